@@ -1,0 +1,131 @@
+"""The catalogue: what services are made of, what they need, who uses them and where they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Catalog", "CatalogEntry", "Composite", "Constituent", "Pool", "Resources", "Tier"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """An amount of each scarce resource."""
+
+    cpu: float = 0.0  # millicores
+    memory: float = 0.0  # MiB
+    bandwidth: float = 0.0  # Mbit/s
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            cpu=self.cpu + other.cpu,
+            memory=self.memory + other.memory,
+            bandwidth=self.bandwidth + other.bandwidth,
+        )
+
+    def __sub__(self, other: Resources) -> Resources:
+        return self + other.times(-1)
+
+    def times(self, n: float) -> Resources:
+        """These resources, `n` times."""
+        return Resources(cpu=self.cpu * n, memory=self.memory * n, bandwidth=self.bandwidth * n)
+
+    def fits(self, free: Resources) -> bool:
+        """Whether these resources are there in `free`, each of them."""
+        return (
+            self.cpu <= free.cpu and self.memory <= free.memory and self.bandwidth <= free.bandwidth
+        )
+
+    def dominant_share(self, capacity: Resources) -> float:
+        """The largest share of `capacity` that these take (DRF, NSDI'11, section 4)."""
+        pairs = (
+            (self.cpu, capacity.cpu),
+            (self.memory, capacity.memory),
+            (self.bandwidth, capacity.bandwidth),
+        )
+        return max(need / have if have > 0 else (0.0 if need <= 0 else 1e9) for need, have in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constituent:
+    """A service that instances are started of (ServiceRequirements)."""
+
+    service: str
+    needs: Resources  # of one instance
+    warm_up_ms: int  # spawn to first answered request, until measured
+    price: float  # of one warm instance for an hour
+    concurrency: int = 1  # requests one instance serves at once; 1 is exclusive
+    command: tuple[str, ...] = ()  # local provisioner: argv; PORT is in its environment
+    health: str = "/healthz"  # path that answers 200 when ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composite:
+    """A service that users ask for: constituents, in steps; those of a step run in parallel."""
+
+    service: str
+    steps: tuple[tuple[str, ...], ...]
+
+    @property
+    def constituents(self) -> tuple[str, ...]:
+        """Each constituent once, in order of first use."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in step))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A class of users."""
+
+    tier: str
+    weight: float  # worth of one second not waited, in the unit of the prices
+    sla_ms: int  # latency promised
+    priority: int = 0  # higher is served first; may take a lower one's idle instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Resources that instances run on."""
+
+    pool: str
+    capacity: Resources
+    budget: float = float("inf")  # most that warm instances may cost in an hour
+
+
+CatalogEntry = Constituent | Composite | Tier | Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All entries of the catalogue, by kind and name."""
+
+    constituents: Mapping[str, Constituent] = field(default_factory=dict)
+    composites: Mapping[str, Composite] = field(default_factory=dict)
+    tiers: Mapping[str, Tier] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Iterable[CatalogEntry]) -> Catalog:
+        """The catalogue of these entries; of two of a name the later one holds."""
+        constituents: dict[str, Constituent] = {}
+        composites: dict[str, Composite] = {}
+        tiers: dict[str, Tier] = {}
+        pools: dict[str, Pool] = {}
+        for entry in entries:
+            match entry:
+                case Constituent():
+                    constituents[entry.service] = entry
+                case Composite():
+                    composites[entry.service] = entry
+                case Tier():
+                    tiers[entry.tier] = entry
+                case Pool():
+                    pools[entry.pool] = entry
+        return cls(constituents, composites, tiers, pools)
+
+    def __iter__(self) -> Iterator[CatalogEntry]:
+        for kind in (self.constituents, self.composites, self.tiers, self.pools):
+            yield from kind.values()
+
+    def knows(self, service: str) -> bool:
+        """Whether users may ask for `service`; a catalogue without composites admits all."""
+        return not self.composites or service in self.composites

@@ -1,0 +1,89 @@
+"""Errors for people: the message of each defaults to its docstring, the fix included.
+
+ForemeshError
+├── BrokerUnreachable
+├── CatalogInvalid
+├── DatabaseUnreachable
+├── DeliveryFailed
+├── FaustUntested
+├── LogUnreadable
+├── SchemaUnknown
+├── SettingInvalid
+├── StackFailed
+├── StateUnreadable
+├── ToolMissing
+└── TopicsMissing
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BrokerUnreachable",
+    "CatalogInvalid",
+    "DatabaseUnreachable",
+    "DeliveryFailed",
+    "FaustUntested",
+    "ForemeshError",
+    "LogUnreadable",
+    "SchemaUnknown",
+    "SettingInvalid",
+    "StackFailed",
+    "StateUnreadable",
+    "ToolMissing",
+    "TopicsMissing",
+]
+
+
+class ForemeshError(Exception):
+    """Something foremesh needs is not as it should be."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class BrokerUnreachable(ForemeshError):
+    """No Kafka broker answers: set FOREMESH_KAFKA to its host:port, or run `foremesh up`."""
+
+
+class CatalogInvalid(ForemeshError):
+    """The catalogue has errors: mend the lines named and load it again."""
+
+
+class DatabaseUnreachable(ForemeshError):
+    """No PostgreSQL answers: set FOREMESH_POSTGRES to its URL, or run `foremesh up`."""
+
+
+class DeliveryFailed(ForemeshError):
+    """Kafka did not take a record in time: see the broker's log, then start again."""
+
+
+class FaustUntested(ForemeshError):
+    """The engine was not tested with this Faust: install faust-streaming 0.15.3."""
+
+
+class LogUnreadable(ForemeshError):
+    """The request log cannot be read: check the path and the column mapping."""
+
+
+class SchemaUnknown(ForemeshError):
+    """The bytes name a schema that is not under schemas/: upgrade foremesh first."""
+
+
+class SettingInvalid(ForemeshError):
+    """A setting has a value that cannot be used: see `foremesh --help`."""
+
+
+class StackFailed(ForemeshError):
+    """The local stack did not start: its logs are under build/stack."""
+
+
+class StateUnreadable(ForemeshError):
+    """A changelog holds state that this version cannot read: upgrade foremesh first."""
+
+
+class ToolMissing(ForemeshError):
+    """A tool is missing: foremesh's local stack needs Python 3.11+, Java 17+ and Maven."""
+
+
+class TopicsMissing(ForemeshError):
+    """Topics are missing or not as declared: run `foremesh topics create`."""

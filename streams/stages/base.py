@@ -1,0 +1,85 @@
+"""The contract of a stage: a pure step from an event and its state to records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from streams.catalog import Catalog
+from streams.records import Instance, Record, Request
+
+__all__ = ["Context", "Stage", "Unusable", "admit"]
+
+MAX_SKEW_MS = 24 * 3600 * 1000  # a clock may be wrong by a day, not by more
+MAX_NAME = 256  # characters of a user, service, tier, pool or request id
+MAX_PARAMETERS = 64
+MAX_PARAMETER_BYTES = 16 * 1024
+
+S = TypeVar("S")
+
+
+class Unusable(Exception):
+    """A record that no stage can use; the message is the reason kept with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may look at besides its event and its state; all of it is given."""
+
+    partition: int = 0  # of the input topic
+    record_ms: int = 0  # when the record was produced (Kafka's timestamp)
+    catalog: Catalog = field(default_factory=Catalog)
+    instances: Mapping[str, Instance] = field(default_factory=dict)  # by instance id
+
+
+class Stage(Protocol[S]):
+    """One stage of the flow. No clock, no network, no Kafka: time and the world are arguments."""
+
+    name: str  # the same word everywhere: agent, consumer group, metric label, log action
+
+    def step(
+        self, event: Record, state: MutableMapping[str, S], context: Context
+    ) -> Iterable[Record]:
+        """Take one event in.
+
+        State that was changed must be assigned again (`state[key] = value`): a mutation in
+        place is not saved. Raises `Unusable` for a record that cannot be used.
+        """
+        ...
+
+    def tick(
+        self, now_ms: int, state: MutableMapping[str, S], context: Context
+    ) -> Iterable[Record]:
+        """Time has come to `now_ms` though nothing arrived; most stages have nothing to say."""
+        ...
+
+    def encode(self, value: S) -> bytes:
+        """The explicit, versioned bytes of one value of the state."""
+        ...
+
+    def decode(self, data: bytes) -> S:
+        """The value of these bytes, of this or any earlier version; ValueError otherwise."""
+        ...
+
+
+def admit(request: Request, context: Context) -> None:
+    """Refuse what cannot be learnt from: raises `Unusable` with the reason."""
+    for name in ("user", "service", "request_id", "tier", "pool"):
+        text = getattr(request, name)
+        if not text:
+            raise Unusable(f"{name} is empty")
+        if len(text) > MAX_NAME:
+            raise Unusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
+    if request.at_ms < 0:
+        raise Unusable(f"time {request.at_ms} is negative")
+    if context.record_ms and request.at_ms > context.record_ms + MAX_SKEW_MS:
+        raise Unusable(f"time {request.at_ms} is more than a day after the record was produced")
+    size = sum(len(k) + len(v) for k, v in request.parameters.items())
+    if len(request.parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
+        raise Unusable(
+            f"parameters are oversized: {len(request.parameters)} entries, {size} characters"
+            f" (at most {MAX_PARAMETERS} and {MAX_PARAMETER_BYTES})"
+        )
+    if not context.catalog.knows(request.service):
+        raise Unusable(f"service {request.service!r} is not in the catalogue")
