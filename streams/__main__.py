@@ -1,0 +1,5 @@
+"""`python -m streams` is `foremesh`."""
+
+from streams.cli import main
+
+main()

@@ -1,0 +1,104 @@
+"""The command line: one module a command, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from dataclasses import fields, replace
+from typing import Any
+
+import click
+
+from streams.errors import ForemeshError
+from streams.settings import Settings
+
+__all__ = ["cli", "main", "pass_settings"]
+
+# command -> (module below streams.cli, what it does). The command is the module's `command`.
+COMMANDS = {
+    "up": ("stack_up", "Start the local stack: Kafka, PostgreSQL, topics, schema."),
+    "down": ("stack_down", "Stop the local stack."),
+    "status": ("stack_status", "Say what of the local stack runs, and where."),
+    "topics": ("topics", "Create or check the topics."),
+    "catalog": ("catalog", "Load a catalogue, or infer one from a request log."),
+    "worker": ("worker", "Run stages: all, or those named."),
+    "sink": ("sink", "Write what happens on Kafka to PostgreSQL."),
+    "provision": ("provision", "Start and end instances as commanded."),
+    "gateway": ("gateway", "Serve composite requests over HTTP."),
+    "produce": ("produce", "Send a request log to Kafka."),
+    "predict": ("predict", "Show a user's prediction vector as it stands."),
+    "report": ("report", "Hits, misses, latency, saved and wasted, from PostgreSQL."),
+    "replay": ("replay", "Run the same stages over a log in one thread, without Kafka."),
+    "evaluate": ("evaluate", "Score the profiler on a trace, prequentially."),
+    "dead-letters": ("dead_letters", "List or replay what could not be used."),
+    "db": ("db", "Migrate the database."),
+    "doctor": ("doctor", "Check broker, topics, schemas, database and lag."),
+    "demo": ("demo", "Play a synthetic population against a real stack."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order one needs them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported now."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"streams.cli.{COMMANDS[cmd_name][0]}")
+        found: click.Command = module.command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them, so that help is instant."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+        with formatter.section("Settings, from the environment"):
+            formatter.write_dl(
+                [
+                    (Settings.variable(f.name), f"{f.metadata['about']} [{f.default}]")
+                    for f in fields(Settings)
+                ]
+            )
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "FOREMESH"})
+@click.option("--kafka", envvar="FOREMESH_KAFKA", show_envvar=True, help="Bootstrap servers.")
+@click.option("--postgres", envvar="FOREMESH_POSTGRES", show_envvar=True, help="Database URL.")
+@click.option("--prefix", envvar="FOREMESH_PREFIX", show_envvar=True, help="Before topic names.")
+@click.option("--verbose", "-v", is_flag=True, show_envvar=True, help="Log more; show tracebacks.")
+@click.version_option(package_name="foremesh")
+@click.pass_context
+def cli(ctx: click.Context, verbose: bool, **given: str | None) -> None:
+    """Learn which service each user asks for next, and keep it warm."""
+    ctx.obj = settings_of(given)
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def settings_of(given: dict[str, Any]) -> Settings:
+    """Settings of the environment, with the options that were given on top."""
+    return replace(Settings.from_env(), **{k: v for k, v in given.items() if v is not None})
+
+
+pass_settings = click.make_pass_decorator(Settings)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one sentence and exit code 1."""
+    try:
+        cli()
+    except ForemeshError as error:
+        if "-v" in sys.argv[1:] or "--verbose" in sys.argv[1:]:
+            raise
+        click.echo(f"foremesh: {error}", err=True)
+        sys.exit(1)
