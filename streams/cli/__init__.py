@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
 @click.option("--verbose", "-v", is_flag=True, show_envvar=True, help="Log more; show tracebacks.")
 @click.version_option(package_name="foremesh")
 @click.pass_context
-def cli(ctx: click.Context, verbose: bool, **given: str | None) -> None:
+def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
     """Learn which service each user asks for next, and keep it warm."""
     ctx.obj = settings_of(given)
     logging.basicConfig(
