@@ -1,0 +1,155 @@
+"""Which column of a request log means what, and how a row becomes a request."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from streams.records import Request
+
+__all__ = ["TIME_UNITS", "ColumnMapping", "RowUnreadable", "epoch_ms", "guess", "request_of"]
+
+TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
+LAST_MS = 253_402_300_799_999  # the end of the year 9999
+
+USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+    "user": ("user", "user_id", "userid", "username", "group_id", "groupid", "customer_id"),
+    "service": ("service", "item", "composite", "service_id", "service_name", "item_id"),
+    "time": ("at_ms", "time", "ts", "timestamp", "time_ms", "at", "datetime", "@timestamp"),
+    "tier": ("tier",),
+    "pool": ("pool",),
+}
+
+
+class RowUnreadable(ValueError):
+    """A row that is no request; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnMapping:
+    """The column of each part of a request; None where a usual name is to be looked for."""
+
+    user: str | None = None
+    service: str | None = None
+    time: str | None = None  # optional: without it a request happens when it is read
+    tier: str | None = None
+    pool: str | None = None
+    parameters: tuple[str, ...] | None = None  # None: all other columns
+    time_unit: str = "auto"  # one of TIME_UNITS; "auto" by magnitude, or ISO 8601
+
+
+def guess(mapping: ColumnMapping, columns: Collection[str], *, whole: bool) -> ColumnMapping:
+    """Fill what `mapping` leaves open by the usual names among `columns`, whatever their case.
+
+    With `whole` these are all columns of the log; otherwise other rows may have others.
+
+    Raises
+    ------
+    RowUnreadable
+        A column that was named is not there, or none looks like the user or the service.
+    """
+    by_name = {name.strip().lower(): name for name in reversed(list(columns))}
+    found: dict[str, Any] = {
+        part: getattr(mapping, part) or next((by_name[n] for n in usual if n in by_name), None)
+        for part, usual in USUAL_NAMES.items()
+    }
+    for part, option in (("user", "--user"), ("service", "--item")):
+        if found[part] is None:
+            raise RowUnreadable(
+                f"has no column that looks like the {part}: it has {_listed(columns)};"
+                f" name the right one with {option}"
+            )
+    needed = [found["user"], found["service"], mapping.time]
+    if whole:
+        needed += [mapping.tier, mapping.pool, *(mapping.parameters or ())]
+    for name in needed:
+        if name is not None and name not in columns:
+            raise RowUnreadable(f"has no column {name!r}: it has {_listed(columns)}")
+    return replace(mapping, **found)
+
+
+def _listed(columns: Collection[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in list(columns)[:12])
+    return shown + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
+
+
+def request_of(
+    row: Mapping[str, str], columns: ColumnMapping, *, source: str, line: int, now_ms: int
+) -> Request:
+    """Read the request of a row. Its id depends on where the row stands and on nothing else.
+
+    Raises
+    ------
+    RowUnreadable
+        Its time cannot be read, or its text cannot be written as UTF-8.
+    """
+    time = row.get(columns.time, "") if columns.time else str(now_ms)
+    at_ms = epoch_ms(time, columns.time_unit if columns.time else "ms")
+    names = (columns.user, columns.service, columns.tier, columns.pool)
+    user, service, tier, pool = (row.get(name or "", "") for name in names)
+    # Files of one name differ by their times; of standard input nothing else is known.
+    stamp = time if columns.time or source == "-" else ""
+    taken, others = {*names, columns.time}, columns.parameters
+    parameters = {
+        name: value
+        for name, value in row.items()
+        if value and (name not in taken if others is None else name in others)
+    }
+    try:
+        "".join((user, service, tier, pool, *parameters, *parameters.values())).encode()
+        digest = hashlib.blake2b(f"{source}\0{line}\0{stamp}".encode(), digest_size=16)
+    except UnicodeEncodeError:
+        raise RowUnreadable("not valid UTF-8") from None
+    return Request(
+        request_id=digest.hexdigest(),
+        user=user,
+        service=service,
+        at_ms=at_ms,
+        parameters=parameters,
+        tier=tier or "standard",
+        pool=pool or "default",
+    )
+
+
+def epoch_ms(text: str, unit: str = "auto") -> int:
+    """Read a time: a number since the epoch in `unit`, or ISO 8601 (UTC when it has no zone).
+
+    "auto" takes the unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17
+    microseconds (each reaching to the year 5138), else nanoseconds.
+
+    Raises
+    ------
+    RowUnreadable
+        It is neither, or beyond the year 9999.
+    """
+    text = text.strip()
+    if not text:
+        raise RowUnreadable("time is missing")
+    try:
+        number = float(text)
+    except ValueError:
+        if unit in TIME_UNITS:
+            raise RowUnreadable(f"time {text[:40]!r} is no number") from None
+        at_ms = _iso_ms(text)
+    else:
+        at_ms = number * TIME_UNITS[_unit(number) if unit == "auto" else unit]
+    if not math.isfinite(at_ms) or abs(at_ms) > LAST_MS:
+        raise RowUnreadable(f"time {text[:40]!r} is beyond the year 9999")
+    return round(at_ms)
+
+
+def _iso_ms(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    except (ValueError, OverflowError):
+        raise RowUnreadable(f"time {text[:40]!r} is neither a number nor ISO 8601") from None
+
+
+def _unit(number: float) -> str:
+    size = abs(number)
+    return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"

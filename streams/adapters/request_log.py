@@ -1,0 +1,145 @@
+"""Request logs: CSV or JSON lines, plain or gzipped, from a file or standard input.
+
+Read as a stream in constant memory. A row that cannot be read hurts only itself: it comes out as
+a `BadRow`, with its text and the reason, in its place among the requests.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+
+from streams.adapters.log_columns import ColumnMapping, RowUnreadable, guess, request_of
+from streams.adapters.log_rows import Lines, csv_rows, json_rows
+from streams.errors import LogUnreadable
+from streams.records import Request
+
+__all__ = ["BadRow", "ColumnMapping", "RequestLog", "read_log"]
+
+GZIP = b"\x1f\x8b"
+JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
+CSV_SUFFIXES = {".csv", ".tsv"}
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is no request."""
+
+    line: int  # where it starts, from 1
+    reason: str
+    text: str  # as it stands; bytes that are not UTF-8 as lone surrogates
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the row."""
+        return self.text.encode("utf-8", "surrogateescape")
+
+
+def wall_ms() -> int:
+    """The time of this machine, for a log without times."""
+    return time.time_ns() // 1_000_000
+
+
+def read_log(
+    path: str | Path, mapping: ColumnMapping | None = None, *, limit: int | None = None
+) -> Iterator[Request | BadRow]:
+    """The requests of a log, in its order; see `RequestLog`."""
+    return iter(RequestLog(path, mapping, limit=limit))
+
+
+class RequestLog:
+    """A request log: iterate over it for its requests and bad rows.
+
+    Parameters
+    ----------
+    path
+        A file, or "-" for standard input. Compression is told by the first bytes, the format by
+        the name, or else by the first character.
+    mapping
+        Which column means what; usual names are guessed.
+    limit
+        Most rows to read; None for all.
+    now_ms
+        The time of a request in a log that has no times.
+
+    Raises
+    ------
+    LogUnreadable
+        While iterating: no such file, no such column, damaged compression.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        mapping: ColumnMapping | None = None,
+        *,
+        limit: int | None = None,
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        self.mapping = mapping or ColumnMapping()
+        self.limit = limit
+        self.now_ms = now_ms
+        self.position = 0  # bytes read of `size`
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file as it is stored; None when they are not known beforehand."""
+        return self.path.stat().st_size if self.path.is_file() else None
+
+    def __iter__(self) -> Iterator[Request | BadRow]:
+        done = 0
+        try:
+            with self._open() as raw:
+                for item in islice(self._items(raw), self.limit):
+                    self.position = raw.tell() if raw.seekable() else 0
+                    yield item
+                    done += 1
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise LogUnreadable(
+                f"{self.path} is damaged: its compression breaks off after row {done} ({error})"
+            ) from error
+        except OSError as error:
+            raise LogUnreadable(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    def _open(self) -> BufferedReader:
+        if self.name == "-":
+            return open(sys.stdin.fileno(), "rb", closefd=False)
+        return self.path.open("rb")
+
+    def _items(self, raw: BufferedReader) -> Iterator[Request | BadRow]:
+        lines = Lines(gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP else raw)
+        is_json = self._is_json(lines)
+        columns: ColumnMapping | None = None
+        seen: Collection[str] = ()
+        for row in json_rows(lines) if is_json else csv_rows(lines, self.name):
+            if isinstance(row.fields, str):
+                yield BadRow(row.line, row.fields, row.text)
+                continue
+            try:
+                if columns is None or row.fields.keys() != seen:
+                    columns, seen = guess(self.mapping, row.fields, whole=not is_json), row.fields
+                yield self._request(row.line, row.fields, columns)
+            except RowUnreadable as error:
+                if columns is None:
+                    raise LogUnreadable(f"{self.path}, line {row.line}, {error}") from None
+                yield BadRow(row.line, str(error), row.text)
+
+    def _is_json(self, lines: Lines) -> bool:
+        suffixes = {suffix.lower() for suffix in self.path.suffixes[-2:]}
+        if suffixes & (CSV_SUFFIXES | JSON_SUFFIXES):
+            return bool(suffixes & JSON_SUFFIXES)
+        first = next(iter(lines), None)
+        lines.put_back([first] if first else [])
+        return first is not None and first.text.lstrip().startswith("{")
+
+    def _request(self, line: int, fields: dict[str, str], columns: ColumnMapping) -> Request:
+        return request_of(fields, columns, source=self.name, line=line, now_ms=self.now_ms())

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.adapters.log_columns import RowUnreadable, epoch_ms
+from streams.adapters.log_rows import MAX_LINE
+from streams.adapters.request_log import BadRow, ColumnMapping, RequestLog, read_log
+from streams.errors import LogUnreadable
+from streams.records import Request
+
+IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n"), min_size=1)
+DAY_MS = 1_731_689_870_000
+
+
+def read(
+    folder: Path, data: bytes | str, name: str = "log.csv", mapping: ColumnMapping | None = None
+) -> list[Request | BadRow]:
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return list(read_log(path, mapping))
+
+
+def requests_of(items: list[Request | BadRow]) -> list[Request]:
+    assert not [item for item in items if isinstance(item, BadRow)]
+    return [item for item in items if isinstance(item, Request)]
+
+
+def reasons_of(items: list[Request | BadRow]) -> list[tuple[int, str]]:
+    return [(item.line, item.reason) for item in items if isinstance(item, BadRow)]
+
+
+def test_the_usual_column_names_are_guessed_and_the_others_are_parameters(tmp_path: Path) -> None:
+    [request] = requests_of(read(tmp_path, "groupId,ts,Item,steps,note\nG1,1731689870,M1,30.0,\n"))
+    assert (request.user, request.service, request.at_ms) == ("G1", "M1", DAY_MS)
+    assert request.parameters == {"steps": "30.0"}
+    assert (request.tier, request.pool) == ("standard", "default")
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    mapping = ColumnMapping(
+        user="who", service="what", time="when", tier="level", pool="where", parameters=("size",)
+    )
+    [request] = requests_of(
+        read(
+            tmp_path,
+            "who,what,when,level,where,size,user\na,b,1731689870000,gold,east,9,x\n",
+            mapping=mapping,
+        )
+    )
+    assert (request.user, request.service, request.at_ms) == ("a", "b", DAY_MS)
+    assert (request.tier, request.pool, request.parameters) == ("gold", "east", {"size": "9"})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".log", ".log.gz"])
+def test_csv_and_json_lines_plain_and_gzipped_give_the_same_requests(
+    tmp_path: Path, suffix: str
+) -> None:
+    as_json = ".jsonl" in suffix or ".log" in suffix
+    text = (
+        '{"user": "a", "service": "s", "time": 1731689870, "n": 1}\n'
+        if as_json
+        else "user,service,time,n\na,s,1731689870,1\n"
+    )
+    data = gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode()
+    [request] = requests_of(read(tmp_path, data, name="log" + suffix))
+    assert (request.user, request.service, request.at_ms) == ("a", "s", DAY_MS)
+    assert request.parameters == {"n": "1"}
+
+
+def test_a_log_is_read_from_standard_input() -> None:
+    program = (
+        "from streams.adapters.request_log import read_log\nprint([r.user for r in read_log('-')])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        input=gzip.compress(b"user,item\nada,x\ngrace,y\n"),
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert found.stdout.decode().strip() == "['ada', 'grace']"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1731689870",
+        "1731689870.0",
+        "1731689870000",
+        "1731689870000000",
+        "1731689870000000000",
+        "2024-11-15T16:57:50Z",
+        "2024-11-15 16:57:50",
+        "2024-11-15T17:57:50+01:00",
+        " 1.73168987e9 ",
+    ],
+)
+def test_a_time_is_read_whatever_its_unit(text: str) -> None:
+    assert epoch_ms(text) == DAY_MS
+
+
+def test_the_unit_of_time_can_be_given() -> None:
+    assert epoch_ms("1731689870", "ms") == 1_731_689_870
+    assert epoch_ms("5000", "us") == 5
+
+
+@given(st.integers(-(10**14), 253_402_300_799_999))
+def test_a_time_in_milliseconds_is_kept_exactly(at_ms: int) -> None:
+    assert epoch_ms(str(at_ms), "ms") == at_ms
+
+
+@given(st.text())
+def test_any_text_is_a_time_or_says_why_not(text: str) -> None:
+    try:
+        assert abs(epoch_ms(text)) <= 253_402_300_799_999
+    except RowUnreadable as error:
+        assert "time" in str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_ids_are_the_same_each_time_and_differ_between_rows_and_files(tmp_path: Path) -> None:
+    text = "user,item,ts\na,s,1\na,s,1\n"
+    once = [r.request_id for r in requests_of(read(tmp_path, text))]
+    again = [r.request_id for r in requests_of(read(tmp_path, text))]
+    other = [r.request_id for r in requests_of(read(tmp_path, text, name="other.csv"))]
+    assert once == again
+    assert len({*once, *other}) == 4
+
+
+def test_an_empty_service_is_still_a_request(tmp_path: Path) -> None:
+    csv_request = requests_of(read(tmp_path, "user,item,ts\na,,1\n"))
+    json_request = requests_of(
+        read(tmp_path, '{"user": "a", "item": null, "ts": 1}', name="log.jsonl")
+    )
+    assert [r.service for r in csv_request + json_request] == ["", ""]
+
+
+def test_a_bad_row_hurts_only_itself_and_keeps_its_bytes(tmp_path: Path) -> None:
+    items = read(
+        tmp_path, b"user,item,ts\na,s,1\nb\xff,s,2\nc,s\nd,s,soon\n\ne,s,5,6\nf,s,\ng,s,7\n"
+    )
+    assert reasons_of(items) == [
+        (3, "not valid UTF-8"),
+        (4, "2 columns where the header has 3"),
+        (5, "time 'soon' is neither a number nor ISO 8601"),
+        (7, "4 columns where the header has 3"),
+        (8, "time is missing"),
+    ]
+    assert [i.user for i in items if isinstance(i, Request)] == ["a", "g"]
+    assert next(i for i in items if isinstance(i, BadRow)).data == b"b\xff,s,2"
+
+
+def test_a_quoted_field_may_hold_line_ends_and_quotes(tmp_path: Path) -> None:
+    [request] = requests_of(read(tmp_path, 'user,item,note\na,s,"one\n""two"", three"\n'))
+    assert request.parameters == {"note": 'one\n"two", three'}
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_line_only(tmp_path: Path) -> None:
+    rows = "".join(f"u{i},s,{i}\n" for i in range(500))
+    items = read(tmp_path, 'user,item,ts\n"oops,s,1\n' + rows)
+    assert [line for line, _ in reasons_of(items)] == [2]
+    assert len(items) == 501
+
+
+def test_a_line_without_end_is_one_bad_row_and_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.gz"
+    with gzip.open(path, "wb") as out:
+        out.write(b"user,item\na,s\n")
+        for _ in range(64):
+            out.write(b"x" * MAX_LINE)
+        out.write(b"\nb,s\n")
+    tracemalloc.start()
+    items = list(read_log(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reasons_of(items) == [(3, f"longer than {MAX_LINE} bytes")]
+    assert len(items) == 3
+    assert peak < 16 * MAX_LINE
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[1, 2]", "not a JSON object"),
+        ("{oops", "not JSON: "),
+        ('{"user": "\\ud800", "item": "s", "ts": 1}', "not valid UTF-8"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"user": "a", "item": "s", "ts": ' + "9" * 5000 + "}", "not JSON: "),
+        ('{"who": "a", "ts": 1}', "has no column that looks like the user"),
+    ],
+)
+def test_a_bad_json_line_hurts_only_itself(tmp_path: Path, line: str, reason: str) -> None:
+    good = '{"user": "a", "item": "s", "ts": 1}\n'
+    items = read(tmp_path, good + line + "\n" + good, name="log.jsonl")
+    [(number, found)] = reasons_of(items)
+    assert number == 2
+    assert found.startswith(reason)
+    assert len(items) == 3
+
+
+def test_json_values_become_text(tmp_path: Path) -> None:
+    line = {"user": 7, "item": "s", "on": True, "of": None, "in": {"ü": [1]}, "at": 5}
+    [request] = requests_of(read(tmp_path, json.dumps(line), name="log.jsonl"))
+    assert request.user == "7"
+    assert request.parameters == {"on": "true", "in": '{"ü": [1]}'}
+
+
+def test_json_lines_may_each_have_other_fields(tmp_path: Path) -> None:
+    lines = '{"user":"a","item":"s","ts":1}\n{"user":"a","item":"s","ts":1,"tier":"gold"}\n'
+    items = requests_of(read(tmp_path, lines, "log.jsonl", ColumnMapping(tier="tier")))
+    assert [r.tier for r in items] == ["standard", "gold"]
+
+
+def test_a_log_without_times_happens_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item\na,s\n")
+    [request] = RequestLog(path, now_ms=lambda: 42)
+    assert isinstance(request, Request)
+    assert request.at_ms == 42
+
+
+def test_a_limit_counts_rows(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item\n" + "a,s\n" * 10)
+    assert len(list(read_log(path, limit=3))) == 3
+
+
+def test_progress_is_in_bytes_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,item\n" + "a,s\n" * 10)
+    log = RequestLog(path)
+    assert log.position == 0
+    assert list(log)
+    assert log.position == log.size == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("log.csv", b"", "is empty: a CSV begins with a header line"),
+        ("log.csv", b"a,b,c\n1,2,3\n", "name the right one with --user"),
+        ("log.csv", b"user,b,c\n1,2,3\n", "name the right one with --item"),
+        ("log.csv", b"\xff\xfe\n1,2,3\n", "is no CSV header: not valid UTF-8"),
+        ("log.csv.gz", gzip.compress(b"user,item\n" + b"a,s\n" * 9)[:-9], "its compression breaks"),
+        ("log.csv.gz", b"\x1f\x8b\x08\0 not gzip at all", "its compression breaks off after row 0"),
+        ("log.csv.gz", gzip.compress(b"user,item\na,s\n") + b"junk", "its compression breaks off"),
+    ],
+)
+def test_a_log_that_cannot_be_read_at_all_says_so(
+    tmp_path: Path, name: str, data: bytes, sentence: str
+) -> None:
+    with pytest.raises(LogUnreadable, match=sentence):
+        read(tmp_path, data, name=name)
+
+
+def test_a_log_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LogUnreadable, match="cannot be read: No such file"):
+        list(read_log(tmp_path / "none.csv"))
+    with pytest.raises(LogUnreadable, match="cannot be read: Is a directory"):
+        list(read_log(tmp_path))
+
+
+def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
+    for mapping in (ColumnMapping(tier="level"), ColumnMapping(parameters=("size",))):
+        with pytest.raises(LogUnreadable, match=r"has no column '(level|size)': it has 'user'"):
+            read(tmp_path, "user,item\na,s\n", mapping=mapping)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS, st.text(st.characters(exclude_categories=["Cs"])))))
+@IN_A_FOLDER
+def test_what_a_csv_writer_writes_is_read_as_it_was(
+    tmp_path: Path, rows: list[tuple[str, str, str]]
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["user", "item", "note"])
+    writer.writerows((u, i, note.replace("\r", " ")) for u, i, note in rows)
+    items = requests_of(read(tmp_path, text.getvalue()))
+    assert [(r.user, r.service, r.parameters.get("note", "")) for r in items] == [
+        (u, i, note.replace("\r", " ")) for u, i, note in rows
+    ]
+
+
+@given(st.binary(max_size=400), st.sampled_from(["log.csv", "log.jsonl", "log", "log.csv.gz"]))
+@IN_A_FOLDER
+def test_any_bytes_are_rows_or_an_error_for_people(tmp_path: Path, data: bytes, name: str) -> None:
+    try:
+        items = read(tmp_path, b"user,item,ts\n" + data if name == "log.csv" else data, name=name)
+    except LogUnreadable as error:
+        assert name in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert all(isinstance(i, (Request, BadRow)) for i in items)
+        for item in items:
+            if isinstance(item, BadRow):
+                assert item.reason
+                assert item.data in data
