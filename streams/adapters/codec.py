@@ -1,0 +1,192 @@
+"""Records to bytes and back: Avro single-object encoding, with `schemas/` as the registry.
+
+The header is C3 01 and the CRC-64-AVRO fingerprint of the writer's schema (Avro 1.12
+specification, "Single-object encoding"). The highest version of a record's schema is written,
+every version is read and resolved to the highest one.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from streams import catalog, records
+from streams.adapters.files import data_path
+from streams.adapters.record_forms import form_of
+from streams.adapters.schema_rules import unreadable
+from streams.records import Record
+
+__all__ = ["RECORDS", "Codec", "Undecodable", "decode", "encode", "schema_problems"]
+
+RECORDS: Mapping[str, type] = {
+    "request": records.Request,
+    "prediction": records.Prediction,
+    "demand": records.Demand,
+    "constituent": catalog.Constituent,
+    "composite": catalog.Composite,
+    "tier": catalog.Tier,
+    "pool": catalog.Pool,
+    "utilisation": records.Utilisation,
+    "command": records.Command,
+    "instance": records.Instance,
+    "outcome": records.Outcome,
+    "feedback": records.Feedback,
+    "dead-letter": records.DeadLetter,
+}  # folder below schemas/ -> record
+
+MAGIC = b"\xc3\x01"
+HEADER_BYTES = len(MAGIC) + 8
+
+
+class Undecodable(ValueError):
+    """Bytes that are no record; the message is the reason."""
+
+
+class _Writer(NamedTuple):
+    header: bytes
+    schema: Any
+    to_datum: Callable[[Any], Any]
+
+
+class _Reader(NamedTuple):
+    schema: Any
+    resolve_to: Any  # None when it is the highest version already
+    from_datum: Callable[[Any], Any]
+
+
+class Codec:
+    """Encoder and decoder of every record whose schemas are below a folder."""
+
+    def __init__(self, schemas: Path) -> None:
+        self._writers: dict[type, _Writer] = {}
+        self._readers: dict[bytes, _Reader] = {}
+        for name, kind in RECORDS.items():
+            self._register(kind, [parse_schema(schema) for schema in versions(schemas / name)])
+
+    def _register(self, kind: type, parsed: list[Any]) -> None:
+        to_datum, from_datum = form_of(kind)
+        highest = parsed[-1]
+        for schema in parsed:
+            resolve_to = None if schema is highest else highest
+            self._readers[_header(schema)] = _Reader(schema, resolve_to, from_datum)
+        self._writers[kind] = _Writer(_header(highest), highest, to_datum)
+
+    def encode(self, record: Record) -> bytes:
+        """The bytes of a record.
+
+        Raises
+        ------
+        ValueError or TypeError
+            A field holds what its schema does not allow.
+        """
+        writer = self._writers[type(record)]
+        out = io.BytesIO()
+        out.write(writer.header)
+        schemaless_writer(out, writer.schema, writer.to_datum(record))
+        return out.getvalue()
+
+    def decode(self, data: bytes) -> Record:
+        """The record of these bytes.
+
+        Raises
+        ------
+        Undecodable
+            Whatever is wrong with them; nothing else is raised.
+        """
+        reader = self._readers.get(data[:HEADER_BYTES]) if data else None
+        if reader is None:
+            raise Undecodable(_fault_of_header(data))
+        body = io.BytesIO(data)
+        body.seek(HEADER_BYTES)
+        try:
+            datum = schemaless_reader(body, reader.schema, reader.resolve_to)
+            record = reader.from_datum(datum)
+        except Exception as error:  # hostile bytes: the library may raise anything
+            raise Undecodable(_fault_of(error)) from error
+        if body.tell() != len(data):
+            raise Undecodable(f"{len(data) - body.tell()} bytes after the record")
+        return cast("Record", record)
+
+
+def versions(folder: Path) -> Iterator[Any]:
+    """The schemas of one record, lowest version first.
+
+    Logical types are for other tools and left out here: a time stays an integer.
+    """
+    paths = sorted(folder.glob("v*.avsc"), key=lambda path: int(path.stem[1:]))
+    for path in paths:
+        yield json.loads(path.read_text("utf-8"), object_hook=_without_logical_type)
+
+
+def _without_logical_type(node: dict[str, Any]) -> dict[str, Any]:
+    node.pop("logicalType", None)
+    return node
+
+
+def _header(schema: Any) -> bytes:
+    # fastavro gives the fingerprint in little-endian order already, as the header wants it.
+    return MAGIC + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+def _fault_of_header(data: bytes) -> str:
+    if not data:
+        return "empty"
+    if data[:2] != MAGIC:
+        return f"not Avro single-object encoding: starts with {data[:2].hex(' ')}, not c3 01"
+    if len(data) < HEADER_BYTES:
+        return f"truncated Avro: {len(data)} bytes, the header alone has {HEADER_BYTES}"
+    return f"unknown schema fingerprint {data[2:HEADER_BYTES].hex()}"
+
+
+def _fault_of(error: Exception) -> str:
+    match error:
+        case EOFError():
+            return "truncated Avro: the record ends before its schema does"
+        case UnicodeDecodeError():
+            return f"not valid UTF-8: byte {error.object[error.start]:#04x} in a string"
+        case _:
+            return f"not the record its schema says: {type(error).__name__}: {error}"
+
+
+@functools.cache
+def _codec() -> Codec:
+    return Codec(data_path("schemas"))
+
+
+def encode(record: Record) -> bytes:
+    """The bytes of a record, by the schemas of this installation; see `Codec.encode`."""
+    return _codec().encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """The record of these bytes, by the schemas of this installation; see `Codec.decode`."""
+    return _codec().decode(data)
+
+
+def schema_problems() -> list[str]:
+    """What is wrong with the schemas of this installation, a sentence each; empty when well."""
+    found = []
+    for name, kind in RECORDS.items():
+        known = list(versions(data_path("schemas") / name))
+        found += [f"{name}: {problem}" for problem in _version_problems(known)]
+        if [item["name"] for item in known[-1]["fields"]] != [item.name for item in fields(kind)]:
+            found.append(f"{name}: the highest version does not have the fields of the record")
+    return found
+
+
+def _version_problems(known: list[Any]) -> Iterator[str]:
+    """FULL_TRANSITIVE: every version reads every other, and all tell themselves apart."""
+    for (i, writer), (j, reader) in itertools.permutations(enumerate(known, start=1), 2):
+        for problem in unreadable(writer, reader):
+            yield f"v{j} cannot read v{i}: {problem}"
+        if i < j and _header(writer) == _header(reader):
+            yield f"v{i} and v{j} have one fingerprint: they differ in defaults or words only"
