@@ -1,0 +1,1 @@
+"""A demonstration: synthetic users, small real services, everything else as in production."""

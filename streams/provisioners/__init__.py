@@ -1,0 +1,1 @@
+"""What carries commands out: one interface (`base`), local child processes behind it (`local`)."""

@@ -1,0 +1,166 @@
+"""A child process that serves HTTP: spawned, found ready, ended. It never outlives its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import aiohttp
+
+__all__ = ["Child", "NotReady", "argv_of", "free_port"]
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_POLL_S = 0.01
+_TAIL = 2_000
+
+
+class NotReady(Exception):
+    """A child did not come to answer its health request; the message says why."""
+
+
+def free_port() -> int:
+    """A port of the kernel's choice that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def argv_of(command: Sequence[str], port: int) -> list[str]:
+    """A catalogue's command line with `{python}` and `{port}` filled in."""
+    return [
+        word.replace("{python}", sys.executable).replace("{port}", str(port)) for word in command
+    ]
+
+
+def environment_of(port: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """The child's environment: PORT, and none of our settings (they hold secrets)."""
+    kept = {k: v for k, v in environment.items() if not k.startswith("FOREMESH_")}
+    return {**kept, "PORT": str(port)}
+
+
+def _die_with(parent: int) -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+class Child:
+    """One child process in a session and process group of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, errors: int) -> None:
+        self._process = process
+        self._errors = errors
+        self._tail = b""
+        self.port = port
+        self.pid = process.pid
+        self.endpoint = f"http://127.0.0.1:{port}"
+        os.set_blocking(errors, False)
+        asyncio.get_running_loop().add_reader(errors, self._read_errors)
+
+    @classmethod
+    async def spawn(cls, command: Sequence[str]) -> Self:
+        """Start a command line.
+
+        Raises
+        ------
+        NotReady
+            It cannot be executed.
+        """
+        if not command:
+            raise NotReady("the catalogue gives it no command")
+        port = free_port()
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv_of(command, port),
+                env=environment_of(port, os.environ),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=writing,
+                start_new_session=True,
+                # The hook is one system call; no lock is taken between fork and exec.
+                preexec_fn=functools.partial(_die_with, os.getpid()),
+            )
+        except OSError as error:
+            os.close(reading)
+            raise NotReady(f"{command[0]} cannot be started: {error.strerror}") from error
+        finally:
+            os.close(writing)
+        return cls(process, port, reading)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def ready(self, session: aiohttp.ClientSession, path: str, timeout_s: float) -> None:
+        """Wait until one real request is answered with 200.
+
+        Raises
+        ------
+        NotReady
+            It ended, or did not answer in time.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while self.alive and asyncio.get_running_loop().time() < deadline:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                limit = aiohttp.ClientTimeout(total=timeout_s)
+                async with session.get(self.endpoint + path, timeout=limit) as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(_POLL_S)
+        raise NotReady(f"did not answer {path} within {timeout_s:g} s" if self.alive else "ended")
+
+    async def wait(self) -> str:
+        """Wait for its end; returns how it ended, in words."""
+        code = await self._process.wait()
+        self._kill_group()  # what it started may be left
+        self._close_errors()
+        how = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
+        said = self._tail.decode(errors="replace").strip().splitlines()
+        return f"{how}: {said[-1].strip()[:200]}" if code > 0 and said else how
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and make it end when it has not after `grace_s`."""
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._process.wait()), grace_s)
+        except TimeoutError:
+            self._kill_group()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _read_errors(self) -> None:
+        try:
+            data = os.read(self._errors, 65_536)
+        except BlockingIOError:
+            return
+        if data:
+            self._tail = (self._tail + data)[-_TAIL:]
+        else:
+            self._close_errors()
+
+    def _close_errors(self) -> None:
+        if self._errors < 0:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._tail = (self._tail + os.read(self._errors, 65_536))[-_TAIL:]
+        asyncio.get_running_loop().remove_reader(self._errors)
+        os.close(self._errors)
+        self._errors = -1

@@ -1,0 +1,59 @@
+"""What instances really take, by psutil: memory and processor time of each process group."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+
+import psutil
+
+from streams.catalog import Resources
+from streams.provisioners.ledger import Held
+
+__all__ = ["Meter"]
+
+_MIB = 1024 * 1024
+
+
+class Meter:
+    """Reads the processes of instances; processor use is the mean since the reading before."""
+
+    def __init__(self) -> None:
+        self._processes: dict[int, psutil.Process] = {}
+        self._read_ms = 0
+
+    def read(self, instances: Iterable[Held], now_ms: int) -> None:
+        """Set `measured` of each instance that has a process.
+
+        Start-up is real work, but over soon: its processor time is not held against the pool.
+        """
+        members = self._members()
+        for held in instances:
+            if held.child is None:
+                continue
+            cpu = memory = 0.0
+            for process in members.get(held.child.pid, ()):
+                try:
+                    cpu += process.cpu_percent() * 10
+                    memory += process.memory_info().rss / _MIB
+                except psutil.NoSuchProcess:
+                    continue
+            since = held.instance.warm_since_ms
+            settled = since is not None and since <= self._read_ms
+            held.measured = Resources(cpu=cpu if settled else 0.0, memory=memory)
+        self._read_ms = now_ms
+
+    def _members(self) -> dict[int, list[psutil.Process]]:
+        """Processes by their group; those of our instances are groups of their own."""
+        known, self._processes = self._processes, {}
+        groups: dict[int, list[psutil.Process]] = defaultdict(list)
+        for pid in psutil.pids():
+            try:
+                group = os.getpgid(pid)
+                process = known.get(pid) or psutil.Process(pid)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+            self._processes[pid] = process
+            groups[group].append(process)
+        return groups
