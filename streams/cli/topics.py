@@ -1,0 +1,47 @@
+"""`foremesh topics`: create or check the topics of the flow."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streams.adapters import kafka
+from streams.cli import pass_settings
+from streams.errors import TopicsMissing
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.group()
+def command() -> None:
+    """Create or check the topics, changelogs included."""
+
+
+@command.command()
+@pass_settings
+def create(settings: Settings) -> None:
+    """Create the topics that are missing."""
+    table = Table("topic", "partitions", "")
+    for topic in kafka.create_topics(settings):
+        table.add_row(
+            topic.name, str(topic.partitions), "created" if topic.created else "was there"
+        )
+    Console().print(table)
+    check_or_raise(settings)
+
+
+@command.command()
+@pass_settings
+def check(settings: Settings) -> None:
+    """Say what is not as declared; exit code 1 when something is."""
+    check_or_raise(settings)
+    click.echo(f"{len(kafka.declared(settings))} topics are as declared")
+
+
+def check_or_raise(settings: Settings) -> None:
+    """Raise `TopicsMissing` with every problem."""
+    problems = kafka.check_topics(settings)
+    if problems:
+        raise TopicsMissing("topics are not as declared:\n" + "\n".join(problems))

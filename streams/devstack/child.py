@@ -1,0 +1,161 @@
+"""A child process that is found again by its pid file and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from streams.devstack import spawn
+from streams.errors import StackFailed
+
+__all__ = ["Child", "free_ports", "run", "until"]
+
+
+class Child:
+    """A server of its own session.
+
+    Parameters
+    ----------
+    name
+        Of the server, for people.
+    folder
+        Holds `pid` and `log`.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self._pid_file = folder / "pid"
+        self._log = folder / "log"
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(
+        self, argv: list[str], *, env: Mapping[str, str], death_signal: int = 0, user: str = "-"
+    ) -> None:
+        """Start `argv`, unless it runs.
+
+        Parameters
+        ----------
+        death_signal
+            Sent to it when the thread that calls this ends; 0 for none.
+        user
+            Who root becomes for it.
+        """
+        if self.process() is not None:
+            return
+        with self._log.open("ab") as log:
+            self._popen = subprocess.Popen(  # noqa: S603  # our own servers, no shell
+                _spawned(argv, death_signal, user),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self._log.parent,
+                env=dict(env),
+            )
+        started = psutil.Process(self._popen.pid).create_time()
+        self._pid_file.write_text(f"{self._popen.pid} {started}\n")
+
+    def process(self) -> psutil.Process | None:
+        """The running process, also one that an earlier command started."""
+        try:
+            pid, started = self._pid_file.read_text().split()
+            process = psutil.Process(int(pid))
+            mine = process.create_time() == float(started)
+            running = mine and process.status() != psutil.STATUS_ZOMBIE
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return process if running else None
+
+    def stop(self, how: signal.Signals, timeout_s: float) -> None:
+        """Ask it to end, then make it end; returns when it and its children are gone."""
+        process = self.process()
+        if process is not None:
+            family = [process, *_children(process)]
+            _send(process, how)
+            _, left = psutil.wait_procs(family, timeout_s)
+            for one in left:
+                _send(one, signal.SIGKILL)
+            psutil.wait_procs(left, 5)
+        if self._popen is not None:
+            self._popen.wait(5)
+        self._pid_file.unlink(missing_ok=True)
+
+    def alive_or_raise(self) -> None:
+        """Raise `StackFailed`, with the end of its log, when it has ended."""
+        if self.process() is None:
+            raise StackFailed(
+                f"{self.name} ended while it started; {self._log} ends with:\n{self.log_end()}"
+            )
+
+    def log_end(self, lines: int = 20) -> str:
+        """The last lines of its log."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def run(
+    argv: list[str], what: str, timeout_s: float, *, env: Mapping[str, str], user: str = "-"
+) -> None:
+    """Run a tool to its end as a child, raise `StackFailed` when it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603  # our own tools, no shell
+            _spawned(argv, signal.SIGKILL, user),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env=dict(env),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StackFailed(f"{what} took more than {timeout_s:.0f} s: {argv}") from error
+    if done.returncode:
+        raise StackFailed(f"{what} failed with exit code {done.returncode}:\n{done.stdout}")
+
+
+def until(ready: Callable[[], bool], child: Child, timeout_s: float) -> None:
+    """Wait until `ready`; raises `StackFailed` when the child ends first or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        child.alive_or_raise()
+        if time.monotonic() > deadline:
+            raise StackFailed(
+                f"{child.name} was not ready after {timeout_s:.0f} s; its log ends with:\n"
+                f"{child.log_end()}"
+            )
+        time.sleep(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on, chosen by the kernel."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _spawned(argv: list[str], death_signal: int, user: str) -> list[str]:
+    us = str(os.getpid())
+    return [sys.executable, spawn.__file__, us, str(int(death_signal)), user, *argv]
+
+
+def _children(process: psutil.Process) -> Iterator[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        yield from process.children(recursive=True)
+
+
+def _send(process: psutil.Process, how: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(how)

@@ -1,0 +1,139 @@
+"""A single-node Kafka (KRaft) as a child process."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streams.devstack import tools
+from streams.devstack.child import Child, free_ports, run, until
+from streams.errors import StackFailed
+
+__all__ = ["Kafka"]
+
+START_S = 60.0
+STOP_S = 10.0
+TRIES = 3  # a port that was free may be taken before the broker binds it
+
+PROPERTIES: Mapping[str, object] = {
+    "process.roles": "broker,controller",
+    "node.id": 1,
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": 3 * 1024 * 1024,
+    "num.network.threads": 2,
+    "num.io.threads": 4,
+    # One node: nothing to replicate to, and few groups.
+    "offsets.topic.num.partitions": 4,
+    "offsets.topic.replication.factor": 1,
+    "share.coordinator.state.topic.num.partitions": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "transaction.state.log.num.partitions": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    # Groups form and fail over at once.
+    "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1000,
+    # Compaction works within seconds; many small topics stay cheap.
+    "log.cleaner.enable": "true",
+    "log.cleaner.backoff.ms": 1000,
+    "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+    "log.index.size.max.bytes": 1024 * 1024,
+    "log.segment.delete.delay.ms": 1000,
+}
+
+
+class Kafka:
+    """A broker whose data, log and pid are below `folder`."""
+
+    def __init__(self, folder: Path, build: Path) -> None:
+        self._folder = folder.absolute()
+        self._build = build
+        self._child = Child("Kafka", self._folder)
+        self._tied = False
+
+    @property
+    def address(self) -> str:
+        """The bootstrap server, host:port."""
+        return (self._folder / "address").read_text()
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._child.process() is not None
+
+    def launch(self, *, tied: bool) -> None:
+        """Start it, unless it runs; `tied`: it ends when the calling thread does."""
+        if self.running:
+            return
+        self._tied = tied
+        self._folder.mkdir(parents=True, exist_ok=True)
+        properties = self._configure()
+        if not (self._folder / "data" / "meta.properties").exists():
+            self._format(properties)
+        heap = ["-Xmx512M", f"-Djava.io.tmpdir={self._folder}"]
+        argv = self._java([*heap, "kafka.Kafka", str(properties)])
+        self._child.start(argv, death_signal=signal.SIGKILL if tied else 0, env=_env())
+
+    def wait(self) -> None:
+        """Wait until it serves metadata: its port opens earlier than that."""
+        for left in reversed(range(TRIES)):
+            try:
+                until(self._serves, self._child, START_S)
+            except StackFailed:
+                if not left or "Address already in use" not in self._child.log_end(200):
+                    raise
+                self.launch(tied=self._tied)
+            else:
+                return
+
+    def stop(self) -> None:
+        """End it; returns when it is gone."""
+        self._child.stop(signal.SIGTERM, STOP_S)
+
+    def _serves(self) -> bool:
+        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        try:
+            return bool(client.list_topics(timeout=1).brokers)
+        except KafkaException:
+            return False
+
+    def _configure(self) -> Path:
+        port, controller = free_ports(2)
+        listener = f"PLAINTEXT://127.0.0.1:{port}"
+        values = {
+            **PROPERTIES,
+            "listeners": f"{listener},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": listener,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "log.dirs": self._folder / "data",
+        }
+        path = self._folder / "server.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        (self._folder / "address").write_text(f"127.0.0.1:{port}")
+        return path
+
+    def _format(self, properties: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        options = ["--cluster-id=" + cluster, "--config", str(properties)]
+        quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        argv = self._java([*quick, "kafka.tools.StorageTool", "format", *options])
+        run(argv, "formatting Kafka's storage", START_S, env=_env())
+
+    def _java(self, arguments: list[str]) -> list[str]:
+        jars = tools.kafka_jars(self._build)
+        quiet = ["-XX:-UsePerfData", "-Dorg.apache.logging.log4j.level=WARN"]
+        return [tools.java(), *quiet, "-cp", f"{jars}/*", *arguments]
+
+
+def _env() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}

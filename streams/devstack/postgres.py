@@ -1,0 +1,139 @@
+"""PostgreSQL, from its wheel, as a child process.
+
+The wheel's own launcher is not used: as root it adds a user to the system and opens the folders
+above its data to everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from streams.devstack import tools
+from streams.devstack.child import Child, free_ports, run, until
+from streams.errors import StackFailed
+
+__all__ = ["Postgres"]
+
+START_S = 60.0
+STOP_S = 10.0
+TRIES = 3
+OWNER = "foremesh"
+UNPRIVILEGED = "nobody"  # who runs it when we are root, which it refuses; on every Unix
+
+OPTIONS: Mapping[str, object] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "dynamic_shared_memory_type": "mmap",
+    "shared_buffers": "64MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "fsync": "off",  # a stack to try things on: it need not survive a power cut
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
+
+
+class Postgres:
+    """A server whose data, log and pid are below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._child = Child("PostgreSQL", self._folder)
+        self._tied = False
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._child.process() is not None
+
+    def url(self, database: str = OWNER) -> str:
+        """The URL of one of its databases, with the password."""
+        password = (self._folder / "password").read_text()
+        port = (self._folder / "port").read_text()
+        return f"postgresql://{OWNER}:{password}@127.0.0.1:{port}/{database}"
+
+    def launch(self, *, tied: bool) -> None:
+        """Start it, unless it runs; `tied`: it ends when the calling thread does."""
+        if self.running:
+            return
+        self._tied = tied
+        programs = tools.postgres_programs()
+        if not (self._folder / "data" / "PG_VERSION").exists():
+            self._initialise(programs)
+        (port,) = free_ports(1)
+        (self._folder / "port").write_text(str(port))
+        argv = [str(programs / "postgres"), "-D", str(self._folder / "data"), "-p", str(port)]
+        for key, value in OPTIONS.items():
+            argv += ["-c", f"{key}={value}"]
+        # SIGINT is its fast shutdown: it frees its shared memory, SIGKILL would not.
+        death_signal = signal.SIGINT if tied else 0
+        self._child.start(argv, env=_env(), death_signal=death_signal, user=UNPRIVILEGED)
+
+    def wait(self) -> None:
+        """Wait until it answers; the database `foremesh` is there then."""
+        for left in reversed(range(TRIES)):
+            try:
+                until(self._answers, self._child, START_S)
+            except StackFailed:
+                if not left or "Address already in use" not in self._child.log_end():
+                    raise
+                self.launch(tied=self._tied)
+            else:
+                break
+        self.create(OWNER)
+
+    def create(self, database: str, template: str = "template1") -> str:
+        """Create a database, unless it is there; its URL."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            names = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+            if names.fetchone() is None:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                        sql.Identifier(database), sql.Identifier(template)
+                    )
+                )
+        return self.url(database)
+
+    def drop(self, database: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+            )
+
+    def stop(self) -> None:
+        """End it; returns when it is gone."""
+        self._child.stop(signal.SIGINT, STOP_S)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _initialise(self, programs: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        password = self._folder / "password"
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(16))
+        data = self._folder / "data"
+        data.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam(UNPRIVILEGED)
+            os.chown(data, owner.pw_uid, owner.pw_gid)
+        argv = [str(programs / "initdb"), "-D", str(data), "-U", OWNER, "--no-sync"]
+        argv += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-locale"]
+        run(argv, "initialising PostgreSQL", START_S, env=_env(), user=UNPRIVILEGED)
+
+
+def _env() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}

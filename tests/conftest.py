@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from harness import CHECKOUT, Eventually, RunForemesh, Running
+from harness import eventually as ask_until
+
+from streams.adapters.kafka import connect, create_topics, declared
+from streams.devstack import Stack
+from streams.settings import Settings
+
+BUILD = CHECKOUT / "build"
+TEMPLATE = "template_foremesh"
+
+# A test's folders stay below the checkout. Set here since plugins may ask before any hook runs.
+(BUILD / "tmp").mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(BUILD / "tmp"))
+os.environ.setdefault("MPLCONFIGDIR", str(BUILD / "tmp"))
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A real Kafka and a real PostgreSQL, for the whole session; no start, no tests."""
+    with Stack(BUILD, tmp_path_factory.mktemp("stack")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def template(stack: Stack) -> str:
+    """A database with the schema, to copy."""
+    url = stack.postgres.create(TEMPLATE)
+    if importlib.util.find_spec("streams.adapters.postgres_schema"):
+        importlib.import_module("streams.adapters.postgres_schema").migrate(url)
+    return TEMPLATE
+
+
+@pytest.fixture
+def settings(stack: Stack, template: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a corner of the stack that nobody else uses, with a database of its own."""
+    name = f"t{uuid.uuid4().hex[:8]}"
+    yield Settings(
+        kafka=stack.kafka.address,
+        postgres=stack.postgres.create(name, template),
+        prefix=f"{name}-",
+        partitions=4,
+        commit_ms=100,
+        session_ms=4_000,
+        build=str(tmp_path / "build"),
+    )
+    stack.postgres.drop(name)
+
+
+@pytest.fixture
+def topics(settings: Settings) -> Iterator[list[str]]:
+    """All topics, created; their names on the broker."""
+    names = [topic.name for topic in create_topics(settings)]
+    yield names
+    client = connect(settings)
+    for future in client.delete_topics(list(declared(settings))).values():
+        future.result(10)
+
+
+@pytest.fixture
+def run_foremesh(settings: Settings, tmp_path: Path) -> Iterator[RunForemesh]:
+    """The command line as a child process that ends with the test."""
+    running: list[Running] = []
+
+    def run(*args: str, **env: str) -> Running:
+        output = tmp_path / f"{len(running)}-{args[0].strip('-')}.log"
+        running.append(Running(args, {**settings.to_env(), **env}, output))
+        return running[-1]
+
+    yield run
+    for one in running:
+        if one.process.poll() is None:
+            one.kill()
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Wait for a condition, with a deadline."""
+    return ask_until

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from harness import RunForemesh
+
+from streams.adapters.kafka import check_topics, connect, create_topics, declared
+from streams.settings import Settings
+
+
+def test_created_topics_are_as_declared(settings: Settings, topics: list[str]) -> None:
+    assert set(topics) == set(declared(settings))
+    assert check_topics(settings) == []
+
+
+def test_creating_topics_twice_creates_nothing(settings: Settings, topics: list[str]) -> None:
+    again = create_topics(settings)
+
+    assert {state.name for state in again} == set(topics)
+    assert not any(state.created for state in again)
+
+
+def test_missing_topics_are_reported_with_the_command_that_creates_them(
+    settings: Settings,
+) -> None:
+    problems = check_topics(settings)
+
+    assert len(problems) == len(declared(settings))
+    assert all("foremesh topics create" in problem for problem in problems)
+
+
+def test_a_wrong_partition_count_is_reported(settings: Settings, topics: list[str]) -> None:
+    problems = check_topics(replace(settings, partitions=6))
+
+    assert len(problems) == len(topics)
+    assert "has 4 partitions, not 6" in problems[0]
+
+
+def test_a_changelog_that_expires_is_reported(settings: Settings, topics: list[str]) -> None:
+    name = settings.topic("profiler-state")
+    assert name in topics
+    entry = ConfigEntry(
+        "cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    client = connect(settings)  # ends the call when it is dropped
+    client.incremental_alter_configs([resource])[resource].result(10)
+
+    (problem,) = check_topics(settings)
+
+    assert problem.startswith(f"topic {name} has cleanup.policy=compact,delete, not compact")
+
+
+def test_the_command_creates_and_checks_topics(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    missing = run_foremesh("topics", "check")
+    assert missing.wait() == 1
+    assert settings.topic("requests") in missing.output
+
+    assert settings.topic("requests") in run_foremesh("topics", "create").finish()
+    run_foremesh("topics", "check").finish()
