@@ -1,0 +1,128 @@
+"""Compact, explicit bytes for state: variable-length integers, text and packed numbers."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Reader", "Writer"]
+
+
+class Writer:
+    r"""Bytes under construction.
+
+    Examples
+    --------
+    >>> out = Writer()
+    >>> out.uint(300)
+    >>> out.text("pay")
+    >>> bytes(out.data)
+    b'\xac\x02\x03pay'
+
+    References
+    ----------
+    Unsigned integers are LEB128, as in Protocol Buffers' encoding, "Base 128 Varints".
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def uint(self, value: int) -> None:
+        """Append a non-negative integer: 7 bits a byte, low ones first."""
+        while value > 0x7F:
+            self.data.append(value & 0x7F | 0x80)
+            value >>= 7
+        self.data.append(value)
+
+    def uints(self, values: Iterable[int]) -> None:
+        """Append several non-negative integers, without their number."""
+        for value in values:
+            self.uint(value)
+
+    def blob(self, value: bytes) -> None:
+        """Append bytes, their length first."""
+        self.uint(len(value))
+        self.data += value
+
+    def text(self, value: str) -> None:
+        """Append text as UTF-8."""
+        self.blob(value.encode())
+
+    def floats(self, values: npt.NDArray[np.floating[Any]], kind: str = "<f4") -> None:
+        """Append numbers in single precision, or as `kind` says."""
+        self.blob(values.astype(kind).tobytes())
+
+    def shorts(self, values: Iterable[int]) -> None:
+        """Append integers below 65,536, two bytes each, little endian."""
+        self.blob(_little(array("H", values)).tobytes())
+
+
+class Reader:
+    """Reads what `Writer` wrote; raises ValueError where the bytes are not what they should be."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data = data
+        self.at = at
+
+    def uint(self) -> int:
+        """The next integer."""
+        value = shift = 0
+        while True:
+            if self.at >= len(self.data) or shift > 63:
+                raise ValueError(f"state is truncated or damaged at byte {self.at}")
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+
+    def uints(self, count: int) -> list[int]:
+        """The next `count` integers."""
+        if count > len(self.data) - self.at:
+            raise ValueError(f"state is truncated: {count} numbers expected at byte {self.at}")
+        return [self.uint() for _ in range(count)]
+
+    def blob(self) -> bytes:
+        """The next bytes."""
+        size = self.uint()
+        end = self.at + size
+        if end > len(self.data):
+            raise ValueError(f"state is truncated: {size} bytes expected at byte {self.at}")
+        value = self.data[self.at : end]
+        self.at = end
+        return value
+
+    def text(self) -> str:
+        """The next text."""
+        return self.blob().decode()
+
+    def floats(self, kind: str = "<f4") -> npt.NDArray[np.float32]:
+        """The next numbers, written as `kind`."""
+        return np.frombuffer(self.blob(), kind).astype(np.float32)
+
+    def shorts(self) -> array[int]:
+        """The next two-byte integers."""
+        values: array[int] = array("H")
+        values.frombytes(self.blob())
+        return _little(values)
+
+    def end(self) -> None:
+        """Refuse bytes that nobody asked for."""
+        if self.at != len(self.data):
+            raise ValueError(f"state has {len(self.data) - self.at} bytes too many")
+
+
+def _little(values: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

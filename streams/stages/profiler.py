@@ -1,0 +1,96 @@
+"""Profiler: learns each user from their requests and says what they ask for next, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+from streams.models import state as rows
+from streams.models.mixture import Config, Mixture
+from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
+from streams.stages.base import Context, Unusable, admit
+
+__all__ = ["Config", "Profiler"]
+
+MODEL = "mixture/1"
+_PRIOR_VISITS = 4.0  # gaps of all users that a user's own are weighed against
+_QUIET = 4  # a vector expires after so many times the 90 % gap, or horizon
+
+
+class Profiler:
+    """Requests in, prediction vectors out; feedback moves the mixture's weights.
+
+    Parameters
+    ----------
+    horizon_ms
+        What `within` of the predictions refers to.
+    config
+        Parameters of the mixture.
+    """
+
+    name = "profiler"
+
+    def __init__(self, horizon_ms: int = 60_000, config: Config | None = None) -> None:
+        self.horizon_ms = horizon_ms
+        self.mixture = Mixture(config)
+
+    def step(
+        self, event: Record, state: MutableMapping[str, Any], context: Context
+    ) -> Iterable[Record]:
+        """Learn a request and predict the user's next one, or learn from its feedback."""
+        match event:
+            case Request():
+                admit(event, context)
+                self.mixture.learn(
+                    state, event.user, event.service, at_ms=event.at_ms, request_id=event.request_id
+                )
+                return [self.predict(event, state)]
+            case Feedback():
+                self.mixture.feedback(state, event.user, event.request_id, drift=event.drift)
+                return []
+            case _:
+                raise Unusable(f"{type(event).__name__} is nothing the profiler learns from")
+
+    def predict(self, request: Request, state: MutableMapping[str, Any]) -> Prediction:
+        """The user's vector as it stands after `request`.
+
+        With more services than `Config.most` it lists those with evidence and counts the mass
+        of all others in `unseen`.
+        """
+        vector = self.mixture.predict(state, request.user)
+        own, shared = self.mixture.gaps(state, request.user)
+        within = own.within(self.horizon_ms, shared.within(self.horizon_ms), _PRIOR_VISITS)
+        known = own if own.total >= _PRIOR_VISITS else shared
+        expected = (known.quantile(0.1), known.quantile(0.5), known.quantile(0.9))
+        listed = sorted(vector.items(), key=lambda entry: (-entry[1], entry[0]))
+        return Prediction(
+            request_id=request.request_id,
+            user=request.user,
+            services=tuple(
+                ServiceProbability(service=name, probability=p, within=p * within)
+                for name, p in listed
+            ),
+            unseen=max(0.0, 1.0 - sum(p for _, p in listed)),
+            horizon_ms=self.horizon_ms,
+            expected_ms=expected,
+            made_ms=request.at_ms,
+            expires_ms=request.at_ms + _QUIET * max(expected[2], self.horizon_ms),
+            model=MODEL,
+            tier=request.tier,
+            pool=request.pool,
+        )
+
+    def tick(
+        self, now_ms: int, state: MutableMapping[str, Any], context: Context
+    ) -> Iterable[Record]:
+        """Nothing: a vector says itself when it expires."""
+        del now_ms, state, context
+        return ()
+
+    def encode(self, value: Any) -> bytes:
+        """The versioned bytes of a row of the state."""
+        return rows.encode(value)
+
+    def decode(self, data: bytes) -> Any:
+        """The row of these bytes; ValueError otherwise."""
+        return rows.decode(data, self.mixture.history)

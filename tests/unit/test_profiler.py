@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import math
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.catalog import Catalog, Composite, Resources
+from streams.records import Feedback, Prediction, Request, Result, Utilisation
+from streams.stages.base import Context, Unusable
+from streams.stages.profiler import Config, Profiler
+
+HOUR = 3_600_000
+
+
+def request(n: int, service: str, user: str = "ann", at_ms: int | None = None) -> Request:
+    at = n * 1_000 if at_ms is None else at_ms
+    return Request(request_id=f"r{n}", user=user, service=service, at_ms=at)
+
+
+def feedback(asked: Request, *, drift: bool = False) -> Feedback:
+    return Feedback(
+        request_id=asked.request_id,
+        user=asked.user,
+        tier=asked.tier,
+        pool=asked.pool,
+        service=asked.service,
+        at_ms=asked.at_ms,
+        result=Result.MISS,
+        cold_ms=0,
+        saved_ms=0,
+        hit_rate=0.0,
+        drift=drift,
+    )
+
+
+def play(
+    profiler: Profiler,
+    asked: list[Request],
+    state: dict[str, Any],
+    *,
+    with_feedback: bool = True,
+) -> list[Prediction]:
+    out: list[Prediction] = []
+    for each in asked:
+        (made,) = profiler.step(each, state, Context())
+        assert isinstance(made, Prediction)
+        out.append(made)
+        if with_feedback:
+            assert list(profiler.step(feedback(each), state, Context())) == []
+    return out
+
+
+def log_loss(asked: list[Request], made: list[Prediction]) -> float:
+    losses = []
+    for prediction, came in zip(made, asked[1:], strict=False):
+        listed = {s.service: s.probability for s in prediction.services}
+        losses.append(-math.log(listed.get(came.service, prediction.unseen)))
+    return sum(losses) / len(losses)
+
+
+def bytes_of(profiler: Profiler, state: dict[str, Any]) -> dict[str, bytes]:
+    return {key: profiler.encode(value) for key, value in state.items()}
+
+
+def total(prediction: Prediction) -> float:
+    return prediction.unseen + sum(s.probability for s in prediction.services)
+
+
+def test_the_first_request_ever_is_answered_with_a_vector() -> None:
+    (made,) = play(Profiler(), [request(0, "order")], {})
+    assert total(made) == pytest.approx(1.0)
+    assert made.request_id == "r0"
+    assert made.unseen > 0
+    assert made.expires_ms > made.made_ms
+
+
+def test_a_user_never_seen_gets_what_the_others_ask_for() -> None:
+    profiler, state = Profiler(), dict[str, Any]()
+    play(profiler, [request(n, "pay", user=f"u{n % 9}") for n in range(90)], state)
+    vector = profiler.mixture.predict(state, "nobody")
+    assert max(vector, key=lambda s: vector[s]) == "pay"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("xyz")), max_size=40))
+def test_a_vector_is_normalised_and_sorted(events: list[tuple[str, str]]) -> None:
+    asked = [request(n, service, user) for n, (service, user) in enumerate(events)]
+    for made in play(Profiler(), asked, {}):
+        assert total(made) == pytest.approx(1.0, abs=1e-9)
+        probabilities = [s.probability for s in made.services]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert all(0 <= s.within <= s.probability + 1e-12 for s in made.services)
+
+
+def test_a_cycle_is_learnt() -> None:
+    asked = [request(n, "abc"[n % 3]) for n in range(60)]
+    made = play(Profiler(), asked, {})[-1]
+    assert made.services[0].service == "a"
+    assert made.services[0].probability > 0.8
+
+
+def test_within_grows_with_the_horizon() -> None:
+    asked = [request(n, "a", at_ms=n * n * 1_000) for n in range(30)]
+    short = play(Profiler(horizon_ms=10_000), asked, {})[-1]
+    long = play(Profiler(horizon_ms=50_000), asked, {})[-1]
+    assert short.services[0].within < long.services[0].within
+
+
+def test_the_expected_time_is_that_of_the_users_gaps() -> None:
+    asked = [request(n, "a", at_ms=n * HOUR) for n in range(30)]
+    low, middle, high = play(Profiler(), asked, {})[-1].expected_ms
+    assert low <= middle <= high
+    assert middle == pytest.approx(HOUR, rel=0.2)
+
+
+def test_without_feedback_a_user_who_changes_is_predicted_worse() -> None:
+    rng = random.Random(7)
+    habit = [request(n, "abcd"[n % 4]) for n in range(300)]
+    changed = [request(300 + n, rng.choices("abcd", (8, 1, 1, 1))[0]) for n in range(700)]
+    asked = habit + changed
+    with_it = play(Profiler(), asked, {})
+    without = play(Profiler(), asked, {}, with_feedback=False)
+    assert log_loss(asked[600:], with_it[600:]) < log_loss(asked[600:], without[600:]) - 0.01
+
+
+def test_a_drift_moves_the_weights_further() -> None:
+    profiler = Profiler()
+    states: list[dict[str, Any]] = [{}, {}]
+    for state, drift in zip(states, (False, True), strict=True):
+        for n in range(20):
+            asked = request(n, "abca"[n % 4])
+            list(profiler.step(asked, state, Context()))
+            list(profiler.step(feedback(asked, drift=drift), state, Context()))
+    calm, hurried = (abs(state["u/ann"].weights).sum() for state in states)
+    assert hurried > calm > 0
+
+
+def test_feedback_is_taken_once_and_only_for_what_is_pending() -> None:
+    profiler, state = Profiler(), dict[str, Any]()
+    asked = [request(n, "ab"[n % 2]) for n in range(10)]
+    play(profiler, asked, state)
+    before = bytes_of(profiler, state)
+    list(profiler.step(feedback(asked[-1]), state, Context()))
+    list(profiler.step(feedback(request(99, "a", user="stranger")), state, Context()))
+    assert bytes_of(profiler, state) == before
+
+
+def test_state_survives_its_bytes_and_goes_on_the_same() -> None:
+    rng = random.Random(3)
+    asked = [request(n, rng.choice("abcdef"), user=rng.choice("xyz")) for n in range(400)]
+    profiler = Profiler(config=Config(keep=32))
+    straight: dict[str, Any] = {}
+    expected = play(profiler, asked, straight)
+    halfway: dict[str, Any] = {}
+    play(profiler, asked[:250], halfway)
+    recovered = {k: profiler.decode(b) for k, b in bytes_of(profiler, halfway).items()}
+    assert play(profiler, asked[250:], recovered) == expected[250:]
+    assert bytes_of(profiler, recovered) == bytes_of(profiler, straight)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\x09\x01", b"\x01\x63", b"\x01\x01\xff\xff\xff"])
+def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="state"):
+        Profiler().decode(data)
+
+
+def test_every_truncation_of_a_row_is_refused() -> None:
+    profiler, state = Profiler(), dict[str, Any]()
+    play(profiler, [request(n, "ab"[n % 2]) for n in range(9)], state, with_feedback=False)
+    for data in bytes_of(profiler, state).values():
+        for end in range(len(data)):
+            with pytest.raises(ValueError, match=r".+"):
+                profiler.decode(data[:end])
+
+
+def test_only_rows_that_changed_are_assigned() -> None:
+    class Watched(dict[str, Any]):
+        def __setitem__(self, key: str, value: Any) -> None:
+            assigned.add(key)
+            super().__setitem__(key, value)
+
+    assigned: set[str] = set()
+    profiler, state = Profiler(), Watched()
+    play(profiler, [request(n, "abcd"[n % 4], user=f"u{n % 7}") for n in range(200)], state)
+    before = bytes_of(profiler, state)
+    assigned.clear()
+    play(profiler, [request(200, "a", user="u1")], state)
+    changed = {k for k, b in bytes_of(profiler, state).items() if before.get(k) != b}
+    assert changed <= assigned
+    assert len(assigned) < 20
+
+
+def test_the_bytes_do_not_depend_on_the_hash_seed() -> None:
+    script = (
+        "import test_profiler as t\n"
+        "p, s = t.Profiler(), {}\n"
+        "t.play(p, [t.request(n, 'abcde'[n * n % 5], f'u{n % 3}') for n in range(90)], s)\n"
+        "print(sorted((k, b.hex()) for k, b in t.bytes_of(p, s).items()))"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            cwd=Path(__file__).parent,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1
+
+
+def test_time_that_goes_backwards_is_a_gap_of_nothing() -> None:
+    asked = [request(0, "a", at_ms=HOUR), request(1, "b", at_ms=0), request(2, "a", at_ms=HOUR)]
+    assert play(Profiler(), asked, {})[-1].expected_ms[0] >= 0
+
+
+def test_with_many_services_the_rest_is_counted_as_unseen() -> None:
+    asked = [request(n, f"s{n % 500}", user=f"u{n % 20}") for n in range(2_000)]
+    made = play(Profiler(config=Config(most=64)), asked, {})[-1]
+    assert 0 < len(made.services) <= 64
+    assert total(made) == pytest.approx(1.0)
+
+
+def test_a_record_of_another_kind_is_unusable() -> None:
+    other = Utilisation(pool="p", at_ms=0, capacity=Resources(), used=Resources())
+    with pytest.raises(Unusable, match="Utilisation"):
+        Profiler().step(other, {}, Context())
+
+
+def test_a_service_outside_the_catalogue_is_unusable_and_leaves_no_trace() -> None:
+    state: dict[str, Any] = {}
+    known = Context(catalog=Catalog.of([Composite(service="pay", steps=())]))
+    with pytest.raises(Unusable, match="catalogue"):
+        Profiler().step(request(0, "order"), state, known)
+    assert state == {}
