@@ -34,7 +34,7 @@ class Child:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self._pid_file = folder / "pid"
-        self._log = folder / "log"
+        self.log = folder / "log"
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(
@@ -51,18 +51,24 @@ class Child:
         """
         if self.process() is not None:
             return
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._popen = subprocess.Popen(  # noqa: S603  # our own servers, no shell
                 _spawned(argv, death_signal, user),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd=self._log.parent,
+                cwd=self.log.parent,
                 env=dict(env),
             )
         started = psutil.Process(self._popen.pid).create_time()
         self._pid_file.write_text(f"{self._popen.pid} {started}\n")
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process."""
+        process = self.process()
+        return process.pid if process else None
 
     def process(self) -> psutil.Process | None:
         """The running process, also one that an earlier command started."""
@@ -93,12 +99,12 @@ class Child:
         """Raise `StackFailed`, with the end of its log, when it has ended."""
         if self.process() is None:
             raise StackFailed(
-                f"{self.name} ended while it started; {self._log} ends with:\n{self.log_end()}"
+                f"{self.name} ended while it started; {self.log} ends with:\n{self.log_end()}"
             )
 
     def log_end(self, lines: int = 20) -> str:
         """The last lines of its log."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
 

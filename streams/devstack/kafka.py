@@ -58,7 +58,7 @@ class Kafka:
     def __init__(self, folder: Path, build: Path) -> None:
         self._folder = folder.absolute()
         self._build = build
-        self._child = Child("Kafka", self._folder)
+        self.child = Child("Kafka", self._folder)
         self._tied = False
 
     @property
@@ -66,14 +66,9 @@ class Kafka:
         """The bootstrap server, host:port."""
         return (self._folder / "address").read_text()
 
-    @property
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self._child.process() is not None
-
     def launch(self, *, tied: bool) -> None:
         """Start it, unless it runs; `tied`: it ends when the calling thread does."""
-        if self.running:
+        if self.child.pid:
             return
         self._tied = tied
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -82,15 +77,15 @@ class Kafka:
             self._format(properties)
         heap = ["-Xmx512M", f"-Djava.io.tmpdir={self._folder}"]
         argv = self._java([*heap, "kafka.Kafka", str(properties)])
-        self._child.start(argv, death_signal=signal.SIGKILL if tied else 0, env=_env())
+        self.child.start(argv, death_signal=signal.SIGKILL if tied else 0, env=_env())
 
     def wait(self) -> None:
         """Wait until it serves metadata: its port opens earlier than that."""
         for left in reversed(range(TRIES)):
             try:
-                until(self._serves, self._child, START_S)
+                until(self._serves, self.child, START_S)
             except StackFailed:
-                if not left or "Address already in use" not in self._child.log_end(200):
+                if not left or "Address already in use" not in self.child.log_end(200):
                     raise
                 self.launch(tied=self._tied)
             else:
@@ -98,7 +93,7 @@ class Kafka:
 
     def stop(self) -> None:
         """End it; returns when it is gone."""
-        self._child.stop(signal.SIGTERM, STOP_S)
+        self.child.stop(signal.SIGTERM, STOP_S)
 
     def _serves(self) -> bool:
         client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})

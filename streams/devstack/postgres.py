@@ -46,13 +46,8 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        self._child = Child("PostgreSQL", self._folder)
+        self.child = Child("PostgreSQL", self._folder)
         self._tied = False
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self._child.process() is not None
 
     def url(self, database: str = OWNER) -> str:
         """The URL of one of its databases, with the password."""
@@ -62,7 +57,7 @@ class Postgres:
 
     def launch(self, *, tied: bool) -> None:
         """Start it, unless it runs; `tied`: it ends when the calling thread does."""
-        if self.running:
+        if self.child.pid:
             return
         self._tied = tied
         programs = tools.postgres_programs()
@@ -75,15 +70,15 @@ class Postgres:
             argv += ["-c", f"{key}={value}"]
         # SIGINT is its fast shutdown: it frees its shared memory, SIGKILL would not.
         death_signal = signal.SIGINT if tied else 0
-        self._child.start(argv, env=_env(), death_signal=death_signal, user=UNPRIVILEGED)
+        self.child.start(argv, env=_env(), death_signal=death_signal, user=UNPRIVILEGED)
 
     def wait(self) -> None:
         """Wait until it answers; the database `foremesh` is there then."""
         for left in reversed(range(TRIES)):
             try:
-                until(self._answers, self._child, START_S)
+                until(self._answers, self.child, START_S)
             except StackFailed:
-                if not left or "Address already in use" not in self._child.log_end():
+                if not left or "Address already in use" not in self.child.log_end():
                     raise
                 self.launch(tied=self._tied)
             else:
@@ -111,7 +106,7 @@ class Postgres:
 
     def stop(self) -> None:
         """End it; returns when it is gone."""
-        self._child.stop(signal.SIGINT, STOP_S)
+        self.child.stop(signal.SIGINT, STOP_S)
 
     def _answers(self) -> bool:
         try:

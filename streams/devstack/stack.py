@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from streams.devstack import tools
+from streams.devstack.child import Child
 from streams.devstack.kafka import Kafka
 from streams.devstack.postgres import Postgres
 
@@ -59,6 +60,11 @@ class Stack:
         """Stop both; returns when their processes are gone. Their data stay."""
         with tools.locked(self._folder / "lock", START_S):
             self._stop()
+
+    @property
+    def children(self) -> tuple[Child, Child]:
+        """The processes: Kafka's, PostgreSQL's."""
+        return self.kafka.child, self.postgres.child
 
     def env(self) -> dict[str, str]:
         """The variables that point foremesh at this stack."""

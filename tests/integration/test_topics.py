@@ -8,7 +8,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ConfigResource,
     ResourceType,
 )
-from harness import RunForemesh
+from harness import Eventually, RunForemesh
 
 from streams.adapters.kafka import check_topics, connect, create_topics, declared
 from streams.settings import Settings
@@ -42,7 +42,9 @@ def test_a_wrong_partition_count_is_reported(settings: Settings, topics: list[st
     assert "has 4 partitions, not 6" in problems[0]
 
 
-def test_a_changelog_that_expires_is_reported(settings: Settings, topics: list[str]) -> None:
+def test_a_changelog_that_expires_is_reported(
+    settings: Settings, topics: list[str], eventually: Eventually
+) -> None:
     name = settings.topic("profiler-state")
     assert name in topics
     entry = ConfigEntry(
@@ -52,8 +54,7 @@ def test_a_changelog_that_expires_is_reported(settings: Settings, topics: list[s
     client = connect(settings)  # ends the call when it is dropped
     client.incremental_alter_configs([resource])[resource].result(10)
 
-    (problem,) = check_topics(settings)
-
+    (problem,) = eventually(lambda: check_topics(settings))
     assert problem.startswith(f"topic {name} has cleanup.policy=compact,delete, not compact")
 
 

@@ -1,0 +1,57 @@
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo test unit check bench lock clean tools
+.DEFAULT_GOAL := help
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+install: tools .venv/installed ## .venv with .venv/bin/foremesh, from pinned dependencies
+
+demo: install ## two minutes of a synthetic population against a real stack
+	$(BIN)/foremesh demo
+
+test: install build/kafka/.fetched ## unit, integration and acceptance tests
+	$(BIN)/pytest tests/unit tests/integration tests/acceptance
+
+unit: install ## tests without I/O, in seconds
+	$(BIN)/pytest tests/unit
+
+check: install ## lint, format, types, shape of the code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit/test_shape.py
+
+bench: install build/kafka/.fetched ## measure throughput and latency
+	$(BIN)/pytest -q -s tests/benchmarks
+
+lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
+	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local \
+	  --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --upgrade --quiet --output-file deploy/requirements.txt
+
+clean: ## remove all that was made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+tools:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is missing: install it, or say make PYTHON=path"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv is missing: install python3-venv"; exit 1; }
+	@PATH="$$JAVA_HOME/bin:$$PATH" java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' \
+	  || { echo "Java 17 or later is missing: install a Java runtime"; exit 1; }
+	@command -v mvn >/dev/null || test -e build/kafka/.fetched \
+	  || { echo "Maven is missing: install it, it fetches Kafka's jars once"; exit 1; }
+
+.venv/installed: deploy/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --no-cache-dir --require-hashes -r deploy/requirements.txt
+	$(BIN)/pip install --quiet --no-cache-dir --no-deps --no-build-isolation -e .
+	touch $@
+
+build/kafka/.fetched: deploy/pom.xml | install
+	$(BIN)/python -c "import pathlib; from streams.devstack.tools import kafka_jars; kafka_jars(pathlib.Path('build'))"
+	touch $@
