@@ -1,0 +1,157 @@
+"""What the entries of a catalogue file consist of, and how a value is read from YAML's nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
+
+__all__ = ["SECTIONS", "Field", "Wrong", "name_of", "near", "steps_of", "text_of"]
+
+MAX_NAME = 256  # characters of a name
+MAX_WHOLE = 10**9
+MAX_STEPS = 64  # steps of a composite, and constituents of a step
+
+
+class Wrong(ValueError):
+    """A value that cannot be used: the sentence goes on after the field's name."""
+
+    def __init__(self, node: Node, text: str) -> None:
+        super().__init__(text)
+        self.node = node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A field of an entry."""
+
+    read: Callable[[Node], Any]
+    about: str
+    required: bool = True
+
+
+def near(name: str, known: Mapping[str, Any]) -> str:
+    """A question about the nearest of the known names, or nothing."""
+    found = get_close_matches(name, known, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def text_of(node: Node) -> str:
+    """The text of a scalar."""
+    if not isinstance(node, ScalarNode):
+        raise Wrong(node, "must be one value, not a list or a mapping")
+    return str(node.value)
+
+
+def name_of(node: Node) -> str:
+    """A name: some text, not too long."""
+    name = text_of(node)
+    if not name.strip():
+        raise Wrong(node, "must not be empty")
+    if len(name) > MAX_NAME:
+        raise Wrong(node, f"must have {MAX_NAME} characters at most, it has {len(name)}")
+    return name
+
+
+def amount(node: Node) -> float:
+    """A number that is not negative."""
+    text = text_of(node)
+    try:
+        number = float(text)
+    except ValueError:
+        raise Wrong(node, f"must be a number, it is {text[:40]!r}") from None
+    if not math.isfinite(number):
+        raise Wrong(node, f"must be a finite number, it is {text[:40]!r}")
+    if number < 0:
+        raise Wrong(node, f"must not be negative, it is {text}")
+    return number
+
+
+def amount_or_all(node: Node) -> float:
+    """A number that is not negative, or .inf."""
+    return math.inf if text_of(node).lower() == ".inf" else amount(node)
+
+
+def whole(least: int) -> Callable[[Node], int]:
+    """A reader of whole numbers that are not below `least`."""
+
+    def read(node: Node) -> int:
+        text = text_of(node)
+        try:
+            number = int(text)
+        except ValueError:
+            raise Wrong(node, f"must be a whole number, it is {text[:40]!r}") from None
+        if not least <= number <= MAX_WHOLE:
+            raise Wrong(node, f"must be between {least} and {MAX_WHOLE}, it is {text[:40]}")
+        return number
+
+    return read
+
+
+def words(node: Node) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(node, SequenceNode):
+        raise Wrong(node, "must be a list, as [python, -m, service]")
+    return tuple(text_of(item) for item in node.value)
+
+
+def path(node: Node) -> str:
+    """A path of a URL."""
+    text = text_of(node)
+    if not text.startswith("/"):
+        raise Wrong(node, f"must begin with /, it is {text[:40]!r}")
+    return text
+
+
+def steps_of(node: Node) -> tuple[tuple[tuple[Node, str], ...], ...]:
+    """The steps of a composite: names or lists of names, each with its node."""
+    if not isinstance(node, SequenceNode):
+        raise Wrong(node, "must be a list of steps, as [[pricing, stock], payment]")
+    if not 0 < len(node.value) <= MAX_STEPS:
+        raise Wrong(node, f"must have 1 to {MAX_STEPS} steps, it has {len(node.value)}")
+    return tuple(_step(item) for item in node.value)
+
+
+def _step(node: Node) -> tuple[tuple[Node, str], ...]:
+    items = node.value if isinstance(node, SequenceNode) else [node]
+    if not 0 < len(items) <= MAX_STEPS:
+        raise Wrong(node, f"must have 1 to {MAX_STEPS} constituents a step, it has {len(items)}")
+    names = tuple((item, name_of(item)) for item in items)
+    twice = [name for i, (_, name) in enumerate(names) if name in {n for _, n in names[:i]}]
+    if twice:
+        raise Wrong(node, f"names {twice[0]!r} twice in one step")
+    return names
+
+
+# What one instance takes, or a pool has.
+_RESOURCES = {
+    "cpu": Field(read=amount, about="millicores"),
+    "memory": Field(read=amount, about="MiB"),
+}
+
+SECTIONS: Mapping[str, Mapping[str, Field]] = {
+    "constituents": {
+        **_RESOURCES,
+        "bandwidth": Field(read=amount, about="Mbit/s", required=False),
+        "warm_up_ms": Field(read=whole(0), about="ms from start to first answer"),
+        "price": Field(read=amount, about="of one warm instance for an hour"),
+        "concurrency": Field(read=whole(1), about="requests served at once", required=False),
+        "command": Field(read=words, about="what to start", required=False),
+        "health": Field(read=path, about="path that answers when ready", required=False),
+    },
+    "composites": {},  # lists of steps
+    "tiers": {
+        "weight": Field(read=amount, about="worth of a second not waited"),
+        "sla_ms": Field(read=whole(0), about="latency promised"),
+        "priority": Field(read=whole(-MAX_WHOLE), about="higher is first", required=False),
+    },
+    "pools": {
+        **_RESOURCES,
+        "bandwidth": Field(read=amount, about="Mbit/s"),
+        "budget": Field(read=amount_or_all, about="most spent in an hour", required=False),
+    },
+}

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import streams.catalog_file
+from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.catalog_file import dump, load, parse
+from streams.catalog_infer import ADVICE, MAX_SERVICES, infer
+from streams.errors import CatalogInvalid, LogUnreadable
+from streams.records import Request
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200).filter(
+    lambda name: name.strip() != ""
+)
+AMOUNTS = st.floats(0, 1e12) | st.integers(0, 10**9).map(float)
+RESOURCES = st.builds(Resources, cpu=AMOUNTS, memory=AMOUNTS, bandwidth=AMOUNTS)
+
+
+@st.composite
+def catalogs(draw: st.DrawFn) -> Catalog:
+    constituents = {
+        name: Constituent(
+            service=name,
+            needs=draw(RESOURCES),
+            warm_up_ms=draw(st.integers(0, 10**9)),
+            price=draw(AMOUNTS),
+            concurrency=draw(st.integers(1, 100)),
+            command=tuple(draw(st.lists(NAMES, max_size=3))),
+            health="/" + draw(NAMES),
+        )
+        for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+    }
+    step = st.lists(st.sampled_from(sorted(constituents)), min_size=1, max_size=3, unique=True)
+    steps = st.lists(step.map(tuple), min_size=1, max_size=3).map(tuple)
+    composites = {
+        name: Composite(service=name, steps=draw(steps))
+        for name in draw(st.lists(NAMES, max_size=3, unique=True))
+    }
+    tiers = {
+        name: Tier(tier=name, weight=draw(AMOUNTS), sla_ms=5, priority=draw(st.integers(-9, 9)))
+        for name in draw(st.lists(NAMES, max_size=2, unique=True))
+    }
+    most = Resources(
+        cpu=max(c.needs.cpu for c in constituents.values()),
+        memory=max(c.needs.memory for c in constituents.values()),
+        bandwidth=max(c.needs.bandwidth for c in constituents.values()),
+    )
+    pools = {
+        name: Pool(pool=name, capacity=most, budget=draw(AMOUNTS | st.just(math.inf)))
+        for name in draw(st.lists(NAMES, min_size=1, max_size=2, unique=True))
+    }
+    return Catalog(constituents, composites, tiers, pools)
+
+
+def lines_of(text: str) -> list[tuple[int, str]]:
+    with pytest.raises(CatalogInvalid) as raised:
+        parse(textwrap.dedent(text))
+    found = [line.split(": ", 1) for line in str(raised.value).splitlines()[1:]]
+    return [(int(where.split()[-1]), what) for where, what in found]
+
+
+@given(catalogs())
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_dumped_is_parsed_as_it_was(catalog: Catalog) -> None:
+    assert parse(dump(catalog, "any\ncomment")) == catalog
+
+
+def test_the_example_in_the_documentation_is_a_catalogue() -> None:
+    text = (streams.catalog_file.__doc__ or "").split("::\n")[1]
+    catalog = parse(textwrap.dedent(text))
+    assert catalog.composites["checkout"].steps == (("pricing", "stock"), ("payment",))
+    assert catalog.constituents["stock"].concurrency == 8
+    assert catalog.pools["default"].budget == 1.5
+
+
+def test_every_error_is_reported_at_once_with_its_line() -> None:
+    found = lines_of("""\
+        constituents:
+          pricing: {cpu: 250, memory: -128, warm_up_ms: 900, price: 0.02}
+          stock: {cpu: 250, memory: 128Mi, warm_up_ms: 1.5, price: .nan, concurrency: 0}
+          payment: {cpu: 500, memroy: 512, warm_up_ms: 2500, price: 0.05}
+          pricing: {}
+          basket: {cpu: 5, memory: 5, warm_up_ms: 5, price: 1, command: python x, health: x}
+          mail:
+        composite: {}
+        composites:
+          buy: [[pricng, stock], payment]
+          nothing: []
+          wrong: {pricing: 1}
+          twice: [[stock, stock]]
+          "": [stock]
+          [a, b]: [stock]
+        tiers:
+          gold: {weight: 0.02, sla_ms: 200, priority: high}
+        pools:
+          default: {cpu: 8000, memory: 16384, bandwidth: .inf}
+        """)
+    assert found == [
+        (2, "constituent 'pricing': memory must not be negative, it is -128"),
+        (3, "constituent 'stock': concurrency must be between 1 and 1000000000, it is 0"),
+        (3, "constituent 'stock': memory must be a number, it is '128Mi'"),
+        (3, "constituent 'stock': price must be a number, it is '.nan'"),
+        (3, "constituent 'stock': warm_up_ms must be a whole number, it is '1.5'"),
+        (4, "constituent 'payment' has an unknown field 'memroy'; did you mean 'memory'?"),
+        (4, "constituent 'payment' has no memory (MiB)"),
+        (5, "'pricing' is twice in constituents, first on line 2"),
+        (6, "constituent 'basket': command must be a list, as [python, -m, service]"),
+        (6, "constituent 'basket': health must begin with /, it is 'x'"),
+        (7, "constituent 'mail' must be a mapping of names"),
+        (8, "'composite' is no section of a catalogue; did you mean 'composites'?"),
+        (10, "composite 'buy' names 'pricng', which is no constituent; did you mean 'pricing'?"),
+        (11, "composite 'nothing' must have 1 to 64 steps, it has 0"),
+        (12, "composite 'wrong' must be a list of steps, as [[pricing, stock], payment]"),
+        (13, "composite 'twice' names 'stock' twice in one step"),
+        (14, "a name in composites must not be empty"),
+        (15, "a name in composites must be one value, not a list or a mapping"),
+        (17, "tier 'gold': priority must be a whole number, it is 'high'"),
+        (19, "pool 'default': bandwidth must be a number, it is '.inf'"),
+    ]
+
+
+def test_a_constituent_that_fits_in_no_pool_is_an_error() -> None:
+    found = lines_of("""\
+        constituents:
+          big: {cpu: 9000, memory: 5, warm_up_ms: 1, price: 1}
+        pools:
+          default: {cpu: 8000, memory: 1024, bandwidth: 0}
+        """)
+    assert found == [
+        (
+            2,
+            "constituent 'big' fits in no pool: one instance takes 9000 millicores, 5 MiB and 0 Mbit/s",
+        )
+    ]
+
+
+def test_a_catalogue_without_pools_is_an_error() -> None:
+    found = lines_of("constituents:\n  a: {cpu: 1, memory: 1, warm_up_ms: 1, price: 1}\n")
+    assert found == [(1, "the catalogue has no pools: instances have nowhere to run")]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty: it needs constituents, composites, tiers, pools"),
+        ("# only a comment", "is empty"),
+        ("just text", "line 1: the catalogue must be a mapping of names"),
+        ("- a\n- b", "line 1: the catalogue must be a mapping of names"),
+        ("pools:\n  a: b: c", "line 2: not YAML: mapping values are not allowed here"),
+        ("pools: [\n", "line 2: not YAML"),
+        ("pools: {}\n---\npools: {}", "line 2: not YAML: but found another document"),
+        ("pools: \x07", "not YAML: unacceptable character"),
+        ("[" * 1000, "not YAML: nested too deep"),
+        ("pools: &a\n  x: *a", "pool 'x' has an unknown field 'x'"),
+        ("pools: *nowhere", "line 1: not YAML: found undefined alias"),
+        ("%YAML 9.9\n---\na: 1", "line 1: not YAML"),
+    ],
+)
+def test_what_is_no_catalogue_at_all_says_so(text: str, sentence: str) -> None:
+    with pytest.raises(CatalogInvalid) as raised:
+        parse(text)
+    assert sentence in str(raised.value)
+
+
+@given(st.text() | st.text("abc:-[]{}&*!|>'\"%#?, \n\t~<012.", max_size=80))
+@settings(deadline=None)
+def test_any_text_is_a_catalogue_or_an_error_for_people(text: str) -> None:
+    try:
+        parse(text)
+    except CatalogInvalid as error:
+        assert str(error).startswith("catalogue")  # noqa: PT017 - either outcome is right
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    with pytest.raises(CatalogInvalid, match="cannot be read: No such file"):
+        load(path)
+    path.write_bytes(b"pools:\n  \xff: {}\n")
+    with pytest.raises(CatalogInvalid, match="line 2: not valid UTF-8"):
+        load(path)
+    path.write_bytes(b"#" * (5 * 1024 * 1024))
+    with pytest.raises(CatalogInvalid, match="is larger than 4194304 bytes"):
+        load(path)
+
+
+def request(service: str, tier: str = "standard", pool: str = "default") -> Request:
+    return Request(request_id="r", user="u", service=service, at_ms=1, tier=tier, pool=pool)
+
+
+def test_a_first_catalogue_names_what_the_log_names(tmp_path: Path) -> None:
+    log = [request("a"), request("b"), request("b", tier="gold"), request(""), request("c" * 999)]
+    catalog = infer(log)
+    assert list(catalog.composites) == ["b", "a"]
+    assert catalog.composites["a"].steps == (("a",),)
+    assert list(catalog.tiers) == ["standard", "gold"]
+    assert list(catalog.pools) == ["default"]
+    path = tmp_path / "catalog.yaml"
+    path.write_text(dump(catalog, ADVICE))
+    assert load(path) == catalog
+    assert path.read_text().startswith("# Edit the numbers")
+
+
+def test_a_first_pool_holds_a_tenth_of_the_services() -> None:
+    catalog = infer(request(f"s{i}") for i in range(95))
+    capacity = catalog.pools["default"].capacity
+    needs = catalog.constituents["s0"].needs
+    assert needs.times(10).fits(capacity)
+    assert not needs.times(11).fits(capacity)
+
+
+def test_a_log_with_too_many_services_or_none_is_the_wrong_column() -> None:
+    with pytest.raises(LogUnreadable, match="name the right column, see --item"):
+        infer(request(f"s{i}") for i in range(MAX_SERVICES + 1))
+    with pytest.raises(LogUnreadable, match="names no service"):
+        infer([request("")])
