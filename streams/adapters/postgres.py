@@ -1,0 +1,58 @@
+"""PostgreSQL: connecting, with the driver's errors made ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from streams.errors import DatabaseUnreachable, SettingInvalid
+
+__all__ = ["connect", "connected"]
+
+CONNECT_S = 5
+
+
+def connect(url: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection; times are read and written as UTC.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        Nothing answers there, or it does not let us in; the message says which.
+    SettingInvalid
+        The URL cannot be read.
+    """
+    try:
+        return psycopg.connect(url, connect_timeout=CONNECT_S, options="-c timezone=UTC", **options)
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
+    except psycopg.ProgrammingError:
+        # The driver's message would show the URL, and with it the password.
+        raise SettingInvalid(
+            "FOREMESH_POSTGRES cannot be read: expected postgresql://user:password@host/database"
+        ) from None
+
+
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection for one transaction: committed at the end, rolled back on an error.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        It is not there, or goes away meanwhile.
+    """
+    try:
+        with connect(url) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise unreachable(error) from error
+
+
+def unreachable(error: psycopg.Error) -> DatabaseUnreachable:
+    """The driver's error as ours, with what it says in brief."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return DatabaseUnreachable(f"{DatabaseUnreachable.__doc__} ({said})")

@@ -1,0 +1,37 @@
+"""SQL, read as SQL: the schema, its migrations, and named queries.
+
+None of it is built from input, hence `LiteralString`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import LiteralString
+
+__all__ = ["migrations", "queries", "schema"]
+
+_NAME = re.compile(r"^-- (\w+) --$\n", re.MULTILINE)
+
+
+def _read(name: str) -> LiteralString:
+    return files(__name__).joinpath(name).read_text("utf-8")
+
+
+@cache
+def queries() -> dict[str, LiteralString]:
+    """Every query of `queries.sql`: a line `-- name --` starts one, comments explain it."""
+    _, *parts = _NAME.split(_read("queries.sql"))
+    return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
+
+
+def schema() -> LiteralString:
+    """The whole schema, as the migrations leave it."""
+    return _read("schema.sql")
+
+
+def migrations() -> dict[str, LiteralString]:
+    """Every migration in the order to apply it, by its name without `.sql`."""
+    names = sorted(entry.name for entry in files(__name__).joinpath("migrations").iterdir())
+    return {name.removesuffix(".sql"): _read(f"migrations/{name}") for name in names}

@@ -1,0 +1,455 @@
+-- ---------------------------------------------------------------------- types
+
+CREATE TYPE command_action AS ENUM (
+    'provision',  -- start `count` instances
+    'release',    -- end `count` idle instances
+    'queue'       -- wanted, does not fit now
+);
+
+CREATE TYPE instance_state AS ENUM (
+    'starting',   -- starting -> warm, gone
+    'warm',       -- warm -> busy, draining, gone
+    'busy',       -- busy -> warm, draining, gone
+    'draining',   -- draining -> gone
+    'gone'
+);
+
+CREATE TYPE request_result AS ENUM ('hit', 'partial', 'miss');
+
+CREATE TYPE request_route AS ENUM ('preallocated', 'standard', 'refused', 'observed');
+
+CREATE TYPE request_source AS ENUM ('log', 'gateway');
+
+-- Times beyond the years 1 to 9999 come from broken clocks: they are shown as those bounds, since
+-- an error would lose the row.
+CREATE FUNCTION event_time(ms bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN to_timestamp(greatest(least(ms, 253402300799999), -62135596800000) / 1000.0);
+
+COMMENT ON FUNCTION event_time IS 'Milliseconds since the epoch as a time.';
+
+-- ---------------------------------------------------------------------- predictions
+
+CREATE TABLE predictions (
+    user_id text PRIMARY KEY,
+    request_id text NOT NULL,
+    tier text NOT NULL,
+    pool text NOT NULL,
+    vector jsonb NOT NULL,
+    unseen double precision NOT NULL,
+    horizon_ms bigint NOT NULL,
+    expected_p10_ms bigint NOT NULL,
+    expected_p50_ms bigint NOT NULL,
+    expected_p90_ms bigint NOT NULL,
+    made_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL,
+    model text NOT NULL,
+    kafka_offset bigint NOT NULL,
+    made_at timestamptz GENERATED ALWAYS AS (event_time(made_ms)) STORED,
+    expires_at timestamptz GENERATED ALWAYS AS (event_time(expires_ms)) STORED
+);
+
+CREATE INDEX predictions_pool_expires_at ON predictions (pool, expires_at);
+
+COMMENT ON TABLE predictions IS 'What each user asks for next: the latest vector of each user.';
+COMMENT ON COLUMN predictions.request_id IS 'The request that caused it.';
+COMMENT ON COLUMN predictions.vector IS
+    '[{"service", "probability", "within"}], most probable first; see the view predicted_services.';
+COMMENT ON COLUMN predictions.unseen IS
+    'Probability of a service never seen; with those of the vector it sums to 1.';
+COMMENT ON COLUMN predictions.horizon_ms IS 'What "within" refers to, counted from made_ms.';
+COMMENT ON COLUMN predictions.expected_p10_ms IS 'Time to the next request, 10 % quantile.';
+COMMENT ON COLUMN predictions.expected_p50_ms IS 'Time to the next request, median.';
+COMMENT ON COLUMN predictions.expected_p90_ms IS 'Time to the next request, 90 % quantile.';
+COMMENT ON COLUMN predictions.expires_at IS 'After this it says nothing any more.';
+COMMENT ON COLUMN predictions.kafka_offset IS 'Of two made at one time, the higher one holds.';
+
+CREATE TABLE prediction_history (
+    request_id text PRIMARY KEY,
+    user_id text NOT NULL,
+    tier text NOT NULL,
+    pool text NOT NULL,
+    vector jsonb NOT NULL,
+    unseen double precision NOT NULL,
+    horizon_ms bigint NOT NULL,
+    expected_p10_ms bigint NOT NULL,
+    expected_p50_ms bigint NOT NULL,
+    expected_p90_ms bigint NOT NULL,
+    made_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL,
+    model text NOT NULL,
+    made_at timestamptz GENERATED ALWAYS AS (event_time(made_ms)) STORED
+);
+
+CREATE INDEX prediction_history_user_id_made_ms ON prediction_history (user_id, made_ms);
+
+COMMENT ON TABLE prediction_history IS 'Every prediction, one for each request; columns as in predictions.';
+
+CREATE VIEW predicted_services AS
+SELECT
+    p.user_id,
+    v.rank,
+    v.entry ->> 'service' AS service,
+    (v.entry ->> 'probability')::double precision AS probability,
+    (v.entry ->> 'within')::double precision AS within,
+    p.pool,
+    p.tier,
+    p.made_at,
+    p.expires_at
+FROM predictions AS p
+CROSS JOIN LATERAL jsonb_array_elements(p.vector) WITH ORDINALITY AS v (entry, rank);
+
+COMMENT ON VIEW predicted_services IS 'The latest vector of each user, one row for each service.';
+COMMENT ON COLUMN predicted_services.probability IS
+    'That it is the user''s next composite, whenever that comes.';
+COMMENT ON COLUMN predicted_services.within IS
+    'That the user asks for it within the horizon.';
+
+-- ---------------------------------------------------------------------- decisions, instances
+
+CREATE TABLE commands (
+    command_id text PRIMARY KEY,
+    pool text NOT NULL,
+    action command_action NOT NULL,
+    service text NOT NULL,
+    count bigint NOT NULL,
+    tier text NOT NULL,
+    value double precision NOT NULL,
+    cost double precision NOT NULL,
+    priority double precision NOT NULL,
+    issued_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL,
+    reason text NOT NULL,
+    kafka_offset bigint NOT NULL,
+    issued_at timestamptz GENERATED ALWAYS AS (event_time(issued_ms)) STORED,
+    expires_at timestamptz GENERATED ALWAYS AS (event_time(expires_ms)) STORED
+);
+
+CREATE INDEX commands_pool_service_issued_ms ON commands (pool, service, issued_ms);
+CREATE INDEX commands_issued_at ON commands (issued_at);
+CREATE INDEX commands_queued ON commands (pool, priority DESC) WHERE action = 'queue';
+
+COMMENT ON TABLE commands IS 'What the allocator wanted done, and why.';
+COMMENT ON COLUMN commands.service IS 'The constituent.';
+COMMENT ON COLUMN commands.tier IS 'The highest tier it is for.';
+COMMENT ON COLUMN commands.value IS 'Expected worth of doing it, in the unit of the prices.';
+COMMENT ON COLUMN commands.cost IS 'Expected cost of doing it, in the unit of the prices.';
+COMMENT ON COLUMN commands.priority IS 'Of a queued one: value for each dominant share, tier first.';
+COMMENT ON COLUMN commands.expires_at IS 'After this it is not to be carried out.';
+COMMENT ON COLUMN commands.reason IS 'In words, with the numbers that decided.';
+
+CREATE TABLE instances (
+    instance_id text PRIMARY KEY,
+    service text NOT NULL,
+    pool text NOT NULL,
+    state instance_state NOT NULL,
+    endpoint text NOT NULL,
+    command_id text NOT NULL,
+    started_ms bigint NOT NULL,
+    changed_ms bigint NOT NULL,
+    warm_since_ms bigint,
+    gone_ms bigint,
+    uses bigint NOT NULL,
+    busy_ms bigint NOT NULL,
+    reason text NOT NULL,
+    kafka_offset bigint NOT NULL,
+    started_at timestamptz GENERATED ALWAYS AS (event_time(started_ms)) STORED,
+    changed_at timestamptz GENERATED ALWAYS AS (event_time(changed_ms)) STORED,
+    warm_since timestamptz GENERATED ALWAYS AS (event_time(warm_since_ms)) STORED,
+    gone_at timestamptz GENERATED ALWAYS AS (event_time(gone_ms)) STORED
+);
+
+CREATE INDEX instances_pool_service_state ON instances (pool, service, state);
+CREATE INDEX instances_command_id ON instances (command_id);
+CREATE INDEX instances_started_at ON instances (started_at);
+
+COMMENT ON TABLE instances IS 'Instances that ran or run, each with its newest state.';
+COMMENT ON COLUMN instances.service IS 'The constituent.';
+COMMENT ON COLUMN instances.endpoint IS 'http://host:port, empty before there is one.';
+COMMENT ON COLUMN instances.command_id IS
+    'The command that started it, or standard/<request id> when a request waited for it.';
+COMMENT ON COLUMN instances.changed_at IS 'When it entered its state.';
+COMMENT ON COLUMN instances.uses IS 'Requests served so far.';
+COMMENT ON COLUMN instances.busy_ms IS 'Time spent serving so far.';
+COMMENT ON COLUMN instances.reason IS 'Why it is in this state.';
+
+CREATE TABLE utilisation (
+    pool text NOT NULL,
+    at_ms bigint NOT NULL,
+    cpu_capacity double precision NOT NULL,
+    cpu_used double precision NOT NULL,
+    memory_capacity double precision NOT NULL,
+    memory_used double precision NOT NULL,
+    bandwidth_capacity double precision NOT NULL,
+    bandwidth_used double precision NOT NULL,
+    at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED,
+    PRIMARY KEY (pool, at_ms)
+);
+
+COMMENT ON TABLE utilisation IS
+    'Capacity and use of each pool over time: cpu in millicores, memory in MiB, bandwidth in Mbit/s.';
+
+-- ---------------------------------------------------------------------- outcomes
+
+CREATE TABLE outcomes (
+    request_id text PRIMARY KEY,
+    user_id text NOT NULL,
+    tier text NOT NULL,
+    pool text NOT NULL,
+    service text NOT NULL,
+    at_ms bigint NOT NULL,
+    result request_result NOT NULL,
+    route request_route NOT NULL,
+    status bigint NOT NULL,
+    latency_ms double precision NOT NULL,
+    cold_ms bigint NOT NULL,
+    saved_ms bigint NOT NULL,
+    source request_source NOT NULL,
+    at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED
+);
+
+CREATE INDEX outcomes_at ON outcomes (at);
+CREATE INDEX outcomes_user_id_at_ms ON outcomes (user_id, at_ms);
+CREATE INDEX outcomes_pool_at_ms ON outcomes (pool, at_ms);
+
+COMMENT ON TABLE outcomes IS 'How each request went: one row a request.';
+COMMENT ON COLUMN outcomes.service IS 'The composite.';
+COMMENT ON COLUMN outcomes.result IS 'hit: every constituent was warm; partial: some; miss: none.';
+COMMENT ON COLUMN outcomes.route IS
+    'preallocated: straight to warm instances; standard: waited for a start; refused: answered 503; '
+    'observed: served by others, judged from a log.';
+COMMENT ON COLUMN outcomes.status IS 'HTTP status answered; 0 when only observed.';
+COMMENT ON COLUMN outcomes.latency_ms IS 'The whole request as measured; 0 when only observed.';
+COMMENT ON COLUMN outcomes.cold_ms IS 'Cold-start time on the critical path.';
+COMMENT ON COLUMN outcomes.saved_ms IS
+    'Cold-start time that warm instances took off the critical path.';
+
+CREATE TABLE outcome_parts (
+    request_id text NOT NULL REFERENCES outcomes ON DELETE CASCADE,
+    position bigint NOT NULL,
+    service text NOT NULL,
+    warm boolean NOT NULL,
+    instance_id text NOT NULL,
+    wait_ms bigint NOT NULL,
+    serve_ms bigint NOT NULL,
+    warm_up_ms bigint,
+    PRIMARY KEY (request_id, position)
+);
+
+CREATE INDEX outcome_parts_service ON outcome_parts (service);
+
+COMMENT ON TABLE outcome_parts IS 'What each constituent did for a request.';
+COMMENT ON COLUMN outcome_parts.position IS 'In the order of the composite, from 1.';
+COMMENT ON COLUMN outcome_parts.service IS 'The constituent.';
+COMMENT ON COLUMN outcome_parts.warm IS 'An instance was ready before the request.';
+COMMENT ON COLUMN outcome_parts.wait_ms IS 'Waited for an instance to start.';
+COMMENT ON COLUMN outcome_parts.serve_ms IS 'Time the instance took.';
+COMMENT ON COLUMN outcome_parts.warm_up_ms IS 'Measured start-up time, when one was waited for.';
+
+-- ---------------------------------------------------------------------- dead letters
+
+CREATE TABLE dead_letters (
+    kafka_topic text NOT NULL,
+    kafka_partition bigint NOT NULL,
+    kafka_offset bigint NOT NULL,
+    stage text NOT NULL,
+    reason text NOT NULL,
+    at_ms bigint NOT NULL,
+    key bytea,
+    value_start bytea,
+    value_bytes bigint,
+    at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED,
+    PRIMARY KEY (kafka_topic, kafka_partition, kafka_offset, stage)
+);
+
+CREATE INDEX dead_letters_at ON dead_letters (at);
+
+COMMENT ON TABLE dead_letters IS
+    'Records that could not be used, where they are and why; whole on the topic dead-letters.';
+COMMENT ON COLUMN dead_letters.stage IS 'Who gave up on it.';
+COMMENT ON COLUMN dead_letters.at IS 'Timestamp of the record.';
+COMMENT ON COLUMN dead_letters.key IS 'Its first 1,024 bytes.';
+COMMENT ON COLUMN dead_letters.value_start IS 'Its first 1,024 bytes.';
+COMMENT ON COLUMN dead_letters.value_bytes IS 'Its whole length; null for a record without value.';
+
+-- ---------------------------------------------------------------------- views
+
+CREATE VIEW pool_clock AS
+SELECT pool, max(ms) AS now_ms, event_time(max(ms)) AS now
+FROM (
+    SELECT pool, max(issued_ms) AS ms FROM commands GROUP BY pool
+    UNION ALL
+    SELECT pool, max(at_ms) AS ms FROM utilisation GROUP BY pool
+    UNION ALL
+    SELECT pool, max(at_ms) AS ms FROM outcomes GROUP BY pool
+) AS seen
+GROUP BY pool;
+
+COMMENT ON VIEW pool_clock IS
+    'The newest event time seen in each pool: what "now" is, also while an old log is replayed.';
+
+CREATE VIEW queue AS
+SELECT
+    q.command_id,
+    q.pool,
+    q.service,
+    q.tier,
+    q.count,
+    q.priority,
+    q.value,
+    q.cost,
+    q.reason,
+    q.issued_at AS queued_at,
+    q.expires_at,
+    CASE
+        WHEN later.action = 'provision' AND later.issued_ms <= q.expires_ms THEN 'served'
+        WHEN later.action = 'queue' AND later.issued_ms <= q.expires_ms THEN 'replaced'
+        WHEN clock.now_ms > q.expires_ms THEN 'expired'
+        ELSE 'waiting'
+    END AS state,
+    CASE WHEN later.issued_ms <= q.expires_ms THEN later.command_id END AS ended_by,
+    least(coalesce(later.issued_ms, clock.now_ms), clock.now_ms, q.expires_ms) - q.issued_ms
+        AS waited_ms
+FROM commands AS q
+INNER JOIN pool_clock AS clock USING (pool)
+LEFT JOIN LATERAL (
+    SELECT c.command_id, c.action, c.issued_ms
+    FROM commands AS c
+    WHERE
+        c.pool = q.pool
+        AND c.service = q.service
+        AND c.action IN ('provision', 'queue')
+        AND (c.issued_ms, c.kafka_offset) > (q.issued_ms, q.kafka_offset)
+    ORDER BY c.issued_ms, c.kafka_offset
+    LIMIT 1
+) AS later ON true
+WHERE q.action = 'queue';
+
+COMMENT ON VIEW queue IS 'What was wanted and did not fit, and what became of it.';
+COMMENT ON COLUMN queue.state IS
+    'waiting; served by a later provision of the same service; replaced by a later entry for it; '
+    'expired.';
+COMMENT ON COLUMN queue.ended_by IS 'The command that served or replaced it.';
+
+CREATE VIEW hit_rate AS
+SELECT
+    date_trunc('hour', at, 'UTC') AS hour,
+    service,
+    tier,
+    pool,
+    count(*) AS requests,
+    count(*) FILTER (WHERE result = 'hit') AS hits,
+    count(*) FILTER (WHERE result = 'partial') AS partials,
+    count(*) FILTER (WHERE result = 'miss') AS misses,
+    count(*) FILTER (WHERE route = 'refused') AS refused,
+    avg((result = 'hit')::int)::double precision AS hit_rate,
+    sum(cold_ms)::bigint AS cold_ms,
+    sum(saved_ms)::bigint AS saved_ms,
+    percentile_cont(0.50) WITHIN GROUP (ORDER BY latency_ms) AS latency_p50_ms,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms) AS latency_p95_ms,
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS latency_p99_ms
+FROM outcomes
+GROUP BY 1, 2, 3, 4;
+
+COMMENT ON VIEW hit_rate IS
+    'Requests by hour, composite service, tier and pool: how warm they were, and their latency.';
+COMMENT ON COLUMN hit_rate.cold_ms IS 'Cold-start time that these requests waited.';
+COMMENT ON COLUMN hit_rate.saved_ms IS 'Cold-start time that warm instances spared them.';
+
+CREATE VIEW saved_and_wasted AS
+WITH life AS (
+    SELECT
+        i.instance_id,
+        i.service,
+        i.pool,
+        coalesce(c.tier, o.tier, '') AS tier,
+        i.busy_ms,
+        i.warm_since_ms AS from_ms,
+        least(
+            greatest(coalesce(i.gone_ms, clock.now_ms, i.changed_ms), i.warm_since_ms),
+            i.warm_since_ms + 366 * 86400000::bigint
+        ) AS to_ms
+    FROM instances AS i
+    LEFT JOIN pool_clock AS clock USING (pool)
+    LEFT JOIN commands AS c USING (command_id)
+    LEFT JOIN outcomes AS o ON i.command_id = 'standard/' || o.request_id
+    WHERE i.warm_since_ms BETWEEN 0 AND 253402300799999
+),
+
+warm AS (
+    SELECT
+        h.hour_ms,
+        life.service,
+        life.tier,
+        life.pool,
+        least(life.to_ms, h.hour_ms + 3600000) - greatest(life.from_ms, h.hour_ms) AS warm_ms,
+        life.busy_ms,
+        greatest(life.to_ms - life.from_ms, 1) AS life_ms
+    FROM life
+    CROSS JOIN LATERAL generate_series(
+        life.from_ms - mod(life.from_ms, 3600000), life.to_ms, 3600000
+    ) AS h (hour_ms)
+),
+
+instance_time AS (
+    SELECT
+        hour_ms,
+        service,
+        tier,
+        pool,
+        sum(warm_ms) AS warm_ms,
+        sum(least(busy_ms::double precision * warm_ms / life_ms, warm_ms)) AS used_ms
+    FROM warm
+    GROUP BY hour_ms, service, tier, pool
+),
+
+saved AS (
+    SELECT
+        o.at_ms - mod(o.at_ms, 3600000) AS hour_ms,
+        p.service,
+        o.tier,
+        o.pool,
+        count(*) AS uses,
+        count(*) FILTER (WHERE p.warm) AS warm_uses,
+        sum(p.wait_ms) AS waited_ms,
+        sum(o.saved_ms::double precision / nullif(warm_parts.n, 0)) FILTER (WHERE p.warm)
+            AS saved_ms
+    FROM outcomes AS o
+    INNER JOIN outcome_parts AS p USING (request_id)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM outcome_parts AS w
+        WHERE w.request_id = o.request_id AND w.warm
+    ) AS warm_parts
+    GROUP BY 1, 2, 3, 4
+)
+
+SELECT
+    event_time(hour_ms) AS hour,
+    service,
+    tier,
+    pool,
+    coalesce(saved.uses, 0) AS uses,
+    coalesce(saved.warm_uses, 0) AS warm_uses,
+    coalesce(saved.saved_ms, 0) / 1000.0 AS saved_s,
+    coalesce(saved.waited_ms, 0)::double precision / 1000.0 AS waited_s,
+    coalesce(instance_time.warm_ms, 0)::double precision / 1000.0 AS warm_s,
+    coalesce(instance_time.used_ms, 0) / 1000.0 AS used_s,
+    (coalesce(instance_time.warm_ms, 0)::double precision - coalesce(instance_time.used_ms, 0))
+    / 1000.0 AS wasted_s
+FROM saved
+FULL JOIN instance_time USING (hour_ms, service, tier, pool);
+
+COMMENT ON VIEW saved_and_wasted IS
+    'Seconds that warm instances saved, and instance-seconds they cost, by hour, constituent '
+    'service, tier and pool.';
+COMMENT ON COLUMN saved_and_wasted.tier IS
+    'Of the requests; for instances the tier that they were started for.';
+COMMENT ON COLUMN saved_and_wasted.uses IS 'Times a request used this constituent.';
+COMMENT ON COLUMN saved_and_wasted.warm_uses IS 'Of these, times an instance was ready.';
+COMMENT ON COLUMN saved_and_wasted.saved_s IS
+    'Cold-start time taken off requests; a request''s is shared equally between its warm parts.';
+COMMENT ON COLUMN saved_and_wasted.waited_s IS 'Time that requests waited for it to start.';
+COMMENT ON COLUMN saved_and_wasted.warm_s IS 'Instance-seconds warm, used or not.';
+COMMENT ON COLUMN saved_and_wasted.used_s IS
+    'Of these, seconds serving; an instance''s are spread evenly over its warm time.';
+COMMENT ON COLUMN saved_and_wasted.wasted_s IS 'Warm and not serving.';

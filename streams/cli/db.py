@@ -1,0 +1,42 @@
+"""`foremesh db`: migrate the database, or say what is pending."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from streams.adapters.postgres_schema import migrate, pending
+from streams.cli import pass_settings
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.group
+def command() -> None:
+    """Migrate the database."""
+
+
+@command.command("migrate")
+@pass_settings
+def migrate_command(settings: Settings) -> None:
+    """Apply the migrations that are pending, all or none of them."""
+    applied = migrate(settings.postgres)
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("nothing to do: the database is current")
+
+
+@command.command("status")
+@pass_settings
+def status_command(settings: Settings) -> None:
+    """List the migrations that are pending; exit code 1 when there are any."""
+    missing = pending(settings.postgres)
+    for name in missing:
+        click.echo(f"pending {name}")
+    if missing:
+        click.echo("run `foremesh db migrate`")
+        sys.exit(1)
+    click.echo("the database is current")
