@@ -1,0 +1,56 @@
+"""Prometheus metrics: names, labels and buckets in one place, and the endpoint."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from streams.errors import SettingInvalid
+
+__all__ = ["BATCH_SECONDS", "LAG", "RECORDS", "REQUESTS", "REQUEST_SECONDS", "serve"]
+
+RECORDS = Counter(
+    "foremesh_records_total",
+    "Records that a stage has read, by what became of them (done, dead, failed, repeated).",
+    ["stage", "topic", "outcome"],
+)
+BATCH_SECONDS = Histogram(
+    "foremesh_batch_seconds",
+    "Time a batch took from being read to being acknowledged.",
+    ["stage"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+LAG = Gauge(
+    "foremesh_lag",
+    "Records of a partition of a stage's input that are not handled yet.",
+    ["stage", "partition"],
+)
+REQUESTS = Counter(
+    "foremesh_requests_total",
+    "Requests that the gateway has answered.",
+    ["result", "route"],
+)
+REQUEST_SECONDS = Histogram(
+    "foremesh_request_seconds",
+    "Time a request took, from its first byte to the last one answered.",
+    ["result"],
+    # A hit takes milliseconds, a cold start up to a minute.
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60),
+)
+
+
+def serve(port: int) -> None:
+    """Serve the metrics of this process at `http://127.0.0.1:<port>/metrics`; 0: do not.
+
+    Raises
+    ------
+    SettingInvalid
+        The port is taken.
+    """
+    if not port:
+        return
+    try:
+        start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise SettingInvalid(
+            f"FOREMESH_METRICS_PORT={port} cannot be listened on: {error.strerror}"
+        ) from None
