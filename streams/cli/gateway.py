@@ -1,0 +1,43 @@
+"""`foremesh gateway`: serve composite requests over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from streams.cli import pass_settings
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option("--pool", default="default", show_default=True, show_envvar=True, help="Its pool.")
+@click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_GATEWAY's]")
+@click.option(
+    "--queue",
+    default=64,
+    show_default=True,
+    show_envvar=True,
+    help="Most requests that wait for one constituent; beyond it the answer is 503.",
+)
+@click.option(
+    "--deadline-ms",
+    default=10_000,
+    show_default=True,
+    show_envvar=True,
+    help="Most that a request may take, in milliseconds.",
+)
+@pass_settings
+def command(
+    settings: Settings, *, pool: str, listen: str | None, queue: int, deadline_ms: int
+) -> None:
+    """Serve the composite services of one pool over HTTP: POST /<composite>."""
+    # keep --help instant
+    from streams.gateway.app import Config, Gateway  # noqa: PLC0415
+    from streams.provisioners.running import until_signalled  # noqa: PLC0415
+
+    config = Config(pool=pool, queue=queue, deadline_ms=deadline_ms)
+    gateway = Gateway(settings, config)
+    asyncio.run(until_signalled(lambda stop: gateway.run(listen or settings.gateway, stop)))

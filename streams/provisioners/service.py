@@ -1,0 +1,201 @@
+"""The provisioner as a process: commands in, instances and utilisation out, a door on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from aiohttp import web
+from confluent_kafka import Consumer, Message
+
+from streams.adapters import codec
+from streams.adapters.kafka import consumer_config, producer_config
+from streams.engine.producer import CheckedProducer
+from streams.errors import DeliveryFailed
+from streams.provisioners.base import Limits, wall_ms
+from streams.provisioners.local import LocalProvisioner
+from streams.provisioners.server import application
+from streams.provisioners.views import CatalogView, all_instances
+from streams.records import Command, DeadLetter, Instance, InstanceState, Record
+from streams.settings import Settings
+from streams.topology import key_of, topic_of
+
+__all__ = ["Service", "address"]
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_SWEEP_S = 0.1
+_AT_ONCE = 500  # commands taken before the offsets are committed
+_FORGET_MS = 15 * 60_000  # records of ended instances are kept for requests that come late
+
+
+class Service:
+    """One pool's provisioner between Kafka and its processes.
+
+    Parameters
+    ----------
+    settings
+        Where Kafka is.
+    pool
+        The pool whose commands are carried out.
+    limits
+        The bounds that the provisioner keeps.
+    """
+
+    def __init__(self, settings: Settings, pool: str, limits: Limits) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._producer = CheckedProducer(producer_config(settings))
+        self._consumer = Consumer(consumer_config(settings, settings.group(f"provisioner-{pool}")))
+        self._catalog = CatalogView(settings)
+        self._republish = False
+        self.provisioner = LocalProvisioner(pool, lambda: self._catalog.now, self._send, limits)
+
+    async def run(self, listen: str, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then end every instance."""
+        await asyncio.to_thread(self._prepare)
+        await self.provisioner.open()
+        runner = web.AppRunner(application(self.provisioner), access_log=None)
+        await runner.setup()
+        host, port = address(listen)
+        await web.TCPSite(runner, host, port).start()
+        logger.info(
+            "Pool %s: the provisioner listens on %s", self._pool, listen, extra={"action": "open"}
+        )
+        try:
+            await self._until(stop)
+        finally:
+            await runner.cleanup()
+            await self.provisioner.close()
+            await asyncio.to_thread(self._consumer.close)
+            await asyncio.to_thread(self._flush)
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; a part that fails ends the process."""
+        work = [
+            asyncio.create_task(self._follow_commands()),
+            asyncio.create_task(self._every(_SWEEP_S, self._sweep)),
+            asyncio.create_task(self._every(self._settings.tick_ms / 1000, self._measure)),
+            asyncio.create_task(stop.wait()),
+        ]
+        done, pending = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    def _prepare(self) -> None:
+        """Read the catalogue, and bury the instances of an earlier life: they died with it."""
+        self._catalog.read()
+        for instance in all_instances(self._settings):
+            if instance.pool == self._pool and instance.state is not InstanceState.GONE:
+                self._send(_buried(instance, wall_ms()))
+        self._producer.flush(self._settings.delivery_ms / 1000)
+        self._consumer.subscribe([self._settings.topic("commands")])
+
+    # ------------------------------------------------------------------ commands
+
+    async def _follow_commands(self) -> None:
+        while True:
+            messages = await asyncio.to_thread(self._poll)
+            if not messages:
+                continue
+            await self._catalog.follow()
+            for message in messages:
+                await self._take(message)
+            # Offsets last: what came of the commands is on Kafka first.
+            if await asyncio.to_thread(self._flush):
+                await asyncio.to_thread(self._consumer.commit, asynchronous=False)
+
+    def _poll(self) -> list[Message]:
+        first = self._consumer.poll(_POLL_S)
+        if first is None:
+            return []
+        return [m for m in [first, *self._consumer.consume(_AT_ONCE, 0)] if m.error() is None]
+
+    async def _take(self, message: Message) -> None:
+        try:
+            command = _command_of(message)
+        except codec.Undecodable as error:
+            self._send(_dead_letter(message, str(error)))
+            return
+        if command.pool == self._pool:
+            came_of_it = await self.provisioner.carry_out(command)
+            told = {"action": "command", "command": command.command_id}
+            logger.debug("Command %s %s", command.command_id, came_of_it, extra=told)
+
+    # ------------------------------------------------------------------ what is told
+
+    def _send(self, record: Record) -> None:
+        topic = self._settings.topic(topic_of(record))
+        self._producer.send(topic, key_of(record), codec.encode(record))
+
+    def _flush(self) -> bool:
+        """Whether all that was sent is on Kafka; what is not will be sent again."""
+        try:
+            self._producer.flush(self._settings.delivery_ms / 1000)
+        except DeliveryFailed as error:
+            logger.warning("%s", error, extra={"action": "delivery_failed"})
+            self._republish = True
+            return False
+        return True
+
+    async def _sweep(self) -> None:
+        self.provisioner.sweep()
+        topic = self._settings.topic("instances")
+        for instance in self.provisioner.ledger.forgotten(wall_ms() - _FORGET_MS):
+            self._producer.send(topic, key_of(instance), None)
+        if self._republish:
+            self._republish = False
+            self.provisioner.ledger.publish(everything=True)
+
+    async def _measure(self) -> None:
+        await self._catalog.follow()
+        self._send(self.provisioner.utilisation())
+
+    @staticmethod
+    async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await work()
+            await asyncio.sleep(seconds)
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of `host:port`, with or without `http://`."""
+    host, _, port = listen.removeprefix("http://").rstrip("/").rpartition(":")
+    return host or "127.0.0.1", int(port)
+
+
+def _buried(instance: Instance, now_ms: int) -> Instance:
+    return replace(
+        instance,
+        state=InstanceState.GONE,
+        changed_ms=now_ms,
+        gone_ms=now_ms,
+        reason="its provisioner ended before it",
+    )
+
+
+def _command_of(message: Message) -> Command:
+    record = codec.decode(message.value() or b"")
+    if not isinstance(record, Command):
+        raise codec.Undecodable(f"is a {type(record).__name__}, not a Command")
+    return record
+
+
+def _dead_letter(message: Message, reason: str) -> DeadLetter:
+    _, at_ms = message.timestamp()
+    return DeadLetter(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        stage="provisioner",
+        reason=reason,
+        at_ms=at_ms,
+        key=message.key(),
+        value=message.value(),
+    )

@@ -1,0 +1,110 @@
+"""Catalogue and instances as the topics hold them, for processes that are no stage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from streams.adapters import codec
+from streams.adapters.kafka import client_config
+from streams.catalog import Catalog, CatalogEntry
+from streams.engine.view import View
+from streams.errors import BrokerUnreachable
+from streams.records import Instance, Record
+from streams.settings import Settings
+
+__all__ = ["CatalogView", "InstanceView", "all_instances"]
+
+logger = logging.getLogger(__name__)
+
+_READ_S = 30.0
+
+
+def _view(settings: Settings, topic: str) -> View[Record]:
+    return View(client_config(settings), settings.topic(topic), codec.decode)
+
+
+class _Followed:
+    """A view that is followed while the process serves; Kafka may be away for a while."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._view = _view(settings, topic)
+        self._reading = asyncio.Lock()
+        self._away = False
+
+    async def follow(self) -> None:
+        """Read to the end as of now; when Kafka is away the view stays as it was."""
+        async with self._reading:
+            try:
+                changed = await asyncio.to_thread(self._view.catch_up, _READ_S)
+            except BrokerUnreachable as error:
+                if not self._away:
+                    logger.warning("%s", error, extra={"action": "kafka_away"})
+                self._away = True
+            else:
+                self._away = False
+                if changed:
+                    self._changed()
+
+    def read(self) -> None:
+        """Read to the end as of now.
+
+        Raises
+        ------
+        BrokerUnreachable, TopicsMissing
+            It cannot be read.
+        """
+        self._view.catch_up(_READ_S)
+        self._changed()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._view.close()
+
+    def _changed(self) -> None:
+        raise NotImplementedError
+
+
+class CatalogView(_Followed):
+    """The catalogue as it stands, in `now`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "catalog")
+        self.now = Catalog()
+
+    def _changed(self) -> None:
+        found = self._view.values.values()
+        self.now = Catalog.of(entry for entry in found if isinstance(entry, CatalogEntry))
+
+
+class InstanceView(_Followed):
+    """Instances as they change: `news` are those whose record is new since it was last asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "instances")
+        self._told: dict[str, Record] = {}
+        self._news: list[Instance] = []
+
+    def news(self) -> list[Instance]:
+        """Those that changed since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def _changed(self) -> None:
+        values = dict(self._view.values)
+        self._news += [
+            value
+            for name, value in values.items()
+            if self._told.get(name) is not value and isinstance(value, Instance)
+        ]
+        self._told = values
+
+
+def all_instances(settings: Settings) -> list[Instance]:
+    """The last record of every instance."""
+    view = _view(settings, "instances")
+    try:
+        view.catch_up(_READ_S)
+        return [value for value in view.values.values() if isinstance(value, Instance)]
+    finally:
+        view.close()
