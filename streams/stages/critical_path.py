@@ -1,0 +1,57 @@
+"""What cold parts cost a request: steps follow one another, the parts of a step run in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streams.catalog import Catalog
+
+__all__ = ["Steps", "cold_ms", "shares", "steps_of"]
+
+Steps = tuple[tuple[str, ...], ...]
+
+
+def steps_of(catalog: Catalog, service: str) -> Steps:
+    """The steps of a composite; a service that the catalogue does not compose is its own part."""
+    composite = catalog.composites.get(service)
+    return composite.steps if composite else ((service,),)
+
+
+def cold_ms(steps: Steps, wait_ms: Callable[[str], int]) -> int:
+    """Time that starting instances puts on the critical path, in ms.
+
+    Parameters
+    ----------
+    steps
+        The composite's constituents. One that comes again in a later step is warm by then.
+    wait_ms
+        How long a constituent has to be waited for; 0 for a warm one.
+    """
+    return sum(max((wait_ms(part) for part in step), default=0) for step in _first_uses(steps))
+
+
+def shares(steps: Steps, wait_ms: Callable[[str], int]) -> dict[str, float]:
+    """Each constituent's share in the critical path, in ms; together they are `cold_ms`.
+
+    Within a step only the slowest part counts, so its time is divided by the Shapley value of
+    the maximum: everyone shares in the part up to the fastest, the rest up to the next fastest,
+    and so on (Littlechild and Owen, Management Science 20(3), 1973: the airport game).
+    """
+    result: dict[str, float] = {}
+    for step in _first_uses(steps):
+        share, before = 0.0, 0
+        ordered = sorted(step, key=lambda part: (wait_ms(part), part))
+        for i, part in enumerate(ordered):
+            share += (wait_ms(part) - before) / (len(ordered) - i)
+            before = wait_ms(part)
+            result[part] = share
+    return result
+
+
+def _first_uses(steps: Steps) -> list[list[str]]:
+    seen: set[str] = set()
+    first: list[list[str]] = []
+    for step in steps:
+        first.append([part for part in dict.fromkeys(step) if part not in seen])
+        seen.update(step)
+    return first

@@ -1,0 +1,145 @@
+"""Hit or miss: the one decision that the gateway and the stream interceptor share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+from streams.catalog import Catalog
+from streams.records import Instance, Outcome, Part, Record, Request, Result, Route, Source
+from streams.stages.base import Context, admit
+from streams.stages.critical_path import Steps, cold_ms, steps_of
+
+__all__ = ["Interception", "Interceptor", "intercept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interception:
+    """What a request finds: which of its parts are warm, and what the others cost it."""
+
+    parts: tuple[Part, ...]  # in order of first use; a warm one names its instance
+    result: Result
+    cold_ms: int  # on the critical path
+    saved_ms: int  # off the critical path, thanks to what is warm
+
+
+def intercept(
+    steps: Steps,
+    instances: Mapping[str, Sequence[Instance]],
+    at_ms: int,
+    warm_up_ms: Mapping[str, int],
+) -> Interception:
+    """Decide what a request for a composite finds at `at_ms`.
+
+    Parameters
+    ----------
+    steps
+        The composite's constituents; those of a step run in parallel.
+    instances
+        Per constituent those that the request may have, best first: the first warm one is it.
+        One that is still starting shortens the wait to the rest of its start.
+    at_ms
+        Event time of the request.
+    warm_up_ms
+        Start-up time per constituent; one not named counts as 0.
+    """
+    names = list(dict.fromkeys(name for step in steps for name in step))
+    parts = {n: _part(n, instances.get(n, ()), at_ms, warm_up_ms.get(n, 0)) for n in names}
+    cold = cold_ms(steps, lambda name: parts[name].wait_ms)
+    at_worst = cold_ms(steps, lambda name: warm_up_ms.get(name, 0))
+    warm = sum(part.warm for part in parts.values())
+    result = Result.HIT if warm == len(parts) else Result.PARTIAL if warm else Result.MISS
+    return Interception(tuple(parts.values()), result, cold, at_worst - cold)
+
+
+def _part(name: str, instances: Sequence[Instance], at_ms: int, warm_up_ms: int) -> Part:
+    for instance in instances:
+        if instance.warm_at(at_ms):
+            return Part(service=name, warm=True, instance_id=instance.instance_id)
+    waits = [_wait_ms(i, warm_up_ms, at_ms) for i in instances if _starting(i, at_ms)]
+    return Part(service=name, warm=False, wait_ms=min([warm_up_ms, *waits]))
+
+
+def _starting(instance: Instance, at_ms: int) -> bool:
+    """Whether it had been started and would become warm; one started right now does not count."""
+    later = instance.warm_since_ms is None or instance.warm_since_ms > at_ms
+    ended = instance.gone_ms is not None and instance.gone_ms <= at_ms
+    return instance.started_ms < at_ms and later and not ended
+
+
+def _wait_ms(instance: Instance, warm_up_ms: int, at_ms: int) -> int:
+    ready_ms = instance.warm_since_ms or instance.started_ms + warm_up_ms
+    return max(0, ready_ms - at_ms)
+
+
+class Interceptor:
+    """Stage "interceptor": what a logged request would have found; served ones have an outcome."""
+
+    name = "interceptor"
+
+    def step(
+        self, event: Record, state: MutableMapping[str, None], context: Context
+    ) -> Iterable[Record]:
+        """Judge one request; keeps no state."""
+        del state
+        assert isinstance(event, Request)
+        if event.source is Source.GATEWAY:
+            return ()
+        admit(event, context)
+        steps = steps_of(context.catalog, event.service)
+        found = intercept(
+            steps, _by_service(steps, event, context), event.at_ms, _warm_ups(steps, context)
+        )
+        return (_outcome(event, found),)
+
+    def tick(
+        self, now_ms: int, state: MutableMapping[str, None], context: Context
+    ) -> Iterable[Record]:
+        """Say nothing: time alone changes no outcome."""
+        del now_ms, state, context
+        return ()
+
+    def encode(self, value: None) -> bytes:
+        """No state, no bytes."""
+        del value
+        return b""
+
+    def decode(self, data: bytes) -> None:
+        """No state, no bytes."""
+        if data:
+            raise ValueError("the interceptor keeps no state, yet there are bytes of it")
+
+
+def _warm_ups(steps: Steps, context: Context) -> dict[str, int]:
+    known: Catalog = context.catalog
+    names = {name for step in steps for name in step} & known.constituents.keys()
+    return {name: known.constituents[name].warm_up_ms for name in names}
+
+
+def _by_service(steps: Steps, event: Request, context: Context) -> dict[str, list[Instance]]:
+    """The pool's instances of these constituents, the longest warm first."""
+    found: dict[str, list[Instance]] = {name: [] for step in steps for name in step}
+    for instance in context.instances.values():
+        if instance.service in found and instance.pool == event.pool:
+            found[instance.service].append(instance)
+    for instances in found.values():
+        instances.sort(key=lambda i: (i.warm_since_ms or i.started_ms, i.instance_id))
+    return found
+
+
+def _outcome(request: Request, found: Interception) -> Outcome:
+    return Outcome(
+        request_id=request.request_id,
+        user=request.user,
+        tier=request.tier,
+        pool=request.pool,
+        service=request.service,
+        at_ms=request.at_ms,
+        result=found.result,
+        route=Route.OBSERVED,
+        status=0,
+        latency_ms=0.0,
+        cold_ms=found.cold_ms,
+        saved_ms=found.saved_ms,
+        parts=found.parts,
+    )

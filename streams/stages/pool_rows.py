@@ -1,0 +1,144 @@
+"""The allocator's state: per pool what is under way, per partition the demand last heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.catalog import Resources
+from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
+from streams.stages.rows import from_row, to_row
+
+__all__ = ["PoolRow", "Queued", "Releasing", "Row", "Starting", "decode", "encode"]
+
+POOL, DEMAND = 1, 2  # first byte; a new form of a row takes a new number
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A provision command whose instances have not all been seen yet."""
+
+    service: str
+    count: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """A release command: of these instances so many are to go."""
+
+    service: str
+    count: int
+    expires_ms: int
+    of: tuple[str, ...]  # instance ids that could serve when it was issued
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Something wanted that does not fit."""
+
+    command_id: str
+    since_ms: int  # first time that it did not fit
+    expires_ms: int
+
+
+@dataclass(slots=True)
+class PoolRow:
+    """What is remembered of a pool."""
+
+    now_ms: int = 0
+    serial: int = 0  # of the last command
+    partitions: tuple[int, ...] = ()  # that have sent demand
+    utilisation: Utilisation | None = None
+    starting: dict[str, Starting] = field(default_factory=dict)  # by command id
+    releasing: dict[str, Releasing] = field(default_factory=dict)  # by command id
+    queue: dict[str, Queued] = field(default_factory=dict)  # by constituent
+    below: dict[str, int] = field(default_factory=dict)  # constituent -> not worth it since
+
+
+Row = PoolRow | Demand
+
+
+def encode(row: Row) -> bytes:
+    """The bytes of either row."""
+    if isinstance(row, Demand):
+        return to_row(DEMAND, _demand_form(row))
+    used = row.utilisation
+    return to_row(
+        POOL,
+        [
+            row.now_ms,
+            row.serial,
+            row.partitions,
+            [used.pool, used.at_ms, _amounts(used.capacity), _amounts(used.used)] if used else None,
+            {k: [s.service, s.count, s.expires_ms] for k, s in row.starting.items()},
+            {k: [r.service, r.count, r.expires_ms, r.of] for k, r in row.releasing.items()},
+            {k: [q.command_id, q.since_ms, q.expires_ms] for k, q in row.queue.items()},
+            row.below,
+        ],
+    )
+
+
+def decode(data: bytes) -> Row:
+    """The row of these bytes."""
+    kind, value = from_row(data, range(POOL, DEMAND + 1))
+    if kind == DEMAND:
+        return _demand_of(value)
+    now_ms, serial, partitions, used, starting, releasing, queue, below = value
+    return PoolRow(
+        now_ms,
+        serial,
+        tuple(partitions),
+        _utilisation_of(used) if used else None,
+        {k: Starting(*v) for k, v in starting.items()},
+        {
+            k: Releasing(service, n, end, tuple(of))
+            for k, (service, n, end, of) in releasing.items()
+        },
+        {k: Queued(*v) for k, v in queue.items()},
+        below,
+    )
+
+
+def _amounts(resources: Resources) -> list[float]:
+    return [resources.cpu, resources.memory, resources.bandwidth]
+
+
+def _resources(amounts: list[float]) -> Resources:
+    cpu, memory, bandwidth = amounts
+    return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth)
+
+
+def _utilisation_of(value: list[Any]) -> Utilisation:
+    pool, at_ms, capacity, used = value
+    return Utilisation(pool=pool, at_ms=at_ms, capacity=_resources(capacity), used=_resources(used))
+
+
+def _demand_form(d: Demand) -> list[Any]:
+    return [
+        d.pool,
+        d.partition,
+        d.at_ms,
+        d.horizon_ms,
+        d.expires_ms,
+        [[s.service, s.tier, s.expected, s.variance] for s in d.services],
+        [[m.service, m.count, m.total_ms, m.squares_ms2] for m in d.warm_ups],
+    ]
+
+
+def _demand_of(value: list[Any]) -> Demand:
+    pool, partition, at_ms, horizon_ms, expires_ms, services, warm_ups = value
+    return Demand(
+        pool=pool,
+        partition=partition,
+        at_ms=at_ms,
+        horizon_ms=horizon_ms,
+        expires_ms=expires_ms,
+        services=tuple(
+            ServiceDemand(service=s, tier=t, expected=e, variance=v) for s, t, e, v in services
+        ),
+        warm_ups=tuple(
+            MeasuredWarmUp(service=s, count=n, total_ms=total, squares_ms2=squares)
+            for s, n, total, squares in warm_ups
+        ),
+    )

@@ -1,0 +1,141 @@
+"""A pool as it stands: demand, instances, commands under way, and the room that is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from streams.catalog import Catalog, Pool, Resources
+from streams.records import Demand, Instance, InstanceState
+from streams.stages.base import Context
+from streams.stages.levels import Timing, Uses, timings, uses_of
+from streams.stages.packing import Room
+from streams.stages.pool_rows import PoolRow
+
+__all__ = ["PoolView"]
+
+SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """What a decision looks at."""
+
+    pool: Pool
+    catalog: Catalog
+    now_ms: int
+    horizon_ms: int
+    timing: Mapping[str, Timing]
+    uses: Mapping[str, Mapping[str, Uses]]  # constituent -> tier -> requests that need it
+    serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
+    have: Mapping[str, int]  # constituent -> those, and what is under way
+    idle: Mapping[str, int]  # constituent -> instances that may be released
+    capacity: Resources
+    room: Room
+
+    @classmethod
+    def of(
+        cls,
+        pool: str,
+        row: PoolRow,
+        demands: Sequence[Demand],
+        context: Context,
+        serve_ms: float,
+    ) -> PoolView:
+        """Put it together; commands that have been seen to be done leave the row."""
+        entry = context.catalog.pools[pool]
+        here = [i for i in context.instances.values() if i.pool == pool]
+        alive = [i for i in here if i.state is not InstanceState.GONE]
+        serving = _ids(i for i in alive if i.state in SERVING)
+        coming, going = _coming(row, here), _going(row, serving)
+        timing = timings(context.catalog, demands, _served_ms(here), serve_ms)
+        idle = Counter(i.service for i in alive if _idle(i, row.now_ms))
+        capacity = row.utilisation.capacity if row.utilisation else entry.capacity
+        reported = row.utilisation.used if row.utilisation else Resources()
+        known, price = _taken(Counter(i.service for i in alive), context.catalog)
+        added, further = _taken(coming, context.catalog)
+        return cls(
+            pool=entry,
+            catalog=context.catalog,
+            now_ms=row.now_ms,
+            horizon_ms=max((d.horizon_ms for d in demands), default=0),
+            timing=timing,
+            uses=uses_of(demands, context.catalog, timing),
+            serving=serving,
+            have={
+                name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
+                for name in serving.keys() | coming.keys()
+            },
+            idle={name: max(0, count - going[name]) for name, count in idle.items()},
+            capacity=capacity,
+            room=Room(capacity - _more(known, reported) - added, entry.budget - price - further),
+        )
+
+
+def _coming(row: PoolRow, here: Iterable[Instance]) -> Counter[str]:
+    """Instances commanded and not seen yet; commands that are done or expired leave the row."""
+    seen = Counter(i.command_id for i in here)
+    row.starting = {
+        command: start
+        for command, start in row.starting.items()
+        if start.expires_ms > row.now_ms and start.count > seen[command]
+    }
+    coming: Counter[str] = Counter()
+    for command, start in row.starting.items():
+        coming[start.service] += start.count - seen[command]
+    return coming
+
+
+def _going(row: PoolRow, serving: Mapping[str, tuple[str, ...]]) -> Counter[str]:
+    """Instances to be released that still serve; commands done or expired leave the row."""
+    left = {
+        command: release.count - len({*release.of} - {*serving.get(release.service, ())})
+        for command, release in row.releasing.items()
+        if release.expires_ms > row.now_ms
+    }
+    going: Counter[str] = Counter()
+    for command, count in left.items():
+        going[row.releasing[command].service] += max(0, count)
+    row.releasing = {c: r for c, r in row.releasing.items() if left.get(c, 0) > 0}
+    return going
+
+
+def _ids(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for instance in instances:
+        found.setdefault(instance.service, []).append(instance.instance_id)
+    return {service: tuple(sorted(ids)) for service, ids in found.items()}
+
+
+def _idle(instance: Instance, now_ms: int) -> bool:
+    return instance.state is InstanceState.WARM and instance.warm_at(now_ms)
+
+
+def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
+    """Mean time to serve, per constituent that has served."""
+    busy: Counter[str] = Counter()
+    uses: Counter[str] = Counter()
+    for instance in instances:
+        busy[instance.service] += instance.busy_ms
+        uses[instance.service] += instance.uses
+    return {name: busy[name] / count for name, count in uses.items() if count and busy[name]}
+
+
+def _taken(counts: Mapping[str, int], catalog: Catalog) -> tuple[Resources, float]:
+    """Resources and price by the hour of so many instances."""
+    needs, price = Resources(), 0.0
+    for name, count in counts.items():
+        constituent = catalog.constituents.get(name)
+        if constituent:
+            needs += constituent.needs.times(count)
+            price += constituent.price * count
+    return needs, price
+
+
+def _more(one: Resources, other: Resources) -> Resources:
+    return Resources(
+        cpu=max(one.cpu, other.cpu),
+        memory=max(one.memory, other.memory),
+        bandwidth=max(one.bandwidth, other.bandwidth),
+    )
