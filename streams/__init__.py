@@ -13,3 +13,17 @@
 
 anything that cannot be read or used -> dead-letters
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """`streams.app` for `faust -A streams worker`, made from the environment when asked for."""
+    if name != "app":
+        raise AttributeError(f"module 'streams' has no attribute {name!r}")
+    from streams.agents import create_app  # noqa: PLC0415  # a plain import needs no Kafka
+    from streams.settings import Settings  # noqa: PLC0415
+
+    return globals().setdefault("app", create_app(Settings.from_env()))

@@ -1,0 +1,87 @@
+"""What an agent receives, and what a transport asks of the one who handles it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from faust.types import TP
+
+__all__ = ["Batch", "Owner", "RawRecord", "cut", "size_of"]
+
+
+class RawRecord(Protocol):
+    """A record as it was fetched: bytes, not yet decoded."""
+
+    offset: int
+    timestamp: int  # ms
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition, in order."""
+
+    topic: str
+    partition: int
+    generation: int  # of the consumer group when they were fetched
+    follows: int | None  # offset after the record fetched before these; None after a seek
+    records: Sequence[RawRecord]
+    fetched_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record."""
+        return self.records[-1].offset + 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(map(size_of, self.records))
+
+
+class Owner(Protocol):
+    """Who handles the batches, and so knows how far each partition is done."""
+
+    def ready(self, tps: set[TP]) -> set[TP]:
+        """Those of these partitions that may be fetched now."""
+        ...
+
+    def settled(self) -> Mapping[TP, int]:
+        """Per partition the offset before which everything is done and delivered."""
+        ...
+
+    async def settle(self) -> None:
+        """Finish what was begun: deliver and save it."""
+        ...
+
+    async def revoked(self, tps: set[TP]) -> None:
+        """These partitions are another's now."""
+        ...
+
+    def assigned(self, tps: set[TP], generation: int) -> None:
+        """These partitions, all of them, are ours in this generation of the group."""
+        ...
+
+
+def size_of(record: RawRecord) -> int:
+    """Bytes of key and value."""
+    return len(record.key or b"") + len(record.value or b"")
+
+
+def cut(
+    records: Sequence[RawRecord], most_records: int, most_bytes: int
+) -> Iterator[Sequence[RawRecord]]:
+    """Chunks bounded by count and by bytes, at least one record in each."""
+    start = size = 0
+    for at, record in enumerate(records):
+        more = size_of(record)
+        if at > start and (at - start >= most_records or size + more > most_bytes):
+            yield records[start:at]
+            start, size = at, 0
+        size += more
+    if records:
+        yield records[start:]

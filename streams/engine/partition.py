@@ -1,0 +1,72 @@
+"""A partition that a worker owns: its state, the writer that saves it, and what is not saved yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.engine.batch import Batch
+from streams.engine.producer import TransactionalWriter
+from streams.engine.recovery import read_partition
+from streams.engine.store import PartitionStore
+
+__all__ = ["Owned", "Saved"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Where a stage's state is kept."""
+
+    topic: str  # the changelog's name on the broker
+    group: str  # consumer group: with the partition it names the writer
+    client_config: Mapping[str, Any]
+    producer_config: Mapping[str, Any]
+    empty: Callable[[], PartitionStore[Any]]
+
+
+@dataclass(slots=True, eq=False)
+class Owned:
+    """One partition of a stage, from its assignment to its revocation."""
+
+    number: int
+    generation: int  # of the consumer group
+    store: PartitionStore[Any]
+    writer: TransactionalWriter | None = None
+    ready: bool = False  # its state is there, it may be fetched
+    revoked: bool = False
+    unsaved: list[Batch] = field(default_factory=list)  # taken since the last save
+    bytes: int = 0  # of the unsaved
+    records: int = 0  # of the unsaved
+    failures: int = 0  # in a row
+
+    def keep(self, batch: Batch) -> None:
+        """Remember a batch until what it caused is saved."""
+        self.unsaved.append(batch)
+        self.records += len(batch.records)
+        self.bytes += batch.size
+
+    def forget(self, position: Mapping[str, int]) -> None:
+        """Forget the batches that are before `position`: they are saved."""
+        left = [b for b in self.unsaved if b.next_offset > position.get(b.topic, 0)]
+        self.unsaved, self.records, self.bytes = [], 0, 0
+        for batch in left:
+            self.keep(batch)
+
+    def open(self, saved: Saved) -> tuple[TransactionalWriter, PartitionStore[Any]]:
+        """Take the partition over and rebuild its state; blocks, and may run in a thread.
+
+        The writer comes first: only when no earlier owner can write is what is read the last.
+        """
+        writer = TransactionalWriter(
+            saved.producer_config, f"{saved.group}-{self.number}", saved.topic, self.number
+        )
+        store = saved.empty()
+        chunks = read_partition(saved.client_config, saved.topic, self.number, lambda: self.revoked)
+        for rows in chunks:
+            store.load(rows)
+        store.check()
+        return writer, store

@@ -1,0 +1,149 @@
+"""Producers that say what Kafka has not taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streams.errors import DeliveryFailed
+
+__all__ = ["CheckedProducer", "TransactionalWriter"]
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class CheckedProducer:
+    """A librdkafka producer of which every delivery is checked at `flush`.
+
+    Parameters
+    ----------
+    config
+        Of librdkafka, as `adapters.kafka.producer_config` gives it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._failures: list[str] = []
+        # Reports of success are not asked for: that nothing is left and nothing failed says it,
+        # and a call back into Python for every record would cost more than sending it.
+        reports = {"delivery.report.only.error": True, "on_delivery": self._on_failure}
+        self._producer = Producer({**config, **reports})
+
+    def _on_failure(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failures.append(f"{message.topic()}: {error.str()}")
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+        partition: int = -1,
+        timestamp_ms: int = 0,
+    ) -> None:
+        """Hand a record over; it is delivered when `flush` has returned.
+
+        When the local queue is full this waits for room.
+
+        Raises
+        ------
+        DeliveryFailed
+            The record is larger than Kafka takes, or the producer is beyond use.
+        """
+        more: dict[str, Any] = {"headers": headers} if headers else {}
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, timestamp=timestamp_ms, **more)
+            except BufferError:
+                self._producer.poll(0.1)
+                continue
+            except KafkaException as error:
+                raise DeliveryFailed(
+                    f"Kafka does not take a record for {topic}: {error}"
+                ) from error
+            self._producer.poll(0)
+            return
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until all that was sent is delivered.
+
+        Raises
+        ------
+        DeliveryFailed
+            Something was refused, or is not delivered within `timeout_s` seconds.
+        """
+        left = self._producer.flush(timeout_s)
+        failures, self._failures = self._failures, []
+        if left or failures:
+            why = failures[0] if failures else f"no answer within {timeout_s:.0f} s"
+            raise DeliveryFailed(
+                f"{left + len(failures)} records not delivered to Kafka ({why}): "
+                "see the broker's log, then start again"
+            )
+
+
+class TransactionalWriter:
+    """Writes rows to one partition of a compacted topic: all of them or none, and alone.
+
+    Opening it takes the partition over. From then on the broker refuses what any earlier writer
+    with the same `transactional_id` still sends, and undoes what it had not finished (KIP-98).
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], transactional_id: str, topic: str, partition: int
+    ) -> None:
+        self._topic, self._partition = topic, partition
+        self._timeout_s = config["delivery.timeout.ms"] / 1000
+        own = {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": config["delivery.timeout.ms"],
+            "linger.ms": 0,
+        }
+        self._producer = Producer({**config, **own})
+        with _converted(f"{topic}[{partition}] cannot be taken over"):
+            self._producer.init_transactions(self._timeout_s)
+
+    def write(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Write rows as one; None deletes.
+
+        Raises
+        ------
+        DeliveryFailed
+            Whether they are written is then for a reader to find out, after a new writer was
+            opened; this one is beyond use.
+        """
+        with _converted(f"{self._topic}[{self._partition}] was not saved"):
+            self._producer.begin_transaction()
+            for key, value in rows:
+                self._put(key, value)
+            self._producer.commit_transaction(self._timeout_s)
+
+    def _put(self, key: bytes, value: bytes | None) -> None:
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, self._partition)
+            except BufferError:
+                self._producer.poll(0.05)
+                if time.monotonic() > deadline:
+                    raise DeliveryFailed(f"no room to send to {self._topic}") from None
+            else:
+                return
+
+
+class _converted:  # noqa: N801  # used as a word
+    """Kafka's errors as ours."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KafkaException):
+            raise DeliveryFailed(f"{self._what}: {error.args[0].str()}") from error

@@ -1,0 +1,85 @@
+"""Reading compacted topics whole, at the speed of the broker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from streams.errors import BrokerUnreachable, StateUnreadable
+
+__all__ = ["READER", "read_partition"]
+
+logger = logging.getLogger(__name__)
+
+READER = {
+    "group.id": "foremesh-reader",  # librdkafka wants one; it is never joined
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+    "queued.min.messages": 200_000,
+}
+CHUNK = 20_000
+STALLED_S = 30.0
+REPORT_S = 5.0
+
+Rows = list[tuple[bytes, bytes | None]]
+
+
+def read_partition(
+    config: Mapping[str, Any], topic: str, partition: int, stopped: Callable[[], bool]
+) -> Iterator[Rows]:
+    """The committed records of a partition from its start to its end as of now, in chunks.
+
+    Raises
+    ------
+    BrokerUnreachable, StateUnreadable
+        Nothing came for half a minute; or the topic is not there.
+    """
+    # The end is noticed when a fetch comes back empty, so that it must not wait for records.
+    consumer = Consumer({**config, **READER, "fetch.wait.max.ms": 10})
+    try:
+        consumer.assign([TopicPartition(topic, partition, 0)])
+        yield from _until_end(consumer, f"{topic}[{partition}]", stopped)
+    finally:
+        consumer.close()
+
+
+def _until_end(consumer: Consumer, name: str, stopped: Callable[[], bool]) -> Iterator[Rows]:
+    begun = heard = reported = time.monotonic()
+    count = 0
+    while not stopped():
+        messages = consumer.consume(CHUNK, 0.05)
+        now = time.monotonic()
+        rows = [(m.key() or b"", m.value()) for m in messages if m.error() is None]
+        count += len(rows)
+        yield rows
+        if any(_is_end(m.error(), name) for m in messages):
+            logger.info(
+                "State of %s rebuilt: %d rows, %.0f a second",
+                name, count, count / max(now - begun, 1e-3),
+                extra={"action": "state_rebuilt", "rows": count},
+            )  # fmt: skip
+            return
+        heard = now if messages else heard
+        if now - heard > STALLED_S:
+            raise BrokerUnreachable(f"Nothing came of {name} for {STALLED_S:.0f} s")
+        if now - reported > REPORT_S:
+            reported = now
+            logger.info("Rebuilding the state of %s: %d rows so far", name, count)
+
+
+def _is_end(error: KafkaError | None, name: str) -> bool:
+    if error is None:
+        return False
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+        return True
+    if error.retriable() or error.code() == KafkaError._TRANSPORT:  # noqa: SLF001
+        return False
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise StateUnreadable(f"{name} is not there: run `foremesh topics create`")
+    raise KafkaException(error)

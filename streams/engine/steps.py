@@ -1,0 +1,184 @@
+"""From a raw record to what it causes: decode, step, and a record of whatever went wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from streams.engine.batch import RawRecord
+from streams.errors import StateUnreadable
+from streams.records import DeadLetter, Record
+from streams.stages.base import Context, Stage, Unusable
+from streams.topology import TOPICS
+
+__all__ = ["Codec", "Done", "Draft", "Steps"]
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S")
+
+
+class Codec(Protocol):
+    """Records to bytes and back; `decode` raises ValueError, the reason its message."""
+
+    def encode(self, record: Record) -> bytes:
+        """The bytes of a record."""
+        ...
+
+    def decode(self, data: bytes) -> Record:
+        """The record of these bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of one record."""
+
+    outcome: str  # done, dead (cannot be used) or failed (the step did)
+    records: Iterable[Record]
+
+
+class Draft(MutableMapping[str, S]):
+    """Assignments of one step, kept back until it has succeeded.
+
+    A step that fails leaves the state as it was, as far as it assigned values rather than
+    changed them in place.
+    """
+
+    def __init__(self) -> None:
+        self._base: MutableMapping[str, S] = {}
+        self._changes: dict[str, S] = {}
+        self._gone: set[str] = set()
+
+    def begin(self, base: MutableMapping[str, S]) -> None:
+        """Start from `base`, without changes."""
+        self._base = base
+        self._changes.clear()
+        self._gone.clear()
+
+    def commit(self) -> None:
+        """Make the changes in the base."""
+        for key in self._gone:
+            self._base.pop(key, None)
+        for key, value in self._changes.items():
+            self._base[key] = value
+
+    def __getitem__(self, key: str) -> S:
+        if key in self._changes:
+            return self._changes[key]
+        if key in self._gone:
+            raise KeyError(key)
+        return self._base[key]
+
+    def __setitem__(self, key: str, value: S) -> None:
+        self._gone.discard(key)
+        self._changes[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._changes.pop(key, None)
+        self._gone.add(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._changes or (key not in self._gone and key in self._base)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (key for key in self._base if key not in self._gone)
+        yield from (key for key in self._changes if key not in self._base)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Steps:
+    """A stage's steps over raw records; the same record on the same state gives the same.
+
+    Parameters
+    ----------
+    stage
+        What is stepped.
+    codec
+        Reads the records.
+    """
+
+    def __init__(self, stage: Stage[Any], codec: Codec) -> None:
+        self._stage, self._decode = stage, codec.decode
+        self._draft: Draft[Any] = Draft()
+        self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
+
+    def take(
+        self, topic: str, record: RawRecord, state: MutableMapping[str, Any], context: Context
+    ) -> Done:
+        """Take a record of `topic` (without prefix) in; what goes wrong becomes a dead letter.
+
+        Of a record that no stage can use only the stage that reports for the topic makes one.
+
+        Raises
+        ------
+        StateUnreadable
+            The state itself cannot be read: no record is to blame.
+        """
+        try:
+            event = self._decode(record.value or b"")
+        except ValueError as error:
+            return self._refuse(str(error), topic, record, context)
+        try:
+            return Done("done", self._step(lambda s: self._stage.step(event, s, context), state))
+        except Unusable as error:
+            return self._refuse(str(error), topic, record, context)
+        except StateUnreadable:
+            raise
+        except Exception as error:
+            logger.exception(
+                "%s failed at %s[%d]@%d",
+                self._stage.name, topic, context.partition, record.offset,
+                extra={"action": "step_failed"},
+            )  # fmt: skip
+            reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
+            return Done("failed", [self._dead_letter(reason, topic, record, context)])
+
+    def tick(
+        self, now_ms: int, state: MutableMapping[str, Any], context: Context
+    ) -> Iterable[Record]:
+        """Tell the stage the time; a tick that fails changes nothing and is logged."""
+        try:
+            return self._step(lambda s: self._stage.tick(now_ms, s, context), state)
+        except StateUnreadable:
+            raise
+        except Exception:
+            logger.exception(
+                "%s failed at a tick", self._stage.name, extra={"action": "tick_failed"}
+            )
+            return ()
+
+    def _step(
+        self,
+        step: Callable[[MutableMapping[str, Any]], Iterable[Record]],
+        state: MutableMapping[str, Any],
+    ) -> Iterable[Record]:
+        self._draft.begin(state)
+        records = tuple(step(self._draft))
+        self._draft.commit()
+        return records
+
+    def _refuse(self, reason: str, topic: str, record: RawRecord, context: Context) -> Done:
+        if not self._reports.get(topic):
+            return Done("dead", ())
+        return Done("dead", [self._dead_letter(reason, topic, record, context)])
+
+    def _dead_letter(
+        self, reason: str, topic: str, record: RawRecord, context: Context
+    ) -> DeadLetter:
+        return DeadLetter(
+            topic=topic,
+            partition=context.partition,
+            offset=record.offset,
+            stage=self._stage.name,
+            reason=reason,
+            at_ms=record.timestamp,
+            key=record.key,
+            value=record.value,
+        )

@@ -1,0 +1,230 @@
+"""Batched transport for Faust: an agent receives a `Batch`, not a message.
+
+Faust's cost is per message, about 70 µs; here a message is everything fetched of a partition.
+Consumer group, assignment, pause and resume, back-pressure and rebalance stay Faust's. What is
+relied on is the behaviour of faust-streaming 0.15.3 with aiokafka 0.14, named at each override;
+`check_versions` refuses others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import aiokafka  # type: ignore[import-untyped]
+from aiokafka.coordinator.assignors.range import (  # type: ignore[import-untyped]
+    RangePartitionAssignor,
+)
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from faust.types.tuples import ack_lock
+from mode.utils.futures import notify
+
+from streams.engine.batch import Batch, Owner, RawRecord, cut
+from streams.errors import FaustUntested
+
+__all__ = ["BatchConsumer", "BatchTransport", "check_versions"]
+
+logger = logging.getLogger(__name__)
+
+TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0.7."}
+FETCH_WAIT_MS = 20
+
+
+def check_versions() -> None:
+    """Refuse a Faust that the overrides below were not tested with.
+
+    Raises
+    ------
+    FaustUntested
+        Names what is installed and what is needed.
+    """
+    for package, tested in TESTED.items():
+        found = version(package)
+        if not found.startswith(tested):
+            raise FaustUntested(
+                f"The engine was not tested with {package} {found}: install "
+                f"{package} {tested}{'*' if tested.endswith('.') else ''}"
+            )
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread with the aiokafka consumer in it."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        # Faust 0.15.3, aiokafka.py:604: without tables it assigns round-robin, which tears apart
+        # partitions of the same number; and fetch_max_wait_ms=1500 is fixed, for which aiokafka
+        # (fetcher.py:609) lets every other partition of the same broker wait.
+        conf = self.app.conf
+        settings = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[RangePartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            **settings,
+        )
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # Faust 0.15.3, aiokafka.py:772: a commit that fails brings the worker down. The next
+        # one says the same and more, so it is only reported.
+        owned = self.assignment()
+        wanted = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in owned
+        }
+        try:
+            await self._ensure_consumer().commit(wanted)
+        except KafkaError as error:
+            logger.warning("Offsets not committed, will be tried again: %s", error)
+            return False
+        return True
+
+
+class BatchConsumer(driver.Consumer):
+    """Faust's consumer, with batches for messages and the owner's word for how far they are done."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        app: Any = self.app
+        self.owner: Owner = app.owner
+        self._most_records: int = app.settings.batch_records
+        self._most_bytes: int = app.settings.batch_bytes
+        self._fetched: dict[TP, int] = {}  # offset after the last record handed on
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        # Faust 0.15.3, aiokafka.py:235.
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's
+        # Faust 0.15.3, consumer.py:803, asks for the active partitions. Those whose state is not
+        # there yet are left out, whatever else Faust resumes. No partition would mean all.
+        active = self.owner.ready(active_partitions or set())
+        if not active:
+            await asyncio.sleep(FETCH_WAIT_MS / 1000)
+            return {}
+        return await super()._getmany(active, timeout)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # Faust's
+        """Fetch; a message for each batch.
+
+        Faust 0.15.3, consumer.py:704: one for each record. As there, what was fetched while the
+        flow was stopped is forgotten by seeking to the committed offsets.
+        """
+        records, _ = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if not records or self.should_stop:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        for tp, fetched in records.items():
+            for chunk in cut(fetched, self._most_records, self._most_bytes):
+                if generation != self.app.consumer_generation_id or not self.flow_active:
+                    return
+                yield tp, self._batch_message(tp, chunk, generation)
+
+    def _batch_message(self, tp: TP, chunk: Sequence[RawRecord], generation: int) -> Any:
+        batch = Batch(tp.topic, tp.partition, generation, self._fetched.get(tp), chunk)
+        self._fetched[tp] = batch.next_offset
+        # The last offset: Faust drops a message below the offset it read before (consumer.py:1206).
+        message: Any = ConsumerMessage  # its value is a batch
+        return message(
+            tp.topic,
+            tp.partition,
+            batch.next_offset - 1,
+            chunk[-1].timestamp / 1000,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=batch,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=generation,
+        )
+
+    async def perform_seek(self) -> None:
+        """Seek to the committed offsets; what comes next follows nothing (consumer.py:622)."""
+        self._fetched.clear()
+        await super().perform_seek()
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Fetch this partition again from `offset` on."""
+        self._fetched.pop(tp, None)
+        await self.seek_wait({tp: offset})
+
+    def ack(self, message: Any) -> bool:
+        """The agent has taken the batch; this says nothing about its offset.
+
+        Faust 0.15.3, consumer.py:825, also files the offset in lists that `_new_offset` empties.
+        """
+        with ack_lock:
+            message.acked = True
+            self._unacked_messages.discard(message)
+            notify(self._waiting_for_ack)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets between two batches are no gap (consumer.py:1151)."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        # Faust 0.15.3, consumer.py:1082: those with acked messages.
+        return (tp for tp in self.owner.settled() if topics is None or tp in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        # Faust 0.15.3, consumer.py:1098: the end of the first run of acked offsets.
+        return self.owner.settled().get(tp)
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        # Faust 0.15.3, consumer.py:1073, counts offsets as committed though the commit failed.
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        done = await super()._commit_offsets(offsets, start_new_transaction)
+        if not done:
+            self._committed_offset.update(before)
+        return done
+
+    async def wait_empty(self) -> None:
+        """Wait for the agent, then finish and commit what it did.
+
+        Faust 0.15.3 calls this before partitions are given up (base.py:1826) and when it stops
+        (base.py:1740, consumer.py:907); the stock version (consumer.py:865) waits and commits.
+        """
+        await super().wait_empty()
+        await self.owner.settle()
+        await self.commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """As Faust (consumer.py:652), which ends in `wait_empty`; then let go of the state."""
+        await super().on_partitions_revoked(revoked)
+        await self.owner.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """As Faust (consumer.py:679); the state is fetched aside, or heartbeats would stop."""
+        self._fetched.clear()
+        self.owner.assigned(assigned, generation_id)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+
+class BatchTransport(driver.Transport):
+    """The aiokafka transport with batches."""
+
+    Consumer = BatchConsumer

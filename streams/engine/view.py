@@ -1,0 +1,151 @@
+"""A compacted topic as a dictionary in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AdminClient,
+    OffsetSpec,
+)
+
+from streams.engine.recovery import READER
+from streams.errors import BrokerUnreachable, TopicsMissing
+
+__all__ = ["View"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CHUNK = 10_000
+
+
+class View(Generic[T]):
+    """The last record of every key of a topic; every process reads it whole, in no group.
+
+    Records that cannot be decoded are left out and counted in `undecodable`.
+
+    Parameters
+    ----------
+    consumer_config
+        Of librdkafka: servers and security.
+    topic
+        Its name on the broker.
+    decode
+        From bytes to a value; ValueError when it cannot.
+    key
+        The name of a value in `values`, for keys that are not it.
+    """
+
+    def __init__(
+        self,
+        consumer_config: Mapping[str, Any],
+        topic: str,
+        decode: Callable[[bytes], T],
+        key: Callable[[T], str] | None = None,
+    ) -> None:
+        self.undecodable = 0
+        self.caught_up_s = float("-inf")  # monotonic time as of which it is complete
+        self._admin = AdminClient(dict(consumer_config))
+        self._consumer = Consumer({**consumer_config, **READER, "queued.min.messages": 10_000})
+        self._topic, self._decode, self._key = topic, decode, key
+        self._values: Mapping[str, T] = {}
+        self._latest: dict[str, T] = {}  # the same, while it is being changed
+        self._names: dict[bytes, str] = {}  # record key -> name, to delete by
+        self._next: dict[int, int] = {}  # partition -> offset of the next record
+        self._lock = threading.Lock()
+
+    @property
+    def values(self) -> Mapping[str, T]:
+        """What was there at the last `catch_up`, by name; a later one leaves it as it is."""
+        return self._values
+
+    def catch_up(self, timeout_s: float, *, as_of_s: float | None = None) -> bool:
+        """Read to the end as of now; whether anything changed.
+
+        With `as_of_s` (monotonic) nothing is asked of the broker when the view is complete as
+        of then. Safe to call from several threads.
+
+        Raises
+        ------
+        BrokerUnreachable, TopicsMissing
+            The end was not reached in time; or there is no such topic.
+        """
+        with self._lock:
+            if as_of_s is not None and as_of_s <= self.caught_up_s:
+                return False
+            asked = time.monotonic()
+            changed = self._read_to(self._ends(timeout_s), asked + timeout_s)
+            if changed:
+                self._values = dict(self._latest)
+            self.caught_up_s = asked
+            return changed
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
+
+    def _ends(self, timeout_s: float) -> dict[int, int]:
+        # On a connection of its own: the broker answers those of one connection in order, and
+        # the consumer's has a fetch that waits for records.
+        try:
+            if not self._next:
+                self._assign(timeout_s)
+            latest: Any = OffsetSpec
+            asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
+            answers = self._admin.list_offsets(asked, request_timeout=timeout_s)
+            return {tp.partition: future.result().offset for tp, future in answers.items()}
+        except KafkaException as error:
+            raise BrokerUnreachable(
+                f"{self._topic} cannot be read: {error.args[0].str()}"
+            ) from error
+
+    def _assign(self, timeout_s: float) -> None:
+        found = self._consumer.list_topics(self._topic, timeout_s).topics[self._topic]
+        if found.error is not None or not found.partitions:
+            raise TopicsMissing(f"{self._topic} is not there: run `foremesh topics create`")
+        self._next = dict.fromkeys(found.partitions, 0)
+        self._consumer.assign([TopicPartition(self._topic, p, 0) for p in self._next])
+
+    def _read_to(self, ends: Mapping[int, int], deadline: float) -> bool:
+        changed = False
+        while any(self._next[partition] < end for partition, end in ends.items()):
+            left = sum(max(0, end - self._next[partition]) for partition, end in ends.items())
+            messages = self._consumer.consume(min(left, CHUNK), 0.01)
+            for message in messages:
+                changed |= self._take(message)
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"{self._topic} could not be read to its end in time")
+        return changed
+
+    def _take(self, message: Message) -> bool:
+        partition, offset = message.partition(), message.offset()
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                self._next[partition or 0] = max(self._next[partition or 0], offset or 0)
+            return False
+        self._next[partition or 0] = (offset or 0) + 1
+        self._apply(message.key() or b"", message.value())
+        return True
+
+    def _apply(self, key: bytes, data: bytes | None) -> None:
+        name = self._names.pop(key, None)
+        if name is not None:
+            self._latest.pop(name, None)
+        if data is None:
+            return
+        try:
+            value = self._decode(data)
+            name = self._key(value) if self._key else key.decode()
+        except ValueError:
+            self.undecodable += 1
+            return
+        self._names[key] = name
+        self._latest[name] = value

@@ -1,0 +1,66 @@
+"""What a runner is connected to: codec, Kafka, views of the world, and a meter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from streams.catalog import Catalog, CatalogEntry
+from streams.engine.steps import Codec
+from streams.engine.view import View
+from streams.records import Instance
+from streams.stages.base import Context
+
+__all__ = ["Meter", "Wiring", "World"]
+
+
+class Meter(Protocol):
+    """Where a runner's figures go."""
+
+    def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
+        """So many records of a topic were handled, with this outcome."""
+        ...
+
+    def batch(self, stage: str, seconds: float) -> None:
+        """A batch took so long from being fetched to being saved."""
+        ...
+
+    def lag(self, stage: str, partition: int, count: int) -> None:
+        """So many records of a partition are waiting."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What connects a runner to the world."""
+
+    codec: Codec
+    client_config: Mapping[str, Any]  # of librdkafka: servers and security
+    producer_config: Mapping[str, Any]
+    views: Mapping[str, View[Any]]  # by topic, without prefix
+    meter: Meter
+
+
+class World:
+    """What a stage may see besides its event and its state."""
+
+    def __init__(self, views: Mapping[str, View[Any]]) -> None:
+        self._views = views
+        self._entries: Mapping[str, CatalogEntry] = {}
+        self._catalog = Catalog()
+        self._instances: Mapping[str, Instance] = {}
+
+    def look(self, as_of_s: float, timeout_s: float) -> None:
+        """See what was there at `as_of_s` (monotonic), at least; blocks."""
+        for view in self._views.values():
+            view.catch_up(timeout_s, as_of_s=as_of_s)
+        if "instances" in self._views:
+            self._instances = self._views["instances"].values
+        entries = self._views["catalog"].values if "catalog" in self._views else {}
+        if entries is not self._entries:
+            self._entries, self._catalog = entries, Catalog.of(entries.values())
+
+    def context(self, partition: int, record_ms: int) -> Context:
+        """The context of a step."""
+        return Context(partition, record_ms, self._catalog, self._instances)
