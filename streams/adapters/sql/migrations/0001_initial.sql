@@ -35,7 +35,9 @@ CREATE TABLE predictions (
     request_id text NOT NULL,
     tier text NOT NULL,
     pool text NOT NULL,
-    vector jsonb NOT NULL,
+    services text[] NOT NULL,
+    probabilities double precision[] NOT NULL,
+    within double precision[] NOT NULL,
     unseen double precision NOT NULL,
     horizon_ms bigint NOT NULL,
     expected_p10_ms bigint NOT NULL,
@@ -53,10 +55,14 @@ CREATE INDEX predictions_pool_expires_at ON predictions (pool, expires_at);
 
 COMMENT ON TABLE predictions IS 'What each user asks for next: the latest vector of each user.';
 COMMENT ON COLUMN predictions.request_id IS 'The request that caused it.';
-COMMENT ON COLUMN predictions.vector IS
-    '[{"service", "probability", "within"}], most probable first; see the view predicted_services.';
+COMMENT ON COLUMN predictions.services IS
+    'Composite services, most probable first; one row each in the view predicted_services.';
+COMMENT ON COLUMN predictions.probabilities IS
+    'In the order of services: that it is the user''s next composite, whenever that comes.';
+COMMENT ON COLUMN predictions.within IS
+    'In the order of services: that the user asks for it within the horizon.';
 COMMENT ON COLUMN predictions.unseen IS
-    'Probability of a service never seen; with those of the vector it sums to 1.';
+    'Probability of a service never seen; with probabilities it sums to 1.';
 COMMENT ON COLUMN predictions.horizon_ms IS 'What "within" refers to, counted from made_ms.';
 COMMENT ON COLUMN predictions.expected_p10_ms IS 'Time to the next request, 10 % quantile.';
 COMMENT ON COLUMN predictions.expected_p50_ms IS 'Time to the next request, median.';
@@ -69,7 +75,9 @@ CREATE TABLE prediction_history (
     user_id text NOT NULL,
     tier text NOT NULL,
     pool text NOT NULL,
-    vector jsonb NOT NULL,
+    services text[] NOT NULL,
+    probabilities double precision[] NOT NULL,
+    within double precision[] NOT NULL,
     unseen double precision NOT NULL,
     horizon_ms bigint NOT NULL,
     expected_p10_ms bigint NOT NULL,
@@ -89,15 +97,16 @@ CREATE VIEW predicted_services AS
 SELECT
     p.user_id,
     v.rank,
-    v.entry ->> 'service' AS service,
-    (v.entry ->> 'probability')::double precision AS probability,
-    (v.entry ->> 'within')::double precision AS within,
+    v.service,
+    v.probability,
+    v.within,
     p.pool,
     p.tier,
     p.made_at,
     p.expires_at
 FROM predictions AS p
-CROSS JOIN LATERAL jsonb_array_elements(p.vector) WITH ORDINALITY AS v (entry, rank);
+CROSS JOIN LATERAL unnest(p.services, p.probabilities, p.within)
+    WITH ORDINALITY AS v (service, probability, within, rank);
 
 COMMENT ON VIEW predicted_services IS 'The latest vector of each user, one row for each service.';
 COMMENT ON COLUMN predicted_services.probability IS

@@ -1,0 +1,37 @@
+"""`foremesh sink`: write what happens on Kafka to PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+
+import click
+
+from streams.cli import pass_settings
+from streams.errors import DatabaseUnreachable
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--metrics-port", type=int, show_envvar=True, help="Prometheus on loopback; 0 for none."
+)
+@pass_settings
+def command(settings: Settings, metrics_port: int | None) -> None:
+    """Write what happens on Kafka to PostgreSQL, until told to stop."""
+    from streams.adapters import metrics  # noqa: PLC0415  # keep --help instant
+    from streams.adapters.kafka import connect  # noqa: PLC0415
+    from streams.adapters.postgres_schema import pending  # noqa: PLC0415
+    from streams.sink import Sink  # noqa: PLC0415
+
+    if missing := pending(settings.postgres):
+        raise DatabaseUnreachable(
+            f"The database lacks {', '.join(missing)}: run `foremesh db migrate`"
+        )
+    connect(settings)
+    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    sink = Sink(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sink.stop())
+    sink.run()

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+import pytest
+from harness import Eventually, RunForemesh
+
+from streams.adapters import codec
+from streams.adapters.kafka import connect, producer_config
+from streams.catalog import Resources
+from streams.engine.producer import CheckedProducer
+from streams.errors import DatabaseUnreachable
+from streams.records import (
+    Action,
+    Command,
+    DeadLetter,
+    Instance,
+    InstanceState,
+    Outcome,
+    Part,
+    Prediction,
+    Record,
+    Result,
+    Route,
+    ServiceProbability,
+    Utilisation,
+)
+from streams.settings import Settings
+from streams.sink import Sink
+from streams.topology import key_of, topic_of
+
+NOW = 1_700_000_000_000
+
+PREDICTION = Prediction(
+    request_id="r1",
+    user="ann",
+    services=(
+        ServiceProbability(service='a "quoted\\" one, {with} commas', probability=0.7, within=0.2),
+        ServiceProbability(service="pay", probability=0.2, within=0.1),
+    ),
+    unseen=0.1,
+    horizon_ms=60_000,
+    expected_ms=(1_000, 5_000, 90_000),
+    made_ms=NOW,
+    expires_ms=NOW + 90_000,
+    model="m1",
+)
+COMMAND = Command(
+    command_id="c1",
+    pool="default",
+    action=Action.PROVISION,
+    service="base",
+    count=2,
+    value=1.5,
+    cost=0.5,
+    priority=0.0,
+    issued_ms=NOW,
+    expires_ms=NOW + 1_000,
+    reason="worth 1.5, costs 0.5",
+)
+INSTANCE = Instance(
+    instance_id="i1",
+    service="base",
+    pool="default",
+    state=InstanceState.WARM,
+    endpoint="http://127.0.0.1:1",
+    command_id="c1",
+    started_ms=NOW,
+    changed_ms=NOW + 100,
+    warm_since_ms=NOW + 100,
+)
+UTILISATION = Utilisation(
+    pool="default", at_ms=NOW, capacity=Resources(cpu=4000), used=Resources(cpu=500)
+)
+OUTCOME = Outcome(
+    request_id="r1",
+    user="ann",
+    tier="standard",
+    pool="default",
+    service="pay",
+    at_ms=NOW,
+    result=Result.PARTIAL,
+    route=Route.STANDARD,
+    status=200,
+    latency_ms=12.5,
+    cold_ms=900,
+    saved_ms=100,
+    parts=(Part(service="base", warm=True), Part(service="lora", warm=False, warm_up_ms=900)),
+)
+LETTER = DeadLetter(
+    topic="requests",
+    partition=0,
+    offset=7,
+    stage="profiler",
+    reason="empty",
+    at_ms=NOW,
+    key=None,
+    value=b"\xff" * 5_000,
+)
+ALL: tuple[Record, ...] = (PREDICTION, COMMAND, INSTANCE, UTILISATION, OUTCOME, LETTER)
+ROWS = {
+    "predictions": 1,
+    "prediction_history": 1,
+    "commands": 1,
+    "instances": 1,
+    "utilisation": 1,
+    "outcomes": 1,
+    "outcome_parts": 2,
+    "dead_letters": 1,
+}
+
+Send = Callable[[Iterable[Record]], None]
+
+
+@pytest.fixture
+def send(settings: Settings, topics: list[str]) -> Send:
+    assert topics
+    producer = CheckedProducer(producer_config(settings))
+
+    def deliver(records: Iterable[Record]) -> None:
+        for record in records:
+            producer.send(settings.topic(topic_of(record)), key_of(record), codec.encode(record))
+        producer.flush(10)
+
+    return deliver
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[None]:
+    """A sink at work."""
+    sink = Sink(settings)
+    thread = threading.Thread(target=sink.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        sink.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def ask(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.postgres) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def counts(settings: Settings) -> dict[str, object]:
+    return {table: ask(settings, f"SELECT count(*) FROM {table}")[0][0] for table in ROWS}
+
+
+def forget_offsets(settings: Settings) -> None:
+    client = connect(settings)
+    for future in client.delete_consumer_groups([settings.group("sink")]).values():
+        future.result(10)
+
+
+def test_every_record_arrives_in_its_table(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    send(ALL)
+
+    with running(settings):
+        eventually(lambda: counts(settings) == ROWS)
+
+    assert ask(settings, "SELECT service, probability, within FROM predicted_services") == [
+        ('a "quoted\\" one, {with} commas', 0.7, 0.2),
+        ("pay", 0.2, 0.1),
+    ]
+    assert ask(settings, "SELECT value_bytes, length(value_start) FROM dead_letters") == [
+        (5_000, 1_024)
+    ]
+
+
+def test_reading_the_topics_again_changes_no_row_count(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    send(ALL)
+    with running(settings):
+        eventually(lambda: counts(settings) == ROWS)
+
+    forget_offsets(settings)
+    send([*ALL, replace(OUTCOME, request_id="last")])
+    with running(settings):
+        eventually(lambda: ask(settings, "SELECT FROM outcomes WHERE request_id = 'last'"))
+
+    assert counts(settings) == {**ROWS, "outcomes": 2, "outcome_parts": 4}
+
+
+def test_of_a_key_the_newest_holds_whatever_the_order(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    late = replace(PREDICTION, request_id="r2", made_ms=NOW + 5)
+    gone = replace(INSTANCE, state=InstanceState.GONE, changed_ms=NOW + 900, gone_ms=NOW + 900)
+    send([late, gone, PREDICTION, INSTANCE, OUTCOME])
+
+    with running(settings):
+        eventually(lambda: counts(settings)["prediction_history"] == 2)
+        eventually(lambda: counts(settings)["outcomes"] == 1)
+
+    assert ask(settings, "SELECT request_id FROM predictions") == [("r2",)]
+    assert ask(settings, "SELECT state FROM instances") == [("gone",)]
+
+
+def test_text_that_postgresql_cannot_store_is_shown_instead(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    odd = ServiceProbability(service="a\0b", probability=1.0, within=float("nan"))
+    send([replace(OUTCOME, user="a\0b"), replace(PREDICTION, services=(odd,), user="a\0b")])
+
+    with running(settings):
+        eventually(lambda: ask(settings, "SELECT FROM outcomes WHERE user_id = 'a\u2400b'"))
+        eventually(
+            lambda: ask(settings, "SELECT FROM predicted_services WHERE service = 'a\u2400b'")
+        )
+
+
+def test_a_time_beyond_the_calendar_is_stored(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    send([replace(OUTCOME, at_ms=2**63 - 1), replace(OUTCOME, request_id="r2", at_ms=-(2**63))])
+
+    with running(settings):
+        eventually(lambda: counts(settings)["outcomes"] == 2)
+
+    assert ask(settings, "SELECT extract(year FROM at) FROM outcomes ORDER BY at") == [
+        (1,),
+        (9999,),
+    ]
+    assert ask(settings, "SELECT count(*) FROM hit_rate") == [(2,)]
+    assert ask(settings, "SELECT count(*) FROM saved_and_wasted") == [(4,)]
+
+
+def test_a_record_that_cannot_be_stored_hurts_only_itself(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    others = [replace(OUTCOME, request_id=f"r{n}") for n in range(50)]
+    poison = replace(OUTCOME, request_id="".join(chr(0x4E00 + n) for n in range(20_000)))
+    send([*others[:25], poison, *others[25:]])
+
+    with running(settings):
+        eventually(lambda: counts(settings)["dead_letters"] == 1)
+        eventually(lambda: counts(settings)["outcomes"] == 50)
+
+    ((stage, reason),) = ask(settings, "SELECT stage, reason FROM dead_letters")
+    assert stage == "sink"
+    assert "index row" in str(reason)
+
+
+def test_an_undecodable_record_that_no_stage_reports_becomes_a_dead_letter(
+    settings: Settings, topics: list[str], eventually: Eventually
+) -> None:
+    assert topics
+    producer = CheckedProducer(producer_config(settings))
+    producer.send(settings.topic("instances"), b"i1", b"\x00noise")
+    producer.send(settings.topic("outcomes"), b"ann", b"\x00noise")  # feedback reports this one
+    producer.send(settings.topic("predictions"), b"ann", None)
+    producer.flush(10)
+
+    with running(settings):
+        eventually(lambda: counts(settings)["dead_letters"] == 1)
+
+    ((topic, reason),) = ask(settings, "SELECT kafka_topic, reason FROM dead_letters")
+    assert topic == settings.topic("instances")
+    assert "starts with 00 6e" in str(reason)
+
+
+def test_a_connection_that_is_cut_is_opened_again(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    send([OUTCOME])
+    with running(settings):
+        eventually(lambda: counts(settings)["outcomes"] == 1)
+        ask(
+            settings,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        send([replace(OUTCOME, request_id="r2")])
+        eventually(lambda: counts(settings)["outcomes"] == 2)
+
+
+def test_a_database_that_stays_away_ends_the_sink_and_loses_nothing(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    send([OUTCOME])
+    away = replace(settings, postgres="postgresql://127.0.0.1:1/foremesh")
+
+    with pytest.raises(DatabaseUnreachable):
+        Sink(away, patience_s=0.5).run()
+
+    with running(settings):
+        eventually(lambda: counts(settings)["outcomes"] == 1)
+
+
+def test_the_command_ends_cleanly_when_told_to(
+    settings: Settings, send: Send, run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    send(ALL)
+    command = run_foremesh("sink")
+    eventually(lambda: counts(settings) == ROWS)
+
+    assert command.stop() == 0, command.output
+
+
+def test_the_command_refuses_a_database_without_schema(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    with psycopg.connect(settings.postgres) as connection:
+        connection.execute("DROP TABLE foremesh_migrations")
+    command = run_foremesh("sink")
+
+    assert command.wait() == 1
+    assert "run `foremesh db migrate`" in command.output
