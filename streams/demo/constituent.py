@@ -103,7 +103,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-mib", type=int, default=4, help="size of the model in memory")
     parser.add_argument("--index", type=int, default=1_000, help="rows to index at start-up")
     parser.add_argument("--work", type=int, default=50, help="rows to read for each request")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    folder = os.environ.get("MODEL_FOLDER", tempfile.gettempdir())
+    parser.add_argument("--folder", type=Path, default=Path(folder), help="of the model file")
     parser.add_argument("--fail", type=int, help="exit with this code instead of serving")
     return parser.parse_args(argv)
 

@@ -27,6 +27,7 @@ class Held:
     used_ms: int  # last of use: warm, served or commanded
     expires_ms: int = 0  # not to be started after this, unless urgent
     urgent: bool = False  # a request waits for it
+    begun: bool = False  # its start has its turn
     joined: int = 0  # requests that wait for it
     in_flight: int = 0
     heard_ms: int = 0  # last report of use

@@ -114,12 +114,9 @@ class Lives:
     async def _drain(self, held: Held) -> None:
         """Leave gateways the time to hear of it, and requests the time to finish."""
         await asyncio.sleep(self._limits.grace_ms / 1000)
-        try:
-            async with asyncio.timeout(self._limits.report_ms / 1000):
-                while held.in_flight:
-                    await self._freed.wait()
-        except TimeoutError:
-            logger.warning("%s is ended while it serves", held.instance.instance_id)
+        deadline_ms = wall_ms() + self._limits.report_ms
+        while held.in_flight and wall_ms() < deadline_ms:
+            await self._freed.wait(self._limits.report_ms / 1000)
         if held.child is not None:
             await held.child.stop(self._limits.stop_ms / 1000)
 

@@ -138,7 +138,8 @@ class LocalProvisioner:
         try:
             while not constituent.needs.fits(self._free()):
                 self._make_room(constituent.needs)
-                await self._freed.wait()
+                # One that is idle only just now may give way a moment later.
+                await self._freed.wait(self.limits.grace_ms / 1000)
         finally:
             self._waiting -= 1
         held = self.ledger.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 
@@ -22,9 +23,11 @@ class Pulse:
         self._event.set()
         self._event = asyncio.Event()
 
-    async def wait(self) -> None:
-        """Wait for the next pulse."""
-        await self._event.wait()
+    async def wait(self, most_s: float) -> None:
+        """Wait for the next pulse, or `most_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self._event.wait()
 
 
 class Starts:
@@ -42,7 +45,7 @@ class Starts:
 
     def hurry(self, held: Held) -> None:
         """A request waits for it now: move it to the front."""
-        if held.child is None and not held.urgent:
+        if not (held.begun or held.urgent):
             held.urgent = True
             self.put(held)  # the first of its two entries counts
 
@@ -55,7 +58,8 @@ class Starts:
     async def _work(self) -> None:
         while True:
             _, _, held = await self._queue.get()
-            if held.child is None and not held.ready.done():
+            if not (held.begun or held.ready.done()):
+                held.begun = True
                 await self._start(held)
 
 

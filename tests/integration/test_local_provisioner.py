@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+from services import ONE, catalog_of, command, constituent
+
+from streams.catalog import Catalog
+from streams.provisioners.base import Limits, Refused, Use, Want, wall_ms
+from streams.provisioners.local import LocalProvisioner
+from streams.records import Action, Instance, InstanceState
+
+QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
+
+
+class Told:
+    """What a provisioner published."""
+
+    def __init__(self) -> None:
+        self.records: list[Instance] = []
+
+    def states(self, instance_id: str) -> list[InstanceState]:
+        return [one.state for one in self.records if one.instance_id == instance_id]
+
+    def last(self, state: InstanceState) -> list[Instance]:
+        newest = {one.instance_id: one for one in self.records}
+        return [one for one in newest.values() if one.state is state]
+
+
+async def until(check: Callable[[], object], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not check():  # noqa: ASYNC110 - what is checked knows of no event
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def provisioner(
+    catalog: Catalog, limits: Limits = QUICK
+) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
+    told = Told()
+    made = LocalProvisioner("default", lambda: catalog, told.records.append, limits)
+    await made.open()
+    try:
+        yield made, told
+    finally:
+        await made.close()
+
+
+def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> Want:
+    return Want(service=service, request_id=request_id, deadline_ms=wall_ms() + in_ms)
+
+
+async def test_an_instance_starts_is_used_and_drains(tmp_path: Path) -> None:
+    catalog = catalog_of(constituent("a", tmp_path))
+    async with provisioner(catalog) as (local, told):
+        await local.carry_out(command("a", name="c1"))
+        await until(lambda: told.last(InstanceState.WARM))
+        (instance,) = told.last(InstanceState.WARM)
+        async with aiohttp.ClientSession() as session, session.post(instance.endpoint) as answer:
+            assert answer.status == 200
+        local.use([Use(instance_id=instance.instance_id, in_flight=1)])
+        local.sweep()
+        local.use([Use(instance_id=instance.instance_id, in_flight=0, uses=1, busy_ms=7)])
+        local.sweep()
+        await asyncio.sleep(QUICK.grace_ms / 1000)
+        await local.carry_out(command("a", action=Action.RELEASE, name="c2"))
+        await until(lambda: told.last(InstanceState.GONE))
+
+    states = told.states(instance.instance_id)
+    assert states == ["starting", "warm", "busy", "warm", "draining", "gone"]
+    (gone,) = told.last(InstanceState.GONE)
+    assert (gone.uses, gone.busy_ms, gone.command_id) == (1, 7, "c1")
+    assert gone.reason == "released: a test wants it"
+    assert gone.warm_since_ms == instance.warm_since_ms
+
+
+async def test_an_instance_is_warm_only_once_it_has_answered(tmp_path: Path) -> None:
+    slow = constituent("slow", tmp_path, "--index", "20000")
+    async with provisioner(catalog_of(slow)) as (local, _):
+        instance = await local.standard(want("slow"))
+
+        assert instance.warm_since_ms is not None
+        assert instance.warm_since_ms - instance.started_ms > 100
+        async with aiohttp.ClientSession() as session, session.get(instance.endpoint) as answer:
+            assert answer.status == 200
+
+
+async def test_a_crash_is_reported_within_a_second_with_its_exit_code(tmp_path: Path) -> None:
+    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, told):
+        await local.standard(want("a"))
+        child = next(iter(local.ledger)).child
+        assert child is not None
+        os.kill(child.pid, signal.SIGSEGV)
+        await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+    assert told.last(InstanceState.GONE)[0].reason == "crashed: was killed by signal 11"
+
+
+async def test_a_start_that_fails_refuses_the_request_and_says_why(tmp_path: Path) -> None:
+    catalog = catalog_of(constituent("broken", tmp_path, "--fail", "3"))
+    async with provisioner(catalog) as (local, told):
+        with pytest.raises(Refused, match="exited with code 3"):
+            await local.standard(want("broken"))
+
+        assert "exited with code 3" in told.last(InstanceState.GONE)[0].reason
+        assert "the last start" in await local.carry_out(command("broken"))
+
+
+async def test_a_command_without_a_command_line_is_reported() -> None:
+    bare = replace(constituent("bare", Path()), command=("/does/not/exist",))
+    async with provisioner(catalog_of(bare)) as (local, told):
+        await local.carry_out(command("bare"))
+        await until(lambda: told.last(InstanceState.GONE))
+
+    assert "No such file" in told.last(InstanceState.GONE)[0].reason
+
+
+async def test_a_command_that_comes_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
+    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, _):
+        first = await local.carry_out(command("a", name="same"))
+        second = await local.carry_out(command("a", name="same"))
+
+        assert (first, second) == ("starts 1 of 1 a", "was carried out before")
+        assert len(local.instances()) == 1
+
+
+async def test_an_expired_command_is_refused(tmp_path: Path) -> None:
+    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, _):
+        said = await local.carry_out(command("a", expires_in_ms=-5_000))
+
+        assert said.startswith("expired 5")
+        assert local.instances() == []
+
+
+@pytest.mark.parametrize("scarce", ["cpu", "memory", "bandwidth"])
+async def test_no_more_is_started_than_the_pool_holds(tmp_path: Path, scarce: str) -> None:
+    plenty = constituent("a", tmp_path)
+    one = replace(plenty, needs=replace(ONE, **{scarce: getattr(ONE, scarce) * 2}))
+    async with provisioner(catalog_of(one, room=4)) as (local, _):
+        said = await local.carry_out(command("a", count=5))
+
+        assert said == "starts 2 of 5 a"
+
+
+async def test_a_request_takes_precedence_over_an_idle_instance(tmp_path: Path) -> None:
+    catalog = catalog_of(constituent("a", tmp_path), constituent("b", tmp_path), room=1)
+    async with provisioner(catalog) as (local, told):
+        await local.carry_out(command("a"))
+        await until(lambda: told.last(InstanceState.WARM))
+
+        assert (await local.standard(want("b"))).service == "b"
+        assert told.last(InstanceState.GONE)[0].reason == "gave way to a request"
+
+
+async def test_a_busy_instance_does_not_give_way(tmp_path: Path) -> None:
+    catalog = catalog_of(constituent("a", tmp_path), constituent("b", tmp_path), room=1)
+    async with provisioner(catalog) as (local, _):
+        busy = await local.standard(want("a"))
+        local.use([Use(instance_id=busy.instance_id, in_flight=1)])
+        with pytest.raises(Refused, match="in time"):
+            await local.standard(want("b", in_ms=400))
+
+        assert [one.instance_id for one in local.instances()] == [busy.instance_id]
+
+
+async def test_two_requests_share_a_start_where_concurrency_permits(tmp_path: Path) -> None:
+    catalog = catalog_of(constituent("shared", tmp_path, concurrency=2))
+    async with provisioner(catalog) as (local, _):
+        found = await asyncio.gather(*(local.standard(want("shared", f"r{n}")) for n in range(3)))
+
+        assert len({one.instance_id for one in found}) == 2
+
+
+async def test_a_request_joins_the_start_that_a_command_has_begun(tmp_path: Path) -> None:
+    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, _):
+        await local.carry_out(command("a", name="early"))
+
+        assert (await local.standard(want("a"))).command_id == "early"
+
+
+async def test_an_idle_instance_ends_when_nobody_renews_it(tmp_path: Path) -> None:
+    limits = replace(QUICK, keep_alive_ms=200)
+    async with provisioner(catalog_of(constituent("a", tmp_path)), limits) as (local, told):
+        await local.standard(want("a"))
+        await asyncio.sleep(0.25)
+        local.sweep()
+        await until(lambda: told.last(InstanceState.GONE))
+
+    assert told.last(InstanceState.GONE)[0].reason.startswith("idle for 0.")
+
+
+async def test_utilisation_is_what_is_reserved_or_more(tmp_path: Path) -> None:
+    fat = replace(constituent("fat", tmp_path, "--model-mib", "64"), needs=replace(ONE, memory=10))
+    async with provisioner(catalog_of(fat)) as (local, _):
+        await local.standard(want("fat"))
+        seen = local.utilisation()
+
+        assert seen.used.cpu >= ONE.cpu
+        assert seen.used.memory > 64
+        assert seen.capacity == ONE.times(4)
+
+
+async def test_closing_leaves_no_process(tmp_path: Path) -> None:
+    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, told):
+        await local.carry_out(command("a", count=3))
+        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
+        pids = [held.child.pid for held in local.ledger if held.child is not None]
+
+    assert len(pids) == 3
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert len(told.last(InstanceState.GONE)) == 3
