@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from harness import CHECKOUT, Eventually, RunForemesh, Running
 from harness import eventually as ask_until
 
 from streams.adapters.kafka import connect, create_topics, declared
+from streams.adapters.postgres_schema import migrate
 from streams.devstack import Stack
 from streams.settings import Settings
 
@@ -38,9 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def template(stack: Stack) -> str:
     """A database with the schema, to copy."""
-    url = stack.postgres.create(TEMPLATE)
-    if importlib.util.find_spec("streams.adapters.postgres_schema"):
-        importlib.import_module("streams.adapters.postgres_schema").migrate(url)
+    migrate(stack.postgres.create(TEMPLATE))
     return TEMPLATE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
-from streams.errors import BrokerUnreachable, SettingInvalid, TopicsMissing
+from streams.adapters.kafka_admin import ANSWER_S, connected, end_offsets
+from streams.errors import SettingInvalid, TopicsMissing
 from streams.settings import Settings
 from streams.topology import STAGES, TOPICS, changelog
 
@@ -35,7 +37,6 @@ __all__ = [
 ]
 
 MAX_MESSAGE_BYTES = 3 * 1024 * 1024  # a dead letter holds a record of 1 MiB, and more
-ANSWER_S = 30.0
 
 # Time is event time and stands in the record; the timestamp says when the broker took it. With
 # the producer's timestamp, a recorded log would expire on arrival.
@@ -140,26 +141,8 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
 
 
 def connect(settings: Settings, timeout_s: float = ANSWER_S) -> AdminClient:
-    """An admin client whose broker has answered.
-
-    Raises
-    ------
-    BrokerUnreachable
-        None answered within `timeout_s` seconds; the message says what was tried.
-    """
-    heard: list[str] = []
-    config = client_config(settings)
-    config |= {"error_cb": lambda error: heard.append(error.str()), "log_level": 0}
-    client = AdminClient(config)
-    try:
-        client.list_topics(timeout=timeout_s)
-    except KafkaException as error:
-        why = heard[-1] if heard else error.args[0].str()
-        raise BrokerUnreachable(
-            f"No Kafka broker answers at {settings.kafka} ({why}): set FOREMESH_KAFKA to its "
-            "host:port, or run `foremesh up`"
-        ) from error
-    return client
+    """An admin client whose broker has answered; raises `BrokerUnreachable`."""
+    return connected(client_config(settings), timeout_s)
 
 
 # --------------------------------------------------------------------------- topics
@@ -225,21 +208,13 @@ def _was_created(name: str, future: Future[None]) -> bool:
 
 
 def _served(client: AdminClient, names: set[str]) -> dict[str, int]:
-    """Partitions of each topic, once every one has a leader."""
+    """Partitions of each topic, once every one is served: its leader says where it ends."""
     deadline = time.monotonic() + ANSWER_S
-    while True:
-        topics = client.list_topics(timeout=ANSWER_S).topics
-        ready = {
-            name: len(topic.partitions)
-            for name, topic in topics.items()
-            if topic.partitions and all(p.leader >= 0 for p in topic.partitions.values())
-        }
-        waiting = names - ready.keys()
-        if not waiting:
-            return ready
+    while names - client.list_topics(timeout=ANSWER_S).topics.keys():
         if time.monotonic() > deadline:
-            raise TopicsMissing(f"no leader after {ANSWER_S:.0f} s for {', '.join(waiting)}")
+            raise TopicsMissing(f"created topics were not there after {ANSWER_S:.0f} s")
         time.sleep(0.05)
+    return dict(Counter(topic for topic, _ in end_offsets(client, names)))
 
 
 def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

@@ -1,0 +1,89 @@
+"""Asking a Kafka broker, with patience for what it has yet to load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AdminClient,
+    OffsetSpec,
+)
+
+from streams.errors import BrokerUnreachable
+
+__all__ = ["ANSWER_S", "Offsets", "connected", "end_offsets", "first_offsets", "patiently"]
+
+ANSWER_S = 30.0
+
+_LOADING = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+
+T = TypeVar("T")
+Offsets = dict[tuple[str, int], int]  # by topic on the broker and partition
+
+
+def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
+    """An admin client whose broker has answered.
+
+    Raises
+    ------
+    BrokerUnreachable
+        None answered within `timeout_s` seconds; the message says what was tried.
+    """
+    heard: list[str] = []
+    ours: dict[str, Any] = {"error_cb": lambda error: heard.append(error.str()), "log_level": 0}
+    client = AdminClient({**config, **ours})
+    try:
+        client.list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        why = heard[-1] if heard else error.args[0].str()
+        raise BrokerUnreachable(
+            f"No Kafka broker answers at {config['bootstrap.servers']} ({why}): set FOREMESH_KAFKA "
+            "to its host:port, or run `foremesh up`"
+        ) from error
+    return client
+
+
+def first_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
+    """Where each partition of the topics begins; a topic that is not there has none."""
+    spec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # theirs
+    return patiently(lambda: _offsets(client, topics, spec))
+
+
+def end_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
+    """Where each partition of the topics ends; a topic that is not there has none."""
+    spec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
+    return patiently(lambda: _offsets(client, topics, spec))
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """The answer, also of a broker that has yet to load what was asked for."""
+    deadline = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _LOADING or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
+def _offsets(client: AdminClient, topics: Iterable[str], spec: OffsetSpec) -> Offsets:
+    there = client.list_topics(timeout=ANSWER_S).topics
+    asked = {
+        TopicPartition(name, partition): spec
+        for name in topics
+        if name in there
+        for partition in there[name].partitions
+    }
+    answers = client.list_offsets(asked, request_timeout=ANSWER_S) if asked else {}
+    return {(at.topic, at.partition): f.result(ANSWER_S).offset for at, f in answers.items()}

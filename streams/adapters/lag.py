@@ -1,0 +1,88 @@
+"""How far the consumer groups are behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streams.adapters.kafka import connect
+from streams.adapters.kafka_admin import (
+    ANSWER_S,
+    Offsets,
+    end_offsets,
+    first_offsets,
+    patiently,
+)
+from streams.errors import BrokerUnreachable
+from streams.settings import Settings
+from streams.topology import STAGES
+
+__all__ = ["SINK_READS", "GroupLag", "group_lags"]
+
+SINK_READS = ("predictions", "commands", "instances", "utilisation", "outcomes", "dead-letters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLag:
+    """A consumer group and what waits for it."""
+
+    stage: str
+    members: int  # that read now
+    records: int  # from its position to the end; all that are there when it never committed
+    optional: bool  # runs only when asked for
+
+
+def group_lags(settings: Settings) -> list[GroupLag]:
+    """The groups of the stages and of the sink, behind the topics that they read.
+
+    Raises
+    ------
+    BrokerUnreachable
+        No broker answers, or not in time.
+    """
+    client = connect(settings)
+    reads = {stage.name: stage.reads for stage in STAGES.values()} | {"sink": SINK_READS}
+    try:
+        names = {settings.topic(topic) for topics in reads.values() for topic in topics}
+        first = first_offsets(client, names)
+        last = end_offsets(client, names)
+        return [
+            GroupLag(
+                stage=stage,
+                members=_members(client, settings.group(stage)),
+                records=_behind(
+                    _committed(client, settings.group(stage)),
+                    {at: first[at] for at in first if at[0] in map(settings.topic, topics)},
+                    last,
+                ),
+                optional=stage in STAGES and STAGES[stage].optional,
+            )
+            for stage, topics in reads.items()
+        ]
+    except KafkaException as error:
+        raise BrokerUnreachable(f"Kafka does not say who reads what: {error}") from error
+
+
+def _committed(client: AdminClient, group: str) -> Offsets:
+    asked = [ConsumerGroupTopicPartitions(group)]
+    answer = patiently(lambda: client.list_consumer_group_offsets(asked)[group].result(ANSWER_S))
+    found = answer.topic_partitions
+    return {(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
+
+
+def _members(client: AdminClient, group: str) -> int:
+    try:
+        group_is = patiently(
+            lambda: client.describe_consumer_groups([group])[group].result(ANSWER_S)
+        )
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise
+    return len(group_is.members)
+
+
+def _behind(committed: Offsets, first: Offsets, last: Offsets) -> int:
+    return sum(last[at] - max(committed.get(at, 0), start) for at, start in first.items())

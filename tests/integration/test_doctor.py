@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+from confluent_kafka import Producer
+from harness import RunForemesh, Running
+
+from streams.adapters.kafka import producer_config
+from streams.devstack import Stack
+from streams.settings import Settings
+
+
+def findings(running: Running, exit_code: int) -> dict[str, list[dict[str, Any]]]:
+    assert running.wait() == exit_code, running.output
+    found: dict[str, list[dict[str, Any]]] = {}
+    for finding in json.loads(running.output):
+        found.setdefault(finding["check"], []).append(finding)
+    return found
+
+
+def test_a_stack_with_topics_and_schema_is_well(
+    topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 0)
+
+    assert {"broker", "topics", "schemas", "database", "lag of profiler", "lag of sink"} <= set(
+        found
+    )
+
+
+def test_missing_topics_are_named_with_their_fix(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    found = findings(run_foremesh("doctor", "--output", "json"), 1)
+
+    says = found["topics"][0]["says"]
+    assert says == f"topic {settings.topic('requests')} is missing: run `foremesh topics create`"
+
+
+def test_records_that_nobody_reads_are_reported(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    producer = Producer(producer_config(settings))
+    producer.produce(settings.topic("outcomes"), b"x")
+    assert producer.flush(20) == 0
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 1)
+
+    assert found["lag of feedback"][0]["says"] == (
+        "0 members, 1 records behind: run `foremesh worker feedback`"
+    )
+    assert found["lag of sink"][0]["says"].endswith("run `foremesh sink`")
+    assert found["lag of profiler"][0]["ok"]
+
+
+def test_a_database_without_schema_is_reported(
+    stack: Stack, settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    empty = f"{psycopg.conninfo.conninfo_to_dict(settings.postgres)['dbname']}-empty"
+    try:
+        url = stack.postgres.create(empty)
+        found = findings(run_foremesh("doctor", "--output", "json", FOREMESH_POSTGRES=url), 1)
+        assert "run `foremesh db migrate`" in found["database"][0]["says"]
+    finally:
+        stack.postgres.drop(empty)
+
+
+def test_a_broker_that_is_not_there_is_reported_within_seconds(
+    run_foremesh: RunForemesh,
+) -> None:
+    running = run_foremesh("doctor", "--output", "json", FOREMESH_KAFKA="127.0.0.1:9")
+
+    found = findings(running, 1)
+
+    assert "No Kafka broker answers at 127.0.0.1:9" in found["broker"][0]["says"]
+    assert "topics" not in found
+
+
+def test_the_table_is_for_people(topics: list[str], run_foremesh: RunForemesh) -> None:
+    assert topics
+
+    assert "as declared" in run_foremesh("doctor").finish()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+from harness import CHECKOUT, Eventually, Running
+
+from streams.devstack import Stack, env_of
+from streams.devstack.child import Child
+from streams.errors import StackFailed
+
+TIED = """
+import pathlib, sys, time
+from streams.devstack import Stack
+with Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])):
+    print("ready", flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A build folder of its own, with the jars that `stack` has fetched."""
+    folder = tmp_path / "build"
+    folder.mkdir()
+    (folder / "kafka").symlink_to(CHECKOUT / "build" / "kafka")
+    return folder
+
+
+def processes_below(folder: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in argument for argument in process.info["cmdline"] or [])
+    ]
+
+
+def foremesh(build: Path, *args: str) -> Running:
+    return Running(args, {"FOREMESH_BUILD": str(build)}, build / f"{args[0]}.log")
+
+
+@pytest.mark.usefixtures("stack")
+def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
+    try:
+        assert "export FOREMESH_KAFKA=127.0.0.1:" in foremesh(build, "up").finish(120)
+        env = env_of(build)
+        pids = {process.pid for process in processes_below(build)}
+
+        foremesh(build, "up").finish(120)
+        assert env_of(build) == env
+        assert {process.pid for process in processes_below(build)} == pids
+        assert env["FOREMESH_KAFKA"] in foremesh(build, "status").finish()
+        client = AdminClient({"bootstrap.servers": env["FOREMESH_KAFKA"]})
+        assert "requests" in client.list_topics(timeout=10).topics
+        psycopg.connect(env["FOREMESH_POSTGRES"]).close()
+    finally:
+        foremesh(build, "down").finish()
+    assert processes_below(build) == []
+    assert env_of(build) == {}
+    assert foremesh(build, "status").wait() == 1
+
+
+@pytest.mark.usefixtures("stack")
+def test_data_outlive_down_and_up(build: Path) -> None:
+    with Stack(build, tied=True) as first, psycopg.connect(first.postgres.url()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+
+    with Stack(build, tied=True) as second, psycopg.connect(second.postgres.url()) as connection:
+        assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_stack_ends_with_the_process_that_started_it(
+    build: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    folder = tmp_path / "tied"
+    owner = subprocess.Popen(
+        [sys.executable, "-c", TIED, str(build), str(folder)], stdout=subprocess.PIPE
+    )
+    with owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"ready\n"
+        owner.kill()
+
+    eventually(lambda: processes_below(folder) == [])
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    child = Child("A server", tmp_path)
+    child.start(["/bin/sh", "-c", "echo the disk is full"], env={})
+    assert child._popen is not None
+    child._popen.wait(10)
+
+    with pytest.raises(StackFailed, match="the disk is full"):
+        child.alive_or_raise()
+
+
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, eventually: Eventually) -> None:
+    child = Child("A server", tmp_path)
+    child.start(["/bin/sh", "-c", "trap '' TERM; echo deaf; sleep 60 & wait; wait"], env={})
+    eventually(lambda: "deaf" in child.log_end())
+    pid = child.pid
+    assert pid is not None
+
+    child.stop(signal.SIGTERM, 0.2)
+
+    assert child.pid is None
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    child = Child("A server", tmp_path)
+    (tmp_path / "pid").write_text(f"{os.getpid()} 1.0\n")
+
+    assert child.pid is None
+    child.stop(signal.SIGTERM, 0.2)
+
+
+def test_servers_listen_on_loopback_only(stack: Stack) -> None:
+    pids = [child.pid for child in stack.children]
+    assert all(pids)
+    for pid in pids:
+        for connection in psutil.Process(pid).net_connections():
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.family in {socket.AF_INET, socket.AF_INET6}
+                assert connection.laddr.ip.removeprefix("::ffff:") == "127.0.0.1"
+
+
+def test_postgres_asks_for_its_password(stack: Stack) -> None:
+    url = stack.postgres.url()
+    password = psycopg.conninfo.conninfo_to_dict(url)["password"]
+
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(url.replace(str(password), "guessed"))
