@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from streams.stages.base import Context, Stage, Unusable
 from streams.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 
 __all__ = ["Flow", "partition_of", "replay"]
+
+logger = logging.getLogger(__name__)
 
 
 def partition_of(key: bytes | None, partitions: int) -> int:
@@ -98,10 +101,14 @@ class Flow:
             if TOPICS[queued.topic].reported_by != row.name:
                 return []  # the stage that reports it does
             return [self._dead(row.name, queued, str(unusable))]
+        except Exception as error:  # as the engine does: a record that breaks a step is one
+            logger.exception("%s failed", row.name, extra={"action": "step_failed"})
+            reason = f"{row.name} failed: {type(error).__name__}: {error}"
+            return [self._dead(row.name, queued, reason)]
 
     def _dead(self, stage: str, queued: Queued, reason: str) -> DeadLetter:
         return DeadLetter(
-            topic=self.settings.topic(queued.topic),
+            topic=queued.topic,
             partition=queued.partition,
             offset=queued.offset,
             stage=stage,

@@ -151,12 +151,12 @@ class Decision:
             )
 
     def _releases(self) -> Iterator[Command]:
+        before, self.row.below = self.row.below, {}
         for name, service in self.services.items():
             count = service.worthless(self.config.slack)
             if not count:
-                self.row.below.pop(name, None)
                 continue
-            since_ms = self.row.below.setdefault(name, self.view.now_ms)
+            since_ms = self.row.below[name] = before.get(name, self.view.now_ms)
             if self.view.now_ms - since_ms < self.config.settle_ms:
                 continue
             values = [service.kept(service.have - n) for n in range(count)]

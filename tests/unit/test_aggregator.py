@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.records import (
+    Demand,
+    Feedback,
+    MeasuredWarmUp,
+    Prediction,
+    Record,
+    Result,
+    ServiceProbability,
+)
+from streams.stages.aggregator import Aggregator, Config
+from streams.stages.base import Context
+from streams.stages.demand_rows import Row
+
+TICK_MS = 1_000
+
+
+def prediction(
+    user: str,
+    made_ms: int,
+    within: dict[str, float],
+    *,
+    expires_ms: int = 10**9,
+    tier: str = "gold",
+    pool: str = "p",
+) -> Prediction:
+    return Prediction(
+        request_id=f"{user}/{made_ms}",
+        user=user,
+        services=tuple(
+            ServiceProbability(service=s, probability=p, within=p) for s, p in within.items()
+        ),
+        unseen=0.0,
+        horizon_ms=60_000,
+        expected_ms=(1, 2, 3),
+        made_ms=made_ms,
+        expires_ms=expires_ms,
+        model="m",
+        tier=tier,
+        pool=pool,
+    )
+
+
+def feedback(service: str, ms: int) -> Feedback:
+    measured = MeasuredWarmUp(service=service, count=1, total_ms=ms, squares_ms2=float(ms * ms))
+    return Feedback(
+        request_id="r",
+        user="ann",
+        tier="gold",
+        pool="p",
+        service="draw",
+        at_ms=0,
+        result=Result.MISS,
+        cold_ms=0,
+        saved_ms=0,
+        hit_rate=0.0,
+        drift=False,
+        warm_ups=(measured,),
+    )
+
+
+def aggregator() -> Aggregator:
+    return Aggregator(Config(tick_ms=TICK_MS))
+
+
+def demands(records: list[Record]) -> list[Demand]:
+    return [r for r in records if isinstance(r, Demand)]
+
+
+def feed(
+    events: list[Record], state: dict[str, Row] | None = None, *, record_ms: int = 0
+) -> list[Demand]:
+    rows = {} if state is None else state
+    context = Context(partition=3, record_ms=record_ms)
+    return demands([made for e in events for made in aggregator().step(e, rows, context)])
+
+
+def at(now_ms: int, state: dict[str, Row]) -> list[Demand]:
+    return demands(list(aggregator().tick(now_ms, state, Context(partition=3))))
+
+
+def expected(demand: Demand) -> dict[tuple[str, str], float]:
+    return {(s.service, s.tier): s.expected for s in demand.services}
+
+
+def test_demand_is_the_sum_over_users() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 10, {"a": 0.5, "b": 0.25}), prediction("bob", 20, {"a": 0.25})], state)
+    (demand,) = at(5_000, state)
+    assert expected(demand) == {("a", "gold"): 0.75, ("b", "gold"): 0.25}
+    assert [s.variance for s in demand.services] == [0.5 * 0.5 + 0.25 * 0.75, 0.25 * 0.75]
+    assert (demand.pool, demand.partition, demand.horizon_ms) == ("p", 3, 60_000)
+
+
+def test_a_new_vector_takes_the_place_of_the_old_one() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 10, {"a": 0.5}), prediction("ann", 20, {"b": 0.1})], state)
+    (demand,) = at(5_000, state)
+    assert expected(demand) == {("b", "gold"): pytest.approx(0.1, abs=1e-6)}
+
+
+def test_a_user_who_changes_pool_and_tier_leaves_nothing_behind() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 10, {"a": 0.5})], state)
+    feed([prediction("ann", 20, {"a": 0.5}, tier="bronze", pool="q")], state)
+    found = {d.pool: expected(d) for d in at(5_000, state)}
+    assert found == {"p": {}, "q": {("a", "bronze"): 0.5}}
+
+
+def test_demand_is_sent_once_a_tick_and_includes_the_prediction_that_opened_it() -> None:
+    events: list[Record] = [prediction("ann", ms, {"a": ms / 4_000}) for ms in (500, 900, 1_000)]
+    first, second = feed(events)
+    assert [first.at_ms, second.at_ms] == [500, 1_000]
+    assert expected(second) == {("a", "gold"): 0.25}
+
+
+def test_a_vector_is_gone_once_it_has_expired() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=8_000)], state)
+    assert expected(at(7_000, state)[0]) == {("a", "gold"): 0.5}
+    assert expected(at(8_000, state)[0]) == {}
+
+
+def test_a_pool_without_demand_is_forgotten_after_it_has_said_so() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=8_000)], state)
+    at(9_000, state)
+    assert at(10_000, state) == []
+    assert set(state) == {"u/ann", "\x00pools"}
+
+
+def test_a_prediction_from_the_future_does_not_expire_the_present() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=60_000)], state, record_ms=1)
+    feed([prediction("bob", 80_000_000, {"b": 0.5})], state, record_ms=2_000)
+    assert expected(at(3_000, state)[0]) == {("a", "gold"): 0.5, ("b", "gold"): 0.5}
+
+
+def test_demand_names_when_half_of_it_will_have_expired() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 0, {"a": 0.1}, expires_ms=4_000)], state)
+    feed([prediction("bob", 0, {"a": 0.5}, expires_ms=20_000)], state)
+    assert at(1_000, state)[0].expires_ms == 20_000
+
+
+def test_start_ups_accumulate_and_outlive_the_demand() -> None:
+    state: dict[str, Row] = {}
+    feed([feedback("base", 100), feedback("base", 300)], state)
+    (measured,) = at(1_000, state)[0].warm_ups
+    assert (measured.count, measured.total_ms, measured.squares_ms2) == (2, 400, 100_000.0)
+    assert at(10**9, state)[0].warm_ups == (measured,)
+
+
+def test_feedback_does_not_move_time() -> None:
+    assert feed([feedback("base", 100)]) == []
+
+
+USERS = st.sampled_from(["ann", "bob", "cy"])
+VECTORS = st.dictionaries(st.sampled_from("abc"), st.floats(0.0, 1.0), max_size=3)
+EVENTS = st.lists(
+    st.tuples(USERS, st.integers(0, 3_000), VECTORS, st.integers(0, 90_000), st.booleans()),
+    max_size=30,
+)
+
+
+@given(events=EVENTS)
+def test_running_sums_equal_a_sum_over_all_live_vectors(
+    events: list[tuple[str, int, dict[str, float], int, bool]],
+) -> None:
+    """Whatever came, went through bytes and expired: within 1/16 of their lives early."""
+    stage, state, now_ms = aggregator(), dict[str, Row](), 0
+    last: dict[str, Prediction] = {}
+    for user, gap_ms, within, life_ms, reload in events:
+        now_ms += gap_ms
+        made = prediction(user, now_ms, within, expires_ms=now_ms + life_ms)
+        feed([made], state)
+        last[user] = made
+        if reload:
+            state = {key: stage.decode(stage.encode(row)) for key, row in state.items()}
+    found = [expected(d) for d in at(now_ms, state)]
+    lowest, highest = defaultdict[str, float](float), defaultdict[str, float](float)
+    for p in last.values():
+        life_ms = p.expires_ms - p.made_ms
+        for s in p.services:
+            highest[s.service] += s.within * (p.expires_ms > now_ms)
+            lowest[s.service] += s.within * (p.expires_ms - max(TICK_MS, life_ms / 16) > now_ms)
+    for service in "abc":
+        total = sum(d.get((service, "gold"), 0.0) for d in found)
+        assert lowest[service] - 1e-5 <= total <= highest[service] + 1e-5
+
+
+@given(events=EVENTS)
+def test_nothing_is_left_when_everything_has_expired(
+    events: list[tuple[str, int, dict[str, float], int, bool]],
+) -> None:
+    state: dict[str, Row] = {}
+    for i, (user, _, within, life_ms, _) in enumerate(events):
+        feed([prediction(user, i * 500, within, expires_ms=i * 500 + life_ms)], state)
+    at(10**9, state)
+    assert not [key for key in state if key.startswith(("\x00pool/", "\x00until/"))]
+
+
+def test_a_users_row_is_small() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 0, {f"service-{i}": 1 / (i + 2) for i in range(500)})], state)
+    assert len(aggregator().encode(state["u/ann"])) < 64 * 16
+
+
+def test_bytes_of_an_unknown_version_are_refused() -> None:
+    for bad in (b"", b"\x63[]"):
+        with pytest.raises(ValueError, match="state row"):
+            aggregator().decode(bad)

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
+from streams.records import (
+    Action,
+    Command,
+    Demand,
+    Instance,
+    InstanceState,
+    MeasuredWarmUp,
+    Record,
+    ServiceDemand,
+    Utilisation,
+)
+from streams.stages.allocator import Allocator, Config
+from streams.stages.base import Context
+from streams.stages.pool_rows import Row
+from streams.stages.provisioner import PlannedPool, PlannedProvisioner
+
+TIERS = (
+    Tier(tier="gold", weight=0.1, sla_ms=500, priority=1),
+    Tier(tier="bronze", weight=0.01, sla_ms=5_000),
+)
+
+
+def constituent(name: str, cpu: float = 1.0, warm_up_ms: int = 10_000) -> Constituent:
+    needs = Resources(cpu=cpu, memory=cpu, bandwidth=cpu)
+    return Constituent(service=name, needs=needs, warm_up_ms=warm_up_ms, price=1.0)
+
+
+def pool(cpu: float = 10.0, budget: float = float("inf")) -> Pool:
+    return Pool(pool="p", capacity=Resources(cpu=cpu, memory=cpu, bandwidth=cpu), budget=budget)
+
+
+def demand(at_ms: int, *asked: tuple[str, str, float], partition: int = 0) -> Demand:
+    """Demand of users who each ask with probability 1/2."""
+    return Demand(
+        pool="p",
+        partition=partition,
+        at_ms=at_ms,
+        horizon_ms=60_000,
+        services=tuple(
+            ServiceDemand(service=s, tier=t, expected=e, variance=e / 2) for s, t, e in asked
+        ),
+        expires_ms=at_ms + 30_000,
+    )
+
+
+class World:
+    """An allocator and a planned provisioner that carries its commands out at once."""
+
+    def __init__(self, *entries: CatalogEntry, obeys: bool = True) -> None:
+        self.catalog = Catalog.of([*TIERS, *entries])
+        self.instances: dict[str, Instance] = {}
+        self.allocator = Allocator(Config())
+        self.state: dict[str, Row] = {}
+        self.obeys = obeys
+        self._plan: dict[str, PlannedPool] = {}
+
+    def hear(self, event: Record) -> list[Command]:
+        context = Context(catalog=self.catalog, instances=self.instances)
+        made = list(self.allocator.step(event, self.state, context))
+        return [c for c in made if isinstance(c, Command) and self._carry_out(c, context)]
+
+    def _carry_out(self, command: Command, context: Context) -> bool:
+        if self.obeys:
+            for record in PlannedProvisioner().step(command, self._plan, context):
+                if isinstance(record, Instance):
+                    self.instances[record.instance_id] = record
+                else:
+                    assert list(self.allocator.step(record, self.state, context)) == []
+        return True
+
+    def live(self) -> dict[str, int]:
+        names = [i.service for i in self.instances.values() if i.state is not InstanceState.GONE]
+        return {name: names.count(name) for name in sorted(set(names))}
+
+
+def actions(commands: list[Command]) -> list[tuple[Action, str]]:
+    return [(c.action, c.service) for c in commands]
+
+
+def test_what_is_likely_used_is_started_and_the_command_says_why() -> None:
+    (command,) = World(constituent("base"), pool()).hear(demand(1_000, ("base", "gold", 1.0)))
+    assert (command.action, command.service, command.tier) == (Action.PROVISION, "base", "gold")
+    assert command.value > command.cost > 0
+    assert "probability 0.75" in command.reason
+    assert "tier 'gold'" in command.reason
+    assert command.command_id == "p/base/1000/1"
+
+
+def test_what_is_hardly_used_is_not_started() -> None:
+    assert World(constituent("base"), pool()).hear(demand(1_000, ("base", "gold", 1e-4))) == []
+
+
+def test_a_composite_starts_its_constituents_and_a_shared_one_once() -> None:
+    world = World(
+        *(constituent(name) for name in ("base", "red", "blue")),
+        Composite(service="draw red", steps=(("base",), ("red",))),
+        Composite(service="draw blue", steps=(("base",), ("blue",))),
+        pool(),
+    )
+    world.hear(demand(1_000, ("draw red", "gold", 0.5), ("draw blue", "gold", 0.5)))
+    assert world.live() == {"base": 1, "blue": 1, "red": 1}
+
+
+def test_a_part_in_the_shadow_of_a_slower_one_is_worth_less() -> None:
+    world = World(
+        constituent("slow", warm_up_ms=20_000),
+        constituent("quick", warm_up_ms=1_000),
+        Composite(service="draw", steps=(("slow", "quick"),)),
+        pool(),
+    )
+    worth = {c.service: c.value for c in world.hear(demand(1_000, ("draw", "gold", 0.5)))}
+    assert worth["slow"] > 10 * worth["quick"]
+
+
+def test_demand_of_all_partitions_counts_until_it_expires() -> None:
+    world = World(constituent("base"), pool(), obeys=False)
+    asked = ("base", "bronze", 0.15)
+    assert world.hear(demand(1_000, asked)) == []
+    assert len(world.hear(demand(1_100, asked, partition=1))) == 1
+    assert world.hear(demand(80_000, asked)) == []
+
+
+def test_a_command_under_way_is_not_given_again_until_it_expires() -> None:
+    world = World(constituent("base"), pool(), obeys=False)
+    assert len(world.hear(demand(1_000, ("base", "gold", 1.0)))) == 1
+    assert world.hear(demand(10_000, ("base", "gold", 1.0))) == []
+    assert len(world.hear(demand(11_000, ("base", "gold", 1.0)))) == 1
+
+
+def test_what_does_not_fit_is_queued_once_and_started_when_capacity_returns() -> None:
+    world = World(constituent("a"), constituent("b"), pool(cpu=1.0))
+    asked = (("a", "gold", 0.5), ("b", "gold", 0.5))
+    assert actions(world.hear(demand(1_000, *asked))) == [
+        (Action.PROVISION, "a"),
+        (Action.QUEUE, "b"),
+    ]
+    assert world.hear(demand(2_000, *asked)) == []
+    larger = Resources(cpu=2.0, memory=2.0, bandwidth=2.0)
+    world.hear(Utilisation(pool="p", at_ms=3_000, capacity=larger, used=Resources(cpu=1.0)))
+    (served,) = world.hear(demand(4_000, *asked))
+    assert (served.action, served.service) == (Action.PROVISION, "b")
+    assert "queued as p/b/1000/2" in served.reason
+
+
+def test_what_nobody_needs_makes_room_for_what_is_needed() -> None:
+    world = World(constituent("a"), constituent("b"), pool(cpu=1.0))
+    world.hear(demand(1_000, ("a", "gold", 0.5)))
+    made = world.hear(demand(12_000, ("b", "bronze", 1.0)))
+    assert actions(made) == [(Action.RELEASE, "a"), (Action.PROVISION, "b")]
+
+
+def test_each_resource_binds() -> None:
+    for resource in ("cpu", "memory", "bandwidth"):
+        needs = Resources(**{resource: 3.0})
+        scarce = Pool(
+            pool="p", capacity=Resources(**{"cpu": 9, "memory": 9, "bandwidth": 9, resource: 2.0})
+        )
+        hungry = Constituent(service="a", needs=needs, warm_up_ms=10_000, price=1.0)
+        (command,) = World(hungry, scarce).hear(demand(1_000, ("a", "gold", 1.0)))
+        assert command.action is Action.QUEUE
+        assert f"no {resource} left" in command.reason
+
+
+def test_the_budget_binds() -> None:
+    world = World(constituent("a"), constituent("b"), pool(budget=1.5))
+    world.hear(demand(1_000, ("a", "gold", 1.0), ("b", "gold", 1.0)))
+    assert sum(world.live().values()) == 1
+
+
+def test_a_higher_tier_takes_the_idle_instance_of_a_lower_one() -> None:
+    world = World(constituent("a"), constituent("b"), pool(cpu=1.0))
+    world.hear(demand(1_000, ("a", "bronze", 1.0)))
+    taken = world.hear(demand(20_000, ("a", "bronze", 1.0), ("b", "gold", 1.0)))
+    assert actions(taken)[:2] == [(Action.RELEASE, "a"), (Action.PROVISION, "b")]
+    assert "cpu is short: b for tier 'gold'" in taken[0].reason
+
+
+def test_a_busy_instance_is_never_taken() -> None:
+    world = World(constituent("a"), constituent("b"), pool(cpu=1.0))
+    busy = Instance(
+        instance_id="i",
+        service="a",
+        pool="p",
+        state=InstanceState.BUSY,
+        endpoint="",
+        command_id="c",
+        started_ms=0,
+        changed_ms=0,
+        warm_since_ms=0,
+    )
+    world.instances["i"] = busy
+    assert actions(world.hear(demand(20_000, ("b", "gold", 1.0)))) == [(Action.QUEUE, "b")]
+
+
+def test_an_idle_instance_is_released_only_when_it_stays_worthless() -> None:
+    world = World(constituent("a"), pool())
+    world.hear(demand(1_000, ("a", "gold", 1.0)))
+    assert world.hear(demand(20_000)) == []
+    assert world.hear(demand(22_000, ("a", "gold", 1.0))) == []
+    assert world.hear(demand(30_000)) == []
+    (command,) = world.hear(demand(35_000))
+    assert (command.action, command.service, command.count) == (Action.RELEASE, "a", 1)
+    assert command.value > command.cost
+    assert world.live() == {}
+
+
+def test_start_ups_as_measured_replace_the_catalogue() -> None:
+    def value(count: int) -> float:
+        measured = MeasuredWarmUp(
+            service="a", count=count, total_ms=2_000 * count, squares_ms2=4e6 * count
+        )
+        asked = demand(1_000, ("a", "gold", 1.0))
+        event = Demand(
+            **{name: getattr(asked, name) for name in asked.__slots__} | {"warm_ups": (measured,)}
+        )
+        (command,) = World(constituent("a"), pool()).hear(event)
+        return command.value
+
+    assert value(2) == pytest.approx(0.75 * 0.1 * 10 * (1 - 10 / 120), abs=1e-3)
+    assert value(3) == pytest.approx(0.75 * 0.1 * 2 * (1 - 2 / 120), abs=1e-3)
+
+
+def test_a_pool_that_the_catalogue_does_not_have_is_left_alone() -> None:
+    world = World(constituent("a"))
+    assert world.hear(demand(1_000, ("a", "gold", 1.0))) == []
+    assert world.state == {}
+
+
+def test_what_others_use_of_the_pool_is_not_given_away() -> None:
+    world = World(constituent("a"), pool(cpu=2.0))
+    full = Resources(cpu=1.5)
+    capacity = Resources(cpu=2.0, memory=2.0, bandwidth=2.0)
+    world.hear(Utilisation(pool="p", at_ms=0, capacity=capacity, used=full))
+    assert actions(world.hear(demand(1_000, ("a", "gold", 1.0)))) == [(Action.QUEUE, "a")]
+
+
+ASKED = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["gold", "bronze"]), st.floats(0, 5)),
+    max_size=5,
+    unique_by=lambda asked: asked[:2],
+)
+STORY = st.lists(st.tuples(st.integers(0, 8_000), ASKED), min_size=1, max_size=12)
+
+
+@given(story=STORY, budget=st.floats(0, 6), obeys=st.booleans(), reload=st.booleans())
+def test_whatever_is_asked_limits_hold_and_every_command_pays(
+    story: list[tuple[int, list[tuple[str, str, float]]]],
+    budget: float,
+    obeys: bool,
+    reload: bool,
+) -> None:
+    parts = [constituent(name, cpu=1 + i % 3) for i, name in enumerate("abcd")]
+    world = World(*parts, pool(cpu=6.0, budget=budget), obeys=obeys)
+    now_ms, ids = 1_000, set[str]()
+    for gap_ms, asked in story:
+        now_ms += gap_ms
+        for command in world.hear(demand(now_ms, *asked)):
+            assert command.value > command.cost
+            assert command.command_id not in ids
+            ids.add(command.command_id)
+        live = [world.catalog.constituents[n] for n, k in world.live().items() for _ in range(k)]
+        assert sum(c.needs.cpu for c in live) <= 6.0
+        assert sum(c.price for c in live) <= budget
+        if reload:
+            encode, decode = world.allocator.encode, world.allocator.decode
+            world.state = {key: decode(encode(row)) for key, row in world.state.items()}
+
+
+@given(story=STORY)
+def test_the_same_story_gives_the_same_commands(
+    story: list[tuple[int, list[tuple[str, str, float]]]],
+) -> None:
+    def play() -> list[Command]:
+        world = World(*(constituent(name) for name in "abcd"), pool(cpu=3.0))
+        made, now_ms = list[Command](), 0
+        for gap_ms, asked in story:
+            now_ms += gap_ms
+            made += world.hear(demand(now_ms, *asked))
+        return made
+
+    assert play() == play()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.records import Feedback, Outcome, Part, Result, Route
+from streams.stages.base import Context
+from streams.stages.feedback import FeedbackStage, UserHits
+
+
+def outcome(result: Result, *parts: Part, user: str = "ann") -> Outcome:
+    return Outcome(
+        request_id="r",
+        user=user,
+        tier="gold",
+        pool="default",
+        service="draw",
+        at_ms=7,
+        result=result,
+        route=Route.OBSERVED,
+        status=0,
+        latency_ms=0.0,
+        cold_ms=1,
+        saved_ms=2,
+        parts=parts,
+    )
+
+
+def learn(results: list[Result], state: dict[str, UserHits] | None = None) -> list[Feedback]:
+    stage, rows = FeedbackStage(), {} if state is None else state
+    made = [f for result in results for f in stage.step(outcome(result), rows, Context())]
+    return [f for f in made if isinstance(f, Feedback)]
+
+
+def test_an_outcome_becomes_one_feedback_of_the_same_request() -> None:
+    (feedback,) = learn([Result.PARTIAL])
+    assert (feedback.user, feedback.tier, feedback.cold_ms, feedback.saved_ms) == (
+        "ann",
+        "gold",
+        1,
+        2,
+    )
+
+
+def test_the_hit_rate_follows_recent_outcomes() -> None:
+    rates = [f.hit_rate for f in learn([Result.HIT] * 10 + [Result.MISS] * 30)]
+    assert rates[9] == pytest.approx(1.0)
+    assert rates[-1] < 0.05
+
+
+def test_hits_that_break_down_are_drift_and_steady_ones_are_not() -> None:
+    steady = learn([Result.HIT] * 80)
+    broken = learn([Result.HIT] * 40 + [Result.MISS] * 20)
+    assert not any(f.drift for f in steady)
+    assert sum(f.drift for f in broken) == 1
+    assert not any(f.drift for f in broken[:42])
+
+
+def test_hits_that_get_better_are_no_drift() -> None:
+    assert not any(f.drift for f in learn([Result.MISS] * 40 + [Result.HIT] * 40))
+
+
+def test_start_ups_that_were_waited_for_are_summed_by_constituent() -> None:
+    parts = (
+        Part(service="base", warm=False, warm_up_ms=300),
+        Part(service="base", warm=False, warm_up_ms=400),
+        Part(service="adapter", warm=True),
+    )
+    (made,) = FeedbackStage().step(outcome(Result.MISS, *parts), {}, Context())
+    assert isinstance(made, Feedback)
+    (measured,) = made.warm_ups
+    assert (measured.service, measured.count, measured.total_ms) == ("base", 2, 700)
+    assert measured.squares_ms2 == 250_000
+
+
+@given(results=st.lists(st.sampled_from(Result), max_size=60), at=st.integers(0, 60))
+def test_state_that_went_through_bytes_goes_on_as_before(results: list[Result], at: int) -> None:
+    stage = FeedbackStage()
+    plain: dict[str, UserHits] = {}
+    stored: dict[str, UserHits] = {}
+    for result in results[:at]:
+        learn([result], plain)
+        learn([result], stored)
+        stored = {key: stage.decode(stage.encode(value)) for key, value in stored.items()}
+    assert learn(results[at:], plain) == learn(results[at:], stored)
+
+
+def test_a_users_state_is_small_and_its_version_is_checked() -> None:
+    stage = FeedbackStage()
+    data = stage.encode(UserHits())
+    assert len(data) < 50
+    for bad in (b"", data[:-1], b"\x09" + data[1:]):
+        with pytest.raises(ValueError, match="feedback state"):
+            stage.decode(bad)
+
+
+def test_users_do_not_share_state() -> None:
+    rows: dict[str, UserHits] = {}
+    learn([Result.MISS] * 5, rows)
+    (made,) = FeedbackStage().step(replace(outcome(Result.HIT), user="bob"), rows, Context())
+    assert isinstance(made, Feedback)
+    assert made.hit_rate == 1.0

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streams.catalog import Catalog, Composite, Constituent, Resources
+from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
+from streams.stages.base import Context, Unusable
+from streams.stages.interceptor import Interceptor, intercept
+
+STEPS = (("base", "adapter"), ("upscale",))
+WARM_UPS = {"base": 20_000, "adapter": 4_000, "upscale": 3_000}
+
+
+def warm(service: str, since_ms: int = 0, *, name: str = "") -> Instance:
+    return Instance(
+        instance_id=name or f"{service}-1",
+        service=service,
+        pool="default",
+        state=InstanceState.WARM,
+        endpoint="",
+        command_id="c",
+        started_ms=since_ms - WARM_UPS.get(service, 0),
+        changed_ms=since_ms,
+        warm_since_ms=since_ms,
+    )
+
+
+def request(at_ms: int = 1_000, service: str = "draw") -> Request:
+    return Request(request_id="r1", user="ann", service=service, at_ms=at_ms)
+
+
+def judge(asked: Request, *instances: Instance, catalog: Catalog | None = None) -> Outcome:
+    entries = [Composite(service="draw", steps=STEPS)] + [
+        Constituent(service=name, needs=Resources(), warm_up_ms=ms, price=1.0)
+        for name, ms in WARM_UPS.items()
+    ]
+    known = Catalog.of(entries) if catalog is None else catalog
+    context = Context(catalog=known, instances={i.instance_id: i for i in instances})
+    (outcome,) = Interceptor().step(asked, {}, context)
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def test_every_part_warm_is_a_hit_that_saves_the_whole_critical_path() -> None:
+    found = intercept(STEPS, {name: [warm(name)] for name in WARM_UPS}, 10, WARM_UPS)
+    assert (found.result, found.cold_ms, found.saved_ms) == (Result.HIT, 0, 23_000)
+    assert [part.instance_id for part in found.parts] == ["base-1", "adapter-1", "upscale-1"]
+
+
+def test_no_part_warm_is_a_miss_that_pays_for_it() -> None:
+    found = intercept(STEPS, {}, 10, WARM_UPS)
+    assert (found.result, found.cold_ms, found.saved_ms) == (Result.MISS, 23_000, 0)
+
+
+def test_a_warm_part_beside_a_slower_cold_one_saves_nothing() -> None:
+    found = intercept(STEPS, {"adapter": [warm("adapter")]}, 10, WARM_UPS)
+    assert (found.result, found.cold_ms, found.saved_ms) == (Result.PARTIAL, 23_000, 0)
+
+
+def test_an_instance_counts_from_the_moment_it_is_warm() -> None:
+    found = intercept((("base",),), {"base": [warm("base", 10)]}, 10, WARM_UPS)
+    assert found.result is Result.HIT
+
+
+def test_a_start_under_way_shortens_the_wait() -> None:
+    found = intercept((("base",),), {"base": [warm("base", 15_000)]}, 10_000, WARM_UPS)
+    assert (found.result, found.cold_ms, found.saved_ms) == (Result.MISS, 5_000, 15_000)
+
+
+def test_a_released_instance_served_what_came_before_its_end() -> None:
+    gone = replace(warm("base"), state=InstanceState.GONE, gone_ms=500)
+    assert intercept((("base",),), {"base": [gone]}, 499, WARM_UPS).result is Result.HIT
+    assert intercept((("base",),), {"base": [gone]}, 500, WARM_UPS).result is Result.MISS
+
+
+def test_a_logged_request_is_judged_by_the_instances_of_its_pool() -> None:
+    other = replace(warm("upscale"), pool="other")
+    outcome = judge(request(), warm("base"), warm("adapter"), other)
+    assert (outcome.result, outcome.route, outcome.status) == (Result.PARTIAL, Route.OBSERVED, 0)
+    assert (outcome.cold_ms, outcome.saved_ms) == (3_000, 20_000)
+
+
+def test_the_longest_warm_instance_is_named() -> None:
+    outcome = judge(request(), warm("base", 20, name="young"), warm("base", 10, name="old"))
+    assert outcome.parts[0].instance_id == "old"
+
+
+def test_without_a_catalogue_a_service_is_its_own_cold_part() -> None:
+    outcome = judge(request(service="anything"), catalog=Catalog())
+    assert [(p.service, p.warm) for p in outcome.parts] == [("anything", False)]
+    assert outcome.result is Result.MISS
+
+
+def test_a_request_served_by_the_gateway_has_its_outcome_already() -> None:
+    served = replace(request(), source=Source.GATEWAY)
+    assert list(Interceptor().step(served, {}, Context())) == []
+
+
+def test_a_request_that_cannot_be_used_is_refused() -> None:
+    with pytest.raises(Unusable, match="negative"):
+        judge(request(at_ms=-1))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.catalog import Resources
+from streams.stages.packing import Choice, Idle, Room, Want, pack
+
+CAPACITY = Resources(cpu=8, memory=8, bandwidth=8)
+AMOUNT = st.integers(0, 4).map(float)
+NEEDS = st.builds(Resources, cpu=AMOUNT, memory=AMOUNT, bandwidth=AMOUNT)
+
+
+def want(
+    service: str, *, value: float = 2.0, cost: float = 1.0, needs: float = 1.0, priority: int = 0
+) -> Want:
+    resources = Resources(cpu=needs, memory=needs)
+    share = resources.dominant_share(CAPACITY)
+    return Want(
+        service=service,
+        k=1,
+        needs=resources,
+        price=1.0,
+        value=value,
+        cost=cost,
+        priority=priority,
+        share=share,
+    )
+
+
+def idle(service: str, *, value: float = 0.1, needs: float = 1.0, priority: int = 0) -> Idle:
+    return Idle(
+        service=service,
+        needs=Resources(cpu=needs, memory=needs),
+        price=1.0,
+        value=value,
+        priority=priority,
+    )
+
+
+def room(free: float, budget: float = 100.0) -> Room:
+    return Room(Resources(cpu=free, memory=free), budget)
+
+
+def outcome(choices: list[Choice]) -> dict[str, str]:
+    return {
+        c.want.service: c.bound if not c.taken else f"took {c.taken[0].service}" for c in choices
+    }
+
+
+def test_what_pays_most_for_its_share_comes_first() -> None:
+    choices = pack([want("big", value=5, needs=4), want("small", value=3)], room(4), [])
+    assert outcome(choices) == {"small": "", "big": "cpu"}
+
+
+def test_a_higher_tier_is_served_first() -> None:
+    choices = pack([want("bronze", value=9), want("gold", priority=1)], room(1), [])
+    assert outcome(choices) == {"gold": "", "bronze": "cpu"}
+
+
+def test_the_budget_binds() -> None:
+    choices = pack([want("a"), want("b", value=1.5)], room(9, budget=1.5), [])
+    assert outcome(choices) == {"a": "", "b": "budget"}
+
+
+def test_a_higher_tier_takes_the_least_valuable_idle_instance_of_a_lower_one() -> None:
+    lower = [idle("worth", value=0.5), idle("worthless", value=0.01)]
+    assert outcome(pack([want("gold", priority=1)], room(0), lower)) == {"gold": "took worthless"}
+
+
+def test_an_idle_instance_of_the_same_tier_is_not_taken() -> None:
+    assert outcome(pack([want("a")], room(0), [idle("b")])) == {"a": "cpu"}
+
+
+def test_an_idle_instance_worth_more_is_not_taken() -> None:
+    assert outcome(pack([want("gold", priority=1)], room(0), [idle("b", value=3)])) == {
+        "gold": "cpu"
+    }
+
+
+@given(
+    wants=st.lists(st.tuples(st.sampled_from("abc"), NEEDS, st.floats(1.1, 9), st.integers(0, 2))),
+    free=NEEDS,
+    budget=st.floats(0, 9),
+    spare=st.lists(st.tuples(st.sampled_from("def"), NEEDS, st.integers(0, 2)), max_size=4),
+)
+def test_nothing_is_packed_beyond_room_and_budget(
+    wants: list[tuple[str, Resources, float, int]],
+    free: Resources,
+    budget: float,
+    spare: list[tuple[str, Resources, int]],
+) -> None:
+    wanted = [
+        Want(
+            service=service,
+            k=k,
+            needs=needs,
+            price=1.0,
+            value=value,
+            cost=1.0,
+            priority=priority,
+            share=needs.dominant_share(CAPACITY),
+        )
+        for k, (service, needs, value, priority) in enumerate(wants)
+    ]
+    lower = [Idle(service=s, needs=n, price=1.0, value=0.0, priority=p) for s, n, p in spare]
+    choices = pack(wanted, Room(free, budget), lower)
+    started = [c for c in choices if not c.bound or c.taken]
+    taken = [victim for c in started for victim in c.taken]
+    used, freed = Resources(), Resources()
+    for choice in started:
+        used += choice.want.needs
+    for victim in taken:
+        freed += victim.needs
+    assert used.fits(free + freed)
+    assert len(started) <= budget + len(taken)
+    assert not Counter(taken) - Counter(lower)
+    assert Counter(c.want for c in choices) == Counter(wanted)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TypeVar
+
+from streams.adapters.codec import decode
+from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.pipeline import stages_of
+from streams.records import (
+    Command,
+    DeadLetter,
+    Feedback,
+    Instance,
+    Outcome,
+    Prediction,
+    Record,
+    Request,
+    Result,
+)
+from streams.replay import Flow, partition_of, replay
+from streams.settings import Settings
+from streams.topology import STAGES
+
+CATALOG = Catalog.of(
+    [
+        *(
+            Constituent(service=name, needs=Resources(cpu=1.0), warm_up_ms=warm_up_ms, price=1.0)
+            for name, warm_up_ms in (("base", 20_000), ("red", 4_000), ("blue", 4_000))
+        ),
+        Composite(service="draw red", steps=(("base", "red"),)),
+        Composite(service="draw blue", steps=(("base", "blue"),)),
+        Tier(tier="standard", weight=0.1, sla_ms=1_000),
+        Pool(pool="default", capacity=Resources(cpu=8.0)),
+    ]
+)
+T = TypeVar("T")
+SETTINGS = Settings(partitions=4, clock="event")
+
+
+def requests(count: int) -> list[Request]:
+    """Two users who each ask for the same again every half minute."""
+    return [
+        Request(
+            request_id=f"r{i}",
+            user=("ann", "bob")[i % 2],
+            service=("draw red", "draw blue")[i % 2],
+            at_ms=1_000_000 + 15_000 * i,
+        )
+        for i in range(count)
+    ]
+
+
+def of_kind(kind: type[T], records: list[Record]) -> list[T]:
+    return [r for r in records if isinstance(r, kind)]
+
+
+def test_there_is_a_stage_for_every_row_of_the_topology() -> None:
+    stages = stages_of(SETTINGS)
+    assert list(stages) == list(STAGES)
+    assert all(stage.name == name for name, stage in stages.items())
+
+
+def test_partitions_are_those_of_kafkas_default_partitioner() -> None:
+    """Expected values by org.apache.kafka.common.utils.Utils.murmur2."""
+    assert [partition_of(key, 1 << 30) for key in (b"21", b"foobar")] == [
+        (-973932308 & 0x7FFFFFFF) % (1 << 30),
+        (-790332482 & 0x7FFFFFFF) % (1 << 30),
+    ]
+
+
+def test_each_request_has_one_prediction_one_outcome_and_one_feedback() -> None:
+    made = list(replay(requests(40), SETTINGS, CATALOG))
+    counts = Counter(type(record) for record in made)
+    assert counts[Request] == counts[Prediction] == counts[Outcome] == counts[Feedback] == 40
+    assert {o.request_id for o in of_kind(Outcome, made)} == {r.request_id for r in requests(40)}
+    assert not counts[DeadLetter]
+
+
+def test_regular_users_find_their_services_warm_after_a_while() -> None:
+    made = list(replay(requests(60), SETTINGS, CATALOG))
+    results = [outcome.result for outcome in of_kind(Outcome, made)]
+    assert results[0] is Result.MISS
+    assert set(results[-20:]) == {Result.HIT}
+    assert of_kind(Command, made)
+    assert of_kind(Instance, made)
+
+
+def test_a_replay_gives_the_same_records_every_time() -> None:
+    once, again = (list(replay(requests(40), SETTINGS, CATALOG)) for _ in range(2))
+    assert once == again
+
+
+def test_an_unusable_request_becomes_one_dead_letter_and_hurts_nothing_else() -> None:
+    good = requests(20)
+    bad = replace(good[5], request_id="bad", service="unknown")
+    made = list(replay([*good[:5], bad, *good[5:]], SETTINGS, CATALOG))
+    (dead,) = of_kind(DeadLetter, made)
+    assert (dead.topic, dead.stage, dead.key) == ("requests", "profiler", bad.user.encode())
+    assert "unknown" in dead.reason
+    assert dead.value is not None
+    assert decode(dead.value) == bad
+    clean = list(replay(good, SETTINGS, CATALOG))
+    assert [r for r in made if r not in (dead, bad)] == clean
+
+
+def test_a_time_far_after_the_log_was_received_is_refused() -> None:
+    flow = Flow(SETTINGS, CATALOG, received_ms=2_000_000)
+    late = replace(requests(1)[0], at_ms=200_000_000)
+    (dead,) = of_kind(DeadLetter, list(flow.feed(late)))
+    assert "after the record was produced" in dead.reason
+
+
+def test_state_that_went_through_bytes_changes_nothing() -> None:
+    """As after a restart, at every point of the log."""
+    plain, restarted = Flow(SETTINGS, CATALOG), Flow(SETTINGS, CATALOG)
+    stages = stages_of(SETTINGS)
+    for request in requests(40):
+        expected = list(plain.feed(request))
+        assert list(restarted.feed(request)) == expected
+        for name, stage in stages.items():
+            for partition in range(SETTINGS.partitions):
+                rows = restarted.state(name, partition)
+                for key in rows:
+                    rows[key] = stage.decode(stage.encode(rows[key]))
