@@ -40,7 +40,7 @@ clean: ## remove all that was made
 
 tools:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is missing: install it, or say make PYTHON=path"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv is missing: install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing: install python3-venv"; exit 1; }
 	@PATH="$$JAVA_HOME/bin:$$PATH" java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' \
 	  || { echo "Java 17 or later is missing: install a Java runtime"; exit 1; }
 	@command -v mvn >/dev/null || test -e build/kafka/.fetched \
