@@ -1,0 +1,113 @@
+"""Dead letters on Kafka: read them all, and send what they hold back to where it came from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.adapters import codec
+from streams.adapters.kafka import client_config
+from streams.errors import BrokerUnreachable, TopicsMissing
+from streams.records import DeadLetter
+from streams.settings import Settings
+from streams.topology import TOPICS
+
+__all__ = ["REPLAY_HEADER", "Letter", "letters", "read_topic", "replayed"]
+
+REPLAY_HEADER = "foremesh-replay-of"  # on a record sent again: where its dead letter stands
+ANSWER_S = 30.0
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter and where it stands."""
+
+    partition: int
+    offset: int
+    stored_ms: int  # when Kafka took it
+    letter: DeadLetter
+
+    @property
+    def name(self) -> bytes:
+        """What `REPLAY_HEADER` says of it."""
+        return f"{self.partition}/{self.offset}".encode()
+
+    @property
+    def topic(self) -> str | None:
+        """The topic that it came from, without prefix; None when that is not on Kafka."""
+        return self.letter.topic if self.letter.topic in TOPICS else None
+
+
+def letters(settings: Settings) -> Iterator[Letter]:
+    """All dead letters as of now, partition by partition."""
+    for message in read_topic(settings, settings.topic("dead-letters")):
+        try:
+            record = codec.decode(message.value() or b"")
+        except codec.Undecodable:
+            continue
+        if isinstance(record, DeadLetter):
+            stored_ms = message.timestamp()[1]
+            yield Letter(message.partition() or 0, message.offset() or 0, stored_ms, record)
+
+
+def replayed(settings: Settings, topic: str, since_ms: int) -> set[bytes]:
+    """The names of the dead letters that were sent back to `topic` since then."""
+    found: set[bytes] = set()
+    for message in read_topic(settings, settings.topic(topic), since_ms=since_ms):
+        name = dict(message.headers() or ()).get(REPLAY_HEADER)
+        if isinstance(name, bytes):
+            found.add(name)
+    return found
+
+
+def read_topic(settings: Settings, topic: str, since_ms: int = 0) -> Iterator[Message]:
+    """The records of a topic (with prefix) from `since_ms` to its end as of now.
+
+    Raises
+    ------
+    BrokerUnreachable, TopicsMissing
+        Nothing comes for half a minute; there is no such topic.
+    """
+    config = {
+        **client_config(settings),
+        "group.id": settings.group("reader"),  # never joined
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+    }
+    with closing(Consumer(config)) as consumer:
+        try:
+            partitions = _partitions(consumer, topic)
+            at = [TopicPartition(topic, p, since_ms) for p in partitions]
+            consumer.assign(consumer.offsets_for_times(at, ANSWER_S) if since_ms else at)
+            yield from _to_end(consumer, set(partitions))
+        except KafkaException as error:
+            raise BrokerUnreachable(f"{topic} cannot be read: {error.args[0].str()}") from error
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    found = consumer.list_topics(topic, ANSWER_S).topics[topic]
+    if found.error is not None or not found.partitions:
+        raise TopicsMissing(f"topic {topic} is missing: run `foremesh topics create`")
+    return list(found.partitions)
+
+
+def _to_end(consumer: Consumer, left: set[int]) -> Iterator[Message]:
+    deadline = time.monotonic() + ANSWER_S
+    while left:
+        for message in consumer.consume(CHUNK, 0.5):
+            deadline = time.monotonic() + ANSWER_S
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                left.discard(message.partition() or 0)
+            elif not error.retriable():
+                raise KafkaException(error)
+        if time.monotonic() > deadline:
+            raise BrokerUnreachable(f"Kafka sent nothing for {ANSWER_S:.0f} s")

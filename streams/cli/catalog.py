@@ -1,0 +1,138 @@
+"""`foremesh catalog`: load a catalogue, infer a first one from a log, show the one in force."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from streams import catalog_file
+from streams.adapters import codec, kafka
+from streams.adapters.log_columns import ColumnMapping
+from streams.adapters.request_log import RequestLog
+from streams.catalog import Catalog, CatalogEntry, Resources
+from streams.catalog_infer import ADVICE, infer
+from streams.cli import pass_settings
+from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.engine.producer import CheckedProducer
+from streams.engine.view import View
+from streams.records import Request
+from streams.settings import Settings
+from streams.topology import key_of
+
+__all__ = ["command", "in_force", "publish"]
+
+ANSWER_S = 30.0
+
+
+@click.group()
+def command() -> None:
+    """Load a catalogue, infer one from a log, show the one in force."""
+
+
+@command.command()
+@click.argument("file")
+@pass_settings
+def load(settings: Settings, file: str) -> None:
+    """Put the catalogue of FILE into force, whole: what is not in it is withdrawn."""
+    done = publish(settings, catalog_file.load(file))
+    click.echo(", ".join(f"{done[what]} {what}" for what in ("loaded", "unchanged", "withdrawn")))
+
+
+@command.command("infer")
+@log_argument
+@log_options
+@click.option("--output", "-o", show_envvar=True, help="File to write.  [default: standard output]")
+def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
+    """Write a first catalogue from a request log, with numbers to be edited."""
+    rows = with_progress(RequestLog(log, mapping, limit=limit))
+    text = catalog_file.dump(infer(r for r in rows if isinstance(r, Request)), ADVICE)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        Path(output).write_text(text, encoding="utf-8")
+        click.echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
+
+
+@command.command()
+@click.option(
+    "--output",
+    type=click.Choice(["table", "yaml"]),
+    default="table",
+    show_default=True,
+    show_envvar=True,
+    help="How to write it.",
+)
+@pass_settings
+def show(settings: Settings, output: str) -> None:
+    """Show the catalogue in force."""
+    catalog = Catalog.of(in_force(settings).values())
+    if output == "yaml":
+        click.echo(catalog_file.dump(catalog), nl=False)
+        return
+    for table in tables(catalog):
+        Console().print(table)
+
+
+def in_force(settings: Settings) -> dict[str, CatalogEntry]:
+    """The entries on the catalogue's topic, by their key there."""
+    view = View(kafka.client_config(settings), settings.topic("catalog"), codec.decode)
+    try:
+        view.catch_up(ANSWER_S)
+        found = sorted(view.values.items())
+        return {key: entry for key, entry in found if isinstance(entry, CatalogEntry)}
+    finally:
+        view.close()
+
+
+def publish(settings: Settings, catalog: Catalog) -> Counter[str]:
+    """Make the topic say what `catalog` says; counts of loaded, unchanged and withdrawn.
+
+    Raises
+    ------
+    BrokerUnreachable, TopicsMissing, DeliveryFailed
+        It is not known to be in force; loading it again is safe.
+    """
+    before, done = in_force(settings), Counter[str]()
+    producer = CheckedProducer(kafka.producer_config(settings))
+    topic = settings.topic("catalog")
+    for entry in catalog:
+        key = key_of(entry) or b""
+        if before.pop(key.decode(), None) == entry:
+            done["unchanged"] += 1
+            continue
+        producer.send(topic, key, codec.encode(entry))
+        done["loaded"] += 1
+    for name in before:
+        producer.send(topic, name.encode(), None)
+        done["withdrawn"] += 1
+    producer.flush(ANSWER_S)
+    return done
+
+
+def tables(catalog: Catalog) -> list[Table]:
+    """A table of each kind of entry."""
+    resources = ("cpu", "memory", "bandwidth")
+    constituents = Table("constituent", *resources, "warm-up", "price/h", "at once")
+    for c in catalog.constituents.values():
+        more = (f"{c.warm_up_ms} ms", f"{c.price:g}", f"{c.concurrency}")
+        constituents.add_row(escape(c.service), *_amounts(c.needs), *more)
+    composites = Table("composite", "steps")
+    for composite in catalog.composites.values():
+        steps = " → ".join(" + ".join(step) for step in composite.steps)
+        composites.add_row(escape(composite.service), escape(steps))
+    tiers = Table("tier", "worth of 1 s", "SLA", "priority")
+    for t in catalog.tiers.values():
+        tiers.add_row(escape(t.tier), f"{t.weight:g}", f"{t.sla_ms} ms", f"{t.priority}")
+    pools = Table("pool", *resources, "budget/h")
+    for p in catalog.pools.values():
+        pools.add_row(escape(p.pool), *_amounts(p.capacity), f"{p.budget:g}")
+    return [constituents, composites, tiers, pools]
+
+
+def _amounts(amount: Resources) -> tuple[str, str, str]:
+    return f"{amount.cpu:g} m", f"{amount.memory:g} MiB", f"{amount.bandwidth:g} Mbit/s"

@@ -1,0 +1,180 @@
+"""`foremesh dead-letters`: list or replay what could not be used."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from streams.adapters import kafka
+from streams.adapters.dead_letters import REPLAY_HEADER, Letter, letters, replayed
+from streams.cli import pass_settings
+from streams.engine.producer import CheckedProducer
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+FLUSH_LETTERS = 1_000  # in flight at once: each may hold some MiB
+
+
+_FILTERS = (
+    click.option("--topic", show_envvar=True, help="Only what came from this topic or file."),
+    click.option("--reason", show_envvar=True, help="Only reasons that contain this text."),
+)
+
+
+def filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that choose letters."""
+    for option in reversed(_FILTERS):
+        function = option(function)
+    return function
+
+
+@click.group()
+def command() -> None:
+    """List or replay what could not be used."""
+
+
+@command.command("list")
+@filters
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    show_envvar=True,
+    help="Most to show, the latest.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    show_envvar=True,
+    help="A table, or a JSON object a line with the original bytes in base64.",
+)
+@pass_settings
+def list_command(
+    settings: Settings, *, topic: str | None, reason: str | None, limit: int, output: str
+) -> None:
+    """List the dead letters on Kafka, the latest last."""
+    total, shown = latest(chosen(settings, topic, reason), limit)
+    if output == "json":
+        for item in shown:
+            click.echo(json.dumps(as_json(item)))
+        return
+    table = Table("topic", "partition", "offset", "time", "key", "bytes", "reason")
+    for item in shown:
+        table.add_row(*as_row(item))
+    Console().print(table)
+    click.echo(f"{len(shown)} of {total} dead letters")
+
+
+@command.command()
+@filters
+@click.option("--dry-run", is_flag=True, show_envvar=True, help="Send nothing; say how many.")
+@click.option("--again", is_flag=True, show_envvar=True, help="Also what was sent back before.")
+@pass_settings
+def replay(
+    settings: Settings, *, topic: str | None, reason: str | None, dry_run: bool, again: bool
+) -> None:
+    """Send the original records back to the topics that they came from, each once.
+
+    A record sent back carries a header that names its dead letter; what is found on the topic
+    with it is not sent again. Rows of files are left out: mend the file and produce it again.
+    """
+    done = Counter[str]()
+    before = {} if again else sent_before(settings, topic, reason)
+    producer = CheckedProducer(kafka.producer_config(settings))
+    for item in chosen(settings, topic, reason):
+        what = disposition(item, before)
+        done[what] += 1
+        if what != SENT or dry_run:
+            continue
+        headers = [(REPLAY_HEADER, item.name)]
+        name = settings.topic(item.topic or "")
+        producer.send(name, item.letter.key, item.letter.value, headers=headers)
+        if done[SENT] % FLUSH_LETTERS == 0:
+            producer.flush(settings.delivery_ms / 1000)
+    producer.flush(settings.delivery_ms / 1000)
+    said = ", ".join(f"{done[what]} {what}" for what in (SENT, SENT_BEFORE, OF_A_FILE))
+    click.echo(("would be: " if dry_run else "") + said)
+
+
+SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"
+
+
+def disposition(item: Letter, before: dict[str, set[bytes]]) -> str:
+    """What is to be done with a letter."""
+    if item.topic is None:
+        return OF_A_FILE
+    return SENT_BEFORE if item.name in before.get(item.topic, ()) else SENT
+
+
+def chosen(settings: Settings, topic: str | None, reason: str | None) -> Iterator[Letter]:
+    """The letters of a topic whose reason contains a text."""
+    for item in letters(settings):
+        if topic in {None, item.letter.topic} and (reason or "") in item.letter.reason:
+            yield item
+
+
+def latest(items: Iterable[Letter], limit: int) -> tuple[int, list[Letter]]:
+    """How many there are, and the latest of them in the order of time."""
+    heap: list[tuple[tuple[int, int, int], Letter]] = []  # each place is unique
+    total = 0
+    for item in items:
+        total += 1
+        entry = ((item.stored_ms, item.partition, item.offset), item)
+        if len(heap) < limit:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+    return total, [item for _, item in sorted(heap)]
+
+
+def sent_before(settings: Settings, topic: str | None, reason: str | None) -> dict[str, set[bytes]]:
+    """By topic, the names of the letters that were sent back there before."""
+    oldest: dict[str, int] = {}
+    for item in chosen(settings, topic, reason):
+        if item.topic is not None:
+            oldest[item.topic] = min(oldest.get(item.topic, item.stored_ms), item.stored_ms)
+    return {name: replayed(settings, name, since_ms) for name, since_ms in oldest.items()}
+
+
+def as_json(item: Letter) -> dict[str, Any]:
+    """A letter as JSON has it."""
+    letter = item.letter
+    return {
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "stage": letter.stage,
+        "reason": letter.reason,
+        "at_ms": letter.at_ms,
+        "stored_ms": item.stored_ms,
+        "key_base64": _base64(letter.key),
+        "value_base64": _base64(letter.value),
+    }
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def as_row(item: Letter) -> tuple[str, ...]:
+    """A letter as a row of the table."""
+    letter = item.letter
+    time = datetime.fromtimestamp(item.stored_ms / 1000, UTC).isoformat(" ", "seconds")[:-6]
+    key = "" if letter.key is None else letter.key.decode(errors="replace")
+    size = "" if letter.value is None else f"{len(letter.value)}"
+    place = (escape(letter.topic), f"{letter.partition}", f"{letter.offset}")
+    return (*place, time, escape(key[:32]), size, escape(letter.reason))

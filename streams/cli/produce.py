@@ -1,0 +1,187 @@
+"""`foremesh produce`: send a request log to Kafka."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import click
+
+from streams.adapters import codec, kafka
+from streams.adapters.log_columns import ColumnMapping
+from streams.adapters.request_log import BadRow, RequestLog
+from streams.cli import pass_settings
+from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.engine.producer import CheckedProducer
+from streams.errors import DeliveryFailed, TopicsMissing
+from streams.records import DeadLetter, Request
+from streams.settings import Settings
+from streams.topology import key_of
+
+__all__ = ["command"]
+
+ANSWER_S = 30.0
+FLUSH_ROWS = 10_000
+INTERRUPTED = 130  # exit code, as shells have it
+# In flight, beside what a flush waits for.
+BOUNDED = {"queue.buffering.max.messages": FLUSH_ROWS, "queue.buffering.max.kbytes": 64 * 1024}
+
+
+@click.command()
+@log_argument
+@log_options
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    show_envvar=True,
+    help="Keep the gaps between requests, divided by this.  [default: as fast as possible]",
+)
+@click.option(
+    "--shift-to-now",
+    is_flag=True,
+    show_envvar=True,
+    help="Send it as if it happened now: with times from now on, gaps kept or divided by --speed,"
+    " and new ids.",
+)
+@pass_settings
+def command(
+    settings: Settings,
+    *,
+    log: str,
+    mapping: ColumnMapping,
+    limit: int | None,
+    speed: float | None,
+    shift_to_now: bool,
+) -> None:
+    """Send a request log to Kafka: CSV or JSON lines, also gzipped.
+
+    Sending it twice asks for nothing twice: a request's id tells where it stands. Rows that are
+    no request go to the dead letters, with the reason.
+    """
+    must_be_there(settings)
+    items: Iterable[Request | BadRow] = with_progress(RequestLog(log, mapping, limit=limit))
+    if shift_to_now:
+        items = paced(shifted(items, time.time_ns() // 1_000_000, speed or 1.0), 1.0)
+    elif speed:
+        items = paced(items, speed)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with Sender(settings, source_of(log)) as sender:
+            for item in items:
+                sender.send(item)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def source_of(log: str) -> str:
+    """What dead letters call a log; two runs over standard input are two."""
+    if log == "-":
+        return f"stdin at {datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    return Path(log).name
+
+
+def must_be_there(settings: Settings) -> None:
+    """Raise `TopicsMissing` unless both topics written to are there."""
+    there = kafka.connect(settings).list_topics(timeout=ANSWER_S).topics
+    for name in map(settings.topic, ("requests", "dead-letters")):
+        if name not in there:
+            raise TopicsMissing(f"topic {name} is missing: run `foremesh topics create`")
+
+
+@dataclass
+class Sender:
+    """Sends the rows of a log and counts what is delivered."""
+
+    settings: Settings
+    source: str  # in the place of a topic
+    began: float = field(default_factory=time.monotonic)
+    sent: int = 0  # requests
+    rejected: int = 0  # bad rows
+    delivered: int = 0  # requests, for certain
+
+    def __post_init__(self) -> None:
+        self.producer = CheckedProducer({**kafka.producer_config(self.settings), **BOUNDED})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if not isinstance(error, DeliveryFailed):
+                self._flush()
+        finally:
+            click.echo(self.summary())
+
+    def summary(self) -> str:
+        """How many were delivered, as one line."""
+        rate = self.delivered / max(time.monotonic() - self.began, 1e-3)
+        unsure = self.sent - self.delivered
+        return (
+            f"{self.delivered:,} requests delivered ({rate:,.0f}/s), "
+            + (f"{unsure:,} not for certain, " if unsure else "")
+            + f"{self.rejected:,} rows rejected"
+            + (": see `foremesh dead-letters list`" if self.rejected else "")
+        )
+
+    def send(self, item: Request | BadRow) -> None:
+        """Send one row, and now and then make sure of all."""
+        if isinstance(item, Request):
+            self.producer.send(self.settings.topic("requests"), key_of(item), codec.encode(item))
+            self.sent += 1
+        else:
+            self._reject(item)
+            self.rejected += 1
+        if (self.sent + self.rejected) % FLUSH_ROWS == 0:
+            self._flush()
+
+    def _reject(self, row: BadRow) -> None:
+        letter = DeadLetter(
+            topic=self.source,
+            partition=0,
+            offset=row.line,
+            stage="produce",
+            reason=row.reason,
+            at_ms=time.time_ns() // 1_000_000,
+            key=None,
+            value=row.data,
+        )
+        self.producer.send(self.settings.topic("dead-letters"), None, codec.encode(letter))
+
+    def _flush(self) -> None:
+        self.producer.flush(self.settings.delivery_ms / 1000)
+        self.delivered = self.sent
+
+
+def shifted(
+    items: Iterable[Request | BadRow], now_ms: int, speed: float
+) -> Iterator[Request | BadRow]:
+    """The same requests as if the first came now and the gaps were divided by `speed`."""
+    first_ms: int | None = None
+    for item in items:
+        if isinstance(item, Request):
+            first_ms = item.at_ms if first_ms is None else first_ms
+            yield replace(
+                item,
+                request_id=f"{item.request_id}-{now_ms}",
+                at_ms=now_ms + round((item.at_ms - first_ms) / speed),
+            )
+        else:
+            yield item
+
+
+def paced(items: Iterable[Request | BadRow], speed: float) -> Iterator[Request | BadRow]:
+    """The same items, each when it is due: event time passes `speed` times as fast."""
+    began, first_ms = time.monotonic(), None
+    for item in items:
+        if isinstance(item, Request):
+            first_ms = item.at_ms if first_ms is None else first_ms
+            due = began + (item.at_ms - first_ms) / 1000 / speed
+            time.sleep(max(due - time.monotonic(), 0.0))
+        yield item
