@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import urllib.request
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import aiohttp
+from confluent_kafka import Consumer, TopicPartition
+from harness import RunForemesh, Running, eventually
+
+from streams.adapters import codec
+from streams.adapters.kafka import client_config, producer_config
 from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.engine.producer import CheckedProducer
 from streams.provisioners.base import wall_ms
-from streams.records import Action, Command
+from streams.provisioners.process import free_port
+from streams.records import Action, Command, Record
+from streams.settings import Settings
+from streams.topology import key_of, topic_of
 
-SERVICE = str(Path(__file__).parents[1] / "streams" / "demo" / "constituent.py")
+SERVICE = str(Path(__file__).with_name("small_service.py"))
 
 ONE = Resources(cpu=100, memory=32, bandwidth=1)
 
 
-def constituent(name: str, folder: Path, *more: str, concurrency: int = 1) -> Constituent:
+def constituent(name: str, *more: str, concurrency: int = 1) -> Constituent:
     """A constituent that is quick to start."""
-    small = ("--model-mib", "1", "--index", "10", "--work", "1", "--folder", str(folder))
     return Constituent(
         service=name,
         needs=ONE,
-        warm_up_ms=200,
+        warm_up_ms=100,
         price=1.0,
         concurrency=concurrency,
-        command=("{python}", "-S", SERVICE, *small, *more),
+        command=("{python}", "-S", "-I", SERVICE, *more),
     )
 
 
@@ -66,3 +78,71 @@ def command(
         expires_ms=now_ms + expires_in_ms,
         reason="a test wants it",
     )
+
+
+class Door:
+    """A gateway and its provisioner as child processes, and how to knock."""
+
+    def __init__(self, run: RunForemesh, *, pool: str = "default", **env: str) -> None:
+        self.gateway_at, self.provisioner_at = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        env["FOREMESH_PROVISIONER"] = f"http://{self.provisioner_at}"
+        listen = ("--pool", pool, "--listen")
+        self.provisioner = run("provision", *listen, self.provisioner_at, **env)
+        self.gateway = run("gateway", *listen, self.gateway_at, **env)
+        for one, at in ((self.provisioner, self.provisioner_at), (self.gateway, self.gateway_at)):
+            eventually(lambda one=one, at=at: answers(one, at))  # type: ignore[misc]
+
+    async def ask(
+        self, session: aiohttp.ClientSession, composite: str, user: str = "u1", **headers: str
+    ) -> Answer:
+        headers = {"x-foremesh-user": user, **headers}
+        url = f"http://{self.gateway_at}/{composite}"
+        async with session.post(url, json={"width": 512}, headers=headers) as answer:
+            return Answer(answer.status, answer.headers, await answer.json())
+
+
+class Answer(NamedTuple):
+    """What the gateway answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+
+def answers(running: Running, at: str) -> bool:
+    """Whether a process serves; an error when it has ended instead."""
+    if running.process.poll() is not None:
+        raise RuntimeError(running.output)
+    try:
+        with urllib.request.urlopen(f"http://{at}/healthz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def send(settings: Settings, records: Iterable[Record]) -> None:
+    """Put records on their topics."""
+    producer = CheckedProducer(producer_config(settings))
+    for record in records:
+        producer.send(settings.topic(topic_of(record)), key_of(record), codec.encode(record))
+    producer.flush(20)
+
+
+def read(settings: Settings, topic: str) -> list[Record]:
+    """All that is on a topic, as of now."""
+    consumer = Consumer({**client_config(settings), "group.id": "reader"})
+    try:
+        found: list[Record] = []
+        for partition in range(settings.partitions):
+            at = TopicPartition(settings.topic(topic), partition)
+            low, high = consumer.get_watermark_offsets(at, 10)
+            consumer.assign([TopicPartition(at.topic, partition, low)])
+            while high > low:
+                for message in consumer.consume(high - low, 5):
+                    low = (message.offset() or 0) + 1
+                    value = message.value()
+                    if message.error() is None and value is not None:
+                        found.append(codec.decode(value))
+        return found
+    finally:
+        consumer.close()

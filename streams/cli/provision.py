@@ -42,9 +42,9 @@ def command(
 ) -> None:
     """Start and end instances of one pool as commanded, as processes of this machine."""
     if dry_run:
-        from streams.cli.worker import run_worker  # noqa: PLC0415  # Faust loads slowly
+        from streams.cli import worker  # noqa: PLC0415
 
-        run_worker(settings, ["provisioner"])
+        click.get_current_context().invoke(worker.command, stages=("provisioner",))
         return
     from streams.provisioners.service import Service  # noqa: PLC0415  # keep --help instant
 

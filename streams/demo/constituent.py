@@ -105,15 +105,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", type=int, default=50, help="rows to read for each request")
     folder = os.environ.get("MODEL_FOLDER", tempfile.gettempdir())
     parser.add_argument("--folder", type=Path, default=Path(folder), help="of the model file")
-    parser.add_argument("--fail", type=int, help="exit with this code instead of serving")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Do the start-up's work, then serve until SIGTERM."""
     given = arguments(argv)
-    if given.fail is not None:
-        raise SystemExit(given.fail)
     for name in filter(None, given.imports.split(",")):
         importlib.import_module(name)
     model = Model(model_file(given.folder, given.model_mib).read_bytes(), given.index)

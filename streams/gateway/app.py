@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from streams.adapters import codec
+from streams.adapters import codec, metrics
 from streams.adapters.kafka import producer_config
 from streams.gateway.claims import Claims
 from streams.gateway.events import Events
@@ -65,6 +65,7 @@ class Gateway:
 
     async def run(self, listen: str, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then finish what is being served and tell Kafka."""
+        metrics.serve(self._settings.metrics_port)
         await asyncio.to_thread(self._catalog.read)
         await asyncio.to_thread(self._instances.read)
         self._observe()

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from streams.adapters import metrics
 from streams.catalog import Catalog, Composite
 from streams.gateway.claims import Claims, Lease
 from streams.gateway.events import Events
@@ -91,6 +92,8 @@ async def _serve(desk: Desk, composite: Composite, asked: Request, began: float)
     latency_ms = (time.perf_counter() - began) * 1000
     outcome = _outcome(desk, run, asked, status, latency_ms)
     desk.events.put(outcome)
+    metrics.REQUESTS.labels(outcome.result, outcome.route).inc()
+    metrics.REQUEST_SECONDS.labels(outcome.result).observe(latency_ms / 1000)
     headers["x-foremesh"] = outcome.result.value
     headers["x-request-id"] = asked.request_id
     headers["server-timing"] = f"cold;dur={outcome.cold_ms}, total;dur={latency_ms:.1f}"

@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import aiohttp
 import psutil
@@ -58,8 +57,8 @@ def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> Want:
     return Want(service=service, request_id=request_id, deadline_ms=wall_ms() + in_ms)
 
 
-async def test_an_instance_starts_is_used_and_drains(tmp_path: Path) -> None:
-    catalog = catalog_of(constituent("a", tmp_path))
+async def test_an_instance_starts_is_used_and_drains() -> None:
+    catalog = catalog_of(constituent("a"))
     async with provisioner(catalog) as (local, told):
         await local.carry_out(command("a", name="c1"))
         await until(lambda: told.last(InstanceState.WARM))
@@ -82,8 +81,8 @@ async def test_an_instance_starts_is_used_and_drains(tmp_path: Path) -> None:
     assert gone.warm_since_ms == instance.warm_since_ms
 
 
-async def test_an_instance_is_warm_only_once_it_has_answered(tmp_path: Path) -> None:
-    slow = constituent("slow", tmp_path, "--index", "20000")
+async def test_an_instance_is_warm_only_once_it_has_answered() -> None:
+    slow = constituent("slow", "--work-at-start", "3000000")
     async with provisioner(catalog_of(slow)) as (local, _):
         instance = await local.standard(want("slow"))
 
@@ -93,8 +92,8 @@ async def test_an_instance_is_warm_only_once_it_has_answered(tmp_path: Path) -> 
             assert answer.status == 200
 
 
-async def test_a_crash_is_reported_within_a_second_with_its_exit_code(tmp_path: Path) -> None:
-    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, told):
+async def test_a_crash_is_reported_within_a_second_with_its_exit_code() -> None:
+    async with provisioner(catalog_of(constituent("a"))) as (local, told):
         await local.standard(want("a"))
         child = next(iter(local.ledger)).child
         assert child is not None
@@ -104,10 +103,10 @@ async def test_a_crash_is_reported_within_a_second_with_its_exit_code(tmp_path: 
     assert told.last(InstanceState.GONE)[0].reason == "crashed: was killed by signal 11"
 
 
-async def test_a_start_that_fails_refuses_the_request_and_says_why(tmp_path: Path) -> None:
-    catalog = catalog_of(constituent("broken", tmp_path, "--fail", "3"))
+async def test_a_start_that_fails_refuses_the_request_and_says_why() -> None:
+    catalog = catalog_of(constituent("broken", "--fail", "3"))
     async with provisioner(catalog) as (local, told):
-        with pytest.raises(Refused, match="exited with code 3"):
+        with pytest.raises(Refused, match="exited with code 3: not today"):
             await local.standard(want("broken"))
 
         assert "exited with code 3" in told.last(InstanceState.GONE)[0].reason
@@ -115,7 +114,7 @@ async def test_a_start_that_fails_refuses_the_request_and_says_why(tmp_path: Pat
 
 
 async def test_a_command_without_a_command_line_is_reported() -> None:
-    bare = replace(constituent("bare", Path()), command=("/does/not/exist",))
+    bare = replace(constituent("bare"), command=("/does/not/exist",))
     async with provisioner(catalog_of(bare)) as (local, told):
         await local.carry_out(command("bare"))
         await until(lambda: told.last(InstanceState.GONE))
@@ -123,8 +122,8 @@ async def test_a_command_without_a_command_line_is_reported() -> None:
     assert "No such file" in told.last(InstanceState.GONE)[0].reason
 
 
-async def test_a_command_that_comes_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
-    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, _):
+async def test_a_command_that_comes_twice_does_nothing_the_second_time() -> None:
+    async with provisioner(catalog_of(constituent("a"))) as (local, _):
         first = await local.carry_out(command("a", name="same"))
         second = await local.carry_out(command("a", name="same"))
 
@@ -132,8 +131,8 @@ async def test_a_command_that_comes_twice_does_nothing_the_second_time(tmp_path:
         assert len(local.instances()) == 1
 
 
-async def test_an_expired_command_is_refused(tmp_path: Path) -> None:
-    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, _):
+async def test_an_expired_command_is_refused() -> None:
+    async with provisioner(catalog_of(constituent("a"))) as (local, _):
         said = await local.carry_out(command("a", expires_in_ms=-5_000))
 
         assert said.startswith("expired 5")
@@ -141,8 +140,8 @@ async def test_an_expired_command_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scarce", ["cpu", "memory", "bandwidth"])
-async def test_no_more_is_started_than_the_pool_holds(tmp_path: Path, scarce: str) -> None:
-    plenty = constituent("a", tmp_path)
+async def test_no_more_is_started_than_the_pool_holds(scarce: str) -> None:
+    plenty = constituent("a")
     one = replace(plenty, needs=replace(ONE, **{scarce: getattr(ONE, scarce) * 2}))
     async with provisioner(catalog_of(one, room=4)) as (local, _):
         said = await local.carry_out(command("a", count=5))
@@ -150,8 +149,8 @@ async def test_no_more_is_started_than_the_pool_holds(tmp_path: Path, scarce: st
         assert said == "starts 2 of 5 a"
 
 
-async def test_a_request_takes_precedence_over_an_idle_instance(tmp_path: Path) -> None:
-    catalog = catalog_of(constituent("a", tmp_path), constituent("b", tmp_path), room=1)
+async def test_a_request_takes_precedence_over_an_idle_instance() -> None:
+    catalog = catalog_of(constituent("a"), constituent("b"), room=1)
     async with provisioner(catalog) as (local, told):
         await local.carry_out(command("a"))
         await until(lambda: told.last(InstanceState.WARM))
@@ -160,8 +159,8 @@ async def test_a_request_takes_precedence_over_an_idle_instance(tmp_path: Path) 
         assert told.last(InstanceState.GONE)[0].reason == "gave way to a request"
 
 
-async def test_a_busy_instance_does_not_give_way(tmp_path: Path) -> None:
-    catalog = catalog_of(constituent("a", tmp_path), constituent("b", tmp_path), room=1)
+async def test_a_busy_instance_does_not_give_way() -> None:
+    catalog = catalog_of(constituent("a"), constituent("b"), room=1)
     async with provisioner(catalog) as (local, _):
         busy = await local.standard(want("a"))
         local.use([Use(instance_id=busy.instance_id, in_flight=1)])
@@ -171,24 +170,24 @@ async def test_a_busy_instance_does_not_give_way(tmp_path: Path) -> None:
         assert [one.instance_id for one in local.instances()] == [busy.instance_id]
 
 
-async def test_two_requests_share_a_start_where_concurrency_permits(tmp_path: Path) -> None:
-    catalog = catalog_of(constituent("shared", tmp_path, concurrency=2))
+async def test_two_requests_share_a_start_where_concurrency_permits() -> None:
+    catalog = catalog_of(constituent("shared", concurrency=2))
     async with provisioner(catalog) as (local, _):
         found = await asyncio.gather(*(local.standard(want("shared", f"r{n}")) for n in range(3)))
 
         assert len({one.instance_id for one in found}) == 2
 
 
-async def test_a_request_joins_the_start_that_a_command_has_begun(tmp_path: Path) -> None:
-    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, _):
+async def test_a_request_joins_the_start_that_a_command_has_begun() -> None:
+    async with provisioner(catalog_of(constituent("a"))) as (local, _):
         await local.carry_out(command("a", name="early"))
 
         assert (await local.standard(want("a"))).command_id == "early"
 
 
-async def test_an_idle_instance_ends_when_nobody_renews_it(tmp_path: Path) -> None:
+async def test_an_idle_instance_ends_when_nobody_renews_it() -> None:
     limits = replace(QUICK, keep_alive_ms=200)
-    async with provisioner(catalog_of(constituent("a", tmp_path)), limits) as (local, told):
+    async with provisioner(catalog_of(constituent("a")), limits) as (local, told):
         await local.standard(want("a"))
         await asyncio.sleep(0.25)
         local.sweep()
@@ -197,8 +196,8 @@ async def test_an_idle_instance_ends_when_nobody_renews_it(tmp_path: Path) -> No
     assert told.last(InstanceState.GONE)[0].reason.startswith("idle for 0.")
 
 
-async def test_utilisation_is_what_is_reserved_or_more(tmp_path: Path) -> None:
-    fat = replace(constituent("fat", tmp_path, "--model-mib", "64"), needs=replace(ONE, memory=10))
+async def test_utilisation_is_what_is_reserved_or_more() -> None:
+    fat = replace(constituent("fat", "--mib", "64"), needs=replace(ONE, memory=10))
     async with provisioner(catalog_of(fat)) as (local, _):
         await local.standard(want("fat"))
         seen = local.utilisation()
@@ -208,8 +207,8 @@ async def test_utilisation_is_what_is_reserved_or_more(tmp_path: Path) -> None:
         assert seen.capacity == ONE.times(4)
 
 
-async def test_closing_leaves_no_process(tmp_path: Path) -> None:
-    async with provisioner(catalog_of(constituent("a", tmp_path))) as (local, told):
+async def test_closing_leaves_no_process() -> None:
+    async with provisioner(catalog_of(constituent("a"))) as (local, told):
         await local.carry_out(command("a", count=3))
         await until(lambda: len(told.last(InstanceState.WARM)) == 3)
         pids = [held.child.pid for held in local.ledger if held.child is not None]

@@ -1,0 +1,71 @@
+"""A small HTTP service that starts fast and fails when told to; nothing but the standard library."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work-at-start", type=int, default=0, help="additions before listening")
+    parser.add_argument("--mib", type=int, default=0, help="memory to fill")
+    parser.add_argument("--fail", type=int, help="exit with this code instead of serving")
+    parser.add_argument("--quit-after", type=int, help="exit with code 7 after so many requests")
+    parser.add_argument("--alone", action="store_true", help="409 to requests that overlap")
+    parser.add_argument("--child", action="store_true", help="have a child process, too")
+    return parser.parse_args()
+
+
+class Service:
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.posts = 0
+        self.now = 0
+        self.memory = b"x" * (given.mib * 1024 * 1024)
+
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                status = "200 OK" if head.startswith("get") else await self.post(head, reader)
+                writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+                await writer.drain()
+                if self.posts == self.given.quit_after:
+                    os._exit(7)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def post(self, head: str, reader: asyncio.StreamReader) -> str:
+        length = next(int(x[15:]) for x in head.split("\r\n") if x.startswith("content-length:"))
+        await reader.readexactly(length)
+        self.posts += 1
+        self.now += 1
+        await asyncio.sleep(0.01)  # serving takes time, in which another request may come
+        overlap = self.now > 1
+        self.now -= 1
+        return "409 Conflict" if overlap and self.given.alone else "200 OK"
+
+
+async def main() -> None:
+    given = arguments()
+    if given.fail is not None:
+        sys.stderr.write("not today\n")
+        raise SystemExit(given.fail)
+    if given.child and os.fork() == 0:
+        signal.pause()
+    for _ in range(given.work_at_start):
+        pass
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    server = await asyncio.start_server(
+        Service(given).connection, "127.0.0.1", int(os.environ["PORT"])
+    )
+    async with server:
+        await stop.wait()
+
+
+asyncio.run(main())
