@@ -16,7 +16,7 @@ demo: install ## two minutes of a synthetic population against a real stack
 	$(BIN)/foremesh demo
 
 test: install build/kafka/.fetched ## unit, integration and acceptance tests
-	$(BIN)/pytest tests/unit tests/integration tests/acceptance
+	$(BIN)/pytest --ignore=tests/benchmarks
 
 unit: install ## tests without I/O, in seconds
 	$(BIN)/pytest tests/unit
