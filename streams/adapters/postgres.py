@@ -10,7 +10,7 @@ import psycopg
 
 from streams.errors import DatabaseUnreachable, SettingInvalid
 
-__all__ = ["connect", "connected"]
+__all__ = ["connect", "connected", "unreachable"]
 
 CONNECT_S = 5
 
@@ -43,16 +43,18 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     Raises
     ------
     DatabaseUnreachable
-        It is not there, or goes away meanwhile.
+        It is not there, goes away meanwhile, or lacks a table.
     """
     try:
         with connect(url) as connection:
             yield connection
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.errors.UndefinedTable) as error:
         raise unreachable(error) from error
 
 
 def unreachable(error: psycopg.Error) -> DatabaseUnreachable:
-    """The driver's error as ours, with what it says in brief."""
+    """The driver's error as ours: the fix, and what the driver says in brief."""
     said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return DatabaseUnreachable(f"The database lacks tables: run `foremesh db migrate` ({said})")
     return DatabaseUnreachable(f"{DatabaseUnreachable.__doc__} ({said})")

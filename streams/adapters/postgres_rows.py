@@ -16,7 +16,7 @@ from streams.records import (
     Utilisation,
 )
 
-__all__ = ["TABLES", "Row", "Table", "rows_of"]
+__all__ = ["TABLES", "Row", "Table", "rows_of", "storable"]
 
 Row = tuple[Any, ...]
 
@@ -110,10 +110,11 @@ def rows_of(record: Record, offset: int) -> Iterator[tuple[str, Row]]:
     if make is None:
         raise TypeError(f"a {type(record).__name__} is not kept in PostgreSQL")
     for table, row in make(record, offset):
-        yield table, tuple([_storable(value) for value in row])
+        yield table, tuple([storable(value) for value in row])
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """A value as PostgreSQL can hold it: text without NUL."""
     return value.replace(NUL, NUL_SHOWN) if type(value) is str and NUL in value else value
 
 

@@ -17,3 +17,38 @@ SELECT name FROM foremesh_migrations
 
 -- record_migration --
 INSERT INTO foremesh_migrations (name) VALUES (%(name)s)
+
+-- outcomes --
+-- Outcomes of the last %(window_ms)s before the newest one; all of them when it is null.
+SELECT
+    request_id, user_id AS user, tier, pool, service, at_ms, result, route, status, latency_ms, cold_ms,
+    saved_ms, source
+FROM outcomes
+WHERE %(window_ms)s::bigint IS NULL
+    OR at_ms >= (SELECT max(at_ms) FROM outcomes) - %(window_ms)s::bigint
+
+-- instances --
+-- Instances that were there within the same window, each with its whole life.
+SELECT
+    instance_id, service, pool, state, endpoint, command_id, started_ms, changed_ms,
+    warm_since_ms, gone_ms, uses, busy_ms, reason
+FROM instances
+WHERE %(window_ms)s::bigint IS NULL
+    OR gone_ms IS NULL
+    OR gone_ms >= (SELECT max(at_ms) FROM outcomes) - %(window_ms)s::bigint
+
+-- commands_of_instances --
+-- The commands that instances were started by.
+SELECT
+    command_id, pool, action, service, count, value, cost, priority, issued_ms, expires_ms,
+    reason, tier
+FROM commands
+WHERE action = 'provision' AND command_id IN (SELECT command_id FROM instances)
+
+-- prediction --
+-- The latest vector of a user.
+SELECT
+    request_id, user_id AS user, services, probabilities, within, unseen, horizon_ms, expected_p10_ms,
+    expected_p50_ms, expected_p90_ms, made_ms, expires_ms, model, tier, pool
+FROM predictions
+WHERE user_id = %(user_id)s

@@ -412,6 +412,13 @@ instance_time AS (
     GROUP BY hour_ms, service, tier, pool
 ),
 
+part AS (
+    SELECT
+        *,
+        count(*) FILTER (WHERE warm) OVER (PARTITION BY request_id) AS warm_parts
+    FROM outcome_parts
+),
+
 saved AS (
     SELECT
         o.at_ms - mod(o.at_ms, 3600000) AS hour_ms,
@@ -421,14 +428,9 @@ saved AS (
         count(*) AS uses,
         count(*) FILTER (WHERE p.warm) AS warm_uses,
         sum(p.wait_ms) AS waited_ms,
-        sum(o.saved_ms::double precision / nullif(warm_parts.n, 0)) FILTER (WHERE p.warm)
-            AS saved_ms
+        sum(o.saved_ms::double precision / p.warm_parts) FILTER (WHERE p.warm) AS saved_ms
     FROM outcomes AS o
-    INNER JOIN outcome_parts AS p USING (request_id)
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS n FROM outcome_parts AS w
-        WHERE w.request_id = o.request_id AND w.warm
-    ) AS warm_parts
+    INNER JOIN part AS p USING (request_id)
     GROUP BY 1, 2, 3, 4
 )
 

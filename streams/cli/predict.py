@@ -1,0 +1,77 @@
+"""`foremesh predict`: a user's prediction vector as it stands."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams.adapters.postgres_read import latest_prediction
+from streams.cli import pass_settings
+from streams.records import Prediction
+from streams.report.tables import iso_time
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("user")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    show_envvar=True,
+    help="For people or for programs.",
+)
+@pass_settings
+def command(settings: Settings, user: str, output: str) -> None:
+    """Show what USER is expected to ask for next, and when.
+
+    The vector is the one that `foremesh sink` has written to PostgreSQL last.
+    """
+    prediction = latest_prediction(settings.postgres, user)
+    if prediction is None:
+        click.echo(
+            f"nothing is known of user {user!r}: no request of theirs was learnt from, or "
+            "`foremesh sink` has not run since",
+            err=True,
+        )
+        sys.exit(1)
+    if output == "json":
+        click.echo(json.dumps(_as_json(prediction), indent=2, ensure_ascii=False))
+    else:
+        _show(prediction)
+
+
+def _as_json(prediction: Prediction) -> dict[str, object]:
+    return {
+        "userID": prediction.user,
+        "serviceProbabilities": [
+            {"serviceID": entry.service, "probability": entry.probability}
+            for entry in prediction.services
+        ],
+    }
+
+
+def _show(prediction: Prediction) -> None:
+    horizon_s = prediction.horizon_ms / 1000
+    table = Table(title=Text(f"User {prediction.user}"), title_justify="left")
+    table.add_column("service")
+    table.add_column("next %", justify="right")
+    table.add_column(f"within {horizon_s:g} s, %", justify="right")
+    for entry in prediction.services:
+        table.add_row(
+            Text(entry.service), f"{100 * entry.probability:.2f}", f"{100 * entry.within:.2f}"
+        )
+    table.add_row(Text("never seen", "dim"), f"{100 * prediction.unseen:.2f}", "")
+    console = Console()
+    console.print(table)
+    early, middle, late = (ms / 1000 for ms in prediction.expected_ms)
+    console.print(f"next request in {middle:,.1f} s (80 % between {early:,.1f} and {late:,.1f} s)")
+    console.print(f"made {iso_time(prediction.made_ms)}, expires {iso_time(prediction.expires_ms)}")

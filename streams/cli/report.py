@@ -1,0 +1,69 @@
+"""`foremesh report`: hits, misses, latency, saved and wasted, from PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from streams.adapters.postgres_read import read_history
+from streams.cli import pass_settings
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class Duration(click.ParamType):
+    """A duration as `90s`, `15m`, `2h` or `7d`; in ms."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read it."""
+        found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is none of 90s, 15m, 2h, 7d", param, ctx)
+        return int(found[1]) * UNITS_MS[found[2]]
+
+
+@click.command()
+@click.option(
+    "--since", type=Duration(), show_envvar=True, help="Only so far back from the newest outcome."
+)
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    show_envvar=True,
+    help="For people or for programs.",
+)
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_envvar=True,
+    help="Draw hit rate and latency into this file, .png or .svg.",
+)
+@pass_settings
+def command(settings: Settings, since: int | None, output: str, figure: Path | None) -> None:
+    """Report hits and misses, latency, time saved and instance-seconds wasted."""
+    from streams.report.summary import summarise  # noqa: PLC0415  # keep --help instant
+    from streams.report.tables import as_json, tables  # noqa: PLC0415
+
+    history = read_history(settings.postgres, since)
+    summary = summarise(history.outcomes, history.instances, history.commands)
+    if figure is not None:
+        from streams.report.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
+
+        draw(summary, figure)
+    if output == "json":
+        click.echo(json.dumps(as_json(summary), indent=2))
+    else:
+        Console().print(*tables(summary), sep="\n")

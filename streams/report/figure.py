@@ -1,0 +1,73 @@
+"""A summary as a picture: hit rate over time, and latency of hits, misses and a control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from streams.report.summary import Latency, PoolSummary, Summary
+
+__all__ = ["draw"]
+
+BUCKETS = 40  # points in time
+COLOURS = {"hit": "#1b7837", "partial": "#c2a01c", "miss": "#b2182b", "refused": "#555555"}
+
+
+def draw(summary: Summary, path: Path) -> None:
+    """Write the picture; the ending (`.png`, `.svg`, `.pdf`) says in which form.
+
+    Raises
+    ------
+    ValueError
+        The ending is none of those that matplotlib knows.
+    """
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    over_time, latency = figure.subplots(1, 2)
+    _hit_rate(over_time, summary)
+    _latency(latency, summary)
+    figure.savefig(path, dpi=130)
+
+
+def _hit_rate(axes: Axes, summary: Summary) -> None:
+    for name, pool in summary.pools.items():
+        if len(pool.at_ms):
+            axes.plot(*_buckets(pool), marker=".", label=name)
+    axes.set(title="Hit rate over time", ylabel="requests served warm, %", ylim=(-2, 102))
+    axes.tick_params(axis="x", rotation=30)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(title="pool")
+
+
+def _buckets(pool: PoolSummary) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of each stretch of time that saw requests, and their hit rate in %."""
+    edges = np.linspace(pool.at_ms[0], pool.at_ms[-1] + 1, BUCKETS + 1)
+    bucket = np.digitize(pool.at_ms, edges) - 1
+    counts = np.bincount(bucket, minlength=BUCKETS)
+    hits = np.bincount(bucket, weights=pool.hit, minlength=BUCKETS)
+    seen = np.flatnonzero(counts)
+    middle_ms = (edges[seen] + edges[seen + 1]) / 2
+    return middle_ms.astype("datetime64[ms]"), 100 * hits[seen] / counts[seen]
+
+
+def _latency(axes: Axes, summary: Summary) -> None:
+    styles = ("-", "--", ":", "-.")
+    for i, (name, pool) in enumerate(summary.pools.items()):
+        for result, colour in COLOURS.items():
+            found = pool.latency.get(result)
+            if found:
+                x, y = _cumulative(found)
+                label = f"{name}: {result} ({len(found):,})"
+                axes.step(x, y, where="post", ls=styles[i % 4], color=colour, label=label)
+    axes.set(title="Latency, cumulative", xlabel="ms", ylabel="requests, %", xscale="log")
+    axes.grid(alpha=0.3, which="both")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+
+
+def _cumulative(latency: Latency) -> tuple[np.ndarray, np.ndarray]:
+    values = np.maximum(latency.sorted_ms, 0.1)  # a logarithm has no zero
+    return values, 100 * np.arange(1, len(values) + 1) / len(values)

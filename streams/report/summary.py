@@ -1,0 +1,198 @@
+"""Outcomes and instances summed up; pure, so that a replay and the database report alike."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.records import Command, Instance, Outcome, Result, Route
+
+__all__ = ["InstanceTime", "Latency", "PoolSummary", "Requests", "Summary", "summarise"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Latencies in ms, of requests that we answered; one observed from a log has none."""
+
+    sorted_ms: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Self:
+        """Those of these outcomes."""
+        measured = [o.latency_ms for o in outcomes if o.route is not Route.OBSERVED]
+        return cls(np.sort(np.array(measured, dtype=np.float64)))
+
+    def __len__(self) -> int:
+        return len(self.sorted_ms)
+
+    def quantile(self, q: float) -> float | None:
+        """The q-quantile in ms, interpolated between ranks; None of none."""
+        return float(np.quantile(self.sorted_ms, q)) if len(self) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How a group of requests went."""
+
+    count: int
+    hits: int
+    partials: int
+    misses: int
+    refused: int  # whatever their result
+    cold_ms: int  # cold-start time waited for
+    saved_ms: int  # cold-start time that warm instances spared
+    latency: Latency  # of those served
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Self:
+        """The sums of these outcomes."""
+        results = Counter(outcome.result for outcome in outcomes)
+        served = [outcome for outcome in outcomes if outcome.route is not Route.REFUSED]
+        return cls(
+            count=len(outcomes),
+            hits=results[Result.HIT],
+            partials=results[Result.PARTIAL],
+            misses=results[Result.MISS],
+            refused=len(outcomes) - len(served),
+            cold_ms=sum(outcome.cold_ms for outcome in outcomes),
+            saved_ms=sum(outcome.saved_ms for outcome in outcomes),
+            latency=Latency.of(served),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceTime:
+    """Instance-seconds of a group of instances."""
+
+    instances: int  # that became warm
+    warm_s: float
+    used_s: float  # of these, spent serving
+
+    @property
+    def wasted_s(self) -> float:
+        """Warm and not serving."""
+        return self.warm_s - self.used_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSummary:
+    """One pool; a control without pre-allocation is a pool of its own."""
+
+    total: Requests
+    services: Mapping[str, Requests]  # by composite
+    tiers: Mapping[str, Requests]
+    latency: Mapping[str, Latency]  # by result, and `refused`
+    instances: InstanceTime
+    instances_by_service: Mapping[str, InstanceTime]  # by constituent
+    instances_by_tier: Mapping[str, InstanceTime]  # the tier that they were started for
+    at_ms: NDArray[np.int64]  # of each request, in order
+    hit: NDArray[np.bool_]  # of the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All pools, and the event time that they span."""
+
+    from_ms: int
+    to_ms: int
+    pools: Mapping[str, PoolSummary]
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    service: str
+    tier: str
+    warm_ms: int
+    used_ms: int
+
+
+def summarise(
+    outcomes: Iterable[Outcome], instances: Iterable[Instance], commands: Iterable[Command] = ()
+) -> Summary:
+    """Sum up how requests went and what the instances cost.
+
+    Parameters
+    ----------
+    outcomes
+        One a request; of several with one request id the last counts.
+    instances
+        The last record of each. One that is not gone is warm up to the newest time seen.
+    commands
+        Those that started the instances: they say for which tier.
+    """
+    requests = {outcome.request_id: outcome for outcome in outcomes}
+    lives = {instance.instance_id: instance for instance in instances}
+    times = [outcome.at_ms for outcome in requests.values()]
+    now_ms = max([*times, *(life.changed_ms for life in lives.values())], default=0)
+    tiers = {command.command_id: command.tier for command in commands}
+    tiers |= {f"standard/{outcome.request_id}": outcome.tier for outcome in requests.values()}
+    by_pool = _grouped(requests.values(), lambda outcome: outcome.pool)
+    lives_by_pool = _grouped(lives.values(), lambda life: life.pool)
+    return Summary(
+        from_ms=min(times, default=now_ms),
+        to_ms=now_ms,
+        pools={
+            pool: _pool(
+                by_pool.get(pool, []),
+                [_life(i, tiers, now_ms) for i in lives_by_pool.get(pool, [])],
+            )
+            for pool in sorted(by_pool | lives_by_pool)
+        },
+    )
+
+
+def _pool(outcomes: list[Outcome], lives: list[_Life]) -> PoolSummary:
+    outcomes.sort(key=lambda outcome: outcome.at_ms)
+    services = _grouped(outcomes, lambda outcome: outcome.service)
+    tiers = _grouped(outcomes, lambda outcome: outcome.tier)
+    results = _grouped(outcomes, _label)
+    return PoolSummary(
+        total=Requests.of(outcomes),
+        services={name: Requests.of(found) for name, found in services.items()},
+        tiers={name: Requests.of(found) for name, found in tiers.items()},
+        latency={name: Latency.of(found) for name, found in results.items()},
+        instances=_time(lives),
+        instances_by_service=_times(lives, lambda life: life.service),
+        instances_by_tier=_times(lives, lambda life: life.tier),
+        at_ms=np.array([outcome.at_ms for outcome in outcomes], dtype=np.int64),
+        hit=np.array([outcome.result is Result.HIT for outcome in outcomes], dtype=np.bool_),
+    )
+
+
+def _label(outcome: Outcome) -> str:
+    return "refused" if outcome.route is Route.REFUSED else outcome.result.value
+
+
+def _life(instance: Instance, tiers: Mapping[str, str], now_ms: int) -> _Life:
+    end_ms = now_ms if instance.gone_ms is None else instance.gone_ms
+    from_ms = end_ms if instance.warm_since_ms is None else instance.warm_since_ms
+    warm_ms = max(0, end_ms - from_ms)
+    tier = tiers.get(instance.command_id, "")
+    return _Life(instance.service, tier, warm_ms, min(instance.busy_ms, warm_ms))
+
+
+def _times(lives: list[_Life], key: Callable[[_Life], str]) -> dict[str, InstanceTime]:
+    return {name: _time(found) for name, found in _grouped(lives, key).items()}
+
+
+def _time(lives: list[_Life]) -> InstanceTime:
+    return InstanceTime(
+        instances=sum(life.warm_ms > 0 for life in lives),
+        warm_s=sum(life.warm_ms for life in lives) / 1000,
+        used_s=sum(life.used_ms for life in lives) / 1000,
+    )
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+    """The items by key, in the order of the keys."""
+    groups: defaultdict[str, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(sorted(groups.items()))

@@ -1,0 +1,156 @@
+"""A summary as tables for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from streams.report.summary import InstanceTime, Latency, PoolSummary, Requests, Summary
+
+__all__ = ["as_json", "iso_time", "tables"]
+
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}  # of latencies in ms
+
+
+def tables(summary: Summary) -> Iterator[Table]:
+    """The tables of a report: requests, latency, by service, by tier, and instances."""
+    span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
+    yield _table(f"Requests, {span}", summary, REQUESTS, lambda pool: {"": pool.total})
+    yield _table("Latency", summary, LATENCY, lambda pool: pool.latency, "result")
+    yield _table("By service", summary, REQUESTS, lambda pool: pool.services, "service")
+    yield _table("By tier", summary, REQUESTS, lambda pool: pool.tiers, "tier")
+    yield _table(
+        "Instance-seconds by constituent",
+        summary,
+        INSTANCES,
+        lambda pool: _with_all(pool.instances_by_service, pool.instances),
+        "constituent",
+    )
+    yield _table(
+        "Instance-seconds by tier", summary, INSTANCES, lambda pool: pool.instances_by_tier, "tier"
+    )
+
+
+def _with_all(
+    groups: Mapping[str, InstanceTime], together: InstanceTime
+) -> Mapping[str, InstanceTime]:
+    return {**groups, "all": together} if groups else groups
+
+
+def _table(
+    title: str,
+    summary: Summary,
+    columns: Mapping[str, Callable[[Any], str]],
+    rows: Callable[[PoolSummary], Mapping[str, Any]],
+    name: str = "",
+) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("pool")
+    if name:
+        table.add_column(name)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for pool, found in summary.pools.items():
+        for row, item in rows(found).items():
+            names = [pool, row or "-"] if name else [pool]
+            cells = [show(item) for show in columns.values()]
+            table.add_row(*map(Text, names), *cells)
+    return table
+
+
+def _quantiles(latency: Callable[[Any], Latency]) -> dict[str, Callable[[Any], str]]:
+    def column(q: float) -> Callable[[Any], str]:
+        return lambda item: _number(latency(item).quantile(q))
+
+    return {f"{name} ms": column(q) for name, q in QUANTILES.items()}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "-"
+
+
+REQUESTS: Mapping[str, Callable[[Requests], str]] = {
+    "requests": lambda r: f"{r.count:,}",
+    "hit %": lambda r: _share(r.hits, r.count),
+    "partial %": lambda r: _share(r.partials, r.count),
+    "miss %": lambda r: _share(r.misses, r.count),
+    "refused": lambda r: f"{r.refused:,}",
+    **_quantiles(lambda r: r.latency),
+    "saved ms": lambda r: f"{r.saved_ms:,}",
+    "waited ms": lambda r: f"{r.cold_ms:,}",
+}
+LATENCY: Mapping[str, Callable[[Latency], str]] = {
+    "requests": lambda found: f"{len(found):,}",
+    **_quantiles(lambda found: found),
+}
+INSTANCES: Mapping[str, Callable[[InstanceTime], str]] = {
+    "instances": lambda t: f"{t.instances:,}",
+    "warm": lambda t: _number(t.warm_s),
+    "used": lambda t: _number(t.used_s),
+    "wasted": lambda t: _number(t.wasted_s),
+    "used %": lambda t: _share(t.used_s, t.warm_s),
+}
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The same as plain values; times in ISO 8601, rates from 0 to 1."""
+    return {
+        "from": iso_time(summary.from_ms),
+        "to": iso_time(summary.to_ms),
+        "pools": {name: _pool(pool) for name, pool in summary.pools.items()},
+    }
+
+
+def _pool(pool: PoolSummary) -> dict[str, Any]:
+    return {
+        **_requests(pool.total),
+        "latency_ms_by_result": {name: _latency(found) for name, found in pool.latency.items()},
+        "services": {name: _requests(found) for name, found in pool.services.items()},
+        "tiers": {name: _requests(found) for name, found in pool.tiers.items()},
+        "instances": {
+            **_instances(pool.instances),
+            "services": {n: _instances(t) for n, t in pool.instances_by_service.items()},
+            "tiers": {n: _instances(t) for n, t in pool.instances_by_tier.items()},
+        },
+    }
+
+
+def _requests(r: Requests) -> dict[str, Any]:
+    counts = {"hit": r.hits, "partial": r.partials, "miss": r.misses}
+    return {
+        "requests": r.count,
+        **{f"{name}_rate": n / r.count if r.count else None for name, n in counts.items()},
+        "refused": r.refused,
+        "saved_ms": r.saved_ms,
+        "waited_ms": r.cold_ms,
+        "latency_ms": _latency(r.latency),
+    }
+
+
+def _latency(found: Latency) -> dict[str, Any]:
+    return {"requests": len(found), **{name: found.quantile(q) for name, q in QUANTILES.items()}}
+
+
+def _instances(t: InstanceTime) -> dict[str, Any]:
+    return {
+        "instances": t.instances,
+        "warm_s": t.warm_s,
+        "used_s": t.used_s,
+        "wasted_s": t.wasted_s,
+    }
+
+
+def iso_time(ms: int) -> str:
+    """Milliseconds since the epoch in ISO 8601; as they are when no calendar has them."""
+    try:
+        return datetime.fromtimestamp(ms // 1000, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"  # beyond the calendar
