@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ def tables(summary: Summary) -> Iterator[Table]:
     """The tables of a report: requests, latency, by service, by tier, and instances."""
     span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
     yield _table(f"Requests, {span}", summary, REQUESTS, lambda pool: {"": pool.total})
-    yield _table("Latency", summary, LATENCY, lambda pool: pool.latency, "result")
+    yield _table("Latency", summary, LATENCY, _latencies, "result")
     yield _table("By service", summary, REQUESTS, lambda pool: pool.services, "service")
     yield _table("By tier", summary, REQUESTS, lambda pool: pool.tiers, "tier")
     yield _table(
@@ -33,6 +34,10 @@ def tables(summary: Summary) -> Iterator[Table]:
     yield _table(
         "Instance-seconds by tier", summary, INSTANCES, lambda pool: pool.instances_by_tier, "tier"
     )
+
+
+def _latencies(pool: PoolSummary) -> Mapping[str, Latency]:
+    return {**pool.latency, "all served": pool.total.latency} if pool.latency else {}
 
 
 def _with_all(
@@ -48,25 +53,18 @@ def _table(
     rows: Callable[[PoolSummary], Mapping[str, Any]],
     name: str = "",
 ) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("pool")
     if name:
         table.add_column(name)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for pool, found in summary.pools.items():
         for row, item in rows(found).items():
             names = [pool, row or "-"] if name else [pool]
             cells = [show(item) for show in columns.values()]
             table.add_row(*map(Text, names), *cells)
     return table
-
-
-def _quantiles(latency: Callable[[Any], Latency]) -> dict[str, Callable[[Any], str]]:
-    def column(q: float) -> Callable[[Any], str]:
-        return lambda item: _number(latency(item).quantile(q))
-
-    return {f"{name} ms": column(q) for name, q in QUANTILES.items()}
 
 
 def _number(value: float | None) -> str:
@@ -83,13 +81,14 @@ REQUESTS: Mapping[str, Callable[[Requests], str]] = {
     "partial %": lambda r: _share(r.partials, r.count),
     "miss %": lambda r: _share(r.misses, r.count),
     "refused": lambda r: f"{r.refused:,}",
-    **_quantiles(lambda r: r.latency),
-    "saved ms": lambda r: f"{r.saved_ms:,}",
-    "waited ms": lambda r: f"{r.cold_ms:,}",
+    "saved s": lambda r: _number(r.saved_ms / 1000),
+    "waited s": lambda r: _number(r.cold_ms / 1000),
 }
 LATENCY: Mapping[str, Callable[[Latency], str]] = {
     "requests": lambda found: f"{len(found):,}",
-    **_quantiles(lambda found: found),
+    "p50 ms": lambda found: _number(found.quantile(QUANTILES["p50"])),
+    "p95 ms": lambda found: _number(found.quantile(QUANTILES["p95"])),
+    "p99 ms": lambda found: _number(found.quantile(QUANTILES["p99"])),
 }
 INSTANCES: Mapping[str, Callable[[InstanceTime], str]] = {
     "instances": lambda t: f"{t.instances:,}",
