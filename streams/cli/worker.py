@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 from streams.cli import pass_settings
@@ -21,17 +19,12 @@ __all__ = ["command"]
 @pass_settings
 def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | None) -> None:
     """Run the stages in this process."""
-    import faust  # noqa: PLC0415  # loads slowly
-
-    from streams.adapters import metrics  # noqa: PLC0415
+    from streams.adapters import metrics  # noqa: PLC0415  # Faust loads slowly
     from streams.agents import create_app, stage_names  # noqa: PLC0415
+    from streams.engine.app import run  # noqa: PLC0415
     from streams.pipeline import stages_of  # noqa: PLC0415
 
     made = stages_of(settings)
     app = create_app(settings, {name: made[name] for name in stage_names(stages)})
     metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
-    level = logging.getLogger().level
-    worker = faust.Worker(
-        app, loglevel=level, redirect_stdouts=False, override_logging=False, quiet=True
-    )
-    worker.execute_from_commandline()
+    run(app)

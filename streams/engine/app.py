@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 from faust.app.base import BootStrategy
@@ -17,7 +17,7 @@ from streams.engine.runner import Runner
 from streams.engine.transport import BatchTransport, check_versions
 from streams.settings import Settings
 
-__all__ = ["STOP_S", "StageApp", "WorkerApp"]
+__all__ = ["STOP_S", "StageApp", "WorkerApp", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,20 @@ class WorkerApp(_App):
         guard.daemon = True
         guard.start()
         await super().stop()
+
+
+def run(app: WorkerApp) -> NoReturn:
+    """Run a worker in this process until SIGTERM or SIGINT; exits."""
+    for chatty in ("aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    worker = faust.Worker(
+        app,
+        loglevel=logging.getLogger().level,
+        redirect_stdouts=False,
+        override_logging=False,
+        quiet=True,
+    )
+    worker.execute_from_commandline()
 
 
 def _end() -> None:

@@ -30,6 +30,7 @@ class Batch:
     generation: int  # of the consumer group when they were fetched
     follows: int | None  # offset after the record fetched before these; None after a seek
     records: Sequence[RawRecord]
+    end_offset: int = 0  # of the partition, when they were fetched
     fetched_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -39,7 +40,7 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Bytes of all keys and values."""
+        """Bytes of all keys and values, roughly."""
         return sum(map(size_of, self.records))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,10 +39,16 @@ class Owned:
     writer: TransactionalWriter | None = None
     ready: bool = False  # its state is there, it may be fetched
     revoked: bool = False
-    unsaved: list[Batch] = field(default_factory=list)  # taken since the last save
-    bytes: int = 0  # of the unsaved
-    records: int = 0  # of the unsaved
     failures: int = 0  # in a row
+    unsaved: deque[Batch] = field(default_factory=deque)  # taken since the last save
+    records: int = 0  # of the unsaved
+    bytes: int = 0  # of the unsaved
+    _behind: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to save."""
+        return bool(self.unsaved or self.store.dirty)
 
     def keep(self, batch: Batch) -> None:
         """Remember a batch until what it caused is saved."""
@@ -49,12 +56,26 @@ class Owned:
         self.records += len(batch.records)
         self.bytes += batch.size
 
-    def forget(self, position: Mapping[str, int]) -> None:
-        """Forget the batches that are before `position`: they are saved."""
-        left = [b for b in self.unsaved if b.next_offset > position.get(b.topic, 0)]
-        self.unsaved, self.records, self.bytes = [], 0, 0
-        for batch in left:
-            self.keep(batch)
+    def take_back(self) -> list[Batch]:
+        """The batches that are not saved, to be taken again."""
+        batches = list(self.unsaved)
+        self.unsaved.clear()
+        self.records = self.bytes = 0
+        return batches
+
+    def forget(self, settled: Mapping[str, int]) -> list[float]:
+        """Forget the batches before these offsets; when each was fetched (monotonic)."""
+        batches = self.take_back()
+        for batch in batches:
+            if batch.next_offset > settled.get(batch.topic, 0):
+                self.keep(batch)
+        left = {id(batch) for batch in self.unsaved}
+        return [batch.fetched_s for batch in batches if id(batch) not in left]
+
+    def lag(self, batch: Batch) -> int:
+        """Records that wait behind this batch, in all topics of this partition."""
+        self._behind[batch.topic] = max(0, batch.end_offset - batch.next_offset)
+        return sum(self._behind.values())
 
     def open(self, saved: Saved) -> tuple[TransactionalWriter, PartitionStore[Any]]:
         """Take the partition over and rebuild its state; blocks, and may run in a thread.

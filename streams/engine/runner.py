@@ -1,6 +1,6 @@
 """One stage, run: batches in, outputs and state out, nothing lost and no state counted twice.
 
-A batch is stepped through at once and its outputs are on their way; every `SAVE_S` what was
+A batch is stepped through at once and its outputs are on their way; every `commit_ms` what was
 taken is made to last, in this order:
 
 1. every output is delivered, or nothing goes on;
@@ -18,16 +18,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from faust.types import TP
 
 from streams.engine.batch import Batch
+from streams.engine.crew import Crew
 from streams.engine.partition import Owned, Saved
-from streams.engine.producer import CheckedProducer
+from streams.engine.producer import CheckedProducer, TransactionalWriter
 from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore
 from streams.engine.world import Wiring, World
@@ -40,8 +41,6 @@ from streams.topology import StageRow, changelog, key_of, topic_of
 __all__ = ["Runner"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 TRIES = 5
 TURN_S = 0.005  # after so long in a batch others get their turn
@@ -65,18 +64,15 @@ class Runner:
         )
         self._names = {settings.topic(name): name for name in row.reads}
         self._producer = CheckedProducer(wiring.producer_config)
+        self._timeout_s = settings.delivery_ms / 1000
+        self._world = World({name: wiring.views[name] for name in row.views})
         self._owned: dict[int, Owned] = {}
         self._settled: dict[TP, int] = {}
-        self._world = World({name: wiring.views[name] for name in row.views})
-        self._timeout_s = settings.delivery_ms / 1000
+        self._crew = Crew(row.name)
         self._stepping = asyncio.Lock()  # one batch, tick or start of a save at a time
         self._saving = asyncio.Lock()  # one save at a time
         self._wake = asyncio.Event()  # save early: too much is unsaved
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix=row.name)
-        self._openers = ThreadPoolExecutor(4, thread_name_prefix=f"{row.name}-open")
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.rewind: Callable[[TP, int], Awaitable[None]]
-        self.crash: Callable[[BaseException], Awaitable[None]]
+        self._rewind: Callable[[TP, int], Awaitable[None]]
 
     # ------------------------------------------------------------------- life
 
@@ -85,39 +81,24 @@ class Runner:
         rewind: Callable[[TP, int], Awaitable[None]],
         crash: Callable[[BaseException], Awaitable[None]],
     ) -> None:
-        """Begin to save, and to tick when the clock is the wall's."""
-        self.rewind, self.crash = rewind, crash
-        self._spawn(self._save_regularly())
+        """Begin to save, and to tick when the clock is the wall's.
+
+        Parameters
+        ----------
+        rewind
+            Fetches a partition again from an offset.
+        crash
+            Stops the worker.
+        """
+        self._rewind, self._crew.crash = rewind, crash
+        self._crew.spawn(self._save_regularly())
         if self.settings.clock == "wall":
-            self._spawn(self._tick_regularly())
+            self._crew.spawn(self._tick_regularly())
 
     async def stop(self) -> None:
         """End; what is to be saved was by `settle`."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.revoked({TP(name, n) for name in self._names for n in self._owned})
-        for pool in (self._threads, self._openers):
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        """What cannot be mended stops the worker: it must not go on with a hole."""
-        try:
-            await work
-        except Exception as error:
-            logger.exception("%s cannot go on", self.row.name, extra={"action": "worker_stops"})
-            await self.crash(error)
-
-    async def _in_thread(
-        self, call: Callable[..., T], *args: Any, pool: ThreadPoolExecutor | None = None
-    ) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool or self._threads, call, *args)
+        await self._crew.stop()
 
     # ------------------------------------------------------------------- ownership
 
@@ -128,9 +109,10 @@ class Runner:
     def _may_fetch(self, owned: Owned | None) -> bool:
         if owned is None or not owned.ready:
             return False
+        settings = self.settings
         if (
-            owned.records < MOST_UNSAVED * self.settings.batch_records
-            and owned.bytes < MOST_UNSAVED * self.settings.batch_bytes
+            owned.records < MOST_UNSAVED * settings.batch_records
+            and owned.bytes < MOST_UNSAVED * settings.batch_bytes
         ):
             return True
         self._wake.set()
@@ -146,7 +128,7 @@ class Runner:
             if number not in self._owned:
                 owned = Owned(number, generation, self._saved.empty())
                 self._owned[number] = owned
-                self._spawn(self._open(owned, 0.0))
+                self._crew.spawn(self._open(owned, 0.0))
 
     async def revoked(self, tps: set[TP]) -> None:
         """Let go of these partitions and their state."""
@@ -161,7 +143,7 @@ class Runner:
         while not owned.revoked:
             await asyncio.sleep(delay_s)
             try:
-                writer, store = await self._in_thread(owned.open, self._saved, pool=self._openers)
+                writer, store = await self._crew.call_long(owned.open, self._saved)
             except (DeliveryFailed, BrokerUnreachable) as error:
                 delay_s = self._failed(owned, error)
                 continue
@@ -170,18 +152,25 @@ class Runner:
                     await self._resume(owned, writer, store)
             return
 
-    async def _resume(self, owned: Owned, writer: Any, store: PartitionStore[Any]) -> None:
+    async def _resume(
+        self, owned: Owned, writer: TransactionalWriter, store: PartitionStore[Any]
+    ) -> None:
         for tp, offset in self._settled.items():
             if tp.partition == owned.number:  # settled without a change of state, so not in it
                 name = self._names[tp.topic]
                 store.position[name] = max(store.position.get(name, 0), offset)
         owned.writer, owned.store = writer, store
-        for batch in owned.unsaved:
-            await self._step_through(owned, batch)
+        for batch in owned.take_back():
+            await self._accept(owned, batch)
         owned.ready = True
 
+    def _put_back(self, owned: Owned, error: Exception) -> None:
+        """Back to what is saved, and again from there."""
+        owned.ready = False
+        self._crew.spawn(self._open(owned, self._failed(owned, error)))
+
     def _failed(self, owned: Owned, error: Exception) -> float:
-        """Count a failure in a row; seconds to wait, or too many were made."""
+        """Seconds to wait after one more failure in a row, unless it is one too many."""
         owned.failures += 1
         logger.warning(
             "%s[%d], try %d of %d: %s", self.row.name, owned.number, owned.failures, TRIES, error,
@@ -195,59 +184,62 @@ class Runner:
 
     async def take(self, batch: Batch) -> None:
         """Take a batch in; this is all that an agent does."""
-        await self._guarded(self._take(batch))
+        await self._crew.guarded(self._take(batch))
 
     async def _take(self, batch: Batch) -> None:
-        await self._in_thread(self._world.look, batch.fetched_s, self._timeout_s)
+        await self._crew.call(self._world.look, batch.fetched_s, self._timeout_s)
         async with self._stepping:
             owned = self._owned.get(batch.partition)
             if owned is None or owned.generation != batch.generation:
                 return  # fetched before a rebalance: whoever owns it now fetches it again
-            name = self._names[batch.topic]
-            at = owned.store.position.get(name)
-            if owned.ready and at is not None and (batch.follows or 0) > at:
-                logger.warning("%s[%d] continues at %d", batch.topic, batch.partition, at)
-                await self.rewind(TP(batch.topic, batch.partition), at)
-                return
-            batch = Batch(name, batch.partition, batch.generation, None, batch.records)
-            owned.keep(batch)
             if owned.ready:
-                await self._step_through(owned, batch)
+                await self._accept(owned, batch)
+            else:
+                owned.keep(batch)
 
-    async def _step_through(self, owned: Owned, batch: Batch) -> None:
+    async def _accept(self, owned: Owned, batch: Batch) -> None:
+        name = self._names[batch.topic]
+        at = owned.store.position.get(name)
+        if at is not None and (batch.follows or 0) > at:
+            logger.warning("%s[%d] goes on at %d again", batch.topic, batch.partition, at)
+            await self._rewind(TP(batch.topic, batch.partition), at)
+            return
+        owned.keep(batch)
+        outcomes = await self._step_through(owned, name, batch, at or 0)
+        owned.store.position[name] = max(at or 0, batch.next_offset)
+        for outcome, count in outcomes.items():
+            self._wiring.meter.records(self.row.name, name, outcome, count)
+        self._wiring.meter.lag(self.row.name, owned.number, owned.lag(batch))
+
+    async def _step_through(
+        self, owned: Owned, name: str, batch: Batch, at: int
+    ) -> Mapping[str, int]:
+        outcomes: Counter[str] = Counter()
         turn = time.monotonic() + TURN_S
-        at = owned.store.position.get(batch.topic, 0)
-        outcomes = {"repeated": 0}
         for record in batch.records:
             if record.offset < at:
                 outcomes["repeated"] += 1
                 continue
             context = self._world.context(owned.number, record.timestamp)
-            done = self._steps.take(batch.topic, record, owned.store, context)
-            outcomes[done.outcome] = outcomes.get(done.outcome, 0) + 1
+            done = self._steps.take(name, record, owned.store, context)
+            outcomes[done.outcome] += 1
             self._send(done.records)
             if time.monotonic() > turn:
                 await asyncio.sleep(0)
                 turn = time.monotonic() + TURN_S
-        owned.store.position[batch.topic] = max(at, batch.next_offset)
-        for outcome, count in outcomes.items():
-            if count:
-                self._wiring.meter.records(self.row.name, batch.topic, outcome, count)
+        return outcomes
 
     def _send(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._producer.send(
-                self.settings.topic(topic_of(record)),
-                key_of(record),
-                self._wiring.codec.encode(record),
-            )
+            topic = self.settings.topic(topic_of(record))
+            self._producer.send(topic, key_of(record), self._wiring.codec.encode(record))
 
     # ------------------------------------------------------------------- time
 
     async def _tick_regularly(self) -> None:
         while True:
             await asyncio.sleep(self.settings.tick_ms / 1000)
-            await self._in_thread(self._world.look, time.monotonic(), self._timeout_s)
+            await self._crew.call(self._world.look, time.monotonic(), self._timeout_s)
             async with self._stepping:
                 for owned in [o for o in self._owned.values() if o.ready]:
                     now_ms = time.time_ns() // 1_000_000
@@ -263,42 +255,39 @@ class Runner:
 
     async def settle(self) -> None:
         """Deliver and save all that was taken."""
-        await self._guarded(self._save())
+        await self._crew.guarded(self._save())
 
     async def _save(self) -> None:
         async with self._saving:
             async with self._stepping:
-                todo = [o for o in self._owned.values() if o.ready and (o.unsaved or o.store.dirty)]
-                if not todo:
+                owned = [o for o in self._owned.values() if o.ready and o.changed]
+                if not owned or not await self._delivered(owned):
                     return
-                try:
-                    await self._in_thread(self._producer.flush, self._timeout_s)
-                except DeliveryFailed as error:
-                    self._producer = CheckedProducer(self._wiring.producer_config)
-                    for owned in todo:
-                        self._put_back(owned, error)
-                    return
-                writes = [(o, o.store.save(), dict(o.store.position)) for o in todo]
+                writes = [(o, o.store.save(), dict(o.store.position)) for o in owned]
             await asyncio.gather(*(self._write(*write) for write in writes))
+
+    async def _delivered(self, owned: Iterable[Owned]) -> bool:
+        try:
+            await self._crew.call(self._producer.flush, self._timeout_s)
+        except DeliveryFailed as error:
+            self._producer = CheckedProducer(self._wiring.producer_config)
+            for one in owned:
+                self._put_back(one, error)
+            return False
+        return True
 
     async def _write(self, owned: Owned, rows: Any, position: Mapping[str, int]) -> None:
         if rows and owned.writer is not None:
             try:
-                await self._in_thread(owned.writer.write, rows)
+                await self._crew.call(owned.writer.write, rows)
             except DeliveryFailed as error:
                 self._put_back(owned, error)
                 return
         owned.failures = 0
         if owned.revoked:
             return
+        names = {name: self.settings.topic(name) for name in position}
         for name, offset in position.items():
-            self._settled[TP(self.settings.topic(name), owned.number)] = offset
-        oldest = owned.unsaved[0].fetched_s if owned.unsaved else None
-        owned.forget(position)
-        if oldest is not None:
-            self._wiring.meter.batch(self.row.name, time.monotonic() - oldest)
-
-    def _put_back(self, owned: Owned, error: Exception) -> None:
-        """Back to what is saved, and again from there."""
-        owned.ready = False
-        self._spawn(self._open(owned, self._failed(owned, error)))
+            self._settled[TP(names[name], owned.number)] = offset
+        for taken_s in owned.forget({names[name]: offset for name, offset in position.items()}):
+            self._wiring.meter.batch(self.row.name, time.monotonic() - taken_s)

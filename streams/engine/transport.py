@@ -140,7 +140,9 @@ class BatchConsumer(driver.Consumer):
                 yield tp, self._batch_message(tp, chunk, generation)
 
     def _batch_message(self, tp: TP, chunk: Sequence[RawRecord], generation: int) -> Any:
-        batch = Batch(tp.topic, tp.partition, generation, self._fetched.get(tp), chunk)
+        follows = self._fetched.get(tp)
+        end = self.highwater(tp) or 0
+        batch = Batch(tp.topic, tp.partition, generation, follows, chunk, end)
         self._fetched[tp] = batch.next_offset
         # The last offset: Faust drops a message below the offset it read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch

@@ -1,0 +1,66 @@
+"""Background tasks and threads that end together, and of which none fails unheard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+__all__ = ["Crew"]
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Crew:
+    """Tasks and threads of one stage."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._short = ThreadPoolExecutor(8, thread_name_prefix=name)
+        self._long = ThreadPoolExecutor(4, thread_name_prefix=f"{name}-long")
+        self.crash: Callable[[BaseException], Awaitable[None]] | None = None
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Do this in the background."""
+        task = asyncio.ensure_future(self.guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def guarded(self, work: Awaitable[None]) -> None:
+        """Do this; what cannot be mended stops the worker: it must not go on with a hole."""
+        try:
+            await work
+        except Exception as error:
+            logger.exception("%s cannot go on", self._name, extra={"action": "worker_stops"})
+            if self.crash is not None:
+                await self.crash(error)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what blocks for milliseconds, in a thread."""
+        return await _in(self._short, function, *args, **kwargs)
+
+    async def call_long(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what blocks for seconds, in a thread of the few kept for that."""
+        return await _in(self._long, function, *args, **kwargs)
+
+    async def stop(self) -> None:
+        """End all tasks; threads end when their calls do."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for pool in (self._short, self._long):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _in(
+    pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(pool, lambda: function(*args, **kwargs))

@@ -1,0 +1,193 @@
+"""Load, workers and the count of what they did, kept outside of the system under test."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Self
+
+import counting
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from counting import Counting, State
+from harness import eventually
+
+from streams.adapters import kafka
+from streams.adapters.codec import decode, encode
+from streams.engine.producer import CheckedProducer
+from streams.engine.recovery import read_partition
+from streams.engine.store import PartitionStore
+from streams.records import Outcome, Request
+from streams.settings import Settings
+from streams.stages.base import Context
+from streams.topology import changelog
+
+
+class Load:
+    """Requests of many users at a steady rate, until stopped."""
+
+    def __init__(self, settings: Settings, per_s: float, users: int = 200) -> None:
+        self.sent = 0
+        self._settings, self._per_s, self._users = settings, per_s, users
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Send no more; what was sent is delivered."""
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        producer = CheckedProducer(kafka.producer_config(self._settings))
+        chance, begun = random.Random(7), time.monotonic()
+        while not self._stop.wait(0.01):
+            due = int((time.monotonic() - begun) * self._per_s)
+            while self.sent < due:
+                send(self._settings, producer, self.sent, f"user{chance.randrange(self._users)}")
+                self.sent += 1
+        producer.flush(60)
+
+
+def send(
+    settings: Settings, producer: CheckedProducer, number: int, user: str, service: str = "s"
+) -> None:
+    """One request, its number its id."""
+    request = Request(request_id=f"r{number}", user=user, service=service, at_ms=1_000 + number)
+    producer.send(settings.topic("requests"), user.encode(), encode(request))
+
+
+class Workers:
+    """Workers as child processes, to end as one likes.
+
+    They are forked from a server that has imported everything: a start costs milliseconds.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings, self._folder = settings, folder
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["counting"])
+        self.alive: list[ForkServerProcess] = []
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in list(self.alive):
+            self.end(process, signal.SIGKILL)
+
+    def start(self, settings: Settings | None = None) -> ForkServerProcess:
+        self._count += 1
+        log = self._folder / f"worker-{self._count}.log"
+        process = self._context.Process(
+            target=counting.main, args=(settings or self._settings, str(log)), daemon=True
+        )
+        process.start()
+        self.alive.append(process)
+        return process
+
+    def tell(self, process: ForkServerProcess, number: signal.Signals) -> None:
+        assert process.pid
+        os.kill(process.pid, number)
+
+    def end(self, process: ForkServerProcess, how: signal.Signals) -> int | None:
+        """End it; its exit code, negative for a signal."""
+        self.tell(process, how)
+        process.join(30)
+        assert process.exitcode is not None, self.logs()
+        self.alive.remove(process)
+        return process.exitcode
+
+    def logs(self) -> str:
+        return "\n".join(p.read_text() for p in sorted(self._folder.glob("worker-*.log")))
+
+
+@dataclass
+class Expected:
+    """What an uninterrupted run makes of the input: state by partition, outcomes by request."""
+
+    state: list[dict[str, bytes]]
+    outcomes: dict[str, bytes]
+    ends: list[int]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Expected:
+        stage, outcomes, states, ends = Counting(), {}, [], []
+        for number in range(settings.partitions):
+            state: dict[str, State] = {}
+            values = list(records(settings, "requests", number))
+            for value in values:
+                for made in stage.step(decode(value), state, Context()):
+                    assert isinstance(made, Outcome)
+                    outcomes[made.request_id] = encode(made)
+            states.append({key: stage.encode(value) for key, value in state.items()})
+            ends.append(len(values))
+        return cls(states, outcomes, ends)
+
+
+def records(settings: Settings, topic: str, partition: int) -> Iterator[bytes]:
+    """The values of a partition, from its start to its end."""
+    config = kafka.client_config(settings)
+    for rows in read_partition(config, settings.topic(topic), partition, lambda: False):
+        yield from (value for _, value in rows if value is not None)
+
+
+def saved_state(settings: Settings, partition: int) -> tuple[dict[str, bytes], dict[str, int]]:
+    """State and input position, as the changelog has them."""
+    store: PartitionStore[bytes] = PartitionStore(bytes, bytes, 10**9)
+    name = settings.topic(changelog("interceptor"))
+    for rows in read_partition(kafka.client_config(settings), name, partition, lambda: False):
+        store.load(rows)
+    return dict(store), dict(store.position)
+
+
+def committed(settings: Settings) -> list[int]:
+    """The committed offset of each partition."""
+    consumer = Consumer(kafka.consumer_config(settings, settings.group("interceptor")))
+    topic = settings.topic("requests")
+    asked = [TopicPartition(topic, number) for number in range(settings.partitions)]
+    try:
+        return [max(0, tp.offset) for tp in consumer.committed(asked, 10)]
+    except KafkaException as error:
+        raise AssertionError("the group has no coordinator yet") from error
+    finally:
+        consumer.close()
+
+
+def check(settings: Settings, timeout_s: float = 60) -> int:
+    """Once all input is done: state as of an uninterrupted run, and every outcome.
+
+    Returns how many outcomes were sent more than once; each time the same bytes.
+    """
+    expected = Expected.of(settings)
+    eventually(lambda: committed(settings) == expected.ends, timeout_s)
+    for number, state in enumerate(expected.state):
+        found, position = saved_state(settings, number)
+        assert position == {"requests": expected.ends[number]}
+        assert found == state
+    seen: dict[str, list[bytes]] = defaultdict(list)
+    for number in range(settings.partitions):
+        for value in records(settings, "outcomes", number):
+            made = decode(value)
+            assert isinstance(made, Outcome)
+            seen[made.request_id].append(value)
+    assert seen.keys() == expected.outcomes.keys()
+    wrong = {i for i, values in seen.items() if set(values) != {expected.outcomes[i]}}
+    assert not wrong
+    return sum(len(values) - 1 for values in seen.values())

@@ -1,0 +1,192 @@
+"""The engine under blows, on a broker of its own: nothing lost, no state counted twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from engine_harness import Load, Workers, check, committed
+from harness import CHECKOUT, eventually
+
+from streams.adapters.kafka import connect, create_topics
+from streams.devstack.kafka import Kafka
+from streams.settings import Settings
+
+PER_S = 1_000
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    kafka = Kafka(tmp_path_factory.mktemp("broker"), CHECKOUT / "build")
+    kafka.launch(tied=True)
+    try:
+        kafka.wait()
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+@pytest.fixture
+def own(broker: Kafka) -> Settings:
+    settings = Settings(
+        kafka=broker.address,
+        prefix=f"{uuid.uuid4().hex[:6]}-",
+        partitions=4,
+        commit_ms=200,
+        session_ms=2_000,
+    )
+    create_topics(settings)
+    return settings
+
+
+@pytest.fixture
+def workers(own: Settings, tmp_path: Path) -> Iterator[Workers]:
+    with Workers(own, tmp_path) as started:
+        yield started
+
+
+def note(text: str) -> None:
+    """For those who run it with `-o log_cli_level=INFO`."""
+    logging.getLogger(__name__).info(text)
+
+
+def progress(settings: Settings, beyond: int) -> None:
+    eventually(lambda: sum(committed(settings)) > beyond, 60)
+
+
+def test_twenty_kills_lose_nothing_and_repeat_less_than_a_second_each(
+    own: Settings, workers: Workers
+) -> None:
+    chance = random.Random(1)
+    with Load(own, PER_S) as load:
+        workers.start()
+        workers.start()
+        progress(own, 0)
+        for _ in range(20):
+            time.sleep(chance.uniform(0.2, 2.0))  # the random point, not a wait
+            workers.end(chance.choice(workers.alive), signal.SIGKILL)
+            workers.start()
+        load.stop()
+        repeated = check(own)
+    note(f"{repeated} of {load.sent} repeated")
+    assert repeated < 20 * PER_S
+
+
+def test_workers_that_come_and_go_change_nothing(own: Settings, workers: Workers) -> None:
+    chance = random.Random(2)
+    with Load(own, PER_S) as load:
+        workers.start()
+        progress(own, 0)
+        for _ in range(20):
+            time.sleep(chance.uniform(0.2, 3.0))
+            few, many = len(workers.alive) == 1, len(workers.alive) == 4
+            if few or (not many and chance.random() < 0.5):
+                workers.start()
+            else:
+                how = chance.choice([signal.SIGKILL, signal.SIGTERM])
+                code = workers.end(chance.choice(workers.alive), how)
+                assert code == (0 if how == signal.SIGTERM else -how)
+        load.stop()
+        repeated = check(own)
+    note(f"{repeated} of {load.sent} repeated")
+
+
+def test_a_worker_that_was_thought_dead_cannot_write(own: Settings, workers: Workers) -> None:
+    with Load(own, PER_S):
+        workers.start()
+        frozen = workers.start()
+        progress(own, PER_S)
+        for _ in range(3):
+            workers.tell(frozen, signal.SIGSTOP)
+            done = sum(committed(own))
+            progress(own, done + 4 * PER_S)  # its partitions have gone to the other
+            workers.tell(frozen, signal.SIGCONT)
+            progress(own, done + 6 * PER_S)
+    check(own)
+
+
+def test_a_broker_that_restarts_interrupts_and_no_more(
+    broker: Kafka, own: Settings, workers: Workers
+) -> None:
+    with Load(own, PER_S):
+        workers.start()
+        workers.start()
+        progress(own, PER_S)
+        done = restart(broker, lambda: sum(committed(own)))
+        progress(own, done + 3 * PER_S)
+    check(own)
+
+
+def test_deliveries_that_fail_for_ten_seconds_are_made_again(
+    own: Settings, workers: Workers
+) -> None:
+    own = replace(own, delivery_ms=3_000)
+    with Load(own, PER_S):
+        workers.start(own)
+        progress(own, PER_S)
+        refuse(own, "outcomes", "interceptor-state")
+        time.sleep(10)
+        allow(own, "outcomes", "interceptor-state")
+        progress(own, sum(committed(own)) + PER_S)
+    check(own)
+
+
+def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: Workers) -> None:
+    own = replace(own, delivery_ms=1_000)
+    with Load(own, PER_S):
+        worker = workers.start(own)
+        progress(own, 0)
+        refuse(own, "outcomes")
+        worker.join(60)
+        assert worker.exitcode not in {0, None}
+        workers.alive.remove(worker)
+        allow(own, "outcomes")
+        workers.start()
+    check(own)
+    assert "not delivered to Kafka" in workers.logs()
+
+
+def refuse(settings: Settings, *topics: str) -> None:
+    """The broker takes nothing for these topics: one replica is not enough."""
+    _replicas(settings, topics, "2")
+
+
+def allow(settings: Settings, *topics: str) -> None:
+    _replicas(settings, topics, "1")
+
+
+def _replicas(settings: Settings, topics: Iterable[str], count: str) -> None:
+    entry = ConfigEntry("min.insync.replicas", count, incremental_operation=AlterConfigOpType.SET)
+    asked = [
+        ConfigResource(ResourceType.TOPIC, settings.topic(t), incremental_configs=[entry])
+        for t in topics
+    ]
+    for future in connect(settings).incremental_alter_configs(asked).values():
+        future.result(10)
+
+
+def restart(broker: Kafka, before: Callable[[], int]) -> int:
+    """Kill the broker and start it again where it was; what `before` said."""
+    said = before()
+    process = psutil.Process(broker.child.pid or 0)
+    command = process.cmdline()
+    process.kill()
+    process.wait(10)
+    broker.child.start(command, death_signal=signal.SIGKILL, env={"PATH": os.environ["PATH"]})
+    broker.wait()
+    return said
