@@ -20,7 +20,9 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}  # of latencies in ms
 def tables(summary: Summary) -> Iterator[Table]:
     """The tables of a report: requests, latency, by service, by tier, and instances."""
     span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
-    yield _table(f"Requests, {span}", summary, REQUESTS, lambda pool: {"": pool.total})
+    yield _table(
+        f"Requests, {span}", summary, {**REQUESTS, **REFUSED}, lambda pool: {"": pool.total}
+    )
     yield _table("Latency", summary, LATENCY, _latencies, "result")
     yield _table("By service", summary, REQUESTS, lambda pool: pool.services, "service")
     yield _table("By tier", summary, REQUESTS, lambda pool: pool.tiers, "tier")
@@ -53,10 +55,9 @@ def _table(
     rows: Callable[[PoolSummary], Mapping[str, Any]],
     name: str = "",
 ) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("pool")
-    if name:
-        table.add_column(name)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for label in ("pool", name) if name else ("pool",):
+        table.add_column(label, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for pool, found in summary.pools.items():
@@ -80,10 +81,10 @@ REQUESTS: Mapping[str, Callable[[Requests], str]] = {
     "hit %": lambda r: _share(r.hits, r.count),
     "partial %": lambda r: _share(r.partials, r.count),
     "miss %": lambda r: _share(r.misses, r.count),
-    "refused": lambda r: f"{r.refused:,}",
     "saved s": lambda r: _number(r.saved_ms / 1000),
     "waited s": lambda r: _number(r.cold_ms / 1000),
 }
+REFUSED: Mapping[str, Callable[[Requests], str]] = {"refused": lambda r: f"{r.refused:,}"}
 LATENCY: Mapping[str, Callable[[Latency], str]] = {
     "requests": lambda found: f"{len(found):,}",
     "p50 ms": lambda found: _number(found.quantile(QUANTILES["p50"])),
