@@ -13,12 +13,14 @@ from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ship
 from streams.adapters.codec import encode
 from streams.catalog import Catalog
 from streams.pipeline import stages_of
-from streams.records import DeadLetter, Instance, Record
+from streams.records import DeadLetter, Instance, InstanceState, Record
 from streams.settings import Settings
 from streams.stages.base import Context, Stage, Unusable
 from streams.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 
 __all__ = ["Flow", "partition_of", "replay"]
+
+GONE_FOR_MS = 3_600_000  # an instance gone for so long is seen no more
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Flow:
         self.settings = settings
         self.catalog = catalog or Catalog()
         self.instances: dict[str, Instance] = {}
+        self._gone: deque[Instance] = deque()
         self._received_ms = received_ms
         self._stages = stages_of(settings)
         self._state: dict[tuple[str, int], MutableMapping[str, Any]] = {}
@@ -89,8 +92,16 @@ class Flow:
         offset = self._offsets.get((topic, partition), 0)
         self._offsets[topic, partition] = offset + 1
         if isinstance(record, Instance):
-            self.instances[record.instance_id] = record
+            self._see(record)
         return Queued(record, topic, key, partition, offset)
+
+    def _see(self, instance: Instance) -> None:
+        """Put it in view, and forget those gone long before it is."""
+        self.instances[instance.instance_id] = instance
+        if instance.state is InstanceState.GONE:
+            self._gone.append(instance)
+            while self._gone[0].changed_ms < instance.changed_ms - GONE_FOR_MS:
+                self.instances.pop(self._gone.popleft().instance_id, None)
 
     def _step(self, row: StageRow, queued: Queued) -> list[Record]:
         stage: Stage[Any] = self._stages[row.name]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
 from streams.stages.base import Context
-from streams.stages.demand_rows import PoolRow, Roster, Row, Sums, Vector, decode, encode
+from streams.stages.demand_rows import UNIT, PoolRow, Roster, Row, Sums, Vector, decode, encode
+from streams.stages.hazard import asks_after
 
 __all__ = ["Aggregator", "Config"]
 
 ROSTER = "\x00pools"
-GRAIN = 16  # a vector may expire early by this part of its life: few buckets, whatever the lives
 
 State = MutableMapping[str, Row]
 
@@ -22,16 +24,23 @@ class Config:
     """Parameters of the stage."""
 
     tick_ms: int = 1_000  # how often demand is sent
-    most_pools: int = 1_000  # pools a partition sums for; predictions for further ones are left out
+    growth: float = 2.5  # each step of a vector's life ends so many times later than the one before
+    most_steps: int = 8  # steps of a life; a longer one has longer steps
+    grain: int = 8  # a step may end early by this part of its length: few buckets
+    most_pools: int = 1_000  # pools a partition sums for; what is of further ones is left out
+    most_series: int = 20_000  # composites x tiers of a pool
     most_constituents: int = 10_000  # of a pool whose start-up times are kept
 
 
 class Aggregator:
     """Stage "aggregator": the sum over users, per pool, composite and tier.
 
+    A user who falls silent is expected less and less, or more and more when the time of a
+    regular one comes near (see `hazard`): a vector's life has steps, each with a factor.
+
     State: `u/<user>` the user's last vector; per pool one row of running sums, and one for each
-    bucket of expiry times, so that whatever expires is taken away bucket by bucket without
-    looking at users: a tick costs pools x buckets, however many users there are.
+    bucket of times at which a step ends, with what is then to be taken away. So time passes
+    bucket by bucket without a look at users: a tick costs pools x buckets, not users.
     """
 
     name = "aggregator"
@@ -45,11 +54,10 @@ class Aggregator:
             self._measure(event, state)
             return ()
         assert isinstance(event, Prediction)
-        # A time in the future must not expire what is of the present.
+        # A time in the future must not end what is of the present.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
-        roster = _roster(state)
-        self._replace(event, max(now_ms, roster.now_ms), state)
-        if now_ms // self.config.tick_ms <= roster.now_ms // self.config.tick_ms:
+        self._replace(event, state)
+        if now_ms // self.config.tick_ms <= _roster(state).now_ms // self.config.tick_ms:
             return ()
         return tuple(self._demands(now_ms, state, context))
 
@@ -66,9 +74,7 @@ class Aggregator:
         return decode(data)
 
     def _measure(self, feedback: Feedback, state: State) -> None:
-        if not feedback.warm_ups:
-            return
-        row = self._pool(feedback.pool, state)
+        row = self._pool(feedback.pool, state) if feedback.warm_ups else None
         if row is None:
             return
         for measured in feedback.warm_ups:
@@ -77,27 +83,52 @@ class Aggregator:
                 row.measure(measured)
         state[_pool_key(feedback.pool)] = row
 
-    def _replace(self, prediction: Prediction, now_ms: int, state: State) -> None:
+    def _replace(self, prediction: Prediction, state: State) -> None:
         """Take the user's old vector out of the sums and put the new one in."""
         key = f"u/{prediction.user}"
-        old = state.get(key)
+        old = state.pop(key, None)
         if isinstance(old, Vector):
             _book(old, -1, state)
-            del state[key]
         row = self._pool(prediction.pool, state)
-        vector = Vector.of(prediction, self._until_ms(prediction, now_ms))
-        if row is None or vector.until_ms <= now_ms or not vector.entries:
+        if row is None:
             return
         row.horizon_ms = prediction.horizon_ms
-        _book(vector, +1, state)
-        state[key] = vector
+        vector = self._vector(prediction, row)
+        if vector.series.size and vector.alive(row.expired_ms)[0]:
+            _book(vector, +1, state)
+            state[key] = vector
 
-    def _until_ms(self, prediction: Prediction, now_ms: int) -> int:
-        """The end of the vector's life, rounded down to a grid as coarse as its life is long."""
+    def _vector(self, prediction: Prediction, row: PoolRow) -> Vector:
+        entries: dict[int, int] = {}
+        for s in prediction.services:
+            pair = (s.service, prediction.tier)
+            units = round(min(1.0, s.within) * UNIT)
+            if units and (pair in row.series or len(row.series) < self.config.most_series):
+                entries[row.series.setdefault(pair, len(row.series))] = units
+        series = np.fromiter(entries.keys(), np.int64, len(entries))
+        within = np.fromiter(entries.values(), np.int64, len(entries))
+        return Vector(prediction.pool, row.epoch, series, within, tuple(self._steps(prediction)))
+
+    def _steps(self, prediction: Prediction) -> Iterator[tuple[int, int]]:
+        """The steps of a vector's life: when each ends, and its factor."""
+        life_ms = prediction.expires_ms - prediction.made_ms
+        first_ms = max(self.config.tick_ms, prediction.horizon_ms // 2)
+        last, before, age_ms = prediction.made_ms, 0.0, float(min(first_ms, life_ms))
+        growth = max(self.config.growth, (life_ms / first_ms) ** (1 / self.config.most_steps))
+        factor = _factor(prediction)
+        while before < life_ms:
+            until_ms = self._bucket(prediction.made_ms + int(age_ms), int(age_ms - before))
+            if until_ms > last:
+                yield until_ms, round(factor((before * age_ms) ** 0.5) * UNIT) if before else UNIT
+                last = until_ms
+            before, age_ms = age_ms, min(age_ms * growth, life_ms)
+
+    def _bucket(self, until_ms: int, length_ms: int) -> int:
+        """The time rounded down to a grid as coarse as the step is long."""
         width = self.config.tick_ms
-        while (prediction.expires_ms - now_ms) > 2 * GRAIN * width:
+        while length_ms > 2 * self.config.grain * width:
             width *= 2
-        return prediction.expires_ms // width * width
+        return until_ms // width * width
 
     def _pool(self, pool: str, state: State) -> PoolRow | None:
         row = state.get(_pool_key(pool))
@@ -107,8 +138,10 @@ class Aggregator:
         if pool not in roster.pools:
             if len(roster.pools) >= self.config.most_pools:
                 return None
-            state[ROSTER] = replace(roster, pools=(*roster.pools, pool))
-        state[_pool_key(pool)] = row = PoolRow()
+            roster = replace(roster, pools=(*roster.pools, pool))
+        state[ROSTER] = roster = replace(roster, epochs=roster.epochs + 1)
+        row = PoolRow(epoch=roster.epochs, expired_ms=roster.now_ms)
+        state[_pool_key(pool)] = row
         return row
 
     def _demands(self, now_ms: int, state: State, context: Context) -> Iterator[Demand]:
@@ -124,8 +157,7 @@ class Aggregator:
                 keep.append(pool)
             else:
                 del state[_pool_key(pool)]
-        if now_ms != roster.now_ms or len(keep) != len(roster.pools):
-            state[ROSTER] = Roster(now_ms, tuple(keep))
+        state[ROSTER] = replace(roster, now_ms=now_ms, pools=tuple(keep))
 
     def _demand(self, pool: str, row: PoolRow, now_ms: int, partition: int) -> Demand:
         return Demand(
@@ -133,13 +165,21 @@ class Aggregator:
             partition=partition,
             at_ms=now_ms,
             horizon_ms=row.horizon_ms,
-            services=row.sums.demand(),
+            services=row.demand(),
             warm_ups=tuple(
                 MeasuredWarmUp(service=name, count=count, total_ms=total, squares_ms2=squares)
                 for name, (count, total, squares) in sorted(row.warm_ups.items())
             ),
             expires_ms=max(_half_life(row), now_ms + 3 * self.config.tick_ms),
         )
+
+
+def _factor(prediction: Prediction) -> Callable[[float], float]:
+    """What `within` is to be multiplied by after a silence: its own share stays as it was."""
+    chance = asks_after(prediction.expected_ms, prediction.horizon_ms)
+    now = sum(s.within for s in prediction.services)
+    ever = sum(s.probability for s in prediction.services)
+    return lambda age_ms: min(1.0 / now, chance(age_ms) * ever / now) if now > 0 else 0.0
 
 
 def _roster(state: State) -> Roster:
@@ -156,33 +196,36 @@ def _bucket_key(pool: str, until_ms: int) -> str:
 
 
 def _book(vector: Vector, sign: int, state: State) -> None:
-    """Enter a vector into its pool and bucket, or with -1 take it out if still in there."""
+    """Enter what is left of a vector's life into its pool and buckets, or take it out with -1."""
     row = state.get(_pool_key(vector.pool))
-    key = _bucket_key(vector.pool, vector.until_ms)
-    bucket = state.get(key, Sums())
-    if not isinstance(row, PoolRow) or not isinstance(bucket, Sums):
+    if not isinstance(row, PoolRow) or row.epoch != vector.epoch:
         return
-    if sign < 0 and vector.until_ms not in row.ends:
-        return  # the whole bucket has expired
-    row.sums.add_vector(vector, sign)
-    bucket.add_vector(vector, sign)
-    left = row.ends.get(vector.until_ms, 0) + sign * sum(p for _, p in vector.entries)
-    if left:
-        row.ends[vector.until_ms] = left
+    ends, expected = vector.alive(row.expired_ms)
+    if not ends:
+        return
+    both = sign * np.stack([expected, expected * (UNIT - expected)], axis=1)
+    row.sums.add(vector.series, both[0])
+    both[:-1] -= both[1:]  # what changes at the end of each step
+    masses = both[:, 0].sum(axis=1).tolist()
+    for until_ms, change, mass in zip(ends, both, masses, strict=True):
+        key = _bucket_key(vector.pool, until_ms)
+        bucket = state.get(key)
+        bucket = bucket if isinstance(bucket, Sums) else Sums()
+        bucket.add(vector.series, change)
         state[key] = bucket
-    else:
-        del row.ends[vector.until_ms]
-        state.pop(key, None)
+        row.ends[until_ms] = row.ends.get(until_ms, 0) + mass
     state[_pool_key(vector.pool)] = row
 
 
 def _expire(pool: str, row: PoolRow, now_ms: int, state: State) -> None:
+    """Let time pass: what the buckets up to now hold is taken away."""
     for until_ms in [end for end in row.ends if end <= now_ms]:
         bucket = state.pop(_bucket_key(pool, until_ms), None)
         if isinstance(bucket, Sums):
             row.sums.take(bucket)
         del row.ends[until_ms]
-        state[_pool_key(pool)] = row
+    row.expired_ms = now_ms
+    state[_pool_key(pool)] = row
 
 
 def _half_life(row: PoolRow) -> int:

@@ -6,79 +6,82 @@ taking it away again leaves exactly nothing: no drift, whatever the order.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.models.wire import Reader, Writer
-from streams.records import MeasuredWarmUp, Prediction, ServiceDemand
-from streams.stages.rows import from_row, to_row
+from streams.records import MeasuredWarmUp, ServiceDemand
 
 __all__ = ["UNIT", "PoolRow", "Roster", "Row", "Sums", "Vector", "decode", "encode"]
 
 UNIT = 1 << 20  # one, in units of probability
-MOST_SERVICES = 64  # entries kept of a user's vector; the least probable ones are left out
 
 VECTOR, SUMS, POOL, ROSTER = range(1, 5)  # first byte; a new form of a row takes a new number
+
+Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """What a user adds to a pool's sums until it is replaced or expires."""
+    """What a user adds to a pool's sums until it is replaced or its life is over."""
 
     pool: str
-    tier: str
-    until_ms: int  # the bucket that it expires with
-    entries: tuple[tuple[str, int], ...]  # composite, probability within the horizon in units
+    epoch: int  # of the pool's series
+    series: Whole  # of the pool, one an entry
+    within: Whole  # probability within the horizon right after the request, in units
+    steps: tuple[tuple[int, int], ...]  # valid until (ms), `within` times this, in units
 
-    @classmethod
-    def of(cls, prediction: Prediction, until_ms: int) -> Vector:
-        """The part of a prediction that matters here."""
-        units = [(s.service, round(min(1.0, s.within) * UNIT)) for s in prediction.services]
-        units = sorted((u for u in units if u[1] > 0), key=lambda u: (-u[1], u[0]))
-        return cls(prediction.pool, prediction.tier, until_ms, tuple(units[:MOST_SERVICES]))
+    def alive(self, since_ms: int) -> tuple[list[int], Whole]:
+        """Ends of the steps that end after `since_ms`, and a row of probabilities for each."""
+        left = [step for step in self.steps if step[0] > since_ms]
+        factors = np.array([factor for _, factor in left], np.int64)
+        rows = np.minimum(UNIT, (factors[:, None] * self.within) >> 20)
+        return [until_ms for until_ms, _ in left], rows
 
 
 @dataclass(slots=True)
 class Sums:
-    """Sums over users per composite and tier: p in units, p (1 - p) in squared units."""
+    """Sums over users per series: p in units, and p (1 - p) in squared units."""
 
-    rows: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    values: Whole = field(default_factory=lambda: np.zeros((2, 0), np.int64))
 
-    def add(self, service: str, tier: str, expected: int, variance: int) -> None:
-        """Add to one sum; one that comes to nothing is dropped."""
-        before = self.rows.get((service, tier), (0, 0))
-        total = (before[0] + expected, before[1] + variance)
-        if total == (0, 0):
-            self.rows.pop((service, tier), None)
-        else:
-            self.rows[service, tier] = total
+    @property
+    def size(self) -> int:
+        """Series that there is room for."""
+        return int(self.values.shape[1])
 
-    def add_vector(self, vector: Vector, sign: int) -> None:
-        """Add a user's vector, or take it away with sign -1."""
-        for service, p in vector.entries:
-            self.add(service, vector.tier, sign * p, sign * p * (UNIT - p))
+    def add(self, series: Whole, change: Whole) -> None:
+        """Add both sums (rows of `change`) to some series, each named once."""
+        try:
+            self.values[:, series] += change
+        except IndexError:
+            self._grow(2 * int(series.max()) + 1)
+            self.values[:, series] += change
 
     def take(self, other: Sums) -> None:
         """Take other sums away from these."""
-        for (service, tier), (expected, variance) in other.rows.items():
-            self.add(service, tier, -expected, -variance)
+        if other.size > self.size:
+            self._grow(other.size)
+        self.values[:, : other.size] -= other.values
 
-    def demand(self) -> tuple[ServiceDemand, ...]:
-        """These sums as they travel, in order of name."""
-        return tuple(
-            ServiceDemand(service=service, tier=tier, expected=e / UNIT, variance=v / (UNIT * UNIT))
-            for (service, tier), (e, v) in sorted(self.rows.items())
-        )
+    def _grow(self, size: int) -> None:
+        self.values = np.pad(self.values, ((0, 0), (0, size - self.size)))
 
 
 @dataclass(slots=True)
 class PoolRow:
     """A pool's sums over all live vectors, and what was measured of its constituents."""
 
+    epoch: int = 0
+    horizon_ms: int = 0
+    expired_ms: int = -1  # buckets up to here have been taken away
+    series: dict[tuple[str, str], int] = field(default_factory=dict)  # composite, tier
     sums: Sums = field(default_factory=Sums)
     ends: dict[int, int] = field(default_factory=dict)  # bucket -> probability that goes with it
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
-    horizon_ms: int = 0
 
     def measure(self, m: MeasuredWarmUp) -> None:
         """Add start-up times of a constituent."""
@@ -86,13 +89,30 @@ class PoolRow:
         added = (count + m.count, total + m.total_ms, squares + m.squares_ms2)
         self.warm_ups[m.service] = added
 
+    def demand(self) -> tuple[ServiceDemand, ...]:
+        """The sums as they travel, in order of name."""
+        found = []
+        for (service, tier), i in sorted(self.series.items()):
+            expected, variance = self.sums.values[:, i].tolist() if i < self.sums.size else (0, 0)
+            if expected:
+                found.append(
+                    ServiceDemand(
+                        service=service,
+                        tier=tier,
+                        expected=expected / UNIT,
+                        variance=variance / UNIT**2,
+                    )
+                )
+        return tuple(found)
+
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The pools of a partition, and how far its event time has come."""
+    """The pools of a partition, how far its event time has come, and epochs given out."""
 
     now_ms: int = -1
     pools: tuple[str, ...] = ()
+    epochs: int = 0
 
 
 Row = Vector | Sums | PoolRow | Roster
@@ -100,56 +120,96 @@ Row = Vector | Sums | PoolRow | Roster
 
 def encode(row: Row) -> bytes:
     """The bytes of any row."""
+    out = Writer()
     match row:
         case Vector():
-            return _vector_bytes(row)
+            _write_vector(row, out)
         case Sums():
-            return to_row(SUMS, _flat(row))
+            out.uint(SUMS)
+            _write_sums(row, out)
         case PoolRow():
-            warm_ups = [[name, *values] for name, values in row.warm_ups.items()]
-            ends = list(row.ends.items())
-            return to_row(POOL, [_flat(row.sums), ends, warm_ups, row.horizon_ms])
+            _write_pool(row, out)
         case Roster():
-            return to_row(ROSTER, [row.now_ms, row.pools])
-
-
-def decode(data: bytes) -> Row:
-    """The row of these bytes."""
-    if data[:1] == bytes((VECTOR,)):
-        return _vector_of(data)
-    kind, value = from_row(data, range(SUMS, ROSTER + 1))
-    if kind == SUMS:
-        return _sums_of(value)
-    if kind == ROSTER:
-        return Roster(value[0], tuple(value[1]))
-    sums, ends, warm_ups, horizon_ms = value
-    measured = {name: (count, total, squares) for name, count, total, squares in warm_ups}
-    return PoolRow(_sums_of(sums), dict(ends), measured, horizon_ms)
-
-
-def _flat(sums: Sums) -> list[list[Any]]:
-    return [[*names, *values] for names, values in sums.rows.items()]
-
-
-def _sums_of(flat: list[list[Any]]) -> Sums:
-    return Sums({(service, tier): (e, v) for service, tier, e, v in flat})
-
-
-def _vector_bytes(vector: Vector) -> bytes:
-    out = Writer()
-    out.uints((VECTOR, vector.until_ms, len(vector.entries)))
-    out.text(vector.pool)
-    out.text(vector.tier)
-    for service, p in vector.entries:
-        out.text(service)
-        out.uint(p)
+            out.uint(ROSTER)
+            out.text(json.dumps([row.now_ms, row.pools, row.epochs]))
     return bytes(out.data)
 
 
-def _vector_of(data: bytes) -> Vector:
-    inp = Reader(data, 1)
-    until_ms, count = inp.uint(), inp.uint()
-    pool, tier = inp.text(), inp.text()
-    entries = tuple((inp.text(), inp.uint()) for _ in range(count))
+def decode(data: bytes) -> Row:
+    """The row of these bytes.
+
+    Raises
+    ------
+    ValueError
+        The bytes are damaged or of an unknown version.
+    """
+    inp = Reader(data)
+    kind = inp.uint()
+    if kind == VECTOR:
+        row: Row = _read_vector(inp)
+    elif kind == SUMS:
+        row = _read_sums(inp)
+    elif kind == POOL:
+        row = _read_pool(inp)
+    elif kind == ROSTER:
+        now_ms, pools, epochs = json.loads(inp.text())
+        row = Roster(now_ms, tuple(pools), epochs)
+    else:
+        raise ValueError(f"a row of the aggregator has the unknown form {kind}")
     inp.end()
-    return Vector(pool, tier, until_ms, entries)
+    return row
+
+
+def _write_vector(vector: Vector, out: Writer) -> None:
+    out.uint(VECTOR)
+    out.text(vector.pool)
+    out.uints((vector.epoch, len(vector.series), len(vector.steps)))
+    out.uints(vector.series.tolist())
+    out.uints(vector.within.tolist())
+    for step in vector.steps:
+        out.uints(step)
+
+
+def _read_vector(inp: Reader) -> Vector:
+    pool = inp.text()
+    epoch, entries, steps = inp.uints(3)
+    series = np.array(inp.uints(entries), np.int64)
+    within = np.array(inp.uints(entries), np.int64)
+    return Vector(
+        pool, epoch, series, within, tuple((inp.uint(), inp.uint()) for _ in range(steps))
+    )
+
+
+def _write_sums(sums: Sums, out: Writer) -> None:
+    used = np.flatnonzero(sums.values.any(axis=0))
+    for values in (used, *sums.values[:, used]):
+        out.blob(values.astype("<i8").tobytes())
+
+
+def _read_sums(inp: Reader) -> Sums:
+    series, expected, variance = (np.frombuffer(inp.blob(), "<i8") for _ in range(3))
+    sums = Sums()
+    sums.add(series, np.stack([expected, variance]))
+    return sums
+
+
+def _write_pool(row: PoolRow, out: Writer) -> None:
+    out.uint(POOL)
+    names = [[service, tier, i] for (service, tier), i in row.series.items()]
+    measured = [[name, *values] for name, values in row.warm_ups.items()]
+    head = [row.epoch, row.horizon_ms, row.expired_ms, names, list(row.ends.items()), measured]
+    out.text(json.dumps(head, separators=(",", ":")))
+    _write_sums(row.sums, out)
+
+
+def _read_pool(inp: Reader) -> PoolRow:
+    epoch, horizon_ms, expired_ms, names, ends, measured = json.loads(inp.text())
+    return PoolRow(
+        epoch,
+        horizon_ms,
+        expired_ms,
+        {(service, tier): i for service, tier, i in names},
+        _read_sums(inp),
+        dict(ends),
+        {name: (count, total, squares) for name, count, total, squares in measured},
+    )

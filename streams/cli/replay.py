@@ -1,0 +1,147 @@
+"""`foremesh replay`: the same stages over a log in one thread, without Kafka."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams import catalog_file
+from streams.adapters.log_columns import ColumnMapping
+from streams.adapters.request_log import BadRow, RequestLog
+from streams.catalog import Catalog
+from streams.catalog_infer import infer
+from streams.cli import pass_settings
+from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
+from streams.replay import Flow
+from streams.report.summary import Summary, summarise
+from streams.report.tables import as_json, tables
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+MOST_REASONS = 20  # told apart; of further ones only the number
+
+
+@click.command()
+@log_argument
+@log_options
+@click.option(
+    "--catalog",
+    "catalog_path",
+    type=click.Path(dir_okay=False),
+    show_envvar=True,
+    help="Catalogue in YAML.  [default: inferred from the log]",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    show_envvar=True,
+    help="For people or for programs.",
+)
+@pass_settings
+def command(
+    settings: Settings,
+    *,
+    log: str,
+    mapping: ColumnMapping,
+    limit: int | None,
+    catalog_path: str | None,
+    output: str,
+) -> None:
+    """Run a request log through all stages, without Kafka, and report what would have been.
+
+    One by one and in event time, with instances on paper: the result is that of a live run of
+    the same log with FOREMESH_CLOCK=event and `foremesh provision --dry-run`.
+    """
+    items = RequestLog(log, mapping, limit=limit)
+    known = _catalog(items, catalog_path)
+    run = Run(Flow(settings, known, received_ms=time.time_ns() // 1_000_000))
+    summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
+    if output == "json":
+        click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
+    else:
+        _show(summary, run)
+
+
+def _catalog(items: RequestLog, path: str | None) -> Catalog:
+    if path is not None:
+        return catalog_file.load(path)
+    if items.name == "-":
+        raise click.UsageError("standard input is read once only: name a catalogue with --catalog")
+    click.echo("No --catalog: every service stands for itself, with guessed numbers.", err=True)
+    return infer(row for row in items if isinstance(row, Request))
+
+
+@dataclass
+class Run:
+    """A replay under way, with what is kept of it."""
+
+    flow: Flow
+    records: Counter[str] = field(default_factory=Counter)  # made, by kind
+    reasons: Counter[str] = field(default_factory=Counter)  # of rows and records not used
+    commands: list[Command] = field(default_factory=list)
+    lives: dict[str, Instance] = field(default_factory=dict)
+
+    def outcomes(self, items: Iterable[Request | BadRow]) -> Iterator[Outcome]:
+        """Feed the log; the outcomes as they come."""
+        for item in items:
+            if isinstance(item, BadRow):
+                self._refuse(item.reason)
+                continue
+            for record in self.flow.feed(item):
+                self._note(record)
+                if isinstance(record, Outcome):
+                    yield record
+
+    def instances(self) -> Iterator[Instance]:
+        """The last record of each instance; to be asked for after the outcomes."""
+        yield from self.lives.values()
+
+    def as_json(self) -> dict[str, Any]:
+        """What is not in the summary."""
+        return {"records": dict(sorted(self.records.items())), "not_used": dict(self.reasons)}
+
+    def _note(self, record: Record) -> None:
+        self.records[type(record).__name__] += 1
+        match record:
+            case Command():
+                self.commands.append(record)
+            case Instance():
+                self.lives[record.instance_id] = record
+            case DeadLetter():
+                self._refuse(record.reason)
+            case _:
+                pass
+
+    def _refuse(self, reason: str) -> None:
+        known = reason in self.reasons or len(self.reasons) < MOST_REASONS
+        self.reasons[reason if known else "other reasons"] += 1
+
+
+def _show(summary: Summary, run: Run) -> None:
+    console = Console()
+    console.print(*tables(summary), sep="\n")
+    console.print(_counted("Records made", "record", run.records))
+    if run.reasons:
+        console.print(_counted("Not used", "reason", run.reasons))
+
+
+def _counted(title: str, what: str, counts: Counter[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column(what)
+    table.add_column("count", justify="right")
+    for name, count in counts.most_common():
+        table.add_row(Text(name), f"{count:,}")
+    return table

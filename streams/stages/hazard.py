@@ -1,0 +1,36 @@
+"""How a user's silence changes what is expected of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+__all__ = ["asks_after"]
+
+STEEPEST = 20.0  # shape of a user whose gaps are all alike
+
+
+def asks_after(expected_ms: tuple[int, int, int], horizon_ms: int) -> Callable[[float], float]:
+    """P(the next request comes within the horizon | none so far), by time since the last one.
+
+    Gaps between a user's requests have heavy tails: many within a session, few of days. The
+    log-logistic law through the median and the 90 % quantile holds both; its hazard falls with
+    silence when gaps are irregular and rises towards the median when they are regular
+    (Bennett, Applied Statistics 32(2), 1983).
+
+    Parameters
+    ----------
+    expected_ms
+        10 %, 50 % and 90 % quantile of the gap.
+    """
+    _, median, late = (max(1, ms) for ms in expected_ms)
+    spread = math.log(max(late, median) / median)
+    shape = min(STEEPEST, math.log(9) / spread) if spread > 0 else STEEPEST
+
+    def odds(age_ms: float) -> float:
+        return math.pow(age_ms / median, shape)
+
+    def chance(age_ms: float) -> float:
+        return 1 - (1 + odds(age_ms)) / (1 + odds(age_ms + horizon_ms))
+
+    return chance
