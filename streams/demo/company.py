@@ -1,0 +1,84 @@
+"""The processes of the demonstration: the real command line, each with a log of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from streams.devstack.child import Child
+from streams.errors import StackFailed
+from streams.settings import Settings
+
+__all__ = ["Company", "until"]
+
+_START_S = 60.0
+_STOP_S = 30.0
+
+
+class Company:
+    """Child processes that end with this one, and are watched meanwhile.
+
+    Parameters
+    ----------
+    folder
+        Of their logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._children: dict[str, Child] = {}
+
+    def start(self, name: str, settings: Settings, *args: str, **env: str) -> None:
+        """Run `foremesh ARGS` under a name."""
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        child = self._children[name] = Child(name, folder)
+        child.start(
+            [sys.executable, "-m", "streams", *args],
+            env={**os.environ, **settings.to_env(), **env},
+            death_signal=signal.SIGKILL,
+        )
+
+    def wait_for(self, url: str) -> None:
+        """Wait until a process answers at an address."""
+        until(lambda: _answers(url), _START_S, f"nothing answers at {url}", self.check)
+
+    def check(self) -> None:
+        """Raise `StackFailed`, with the end of its log, when one has ended by itself."""
+        for name, child in self._children.items():
+            if child.process() is None:
+                raise StackFailed(
+                    f"{name} ended by itself; {child.log} ends with:\n{child.log_end()}"
+                )
+
+    def stop(self, *names: str) -> None:
+        """End these in turn, or all, the last started first."""
+        for name in names or reversed(list(self._children)):
+            child = self._children.pop(name, None)
+            if child is not None:
+                child.stop(signal.SIGTERM, _STOP_S)
+
+
+def until(
+    done: Callable[[], bool], timeout_s: float, sorry: str, meanwhile: Callable[[], None]
+) -> None:
+    """Wait for a condition; `StackFailed` with the sentence when it does not come in time."""
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        meanwhile()
+        if time.monotonic() > deadline:
+            raise StackFailed(f"{sorry} after {timeout_s:.0f} s")
+        time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=1) as answer:  # noqa: S310 - ours
+            return bool(answer.status == 200)
+    except OSError:
+        return False

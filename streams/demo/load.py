@@ -1,0 +1,92 @@
+"""Real-time HTTP load: each request is sent when it is due, whatever became of those before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from streams.demo.population import Ask
+
+__all__ = ["Played", "play"]
+
+_AT_ONCE = 256
+_LATE_S = 0.25
+_TIMEOUT_S = 30.0
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of a load."""
+
+    sent: int = 0
+    late: int = 0  # sent a quarter of a second late or more: then the load was not as planned
+    answers: Counter[str] = field(default_factory=Counter)  # by x-foremesh, or the fault
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        """How many have come to an end."""
+        return sum(self.answers.values())
+
+
+async def play(
+    asks: Sequence[Ask],
+    url: str,
+    prefix: str,
+    told: Callable[[Played], None],
+) -> Played:
+    """Send all requests at their time (open loop), at most 256 at once.
+
+    Parameters
+    ----------
+    asks
+        In order of time.
+    url
+        Of the gateway.
+    prefix
+        Of the request ids; the number in the order follows.
+    told
+        Called whenever there is news.
+    """
+    played = Played()
+    loop = asyncio.get_running_loop()
+    room = asyncio.Semaphore(_AT_ONCE)
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        began = loop.time()
+
+        async def one(ask: Ask, name: str) -> None:
+            try:
+                await _send(session, url, ask, name, played)
+            finally:
+                room.release()
+                told(played)
+
+        async with asyncio.TaskGroup() as group:
+            for number, ask in enumerate(asks):
+                await asyncio.sleep(began + ask.at_s - loop.time())
+                await room.acquire()
+                played.sent += 1
+                played.late += loop.time() - began - ask.at_s > _LATE_S
+                group.create_task(one(ask, f"{prefix}-{number:06}"))
+                told(played)
+    return played
+
+
+async def _send(
+    session: aiohttp.ClientSession, url: str, ask: Ask, name: str, played: Played
+) -> None:
+    headers = {"x-foremesh-user": ask.user, "x-foremesh-tier": ask.tier, "x-request-id": name}
+    try:
+        async with session.post(f"{url}/{ask.service}", json={}, headers=headers) as answer:
+            await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        played.answers[type(error).__name__] += 1
+        return
+    played.statuses[answer.status] += 1
+    played.answers[answer.headers.get("x-foremesh", str(answer.status))] += 1

@@ -1,0 +1,80 @@
+"""What came of the demonstration, read back from PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from streams.adapters.postgres_read import read_history
+from streams.demo.load import Played
+from streams.errors import StackFailed
+from streams.report.figure import draw
+from streams.report.summary import PoolSummary, Summary, summarise
+from streams.report.tables import as_json, tables
+
+__all__ = ["show"]
+
+
+def show(
+    console: Console, postgres: str, played: Mapping[str, Played], folder: Path, about: str
+) -> None:
+    """Print the tables and write `report.json` and `report.png` into `folder`.
+
+    Raises
+    ------
+    StackFailed
+        The outcomes in the database are not those of the requests that were sent.
+    """
+    history = read_history(postgres)
+    summary = summarise(
+        [outcome for outcome in history.outcomes if outcome.pool in played],
+        [instance for instance in history.instances if instance.pool in played],
+        history.commands,
+    )
+    draw(summary, folder / "report.png")
+    text = json.dumps({"about": about, **as_json(summary)}, indent=2)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    console.print(*tables(summary), sep="\n")
+    console.print(about, *_headlines(summary), *_late(played), sep="\n")
+    console.print(f"{folder / 'report.png'} shows it, report.json beside it has all figures.")
+    _check(summary, played)
+
+
+def _headlines(summary: Summary) -> list[str]:
+    return [f"{name}: {_headline(pool)}" for name, pool in summary.pools.items()]
+
+
+def _headline(pool: PoolSummary) -> str:
+    total, found = pool.total, pool.latency
+    hit, miss = found.get("hit"), found.get("miss")
+    medians = [
+        f"{name} {latency.quantile(0.5):,.1f} ms"
+        for name, latency in (("hit", hit), ("miss", miss), ("all", total.latency))
+        if latency
+    ]
+    return (
+        f"{total.hits} of {total.count} requests found all warm; median {', '.join(medians)};"
+        f" {total.cold_ms / 1000:,.1f} s waited for cold starts;"
+        f" {pool.instances.warm_s:,.0f} warm instance-seconds"
+    )
+
+
+def _late(played: Mapping[str, Played]) -> list[str]:
+    return [
+        f"{pool}: {load.late} requests were sent late: the machine could not keep up."
+        for pool, load in played.items()
+        if load.late
+    ]
+
+
+def _check(summary: Summary, played: Mapping[str, Played]) -> None:
+    for pool, load in played.items():
+        found = summary.pools[pool].total.count if pool in summary.pools else 0
+        if found != load.sent:
+            raise StackFailed(
+                f"{load.sent} requests were sent to {pool}, but PostgreSQL has {found} outcomes:"
+                " see the logs below build/demo"
+            )

@@ -1,0 +1,262 @@
+"""The demonstration: the same synthetic requests, first without pre-allocation, then with it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from streams import catalog_file
+from streams.adapters import codec, kafka
+from streams.adapters.lag import group_lags
+from streams.adapters.postgres_schema import migrate
+from streams.catalog import Catalog, Pool
+from streams.cli.catalog import publish
+from streams.demo.company import Company, until
+from streams.demo.load import Played, play
+from streams.demo.population import Ask, Population
+from streams.demo.results import show
+from streams.devstack import Stack, tools
+from streams.devstack.child import free_ports
+from streams.engine.producer import CheckedProducer
+from streams.provisioners.base import wall_ms
+from streams.records import Request
+from streams.settings import Settings
+from streams.topology import key_of
+
+__all__ = ["Demo", "Plan"]
+
+TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
+CONTROL, FOREMESH, PAST = "control", "foremesh", "past"
+_LEARN_S = 120.0
+_WRITE_S = 60.0
+_PAST_ENDS_MS = 60_000  # before the demonstration begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is played."""
+
+    users: int = 300
+    seconds: float = 45.0
+    seed: int = 7
+    rate: float = 3.0  # requests a second, of all users
+    keep_alive_s: float = 3.0  # of an idle instance in the control
+    keep: bool = False  # leave Kafka and PostgreSQL running
+
+
+class Demo:
+    """Starts everything, plays, shows, stops everything.
+
+    Parameters
+    ----------
+    plan
+        What is played.
+    settings
+        Where files go (`build`); servers are the demonstration's own.
+    console
+        Where it is shown.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, console: Console) -> None:
+        self.plan = plan
+        self.console = console
+        self.build = Path(settings.build).absolute()
+        self.folder = self.build / "demo"
+        self.company = Company(self.folder / "logs")
+        self.catalog = catalog_file.load(Path(__file__).with_name("catalogue.yaml"))
+        self.population = Population(list(self.catalog.composites), TIERS, plan.users, plan.seed)
+        self.ports = free_ports(4)
+
+    def run(self) -> None:
+        """Play it.
+
+        Raises
+        ------
+        ForemeshError
+            Something did not start, ended by itself, or does not add up.
+        """
+        stack = Stack(self.build, self.folder / "stack", tied=not self.plan.keep)
+        self._clean(stack)
+        asks = self.population.live(self.plan.seconds, self.plan.rate)
+        try:
+            with self._progress() as progress:
+                self._start(stack, progress)
+                self._learn(progress)
+                played = {pool: self._play(pool, asks, progress) for pool in (CONTROL, FOREMESH)}
+                self._write_down(progress)
+            show(self.console, self.settings[FOREMESH].postgres, played, self.folder, self._about())
+        finally:
+            self.company.stop()
+            if not self.plan.keep:
+                stack.stop()
+
+    # ------------------------------------------------------------------ set-up
+
+    def _clean(self, stack: Stack) -> None:
+        """Begin anew; an earlier demonstration may have been kept."""
+        stack.stop()
+        shutil.rmtree(self.folder / "stack", ignore_errors=True)
+        shutil.rmtree(self.folder / "logs", ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _start(self, stack: Stack, progress: Progress) -> None:
+        task = progress.add_task("Kafka and PostgreSQL", total=4, news="")
+        tools.java()
+        tools.kafka_jars(self.build)
+        progress.advance(task)
+        stack.start()
+        progress.advance(task)
+        local = Settings(
+            kafka=stack.kafka.address,
+            postgres=stack.postgres.url(),
+            partitions=2,
+            horizon_ms=10_000,
+            tick_ms=500,
+            build=str(self.build),
+        )
+        # The control has a flow of its own: nobody may learn from requests that come again.
+        self.settings = {
+            CONTROL: _at(replace(local, prefix="control-"), self.ports[:2]),
+            FOREMESH: _at(local, self.ports[2:]),
+        }
+        migrate(local.postgres)
+        for pool, settings in self.settings.items():
+            kafka.create_topics(settings)
+            publish(settings, self._catalog_for(pool))
+            progress.advance(task)
+
+    def _catalog_for(self, pool: str) -> Catalog:
+        (shop,) = self.catalog.pools.values()
+        entries = [entry for entry in self.catalog if not isinstance(entry, Pool)]
+        return Catalog.of([*entries, replace(shop, pool=pool)])
+
+    def _learn(self, progress: Progress) -> None:
+        """Send the past, and let the stages learn it."""
+        settings = self.settings[FOREMESH]
+        self.company.start("worker", settings, "worker")
+        for pool, theirs in self.settings.items():
+            self.company.start(f"sink-{pool}", theirs, "sink")
+        past = self.population.past()
+        producer = CheckedProducer(kafka.producer_config(settings))
+        for request in _requests(past, wall_ms() - _PAST_ENDS_MS):
+            producer.send(settings.topic("requests"), key_of(request), codec.encode(request))
+        producer.flush(settings.delivery_ms / 1000)
+        task = progress.add_task(f"learning {len(past):,} past requests", total=len(past), news="")
+
+        def learnt() -> bool:
+            behind = {group.stage: group.records for group in group_lags(settings)}
+            progress.update(task, completed=max(0, len(past) - behind["profiler"]))
+            return not any(behind[s] for s in ("profiler", "aggregator", "feedback", "interceptor"))
+
+        until(learnt, _LEARN_S, "the past is not learnt", self.company.check)
+        progress.update(task, completed=len(past))
+
+    # ------------------------------------------------------------------ play
+
+    def _play(self, pool: str, asks: list[Ask], progress: Progress) -> Played:
+        """Play against one pool, from its start to its end."""
+        settings = self.settings[pool]
+        names = [f"{part}-{pool}" for part in ("provisioner", "gateway")]
+        self._open(pool, settings, names)
+        what = "without pre-allocation" if pool == CONTROL else "with foremesh"
+        task = progress.add_task(f"{len(asks)} requests {what}", total=len(asks), news="")
+
+        def told(played: Played) -> None:
+            said = ", ".join(f"{count} {name}" for name, count in sorted(played.answers.items()))
+            progress.update(task, completed=played.done, news=said)
+
+        played = asyncio.run(self._watched(asks, pool, told))
+        self.company.stop(*reversed(names))
+        return played
+
+    def _open(self, pool: str, settings: Settings, names: list[str]) -> None:
+        provisioner, gateway = names
+        keep_alive = str(self.plan.keep_alive_s if pool == CONTROL else 120)
+        models = str(self.folder / "models")
+        self.company.start(
+            provisioner,
+            settings,
+            *("provision", "--pool", pool, "--keep-alive", keep_alive),
+            MODEL_FOLDER=models,
+        )
+        self.company.wait_for(settings.provisioner)
+        self.company.start(gateway, settings, "gateway", "--pool", pool)
+        self.company.wait_for(f"http://{settings.gateway}")
+
+    async def _watched(self, asks: list[Ask], pool: str, told: Callable[[Played], None]) -> Played:
+        """Play, and stop at once when one of the processes ends."""
+
+        async def watch() -> None:
+            while True:
+                self.company.check()
+                await asyncio.sleep(0.5)
+
+        url = f"http://{self.settings[pool].gateway}"
+        watching = asyncio.create_task(watch())
+        playing = asyncio.create_task(play(asks, url, pool, told))
+        try:
+            await asyncio.wait([watching, playing], return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+            return await playing
+        finally:
+            for task in (watching, playing):
+                task.cancel()
+            await asyncio.gather(watching, playing, return_exceptions=True)
+
+    def _write_down(self, progress: Progress) -> None:
+        """Wait until the sinks have written everything to PostgreSQL."""
+        self.company.stop("worker")
+        task = progress.add_task("writing to PostgreSQL", total=None, news="")
+
+        def written() -> bool:
+            groups = [g for settings in self.settings.values() for g in group_lags(settings)]
+            return not any(group.records for group in groups if group.stage == "sink")
+
+        until(written, _WRITE_S, "not all is written to PostgreSQL", self.company.check)
+        progress.update(task, total=1, completed=1)
+
+    # ------------------------------------------------------------------ how it looks
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=self.console,
+        )
+
+    def _about(self) -> str:
+        plan = self.plan
+        return (
+            f"{plan.users} synthetic users (seed {plan.seed}), {plan.seconds:g} s at"
+            f" {plan.rate:g} requests/s, the same requests twice. {CONTROL}: an instance starts"
+            f" when a request needs it and ends when idle for {plan.keep_alive_s:g} s."
+            f" {FOREMESH}: predicted, started before, released when not worth it."
+        )
+
+
+def _at(settings: Settings, ports: Sequence[int]) -> Settings:
+    gateway, provisioner = (f"127.0.0.1:{port}" for port in ports)
+    return replace(settings, gateway=gateway, provisioner=f"http://{provisioner}")
+
+
+def _requests(past: list[Ask], now_ms: int) -> Iterator[Request]:
+    """The past as a request log; it ends at `now_ms`."""
+    for number, ask in enumerate(past):
+        yield Request(
+            request_id=f"{PAST}-{number:06}",
+            user=ask.user,
+            service=ask.service,
+            at_ms=now_ms + round(ask.at_s * 1000),
+            tier=ask.tier,
+            pool=PAST,
+        )
