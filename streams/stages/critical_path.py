@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from streams.catalog import Catalog
 
-__all__ = ["Steps", "cold_ms", "shares", "steps_of"]
+__all__ = ["Steps", "cold_ms", "first_uses", "shares", "steps_of"]
 
 Steps = tuple[tuple[str, ...], ...]
 
@@ -27,7 +27,7 @@ def cold_ms(steps: Steps, wait_ms: Callable[[str], int]) -> int:
     wait_ms
         How long a constituent has to be waited for; 0 for a warm one.
     """
-    return sum(max((wait_ms(part) for part in step), default=0) for step in _first_uses(steps))
+    return sum(max((wait_ms(part) for part in step), default=0) for step in first_uses(steps))
 
 
 def shares(steps: Steps, wait_ms: Callable[[str], int]) -> dict[str, float]:
@@ -38,7 +38,7 @@ def shares(steps: Steps, wait_ms: Callable[[str], int]) -> dict[str, float]:
     and so on (Littlechild and Owen, Management Science 20(3), 1973: the airport game).
     """
     result: dict[str, float] = {}
-    for step in _first_uses(steps):
+    for step in first_uses(steps):
         share, before = 0.0, 0
         ordered = sorted(step, key=lambda part: (wait_ms(part), part))
         for i, part in enumerate(ordered):
@@ -48,7 +48,8 @@ def shares(steps: Steps, wait_ms: Callable[[str], int]) -> dict[str, float]:
     return result
 
 
-def _first_uses(steps: Steps) -> list[list[str]]:
+def first_uses(steps: Steps) -> list[list[str]]:
+    """The steps, each constituent only where it is used first."""
     seen: set[str] = set()
     first: list[list[str]] = []
     for step in steps:

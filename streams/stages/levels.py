@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 from streams.catalog import Catalog, Constituent, Tier
 from streams.records import Demand, MeasuredWarmUp
 from streams.stages.critical_path import shares, steps_of
 from streams.stages.value import used
 
-__all__ = ["Level", "Timing", "Uses", "levels_of", "timings", "uses_of"]
+__all__ = ["Asked", "Level", "Timing", "Uses", "asked_of", "levels_of", "timings", "uses_of"]
 
 MEASURED = 3  # start-ups measured from which they replace the catalogue's
 NINETY = 1.2816  # 90 % quantile of the normal law, in standard deviations
@@ -43,6 +42,9 @@ class Uses:
         )
 
 
+Asked = dict[tuple[str, str], Uses]  # by composite and tier
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """The k-th warm instance of a constituent."""
@@ -51,7 +53,7 @@ class Level:
     chance: float  # that it is used within the horizon
     value: float  # expected worth of its being warm, in the unit of the prices
     saved_ms: float  # cold start that it takes off a request's critical path, expected
-    tier: Tier  # the highest that at least half of the value is for, with those above it
+    tiers: tuple[tuple[Tier, float], ...]  # highest first: chance that it is for one of theirs
 
 
 @dataclass(slots=True)
@@ -91,15 +93,20 @@ def _timing(constituent: Constituent, m: Measured, serve_ms: float) -> Timing:
     return Timing(mean, mean + NINETY * spread, serve_ms)
 
 
-def uses_of(
-    demands: Iterable[Demand], catalog: Catalog, timing: Mapping[str, Timing]
-) -> dict[str, dict[str, Uses]]:
-    """Per constituent and tier the requests that need it, over all composites that share it."""
-    asked: dict[tuple[str, str], Uses] = {}
+def asked_of(demands: Iterable[Demand]) -> Asked:
+    """Expected requests per composite and tier, over all partitions."""
+    asked: Asked = {}
     for demand in demands:
         for s in demand.services:
             pair = (s.service, s.tier)
             asked[pair] = asked.get(pair, Uses()) + Uses(s.expected, s.variance)
+    return asked
+
+
+def uses_of(
+    asked: Asked, catalog: Catalog, timing: Mapping[str, Timing]
+) -> dict[str, dict[str, Uses]]:
+    """Per constituent and tier the requests that need it, over all composites that share it."""
     saved = {name: _saved_ms(name, catalog, timing) for name in {service for service, _ in asked}}
     found: dict[str, dict[str, Uses]] = {}
     for (service, tier), uses in asked.items():
@@ -153,7 +160,5 @@ class _Gain:
 def _level(k: int, gains: list[_Gain]) -> Level:
     value = sum(gain.value for gain in gains)
     chance = sum(gain.chance for gain in gains)
-    so_far = list(accumulate(gain.value for gain in gains))
-    tier = next(g.tier for g, v in zip(gains, so_far, strict=True) if v >= value / 2)
     saved_ms = sum(g.chance * g.saved_ms for g in gains) / chance if chance > 0 else 0.0
-    return Level(k, chance, value, saved_ms, tier)
+    return Level(k, chance, value, saved_ms, tuple((g.tier, g.chance) for g in gains))

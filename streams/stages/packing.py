@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
 
 from streams.catalog import Resources
 
@@ -14,10 +17,9 @@ NOTHING = 1e-9  # a dominant share below this counts as this
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """One more instance that would pay for itself."""
+    """Instances that would pay for themselves, together."""
 
-    service: str
-    k: int  # which instance of the service it would be
+    parts: tuple[tuple[str, int], ...]  # service, and which instance of it this would be
     needs: Resources
     price: float  # for an hour
     value: float
@@ -31,12 +33,18 @@ class Want:
         """Net value for each dominant share."""
         return (self.value - self.cost) / max(self.share, NOTHING)
 
+    @property
+    def rank(self) -> tuple[bool, int, float, tuple[tuple[str, int], ...]]:
+        """Smallest first: who has waited too long, then by priority, then by density."""
+        return (not self.waited, -self.priority, -self.density, self.parts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
     """An idle instance that may be taken away, and what would be lost."""
 
     service: str
+    k: int  # which instance of the service it is; the least valuable has the highest number
     needs: Resources
     price: float
     value: float
@@ -72,51 +80,76 @@ class Choice:
 
     want: Want
     bound: str = ""
-    taken: tuple[Idle, ...] = field(default=())
+    taken: tuple[Idle, ...] = ()
+
+    @property
+    def granted(self) -> bool:
+        """Whether it is started."""
+        return not self.bound or bool(self.taken)
 
 
-def pack(wants: Iterable[Want], room: Room, idle: Sequence[Idle]) -> list[Choice]:
-    """Choose greedily: who has waited too long, then by priority, then by density.
+def pack(
+    wants: Iterable[Want],
+    room: Room,
+    idle: Iterable[Idle],
+    have: Mapping[str, int],
+    then: Callable[[Choice], Iterable[Want]],
+) -> list[Choice]:
+    """Choose greedily by rank.
 
     Greedy by value for each dominant share is the usual heuristic for the multi-dimensional
     knapsack (Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004, section 9.5). A want that
     does not fit takes idle instances of lower priority, the least valuable first, as long as
-    it is worth more than they are. After a refusal a service gets no more, as its further
-    instances are worth less.
+    it is worth more than they are.
 
     Parameters
     ----------
     wants
-        Those of a service in order of falling value.
-    idle
-        What may be taken; of a service the least valuable first.
+        To begin with.
+    have
+        Instances of each service; a want is in time only for the next one.
+    then
+        Called with each grant; the wants that are new or worth something else since.
     """
-    left = sorted(idle, key=lambda i: (i.priority, i.value, i.service))
+    left = sorted(idle, key=lambda i: (i.priority, i.value, i.service, -i.k))
+    counts = Counter(have)
+    order = count()
+    waiting = [(want.rank, next(order), want) for want in wants]
+    latest = {want.parts: want for _, _, want in waiting}
+    heapq.heapify(waiting)
     choices: list[Choice] = []
-    refused: set[str] = set()
-    for want in sorted(
-        wants, key=lambda w: (not w.waited, -w.priority, -w.density, w.service, w.k)
-    ):
+    while waiting:
+        _, _, want = heapq.heappop(waiting)
+        if latest.get(want.parts) is not want or any(k != counts[s] + 1 for s, k in want.parts):
+            continue
         bound = room.bound_by(want)
-        taken = _room_for(want, room, left) if bound else ()
-        if want.service in refused or (bound and not taken):
-            refused.add(want.service)
-            choices.append(Choice(want, bound or "order"))
+        taken = _room_for(want, room, left, counts) if bound else ()
+        choices.append(Choice(want, bound, taken))
+        if not choices[-1].granted:
             continue
         for victim in taken:
             left.remove(victim)
+            counts[victim.service] -= 1
             room = room.more(victim)
         room = room.less(want)
-        choices.append(Choice(want, bound, taken))
+        counts.update(service for service, _ in want.parts)
+        for new in then(choices[-1]):
+            latest[new.parts] = new
+            heapq.heappush(waiting, (new.rank, next(order), new))
     return choices
 
 
-def _room_for(want: Want, room: Room, idle: Iterable[Idle]) -> tuple[Idle, ...]:
+def _room_for(
+    want: Want, room: Room, idle: Iterable[Idle], counts: Mapping[str, int]
+) -> tuple[Idle, ...]:
     """The idle instances to take for a want; none when that is not enough, or not worth it."""
+    wanted = {service for service, _ in want.parts}
     taken: list[Idle] = []
     gain = want.value - want.cost
     for victim in idle:
-        if victim.priority >= want.priority or victim.service == want.service:
+        above = sum(t.service == victim.service for t in taken)
+        last = victim.k == counts[victim.service] - above  # the least valuable one goes first
+        if victim.priority >= want.priority or victim.service in wanted or not last:
             continue
         taken.append(victim)
         room = room.more(victim)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streams.catalog import Catalog, Pool, Resources
 from streams.records import Demand, Instance, InstanceState
 from streams.stages.base import Context
-from streams.stages.levels import Timing, Uses, timings, uses_of
+from streams.stages.levels import Asked, Timing, asked_of, timings
 from streams.stages.packing import Room
 from streams.stages.pool_rows import PoolRow
 
@@ -27,7 +27,7 @@ class PoolView:
     now_ms: int
     horizon_ms: int
     timing: Mapping[str, Timing]
-    uses: Mapping[str, Mapping[str, Uses]]  # constituent -> tier -> requests that need it
+    asked: Asked  # expected requests
     serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
     have: Mapping[str, int]  # constituent -> those, and what is under way
     idle: Mapping[str, int]  # constituent -> instances that may be released
@@ -49,7 +49,6 @@ class PoolView:
         alive = [i for i in here if i.state is not InstanceState.GONE]
         serving = _ids(i for i in alive if i.state in SERVING)
         coming, going = _coming(row, here), _going(row, serving)
-        timing = timings(context.catalog, demands, _served_ms(here), serve_ms)
         idle = Counter(i.service for i in alive if _idle(i, row.now_ms))
         capacity = row.utilisation.capacity if row.utilisation else entry.capacity
         reported = row.utilisation.used if row.utilisation else Resources()
@@ -60,8 +59,8 @@ class PoolView:
             catalog=context.catalog,
             now_ms=row.now_ms,
             horizon_ms=max((d.horizon_ms for d in demands), default=0),
-            timing=timing,
-            uses=uses_of(demands, context.catalog, timing),
+            timing=timings(context.catalog, demands, _served_ms(here), serve_ms),
+            asked=asked_of(demands),
             serving=serving,
             have={
                 name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
@@ -125,7 +124,7 @@ def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
 def _taken(counts: Mapping[str, int], catalog: Catalog) -> tuple[Resources, float]:
     """Resources and price by the hour of so many instances."""
     needs, price = Resources(), 0.0
-    for name, count in counts.items():
+    for name, count in sorted(counts.items()):  # a sum depends on its order
         constituent = catalog.constituents.get(name)
         if constituent:
             needs += constituent.needs.times(count)

@@ -286,3 +286,28 @@ def test_the_same_story_gives_the_same_commands(
         return made
 
     assert play() == play()
+
+
+def test_parts_that_save_time_only_together_are_started_together() -> None:
+    twins = [constituent("left", warm_up_ms=9_000), constituent("right", warm_up_ms=9_000)]
+    composite = Composite(service="draw", steps=(("left", "right"),))
+    world = World(*twins, composite, pool())
+    first, second = world.hear(demand(1_000, ("draw", "gold", 0.5)))
+    assert (first.service, second.service) == ("left", "right")
+    assert "together with right" in first.reason
+
+
+def test_a_part_is_not_started_when_the_slower_one_beside_it_does_not_fit() -> None:
+    parts = [constituent("slow", cpu=3, warm_up_ms=20_000), constituent("quick", warm_up_ms=9_000)]
+    world = World(*parts, Composite(service="draw", steps=(("slow", "quick"),)), pool(cpu=2.0))
+    made = world.hear(demand(1_000, ("draw", "gold", 0.5)))
+    assert {c.action for c in made} == {Action.QUEUE}
+
+
+def test_a_base_that_composites_share_is_started_for_their_joint_demand() -> None:
+    composites = [Composite(service=f"draw {i}", steps=(("base",), (f"a{i}",))) for i in range(5)]
+    adapters = [constituent(f"a{i}", warm_up_ms=100) for i in range(5)]
+    world = World(constituent("base"), *adapters, *composites, pool())
+    assert world.hear(demand(1_000, ("draw 0", "bronze", 0.06))) == []
+    world.hear(demand(2_000, *((f"draw {i}", "bronze", 0.06) for i in range(5))))
+    assert world.live() == {"base": 1}
