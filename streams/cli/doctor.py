@@ -20,7 +20,7 @@ from streams.settings import Settings
 
 __all__ = ["Finding", "command", "examine"]
 
-BROKER_S = 5.0
+BROKER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

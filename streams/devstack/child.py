@@ -72,6 +72,8 @@ class Child:
 
     def process(self) -> psutil.Process | None:
         """The running process, also one that an earlier command started."""
+        if self._popen is not None:
+            self._popen.poll()  # when it has ended, take note of it
         try:
             pid, started = self._pid_file.read_text().split()
             process = psutil.Process(int(pid))

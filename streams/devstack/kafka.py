@@ -18,7 +18,7 @@ from streams.errors import StackFailed
 
 __all__ = ["Kafka"]
 
-START_S = 60.0
+START_S = 120.0  # 4 s on an idle machine
 STOP_S = 10.0
 TRIES = 3  # a port that was free may be taken before the broker binds it
 
@@ -96,11 +96,14 @@ class Kafka:
         self.child.stop(signal.SIGTERM, STOP_S)
 
     def _serves(self) -> bool:
+        """Whether it answers with its brokers; it, not another Kafka that took its port first."""
         client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         try:
-            return bool(client.list_topics(timeout=1).brokers)
+            metadata = client.list_topics(timeout=1)
         except KafkaException:
             return False
+        ours = (self._folder / "data" / "meta.properties").read_text()
+        return bool(metadata.brokers) and f"cluster.id={metadata.cluster_id}" in ours.split()
 
     def _configure(self) -> Path:
         port, controller = free_ports(2)

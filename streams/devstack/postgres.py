@@ -22,9 +22,9 @@ from streams.errors import StackFailed
 
 __all__ = ["Postgres"]
 
-START_S = 60.0
+START_S = 120.0  # 1 s on an idle machine
 STOP_S = 10.0
-TRIES = 3
+TRIES = 3  # a port that was free may be taken before the server binds it
 OWNER = "foremesh"
 UNPRIVILEGED = "nobody"  # who runs it when we are root, which it refuses; on every Unix
 

@@ -14,7 +14,7 @@ from streams.devstack.postgres import Postgres
 
 __all__ = ["Stack", "env_of"]
 
-START_S = 180.0
+START_S = 300.0
 
 
 class Stack:

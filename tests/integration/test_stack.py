@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from harness import CHECKOUT, Eventually, Running
 
 from streams.devstack import Stack, env_of
-from streams.devstack.child import Child
+from streams.devstack.child import Child, free_ports
 from streams.errors import StackFailed
 
 TIED = """
@@ -91,6 +91,21 @@ def test_a_stack_ends_with_the_process_that_started_it(
         owner.kill()
 
     eventually(lambda: processes_below(folder) == [])
+
+
+def test_a_port_that_somebody_took_first_is_given_up(
+    stack: Stack, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [int(stack.kafka.address.split(":")[1]), *free_ports(1)]
+    for module, ports in (("kafka", taken), ("postgres", taken[:1])):
+        choices = iter([ports, free_ports(len(ports))])
+        monkeypatch.setattr(
+            f"streams.devstack.{module}.free_ports", lambda _, choices=choices: next(choices)
+        )
+
+    with Stack(build) as other:
+        assert other.kafka.address != stack.kafka.address
+        assert not other.postgres.url().endswith(f":{taken[0]}/foremesh")
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
