@@ -27,7 +27,8 @@ class Config:
     slack: float = 0.2  # its value may fall below its cost by this part
     serve_ms: float = 1_000.0  # time to serve a request, until measured
     most: int = 64  # instances of a constituent
-    starve_ms: int = 120_000  # after so long in the queue a want comes first
+    starve_ms: int = 120_000  # after so long in the queue a want comes before all others
+    hold_ms: int = 60_000  # what it is then given is not taken back for so long
 
 
 class Decision:
@@ -38,9 +39,9 @@ class Decision:
         self.row = row
         self.view = view
         self.horizon_ms = view.horizon_ms or config.horizon_ms
-        starving = view.now_ms - config.starve_ms
-        waited = [name for name, queued in row.queue.items() if queued.since_ms <= starving]
-        self.economy = Economy(view, self.horizon_ms, config.most, waited)
+        row.held = {name: end for name, end in row.held.items() if end > view.now_ms}
+        patience = {name: self._patience(queued) for name, queued in row.queue.items()}
+        self.economy = Economy(view, self.horizon_ms, config.most, patience=patience, held=row.held)
 
     def commands(self) -> list[Command]:
         """All commands: what is taken and started, then what is queued and released."""
@@ -51,19 +52,24 @@ class Decision:
         taken = Counter(victim.service for choice in choices for victim in choice.taken)
         return [*started, *queued, *self._releases(taken)]
 
+    def _patience(self, queued: Queued) -> float:
+        """How much more a want counts that has waited too long; 1 before that."""
+        waited = (self.view.now_ms - queued.since_ms) / self.config.starve_ms
+        return 1 + waited if waited >= 1 else 1.0
+
     def _start(self, choice: Choice) -> Iterator[Command]:
         want, tier = choice.want, self.economy.tier_of(choice.want).tier
-        net = want.value - want.cost
+        long = " which has waited too long" if want.patience > 1 else ""
         for victim in choice.taken:
             yield self._release(
                 victim.service,
                 1,
-                value=net,
+                value=want.claim,
                 cost=victim.value,
                 tier=tier,
                 reason=(
-                    f"{choice.bound} is short: {_names(want)} for tier {tier!r} nets {net:.3g},"
-                    f" this idle instance {victim.value:.3g}"
+                    f"{choice.bound} is short: {_names(want)} for tier {tier!r}{long} counts"
+                    f" {want.claim:.3g}, this idle instance {victim.value:.3g}"
                 ),
             )
         for name, k in want.parts:
@@ -79,6 +85,8 @@ class Decision:
                 reason=self._why(want, name, k, tier) + since,
             )
             self.row.starting[command.command_id] = Starting(name, 1, command.expires_ms)
+            if want.patience > 1:
+                self.row.held[name] = self.view.now_ms + self.config.hold_ms
             yield command
 
     def _queued(self, choices: list[Choice]) -> Iterator[Command]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from streams.catalog import Constituent, Resources, Tier
@@ -65,11 +65,17 @@ class Economy:
     """
 
     def __init__(
-        self, view: PoolView, horizon_ms: int, most: int, waited: Iterable[str] = ()
+        self,
+        view: PoolView,
+        horizon_ms: int,
+        most: int,
+        *,
+        patience: Mapping[str, float],
+        held: Container[str],
     ) -> None:
         self.view = view
         self.horizon_ms = horizon_ms
-        self._waited = frozenset(waited)
+        self._patience, self._held = patience, held
         self._asked = self._by_known_tier()
         uses = uses_of(self._asked, view.catalog, view.timing)
         names = (uses.keys() | view.have.keys()) & view.catalog.constituents.keys()
@@ -105,9 +111,10 @@ class Economy:
         return (level.value, _tier(_worth(level))) if level else (0.0, NOBODY)
 
     def idle(self) -> Iterator[Idle]:
-        """What could be taken away."""
+        """What could be taken away: not what was started for somebody who had waited long."""
         for name, service in self.services.items():
-            for k in range(service.have, service.have - service.idle, -1):
+            spare = 0 if name in self._held else service.idle
+            for k in range(service.have, service.have - spare, -1):
                 value, tier = self.kept(name, k)
                 needs, price = service.constituent.needs, service.constituent.price
                 yield Idle(
@@ -193,7 +200,7 @@ class Economy:
             cost=cost,
             priority=tier.priority,
             share=needs.dominant_share(self.view.capacity),
-            waited=any(name in self._waited for name, _ in parts),
+            patience=max(self._patience.get(name, 1.0) for name, _ in parts),
         )
 
 

@@ -26,7 +26,7 @@ class Want:
     cost: float
     priority: int = 0  # of its tier
     share: float  # dominant share of the pool
-    waited: bool = False  # has been queued for as long as anything may be
+    patience: float = 1.0  # above 1 when queued for too long: its net value counts so much more
 
     @property
     def density(self) -> float:
@@ -36,7 +36,12 @@ class Want:
     @property
     def rank(self) -> tuple[bool, int, float, tuple[tuple[str, int], ...]]:
         """Smallest first: who has waited too long, then by priority, then by density."""
-        return (not self.waited, -self.priority, -self.density, self.parts)
+        return (self.patience <= 1, -self.priority, -self.density, self.parts)
+
+    @property
+    def claim(self) -> float:
+        """Net value that it may take from others."""
+        return (self.value - self.cost) * self.patience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,7 @@ def pack(
     Greedy by value for each dominant share is the usual heuristic for the multi-dimensional
     knapsack (Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004, section 9.5). A want that
     does not fit takes idle instances of lower priority, the least valuable first, as long as
-    it is worth more than they are.
+    it is worth more than they are; one that has waited too long takes those of any priority.
 
     Parameters
     ----------
@@ -145,11 +150,12 @@ def _room_for(
     """The idle instances to take for a want; none when that is not enough, or not worth it."""
     wanted = {service for service, _ in want.parts}
     taken: list[Idle] = []
-    gain = want.value - want.cost
+    gain = want.claim
     for victim in idle:
         above = sum(t.service == victim.service for t in taken)
         last = victim.k == counts[victim.service] - above  # the least valuable one goes first
-        if victim.priority >= want.priority or victim.service in wanted or not last:
+        below = victim.priority < want.priority or want.patience > 1
+        if not below or victim.service in wanted or not last:
             continue
         taken.append(victim)
         room = room.more(victim)

@@ -54,6 +54,7 @@ class PoolRow:
     releasing: dict[str, Releasing] = field(default_factory=dict)  # by command id
     queue: dict[str, Queued] = field(default_factory=dict)  # by constituent
     below: dict[str, int] = field(default_factory=dict)  # constituent -> not worth it since
+    held: dict[str, int] = field(default_factory=dict)  # constituent -> not to be taken until
 
 
 Row = PoolRow | Demand
@@ -75,6 +76,7 @@ def encode(row: Row) -> bytes:
             {k: [r.service, r.count, r.expires_ms, r.of] for k, r in row.releasing.items()},
             {k: [q.command_id, q.since_ms, q.expires_ms] for k, q in row.queue.items()},
             row.below,
+            row.held,
         ],
     )
 
@@ -84,7 +86,7 @@ def decode(data: bytes) -> Row:
     kind, value = from_row(data, range(POOL, DEMAND + 1))
     if kind == DEMAND:
         return _demand_of(value)
-    now_ms, serial, partitions, used, starting, releasing, queue, below = value
+    now_ms, serial, partitions, used, starting, releasing, queue, below, held = value
     return PoolRow(
         now_ms,
         serial,
@@ -97,6 +99,7 @@ def decode(data: bytes) -> Row:
         },
         {k: Queued(*v) for k, v in queue.items()},
         below,
+        held,
     )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -311,3 +313,21 @@ def test_a_base_that_composites_share_is_started_for_their_joint_demand() -> Non
     assert world.hear(demand(1_000, ("draw 0", "bronze", 0.06))) == []
     world.hear(demand(2_000, *((f"draw {i}", "bronze", 0.06) for i in range(5))))
     assert world.live() == {"base": 1}
+
+
+def test_a_lower_tier_is_not_starved_beyond_the_bound() -> None:
+    """Gold wants the only place all the time; bronze gets it within the bound, and keeps it."""
+    world = World(constituent("gilt"), constituent("tin"), pool(cpu=1.0))
+    asked = (("gilt", "gold", 0.5), ("tin", "bronze", 1.0))
+    config = world.allocator.config
+    holders: list[str] = []
+    for now_ms in range(0, 10 * config.starve_ms, 1_000):
+        world.hear(demand(now_ms, *asked))
+        holders.append(",".join(world.live()))
+    runs = [(name, len(list(run))) for name, run in groupby(holders)]
+    assert {name for name, _ in runs} == {"gilt", "tin"}
+    waits = [1_000 * seconds for name, seconds in runs if name == "gilt"]
+    stays = [1_000 * seconds for name, seconds in runs[:-1] if name == "tin"]
+    worth_ratio = 0.458 / 0.049  # net value of the instance taken to that of the one that waits
+    assert max(waits) <= config.starve_ms * worth_ratio
+    assert min(stays) >= config.hold_ms
