@@ -126,7 +126,8 @@ class RequestLog:
                 continue
             try:
                 if columns is None or row.fields.keys() != seen:
-                    columns, seen = guess(self.mapping, row.fields, whole=not is_json), row.fields
+                    columns = guess(self.mapping, row.fields, whole=not is_json)
+                    seen = row.fields.keys()
                 yield self._request(row.line, row.fields, columns)
             except RowUnreadable as error:
                 if columns is None:
