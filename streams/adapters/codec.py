@@ -11,17 +11,18 @@ import functools
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from streams import catalog, records
+from streams.adapters.avro_writer import Write, writer_of
 from streams.adapters.files import data_path
-from streams.adapters.record_forms import form_of
+from streams.adapters.record_forms import Convert, reader_of
 from streams.adapters.schema_rules import unreadable
 from streams.records import Record
 
@@ -45,6 +46,7 @@ RECORDS: Mapping[str, type] = {
 
 MAGIC = b"\xc3\x01"
 HEADER_BYTES = len(MAGIC) + 8
+TRUNCATED = "truncated Avro: the record ends before its schema does"
 
 
 class Undecodable(ValueError):
@@ -53,14 +55,13 @@ class Undecodable(ValueError):
 
 class _Writer(NamedTuple):
     header: bytes
-    schema: Any
-    to_datum: Callable[[Any], Any]
+    write: Write
 
 
 class _Reader(NamedTuple):
     schema: Any
     resolve_to: Any  # None when it is the highest version already
-    from_datum: Callable[[Any], Any]
+    make: Convert
 
 
 class Codec:
@@ -73,26 +74,24 @@ class Codec:
             self._register(kind, [parse_schema(schema) for schema in versions(schemas / name)])
 
     def _register(self, kind: type, parsed: list[Any]) -> None:
-        to_datum, from_datum = form_of(kind)
-        highest = parsed[-1]
+        make, highest = reader_of(kind), parsed[-1]
         for schema in parsed:
             resolve_to = None if schema is highest else highest
-            self._readers[_header(schema)] = _Reader(schema, resolve_to, from_datum)
-        self._writers[kind] = _Writer(_header(highest), highest, to_datum)
+            self._readers[header_of(schema)] = _Reader(schema, resolve_to, make)
+        self._writers[kind] = _Writer(header_of(highest), writer_of(highest))
 
     def encode(self, record: Record) -> bytes:
         """The bytes of a record.
 
         Raises
         ------
-        ValueError or TypeError
-            A field holds what its schema does not allow.
+        AttributeError, TypeError or ValueError
+            A field holds what is not of its type, or does not fit.
         """
-        writer = self._writers[type(record)]
-        out = io.BytesIO()
-        out.write(writer.header)
-        schemaless_writer(out, writer.schema, writer.to_datum(record))
-        return out.getvalue()
+        header, write = self._writers[type(record)]
+        out = bytearray(header)
+        write(out, record)
+        return bytes(out)
 
     def decode(self, data: bytes) -> Record:
         """The record of these bytes.
@@ -109,7 +108,7 @@ class Codec:
         body.seek(HEADER_BYTES)
         try:
             datum = schemaless_reader(body, reader.schema, reader.resolve_to)
-            record = reader.from_datum(datum)
+            record = reader.make(datum)
         except Exception as error:  # hostile bytes: the library may raise anything
             raise Undecodable(_fault_of(error)) from error
         if body.tell() != len(data):
@@ -132,7 +131,8 @@ def _without_logical_type(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _header(schema: Any) -> bytes:
+def header_of(schema: Any) -> bytes:
+    """What stands before every record of this schema."""
     # fastavro gives the fingerprint in little-endian order already, as the header wants it.
     return MAGIC + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
@@ -150,7 +150,9 @@ def _fault_of_header(data: bytes) -> str:
 def _fault_of(error: Exception) -> str:
     match error:
         case EOFError():
-            return "truncated Avro: the record ends before its schema does"
+            return TRUNCATED
+        case IndexError():  # of bytes, when they end within a number, or of an enum's symbols
+            return TRUNCATED if "string" in str(error) else "an enum has no value of this number"
         case UnicodeDecodeError():
             return f"not valid UTF-8: byte {error.object[error.start]:#04x} in a string"
         case _:
@@ -188,5 +190,5 @@ def _version_problems(known: list[Any]) -> Iterator[str]:
     for (i, writer), (j, reader) in itertools.permutations(enumerate(known, start=1), 2):
         for problem in unreadable(writer, reader):
             yield f"v{j} cannot read v{i}: {problem}"
-        if i < j and _header(writer) == _header(reader):
+        if i < j and header_of(writer) == header_of(reader):
             yield f"v{i} and v{j} have one fingerprint: they differ in defaults or words only"

@@ -1,0 +1,187 @@
+"""Bytes of every released schema version: what stands in old topics stays readable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness import CHECKOUT
+
+from streams.adapters.codec import RECORDS, decode, encode
+from streams.catalog import Composite, Constituent, Pool, Resources, Tier
+from streams.records import (
+    Action,
+    Command,
+    DeadLetter,
+    Demand,
+    Feedback,
+    Instance,
+    InstanceState,
+    MeasuredWarmUp,
+    Outcome,
+    Part,
+    Prediction,
+    Record,
+    Request,
+    Result,
+    Route,
+    ServiceDemand,
+    ServiceProbability,
+    Source,
+    Utilisation,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+NOW = 1_700_000_000_000
+
+# What the bytes of a version mean today. A later version adds its own bytes and examples; those
+# of an earlier one stay, with the defaults of the fields that it lacks.
+EXAMPLES: dict[str, Record] = {
+    "request/v1": Request(
+        request_id="r-1",
+        user="ann",
+        service="checkout",
+        at_ms=NOW,
+        parameters={"size": "XL", "größe": "42"},
+        tier="gold",
+        pool="eu",
+        source=Source.GATEWAY,
+    ),
+    "prediction/v1": Prediction(
+        request_id="r-1",
+        user="ann",
+        services=(
+            ServiceProbability(service="checkout", probability=0.625, within=0.25),
+            ServiceProbability(service="search", probability=0.25, within=0.125),
+        ),
+        unseen=0.125,
+        horizon_ms=60_000,
+        expected_ms=(1_000, 30_000, 900_000),
+        made_ms=NOW,
+        expires_ms=NOW + 900_000,
+        model="counts/1",
+        tier="gold",
+        pool="eu",
+    ),
+    "demand/v1": Demand(
+        pool="eu",
+        partition=3,
+        at_ms=NOW,
+        horizon_ms=60_000,
+        services=(ServiceDemand(service="checkout", tier="gold", expected=1.5, variance=0.75),),
+        warm_ups=(MeasuredWarmUp(service="pricing", count=2, total_ms=900, squares_ms2=410_000.0),),
+        expires_ms=NOW + 60_000,
+    ),
+    "constituent/v1": Constituent(
+        service="pricing",
+        needs=Resources(cpu=500.0, memory=256.0, bandwidth=10.0),
+        warm_up_ms=450,
+        price=0.25,
+        concurrency=4,
+        command=("python", "-m", "pricing"),
+        health="/ready",
+    ),
+    "composite/v1": Composite(service="checkout", steps=(("pricing", "stock"), ("payment",))),
+    "tier/v1": Tier(tier="gold", weight=2.5, sla_ms=300, priority=1),
+    "pool/v1": Pool(pool="eu", capacity=Resources(cpu=4_000.0, memory=8_192.0)),
+    "utilisation/v1": Utilisation(
+        pool="eu", at_ms=NOW, capacity=Resources(cpu=4_000.0), used=Resources(cpu=500.0)
+    ),
+    "command/v1": Command(
+        command_id="c-1",
+        pool="eu",
+        action=Action.QUEUE,
+        service="pricing",
+        count=2,
+        value=1.5,
+        cost=0.5,
+        priority=3.25,
+        issued_ms=NOW,
+        expires_ms=NOW + 30_000,
+        reason="worth 1.5, costs 0.5, no memory left",
+        tier="gold",
+    ),
+    "instance/v1": Instance(
+        instance_id="i-1",
+        service="pricing",
+        pool="eu",
+        state=InstanceState.BUSY,
+        endpoint="http://127.0.0.1:4711",
+        command_id="c-1",
+        started_ms=NOW,
+        changed_ms=NOW + 60_000,
+        warm_since_ms=NOW + 2_000,
+        gone_ms=None,
+        uses=3,
+        busy_ms=450,
+        reason="claimed",
+    ),
+    "outcome/v1": Outcome(
+        request_id="r-1",
+        user="ann",
+        tier="gold",
+        pool="eu",
+        service="checkout",
+        at_ms=NOW,
+        result=Result.PARTIAL,
+        route=Route.STANDARD,
+        status=200,
+        latency_ms=512.5,
+        cold_ms=450,
+        saved_ms=700,
+        parts=(
+            Part(service="pricing", warm=False, wait_ms=450, serve_ms=20, warm_up_ms=448),
+            Part(service="payment", warm=True, instance_id="i-2", serve_ms=30),
+        ),
+        source=Source.GATEWAY,
+    ),
+    "feedback/v1": Feedback(
+        request_id="r-1",
+        user="ann",
+        tier="gold",
+        pool="eu",
+        service="checkout",
+        at_ms=NOW,
+        result=Result.PARTIAL,
+        cold_ms=450,
+        saved_ms=700,
+        hit_rate=0.5,
+        drift=True,
+        warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
+    ),
+    "dead-letter/v1": DeadLetter(
+        topic="requests",
+        partition=3,
+        offset=42,
+        stage="profiler",
+        reason="empty",
+        at_ms=NOW,
+        key=None,
+        value=b"\x00\xff",
+    ),
+}
+
+
+@pytest.mark.parametrize("version", EXAMPLES)
+def test_bytes_of_a_released_version_still_mean_the_same(version: str) -> None:
+    golden = bytes.fromhex((GOLDEN / f"{version}.hex").read_text())
+
+    assert decode(golden) == EXAMPLES[version]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_highest_version_is_the_one_written(record: str) -> None:
+    highest = max(EXAMPLES, key=lambda version: (version.startswith(f"{record}/"), version))
+    golden = bytes.fromhex((GOLDEN / f"{highest}.hex").read_text())
+
+    assert encode(EXAMPLES[highest]) == golden
+
+
+def test_every_released_version_has_golden_bytes() -> None:
+    released = {str(p.relative_to(CHECKOUT / "schemas"))[:-5] for p in schema_files()}
+
+    assert released == set(EXAMPLES)
+
+
+def schema_files() -> list[Path]:
+    return list((CHECKOUT / "schemas").rglob("*.avsc"))
