@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from harness import RunForemesh
+
+from streams.adapters.postgres_read import latest_prediction, read_history
+from streams.adapters.postgres_sink import Entry, PostgresSink, Received
+from streams.errors import DatabaseUnreachable
+from streams.records import (
+    Action,
+    Command,
+    Instance,
+    InstanceState,
+    Outcome,
+    Part,
+    Prediction,
+    Record,
+    Result,
+    Route,
+    ServiceProbability,
+)
+from streams.settings import Settings
+
+HOUR = 3_600_000
+NOW = 1_700_000_000_000 - 1_700_000_000_000 % HOUR
+
+PREDICTION = Prediction(
+    request_id="r1",
+    user="ann",
+    services=(
+        ServiceProbability(service="checkout", probability=0.75, within=0.5),
+        ServiceProbability(service="search", probability=0.125, within=0.25),
+    ),
+    unseen=0.125,
+    horizon_ms=60_000,
+    expected_ms=(1_000, 30_000, 900_000),
+    made_ms=NOW,
+    expires_ms=NOW + 900_000,
+    model="m1",
+)
+OUTCOME = Outcome(
+    request_id="r1",
+    user="ann",
+    tier="gold",
+    pool="default",
+    service="checkout",
+    at_ms=NOW + HOUR,
+    result=Result.HIT,
+    route=Route.PREALLOCATED,
+    status=200,
+    latency_ms=12.5,
+    cold_ms=0,
+    saved_ms=900,
+    parts=(),
+)
+INSTANCE = Instance(
+    instance_id="i1",
+    service="pricing",
+    pool="default",
+    state=InstanceState.GONE,
+    endpoint="http://127.0.0.1:1",
+    command_id="c1",
+    started_ms=NOW,
+    changed_ms=NOW + 2 * HOUR,
+    warm_since_ms=NOW + HOUR // 2,
+    gone_ms=NOW + 3 * HOUR // 2,
+    uses=2,
+    busy_ms=HOUR // 4,
+)
+COMMAND = Command(
+    command_id="c1",
+    pool="default",
+    action=Action.PROVISION,
+    service="pricing",
+    count=1,
+    value=1.5,
+    cost=0.5,
+    priority=0.0,
+    issued_ms=NOW,
+    expires_ms=NOW + 1_000,
+    reason="worth it",
+    tier="gold",
+)
+
+
+def store(settings: Settings, records: Sequence[Record]) -> None:
+    sink = PostgresSink(settings.postgres)
+    entries = [
+        Entry(record, Received(topic="t", partition=0, offset=n, at_ms=0, key=None, value=None))
+        for n, record in enumerate(records)
+    ]
+    assert sink.write(entries) == []
+    sink.close()
+
+
+def ask(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.postgres) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def test_what_was_written_is_read_as_it_was(settings: Settings) -> None:
+    store(settings, [PREDICTION, OUTCOME, INSTANCE, COMMAND])
+
+    history = read_history(settings.postgres)
+
+    assert history.outcomes == [OUTCOME]
+    assert history.instances == [INSTANCE]
+    assert history.commands == [COMMAND]
+    assert latest_prediction(settings.postgres, "ann") == PREDICTION
+    assert latest_prediction(settings.postgres, "b\0b") is None
+
+
+def test_a_window_reaches_back_from_the_newest_outcome(settings: Settings) -> None:
+    early = replace(OUTCOME, request_id="r0", at_ms=OUTCOME.at_ms - 5_000)
+    store(settings, [early, OUTCOME])
+
+    assert read_history(settings.postgres, 1_000).outcomes == [OUTCOME]
+    assert len(read_history(settings.postgres, 5_000).outcomes) == 2
+
+
+def test_a_database_without_tables_is_said_with_its_fix(settings: Settings) -> None:
+    with psycopg.connect(settings.postgres) as connection:
+        connection.execute("DROP TABLE outcomes CASCADE")
+
+    with pytest.raises(DatabaseUnreachable, match="foremesh db migrate"):
+        read_history(settings.postgres)
+
+
+def test_the_report_is_the_same_for_people_and_programs(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    store(settings, [OUTCOME, INSTANCE, COMMAND])
+    figure = tmp_path / "report.png"
+
+    table = run_foremesh("report", "--since", "1h", "--figure", str(figure)).finish()
+    pools = json.loads(run_foremesh("report", "--output", "json").finish())["pools"]
+
+    assert "12.5" in table
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert pools["default"]["hit_rate"] == 1.0
+    assert pools["default"]["instances"]["tiers"]["gold"]["wasted_s"] == 2_700.0
+
+
+def test_a_vector_is_shown_as_table_and_as_json(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    store(settings, [PREDICTION])
+
+    assert "75.00" in run_foremesh("predict", "ann").finish()
+    assert json.loads(run_foremesh("predict", "ann", "--output", "json").finish()) == {
+        "userID": "ann",
+        "serviceProbabilities": [
+            {"serviceID": "checkout", "probability": 0.75},
+            {"serviceID": "search", "probability": 0.125},
+        ],
+    }
+
+
+def test_a_user_never_seen_is_said_to_be_unknown(run_foremesh: RunForemesh) -> None:
+    command = run_foremesh("predict", "nobody")
+
+    assert command.wait() == 1
+    assert "nothing is known of user 'nobody'" in command.output
+
+
+# --------------------------------------------------------------------------- views
+
+
+def test_what_is_queued_waits_until_served_replaced_or_expired(settings: Settings) -> None:
+    queued = replace(COMMAND, action=Action.QUEUE, expires_ms=NOW + 1_000)
+    store(
+        settings,
+        [
+            replace(queued, command_id="served", service="a"),
+            replace(COMMAND, command_id="p", service="a", issued_ms=NOW + 400),
+            replace(queued, command_id="replaced", service="b"),
+            replace(queued, command_id="expired", service="b", issued_ms=NOW + 500),
+            replace(COMMAND, command_id="late", service="b", issued_ms=NOW + 5_000),
+            replace(queued, command_id="waiting", service="c", expires_ms=NOW + 9_000),
+            replace(COMMAND, command_id="r", action=Action.RELEASE, service="c"),
+        ],
+    )
+
+    found = ask(settings, "SELECT command_id, state, ended_by, waited_ms FROM queue ORDER BY 1")
+
+    assert found == [
+        ("expired", "expired", None, 500),
+        ("replaced", "replaced", "expired", 500),
+        ("served", "served", "p", 400),
+        ("waiting", "waiting", None, 5_000),
+    ]
+
+
+def test_saved_and_wasted_time_is_split_by_hour_service_and_tier(settings: Settings) -> None:
+    parts = (
+        Part(service="pricing", warm=True),
+        Part(service="stock", warm=True),
+        Part(service="payment", warm=False, wait_ms=500),
+    )
+    store(settings, [replace(OUTCOME, parts=parts), INSTANCE, COMMAND])
+
+    found = ask(
+        settings,
+        "SELECT extract(hour FROM hour) - extract(hour FROM min(hour) OVER ()), service, tier,"
+        " saved_s, waited_s, warm_s, used_s, wasted_s FROM saved_and_wasted ORDER BY 1, 2",
+    )
+
+    assert found == [
+        (0, "pricing", "gold", 0.0, 0.0, 1_800.0, 450.0, 1_350.0),
+        (1, "payment", "gold", 0.0, 0.5, 0.0, 0.0, 0.0),
+        (1, "pricing", "gold", 0.45, 0.0, 1_800.0, 450.0, 1_350.0),
+        (1, "stock", "gold", 0.45, 0.0, 0.0, 0.0, 0.0),
+    ]
+
+
+def test_hit_rates_are_counted_by_hour(settings: Settings) -> None:
+    miss = replace(OUTCOME, request_id="r2", result=Result.MISS, latency_ms=100.0, cold_ms=80)
+    store(settings, [OUTCOME, miss, replace(miss, request_id="r3", at_ms=NOW)])
+
+    found = ask(
+        settings,
+        "SELECT requests, hits, misses, hit_rate, cold_ms, latency_p50_ms FROM hit_rate"
+        " ORDER BY hour",
+    )
+
+    assert found == [(1, 0, 1, 0.0, 80, 100.0), (2, 1, 1, 0.5, 80, 56.25)]
