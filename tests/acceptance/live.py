@@ -1,0 +1,124 @@
+"""The whole flow, running: workers and sink as child processes, and when they have nothing left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AdminClient,
+    OffsetSpec,
+)
+from harness import RunForemesh, Running, eventually
+
+from streams.adapters import codec, kafka
+from streams.adapters.dead_letters import Letter, letters, read_topic
+from streams.records import Record
+from streams.settings import Settings
+from streams.sink import READS
+from streams.topology import STAGES
+
+__all__ = ["Live"]
+
+ANSWER_S = 30.0
+
+
+class Live:
+    """What runs, and questions to Kafka and PostgreSQL about what came of it."""
+
+    def __init__(self, settings: Settings, run_foremesh: RunForemesh) -> None:
+        self.settings = settings
+        self._run = run_foremesh
+        self._admin: AdminClient = kafka.connect(settings)
+        self._groups: dict[str, tuple[str, ...]] = {}  # group -> topics
+
+    def run(self, *args: str, **env: str) -> str:
+        """Run a command to its end; what it printed."""
+        return self._run(*args, **env).finish(180)
+
+    def worker(self, *stages: str, **env: str) -> Running:
+        """Start a worker."""
+        for name in stages or [row.name for row in STAGES.values() if not row.optional]:
+            self._groups[self.settings.group(name)] = STAGES[name].reads
+        return self._run("worker", *stages, **env)
+
+    def sink(self) -> Running:
+        """Start the sink."""
+        self._groups[self.settings.group("sink")] = READS
+        return self._run("sink")
+
+    # ------------------------------------------------------------------- Kafka
+
+    def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """The offset of the next record of each partition."""
+        places = {
+            TopicPartition(self.settings.topic(topic), number): OffsetSpec.latest()  # type: ignore[no-untyped-call]  # has no types
+            for topic in topics
+            for number in range(self.settings.partitions)
+        }
+        answers = self._admin.list_offsets(places, request_timeout=ANSWER_S)
+        return {(tp.topic, tp.partition): f.result(ANSWER_S).offset for tp, f in answers.items()}
+
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """The offset of the next record that a group has not settled, where it has any."""
+        asked = [ConsumerGroupTopicPartitions(group)]
+        [future] = self._admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_S).values()
+        found: Sequence[TopicPartition] = future.result(ANSWER_S).topic_partitions or []
+        return {(tp.topic, tp.partition): max(tp.offset, 0) for tp in found}
+
+    def behind(self) -> dict[str, int]:
+        """How many records each group has not settled, where there are any."""
+        topics = {topic for reads in self._groups.values() for topic in reads}
+        ends, left = self.ends(topics), Counter[str]()
+        for group, reads in self._groups.items():
+            done, names = self.committed(group), set(map(self.settings.topic, reads))
+            for place, end in ends.items():
+                if place[0] in names:
+                    left[group] += end - done.get(place, 0)
+        return {group: count for group, count in left.items() if count}
+
+    def be_quiet(self, timeout_s: float = 120.0) -> None:
+        """Wait until every group has settled all there is, and nothing new has come of it."""
+        topics = {topic for reads in self._groups.values() for topic in reads}
+
+        def quiet() -> bool:
+            before = self.ends(topics)
+            behind = self.behind()
+            assert not behind, f"behind by {behind}"
+            return self.ends(topics) == before
+
+        eventually(quiet, timeout_s)
+
+    def count(self, topic: str) -> int:
+        """How many records were ever written to a topic, those compacted away included."""
+        return sum(self.ends([topic]).values())
+
+    def records(self, topic: str) -> list[Record]:
+        """All records of a topic, partition by partition."""
+        name = self.settings.topic(topic)
+        values = [message.value() for message in read_topic(self.settings, name)]
+        return [codec.decode(value) for value in values if value is not None]
+
+    def dead(self) -> list[Letter]:
+        """All dead letters."""
+        return list(letters(self.settings))
+
+    # ------------------------------------------------------------------- PostgreSQL
+
+    def query(self, sql: Any, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with psycopg.connect(self.settings.postgres) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has."""
+        [(count,)] = self.query(f"SELECT count(*) FROM {table}")
+        return int(count)
+
+    def catalogue(self, path: Path | str) -> None:
+        """Put the catalogue of a file into force."""
+        self.run("catalog", "load", str(path))

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from live import Live
+
+from streams import catalog_file
+from streams.adapters import codec, kafka
+from streams.engine.producer import CheckedProducer
+from streams.records import Command, Instance, Outcome, Prediction, Record, Request, Result
+from streams.replay import replay
+from streams.settings import Settings
+from streams.topology import STAGES, key_of
+
+CATALOGUE = """\
+constituents:
+  base: {cpu: 100, memory: 100, warm_up_ms: 4000, price: 0.5}
+  style: {cpu: 100, memory: 50, warm_up_ms: 1500, price: 0.2}
+  upscale: {cpu: 200, memory: 100, bandwidth: 5, warm_up_ms: 2500, price: 0.5}
+composites:
+  sketch: [base]
+  portrait: [[base, style]]
+  poster: [[base, style], upscale]
+tiers:
+  gold: {weight: 0.05, sla_ms: 500, priority: 10}
+  standard: {weight: 0.01, sla_ms: 2000}
+pools:
+  default: {cpu: 700, memory: 600, bandwidth: 20}
+"""
+NUMBER = 200
+
+
+def population() -> list[Request]:
+    """Users with habits, some of them gold, over a quarter of an hour."""
+    chance, at_ms, requests = random.Random(5), 1_760_000_000_000, []
+    for number in range(NUMBER):
+        at_ms += chance.randrange(200, 9_000)
+        user = chance.randrange(8)
+        habit = ["sketch", "portrait", "poster"][(user + number // 90) % 3]
+        service = habit if chance.random() < 0.8 else chance.choice(["sketch", "poster"])
+        requests.append(
+            Request(
+                request_id=f"r{number}",
+                user=f"user{user}",
+                service=service,
+                at_ms=at_ms,
+                tier="gold" if user < 2 else "standard",
+            )
+        )
+    return requests
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Event time, and offsets committed at once: the test waits for them 200 times."""
+    return replace(settings, clock="event", commit_ms=20)
+
+
+def of(records: list[Record], kind: type) -> list[Record]:
+    """Those of a kind, in the order of their keys, for each key in the order they came."""
+    return sorted((r for r in records if isinstance(r, kind)), key=lambda r: key_of(r) or b"")
+
+
+@pytest.mark.timeout(600)
+def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(CATALOGUE)
+    requests = population()
+    expected = list(replay(requests, live.settings, catalog_file.parse(CATALOGUE)))
+
+    live.catalogue(path)
+    live.worker(*STAGES)
+    live.be_quiet()
+    producer = CheckedProducer(kafka.producer_config(live.settings))
+    for request in requests:
+        name = live.settings.topic("requests")
+        producer.send(name, key_of(request), codec.encode(request))
+        producer.flush(10)
+        live.be_quiet()
+
+    results = {r.result for r in expected if isinstance(r, Outcome)}
+    assert results == {Result.HIT, Result.PARTIAL, Result.MISS}  # it is worth comparing
+    for topic, kind in (
+        ("predictions", Prediction),
+        ("commands", Command),
+        ("instances", Instance),
+        ("outcomes", Outcome),
+    ):
+        assert of(live.records(topic), kind) == of(expected, kind), topic
