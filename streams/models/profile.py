@@ -39,14 +39,15 @@ class Profile:
         The user's requests; an empty one when missing.
     """
 
-    __slots__ = ("gaps", "history", "last_ms", "pending", "ranks", "weights")
+    __slots__ = ("gaps", "history", "last_ms", "pace", "pending", "ranks", "weights")
 
     def __init__(self, members: int, history: History | None = None) -> None:
         self.history = History() if history is None else history
         self.gaps = Gaps()
-        self.weights: Vector = np.zeros(members, np.float32)
+        self.weights: Vector = np.zeros(members + 1, np.float32)
         self.last_ms = 0
-        self.ranks = 0  # of the last four realised services: two bits each, 0 was a hit
+        self.pace = 0  # the last two gaps, coarsely
+        self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
         self.pending: list[Pending] = []
 
     def wait(self, pending: Pending) -> None:
@@ -64,8 +65,7 @@ class Profile:
     def write(self, out: Writer) -> None:
         """Append this profile."""
         out.shorts(self.history.items)
-        out.uint(self.last_ms)
-        out.uint(self.ranks)
+        out.uints((self.last_ms, self.pace, self.ranks))
         out.floats(self.weights)
         self.gaps.write(out)
         out.uint(len(self.pending))
@@ -81,11 +81,9 @@ class Profile:
         """The profile that `write` appended, its requests taken in by `history`."""
         for item in data.shorts():
             history.append(item)
-        last_ms, ranks = data.uints(2)
-        weights = data.floats()
-        profile = cls(len(weights), history)
-        profile.last_ms, profile.ranks = last_ms, ranks
-        profile.weights = weights
+        profile = cls(0, history)
+        profile.last_ms, profile.pace, profile.ranks = data.uints(3)
+        profile.weights = data.floats()
         profile.gaps = Gaps.read(data)
         profile.pending = [_read_pending(data) for _ in range(data.uint())]
         return profile
