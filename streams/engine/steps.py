@@ -11,9 +11,9 @@ from streams.engine.batch import RawRecord
 from streams.errors import StateUnreadable
 from streams.records import DeadLetter, Record
 from streams.stages.base import Context, Stage, Unusable
-from streams.topology import TOPICS
+from streams.topology import TOPICS, key_of
 
-__all__ = ["Codec", "Done", "Draft", "Steps"]
+__all__ = ["Codec", "Done", "Draft", "Steps", "misplaced"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,8 @@ class Steps:
             event = self._decode(record.value or b"")
         except ValueError as error:
             return self._refuse(str(error), topic, record, context)
+        if reason := misplaced(event, topic, record.key):
+            return self._refuse(reason, topic, record, context)
         try:
             return Done("done", self._step(lambda s: self._stage.step(event, s, context), state))
         except Unusable as error:
@@ -182,3 +184,18 @@ class Steps:
             key=record.key,
             value=record.value,
         )
+
+
+def misplaced(event: Record, topic: str, key: bytes | None) -> str:
+    """Why a record does not belong where it stands; empty when it does.
+
+    Under another key it would be on another partition, away from its user's state.
+    """
+    wanted = TOPICS[topic].records
+    if not isinstance(event, wanted):
+        names = " or ".join(kind.__name__ for kind in wanted)
+        return f"wrong schema: a {type(event).__name__} where a {names} belongs"
+    own = key_of(event)
+    if key == own:
+        return ""
+    return "missing key" if key is None else f"key {key[:64]!r} is not {own!r}"

@@ -121,7 +121,7 @@ class Service:
         try:
             command = _command_of(message)
         except codec.Undecodable as error:
-            self._send(_dead_letter(message, str(error)))
+            self._send(_dead_letter(message, str(error), self._settings.prefix))
             return
         if command.pool == self._pool:
             came_of_it = await self.provisioner.carry_out(command)
@@ -187,10 +187,10 @@ def _command_of(message: Message) -> Command:
     return record
 
 
-def _dead_letter(message: Message, reason: str) -> DeadLetter:
+def _dead_letter(message: Message, reason: str, prefix: str) -> DeadLetter:
     _, at_ms = message.timestamp()
     return DeadLetter(
-        topic=message.topic() or "",
+        topic=(message.topic() or "").removeprefix(prefix),
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         stage="provisioner",
