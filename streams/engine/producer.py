@@ -10,9 +10,19 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.errors import DeliveryFailed
 
-__all__ = ["CheckedProducer", "TransactionalWriter"]
+__all__ = ["CheckedProducer", "TransactionalWriter", "WriterFenced"]
 
 Headers = Sequence[tuple[str, bytes]]
+
+FENCED = {
+    KafkaError._FENCED,  # noqa: SLF001  # its public name
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+}
+
+
+class WriterFenced(DeliveryFailed):
+    """Another worker has taken the partition over."""
 
 
 class CheckedProducer:
@@ -146,4 +156,6 @@ class _converted:  # noqa: N801  # used as a word
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KafkaException):
-            raise DeliveryFailed(f"{self._what}: {error.args[0].str()}") from error
+            reason: KafkaError = error.args[0]
+            kind_of = WriterFenced if reason.code() in FENCED else DeliveryFailed
+            raise kind_of(f"{self._what}: {reason.str()}") from error

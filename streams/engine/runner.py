@@ -28,7 +28,7 @@ from faust.types import TP
 from streams.engine.batch import Batch
 from streams.engine.crew import Crew
 from streams.engine.partition import Owned, Saved
-from streams.engine.producer import CheckedProducer, TransactionalWriter
+from streams.engine.producer import CheckedProducer, TransactionalWriter, WriterFenced
 from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore
 from streams.engine.world import Wiring, World
@@ -178,7 +178,9 @@ class Runner:
         )  # fmt: skip
         if owned.failures >= TRIES:
             raise error
-        return 0.2 * 2.0**owned.failures
+        # Who is fenced has most likely been given up for dead: it hears so before it tries again.
+        fenced = isinstance(error, WriterFenced)
+        return self.settings.session_ms / 1000 if fenced else 0.2 * 2.0**owned.failures
 
     # ------------------------------------------------------------------- batches
 

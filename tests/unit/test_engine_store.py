@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.engine.store import POSITION, PartitionStore
+from streams.errors import StateUnreadable
+
+Rows = list[tuple[bytes, bytes | None]]
+
+
+def encode(value: int) -> bytes:
+    return struct.pack(">q", value)
+
+
+def decode(data: bytes) -> int:
+    if len(data) != 8:
+        raise ValueError("not eight bytes")
+    value: int = struct.unpack(">q", data)[0]
+    return value
+
+
+def store(limit: int = 1_000, live: int = 1_000) -> PartitionStore[int]:
+    return PartitionStore(encode, decode, limit, live)
+
+
+def rebuilt(rows: Rows, limit: int = 1_000) -> PartitionStore[int]:
+    """From a compacted changelog: of each key the last row, in its place."""
+    last = {key: at for at, (key, _) in enumerate(rows)}
+    made = store(limit)
+    made.load(row for at, row in enumerate(rows) if last[row[0]] == at)
+    return made
+
+
+def test_a_store_is_a_mapping() -> None:
+    state = store()
+    state["u/a"] = 1
+    state["u/b"] = 2
+    del state["u/a"]
+    assert dict(state) == {"u/b": 2}
+    assert "u/a" not in state
+    with pytest.raises(KeyError):
+        state["u/a"]
+
+
+def test_only_what_changed_is_saved_with_the_position() -> None:
+    state = store()
+    state["u/a"] = 1
+    state.position["requests"] = 5
+    assert [key for key, _ in state.save()] == [b"u/a", POSITION]
+    assert state.save() == []
+    assert state["u/a"] == 1
+    assert state.save() == []
+
+
+def test_a_rebuilt_store_has_rows_and_position_of_the_last_save() -> None:
+    state = store()
+    state["u/a"] = 1
+    state["\x00all"] = 7
+    state.position["requests"] = 5
+    rows = state.save()
+    state["u/a"] = 2  # never saved
+    again = rebuilt(rows)
+    assert dict(again) == {"u/a": 1, "\x00all": 7}
+    assert again.position == {"requests": 5}
+
+
+def test_the_longest_silent_users_are_forgotten_before_shared_rows() -> None:
+    state = store(limit=3)
+    state["\x00all"] = 0
+    for number in range(4):
+        state[f"u/{number}"] = number
+    assert list(state) == ["\x00all", "u/2", "u/3"]
+    assert dict(rebuilt(state.save())) == dict(state)
+
+
+def test_a_forgotten_row_is_deleted_in_the_changelog_too() -> None:
+    state = store(limit=1)
+    state["u/a"] = 1
+    state.save()
+    state["u/b"] = 2
+    assert dict(state.save())[b"u/a"] is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 99)), max_size=60),
+    st.lists(st.integers(0, 60), max_size=6),
+    st.integers(1, 6),
+)
+def test_eviction_does_not_depend_on_restarts(
+    changes: Sequence[tuple[str, int]], restarts: Sequence[int], limit: int
+) -> None:
+    through, steady, log = store(limit), store(limit), Rows()
+    for at, (user, value) in enumerate(changes):
+        if at in restarts:
+            log += through.save()
+            through = rebuilt(log, limit)
+        through[f"u/{user}"] = value
+        steady[f"u/{user}"] = value
+    assert list(through.items()) == list(steady.items())
+
+
+def test_values_beyond_those_kept_decoded_are_read_again() -> None:
+    state = store(live=2)
+    for number in range(5):
+        state[f"u/{number}"] = number
+    state.save()
+    assert [state[f"u/{number}"] for number in range(5)] == list(range(5))
+
+
+def test_state_of_another_release_is_refused_by_name() -> None:
+    state = store()
+    state.load([(b"u/a", b"bad")])
+    with pytest.raises(StateUnreadable, match="u/a"):
+        state.check()
+    with pytest.raises(StateUnreadable, match="form 2"):
+        state.load([(POSITION, b'{"form": 2, "next": {}}')])
