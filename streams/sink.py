@@ -25,6 +25,7 @@ __all__ = ["Sink"]
 _log = logging.getLogger(__name__)
 
 READS = ("predictions", "commands", "instances", "utilisation", "outcomes", "dead-letters")
+BATCH = 5_000  # most records written at once: a transaction costs as much as some hundred rows
 CHUNK = 100  # records taken from the client at once: of the largest they are 300 MiB
 LINGER_S = 0.2  # how long a batch waits for more
 PATIENCE_S = 60.0  # how long PostgreSQL may be away
@@ -40,7 +41,7 @@ class Sink:
     Parameters
     ----------
     settings
-        Kafka, PostgreSQL, and how large a batch may be.
+        Kafka, PostgreSQL, and how many bytes a batch may have.
     patience_s
         How long to try again while PostgreSQL is away, before giving up.
     """
@@ -83,7 +84,7 @@ class Sink:
         """The next batch: bounded in records, bytes and time."""
         batch: list[Message] = []
         size, until = 0, time.monotonic() + LINGER_S
-        while len(batch) < self._settings.batch_records and size < self._settings.batch_bytes:
+        while len(batch) < BATCH and size < self._settings.batch_bytes:
             left = until - time.monotonic()
             if left <= 0:
                 break

@@ -36,6 +36,8 @@ COMMENT ON FUNCTION event_time IS 'Milliseconds since the epoch as a time.';
 
 -- ---------------------------------------------------------------------- predictions
 
+-- Every row is replaced at each request of its user: room in the page and no index but the key
+-- let PostgreSQL do so in place.
 CREATE TABLE predictions (
     user_id text PRIMARY KEY,
     request_id text NOT NULL,
@@ -55,9 +57,7 @@ CREATE TABLE predictions (
     kafka_offset bigint NOT NULL,
     made_at timestamptz GENERATED ALWAYS AS (event_time(made_ms)) STORED,
     expires_at timestamptz GENERATED ALWAYS AS (event_time(expires_ms)) STORED
-);
-
-CREATE INDEX predictions_pool_expires_at ON predictions (pool, expires_at);
+) WITH (fillfactor = 70);
 
 COMMENT ON TABLE predictions IS 'What each user asks for next: the latest vector of each user.';
 COMMENT ON COLUMN predictions.request_id IS 'The request that caused it.';
@@ -239,8 +239,10 @@ COMMENT ON COLUMN outcomes.cold_ms IS 'Cold-start time on the critical path.';
 COMMENT ON COLUMN outcomes.saved_ms IS
     'Cold-start time that warm instances took off the critical path.';
 
+-- No foreign key: the parts are written in the transaction of their outcome, and the check would
+-- take four times as long as writing them.
 CREATE TABLE outcome_parts (
-    request_id text NOT NULL REFERENCES outcomes ON DELETE CASCADE,
+    request_id text NOT NULL,
     position bigint NOT NULL,
     service text NOT NULL,
     warm boolean NOT NULL,
@@ -254,6 +256,7 @@ CREATE TABLE outcome_parts (
 CREATE INDEX outcome_parts_service ON outcome_parts (service);
 
 COMMENT ON TABLE outcome_parts IS 'What each constituent did for a request.';
+COMMENT ON COLUMN outcome_parts.request_id IS 'Of the outcome that it is a part of.';
 COMMENT ON COLUMN outcome_parts.position IS 'In the order of the composite, from 1.';
 COMMENT ON COLUMN outcome_parts.service IS 'The constituent.';
 COMMENT ON COLUMN outcome_parts.warm IS 'An instance was ready before the request.';
