@@ -1,0 +1,137 @@
+"""`foremesh compare`: the same log under every policy that one might have instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from streams import catalog_file
+from streams.adapters.log_columns import ColumnMapping
+from streams.adapters.request_log import RequestLog
+from streams.catalog import Catalog
+from streams.catalog_infer import infer
+from streams.cli import pass_settings
+from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.compare.predictive import Forecast
+from streams.compare.run import POLICIES, Row, compare
+from streams.records import Request
+from streams.settings import Settings
+from streams.stages.base import Context, Unusable, admit
+
+__all__ = ["command"]
+
+
+@click.command()
+@log_argument
+@log_options
+@click.option(
+    "--catalog",
+    "catalog_path",
+    type=click.Path(dir_okay=False),
+    show_envvar=True,
+    help="Catalogue in YAML.  [default: inferred from the log]",
+)
+@click.option(
+    "--policies",
+    default=",".join(POLICIES),
+    show_default=True,
+    show_envvar=True,
+    help="Which to compare, separated by commas.",
+)
+@click.option(
+    "--warm-up",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.3,
+    show_default=True,
+    show_envvar=True,
+    help="Share of the log that is only learnt from.",
+)
+@click.option(
+    "--every",
+    "tick_s",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    show_envvar=True,
+    help="Seconds between two looks at the forecast when nothing is asked.",
+)
+@click.option("--json", "json_path", type=Path, show_envvar=True, help="Write the rows here.")
+@click.option("--figure", type=Path, show_envvar=True, help="Draw the curve, .png or .svg.")
+@pass_settings
+def command(
+    settings: Settings,
+    *,
+    log: str,
+    mapping: ColumnMapping,
+    limit: int | None,
+    catalog_path: str | None,
+    policies: str,
+    warm_up: float,
+    tick_s: int,
+    json_path: Path | None,
+    figure: Path | None,
+) -> None:
+    """Compare what to keep warm: fixed keep-alive, histogram, caching, oracle, and foremesh."""
+    chosen = policies.split(",")
+    unknown = [name for name in chosen if name not in POLICIES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(POLICIES)}")
+    rows = with_progress(RequestLog(log, mapping, limit=limit))
+    requests = [row for row in rows if isinstance(row, Request)]
+    known = catalog_file.load(catalog_path) if catalog_path else infer(requests)
+    forecast = Forecast(known, settings.horizon_ms, tick_s * 1000)
+    tested = [policy for name in chosen for policy in POLICIES[name](known, forecast)]
+    steps = compare(
+        _usable(requests, known), known, tested,
+        forecast if "foremesh" in chosen else None, warm_up=warm_up,
+    )  # fmt: skip
+    bar = Console(stderr=True)
+    total = len(requests) + len(tested)
+    found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, Row)]
+    _show(found)
+    if json_path:
+        text = json.dumps([row.as_json() for row in found], indent=2)
+        json_path.write_text(text, encoding="utf-8")
+    if figure:
+        from streams.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
+
+        draw(found, figure)
+
+
+def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
+    """Those that the stages would take, in order of time."""
+    found = []
+    for request in requests:
+        try:
+            admit(request, Context(catalog=catalog))
+        except Unusable:
+            continue
+        found.append(request)
+    return sorted(found, key=lambda request: request.at_ms)
+
+
+def _show(rows: Sequence[Row]) -> None:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("policy", "parameter"):
+        table.add_column(name)
+    for name in ("cold %", "cold s", "p99 ms", "warm h", "GB h", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        numbers = (
+            f"{100 * row.cold_start_rate:.2f}",
+            f"{row.cold_start_ms / 1000:,.0f}",
+            f"{row.latency_ms[2]:,.0f}",
+            f"{row.wasted_seconds / 3600:,.0f}",
+            f"{row.wasted_gb_s / 3600:,.0f}",
+            f"{row.cost:,.2f}",
+        )
+        table.add_row(Text(row.policy), Text(row.parameter), *numbers)
+    Console().print(table)

@@ -1,0 +1,107 @@
+"""Our own policy: what the stages expect of the users, weighed as the allocator weighs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.catalog import Catalog
+from streams.compare.ledger import Ledger
+from streams.records import Demand, Prediction, Record, Request, ServiceDemand
+from streams.stages import aggregator
+from streams.stages.base import Context
+from streams.stages.economy import FALLBACK
+from streams.stages.levels import asked_of, levels_of, timings, uses_of
+from streams.stages.profiler import Profiler
+
+__all__ = ["Forecast", "Predictive"]
+
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Forecast:
+    """The profiler and the aggregator, run online: the worth of having each constituent warm.
+
+    Nothing is learnt from the future: demand at a time follows from the requests before it.
+    """
+
+    catalog: Catalog
+    horizon_ms: int
+    tick_ms: int
+    worth: dict[str, float] = field(default_factory=dict)  # of the first warm instance, now
+
+    def __post_init__(self) -> None:
+        self._profiler = Profiler(horizon_ms=self.horizon_ms)
+        self._aggregator = aggregator.Aggregator(aggregator.Config(tick_ms=self.tick_ms))
+        self._users: MutableMapping[str, Any] = {}
+        self._sums: MutableMapping[str, Any] = {}
+        self._timing = timings(self.catalog, (), {}, 0.0)
+        self._asked: list[tuple[ServiceDemand, ...]] = []
+        self._now_ms = 0
+
+    def until(self, now_ms: int) -> Iterator[int]:
+        """Let time pass up to `now_ms`: the ticks on the way, after each `worth` is new."""
+        context = Context(catalog=self.catalog)
+        first = (self._now_ms // self.tick_ms + 1) * self.tick_ms
+        for tick_ms in range(first, now_ms, self.tick_ms) if self._now_ms else ():
+            if self.worth:
+                self._weigh(self._aggregator.tick(tick_ms, self._sums, context))
+            yield tick_ms
+        self._now_ms = now_ms
+
+    def learn(self, request: Request) -> None:
+        """Take a request in; `worth` is new after it."""
+        context = Context(catalog=self.catalog)
+        for prediction in self._profiler.step(request, self._users, context):
+            if isinstance(prediction, Prediction):
+                list(self._aggregator.step(prediction, self._sums, context))
+        self._weigh(self._aggregator.tick(request.at_ms, self._sums, context))
+
+    def _weigh(self, made: Iterable[Record]) -> None:
+        demands = [demand for demand in made if isinstance(demand, Demand)]
+        asked = [demand.services for demand in demands]
+        if asked == self._asked:
+            return
+        self._asked = asked
+        uses = uses_of(asked_of(demands), self.catalog, self._timing)
+        self.worth = {}
+        for name, tiers in uses.items():
+            pairs = [(self.catalog.tiers.get(t, FALLBACK), u) for t, u in tiers.items()]
+            levels = levels_of(pairs, overlap=0.0, at_once=1, most=1)
+            if levels:
+                self.worth[name] = levels[0].value
+
+
+class Predictive:
+    """Warm while the expected worth exceeds the price: started for `scale` times the tiers' worth.
+
+    The same arithmetic as the allocator's first instances, each by itself: what is cold is
+    started when its worth, less what the start-up loses of it, exceeds the cost of the horizon
+    and the start-up; what is warm is kept until its worth has fallen below the horizon's cost.
+    """
+
+    name = "foremesh"
+
+    def __init__(self, scale: float, forecast: Forecast) -> None:
+        self.parameter = f"{scale:g} x worth"
+        self._scale = scale
+        self._forecast = forecast
+
+    def advance(self, now_ms: int, ledger: Ledger) -> None:
+        """Decide anew."""
+        horizon_ms = self._forecast.horizon_ms
+        for name, known in ledger.constituents.items():
+            worth = self._scale * self._forecast.worth.get(name, 0.0)
+            keep = known.price * horizon_ms / HOUR_MS
+            if name in ledger.warm:
+                if worth < keep:
+                    ledger.end(name, now_ms)
+                continue
+            lead = max(0.5, 1 - known.warm_up_ms / (2 * horizon_ms))
+            if worth * lead > keep + known.price * known.warm_up_ms / HOUR_MS:
+                ledger.start(name, now_ms)
+
+    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
+        """Nothing: the forecast learns for all."""

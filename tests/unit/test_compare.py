@@ -1,0 +1,158 @@
+"""Each policy on examples worked by hand: one constituent that starts in 10 s, times in minutes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams.catalog import Catalog, Constituent, Pool, Resources, Tier
+from streams.cli.compare import command
+from streams.compare.histogram import IdleTimes
+from streams.compare.policies import (
+    MINUTE_MS,
+    GreedyDual,
+    HybridHistogram,
+    KeepAlive,
+    Oracle,
+    Policy,
+)
+from streams.compare.predictive import Forecast, Predictive
+from streams.compare.run import Row, compare
+from streams.records import Request
+from streams.settings import Settings
+
+SMALL = {name: Resources(cpu=1, memory=1024.0) for name in ("a", "b", "c")}
+CATALOG = Catalog.of(
+    [
+        *(Constituent(service=n, needs=r, warm_up_ms=10_000, price=1.0) for n, r in SMALL.items()),
+        Tier(tier="standard", weight=1.0, sla_ms=1_000),
+        Pool(pool="default", capacity=Resources(cpu=9, memory=9e3)),
+    ]
+)
+
+
+def log(*uses: tuple[float, str]) -> list[Request]:
+    """Requests of one user, by minute and service."""
+    return [
+        Request(request_id=f"r{i}", user="ann", service=name, at_ms=int(minute * MINUTE_MS))
+        for i, (minute, name) in enumerate(uses)
+    ]
+
+
+def result(policy: Policy, requests: list[Request], forecast: Forecast | None = None) -> Row:
+    made = list(compare(requests, CATALOG, [policy], forecast, warm_up=0.0))
+    assert made[:-1] == requests
+    row = made[-1]
+    assert isinstance(row, Row)
+    return row
+
+
+def cold(row: Row) -> int:
+    return round(row.cold_start_rate * row.requests)
+
+
+def warm_minutes(row: Row) -> float:
+    return row.wasted_seconds / 60
+
+
+GAPS = log((0, "a"), (5, "a"), (20, "a"), (21, "a"))
+
+
+def test_without_keep_alive_every_request_starts_cold() -> None:
+    row = result(KeepAlive(0), GAPS)
+    assert (cold(row), row.cold_start_ms, warm_minutes(row)) == (4, 40_000, 0)
+
+
+def test_keep_alive_spares_what_comes_within_its_time() -> None:
+    """Warm from 0 to 15 and from 20 to 21; the requests at 5 and 21 are spared."""
+    row = result(KeepAlive(10 * MINUTE_MS), GAPS)
+    assert (cold(row), warm_minutes(row)) == (2, 16)
+    assert row.wasted_gb_s == pytest.approx(16 * 60)
+    assert row.cost == pytest.approx(16 / 60)
+
+
+def test_always_warm_is_cold_only_once() -> None:
+    row = result(KeepAlive(None), GAPS)
+    assert (cold(row), warm_minutes(row)) == (1, 21)
+
+
+def test_the_oracle_pays_only_for_gaps_that_end_in_a_use() -> None:
+    """Warm from 0 to 5 and from 20 to 21."""
+    row = result(Oracle(10 * MINUTE_MS), GAPS)
+    assert (cold(row), round(warm_minutes(row), 3)) == (2, 6)
+
+
+def test_a_request_that_meets_a_start_under_way_waits_for_the_rest_of_it() -> None:
+    row = result(KeepAlive(MINUTE_MS), log((0, "a"), (0.1, "a")))
+    assert row.cold_start_ms == 10_000 + 4_000
+
+
+def test_greedy_dual_evicts_what_is_used_least() -> None:
+    """Room for two: a (used twice) stays, b goes when c comes, and is cold at its next use."""
+    uses = log((0, "a"), (1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "b"))
+    row = result(GreedyDual(2048.0), uses)
+    assert cold(row) == 4
+    assert warm_minutes(row) == pytest.approx(5 + 1 + 2 + 0)
+
+
+def test_greedy_dual_keeps_nothing_that_does_not_fit() -> None:
+    row = result(GreedyDual(512.0), log((0, "a"), (1, "a")))
+    assert (cold(row), warm_minutes(row)) == (2, 0)
+
+
+def test_the_histogram_warms_shortly_before_a_regular_use() -> None:
+    """Every half hour: once known, given up at once and warm again 27 minutes later."""
+    row = result(HybridHistogram(), log(*((30 * i, "a") for i in range(20))))
+    assert cold(row) == 1
+    learnt = 4 * 30  # minutes until four idle times are known
+    assert warm_minutes(row) == pytest.approx(learnt + 15 * 3)
+
+
+def test_a_histogram_without_shape_is_not_relied_upon() -> None:
+    flat, peaked = IdleTimes(10), IdleTimes(10)
+    for minute in range(10):
+        flat.add(minute)
+        peaked.add(7)
+    assert not flat.representative
+    assert peaked.representative
+    assert (peaked.percentile(0.05), peaked.percentile(0.99)) == (7, 7)
+
+
+def test_our_policy_keeps_warm_what_is_asked_for_regularly_and_learns_nothing_beforehand() -> None:
+    uses = log(*((0.5 * i, "a") for i in range(40)))
+    forecast = Forecast(CATALOG, 60_000, 30_000)
+    row = result(Predictive(1.0, forecast), uses, forecast)
+    assert 1 <= cold(row) <= 3
+    idle = log((0, "b"), (600, "b"))
+    forecast = Forecast(CATALOG, 60_000, 30_000)
+    once = result(Predictive(0.01, forecast), idle, forecast)
+    assert (cold(once), warm_minutes(once)) == (2, 0)
+
+
+def test_policies_may_learn_from_a_part_that_does_not_count() -> None:
+    rows = list(compare(GAPS, CATALOG, [KeepAlive(None)], None, warm_up=0.5))
+    assert isinstance(rows[-1], Row)
+    assert (rows[-1].requests, rows[-1].cold_start_rate) == (2, 0.0)
+    assert warm_minutes(rows[-1]) == 1
+
+
+def test_the_command_writes_a_row_for_every_policy_and_parameter(tmp_path: Path) -> None:
+    path, rows, figure = tmp_path / "log.csv", tmp_path / "rows.json", tmp_path / "curve.png"
+    lines = [f"ann,a,{1_700_000_000 + 60 * i}" for i in range(30)]
+    path.write_text("\n".join(["user,service,time", *lines]), encoding="utf-8")
+    arguments = [str(path), "--json", str(rows), "--figure", str(figure), "--warm-up", "0"]
+    found = CliRunner().invoke(command, arguments, obj=Settings())
+    assert found.exit_code == 0, found.output
+    made = json.loads(rows.read_text(encoding="utf-8"))
+    names = {"keep-alive", "always warm", "hybrid histogram", "greedy-dual", "oracle", "foremesh"}
+    assert names | {"no keep-alive"} == {row["policy"] for row in made}
+    assert figure.stat().st_size > 10_000
+
+
+def test_an_unknown_policy_is_named() -> None:
+    found = CliRunner().invoke(command, ["log.csv", "--policies", "magic"], obj=Settings())
+    assert found.exit_code == 2
+    assert "'magic' is none of keep-alive" in found.output
