@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,18 @@ from streams.errors import DatabaseUnreachable, SettingInvalid
 
 __all__ = ["connect", "connected", "unreachable"]
 
-CONNECT_S = 5
+# A server that has gone without a word is noticed within half a minute.
+_DEADLINES: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 def connect(url: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection; times are read and written as UTC.
+    """A connection on which nothing waits for a dead server.
 
     Raises
     ------
@@ -26,7 +33,7 @@ def connect(url: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
         The URL cannot be read.
     """
     try:
-        return psycopg.connect(url, connect_timeout=CONNECT_S, options="-c timezone=UTC", **options)
+        return psycopg.connect(url, **_DEADLINES, **options)
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     except psycopg.ProgrammingError:

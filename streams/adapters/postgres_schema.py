@@ -1,4 +1,4 @@
-"""The database's schema: numbered migrations, applied on request and never at run time."""
+"""The database's upkeep: numbered migrations, applied on request and never at run time; pruning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 from streams.adapters.postgres import connected
 from streams.adapters.sql import migrations, queries
 
-__all__ = ["migrate", "pending"]
+__all__ = ["migrate", "pending", "prune"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,18 @@ def pending(url: str) -> list[str]:
         if found != (True,):
             return list(migrations())
         return [name for name, _ in _missing(connection)]
+
+
+def prune(url: str, keep_ms: int) -> dict[str, int]:
+    """Delete what is older than `keep_ms` before the newest prediction; rows deleted, by table.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers at this URL, or it has no tables.
+    """
+    with connected(url) as connection:
+        return dict(connection.execute(queries()["prune"], {"keep_ms": keep_ms}).fetchall())
 
 
 def _missing(connection: Connection) -> Iterator[tuple[str, LiteralString]]:

@@ -16,6 +16,8 @@ from streams.records import DeadLetter, Record
 
 __all__ = ["Entry", "PostgresSink", "Received"]
 
+STATEMENT_S = 60.0
+
 # SQLSTATE classes of what is wrong with the data: no retry mends them. All else may pass.
 _OF_THE_DATA = ("22", "23", "54")
 
@@ -57,10 +59,18 @@ class PostgresSink:
 
     Guarantee: of records with one key the first one stays, or of a user's prediction and an
     instance's state the newest one; so at-least-once delivery ends as exactly one row.
+
+    Parameters
+    ----------
+    url
+        Of the database.
+    timeout_s
+        How long one statement may take; locks are waited for no longer.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float = STATEMENT_S) -> None:
         self._url = url
+        self._timeout_s = timeout_s
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def write(self, entries: Sequence[Entry]) -> list[DeadLetter]:
@@ -108,6 +118,8 @@ class PostgresSink:
     def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._connection is None:
             self._connection = connect(self._url, autocommit=True)
+            limit = SQL("SET statement_timeout = {}").format(round(self._timeout_s * 1000))
+            self._connection.execute(limit)
             for table in TABLES.values():
                 self._connection.execute(_stage(table))
         return self._connection

@@ -1,4 +1,4 @@
-"""`foremesh db`: migrate the database, or say what is pending."""
+"""`foremesh db`: migrate the database, say what is pending, delete what is old."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sys
 
 import click
 
-from streams.adapters.postgres_schema import migrate, pending
+from streams.adapters.postgres_schema import migrate, pending, prune
 from streams.cli import pass_settings
+from streams.cli.durations import Duration
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -15,7 +16,7 @@ __all__ = ["command"]
 
 @click.group
 def command() -> None:
-    """Migrate the database."""
+    """Migrate the database, and delete what is old."""
 
 
 @command.command("migrate")
@@ -40,3 +41,18 @@ def status_command(settings: Settings) -> None:
         click.echo("run `foremesh db migrate`")
         sys.exit(1)
     click.echo("the database is current")
+
+
+@command.command("prune")
+@click.option(
+    "--keep",
+    type=Duration(),
+    required=True,
+    show_envvar=True,
+    help="How much to keep, counted back from the newest prediction: 12h, 30d.",
+)
+@pass_settings
+def prune_command(settings: Settings, keep: int) -> None:
+    """Delete what is older; Kafka is left alone."""
+    for table, rows in prune(settings.postgres, keep).items():
+        click.echo(f"{table}: {rows:,} rows deleted")

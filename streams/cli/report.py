@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import click
@@ -11,26 +10,10 @@ from rich.console import Console
 
 from streams.adapters.postgres_read import read_history
 from streams.cli import pass_settings
+from streams.cli.durations import Duration
 from streams.settings import Settings
 
 __all__ = ["command"]
-
-UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-class Duration(click.ParamType):
-    """A duration as `90s`, `15m`, `2h` or `7d`; in ms."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Read it."""
-        found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is none of 90s, 15m, 2h, 7d", param, ctx)
-        return int(found[1]) * UNITS_MS[found[2]]
 
 
 @click.command()

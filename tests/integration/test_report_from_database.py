@@ -169,6 +169,25 @@ def test_a_user_never_seen_is_said_to_be_unknown(run_foremesh: RunForemesh) -> N
     assert "nothing is known of user 'nobody'" in command.output
 
 
+def test_what_is_old_is_deleted_counted_back_from_the_newest_prediction(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    part = Part(service="pricing", warm=True)
+    old = replace(OUTCOME, at_ms=NOW - HOUR, parts=(part,))
+    running = replace(INSTANCE, state=InstanceState.WARM, gone_ms=None)
+    young = replace(OUTCOME, request_id="r2", parts=(part,))
+    store(settings, [PREDICTION, old, replace(COMMAND, issued_ms=0), running, young])
+
+    said = run_foremesh("db", "prune", "--keep", "30m").finish()
+
+    assert "outcomes: 1 rows deleted" in said
+    counts = [
+        ask(settings, f"SELECT count(*) FROM {table}")[0][0]
+        for table in ("predictions", "outcomes", "outcome_parts", "commands", "instances")
+    ]
+    assert counts == [1, 1, 1, 0, 1]
+
+
 # --------------------------------------------------------------------------- views
 
 

@@ -11,6 +11,7 @@ from harness import Eventually, RunForemesh
 
 from streams.adapters import codec
 from streams.adapters.kafka import connect, producer_config
+from streams.adapters.postgres_sink import Entry, PostgresSink, Received
 from streams.catalog import Resources
 from streams.engine.producer import CheckedProducer
 from streams.errors import DatabaseUnreachable
@@ -281,6 +282,19 @@ def test_a_connection_that_is_cut_is_opened_again(
         )
         send([replace(OUTCOME, request_id="r2")])
         eventually(lambda: counts(settings)["outcomes"] == 2)
+
+
+def test_a_lock_is_not_waited_for_without_end(settings: Settings) -> None:
+    sink = PostgresSink(settings.postgres, timeout_s=0.2)
+    received = Received(topic="t", partition=0, offset=0, at_ms=0, key=None, value=None)
+
+    with psycopg.connect(settings.postgres) as other:
+        other.execute("LOCK TABLE outcomes")
+        with pytest.raises(DatabaseUnreachable, match="statement timeout"):
+            sink.write([Entry(OUTCOME, received)])
+
+    assert sink.write([Entry(OUTCOME, received)]) == []
+    sink.close()
 
 
 def test_a_database_that_stays_away_ends_the_sink_and_loses_nothing(

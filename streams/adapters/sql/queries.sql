@@ -52,3 +52,44 @@ SELECT
     expected_p50_ms, expected_p90_ms, made_ms, expires_ms, model, tier, pool
 FROM predictions
 WHERE user_id = %(user_id)s
+
+-- prune --
+-- Delete what is older than %(keep_ms)s before the newest prediction, and count it. A clock far
+-- ahead of ours deletes nothing more.
+WITH past AS (
+    SELECT least(max(made_ms), extract(epoch FROM now()) * 1000)::bigint - %(keep_ms)s::bigint AS ms
+    FROM predictions
+),
+in_predictions AS (
+    DELETE FROM predictions USING past WHERE made_ms < past.ms RETURNING 1
+),
+in_prediction_history AS (
+    DELETE FROM prediction_history USING past WHERE made_ms < past.ms RETURNING 1
+),
+in_commands AS (
+    DELETE FROM commands USING past WHERE issued_ms < past.ms RETURNING 1
+),
+in_instances AS (
+    DELETE FROM instances USING past WHERE gone_ms < past.ms RETURNING 1
+),
+in_utilisation AS (
+    DELETE FROM utilisation USING past WHERE at_ms < past.ms RETURNING 1
+),
+in_outcomes AS (
+    DELETE FROM outcomes USING past WHERE at_ms < past.ms RETURNING request_id
+),
+in_outcome_parts AS (
+    DELETE FROM outcome_parts USING in_outcomes
+    WHERE outcome_parts.request_id = in_outcomes.request_id RETURNING 1
+),
+in_dead_letters AS (
+    DELETE FROM dead_letters USING past WHERE at_ms < past.ms RETURNING 1
+)
+SELECT 'predictions', count(*) FROM in_predictions
+UNION ALL SELECT 'prediction_history', count(*) FROM in_prediction_history
+UNION ALL SELECT 'commands', count(*) FROM in_commands
+UNION ALL SELECT 'instances', count(*) FROM in_instances
+UNION ALL SELECT 'utilisation', count(*) FROM in_utilisation
+UNION ALL SELECT 'outcomes', count(*) FROM in_outcomes
+UNION ALL SELECT 'outcome_parts', count(*) FROM in_outcome_parts
+UNION ALL SELECT 'dead_letters', count(*) FROM in_dead_letters

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import socket
+import urllib.request
+
+import pytest
+
+from streams.adapters.metrics import RECORDS, serve
+from streams.errors import SettingInvalid
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def test_metrics_are_served_on_loopback() -> None:
+    port = free_port()
+    RECORDS.labels("sink", "outcomes", "done").inc()
+    serve(port)
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+
+    assert 'foremesh_records_total{outcome="done",stage="sink",topic="outcomes"}' in text
+
+
+def test_a_port_that_is_taken_is_said_with_its_setting() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(SettingInvalid, match=f"FOREMESH_METRICS_PORT={port}"):
+            serve(port)
+
+
+def test_port_zero_serves_nothing() -> None:
+    serve(0)
