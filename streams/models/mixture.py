@@ -29,6 +29,7 @@ class Config:
     step: float = 0.0005  # of the weights, at a feedback
     early: float = 10.0  # how much longer the first steps are
     hurry: float = 4.0  # how much longer steps are after a drift
+    gap_prior: float = 4.0  # gaps of all users that a user's own are weighed against
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
 
@@ -166,6 +167,12 @@ class Mixture:
     def gaps(self, state: State, user: str) -> tuple[Gaps, Gaps]:
         """Gaps of this user and of all users."""
         return self.profile(state, user).gaps, state.get(_GAPS) or Gaps()
+
+    def within(self, state: State, profile: Profile, horizon_ms: int) -> float:
+        """Probability that this user's next request comes within the horizon of their last."""
+        shared: Gaps = state.get(_GAPS) or Gaps()
+        prior = shared.within(horizon_ms)
+        return profile.gaps.within(horizon_ms, prior, self.config.gap_prior)
 
     def profile(self, state: State, user: str) -> Profile:
         """What is remembered of this user."""

@@ -13,7 +13,6 @@ from streams.stages.base import Context, Unusable, admit
 __all__ = ["Config", "Profiler"]
 
 MODEL = "mixture/1"
-_PRIOR_VISITS = 4.0  # gaps of all users that a user's own are weighed against
 _QUIET = 4  # a vector expires after so many times the 90 % gap, or horizon
 
 
@@ -59,8 +58,9 @@ class Profiler:
         """
         vector = self.mixture.predict(state, request.user)
         own, shared = self.mixture.gaps(state, request.user)
-        within = own.within(self.horizon_ms, shared.within(self.horizon_ms), _PRIOR_VISITS)
-        known = own if own.total >= _PRIOR_VISITS else shared
+        profile = self.mixture.profile(state, request.user)
+        within = self.mixture.within(state, profile, self.horizon_ms)
+        known = own if own.total >= self.mixture.config.gap_prior else shared
         expected = (known.quantile(0.1), known.quantile(0.5), known.quantile(0.9))
         listed = sorted(vector.items(), key=lambda entry: (-entry[1], entry[0]))
         return Prediction(

@@ -1,0 +1,121 @@
+"""One pass over a trace: predict, score, learn, feed back."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streams.evaluate.scores import Scores, summary
+from streams.evaluate.when import HORIZONS_MS, When
+from streams.models import state as rows
+from streams.models.mixture import Config, Mixture, View
+from streams.models.population import Population
+from streams.models.profile import Profile
+from streams.records import Request
+
+__all__ = ["SLICES", "Evaluation", "evaluate"]
+
+SLICES = ("all", "change", "first5", "history_5_19", "history_20_99", "history_100_up")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came of one trace."""
+
+    events: int
+    us_per_event: float  # CPU time of predict, learn and feedback
+    state_bytes: Sequence[int]  # of each user
+    scores: Scores
+    when: When
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures, for programs."""
+        return {
+            "events": self.events,
+            "us_per_event": round(self.us_per_event, 2),
+            "state_bytes_median": statistics.median(self.state_bytes or [0]),
+            "state_bytes_max": max(self.state_bytes, default=0),
+            "slices": summary(self.scores),
+            "when": self.when.summary(),
+        }
+
+
+def evaluate(
+    requests: Sequence[Request],
+    config: Config | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Evaluation:
+    """Score the profiler's model on requests in time order.
+
+    An event is scored when its user has an earlier one. Feedback follows each event at once,
+    through the function that the live feedback goes through.
+
+    Parameters
+    ----------
+    requests
+        In the order in which they are predicted and learnt.
+    config
+        Parameters of the mixture.
+    advance
+        Told how many events were done since it was last called.
+    """
+    mixture, state = Mixture(config), dict[str, Any]()
+    scores, when = Scores(("mixture", *mixture.members), SLICES), When()
+    spent = 0
+    for done, request in enumerate(requests, 1):
+        begun = time.thread_time_ns()
+        profile = mixture.profile(state, request.user)
+        view = mixture.view(state, profile)
+        spent += time.thread_time_ns() - begun
+        if profile.history.items:
+            _score(scores, view, profile, Population(state).names.find(request.service))
+            _score_gap(when, mixture, state, request)
+        request_id = str(done)
+        begun = time.thread_time_ns()
+        mixture.learn(
+            state,
+            request.user,
+            request.service,
+            at_ms=request.at_ms,
+            request_id=request_id,
+            view=view,
+        )
+        mixture.feedback(state, request.user, request_id)
+        spent += time.thread_time_ns() - begun
+        if done % 500 == 0:
+            advance(500)
+    sizes = [len(rows.encode(row)) for key, row in state.items() if key.startswith("u/")]
+    return Evaluation(
+        events=len(requests),
+        us_per_event=spent / 1000 / max(len(requests), 1),
+        state_bytes=sizes,
+        scores=scores,
+        when=when,
+    )
+
+
+def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> None:
+    length = len(profile.history.items)
+    flags = (
+        True,
+        item != profile.history.items[-1],
+        length < 5,
+        5 <= length < 20,
+        20 <= length < 100,
+        length >= 100,
+    )
+    table = np.vstack([view.mixed.probabilities, view.evidence.rows])
+    scores.add(table, view.column(item), flags, view.evidence.columns.others)
+
+
+def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:
+    profile = mixture.profile(state, request.user)
+    own, shared = mixture.gaps(state, request.user)
+    within = [mixture.within(state, profile, horizon) for horizon in HORIZONS_MS]
+    gap = max(request.at_ms - profile.last_ms, 0)
+    when.add(request.user, gap, within, own if own.total >= mixture.config.gap_prior else shared)

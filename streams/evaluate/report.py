@@ -1,0 +1,121 @@
+"""The report of an evaluation: tables for the terminal, figures as PNG, both as one HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from streams.evaluate.prequential import Evaluation
+from streams.evaluate.scores import reliability
+from streams.evaluate.when import HORIZONS_MS
+
+__all__ = ["tables", "write"]
+
+METRICS = {
+    "accuracy_1": "acc@1",
+    "recall_3": "rec@3",
+    "recall_5": "rec@5",
+    "mrr": "MRR",
+    "log_loss": "loss",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+
+
+def tables(found: Mapping[str, Evaluation], *, every: bool = False) -> Iterator[Table]:
+    """For each trace what comes next, by slice and model, and when.
+
+    Without `every` the models shown beside the mixture are the best single one by log-loss and
+    by accuracy.
+    """
+    for trace, evaluation in found.items():
+        figures = evaluation.as_json()
+        name = "/".join(Path(trace).parts[-2:])
+        yield _which(name, figures, every=every)
+        yield _when(name, figures["when"])
+
+
+def write(found: Mapping[str, Evaluation], path: Path) -> None:
+    """Write the figures to a .png, or figures and tables to an .html page."""
+    image = _figure(found)
+    if path.suffix.lower() == ".png":
+        path.write_bytes(image)
+        return
+    parts = ["<!doctype html><meta charset='utf-8'><title>foremesh evaluate</title>"]
+    parts.append("<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .7em}</style>")
+    parts.append(f"<img alt='' src='data:image/png;base64,{base64.b64encode(image).decode()}'>")
+    parts += [_html(table) for table in tables(found, every=True)]
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Table:
+    title = (
+        f"{trace}: {figures['events']:,} events, {figures['us_per_event']:.0f} µs CPU each,"
+        f" state per user {figures['state_bytes_median']:.0f} bytes median,"
+        f" {figures['state_bytes_max']:,} most"
+    )
+    table = Table(title=title, title_justify="left")
+    for name in ("slice", "model", "n", *METRICS.values()):
+        table.add_column(name, justify="left" if name in {"slice", "model"} else "right")
+    for name, models in figures["slices"].items():
+        for model in models if every else _shown(models):
+            scores = models[model]
+            cells = [f"{scores[metric]:.3f}" for metric in METRICS]
+            table.add_row(name, model, f"{scores['n']:,}", *cells)
+    return table
+
+
+def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
+    single = [model for model in models if model != "mixture"]
+    least = min(single, key=lambda m: models[m]["log_loss"])
+    most = max(single, key=lambda m: models[m]["accuracy_1"])
+    return list(dict.fromkeys(["mixture", least, most]))
+
+
+def _when(trace: str, figures: Mapping[str, float]) -> Table:
+    table = Table(title=f"{trace}: when, {figures['n']:,} gaps", title_justify="left")
+    for name in ("horizon", "Brier", "Brier of the user's own rate"):
+        table.add_column(name, justify="right")
+    for horizon in HORIZONS_MS:
+        key = f"brier_{horizon // 1000}s"
+        cells = (figures[key], figures[f"{key}_empirical"])
+        table.add_row(f"{horizon // 1000} s", *(f"{cell:.4f}" for cell in cells))
+    return table
+
+
+def _figure(found: Mapping[str, Evaluation]) -> bytes:
+    figure = Figure(figsize=(11, 4 * len(found)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(found), 2, squeeze=False)
+    for (curve, bars), (trace, evaluation) in zip(axes, found.items(), strict=True):
+        points = reliability(evaluation.scores, "all", "mixture")
+        curve.plot([0, 1], [0, 1], color="0.7")
+        curve.plot([p for p, _, _ in points], [hit for _, hit, _ in points], "o-")
+        curve.set(title=f"{trace}: reliability", xlabel="top probability", ylabel="share of hits")
+        models = evaluation.as_json()["slices"].get("all", {})
+        order = sorted(models, key=lambda m: -models[m]["log_loss"])
+        colours = ["C1" if model == "mixture" else "C0" for model in order]
+        bars.barh(order, [models[m]["log_loss"] for m in order], color=colours)
+        bars.set(title="log-loss, nats", xlim=(0, None))
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=100)
+    return out.getvalue()
+
+
+def _html(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
+    cells = zip(*(column.cells for column in table.columns), strict=True)
+    rows = (
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in cells
+    )
+    title = html.escape(str(table.title))
+    return f"<h2>{title}</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
