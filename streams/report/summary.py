@@ -118,6 +118,9 @@ def summarise(
 ) -> Summary:
     """Sum up how requests went and what the instances cost.
 
+    The arguments are read in this order, each to its end: a replay may make the later ones of
+    what it keeps while the outcomes are read.
+
     Parameters
     ----------
     outcomes

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastavro import parse_schema, schemaless_writer
 from harness import CHECKOUT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams import catalog, records
@@ -40,6 +40,7 @@ def register_numbers() -> None:
 
 
 register_numbers()
+FEWER = settings(max_examples=40)  # a record takes long to make up
 ANY_RECORD: st.SearchStrategy[Any] = st.one_of([st.from_type(kind) for kind in RECORDS.values()])
 
 REQUEST = Request(
@@ -54,6 +55,7 @@ REQUEST = Request(
 )
 
 
+@FEWER
 @given(ANY_RECORD)
 def test_a_record_comes_back_as_it_went(record: Record) -> None:
     assert decode(encode(record)) == record
@@ -79,6 +81,7 @@ def test_every_record_type_has_a_schema() -> None:
     assert {folder.name for folder in (CHECKOUT / "schemas").iterdir()} == set(RECORDS)
 
 
+@FEWER
 @given(ANY_RECORD)
 def test_the_bytes_are_those_of_a_general_avro_writer(record: Record) -> None:
     name = next(name for name, kind in RECORDS.items() if kind is type(record))
@@ -142,6 +145,7 @@ def test_noise_is_undecodable_and_nothing_else(data: bytes) -> None:
         decode(data)
 
 
+@FEWER
 @given(ANY_RECORD, st.binary(max_size=200))
 def test_noise_behind_a_header_raises_nothing_else(record: Record, noise: bytes) -> None:
     try:
@@ -151,6 +155,7 @@ def test_noise_behind_a_header_raises_nothing_else(record: Record, noise: bytes)
     assert type(decoded) is type(record)
 
 
+@FEWER
 @given(ANY_RECORD, st.data())
 def test_a_truncated_record_is_undecodable(record: Record, data: st.DataObject) -> None:
     whole = encode(record)
@@ -160,12 +165,14 @@ def test_a_truncated_record_is_undecodable(record: Record, data: st.DataObject) 
         decode(whole[:cut])
 
 
+@FEWER
 @given(ANY_RECORD, st.binary(min_size=1, max_size=50))
 def test_bytes_after_the_record_are_undecodable(record: Record, more: bytes) -> None:
     with pytest.raises(Undecodable, match=f"{len(more)} bytes after the record"):
         decode(encode(record) + more)
 
 
+@FEWER
 @given(ANY_RECORD, st.data())
 def test_a_flipped_byte_never_raises_anything_else(record: Record, data: st.DataObject) -> None:
     changed = bytearray(encode(record))

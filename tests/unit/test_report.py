@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -92,7 +92,7 @@ OUTCOMES = st.lists(
         saved_ms=st.integers(0, 10_000),
         cold_ms=st.integers(0, 10_000),
     ),
-    max_size=30,
+    max_size=10,
 )
 
 
@@ -103,6 +103,7 @@ def shown(summary: Summary) -> str:
     return captured.get()
 
 
+@settings(max_examples=40)
 @given(OUTCOMES)
 def test_groups_add_up_to_the_whole(outcomes: list[Outcome]) -> None:
     summary = summarise(outcomes, [])
@@ -216,7 +217,9 @@ def test_a_time_beyond_the_calendar_is_shown_as_it_is() -> None:
     assert iso_time(2**63 - 1) == "9223372036854775807 ms"
 
 
-@pytest.mark.parametrize("outcomes", [[], [HIT], [HIT, MISS, replace(MISS, pool="control")]])
+@pytest.mark.parametrize(
+    "outcomes", [[], [HIT, MISS, replace(MISS, request_id="r3", pool="control")]]
+)
 def test_a_picture_is_drawn_of_any_number_of_outcomes(
     tmp_path: Path, outcomes: list[Outcome]
 ) -> None:
