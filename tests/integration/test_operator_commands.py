@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import base64
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from harness import RunForemesh, eventually
+
+from streams import catalog_file
+from streams.adapters import codec, kafka
+from streams.adapters.dead_letters import REPLAY_HEADER, letters, read_topic
+from streams.cli.catalog import in_force, publish
+from streams.engine.producer import CheckedProducer
+from streams.records import DeadLetter, Request
+from streams.settings import Settings
+from streams.topology import key_of
+
+pytestmark = pytest.mark.usefixtures("topics")
+
+CATALOGUE = """\
+constituents:
+  pricing: {cpu: 250, memory: 128, warm_up_ms: 900, price: 0.02}
+  stock: {cpu: 250, memory: 256, warm_up_ms: 1500, price: 0.02}
+composites:
+  checkout: [[pricing, stock]]
+tiers:
+  gold: {weight: 0.02, sla_ms: 200, priority: 10}
+pools:
+  default: {cpu: 8000, memory: 16384, bandwidth: 1000}
+"""
+
+
+def requests(settings: Settings) -> list[Request]:
+    values = [m.value() or b"" for m in read_topic(settings, settings.topic("requests"))]
+    return [record for record in map(codec.decode, values) if isinstance(record, Request)]
+
+
+def put_letters(settings: Settings, *found: DeadLetter) -> None:
+    producer = CheckedProducer(kafka.producer_config(settings))
+    for letter in found:
+        name = settings.topic("dead-letters")
+        producer.send(name, key_of(letter), codec.encode(letter))
+    producer.flush(10)
+
+
+def letter(topic: str = "requests", offset: int = 0, reason: str = "bad luck") -> DeadLetter:
+    return DeadLetter(
+        topic=topic,
+        partition=0,
+        offset=offset,
+        stage="profiler",
+        reason=reason,
+        at_ms=1,
+        key=b"ada",
+        value=b"\xff original",
+    )
+
+
+def test_a_catalogue_is_loaded_whole_and_loading_it_again_changes_nothing(
+    run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(CATALOGUE)
+    first = run_foremesh("catalog", "load", str(path)).finish()
+    assert "5 loaded, 0 unchanged, 0 withdrawn" in first
+    again = run_foremesh("catalog", "load", str(path)).finish()
+    assert "0 loaded, 5 unchanged, 0 withdrawn" in again
+    assert catalog_file.parse(CATALOGUE) == catalog_file.parse(
+        run_foremesh("catalog", "show", "--output", "yaml").finish()
+    )
+
+
+def test_what_is_no_longer_in_the_catalogue_is_withdrawn(settings: Settings) -> None:
+    publish(settings, catalog_file.parse(CATALOGUE))
+    smaller = CATALOGUE.replace("[[pricing, stock]]", "[pricing]").replace("  gold:", "  blue:")
+    done = publish(settings, catalog_file.parse(smaller))
+    assert done == {"loaded": 2, "unchanged": 3, "withdrawn": 1}
+    assert "tier/gold" not in in_force(settings)
+    assert "tier/blue" in in_force(settings)
+
+
+def test_a_log_is_produced_and_its_bad_rows_are_dead_letters(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"user,item,ts\nada,s,1\ngrace,s,soon\n\xff,s,3\nlin,t,4\n")
+    output = run_foremesh("produce", str(log)).finish()
+    assert "2 requests delivered" in output
+    assert "2 rows rejected: see `foremesh dead-letters list`" in output
+    assert {(r.user, r.service, r.at_ms) for r in requests(settings)} == {
+        ("ada", "s", 1_000),
+        ("lin", "t", 4_000),
+    }
+    found = {(x.letter.topic, x.letter.offset, x.letter.value) for x in letters(settings)}
+    assert found == {("log.csv", 3, b"grace,s,soon"), ("log.csv", 4, b"\xff,s,3")}
+
+
+def test_producing_a_log_twice_asks_for_nothing_twice(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,ts\n" + "".join(f"u{n},s,{n}\n" for n in range(50)))
+    for _ in range(2):
+        run_foremesh("produce", str(log)).finish()
+    assert len({r.request_id for r in requests(settings)}) == 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_produce_says_how_many_were_delivered(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path, number: signal.Signals
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,ts\n" + "".join(f"u{n},s,{n}\n" for n in range(50, 5_000)))
+    running = run_foremesh("produce", str(log), "--speed", "20")
+    eventually(lambda: len(requests(settings)) > 5)
+    running.process.send_signal(number)
+    assert running.wait(20) == 130
+    assert f"{len(requests(settings))} requests delivered" in running.output
+
+
+def test_produce_without_topics_says_what_to_do(run_foremesh: RunForemesh, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,item\na,s\n")
+    running = run_foremesh("produce", str(tmp_path / "log.csv"), FOREMESH_PREFIX="none-")
+    assert running.wait() == 1
+    assert "run `foremesh topics create`" in running.output
+
+
+def test_dead_letters_are_listed_with_their_bytes(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    put_letters(settings, letter(offset=1), letter(offset=2, reason="[/red] worse luck"))
+    table = run_foremesh("dead-letters", "list").finish()
+    assert "bad luck" in table
+    assert "[/red] worse luck" in table
+    assert "2 of 2 dead letters" in table
+    output = run_foremesh("dead-letters", "list", "--reason", "worse", "--output", "json").finish()
+    [found] = [json.loads(line) for line in output.splitlines()]
+    assert (found["topic"], found["offset"]) == ("requests", 2)
+    assert base64.b64decode(found["value_base64"]) == b"\xff original"
+
+
+def test_dead_letters_are_sent_back_once(settings: Settings, run_foremesh: RunForemesh) -> None:
+    put_letters(settings, letter(offset=1), letter(offset=2, reason="other"), letter("log.csv"))
+    dry = run_foremesh("dead-letters", "replay", "--dry-run").finish()
+    assert "would be: 2 sent back" in dry
+    some = run_foremesh("dead-letters", "replay", "--reason", "other").finish()
+    assert "1 sent back, 0 had been" in some
+    rest = run_foremesh("dead-letters", "replay").finish()
+    assert "1 sent back, 1 had been sent back before, 1 of a file, left out" in rest
+    none = run_foremesh("dead-letters", "replay").finish()
+    assert "0 sent back, 2 had been" in none
+    again = run_foremesh("dead-letters", "replay", "--again", "--topic", "requests").finish()
+    assert "2 sent back" in again
+    found = list(read_topic(settings, settings.topic("requests")))
+    assert [(m.key(), m.value()) for m in found] == [(b"ada", b"\xff original")] * 4
+    names = [dict(m.headers() or ())[REPLAY_HEADER] for m in found]
+    assert len(set(names)) == 2
