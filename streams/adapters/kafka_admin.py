@@ -18,12 +18,15 @@ __all__ = ["ANSWER_S", "Offsets", "connected", "end_offsets", "first_offsets", "
 
 ANSWER_S = 30.0
 
+# What a broker answers about a partition or group that it has yet to load.
 _LOADING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 
