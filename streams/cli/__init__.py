@@ -31,6 +31,7 @@ COMMANDS = {
     "report": ("report", "Hits, misses, latency, saved and wasted, from PostgreSQL."),
     "replay": ("replay", "Run the same stages over a log in one thread, without Kafka."),
     "evaluate": ("evaluate", "Score the profiler on a trace, prequentially."),
+    "compare": ("compare", "Run a trace through every policy that one might have instead."),
     "dead-letters": ("dead_letters", "List or replay what could not be used."),
     "db": ("db", "Migrate the database."),
     "doctor": ("doctor", "Check broker, topics, schemas, database and lag."),
