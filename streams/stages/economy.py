@@ -136,6 +136,7 @@ class Economy:
             overlap=min(1.0, timing.serve_ms / self.horizon_ms),
             at_once=max(1, constituent.concurrency),
             most=most,
+            enough=constituent.price * self.horizon_ms / HOUR_MS / 2,
         )
         have = view.have.get(name, 0)
         idle = min(have, view.idle.get(name, 0))

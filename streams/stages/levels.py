@@ -34,6 +34,11 @@ class Uses:
     variance: float = 0.0
     saved_ms: float = 0.0  # expected sum over these requests, when it is warm
 
+    @property
+    def each_ms(self) -> float:
+        """Expected saving of one of them."""
+        return self.saved_ms / self.mean if self.mean > 0 else 0.0
+
     def __add__(self, other: Uses) -> Uses:
         return Uses(
             self.mean + other.mean,
@@ -126,22 +131,39 @@ def _saved_ms(service: str, catalog: Catalog, timing: Mapping[str, Timing]) -> d
 
 
 def levels_of(
-    tiers: Iterable[tuple[Tier, Uses]], *, overlap: float, at_once: int, most: int
+    tiers: Iterable[tuple[Tier, Uses]],
+    *,
+    overlap: float,
+    at_once: int,
+    most: int,
+    enough: float = 0.0,
 ) -> list[Level]:
     """What each further warm instance is worth; requests of higher tiers are served first.
 
     The k-th instance goes to a tier with the chance that the requests of this tier and those
     above reach it, less the chance that those above alone do.
+
+    Parameters
+    ----------
+    overlap, at_once, most
+        See `value.used`.
+    enough
+        Levels after the first that are worth less than this may be left out.
     """
+    order = sorted(tiers, key=lambda pair: (-pair[0].priority, pair[0].tier))
+    best = max((_Gain(tier, 1.0, uses.each_ms).value for tier, uses in order), default=0.0)
+    least = enough / best if best > 0 else 1.0
     total, before = Uses(), [0.0] * most
     gains: list[list[_Gain]] = []  # per level, per tier
-    for tier, uses in sorted(tiers, key=lambda pair: (-pair[0].priority, pair[0].tier)):
+    for tier, uses in order:
         total = total + uses
-        chances = used(total.mean, total.variance, overlap=overlap, at_once=at_once, most=most)
+        chances = used(
+            total.mean, total.variance,
+            overlap=overlap, at_once=at_once, most=most, least=least,
+        )  # fmt: skip
         gains += [[] for _ in range(len(chances) - len(gains))]
-        saved_ms = uses.saved_ms / uses.mean if uses.mean > 0 else 0.0
         for k, chance in enumerate(chances):
-            gains[k].append(_Gain(tier, max(0.0, chance - before[k]), saved_ms))
+            gains[k].append(_Gain(tier, max(0.0, chance - before[k]), uses.each_ms))
             before[k] = chance
     return [_level(k, of) for k, of in enumerate(gains, 1)]
 

@@ -150,14 +150,16 @@ def _room_for(
     """The idle instances to take for a want; none when that is not enough, or not worth it."""
     wanted = {service for service, _ in want.parts}
     taken: list[Idle] = []
+    gone: Counter[str] = Counter()
     gain = want.claim
     for victim in idle:
-        above = sum(t.service == victim.service for t in taken)
-        last = victim.k == counts[victim.service] - above  # the least valuable one goes first
-        below = victim.priority < want.priority or want.patience > 1
-        if not below or victim.service in wanted or not last:
+        if victim.priority >= want.priority and want.patience <= 1:
+            break  # and so are all after it
+        last = victim.k == counts[victim.service] - gone[victim.service]
+        if victim.service in wanted or not last:
             continue
         taken.append(victim)
+        gone[victim.service] += 1
         room = room.more(victim)
         gain -= victim.value
         if gain <= 0:

@@ -48,8 +48,16 @@ def _binomial(mean: float, q: float, most: int) -> list[float]:
     return tails
 
 
-def used(mean: float, variance: float, *, overlap: float, at_once: int, most: int) -> list[float]:
-    """P(the k-th instance is used within the horizon) for k = 1..most, cut where negligible.
+def used(
+    mean: float,
+    variance: float,
+    *,
+    overlap: float,
+    at_once: int,
+    most: int,
+    least: float = NEGLIGIBLE,
+) -> list[float]:
+    """P(the k-th instance is used within the horizon) for k = 1..most.
 
     The first is used when anybody asks. A further one is used when somebody asks while all
     before it are busy: requests overlap when one comes while another is served, so the number
@@ -63,23 +71,24 @@ def used(mean: float, variance: float, *, overlap: float, at_once: int, most: in
         Share of the horizon that one request keeps an instance busy, at most 1.
     at_once
         Requests that one instance serves at the same time.
+    least
+        The list ends before the first further one that is less likely.
     """
-    levels = [(k - 1) * at_once + 1 for k in range(1, most + 1)]
-    deepest = _deepest(mean, variance, levels[-1])
-    many = at_least(mean, variance, deepest)
     thin_mean, thin_variance = mean * overlap, overlap * (mean - overlap * (mean - variance))
-    busy = [1.0, *at_least(thin_mean, thin_variance, deepest)]
-    result: list[float] = []
-    for level in levels:
-        if level > deepest:
-            break
-        reached = 1.0 if level == 1 else -math.expm1(-mean * busy[level - 1])
-        chance = min(many[level - 1], reached, *result[-1:])
-        if chance < NEGLIGIBLE:
+    deepest = min(
+        (most - 1) * at_once + 1,
+        math.ceil(mean + 6 * math.sqrt(variance) + 6),
+        math.ceil(thin_mean + 6 * math.sqrt(thin_variance) + 7),
+    )
+    many = at_least(mean, variance, deepest)
+    if not many or many[0] < NEGLIGIBLE:
+        return []
+    result = [many[0]]
+    busy = at_least(thin_mean, thin_variance, deepest)
+    for level in range(at_once + 1, deepest + 1, at_once):
+        reached = -math.expm1(-mean * busy[level - 2])
+        chance = min(many[level - 1], reached, result[-1])
+        if chance < max(least, NEGLIGIBLE):
             break
         result.append(chance)
     return result
-
-
-def _deepest(mean: float, variance: float, most: int) -> int:
-    return min(most, math.ceil(mean + 6 * math.sqrt(variance) + 6))
