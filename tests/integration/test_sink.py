@@ -310,6 +310,20 @@ def test_a_database_that_stays_away_ends_the_sink_and_loses_nothing(
         eventually(lambda: counts(settings)["outcomes"] == 1)
 
 
+def test_killing_the_command_loses_nothing_and_doubles_nothing(
+    settings: Settings, send: Send, run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    send(replace(OUTCOME, request_id=f"r{n}", user=f"u{n % 50}") for n in range(20_000))
+    first = run_foremesh("sink")
+    eventually(lambda: counts(settings)["outcomes"])
+    first.kill()
+    second = run_foremesh("sink")
+
+    eventually(lambda: counts(settings)["outcomes"] == 20_000, 60)
+    assert counts(settings)["outcome_parts"] == 40_000
+    assert second.stop() == 0, second.output
+
+
 def test_the_command_ends_cleanly_when_told_to(
     settings: Settings, send: Send, run_foremesh: RunForemesh, eventually: Eventually
 ) -> None:
