@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from streams.errors import BrokerUnreachable, StateUnreadable
 
@@ -82,4 +82,4 @@ def _is_end(error: KafkaError | None, name: str) -> bool:
         return False
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise StateUnreadable(f"{name} is not there: run `foremesh topics create`")
-    raise KafkaException(error)
+    raise BrokerUnreachable(f"{name} cannot be read: {error.str()}")

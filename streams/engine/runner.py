@@ -189,7 +189,7 @@ class Runner:
         await self._crew.guarded(self._take(batch))
 
     async def _take(self, batch: Batch) -> None:
-        await self._crew.call(self._world.look, batch.fetched_s, self._timeout_s)
+        await self._look(batch.fetched_s)
         async with self._stepping:
             owned = self._owned.get(batch.partition)
             if owned is None or owned.generation != batch.generation:
@@ -198,6 +198,9 @@ class Runner:
                 await self._accept(owned, batch)
             else:
                 owned.keep(batch)
+
+    async def _look(self, as_of_s: float) -> None:
+        await self._crew.call(self._world.look, as_of_s, TRIES * self._timeout_s)
 
     async def _accept(self, owned: Owned, batch: Batch) -> None:
         name = self._names[batch.topic]
@@ -241,7 +244,7 @@ class Runner:
     async def _tick_regularly(self) -> None:
         while True:
             await asyncio.sleep(self.settings.tick_ms / 1000)
-            await self._crew.call(self._world.look, time.monotonic(), self._timeout_s)
+            await self._look(time.monotonic())
             async with self._stepping:
                 for owned in [o for o in self._owned.values() if o.ready]:
                     now_ms = time.time_ns() // 1_000_000

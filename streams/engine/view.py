@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHUNK = 10_000
+AGAIN_S = 0.2
 
 
 class View(Generic[T]):
@@ -81,7 +82,7 @@ class View(Generic[T]):
             if as_of_s is not None and as_of_s <= self.caught_up_s:
                 return False
             asked = time.monotonic()
-            changed = self._read_to(self._ends(timeout_s), asked + timeout_s)
+            changed = self._read_to(self._ends(asked + timeout_s), asked + timeout_s)
             if changed:
                 self._values = dict(self._latest)
             self.caught_up_s = asked
@@ -91,20 +92,26 @@ class View(Generic[T]):
         """Let go of the connection."""
         self._consumer.close()
 
-    def _ends(self, timeout_s: float) -> dict[int, int]:
+    def _ends(self, deadline: float) -> dict[int, int]:
+        while True:
+            try:
+                return self._ask_ends(max(0.1, deadline - time.monotonic()))
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise BrokerUnreachable(
+                        f"{self._topic} cannot be read: {error.args[0].str()}"
+                    ) from error
+                time.sleep(AGAIN_S)  # a broker that restarts has no leaders at first
+
+    def _ask_ends(self, timeout_s: float) -> dict[int, int]:
         # On a connection of its own: the broker answers those of one connection in order, and
         # the consumer's has a fetch that waits for records.
-        try:
-            if not self._next:
-                self._assign(timeout_s)
-            latest: Any = OffsetSpec
-            asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
-            answers = self._admin.list_offsets(asked, request_timeout=timeout_s)
-            return {tp.partition: future.result().offset for tp, future in answers.items()}
-        except KafkaException as error:
-            raise BrokerUnreachable(
-                f"{self._topic} cannot be read: {error.args[0].str()}"
-            ) from error
+        if not self._next:
+            self._assign(timeout_s)
+        latest: Any = OffsetSpec
+        asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
+        answers = self._admin.list_offsets(asked, request_timeout=timeout_s)
+        return {tp.partition: future.result().offset for tp, future in answers.items()}
 
     def _assign(self, timeout_s: float) -> None:
         found = self._consumer.list_topics(self._topic, timeout_s).topics[self._topic]
