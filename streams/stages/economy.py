@@ -9,7 +9,7 @@ from streams.catalog import Constituent, Resources, Tier
 from streams.stages.critical_path import steps_of
 from streams.stages.joint import Joint, Parts, Worth, layers_of
 from streams.stages.levels import Asked, Level, Timing, Uses, levels_of, uses_of
-from streams.stages.packing import Choice, Idle, Want
+from streams.stages.packing import Choice, Idle, Want, share_of
 from streams.stages.pool_view import PoolView
 
 __all__ = ["FALLBACK", "NOBODY", "Economy", "Service"]
@@ -200,7 +200,7 @@ class Economy:
             value=value,
             cost=cost,
             priority=tier.priority,
-            share=needs.dominant_share(self.view.capacity),
+            share=share_of(needs, self.view.capacity),
             patience=max(self._patience.get(name, 1.0) for name, _ in parts),
         )
 
