@@ -27,6 +27,7 @@ class Config:
     growth: float = 2.5  # each step of a vector's life ends so many times later than the one before
     most_steps: int = 8  # steps of a life; a longer one has longer steps
     grain: int = 8  # a step may end early by this part of its length: few buckets
+    leap_ms: int = 86_400_000  # a step of time beyond this is believed when a second record has it
     most_pools: int = 1_000  # pools a partition sums for; what is of further ones is left out
     most_series: int = 20_000  # composites x tiers of a pool
     most_constituents: int = 10_000  # of a pool whose start-up times are kept
@@ -57,8 +58,13 @@ class Aggregator:
         # A time in the future must not end what is of the present.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
         self._replace(event, state)
-        if now_ms // self.config.tick_ms <= _roster(state).now_ms // self.config.tick_ms:
+        roster = _roster(state)
+        if now_ms // self.config.tick_ms <= roster.now_ms // self.config.tick_ms:
             return ()
+        if 0 <= roster.now_ms < now_ms - self.config.leap_ms:
+            state[ROSTER] = replace(roster, leap_ms=now_ms)
+            if abs(now_ms - roster.leap_ms) > self.config.leap_ms:
+                return ()
         return tuple(self._demands(now_ms, state, context))
 
     def tick(self, now_ms: int, state: State, context: Context) -> Iterable[Record]:
@@ -111,7 +117,7 @@ class Aggregator:
 
     def _steps(self, prediction: Prediction) -> Iterator[tuple[int, int]]:
         """The steps of a vector's life: when each ends, and its factor."""
-        life_ms = prediction.expires_ms - prediction.made_ms
+        life_ms = max(0, prediction.expires_ms - prediction.made_ms)
         first_ms = max(self.config.tick_ms, prediction.horizon_ms // 2)
         last, before, age_ms = prediction.made_ms, 0.0, float(min(first_ms, life_ms))
         growth = max(self.config.growth, (life_ms / first_ms) ** (1 / self.config.most_steps))

@@ -113,6 +113,7 @@ class Roster:
     now_ms: int = -1
     pools: tuple[str, ...] = ()
     epochs: int = 0
+    leap_ms: int = -1  # a time far ahead that one record had; a second one makes it true
 
 
 Row = Vector | Sums | PoolRow | Roster
@@ -131,7 +132,7 @@ def encode(row: Row) -> bytes:
             _write_pool(row, out)
         case Roster():
             out.uint(ROSTER)
-            out.text(json.dumps([row.now_ms, row.pools, row.epochs]))
+            out.text(json.dumps([row.now_ms, row.pools, row.epochs, row.leap_ms]))
     return bytes(out.data)
 
 
@@ -152,8 +153,8 @@ def decode(data: bytes) -> Row:
     elif kind == POOL:
         row = _read_pool(inp)
     elif kind == ROSTER:
-        now_ms, pools, epochs = json.loads(inp.text())
-        row = Roster(now_ms, tuple(pools), epochs)
+        now_ms, pools, epochs, leap_ms = json.loads(inp.text())
+        row = Roster(now_ms, tuple(pools), epochs, leap_ms)
     else:
         raise ValueError(f"a row of the aggregator has the unknown form {kind}")
     inp.end()

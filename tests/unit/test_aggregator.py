@@ -144,6 +144,17 @@ def test_a_prediction_from_the_future_does_not_expire_the_present() -> None:
     assert expected(at(3_000, state)[0]) == {("a", "gold"): 0.5, ("b", "gold"): 0.5}
 
 
+def test_a_single_time_far_ahead_is_not_believed_and_a_second_one_is() -> None:
+    state: dict[str, Row] = {}
+    later = 40 * 86_400_000
+    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=90_000)], state)
+    assert feed([prediction("bob", later, {"b": 0.5}, expires_ms=2 * later)], state) == []
+    assert expected(feed([prediction("cy", 2_000, {"c": 0.5})], state)[0])["a", "gold"] == 0.5
+    assert (
+        feed([prediction("bob", later, {"b": 0.5}, expires_ms=2 * later)], state)[0].at_ms == later
+    )
+
+
 def test_demand_names_when_half_of_it_will_have_expired() -> None:
     state: dict[str, Row] = {}
     feed([prediction("ann", 0, {"a": 0.1}, expires_ms=4_000)], state)
@@ -237,3 +248,7 @@ def test_bytes_of_an_unknown_version_are_refused() -> None:
     for bad in (b"", b"\x63[]"):
         with pytest.raises(ValueError, match=r"truncated|unknown form"):
             aggregator().decode(bad)
+
+
+def test_a_vector_that_had_expired_when_it_was_made_counts_for_nothing() -> None:
+    assert feed([prediction("ann", 5_000, {"a": 0.5}, expires_ms=1_000)])[0].services == ()
