@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from harness import CHECKOUT, Eventually, RunForemesh, Running
 from harness import eventually as ask_until
+from live import Live
 
 from streams.adapters.kafka import connect, create_topics, declared
 from streams.adapters.postgres_schema import migrate
@@ -88,3 +89,10 @@ def run_foremesh(settings: Settings, tmp_path: Path) -> Iterator[RunForemesh]:
 def eventually() -> Eventually:
     """Wait for a condition, with a deadline."""
     return ask_until
+
+
+@pytest.fixture
+def live(settings: Settings, topics: list[str], run_foremesh: RunForemesh) -> Live:
+    """The flow on topics and a database of its own, to be started."""
+    del topics
+    return Live(settings, run_foremesh)
