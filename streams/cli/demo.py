@@ -21,7 +21,7 @@ INTERRUPTED = 130  # exit code, as shells have it
 @click.option(
     "--seconds", default=45.0, show_default=True, show_envvar=True, help="Length of each half."
 )
-@click.option("--rate", default=3.0, show_default=True, show_envvar=True, help="Requests a second.")
+@click.option("--rate", default=2.0, show_default=True, show_envvar=True, help="Requests a second.")
 @click.option("--seed", default=7, show_default=True, show_envvar=True, help="Decides the load.")
 @click.option(
     "--control-keep-alive",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ class Plan:
     users: int = 300
     seconds: float = 45.0
     seed: int = 7
-    rate: float = 3.0  # requests a second, of all users
+    rate: float = 2.0  # requests a second, of all users
     keep_alive_s: float = 3.0  # of an idle instance in the control
     keep: bool = False  # leave Kafka and PostgreSQL running
 
@@ -93,6 +94,7 @@ class Demo:
             show(self.console, self.settings[FOREMESH].postgres, played, self.folder, self._about())
         finally:
             self.company.stop()
+            gc.collect()  # clients in cycles of references would complain of the broker's end
             if not self.plan.keep:
                 stack.stop()
 
@@ -116,7 +118,7 @@ class Demo:
             kafka=stack.kafka.address,
             postgres=stack.postgres.url(),
             partitions=2,
-            horizon_ms=10_000,
+            horizon_ms=3_000,
             tick_ms=500,
             build=str(self.build),
         )
@@ -227,8 +229,7 @@ class Demo:
     def _progress(self) -> Progress:
         return Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
+            BarColumn(bar_width=16),
             TimeElapsedColumn(),
             TextColumn("{task.fields[news]}"),
             console=self.console,

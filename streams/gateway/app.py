@@ -26,8 +26,8 @@ __all__ = ["Config", "Gateway"]
 
 logger = logging.getLogger(__name__)
 
-_FOLLOW_S = 0.02  # between two looks at `instances`
-_CATALOG_S = 1.0
+_FOLLOW_S = 0.05  # between two looks at `instances`
+_CATALOG_S = 5.0
 _REPORT_S = 0.02
 _RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
 _POLL_S = 0.05

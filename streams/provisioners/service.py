@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _SWEEP_S = 0.1
+_CATALOG_S = 5.0  # besides before each batch of commands
 _AT_ONCE = 500  # commands taken before the offsets are committed
 _FORGET_MS = 15 * 60_000  # records of ended instances are kept for requests that come late
 
@@ -78,7 +79,10 @@ class Service:
         work = [
             asyncio.create_task(self._follow_commands()),
             asyncio.create_task(self._every(_SWEEP_S, self._sweep)),
-            asyncio.create_task(self._every(self._settings.tick_ms / 1000, self._measure)),
+            asyncio.create_task(self._every(_CATALOG_S, self._catalog.follow)),
+            asyncio.create_task(
+                self._every(max(1.0, self._settings.tick_ms / 1000), self._measure)
+            ),
             asyncio.create_task(stop.wait()),
         ]
         done, pending = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +158,6 @@ class Service:
             self.provisioner.ledger.publish(everything=True)
 
     async def _measure(self) -> None:
-        await self._catalog.follow()
         self._send(self.provisioner.utilisation())
 
     @staticmethod

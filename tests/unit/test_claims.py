@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.gateway.claims import Claims, Lease
+from streams.provisioners.base import Use
+from streams.records import Instance, InstanceState
+
+
+def instance(
+    name: str, service: str = "a", state: InstanceState = InstanceState.WARM, pool: str = "default"
+) -> Instance:
+    return Instance(
+        instance_id=name,
+        service=service,
+        pool=pool,
+        state=state,
+        endpoint="http://127.0.0.1:1",
+        command_id="c",
+        started_ms=1_000,
+        changed_ms=1_300,
+        warm_since_ms=None if state is InstanceState.STARTING else 1_300,
+    )
+
+
+def claims(*names: str, concurrency: int = 1) -> Claims:
+    made = Claims("default", lambda _: concurrency)
+    for name in names:
+        made.observe(instance(name))
+    return made
+
+
+def took(lease: Lease | None) -> str:
+    assert lease is not None
+    return lease.instance.instance_id
+
+
+def test_an_exclusive_instance_is_given_once() -> None:
+    warm = claims("x")
+
+    assert took(warm.take("a")) == "x"
+    assert warm.take("a") is None
+
+
+def test_an_instance_serves_as_many_as_its_concurrency() -> None:
+    warm = claims("x", concurrency=3)
+
+    assert [warm.take("a") is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_the_instance_used_last_is_given_first() -> None:
+    warm = claims("x", "y")
+    first = warm.take("a")
+    assert first is not None
+    warm.give_back(first, 5)
+
+    assert warm.take("a") is first
+
+
+def test_what_drains_is_given_to_nobody() -> None:
+    warm = claims("x")
+    warm.observe(instance("x", state=InstanceState.DRAINING))
+    warm.observe(instance("x"))  # old news that comes late
+
+    assert warm.take("a") is None
+
+
+def test_instances_of_another_pool_are_none_of_ours() -> None:
+    warm = claims()
+    warm.observe(instance("x", pool="other"))
+
+    assert warm.take("a") is None
+
+
+def test_one_that_starts_is_no_claim_but_is_told() -> None:
+    warm = claims()
+    starting = instance("x", state=InstanceState.STARTING)
+    warm.observe(starting)
+
+    assert warm.take("a") is None
+    assert warm.best("a") == (starting,)
+
+
+def test_start_up_times_are_learnt() -> None:
+    warm = claims("x")
+
+    assert (warm.warm_up_ms("a", 9_000), warm.warm_up_ms("b", 9_000)) == (300, 9_000)
+
+
+async def test_who_waits_is_served_in_order() -> None:
+    warm = claims()
+    places = [warm.line_up("a") for _ in range(2)]
+    warm.observe(instance("x"))
+    assert [place.done() for place in places] == [True, False]
+    warm.give_back(places[0].result(), 1)
+
+    assert took(places[1].result()) == "x"
+
+
+async def test_who_leaves_the_line_hands_the_instance_on() -> None:
+    warm = claims()
+    leaver, stayer = warm.line_up("a"), warm.line_up("a")
+    warm.observe(instance("x"))
+    warm.leave("a", leaver)
+
+    assert took(stayer.result()) == "x"
+
+
+async def test_one_turned_away_is_the_last_in_line() -> None:
+    warm = claims()
+    places = [warm.line_up("a") for _ in range(2)]
+    warm.turn_away("a", RuntimeError("full"))
+
+    assert [place.done() for place in places] == [False, True]
+    assert isinstance(places[1].exception(), RuntimeError)
+
+
+def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
+    warm = claims("x")
+    lease = warm.take("a")
+    assert lease is not None
+    warm.give_back(lease, 7)
+    told = [Use(instance_id="x", in_flight=0, uses=1, busy_ms=7)]
+
+    assert warm.reports() == told
+    assert warm.reports() == []
+    warm.unreport(told)
+    assert warm.reports() == told
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_nobody_ever_has_more_than_there_is(
+    concurrency: int, instances: int, chance: random.Random
+) -> None:
+    async def play() -> None:
+        warm = claims(*(f"x{n}" for n in range(instances)), concurrency=concurrency)
+        held: list[Lease] = []
+        places: list[asyncio.Future[Lease]] = []
+        for _ in range(60):
+            act = chance.randrange(4)
+            if act == 0 and (lease := warm.take("a")):
+                held.append(lease)
+            elif act == 1 and held:
+                warm.give_back(held.pop(chance.randrange(len(held))), 1)
+            elif act == 2:
+                places.append(warm.line_up("a"))
+            elif act == 3 and places:
+                place = places.pop(chance.randrange(len(places)))
+                if place.done():
+                    held.append(place.result())
+                else:
+                    warm.leave("a", place)
+            given_away = [*held, *(p.result() for p in places if p.done())]
+            counts = Counter(lease.instance.instance_id for lease in given_away)
+            assert all(count <= concurrency for count in counts.values())
+            assert len(given_away) == sum(lease.in_flight for lease in set(given_away))
+
+    asyncio.run(play())
