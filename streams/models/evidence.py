@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from streams.models.counts import Counts
 from streams.models.history import History
+from streams.models.returns import Returns, state_of
 
-__all__ = ["MEMBERS", "SHARED_ORDERS", "STATES", "Columns", "Evidence", "Matrix", "Row", "state_of"]
+__all__ = ["MEMBERS", "PRIOR", "SHARED_ORDERS", "Columns", "Evidence", "Matrix", "Row"]
 
 Matrix = npt.NDArray[np.float64]
 Row = npt.NDArray[np.float64]
@@ -32,20 +33,38 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "user-2": ("user-1", "global-2"),
     "user-3": ("user-2", "global-3"),
     "user-5": ("user-3", "global-5"),
-    "first": ("popular",),  # what others used first after the same service; part of "kind"
+    # what others used first of late, and after the same service: parts of "kind"
+    "first-0": ("popular",),
+    "first-1": ("first-0",),
 }
 _COUNTED = tuple(_PARENTS)
-MEMBERS = ("recurrence", "kind", *_COUNTED[:-1])
+# What the weights come to on average over the first 30 % of three traces: where all users start.
+PRIOR: Mapping[str, float] = {
+    "recurrence": 0.12,
+    "kind": 0.1,
+    "popular": 0.05,
+    "global-1": 0.03,
+    "global-2": 0.02,
+    "global-3": 0.03,
+    "global-5": 0.1,
+    "pace": 0.1,
+    "stream": 0.1,
+    "recent": 0.03,
+    "user-0": 0.05,
+    "user-1": 0.05,
+    "user-2": 0.04,
+    "user-3": 0.04,
+    "user-5": 0.1,
+}
+MEMBERS = ("recurrence", "kind", *_COUNTED[:-2])
 _SHARES = np.array([[1.0 / len(p) if c in p else 0.0 for c in _COUNTED] for p in _PARENTS.values()])
 _FIRST_USER = _COUNTED.index("user-0")
-_SHARED = (*range(_COUNTED.index("recent")), len(_COUNTED) - 1)
+_SHARED = (*range(_COUNTED.index("recent")), len(_COUNTED) - 2, len(_COUNTED) - 1)
 _RECENT = _COUNTED.index("recent")
 _FLOOR = 1e-7  # least probability a member gives to anything
 _ESCAPE = 0.5  # weight of what a context backs off to, for each different follower
 _RECENCY = [0.8**age for age in range(16)]
 _RECENCY_SUMS = [sum(_RECENCY[:n]) for n in range(17)]
-_AGES = [0, 0, 1, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6]
-STATES = 1 + 3 * 7  # of a service for a user: never used, or by age and number of requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +95,8 @@ class Evidence:
         The user's requests; at least one.
     shared
         Counts of all users for the first members, None where the context is new.
-    recurrence
-        Requests and chances, 2 x `STATES`, by state of a service for its user.
-    kinds
-        Probability of a repeat, a return and a first use.
+    returns
+        How users come back to services.
     novelty
         Probability that the next service is new to all, and that a first use is.
 
@@ -89,7 +106,7 @@ class Evidence:
     method C. Ryabko (1980), Data compression by means of a "book stack": ages of services.
     """
 
-    __slots__ = ("_all", "columns", "rows", "states")
+    __slots__ = ("_all", "columns", "rows")
 
     def __init__(
         self,
@@ -97,20 +114,19 @@ class Evidence:
         history: History,
         shared: Sequence[Counts | None],
         *,
-        recurrence: npt.NDArray[np.float32],
-        kinds: Sequence[float],
+        returns: Returns,
         novelty: tuple[float, float],
     ) -> None:
         self.columns = columns
         width = len(columns.of) + 2
-        self._all = np.zeros((len(MEMBERS) + 1, width))
+        self._all = np.zeros((len(MEMBERS) + 2, width))
         self._count(history, shared, novelty[0])
-        self.states = self._states(history)
         if history.items:
-            self._come_back(history, recurrence, kinds, novelty)
+            self._come_back(history, returns, *novelty)
         else:
             self._all[:2] = self._all[2 + _FIRST_USER]
-        self.rows = np.maximum(self._all[:-1], _FLOOR)
+        self._all += _FLOOR
+        self.rows = self._all[:-2]
 
     def _count(self, history: History, shared: Sequence[Counts | None], new: float) -> None:
         rows = self._all[2:]
@@ -152,48 +168,30 @@ class Evidence:
             step = step.dot(step)
         rows += step.dot(rows)
 
-    def _states(self, history: History) -> npt.NDArray[np.intp]:
-        states = np.zeros(len(self.columns.of), np.intp)
-        of, now = self.columns.of.get, len(history.items)
+    def _come_back(self, history: History, returns: Returns, new: float, new_first: float) -> None:
+        plain, kind, first = self._all[0], self._all[1], self._all[-1]
+        of, now, others = self.columns.of.get, len(history.items), self.columns.others
+        hazards = returns.hazards()
+        used: list[tuple[int, float]] = []
         for item, packed in history.seen.items():
             column = of(item)
             if column is not None:
-                states[column] = state_of(now - (packed >> 16), packed & 0xFFFF)
-        return states
-
-    def _come_back(
-        self,
-        history: History,
-        recurrence: npt.NDArray[np.float32],
-        kinds: Sequence[float],
-        novelty: tuple[float, float],
-    ) -> None:
-        plain, kind, first = self._all[0], self._all[1], self._all[-1]
-        known = len(self.states)
-        hazard = (recurrence[0] + 0.2) / (recurrence[1] + 4.0)
-        back = hazard[self.states].astype(np.float64)
-        plain[:known] = back
-        plain[known] = self.columns.others * hazard[0]
-        plain *= (1.0 - novelty[0]) / plain.sum()
-        plain[-1] = novelty[0]
-        used = self.states > 0
+                used.append((column, hazards[state_of(now - (packed >> 16), packed & 0xFFFF)]))
+        never = hazards[0]
+        total = never * (len(self.columns.of) + others - len(used)) + sum(h for _, h in used)
+        scale = (1.0 - new) / total
+        plain.fill(never * scale)
+        plain[-2:] = never * scale * others, new
         last = self.columns.of[history.items[-1]]
-        kind[:known] = np.where(used, 0.0, first[:known])
-        kind[known] = first[known]
-        back *= used
-        back[last] = 0.0
-        fresh, others = kind.sum(), back.sum()
-        chances = [kinds[0], kinds[1] if others else 0.0, kinds[2]]
-        whole = sum(chances)
-        kind *= chances[2] * (1.0 - novelty[1]) / (whole * fresh) if fresh else 0.0
-        if others:
-            kind[:known] += back * (chances[1] / (whole * others))
-        kind[last] = chances[0] / whole
-        kind[-1] = chances[2] * novelty[1] / whole
-
-
-def state_of(age: int, requests: int) -> int:
-    """State of a service its user asked for `requests` times, the last `age` requests ago."""
-    old = min(age, 17)
-    often = 0 if requests == 1 else 1 if requests < 4 else 2
-    return 1 + 3 * _AGES[old] + often
+        known = first.data
+        fresh = 1.0 - known[-1] - sum(known[column] for column, _ in used)
+        back = sum(h for column, h in used if column != last)
+        repeat, again, trial = returns.kinds_of(history)
+        whole = repeat + trial + (again if back else 0.0)
+        np.multiply(first, trial * (1.0 - new_first) / (whole * max(fresh, 1e-9)), out=kind)
+        here, there = plain.data, kind.data
+        for column, hazard in used:
+            here[column] = hazard * scale
+            there[column] = hazard * again / (whole * back) if back else 0.0
+        there[last] = repeat / whole
+        there[len(there) - 1] = trial * new_first / whole

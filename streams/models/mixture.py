@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.models.counts import Counts
-from streams.models.evidence import MEMBERS, Columns, Evidence
+from streams.models.evidence import MEMBERS, PRIOR, Columns, Evidence
 from streams.models.gaps import Gaps
 from streams.models.history import History
-from streams.models.mixing import Mixed, Weights, mixed, moved
+from streams.models.mixing import Mixed, Newton, mixed, move, shortened
 from streams.models.population import Population, State, pace_of
 from streams.models.profile import Pending, Profile
 
 __all__ = ["Config", "Mixture", "View"]
 
 _GAPS = "\x00gaps"
+_NEWTON = "\x00newton"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,8 @@ class Config:
     keep: int = 512  # requests of a user that are kept
     decay: float = 0.98  # of a user's counts, at each visit
     most: int = 128  # services that have a probability of their own in one vector
-    step: float = 0.0005  # of the weights, at a feedback
-    early: float = 10.0  # how much longer the first steps are
+    step: float = 0.0006  # of the weights, at a feedback
+    early: float = 5.0  # how much longer the first steps are
     hurry: float = 4.0  # how much longer steps are after a drift
     gap_prior: float = 4.0  # gaps of all users that a user's own are weighed against
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
@@ -85,7 +86,7 @@ class Mixture:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self._prior: Weights = np.full(len(MEMBERS) + 1, 1.0 / len(MEMBERS), np.float32)
+        self._prior = np.array([*(PRIOR[member] for member in MEMBERS), 0.0])
         self._all = Columns({}, 0)
 
     def history(self) -> History:
@@ -109,8 +110,7 @@ class Mixture:
             self._columns(len(shared.names), history, counts),
             history,
             counts,
-            recurrence=shared.recurrence(),
-            kinds=shared.kinds(history),
+            returns=shared.returns(),
             novelty=shared.unseen(),
         )
         contexts = _contexts(profile)
@@ -119,7 +119,11 @@ class Mixture:
             row = state.get(context)
             if row is not None:
                 weights += row
-        return View(evidence, mixed(evidence.rows, weights[:-1]), contexts, tuple(keys))
+        weights = weights[:-1]
+        newton: Newton | None = state.get(_NEWTON)
+        if newton is not None:
+            weights += newton.weights
+        return View(evidence, mixed(evidence.rows, weights), contexts, tuple(keys))
 
     def learn(
         self,
@@ -138,16 +142,14 @@ class Mixture:
         profile = self.profile(state, user)
         shared = Population(state)
         view = view or self.view(state, profile)
-        evidence = None
         if profile.history.items:
-            evidence = view.evidence
             self._score(profile, request_id, view, view.column(shared.names.find(service)))
             gap = max(at_ms - profile.last_ms, 0)
             profile.pace = pace_of(profile.pace, gap)
             profile.gaps.learn_one(gap)
             state[_GAPS] = gaps = state.get(_GAPS) or Gaps()
             gaps.learn_one(gap)
-        profile.history.append(shared.learn(view.keys, profile.history, service, evidence))
+        profile.history.append(shared.learn(view.keys, profile.history, service))
         profile.last_ms = max(at_ms, profile.last_ms)
         state[f"u/{user}"] = profile
 
@@ -158,11 +160,15 @@ class Mixture:
         if profile is None or pending is None:
             return
         step = self.config.step * (self.config.hurry if drift else 1.0)
-        early = self.config.early
-        profile.weights = moved(profile.weights, pending.gradient, step, early)
+        change = np.append(shortened(pending.gradient) * np.float32(step), np.float32(0))
+        move(profile.weights, change, self.config.early)
         state[f"u/{user}"] = profile
+        state[_NEWTON] = newton = state.get(_NEWTON) or Newton(len(MEMBERS))
+        newton.learn_one(pending.gradient.astype(np.float64))
         for context in pending.contexts:
-            state[context] = moved(state.get(context), pending.gradient, step, early)
+            row = state.get(context)
+            state[context] = row = np.zeros_like(change) if row is None else row
+            move(row, change, self.config.early)
 
     def gaps(self, state: State, user: str) -> tuple[Gaps, Gaps]:
         """Gaps of this user and of all users."""

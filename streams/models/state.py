@@ -10,7 +10,9 @@ import numpy as np
 from streams.models.counts import Counts
 from streams.models.gaps import Gaps
 from streams.models.history import History
+from streams.models.mixing import Newton
 from streams.models.profile import Profile
+from streams.models.returns import Returns
 from streams.models.vocabulary import Vocabulary
 from streams.models.wire import Reader, Writer
 
@@ -18,7 +20,18 @@ __all__ = ["decode", "encode"]
 
 VERSION = 1
 
-_KINDS: Mapping[type, int] = {Profile: 1, Counts: 2, Gaps: 3, Vocabulary: 4, np.ndarray: 5}
+_KINDS: Mapping[type, int] = {
+    Profile: 1,
+    Counts: 2,
+    Gaps: 3,
+    Vocabulary: 4,
+    np.ndarray: 5,
+    Returns: 6,
+    Newton: 7,
+}
+_READERS: Mapping[int, Callable[[Reader], Any]] = {
+    _KINDS[row]: row.read for row in (Counts, Gaps, Vocabulary, Returns, Newton)
+}
 
 
 def encode(value: Any) -> bytes:
@@ -43,16 +56,11 @@ def decode(data: bytes, history: Callable[[], History]) -> Any:
 
 
 def _read(kind: int, data: Reader, history: Callable[[], History]) -> Any:
-    match kind:
-        case 1:
-            return Profile.read(data, history())
-        case 2:
-            return Counts.read(data)
-        case 3:
-            return Gaps.read(data)
-        case 4:
-            return Vocabulary.read(data)
-        case 5:
-            return data.floats()
-        case _:
-            raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
+    if kind == _KINDS[Profile]:
+        return Profile.read(data, history())
+    if kind == _KINDS[np.ndarray]:
+        return data.floats()
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
+    return reader(data)
