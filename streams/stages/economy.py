@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streams.catalog import Constituent, Resources, Tier
 from streams.stages.critical_path import steps_of
-from streams.stages.joint import Joint, Parts, Worth, layers_of
+from streams.stages.joint import Joint, Parts, Worth, layers_of, slowest_first
 from streams.stages.levels import Asked, Level, Timing, Uses, levels_of, uses_of
 from streams.stages.packing import Choice, Idle, Want, share_of
 from streams.stages.pool_view import PoolView
@@ -160,18 +160,21 @@ class Economy:
             for name, service in self.services.items()
             if service.levels
         }
+        orders: dict[str, list[list[str]]] = {}
         layers: dict[Parts, Worth] = {}
         for (composite, name), asked in self._asked.items():
-            steps, tier = steps_of(self.view.catalog, composite), self._tier(name)
-            first = {
-                part: firsts[part].get(tier.tier, 0.0) * asked.mean / uses[part][name].mean
-                for step in steps
-                for part in step
-                if part in firsts and asked.mean > 0
-            }
-            for parts, value in layers_of(steps, tier, wait_ms, first):
+            if composite not in orders:
+                steps = steps_of(self.view.catalog, composite)
+                orders[composite] = slowest_first(steps, wait_ms)
+            tier = self._tier(name)
+
+            def first(part: str, name: str = name, mean: float = asked.mean) -> float:
+                chance = firsts[part].get(name, 0.0) if part in firsts else 0.0
+                return chance * mean / uses[part][name].mean if chance else 0.0
+
+            for parts, saved_ms in layers_of(orders[composite], wait_ms, first):
                 worth = layers.setdefault(parts, {})
-                worth[tier] = worth.get(tier, 0.0) + value
+                worth[tier] = worth.get(tier, 0.0) + saved_ms / 1000 * tier.weight
         return layers
 
     def _firsts(self, missing: Iterable[Parts]) -> Iterator[Want]:

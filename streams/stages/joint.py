@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import pairwise
 
 from streams.catalog import Tier
 from streams.stages.critical_path import Steps, first_uses
 
-__all__ = ["Joint", "Parts", "Worth", "layers_of"]
+__all__ = ["Joint", "Parts", "Worth", "layers_of", "slowest_first"]
 
 Parts = frozenset[str]
 Worth = dict[Tier, float]  # by the tier whose requests profit, in the unit of the prices
 
 
+def slowest_first(steps: Steps, wait_ms: Mapping[str, float]) -> list[list[str]]:
+    """The parts of each step that take a time to start, the slowest first."""
+    return [
+        sorted((p for p in step if wait_ms.get(p, 0.0) > 0), key=lambda p: (-wait_ms[p], p))
+        for step in first_uses(steps)
+    ]
+
+
 def layers_of(
-    steps: Steps, tier: Tier, wait_ms: Mapping[str, float], first: Mapping[str, float]
+    steps: Iterable[Sequence[str]],
+    wait_ms: Mapping[str, float],
+    first: Callable[[str], float],
 ) -> Iterable[tuple[Parts, float]]:
     """The critical path of a composite as layers: parts that must all be warm to save one.
 
@@ -26,20 +35,28 @@ def layers_of(
 
     Parameters
     ----------
+    steps
+        As `slowest_first` has them.
     wait_ms
-        Start-up time of each part that can be started.
+        Start-up time of each part.
     first
-        Chance that a request of this composite and tier is the first to need a part; that it
-        finds several of them cold is no likelier than the least of these.
+        Chance that a request of this composite is the first to need a part; that it finds
+        several of them cold is no likelier than the least of these.
+
+    Yields
+    ------
+    parts and float
+        The parts of a layer, and the expected saving when all of them are warm, in ms.
     """
-    for step in first_uses(steps):
-        known = sorted((p for p in step if p in wait_ms), key=lambda p: (-wait_ms[p], p))
-        bounds = [*(wait_ms[p] for p in known), 0.0]
+    for step in steps:
         chance = 1.0
-        for i, (slower, faster) in enumerate(pairwise(bounds)):
-            chance = min(chance, first.get(known[i], 0.0))
-            if slower > faster and chance > 0.0:
-                yield frozenset(known[: i + 1]), chance * (slower - faster) / 1000 * tier.weight
+        for i, part in enumerate(step, 1):
+            chance = min(chance, first(part))
+            if chance <= 0.0:
+                break
+            saved_ms = wait_ms[part] - (wait_ms[step[i]] if i < len(step) else 0.0)
+            if saved_ms > 0.0:
+                yield frozenset(step[:i]), chance * saved_ms
 
 
 class Joint:

@@ -74,21 +74,25 @@ def used(
     least
         The list ends before the first further one that is less likely.
     """
+    first = at_least(mean, variance, 1)
+    if first[0] < NEGLIGIBLE:
+        return []
+    least = max(least, NEGLIGIBLE)
     thin_mean, thin_variance = mean * overlap, overlap * (mean - overlap * (mean - variance))
+    if most == 1 or -math.expm1(-mean * min(1.0, thin_mean)) < least:
+        return first  # by Markov's inequality no further one is likelier than that
     deepest = min(
         (most - 1) * at_once + 1,
         math.ceil(mean + 6 * math.sqrt(variance) + 6),
         math.ceil(thin_mean + 6 * math.sqrt(thin_variance) + 7),
     )
     many = at_least(mean, variance, deepest)
-    if not many or many[0] < NEGLIGIBLE:
-        return []
-    result = [many[0]]
+    result = first
     busy = at_least(thin_mean, thin_variance, deepest)
     for level in range(at_once + 1, deepest + 1, at_once):
         reached = -math.expm1(-mean * busy[level - 2])
         chance = min(many[level - 1], reached, result[-1])
-        if chance < max(least, NEGLIGIBLE):
+        if chance < least:
             break
         result.append(chance)
     return result

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.catalog import Tier
 from streams.stages.critical_path import cold_ms
-from streams.stages.joint import Joint, Parts, Worth, layers_of
+from streams.stages.joint import Joint, Parts, Worth, layers_of, slowest_first
 
 GOLD = Tier(tier="gold", weight=1.0, sla_ms=500, priority=1)
 NAMES = st.sampled_from("abcd")
@@ -17,10 +17,10 @@ WAITS = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in "abcd"})
 def layers(steps: tuple[tuple[str, ...], ...], waits: dict[str, int]) -> dict[Parts, Worth]:
     """Of one request that is sure to come first."""
     found: dict[Parts, Worth] = {}
-    first = dict.fromkeys(waits, 1.0)
-    for parts, value in layers_of(steps, GOLD, {p: float(ms) for p, ms in waits.items()}, first):
+    wait_ms = {p: float(ms) for p, ms in waits.items()}
+    for parts, saved_ms in layers_of(slowest_first(steps, wait_ms), wait_ms, lambda _: 1.0):
         worth = found.setdefault(parts, {})
-        worth[GOLD] = worth.get(GOLD, 0.0) + value
+        worth[GOLD] = worth.get(GOLD, 0.0) + saved_ms / 1000
     return found
 
 
@@ -41,8 +41,8 @@ def test_a_part_beside_one_that_is_warm_is_worth_its_whole_time() -> None:
 
 def test_several_cold_parts_are_no_likelier_than_the_least_likely() -> None:
     first = {"a": 0.5, "b": 0.1}
-    found = dict(layers_of((("a", "b"),), GOLD, {"a": 4_000.0, "b": 2_000.0}, first))
-    assert found == {frozenset("a"): pytest.approx(1.0), frozenset("ab"): pytest.approx(0.2)}
+    found = dict(layers_of([["a", "b"]], {"a": 4_000.0, "b": 2_000.0}, first.__getitem__))
+    assert found == {frozenset("a"): pytest.approx(1_000), frozenset("ab"): pytest.approx(200)}
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES))
