@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,11 +11,12 @@ import numpy.typing as npt
 
 from streams.models.wire import Reader, Writer
 
-__all__ = ["Mixed", "Newton", "Weights", "mixed", "move", "shortened"]
+__all__ = ["BUCKETS", "Mixed", "Newton", "Weights", "mixed", "move", "shortened"]
 
 Weights = npt.NDArray[np.float32]  # one for each member, then the number of steps so far
 
 _CAUTION = 100.0  # squared gradient that halves the first steps
+BUCKETS = 16  # of the top probability, each with a correction of its own
 _COMMON = 0.1  # share of a step along the direction that all members have in common
 
 
@@ -23,12 +25,19 @@ class Mixed:
     """A mixture's answer."""
 
     logs: npt.NDArray[np.float64]  # members x columns: log-probabilities
+    raw: npt.NDArray[np.float64]  # by column, before calibration
     probabilities: npt.NDArray[np.float64]  # by column
+    top: int  # column of the most probable before calibration
+    bucket: int  # of its probability
 
     def gradient(self, column: int) -> npt.NDArray[np.float64]:
         """Of the log-probability of `column`, by each member's weight."""
-        gradient: npt.NDArray[np.float64] = self.logs[:, column] - self.logs.dot(self.probabilities)
+        gradient: npt.NDArray[np.float64] = self.logs[:, column] - self.logs.dot(self.raw)
         return gradient
+
+    def surprise(self, column: int) -> float:
+        """By how much the most probable one's hit, 1 or 0, exceeded its probability."""
+        return float(column == self.top) - float(self.probabilities[self.top])
 
 
 class Newton:
@@ -88,14 +97,29 @@ class Newton:
         return newton
 
 
-def mixed(rows: npt.NDArray[np.float64], weights: npt.NDArray[np.floating]) -> Mixed:
-    """The product of the members' probabilities, each to the power of its weight, normalised."""
+def mixed(
+    rows: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], shifts: Weights | None
+) -> Mixed:
+    """The product of the members' probabilities, each to the power of its weight, normalised.
+
+    Then the odds of the most probable one are corrected by the shift that was learnt for
+    probabilities like its own; the others keep their proportions.
+    """
     logs = np.log(rows)
     scores = weights.dot(logs)
-    scores -= scores.max()
+    top = int(scores.argmax())
+    scores -= scores[top]
     np.exp(scores, out=scores)
-    scores /= scores.sum()
-    return Mixed(logs, scores)
+    raw = scores / scores.sum()
+    first = float(raw[top])
+    bucket = min(int(first * BUCKETS), BUCKETS - 1)
+    if shifts is None or first >= 1.0:
+        return Mixed(logs, raw, raw, top, bucket)
+    odds = first / (1.0 - first) * math.exp(float(shifts[bucket]))
+    shifted = odds / (1.0 + odds)
+    probabilities = raw * ((1.0 - shifted) / (1.0 - first))
+    probabilities[top] = shifted
+    return Mixed(logs, raw, probabilities, top, bucket)
 
 
 def shortened(gradient: Weights) -> Weights:

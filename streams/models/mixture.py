@@ -10,7 +10,7 @@ from streams.models.counts import Counts
 from streams.models.evidence import MEMBERS, PRIOR, Columns, Evidence
 from streams.models.gaps import Gaps
 from streams.models.history import History
-from streams.models.mixing import Mixed, Newton, mixed, move, shortened
+from streams.models.mixing import BUCKETS, Mixed, Newton, mixed, move, shortened
 from streams.models.population import Population, State, pace_of
 from streams.models.profile import Pending, Profile
 
@@ -18,6 +18,7 @@ __all__ = ["Config", "Mixture", "View"]
 
 _GAPS = "\x00gaps"
 _NEWTON = "\x00newton"
+_SHIFTS = "\x00shifts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Config:
     step: float = 0.0006  # of the weights, at a feedback
     early: float = 5.0  # how much longer the first steps are
     hurry: float = 4.0  # how much longer steps are after a drift
+    correction: float = 0.02  # step of the calibration, at a feedback
     gap_prior: float = 4.0  # gaps of all users that a user's own are weighed against
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
@@ -54,7 +56,8 @@ class Mixture:
     Idea: every member gives a distribution over services (`Evidence`). The mixture is
     proportional to the product of the members' probabilities, each to the power of its weight.
     Weights are sums of small sets chosen by context, the user's own among them, and follow the
-    gradient of the log-loss: one step at each feedback.
+    gradient of the log-loss: one step at each feedback. The odds of the most probable service are then corrected by what
+    probabilities like it were worth.
 
     Guarantees: log-loss is convex in the weights, so online gradient descent has regret
     O(sqrt(T)) against the best fixed weights, hence against the best single member. The vector
@@ -119,11 +122,13 @@ class Mixture:
             row = state.get(context)
             if row is not None:
                 weights += row
-        weights = weights[:-1]
+        weights = weights[:-1].astype(np.float64)
         newton: Newton | None = state.get(_NEWTON)
         if newton is not None:
             weights += newton.weights
-        return View(evidence, mixed(evidence.rows, weights), contexts, tuple(keys))
+        return View(
+            evidence, mixed(evidence.rows, weights, state.get(_SHIFTS)), contexts, tuple(keys)
+        )
 
     def learn(
         self,
@@ -165,6 +170,9 @@ class Mixture:
         state[f"u/{user}"] = profile
         state[_NEWTON] = newton = state.get(_NEWTON) or Newton(len(MEMBERS))
         newton.learn_one(pending.gradient.astype(np.float64))
+        shifts = state.get(_SHIFTS)
+        state[_SHIFTS] = shifts = np.zeros(BUCKETS, np.float32) if shifts is None else shifts
+        shifts[pending.bucket] += np.float32(self.config.correction * pending.surprise)
         for context in pending.contexts:
             row = state.get(context)
             state[context] = row = np.zeros_like(change) if row is None else row
@@ -187,7 +195,8 @@ class Mixture:
 
     def _score(self, profile: Profile, request_id: str, view: View, column: int) -> None:
         gradient = view.mixed.gradient(column).astype(np.float16).astype(np.float32)
-        profile.wait(Pending(request_id, view.contexts, gradient))
+        surprise = float(np.float16(view.mixed.surprise(column)))
+        profile.wait(Pending(request_id, view.contexts, view.mixed.bucket, surprise, gradient))
         probabilities = view.mixed.probabilities
         rank = int(np.count_nonzero(probabilities > probabilities[column]))
         profile.ranks = (profile.ranks << 2 | min(rank, 3)) & 15

@@ -25,6 +25,8 @@ class Pending:
 
     request_id: str
     contexts: tuple[str, ...]  # weight rows that made it
+    bucket: int  # of the top probability
+    surprise: float  # by how much its hit, 1 or 0, exceeded it, to half precision
     gradient: Vector  # of the log-loss by each member's weight, to half precision
 
 
@@ -74,7 +76,8 @@ class Profile:
             out.uint(len(pending.contexts))
             for context in pending.contexts:
                 out.text(context)
-            out.floats(pending.gradient, "<f2")
+            out.uint(pending.bucket)
+            out.floats(np.append(pending.gradient, pending.surprise), "<f2")
 
     @classmethod
     def read(cls, data: Reader, history: History) -> Self:
@@ -92,4 +95,6 @@ class Profile:
 def _read_pending(data: Reader) -> Pending:
     request_id = data.text()
     contexts = tuple(data.text() for _ in range(data.uint()))
-    return Pending(request_id, contexts, data.floats("<f2"))
+    bucket = data.uint()
+    numbers = data.floats("<f2")
+    return Pending(request_id, contexts, bucket, float(numbers[-1]), numbers[:-1])
