@@ -20,6 +20,7 @@ from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
 from streams.engine.view import View
+from streams.errors import CatalogInvalid
 from streams.records import Request
 from streams.settings import Settings
 from streams.topology import key_of
@@ -46,7 +47,9 @@ def load(settings: Settings, file: str) -> None:
 @command.command("infer")
 @log_argument
 @log_options
-@click.option("--output", "-o", show_envvar=True, help="File to write.  [default: standard output]")
+@click.option(
+    "--output", "-o", show_envvar=True, help="New file to write.  [default: standard output]"
+)
 def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
     """Write a first catalogue from a request log, with numbers to be edited."""
     rows = with_progress(RequestLog(log, mapping, limit=limit))
@@ -54,7 +57,11 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
     if output is None:
         click.echo(text, nl=False)
     else:
-        Path(output).write_text(text, encoding="utf-8")
+        try:
+            with Path(output).open("x", encoding="utf-8") as file:  # its numbers may be edited
+                file.write(text)
+        except OSError as error:
+            raise CatalogInvalid(f"{output} cannot be written: {error.strerror}") from error
         click.echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
 
 

@@ -62,7 +62,8 @@ def command(
     """Send a request log to Kafka: CSV or JSON lines, also gzipped.
 
     Sending it twice asks for nothing twice: a request's id tells where it stands. Rows that are
-    no request go to the dead letters, with the reason.
+    no request go to the dead letters, with the reason. Of an old log nothing is kept warm, since
+    what it makes expected is past: have workers with FOREMESH_CLOCK=event, or --shift-to-now.
     """
     must_be_there(settings)
     items: Iterable[Request | BadRow] = with_progress(RequestLog(log, mapping, limit=limit))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams import catalog_file
+from streams.adapters.request_log import BadRow
+from streams.cli import cli
+from streams.cli.produce import paced, shifted
+from streams.errors import CatalogInvalid
+from streams.records import Request
+
+
+def request(at_ms: int) -> Request:
+    return Request(request_id=f"r{at_ms}", user="u", service="s", at_ms=at_ms)
+
+
+def times(items: list[Request | BadRow]) -> list[int]:
+    return [item.at_ms for item in items if isinstance(item, Request)]
+
+
+def test_a_shifted_log_begins_now_and_keeps_its_gaps_divided_by_the_speed() -> None:
+    bad = BadRow(2, "bad", "")
+    found = list(shifted([request(1_000), bad, request(3_000), request(2_000)], 50_000, 2.0))
+    assert times(found) == [50_000, 51_000, 50_500]
+    assert found[1] is bad
+
+
+def test_a_log_shifted_at_two_times_asks_for_two_things() -> None:
+    ids = {
+        item.request_id
+        for now_ms in (1, 2)
+        for item in shifted([request(5)], now_ms, 1.0)
+        if isinstance(item, Request)
+    }
+    assert len(ids) == 2
+
+
+def test_a_paced_log_takes_its_time_divided_by_the_speed() -> None:
+    begun = time.monotonic()
+    assert times(list(paced([request(0), request(5_000), request(2_000)], 50.0))) == [
+        0,
+        5_000,
+        2_000,
+    ]
+    assert 0.09 < time.monotonic() - begun < 2.0
+
+
+def test_a_first_catalogue_never_overwrites_one_whose_numbers_may_be_edited(tmp_path: Path) -> None:
+    log, path = tmp_path / "log.csv", tmp_path / "catalog.yaml"
+    log.write_text("user,item\nada,sketch\n")
+    words = ["catalog", "infer", str(log), "-o", str(path)]
+    assert CliRunner().invoke(cli, words, catch_exceptions=False).exit_code == 0
+    assert list(catalog_file.load(path).composites) == ["sketch"]
+    with pytest.raises(CatalogInvalid, match="cannot be written: File exists"):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
