@@ -106,9 +106,9 @@ class Economy:
         """What the k-th instance is worth when it is warm already, and to whom."""
         if k == 1:
             worth = self._joint.loss(name)
-            return sum(worth.values()), _tier(worth)
+            return sum(worth.values()), self._top(worth)
         level = self.services[name].level(k)
-        return (level.value, _tier(_worth(level))) if level else (0.0, NOBODY)
+        return (level.value, self._top(_worth(level))) if level else (0.0, NOBODY)
 
     def idle(self) -> Iterator[Idle]:
         """What could be taken away: not what was started for somebody who had waited long."""
@@ -126,7 +126,7 @@ class Economy:
         (name, k), *more = want.parts
         level = self.services[name].level(k)
         joint = self._joint.gain(frozenset(n for n, _ in want.parts))
-        return _tier(_worth(level) if level and k > 1 and not more else joint)
+        return self._top(_worth(level) if level and k > 1 and not more else joint)
 
     def _service(self, name: str, uses: Mapping[str, Uses], most: int) -> Service:
         view, constituent = self.view, self.view.catalog.constituents[name]
@@ -153,6 +153,16 @@ class Economy:
     def _tier(self, name: str) -> Tier:
         return self.view.catalog.tiers.get(name, FALLBACK)
 
+    def _top(self, worth: Worth) -> Tier:
+        """The highest tier for which, with those above it, at least half of the worth is."""
+        left = sum(worth.values()) / 2
+        tiers = [self._tier(name) for name in worth]
+        for tier in sorted(tiers, key=lambda t: (-t.priority, t.tier)):
+            left -= worth[tier.tier]
+            if left <= 0 < worth[tier.tier]:
+                return tier
+        return NOBODY
+
     def _layers(self, uses: Mapping[str, Mapping[str, Uses]]) -> dict[Parts, Worth]:
         wait_ms = {name: service.timing.warm_up_ms for name, service in self.services.items()}
         firsts = {
@@ -174,7 +184,7 @@ class Economy:
 
             for parts, saved_ms in layers_of(orders[composite], wait_ms, first):
                 worth = layers.setdefault(parts, {})
-                worth[tier] = worth.get(tier, 0.0) + saved_ms / 1000 * tier.weight
+                worth[name] = worth.get(name, 0.0) + saved_ms / 1000 * tier.weight
         return layers
 
     def _firsts(self, missing: Iterable[Parts]) -> Iterator[Want]:
@@ -182,13 +192,15 @@ class Economy:
             worth = self._joint.gain(parts)
             lead = min(self.services[name].lead for name in parts)
             names = tuple((name, 1) for name in sorted(parts))
-            yield from self._want(names, sum(worth.values()) * lead, _tier(worth))
+            yield from self._want(names, sum(worth.values()) * lead, self._top(worth))
 
     def _further(self, name: str, k: int) -> Iterator[Want]:
         service = self.services[name]
         level = service.level(k)
         if level and k > 1:
-            yield from self._want(((name, k),), level.value * service.lead, _tier(_worth(level)))
+            yield from self._want(
+                ((name, k),), level.value * service.lead, self._top(_worth(level))
+            )
 
     def _want(self, parts: tuple[tuple[str, int], ...], value: float, tier: Tier) -> Iterator[Want]:
         services = [self.services[name] for name, _ in parts]
@@ -209,14 +221,4 @@ class Economy:
 
 
 def _worth(level: Level) -> Worth:
-    return {tier: chance * tier.weight for tier, chance in level.tiers}
-
-
-def _tier(worth: Worth) -> Tier:
-    """The highest tier for which, with those above it, at least half of the worth is."""
-    left = sum(worth.values()) / 2
-    for tier in sorted(worth, key=lambda t: (-t.priority, t.tier)):
-        left -= worth[tier]
-        if left <= 0 and worth[tier] > 0:
-            return tier
-    return NOBODY
+    return {tier.tier: chance * tier.weight for tier, chance in level.tiers}

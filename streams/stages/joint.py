@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from streams.catalog import Tier
 from streams.stages.critical_path import Steps, first_uses
 
 __all__ = ["Joint", "Parts", "Worth", "layers_of", "slowest_first"]
 
 Parts = frozenset[str]
-Worth = dict[Tier, float]  # by the tier whose requests profit, in the unit of the prices
+Worth = dict[str, float]  # by the tier whose requests profit, in the unit of the prices
 
 
 def slowest_first(steps: Steps, wait_ms: Mapping[str, float]) -> list[list[str]]:

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalog import Tier
 from streams.stages.critical_path import cold_ms
 from streams.stages.joint import Joint, Parts, Worth, layers_of, slowest_first
 
-GOLD = Tier(tier="gold", weight=1.0, sla_ms=500, priority=1)
+GOLD = "gold"
 NAMES = st.sampled_from("abcd")
 STEPS = st.lists(st.lists(NAMES, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3)
 WAITS = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in "abcd"})
