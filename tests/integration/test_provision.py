@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import psutil
+from harness import CHECKOUT, Eventually, RunForemesh
+from services import SERVICE, Door, catalog_of, command, constituent, read, send
+
+from streams.adapters.kafka import create_topics, producer_config
+from streams.devstack.kafka import Kafka
+from streams.engine.producer import CheckedProducer
+from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation
+from streams.settings import Settings
+
+
+def last(settings: Settings) -> dict[str, Instance]:
+    """The last record of each instance."""
+    return {x.instance_id: x for x in read(settings, "instances") if isinstance(x, Instance)}
+
+
+def in_state(settings: Settings, state: InstanceState) -> list[Instance]:
+    return [instance for instance in last(settings).values() if instance.state is state]
+
+
+def services_of(pids: set[int]) -> set[int]:
+    """Those of these processes that still run."""
+    return {pid for pid in pids if psutil.pid_exists(pid)}
+
+
+def family(pid: int) -> set[int]:
+    """The instances below a provisioner, and their children."""
+    found = psutil.Process(pid).children(recursive=True)
+    return {p.pid for p in found if SERVICE in p.cmdline()}
+
+
+def test_commands_are_carried_out_once_and_told(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a"), room=3))
+    Door(run_foremesh)
+    send(settings, [command("a", count=2, name="c1"), command("a", count=2, name="c1")])
+
+    warm = eventually(lambda: in_state(settings, InstanceState.WARM))
+    eventually(lambda: len(in_state(settings, InstanceState.WARM)) == 2)
+    assert {instance.command_id for instance in warm} == {"c1"}
+    send(settings, [command("a", action=Action.RELEASE, count=1, name="c2")])
+    eventually(lambda: len(in_state(settings, InstanceState.GONE)) == 1)
+    assert len(last(settings)) == 2
+    told = [x for x in read(settings, "utilisation") if isinstance(x, Utilisation)]
+    assert told[0].capacity.cpu == 300
+    assert max(x.used.cpu for x in told) >= 200
+
+
+def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_a_restart(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a", "--child")))
+    door = Door(run_foremesh)
+    send(settings, [command("a", count=3, expires_in_ms=8_000)])
+    eventually(lambda: len(in_state(settings, InstanceState.WARM)) == 3)
+    children = family(door.provisioner.pid)
+    assert len(children) == 6
+
+    os.kill(door.provisioner.pid, signal.SIGKILL)
+
+    eventually(lambda: not services_of(children), 5.0)
+    before = set(last(settings))
+    Door(run_foremesh)
+    gone = eventually(lambda: [x for n, x in last(settings).items() if n in before and x.gone_ms])
+    assert {x.reason for x in gone} == {"its provisioner ended before it"}
+
+
+def test_what_is_no_command_goes_to_the_dead_letters(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    Door(run_foremesh)
+    producer = CheckedProducer(producer_config(settings))
+    producer.send(settings.topic("commands"), b"default", b"noise")
+    producer.flush(20)
+    send(settings, [command("a")])
+
+    eventually(lambda: in_state(settings, InstanceState.WARM))
+    (letter,) = [x for x in read(settings, "dead-letters") if isinstance(x, DeadLetter)]
+    assert (letter.stage, letter.value) == ("provisioner", b"noise")
+    assert "not Avro single-object" in letter.reason
+
+
+def test_a_dry_run_says_what_would_have_been(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    running = run_foremesh("provision", "--dry-run")
+    send(settings, [command("a")])
+
+    eventually(lambda: last(settings), 40.0)
+    assert family(running.pid) == set()
+
+
+async def test_while_kafka_is_away_requests_are_served_and_what_is_lost_is_counted(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    kafka = Kafka(tmp_path / "kafka", CHECKOUT / "build")
+    kafka.launch(tied=True)
+    kafka.wait()
+    try:
+        own = {"FOREMESH_KAFKA": kafka.address, "FOREMESH_DELIVERY_MS": "2000"}
+        here = Settings.from_env({**settings.to_env(), **own})
+        create_topics(here)
+        send(here, catalog_of(constituent("a"), constituent("b")))
+        door = Door(run_foremesh, **own)
+        async with aiohttp.ClientSession() as session:
+            await door.ask(session, "only-a")
+            kafka.stop()
+            hit = await door.ask(session, "only-a")
+            miss = await door.ask(session, "only-b")
+            assert (hit.status, hit.headers["x-foremesh"]) == (200, "hit")
+            assert (miss.status, miss.headers["x-foremesh"]) == (200, "miss")
+        door.gateway.process.terminate()
+        assert door.gateway.wait(30) == 0
+        assert "4 events were lost" in door.gateway.output
+    finally:
+        kafka.stop()
