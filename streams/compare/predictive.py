@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from streams.catalog import Catalog
 from streams.compare.ledger import Ledger
@@ -30,9 +32,10 @@ class Forecast:
     catalog: Catalog
     horizon_ms: int
     tick_ms: int
-    worth: dict[str, float] = field(default_factory=dict)  # of the first warm instance, now
 
     def __post_init__(self) -> None:
+        self.index = {name: i for i, name in enumerate(self.catalog.constituents)}
+        self.worth = np.zeros(len(self.index))  # of the first warm instance of each, now
         self._profiler = Profiler(horizon_ms=self.horizon_ms)
         self._aggregator = aggregator.Aggregator(aggregator.Config(tick_ms=self.tick_ms))
         self._users: MutableMapping[str, Any] = {}
@@ -46,7 +49,7 @@ class Forecast:
         context = Context(catalog=self.catalog)
         first = (self._now_ms // self.tick_ms + 1) * self.tick_ms
         for tick_ms in range(first, now_ms, self.tick_ms) if self._now_ms else ():
-            if self.worth:
+            if self._asked:
                 self._weigh(self._aggregator.tick(tick_ms, self._sums, context))
             yield tick_ms
         self._now_ms = now_ms
@@ -66,12 +69,12 @@ class Forecast:
             return
         self._asked = asked
         uses = uses_of(asked_of(demands), self.catalog, self._timing)
-        self.worth = {}
+        self.worth = np.zeros(len(self.index))
         for name, tiers in uses.items():
             pairs = [(self.catalog.tiers.get(t, FALLBACK), u) for t, u in tiers.items()]
             levels = levels_of(pairs, overlap=0.0, at_once=1, most=1)
             if levels:
-                self.worth[name] = levels[0].value
+                self.worth[self.index[name]] = levels[0].value
 
 
 class Predictive:
@@ -86,22 +89,28 @@ class Predictive:
 
     def __init__(self, scale: float, forecast: Forecast) -> None:
         self.parameter = f"{scale:g} x worth"
-        self._scale = scale
         self._forecast = forecast
+        known = forecast.catalog.constituents.values()
+        prices = np.array([c.price for c in known]) / HOUR_MS / scale
+        start_ms = np.array([float(c.warm_up_ms) for c in known])
+        lead = np.maximum(0.5, 1 - start_ms / (2 * forecast.horizon_ms))
+        self._names = list(forecast.index)
+        self._keep = prices * forecast.horizon_ms
+        self._start = prices * (forecast.horizon_ms + start_ms) / lead
+        self._warm = np.zeros(len(self._names), bool)
 
     def advance(self, now_ms: int, ledger: Ledger) -> None:
         """Decide anew."""
-        horizon_ms = self._forecast.horizon_ms
-        for name, known in ledger.constituents.items():
-            worth = self._scale * self._forecast.worth.get(name, 0.0)
-            keep = known.price * horizon_ms / HOUR_MS
-            if name in ledger.warm:
-                if worth < keep:
-                    ledger.end(name, now_ms)
-                continue
-            lead = max(0.5, 1 - known.warm_up_ms / (2 * horizon_ms))
-            if worth * lead > keep + known.price * known.warm_up_ms / HOUR_MS:
-                ledger.start(name, now_ms)
+        worth = self._forecast.worth
+        ends, starts = self._warm & (worth < self._keep), ~self._warm & (worth > self._start)
+        for i in np.flatnonzero(ends).tolist():
+            ledger.end(self._names[i], now_ms)
+        for i in np.flatnonzero(starts).tolist():
+            ledger.start(self._names[i], now_ms)
+        self._warm ^= ends | starts
 
     def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
-        """Nothing: the forecast learns for all."""
+        """Note what a request has started; the forecast learns for all."""
+        del now_ms, next_ms, ledger
+        if name in self._forecast.index:
+            self._warm[self._forecast.index[name]] = True
