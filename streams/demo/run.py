@@ -20,6 +20,7 @@ from streams.catalog import Catalog, Pool
 from streams.cli.catalog import publish
 from streams.demo.company import Company, until
 from streams.demo.load import Played, play
+from streams.demo.pace import affordable_rate, start_up_s
 from streams.demo.population import Ask, Population
 from streams.demo.results import show
 from streams.devstack import Stack, tools
@@ -34,8 +35,9 @@ __all__ = ["Demo", "Plan"]
 
 TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
 CONTROL, FOREMESH, PAST = "control", "foremesh", "past"
-_LEARN_S = 120.0
-_WRITE_S = 60.0
+STARTS = 2  # instances that start at once
+_LEARN_S = 240.0
+_WRITE_S = 120.0
 _PAST_ENDS_MS = 60_000  # before the demonstration begins
 
 
@@ -73,6 +75,7 @@ class Demo:
         self.catalog = catalog_file.load(Path(__file__).with_name("catalogue.yaml"))
         self.population = Population(list(self.catalog.composites), TIERS, plan.users, plan.seed)
         self.ports = free_ports(4)
+        self.rate = plan.rate
 
     def run(self) -> None:
         """Play it.
@@ -84,11 +87,11 @@ class Demo:
         """
         stack = Stack(self.build, self.folder / "stack", tied=not self.plan.keep)
         self._clean(stack)
-        asks = self.population.live(self.plan.seconds, self.plan.rate)
         try:
             with self._progress() as progress:
                 self._start(stack, progress)
                 self._learn(progress)
+                asks = self._asks(progress)
                 played = {pool: self._play(pool, asks, progress) for pool in (CONTROL, FOREMESH)}
                 self._write_down(progress)
             show(self.console, self.settings[FOREMESH].postgres, played, self.folder, self._about())
@@ -159,6 +162,16 @@ class Demo:
         until(learnt, _LEARN_S, "the past is not learnt", self.company.check)
         progress.update(task, completed=len(past))
 
+    def _asks(self, progress: Progress) -> list[Ask]:
+        """The load; lighter than planned where instances start slowly."""
+        every = list(self.catalog.constituents.values())
+        task = progress.add_task("timing start-ups", total=1, news="")
+        took_s = asyncio.run(start_up_s(every, self.folder / "models", STARTS))
+        self.rate = min(self.plan.rate, affordable_rate(self.catalog, took_s, STARTS))
+        news = f"{took_s * 1000:.0f} ms each: {self.rate:.1f} requests/s"
+        progress.update(task, completed=1, news=news)
+        return self.population.live(self.plan.seconds, self.rate)
+
     # ------------------------------------------------------------------ play
 
     def _play(self, pool: str, asks: list[Ask], progress: Progress) -> Played:
@@ -184,7 +197,7 @@ class Demo:
         self.company.start(
             provisioner,
             settings,
-            *("provision", "--pool", pool, "--keep-alive", keep_alive),
+            *("provision", "--pool", pool, "--keep-alive", keep_alive, "--starts", str(STARTS)),
             MODEL_FOLDER=models,
         )
         self.company.wait_for(settings.provisioner)
@@ -239,7 +252,7 @@ class Demo:
         plan = self.plan
         return (
             f"{plan.users} synthetic users (seed {plan.seed}), {plan.seconds:g} s at"
-            f" {plan.rate:g} requests/s, the same requests twice. {CONTROL}: an instance starts"
+            f" {self.rate:.2g} requests/s, the same requests twice. {CONTROL}: an instance starts"
             f" when a request needs it and ends when idle for {plan.keep_alive_s:g} s."
             f" {FOREMESH}: predicted, started before, released when not worth it."
         )

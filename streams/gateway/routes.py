@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from streams.records import Outcome, Part, Request, Result, Route, Source
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 from streams.stages.critical_path import cold_ms
 from streams.stages.interceptor import intercept
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["MOST_BYTES", "Desk", "add_routes"]
 
@@ -89,6 +92,9 @@ async def _serve(desk: Desk, composite: Composite, asked: Request, began: float)
         headers["Retry-After"] = str(error.retry_after_s)
     except Failed as error:
         status, told = 502, {"error": str(error)}
+    except Exception:  # a fault of ours; the request has its one outcome all the same
+        logger.exception("%s failed", asked.request_id, extra={"action": "request_failed"})
+        status, told = 500, {"error": "the gateway failed: its log says how"}
     latency_ms = (time.perf_counter() - began) * 1000
     outcome = _outcome(desk, run, asked, status, latency_ms)
     desk.events.put(outcome)

@@ -7,6 +7,7 @@ import pytest
 
 from streams import catalog_file, demo
 from streams.demo.constituent import Model, model_file
+from streams.demo.pace import affordable_rate
 from streams.demo.population import Population
 
 CATALOGUE = catalog_file.load(Path(demo.__file__).with_name("catalogue.yaml"))
@@ -52,6 +53,13 @@ def test_some_users_drift_half_way() -> None:
     drifters = [user for user in population().people if user.later is not user.habit]
 
     assert 20 < len(drifters) < 60
+
+
+def test_a_slow_machine_is_asked_for_less() -> None:
+    fast, slow = (affordable_rate(CATALOGUE, starts_s, 2) for starts_s in (0.25, 2.5))
+
+    assert fast > 4 * slow
+    assert affordable_rate(CATALOGUE, 1e6, 2) > 0
 
 
 def test_a_model_is_written_once_and_read_whole(tmp_path: Path) -> None:

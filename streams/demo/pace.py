@@ -1,0 +1,67 @@
+"""How much load this machine can take, so that starting instances does not saturate it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+
+from streams.catalog import Catalog, Constituent
+from streams.errors import StackFailed
+from streams.provisioners.process import Child, NotReady
+
+__all__ = ["affordable_rate", "start_up_s"]
+
+_BUSY = 0.6  # part of the machine that cold starts may take when every request is a miss
+_START_S = 60.0
+_LEAST = 0.25  # requests a second, however slow the machine
+
+
+def affordable_rate(catalog: Catalog, starts_s: float, at_once: int) -> float:
+    """Requests a second for which cold starts take 60 % of the machine, if all were misses.
+
+    Parameters
+    ----------
+    catalog
+        Composites, all asked for alike.
+    starts_s
+        Mean start-up time, with `at_once` starts at the same time.
+    """
+    parts = [len(composite.constituents) for composite in catalog.composites.values()]
+    return max(_LEAST, _BUSY * at_once / starts_s / (sum(parts) / len(parts)))
+
+
+async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once: int) -> float:
+    """Mean time from spawning an instance to its first answer, measured on each of these.
+
+    Raises
+    ------
+    StackFailed
+        One does not start.
+    """
+    os.environ["MODEL_FOLDER"] = str(models)  # written now, read at each start from then on
+    room = asyncio.Semaphore(at_once)
+
+    async def one(session: aiohttp.ClientSession, constituent: Constituent) -> float:
+        async with room:
+            began = time.perf_counter()
+            child = await Child.spawn(constituent.command)
+            try:
+                await child.ready(session, constituent.health, _START_S)
+                return time.perf_counter() - began
+            finally:
+                await child.stop(2.0)
+                await child.wait()
+
+    try:
+        async with aiohttp.ClientSession() as session:
+            for each in constituents:  # models are written and modules compiled
+                await one(session, each)
+            took = await asyncio.gather(*(one(session, each) for each in constituents))
+    except NotReady as error:
+        raise StackFailed(f"an instance of the demonstration does not start: {error}") from error
+    return sum(took) / len(took)
