@@ -62,7 +62,6 @@ _FIRST_USER = _COUNTED.index("user-0")
 _SHARED = (*range(_COUNTED.index("recent")), len(_COUNTED) - 2, len(_COUNTED) - 1)
 _RECENT = _COUNTED.index("recent")
 _FLOOR = 1e-7  # least probability a member gives to anything
-_ESCAPE = 0.5  # weight of what a context backs off to, for each different follower
 _RECENCY = [0.8**age for age in range(16)]
 _RECENCY_SUMS = [sum(_RECENCY[:n]) for n in range(17)]
 
@@ -153,9 +152,8 @@ class Evidence:
         self._blend(rows, np.array(different), np.array(totals), new)
 
     def _blend(self, rows: Matrix, different: Row, totals: Row, new: float) -> None:
-        escape = _ESCAPE * different
-        scale = 1.0 / (totals + escape)
-        back = escape * scale
+        scale = 1.0 / (totals + different)
+        back = different * scale
         rows *= scale[:, None]
         known = len(self.columns.of) + self.columns.others
         floor = back[0] * (1.0 - new) / max(known, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.models.counts import Counts
 from streams.models.evidence import MEMBERS, PRIOR, Columns, Evidence
@@ -117,12 +118,13 @@ class Mixture:
             novelty=shared.unseen(),
         )
         contexts = _contexts(profile)
-        weights = self._prior + profile.weights
+        weights: npt.NDArray[np.float64] = self._prior.copy()
+        weights += profile.weights
         for context in contexts:
             row = state.get(context)
             if row is not None:
                 weights += row
-        weights = weights[:-1].astype(np.float64)
+        weights = weights[:-1]
         newton: Newton | None = state.get(_NEWTON)
         if newton is not None:
             weights += newton.weights

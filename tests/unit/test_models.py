@@ -1,0 +1,124 @@
+"""What holds for every model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.models import state as rows
+from streams.models.classifier import MODELS, NextService
+from streams.models.gaps import Gaps
+from streams.models.history import History
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def learnt(name: str, events: Iterable[tuple[str, str, int]]) -> NextService:
+    model = NextService(name)
+    for user, service, at_ms in events:
+        model.learn_one({"user": user, "at_ms": at_ms}, service)
+    return model
+
+
+def some(count: int = 60) -> list[tuple[str, str, int]]:
+    rng = random.Random(11)
+    return [(rng.choice("xyz"), rng.choice("abcd"), n * 1_000) for n in range(count)]
+
+
+def bytes_of(model: NextService) -> dict[str, bytes]:
+    return {key: rows.encode(row) for key, row in model.state.items()}
+
+
+def vector(model: NextService, user: str = "x") -> dict[Any, float]:
+    found = model.predict_proba_one({"user": user})
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert min(found.values()) > 0
+    return found
+
+
+@every_model
+def test_predicting_changes_nothing(name: str) -> None:
+    model = learnt(name, some())
+    before = bytes_of(model)
+    assert vector(model) == vector(model)
+    assert bytes_of(model) == before
+
+
+@every_model
+def test_a_model_goes_on_from_its_bytes_as_it_was(name: str) -> None:
+    model, again = learnt(name, some()), NextService(name)
+    again.state = {k: rows.decode(b, History) for k, b in bytes_of(model).items()}
+    for each in (model, again):
+        each.learn_one({"user": "x", "at_ms": 99_000}, "b")
+    assert vector(model) == vector(again)
+
+
+@every_model
+def test_the_same_events_make_the_same_model(name: str) -> None:
+    assert bytes_of(learnt(name, some())) == bytes_of(learnt(name, some()))
+
+
+@every_model
+def test_a_model_that_learnt_nothing_keeps_all_for_the_unseen(name: str) -> None:
+    assert list(vector(NextService(name))) == [""]
+    assert NextService(name).predict_one({"user": "x"}) is None
+
+
+@every_model
+def test_a_user_without_history_has_a_vector(name: str) -> None:
+    assert set(vector(learnt(name, some()), "stranger")) == {*"abcd", ""}
+
+
+@every_model
+def test_one_service_only_is_nearly_certain(name: str) -> None:
+    assert vector(learnt(name, [("x", "a", n) for n in range(200)]))["a"] > 0.9
+
+
+@every_model
+def test_an_unseen_service_is_learnt_and_keeps_mass_for_the_next(name: str) -> None:
+    model = learnt(name, [*some(), ("x", "new", 99_000)])
+    assert {"new", ""} <= set(vector(model))
+
+
+@every_model
+def test_time_may_go_backwards_and_stand_still(name: str) -> None:
+    vector(learnt(name, [("x", "a", 9_000), ("x", "b", 9_000), ("x", "a", 1_000), ("x", "b", 0)]))
+
+
+def test_ten_thousand_services_are_taken_and_the_vector_stays_short() -> None:
+    model = learnt("mixture", ((f"u{n % 50}", f"s{n}", n) for n in range(10_000)))
+    assert len(vector(model, "u3")) <= 129
+    assert max(len(data) for key, data in bytes_of(model).items() if key[0] == "u") < 2_048
+
+
+def test_a_model_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="user-9"):
+        NextService("user-9")
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=50), st.integers(0, 10**12))
+def test_within_is_a_distribution(gaps: list[int], horizon: int) -> None:
+    model = Gaps()
+    for gap in gaps:
+        model.learn_one(gap)
+    assert 0.0 <= model.within(horizon) <= model.within(horizon * 2) <= 1.0 + 1e-9
+    assert model.quantile(0.1) <= model.quantile(0.5) <= model.quantile(0.9)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 5), max_size=80), st.integers(1, 8))
+def test_a_history_read_back_goes_on_the_same(items: list[int], keep: int) -> None:
+    history = History(keep=keep)
+    for item in items:
+        history.append(item)
+    again = History(history.items, keep=keep)
+    assert len(history) <= 2 * keep
+    for each in (history, again):
+        each.append(3)
+    assert [f.counts for f in history.contexts()] == [f.counts for f in again.contexts()]
+    assert (history.kinds, history.run, history.seen) == (again.kinds, again.run, again.seen)
