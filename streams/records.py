@@ -177,7 +177,7 @@ class Command:
     count: int
     value: float  # expected worth of doing it, in the unit of the prices
     cost: float  # expected cost of doing it, same unit
-    priority: float  # of a queued one: value for each dominant share, tier first
+    priority: float  # of a queued one: its tier's, plus d / (1 + d) of its net value d per share
     issued_ms: int
     expires_ms: int  # after this it is not to be carried out
     reason: str  # in words, with the numbers that decided
@@ -260,7 +260,7 @@ class Feedback:
     cold_ms: int
     saved_ms: int
     hit_rate: float  # of this user, exponentially weighted
-    drift: bool  # the user's hits have changed for the worse (ADWIN): forget faster
+    drift: bool  # the user's hits have changed for the worse (HDDM-A): forget faster
     warm_ups: tuple[MeasuredWarmUp, ...] = ()  # start-up times measured by this request
 
 
