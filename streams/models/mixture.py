@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ class Config:
     hurry: float = 4.0  # how much longer steps are after a drift
     correction: float = 0.02  # step of the calibration, at a feedback
     gap_prior: float = 4.0  # gaps of all users that a user's own are weighed against
+    lift: float = 0.7  # of what gaps after the same service and a like gap say beyond all gaps
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
 
@@ -152,10 +154,11 @@ class Mixture:
         if profile.history.items:
             self._score(profile, request_id, view, view.column(shared.names.find(service)))
             gap = max(at_ms - profile.last_ms, 0)
+            for key in (_GAPS, _gaps_key(profile)):
+                state[key] = gaps = state.get(key) or Gaps()
+                gaps.learn_one(gap)
             profile.pace = pace_of(profile.pace, gap)
             profile.gaps.learn_one(gap)
-            state[_GAPS] = gaps = state.get(_GAPS) or Gaps()
-            gaps.learn_one(gap)
         profile.history.append(shared.learn(view.keys, profile.history, service))
         profile.last_ms = max(at_ms, profile.last_ms)
         state[f"u/{user}"] = profile
@@ -187,8 +190,13 @@ class Mixture:
     def within(self, state: State, profile: Profile, horizon_ms: int) -> float:
         """Probability that this user's next request comes within the horizon of their last."""
         shared: Gaps = state.get(_GAPS) or Gaps()
-        prior = shared.within(horizon_ms)
-        return profile.gaps.within(horizon_ms, prior, self.config.gap_prior)
+        everyone = shared.within(horizon_ms)
+        own = profile.gaps.within(horizon_ms, everyone, self.config.gap_prior)
+        alike: Gaps | None = state.get(_gaps_key(profile))
+        if alike is None:
+            return own
+        here = alike.within(horizon_ms, everyone, 2 * self.config.gap_prior)
+        return _logistic(_logit(own) + self.config.lift * (_logit(here) - _logit(everyone)))
 
     def profile(self, state: State, user: str) -> Profile:
         """What is remembered of this user."""
@@ -218,6 +226,21 @@ class Mixture:
         return Columns(
             {item: at for at, item in enumerate([*found][:most])}, known - min(most, len(found))
         )
+
+
+def _gaps_key(profile: Profile) -> str:
+    """The row of the gaps after the same service and a gap as long as the last."""
+    last = profile.history.items[-1] if profile.history.items else 0xFFFF
+    return f"{_GAPS}/{profile.pace & 15:x}/{last:x}"
+
+
+def _logit(probability: float) -> float:
+    within = min(max(probability, 1e-4), 1 - 1e-4)
+    return math.log(within / (1 - within))
+
+
+def _logistic(score: float) -> float:
+    return 1 / (1 + math.exp(-score))
 
 
 def _contexts(profile: Profile) -> tuple[str, ...]:
