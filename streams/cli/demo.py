@@ -25,7 +25,7 @@ INTERRUPTED = 130  # exit code, as shells have it
 @click.option("--seed", default=7, show_default=True, show_envvar=True, help="Decides the load.")
 @click.option(
     "--control-keep-alive",
-    default=3.0,
+    default=5.0,
     show_default=True,
     show_envvar=True,
     help="Seconds that the control keeps an idle instance.",
