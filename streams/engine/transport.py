@@ -23,10 +23,11 @@ from aiokafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.tuples import ack_lock
+from mode import Service
 from mode.utils.futures import notify
 
 from streams.engine.batch import Batch, Owner, RawRecord, cut
-from streams.errors import FaustUntested
+from streams.errors import BrokerUnreachable, FaustUntested
 
 __all__ = ["BatchConsumer", "BatchTransport", "check_versions"]
 
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0.7."}
 FETCH_WAIT_MS = 20
+WATCH_S = 1.0
 
 
 def check_versions() -> None:
@@ -95,9 +97,24 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
+    async def check_group(self) -> None:
+        """Raise what keeps this worker out of its group.
+
+        aiokafka 0.14 (group_coordinator.py:324) says so only to those who fetch, which Faust does
+        not before it has partitions: the worker would wait for ever.
+        """
+        try:
+            self._ensure_consumer()._coordinator.check_errors()  # noqa: SLF001  # has no other
+        except KafkaError as error:
+            raise BrokerUnreachable(
+                f"The consumer group {self.app.conf.id} does not take this worker in: {error}"
+            ) from error
+
 
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, with batches for messages and the owner's word for how far they are done."""
+
+    _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,6 +136,11 @@ class BatchConsumer(driver.Consumer):
             await asyncio.sleep(FETCH_WAIT_MS / 1000)
             return {}
         return await super()._getmany(active, timeout)
+
+    @Service.task
+    async def _watch_group(self) -> None:
+        async for _ in self.itertimer(WATCH_S, name="group"):
+            await self._thread.call_thread(self._thread.check_group)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # Faust's
         """Fetch; a message for each batch.

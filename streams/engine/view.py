@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 CHUNK = 10_000
 AGAIN_S = 0.2
+ANSWER_S = 3.0
 
 
 class View(Generic[T]):
@@ -53,7 +54,8 @@ class View(Generic[T]):
     ) -> None:
         self.undecodable = 0
         self.caught_up_s = float("-inf")  # monotonic time as of which it is complete
-        self._admin = AdminClient(dict(consumer_config))
+        self._config = dict(consumer_config)
+        self._admin = AdminClient(self._config)
         self._consumer = Consumer({**consumer_config, **READER, "queued.min.messages": 10_000})
         self._topic, self._decode, self._key = topic, decode, key
         self._values: Mapping[str, T] = {}
@@ -95,26 +97,27 @@ class View(Generic[T]):
     def _ends(self, deadline: float) -> dict[int, int]:
         while True:
             try:
-                return self._ask_ends(max(0.1, deadline - time.monotonic()))
-            except KafkaException as error:
+                return self._ask_ends()
+            except (KafkaException, TimeoutError) as error:
                 if time.monotonic() > deadline:
-                    raise BrokerUnreachable(
-                        f"{self._topic} cannot be read: {error.args[0].str()}"
-                    ) from error
-                time.sleep(AGAIN_S)  # a broker that restarts has no leaders at first
+                    raise BrokerUnreachable(f"{self._topic} cannot be read: {error}") from error
+                # A question that a broker took with it is never answered, whatever its timeout
+                # (librdkafka 2.12); and a broker that has just started has no leaders.
+                self._admin = AdminClient(self._config)
+                time.sleep(AGAIN_S)
 
-    def _ask_ends(self, timeout_s: float) -> dict[int, int]:
+    def _ask_ends(self) -> dict[int, int]:
         # On a connection of its own: the broker answers those of one connection in order, and
         # the consumer's has a fetch that waits for records.
         if not self._next:
-            self._assign(timeout_s)
+            self._assign()
         latest: Any = OffsetSpec
         asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
-        answers = self._admin.list_offsets(asked, request_timeout=timeout_s)
-        return {tp.partition: future.result().offset for tp, future in answers.items()}
+        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_S)
+        return {tp.partition: future.result(ANSWER_S).offset for tp, future in answers.items()}
 
-    def _assign(self, timeout_s: float) -> None:
-        found = self._consumer.list_topics(self._topic, timeout_s).topics[self._topic]
+    def _assign(self) -> None:
+        found = self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic]
         if found.error is not None or not found.partitions:
             raise TopicsMissing(f"{self._topic} is not there: run `foremesh topics create`")
         self._next = dict.fromkeys(found.partitions, 0)
