@@ -8,7 +8,7 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from engine_harness import Load, Workers, check, committed
 from harness import CHECKOUT, eventually
 
-from streams.adapters.kafka import connect, create_topics
+from streams.adapters.kafka import MAX_MESSAGE_BYTES, connect, create_topics
 from streams.devstack.kafka import Kafka
 from streams.settings import Settings
 
@@ -133,16 +133,20 @@ def test_a_broker_that_restarts_interrupts_and_no_more(
 
 
 def test_deliveries_that_fail_for_ten_seconds_are_made_again(
-    own: Settings, workers: Workers
+    broker: Kafka, own: Settings, workers: Workers
 ) -> None:
     own = replace(own, delivery_ms=3_000)
     with Load(own, PER_S):
         workers.start(own)
         progress(own, PER_S)
-        refuse(own, "outcomes", "interceptor-state")
-        time.sleep(10)
-        allow(own, "outcomes", "interceptor-state")
-        progress(own, sum(committed(own)) + PER_S)
+        done, process = sum(committed(own)), psutil.Process(broker.child.pid or 0)
+        process.suspend()
+        try:
+            eventually(lambda: "not delivered to Kafka" in workers.logs(), 60)
+            time.sleep(7)  # it was more than 3 s so far
+        finally:
+            process.resume()
+        progress(own, done + PER_S)
     check(own)
 
 
@@ -152,7 +156,7 @@ def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: W
         worker = workers.start(own)
         progress(own, 0)
         refuse(own, "outcomes")
-        worker.join(60)
+        worker.join(120)
         assert worker.exitcode not in {0, None}
         workers.alive.remove(worker)
         allow(own, "outcomes")
@@ -161,24 +165,22 @@ def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: W
     assert "not delivered to Kafka" in workers.logs()
 
 
-def refuse(settings: Settings, *topics: str) -> None:
-    """The broker takes nothing for these topics: one replica is not enough."""
-    _replicas(settings, topics, "2")
+def refuse(settings: Settings, topic: str) -> None:
+    """The broker takes nothing for this topic: all is too large."""
+    _largest(settings, topic, 1)
 
 
-def allow(settings: Settings, *topics: str) -> None:
-    _replicas(settings, topics, "1")
+def allow(settings: Settings, topic: str) -> None:
+    _largest(settings, topic, MAX_MESSAGE_BYTES)
 
 
-def _replicas(settings: Settings, topics: Iterable[str], count: str) -> None:
-    entry = ConfigEntry("min.insync.replicas", count, incremental_operation=AlterConfigOpType.SET)
-    asked = [
-        ConfigResource(ResourceType.TOPIC, settings.topic(t), incremental_configs=[entry])
-        for t in topics
-    ]
+def _largest(settings: Settings, topic: str, size: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    name = settings.topic(topic)
+    asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
     client = connect(settings)
-    for future in client.incremental_alter_configs(asked).values():
-        future.result(10)
+    for future in client.incremental_alter_configs([asked]).values():
+        future.result(30)
 
 
 def restart(broker: Kafka, before: Callable[[], int]) -> int:
