@@ -40,6 +40,7 @@ class CheckedProducer:
         # and a call back into Python for every record would cost more than sending it.
         reports = {"delivery.report.only.error": True, "on_delivery": self._on_failure}
         self._producer = Producer({**config, **reports})
+        self._produce = self._producer.produce
 
     def _on_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -64,19 +65,20 @@ class CheckedProducer:
         DeliveryFailed
             The record is larger than Kafka takes, or the producer is beyond use.
         """
-        more: dict[str, Any] = {"headers": headers} if headers else {}
+        options: dict[str, Any] = {"timestamp": timestamp_ms} if timestamp_ms else {}
+        if headers:
+            options["headers"] = headers
         while True:
             try:
-                self._producer.produce(topic, value, key, partition, timestamp=timestamp_ms, **more)
+                self._produce(topic, value, key, partition, **options)
             except BufferError:
                 self._producer.poll(0.1)
-                continue
             except KafkaException as error:
                 raise DeliveryFailed(
                     f"Kafka does not take a record for {topic}: {error}"
                 ) from error
-            self._producer.poll(0)
-            return
+            else:
+                return
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all that was sent is delivered.

@@ -36,7 +36,7 @@ from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.records import Record
 from streams.settings import Settings
 from streams.stages.base import Stage
-from streams.topology import StageRow, changelog, key_of, topic_of
+from streams.topology import TOPICS, StageRow, changelog, key_of, topic_of
 
 __all__ = ["Runner"]
 
@@ -63,6 +63,8 @@ class Runner:
             empty=lambda: PartitionStore(stage.encode, stage.decode, settings.state_keys),
         )
         self._names = {settings.topic(name): name for name in row.reads}
+        self._topics = {name: settings.topic(name) for name in TOPICS}
+        self._encode = wiring.codec.encode
         self._producer = CheckedProducer(wiring.producer_config)
         self._timeout_s = settings.delivery_ms / 1000
         self._world = World({name: wiring.views[name] for name in row.views})
@@ -109,11 +111,8 @@ class Runner:
     def _may_fetch(self, owned: Owned | None) -> bool:
         if owned is None or not owned.ready:
             return False
-        settings = self.settings
-        if (
-            owned.records < MOST_UNSAVED * settings.batch_records
-            and owned.bytes < MOST_UNSAVED * settings.batch_bytes
-        ):
+        most_records, most_bytes = self.settings.batch_records, self.settings.batch_bytes
+        if owned.records < MOST_UNSAVED * most_records and owned.bytes < MOST_UNSAVED * most_bytes:
             return True
         self._wake.set()
         return False
@@ -220,15 +219,17 @@ class Runner:
         self, owned: Owned, name: str, batch: Batch, at: int
     ) -> Mapping[str, int]:
         outcomes: Counter[str] = Counter()
-        turn = time.monotonic() + TURN_S
+        turn, take, state = time.monotonic() + TURN_S, self._steps.take, owned.store
+        context = self._world.context(owned.number, -1)
         for record in batch.records:
             if record.offset < at:
                 outcomes["repeated"] += 1
                 continue
-            context = self._world.context(owned.number, record.timestamp)
-            done = self._steps.take(name, record, owned.store, context)
-            outcomes[done.outcome] += 1
-            self._send(done.records)
+            if record.timestamp != context.record_ms:
+                context = self._world.context(owned.number, record.timestamp)
+            outcome, made = take(name, record, state, context)
+            outcomes[outcome] += 1
+            self._send(made)
             if time.monotonic() > turn:
                 await asyncio.sleep(0)
                 turn = time.monotonic() + TURN_S
@@ -236,8 +237,8 @@ class Runner:
 
     def _send(self, records: Iterable[Record]) -> None:
         for record in records:
-            topic = self.settings.topic(topic_of(record))
-            self._producer.send(topic, key_of(record), self._wiring.codec.encode(record))
+            topic = self._topics[topic_of(record)]
+            self._producer.send(topic, key_of(record), self._encode(record))
 
     # ------------------------------------------------------------------- time
 

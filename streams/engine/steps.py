@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from streams.engine.batch import RawRecord
 from streams.errors import StateUnreadable
@@ -32,12 +31,11 @@ class Codec(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What came of one record."""
 
     outcome: str  # done, dead (cannot be used) or failed (the step did)
-    records: Iterable[Record]
+    records: Sequence[Record]
 
 
 class Draft(MutableMapping[str, S]):
@@ -55,15 +53,23 @@ class Draft(MutableMapping[str, S]):
     def begin(self, base: MutableMapping[str, S]) -> None:
         """Start from `base`, without changes."""
         self._base = base
-        self._changes.clear()
-        self._gone.clear()
+        if self._changes or self._gone:
+            self._changes, self._gone = {}, set()
 
     def commit(self) -> None:
         """Make the changes in the base."""
-        for key in self._gone:
-            self._base.pop(key, None)
+        base = self._base
+        if self._gone:
+            for key in self._gone:
+                base.pop(key, None)
         for key, value in self._changes.items():
-            self._base[key] = value
+            base[key] = value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As a mapping's; an absent key is common, so that it costs no exception."""
+        if key in self._changes:
+            return self._changes[key]
+        return default if key in self._gone else self._base.get(key, default)
 
     def __getitem__(self, key: str) -> S:
         if key in self._changes:
@@ -105,7 +111,7 @@ class Steps:
     """
 
     def __init__(self, stage: Stage[Any], codec: Codec) -> None:
-        self._stage, self._decode = stage, codec.decode
+        self._stage, self._step, self._decode = stage, stage.step, codec.decode
         self._draft: Draft[Any] = Draft()
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
@@ -127,8 +133,10 @@ class Steps:
             return self._refuse(str(error), topic, record, context)
         if reason := misplaced(event, topic, record.key):
             return self._refuse(reason, topic, record, context)
+        draft = self._draft
+        draft.begin(state)
         try:
-            return Done("done", self._step(lambda s: self._stage.step(event, s, context), state))
+            records = tuple(self._step(event, draft, context))
         except Unusable as error:
             return self._refuse(str(error), topic, record, context)
         except StateUnreadable:
@@ -141,13 +149,16 @@ class Steps:
             )  # fmt: skip
             reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
             return Done("failed", [self._dead_letter(reason, topic, record, context)])
+        draft.commit()
+        return Done("done", records)
 
     def tick(
         self, now_ms: int, state: MutableMapping[str, Any], context: Context
     ) -> Iterable[Record]:
         """Tell the stage the time; a tick that fails changes nothing and is logged."""
+        self._draft.begin(state)
         try:
-            return self._step(lambda s: self._stage.tick(now_ms, s, context), state)
+            records = tuple(self._stage.tick(now_ms, self._draft, context))
         except StateUnreadable:
             raise
         except Exception:
@@ -155,14 +166,6 @@ class Steps:
                 "%s failed at a tick", self._stage.name, extra={"action": "tick_failed"}
             )
             return ()
-
-    def _step(
-        self,
-        step: Callable[[MutableMapping[str, Any]], Iterable[Record]],
-        state: MutableMapping[str, Any],
-    ) -> Iterable[Record]:
-        self._draft.begin(state)
-        records = tuple(step(self._draft))
         self._draft.commit()
         return records
 

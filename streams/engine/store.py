@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from streams.errors import StateUnreadable
 
@@ -67,13 +67,21 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
             value = self._live[key] = self._read(key, self._rows(key)[key])
             return value
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """As a mapping's; an absent key is common, so that it costs no exception."""
+        if key in self._live:
+            return self._live[key]
+        return self[key] if key in self._rows(key) else default
+
     def __setitem__(self, key: str, value: S) -> None:
         rows = self._rows(key)
-        rows[key] = rows.get(key, b"")
-        rows.move_to_end(key)
+        if key in rows:
+            rows.move_to_end(key)
+        else:
+            rows[key] = b""
         self._live[key] = value
         self._touch(key)
-        while len(self) > self._limit:
+        while len(self._users) + len(self._shared) > self._limit:
             del self[next(iter(self._users or self._shared))]
 
     def __delitem__(self, key: str) -> None:
@@ -92,7 +100,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return len(self._users) + len(self._shared)
 
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
-        return self._shared if key.startswith(SHARED) else self._users
+        return self._shared if key[:1] == SHARED else self._users
 
     def _touch(self, key: str) -> None:
         # In the order of the last change: read back in this order, the rows are again ordered

@@ -9,17 +9,10 @@ relied on is the behaviour of faust-streaming 0.15.3 with aiokafka 0.14, named a
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import aiokafka  # type: ignore[import-untyped]
-from aiokafka.coordinator.assignors.range import (  # type: ignore[import-untyped]
-    RangePartitionAssignor,
-)
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
-from aiokafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.tuples import ack_lock
@@ -27,14 +20,12 @@ from mode import Service
 from mode.utils.futures import notify
 
 from streams.engine.batch import Batch, Owner, RawRecord, cut
-from streams.errors import BrokerUnreachable, FaustUntested
+from streams.engine.consumer_thread import FETCH_WAIT_MS, ConsumerThread
+from streams.errors import FaustUntested
 
 __all__ = ["BatchConsumer", "BatchTransport", "check_versions"]
 
-logger = logging.getLogger(__name__)
-
 TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0.7."}
-FETCH_WAIT_MS = 20
 WATCH_S = 1.0
 
 
@@ -53,62 +44,6 @@ def check_versions() -> None:
                 f"The engine was not tested with {package} {found}: install "
                 f"{package} {tested}{'*' if tested.endswith('.') else ''}"
             )
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread with the aiokafka consumer in it."""
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        # Faust 0.15.3, aiokafka.py:604: without tables it assigns round-robin, which tears apart
-        # partitions of the same number; and fetch_max_wait_ms=1500 is fixed, for which aiokafka
-        # (fetcher.py:609) lets every other partition of the same broker wait.
-        conf = self.app.conf
-        settings = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
-        return aiokafka.AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[RangePartitionAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
-            session_timeout_ms=int(conf.broker_session_timeout * 1000),
-            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
-            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            **settings,
-        )
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # Faust 0.15.3, aiokafka.py:772: a commit that fails brings the worker down. The next
-        # one says the same and more, so it is only reported.
-        owned = self.assignment()
-        wanted = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
-            for tp, offset in offsets.items()
-            if tp in owned
-        }
-        try:
-            await self._ensure_consumer().commit(wanted)
-        except KafkaError as error:
-            logger.warning("Offsets not committed, will be tried again: %s", error)
-            return False
-        return True
-
-    async def check_group(self) -> None:
-        """Raise what keeps this worker out of its group.
-
-        aiokafka 0.14 (group_coordinator.py:324) says so only to those who fetch, which Faust does
-        not before it has partitions: the worker would wait for ever.
-        """
-        try:
-            self._ensure_consumer()._coordinator.check_errors()  # noqa: SLF001  # has no other
-        except KafkaError as error:
-            raise BrokerUnreachable(
-                f"The consumer group {self.app.conf.id} does not take this worker in: {error}"
-            ) from error
 
 
 class BatchConsumer(driver.Consumer):

@@ -54,9 +54,7 @@ def make(case: str, clock: Clock, settings: Settings) -> faust.App:
     }
     outputs = {settings.topic(name): sink for name, sink in sinks.items()}
     saves = case in {"state", "profiler"}
-    table: Any = (
-        app.Table("state", key_type=str, value_type=bytes, value_serializer="raw") if saves else {}
-    )
+    table: Any = app.Table("state", key_type=str, value_type=bytes) if saves else {}
     state = State(table, task.stage)
 
     @app.agent(requests)
