@@ -73,7 +73,7 @@ def admit(request: Request, context: Context) -> None:
             raise Unusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
     if request.at_ms < 0:
         raise Unusable(f"time {request.at_ms} is negative")
-    if context.record_ms and request.at_ms > context.record_ms + MAX_SKEW_MS:
+    if 0 < context.record_ms < request.at_ms - MAX_SKEW_MS:
         raise Unusable(f"time {request.at_ms} is more than a day after the record was produced")
     size = sum(len(k) + len(v) for k, v in request.parameters.items())
     if len(request.parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
