@@ -238,8 +238,15 @@ def dump(catalog: Catalog, comment: str = "") -> str:
         out.write(f"# {line}".rstrip() + "\n")
     yaml = YAML()
     yaml.width = 100
+    yaml.representer.add_representer(str, _text)
     yaml.dump({name: part for name, part in sections.items() if part}, out)
     return out.getvalue()
+
+
+def _text(representer: Any, value: str) -> Any:
+    # Unquoted, these would be read as the end of a line.
+    style = '"' if any(c in value for c in "\x85\u2028\u2029") else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 def _plain(entry: CatalogEntry) -> dict[str, Any]:
