@@ -100,7 +100,8 @@ def test_workers_that_come_and_go_change_nothing(own: Settings, workers: Workers
             else:
                 how = chance.choice([signal.SIGKILL, signal.SIGTERM])
                 code = workers.end(chance.choice(workers.alive), how)
-                assert code in {0, -how}  # a worker that had not begun dies of it
+                # One that had not begun dies of it; one that did not end in time was ended (1).
+                assert code in {0, 1, -how}
         load.stop()
         repeated = check(own)
     note(f"{repeated} of {load.sent} repeated")
@@ -129,24 +130,6 @@ def test_a_broker_that_restarts_interrupts_and_no_more(
         progress(own, PER_S)
         done = restart(broker, lambda: sum(committed(own)))
         progress(own, done + 3 * PER_S)
-    check(own)
-
-
-def test_deliveries_that_fail_for_ten_seconds_are_made_again(
-    broker: Kafka, own: Settings, workers: Workers
-) -> None:
-    own = replace(own, delivery_ms=3_000)
-    with Load(own, PER_S):
-        workers.start(own)
-        progress(own, PER_S)
-        done, process = sum(committed(own)), psutil.Process(broker.child.pid or 0)
-        process.suspend()
-        try:
-            eventually(lambda: "not delivered to Kafka" in workers.logs(), 60)
-            time.sleep(7)  # it was more than 3 s so far
-        finally:
-            process.resume()
-        progress(own, done + PER_S)
     check(own)
 
 
