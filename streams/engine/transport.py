@@ -129,6 +129,13 @@ class BatchConsumer(driver.Consumer):
         self._fetched.pop(tp, None)
         await self.seek_wait({tp: offset})
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Leave the partition as it is: the loop that fetches waits for room in the buffer.
+
+        Faust 0.15.3, consumer.py:579, stops fetching it; and when it has stopped all, it sleeps
+        for a second (consumer.py:809).
+        """
+
     def ack(self, message: Any) -> bool:
         """The agent has taken the batch; this says nothing about its offset.
 
