@@ -133,6 +133,24 @@ def test_a_broker_that_restarts_interrupts_and_no_more(
     check(own)
 
 
+def test_deliveries_that_fail_for_ten_seconds_are_made_again(
+    broker: Kafka, own: Settings, workers: Workers
+) -> None:
+    own = replace(own, delivery_ms=3_000)
+    with Load(own, PER_S):
+        workers.start(own)
+        progress(own, PER_S)
+        done, process = sum(committed(own)), psutil.Process(broker.child.pid or 0)
+        process.suspend()
+        try:
+            time.sleep(10)  # how long deliveries fail; five tries last longer
+        finally:
+            process.resume()
+        progress(own, done + PER_S)
+    check(own)
+    assert "try 1 of 5" in workers.logs()
+
+
 def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: Workers) -> None:
     own = replace(own, delivery_ms=1_000)
     with Load(own, PER_S):
