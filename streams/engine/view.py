@@ -63,6 +63,7 @@ class View(Generic[T]):
         self._names: dict[bytes, str] = {}  # record key -> name, to delete by
         self._next: dict[int, int] = {}  # partition -> offset of the next record
         self._lock = threading.Lock()
+        self._closing = threading.Event()
 
     @property
     def values(self) -> Mapping[str, T]:
@@ -91,20 +92,22 @@ class View(Generic[T]):
             return changed
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._consumer.close()
+        """Let go of the connection; who still reads, in another thread, ends first."""
+        self._closing.set()
+        with self._lock:
+            self._consumer.close()
 
     def _ends(self, deadline: float) -> dict[int, int]:
         while True:
             try:
                 return self._ask_ends()
             except (KafkaException, TimeoutError) as error:
-                if time.monotonic() > deadline:
+                if self._over(deadline):
                     raise BrokerUnreachable(f"{self._topic} cannot be read: {error}") from error
                 # A question that a broker took with it is never answered, whatever its timeout
                 # (librdkafka 2.12); and a broker that has just started has no leaders.
                 self._admin = AdminClient(self._config)
-                time.sleep(AGAIN_S)
+                self._closing.wait(AGAIN_S)
 
     def _ask_ends(self) -> dict[int, int]:
         # On a connection of its own: the broker answers those of one connection in order, and
@@ -130,9 +133,12 @@ class View(Generic[T]):
             messages = self._consumer.consume(min(left, CHUNK), 0.01)
             for message in messages:
                 changed |= self._take(message)
-            if time.monotonic() > deadline:
+            if self._over(deadline):
                 raise BrokerUnreachable(f"{self._topic} could not be read to its end in time")
         return changed
+
+    def _over(self, deadline: float) -> bool:
+        return self._closing.is_set() or time.monotonic() > deadline
 
     def _take(self, message: Message) -> bool:
         partition, offset = message.partition(), message.offset()

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
+import aiohttp
 import psutil
-from harness import Eventually, RunForemesh
+from harness import CHECKOUT, Eventually, RunForemesh
 from services import SERVICE, Door, catalog_of, command, constituent, read, send
 
-from streams.adapters.kafka import producer_config
+from streams.adapters.kafka import create_topics, producer_config
+from streams.devstack.kafka import Kafka
 from streams.engine.producer import CheckedProducer
 from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation
 from streams.settings import Settings
@@ -99,3 +102,29 @@ def test_a_dry_run_says_what_would_have_been(
 
     eventually(lambda: last(settings), 40.0)
     assert family(running.pid) == set()
+
+
+async def test_while_kafka_is_away_requests_are_served_and_what_is_lost_is_counted(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    kafka = Kafka(tmp_path / "kafka", CHECKOUT / "build")
+    kafka.launch(tied=True)
+    kafka.wait()
+    try:
+        own = {"FOREMESH_KAFKA": kafka.address, "FOREMESH_DELIVERY_MS": "2000"}
+        here = Settings.from_env({**settings.to_env(), **own})
+        create_topics(here)
+        send(here, catalog_of(constituent("a"), constituent("b")))
+        door = Door(run_foremesh, **own)
+        async with aiohttp.ClientSession() as session:
+            await door.ask(session, "only-a")
+            kafka.stop()
+            hit = await door.ask(session, "only-a")
+            miss = await door.ask(session, "only-b")
+            assert (hit.status, hit.headers["x-foremesh"]) == (200, "hit")
+            assert (miss.status, miss.headers["x-foremesh"]) == (200, "miss")
+        door.gateway.process.terminate()
+        assert door.gateway.wait(30) == 0
+        assert "4 events were lost" in door.gateway.output
+    finally:
+        kafka.stop()
