@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import aiohttp
 
 from streams.demo.population import Ask
+from streams.records import Result
 
 __all__ = ["Played", "play"]
 
@@ -25,12 +27,17 @@ class Played:
     sent: int = 0
     late: int = 0  # sent a quarter of a second late or more: then the load was not as planned
     answers: Counter[str] = field(default_factory=Counter)  # by x-foremesh, or the fault
-    statuses: Counter[int] = field(default_factory=Counter)
 
     @property
     def done(self) -> int:
         """How many have come to an end."""
         return sum(self.answers.values())
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """How many ended otherwise than served, by status or error."""
+        served = {kind.value for kind in Result}
+        return {answer: n for answer, n in sorted(self.answers.items()) if answer not in served}
 
 
 async def play(
@@ -88,5 +95,5 @@ async def _send(
     except (aiohttp.ClientError, TimeoutError) as error:
         played.answers[type(error).__name__] += 1
         return
-    played.statuses[answer.status] += 1
-    played.answers[answer.headers.get("x-foremesh", str(answer.status))] += 1
+    served = answer.status == HTTPStatus.OK
+    played.answers[answer.headers["x-foremesh"] if served else f"status {answer.status}"] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -38,7 +38,7 @@ def show(
     text = json.dumps({"about": about, **as_json(summary)}, indent=2)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     console.print(*tables(summary), sep="\n")
-    console.print(about, *_headlines(summary), *_late(played), sep="\n")
+    console.print(about, *_headlines(summary), *_troubles(played), sep="\n")
     console.print(f"{folder / 'report.png'} shows it, report.json beside it has all figures.")
     _check(summary, played)
 
@@ -62,12 +62,12 @@ def _headline(pool: PoolSummary) -> str:
     )
 
 
-def _late(played: Mapping[str, Played]) -> list[str]:
-    return [
-        f"{pool}: {load.late} requests were sent late: the machine could not keep up."
-        for pool, load in played.items()
-        if load.late
-    ]
+def _troubles(played: Mapping[str, Played]) -> Iterator[str]:
+    for pool, load in played.items():
+        if load.late:
+            yield f"{pool}: {load.late} requests were sent late: the machine could not keep up."
+        for fault, count in load.faults.items():
+            yield f"{pool}: {count} requests ended with {fault}."
 
 
 def _check(summary: Summary, played: Mapping[str, Played]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from streams.devstack import spawn
 from streams.errors import StackFailed
 
 __all__ = ["Child", "free_ports", "run", "until"]
+
+logger = logging.getLogger(__name__)
 
 
 class Child:
@@ -91,6 +94,7 @@ class Child:
             _send(process, how)
             _, left = psutil.wait_procs(family, timeout_s)
             for one in left:
+                logger.warning("%s: process %d did not end in %g s", self.name, one.pid, timeout_s)
                 _send(one, signal.SIGKILL)
             psutil.wait_procs(left, 5)
         if self._popen is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -51,6 +52,7 @@ class Service:
         self._pool = pool
         self._producer = CheckedProducer(producer_config(settings))
         self._consumer = Consumer(consumer_config(settings, settings.group(f"provisioner-{pool}")))
+        self._reading = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = False
         self.provisioner = LocalProvisioner(pool, lambda: self._catalog.now, self._send, limits)
@@ -71,8 +73,7 @@ class Service:
         finally:
             await runner.cleanup()
             await self.provisioner.close()
-            await asyncio.to_thread(self._consumer.close)
-            await asyncio.to_thread(self._flush)
+            await asyncio.to_thread(self._close)
 
     async def _until(self, stop: asyncio.Event) -> None:
         """Work until told to stop; a part that fails ends the process."""
@@ -116,10 +117,11 @@ class Service:
                 await asyncio.to_thread(self._consumer.commit, asynchronous=False)
 
     def _poll(self) -> list[Message]:
-        first = self._consumer.poll(_POLL_S)
-        if first is None:
-            return []
-        return [m for m in [first, *self._consumer.consume(_AT_ONCE, 0)] if m.error() is None]
+        with self._reading:
+            first = self._consumer.poll(_POLL_S)
+            if first is None:
+                return []
+            return [m for m in [first, *self._consumer.consume(_AT_ONCE, 0)] if m.error() is None]
 
     async def _take(self, message: Message) -> None:
         try:
@@ -147,6 +149,13 @@ class Service:
             self._republish = True
             return False
         return True
+
+    def _close(self) -> None:
+        # A cancelled task leaves its thread polling: it would take the revocation that close
+        # waits for.
+        with self._reading:
+            self._consumer.close()
+        self._flush()
 
     async def _sweep(self) -> None:
         self.provisioner.sweep()
