@@ -1,8 +1,7 @@
 """Avro's binary encoding of objects, by functions made once for each schema.
 
 fastavro writes any value by any schema and looks both over each time; made for one schema, the
-same bytes take a third of the time. Reading is left to fastavro: it gains little there, and
-bytes from elsewhere are safer with it.
+same bytes take a third of the time.
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from streams import catalog, records
+from streams.adapters.avro_reader import Read, reader_of
 from streams.adapters.avro_writer import Write, writer_of
 from streams.adapters.files import data_path
-from streams.adapters.record_forms import Convert, reader_of
+from streams.adapters.record_forms import Convert, form_of
 from streams.adapters.schema_rules import unreadable
 from streams.records import Record
 
@@ -58,10 +59,15 @@ class _Writer(NamedTuple):
     write: Write
 
 
-class _Reader(NamedTuple):
-    schema: Any
-    resolve_to: Any  # None when it is the highest version already
-    make: Convert
+def _older(schema: Any, highest: Any, make: Convert) -> Read:
+    """What reads bytes of an earlier version as the highest one has them."""
+
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        body = io.BytesIO(data)
+        body.seek(at)
+        return make(schemaless_reader(body, schema, highest)), body.tell()
+
+    return read
 
 
 class Codec:
@@ -69,15 +75,15 @@ class Codec:
 
     def __init__(self, schemas: Path) -> None:
         self._writers: dict[type, _Writer] = {}
-        self._readers: dict[bytes, _Reader] = {}
+        self._readers: dict[bytes, Read] = {}
         for name, kind in RECORDS.items():
             self._register(kind, [parse_schema(schema) for schema in versions(schemas / name)])
 
     def _register(self, kind: type, parsed: list[Any]) -> None:
-        make, highest = reader_of(kind), parsed[-1]
-        for schema in parsed:
-            resolve_to = None if schema is highest else highest
-            self._readers[header_of(schema)] = _Reader(schema, resolve_to, make)
+        *older, highest = parsed
+        for schema in older:
+            self._readers[header_of(schema)] = _older(schema, highest, form_of(kind))
+        self._readers[header_of(highest)] = reader_of(highest, kind)
         self._writers[kind] = _Writer(header_of(highest), writer_of(highest))
 
     def encode(self, record: Record) -> bytes:
@@ -101,18 +107,15 @@ class Codec:
         Undecodable
             Whatever is wrong with them; nothing else is raised.
         """
-        reader = self._readers.get(data[:HEADER_BYTES]) if data else None
-        if reader is None:
+        read = self._readers.get(data[:HEADER_BYTES]) if data else None
+        if read is None:
             raise Undecodable(_fault_of_header(data))
-        body = io.BytesIO(data)
-        body.seek(HEADER_BYTES)
         try:
-            datum = schemaless_reader(body, reader.schema, reader.resolve_to)
-            record = reader.make(datum)
+            record, end = read(data, HEADER_BYTES)
         except Exception as error:  # hostile bytes: the library may raise anything
             raise Undecodable(_fault_of(error)) from error
-        if body.tell() != len(data):
-            raise Undecodable(f"{len(data) - body.tell()} bytes after the record")
+        if end != len(data):
+            raise Undecodable(f"{len(data) - end} bytes after the record")
         return cast("Record", record)
 
 
@@ -152,7 +155,7 @@ def _fault_of(error: Exception) -> str:
         case EOFError():
             return TRUNCATED
         case IndexError():  # of bytes, when they end within a number, or of an enum's symbols
-            return TRUNCATED if "string" in str(error) else "an enum has no value of this number"
+            return "an enum has no value of this number" if "list" in str(error) else TRUNCATED
         case UnicodeDecodeError():
             return f"not valid UTF-8: byte {error.object[error.start]:#04x} in a string"
         case _:

@@ -8,12 +8,12 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
-__all__ = ["Convert", "reader_of"]
+__all__ = ["Convert", "form_of"]
 
 Convert = Callable[[Any], Any]
 
 
-def reader_of(kind: type) -> Convert:
+def form_of(kind: type) -> Convert:
     """What makes a record of this type of a dict of plain values, as Avro has them.
 
     It is generated, as the methods of a dataclass are, and fills the slots itself: the `__init__`
@@ -50,7 +50,7 @@ def _converter(hint: Any) -> Convert | None:
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return {member.value: member for member in hint}.__getitem__
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return reader_of(hint)
+        return form_of(hint)
     if get_origin(hint) is tuple:
         return _tuple(get_args(hint))
     raise TypeError(f"{hint} has no plain form")

@@ -199,7 +199,8 @@ class Runner:
                 owned.keep(batch)
 
     async def _look(self, as_of_s: float) -> None:
-        await self._crew.call(self._world.look, as_of_s, TRIES * self._timeout_s)
+        if self.row.views:
+            await self._crew.call(self._world.look, as_of_s, TRIES * self._timeout_s)
 
     async def _accept(self, owned: Owned, batch: Batch) -> None:
         name = self._names[batch.topic]

@@ -203,7 +203,8 @@ HUGE = b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"  # the varint of 2**63 - 1
         (HEADER + HUGE, "truncated Avro"),
         (HEADER + HUGE + b"\xff" * 2**20, "truncated Avro"),
         (HEADER + b"\x01" + b"ann", "truncated Avro"),  # a negative length
-        (HEADER + b"\x80" * 2**12, "truncated Avro"),  # a number without end
+        (HEADER + b"\x80" * 2**12, "a number of more than 64 bits"),
+        (encode(REQUEST)[:-1] + b"\x01", "an enum has no value of this number"),  # -1
     ],
 )
 def test_the_fault_is_named(data: bytes, fault: str) -> None:

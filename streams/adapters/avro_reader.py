@@ -1,0 +1,248 @@
+"""Records from Avro's binary encoding, by functions made once for each schema and record type.
+
+fastavro reads any schema into dictionaries, of which records are then made; made for one schema
+and one type, it takes two thirds of the time, and refuses numbers that fastavro takes: an enum's
+symbol -1, a length of a thousand bytes. Only the highest version of a schema is read here:
+what needs resolution is left to fastavro.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_type_hints
+
+__all__ = ["Read", "reader_of"]
+
+Read = Callable[[bytes, int], tuple[Any, int]]  # bytes, offset -> value, offset after it
+
+_unpack_double = struct.Struct("<d").unpack_from
+_LONG_BYTES = 10
+
+
+def reader_of(schema: Any, kind: Any) -> Read:
+    """What reads a value of this schema as a value of this type.
+
+    A reader raises EOFError or IndexError on bytes that end too early, IndexError of a "list" on
+    an enum without such a symbol, ValueError on whatever else is wrong.
+
+    Parameters
+    ----------
+    schema
+        As `fastavro.parse_schema` gives it, within what `avro_writer` writes.
+    kind
+        A dataclass with slots, for a record; else the type of one of its fields.
+
+    Raises
+    ------
+    TypeError
+        The type has no plain form, or is a dataclass without slots.
+    """
+    return _compile(schema, kind, {})
+
+
+def _compile(schema: Any, hint: Any, named: dict[str, Any]) -> Read:
+    schema = named.get(schema, schema) if isinstance(schema, str) else schema
+    if isinstance(schema, list):
+        return _optional(_compile(schema[1], get_args(hint)[0], named))
+    if isinstance(schema, str):
+        return _PLAIN[schema]
+    if "name" in schema:
+        named[schema["name"]] = schema
+    kind = schema["type"]
+    return _COMPOUND[kind](schema, hint, named) if kind in _COMPOUND else _PLAIN[kind]
+
+
+# --------------------------------------------------------------------------- numbers and strings
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned number; who expects one byte looks at it himself first."""
+    value = shift = 0
+    for byte in data[at : at + _LONG_BYTES]:
+        value |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            if value >> 64:
+                break
+            return value, at
+        shift += 7
+    if at == len(data):
+        raise EOFError
+    raise ValueError("a number of more than 64 bits")
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    value = data[at]
+    if value < 128:
+        return (value >> 1) ^ -(value & 1), at + 1
+    value, at = _varint(data, at)
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _long(data, at)
+    end = at + size
+    if size < 0 or end > len(data):
+        raise EOFError
+    return data[at:end], end
+
+
+def _string(data: bytes, at: int) -> tuple[str, int]:
+    size = data[at]  # as in _bytes, without its calls
+    if size < 128:
+        at += 1
+    else:
+        size, at = _varint(data, at)
+    end = at + (size >> 1)
+    if size & 1 or end > len(data):
+        raise EOFError
+    return data[at:end].decode(), end
+
+
+def _double(data: bytes, at: int) -> tuple[float, int]:
+    if at + 8 > len(data):
+        raise EOFError
+    return _unpack_double(data, at)[0], at + 8
+
+
+def _boolean(data: bytes, at: int) -> tuple[bool, int]:
+    return data[at] != 0, at + 1
+
+
+_PLAIN: Mapping[str, Read] = {
+    "long": _long,
+    "bytes": _bytes,
+    "string": _string,
+    "double": _double,
+    "boolean": _boolean,
+}
+
+
+# --------------------------------------------------------------------------- compounds
+
+
+def _optional(read_value: Read) -> Read:
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        branch = data[at]
+        if branch == 0:
+            return None, at + 1
+        if branch == 2:
+            return read_value(data, at + 1)
+        raise ValueError("a union has no branch of this number")
+
+    return read
+
+
+def _enum(schema: Any, hint: Any, _: dict[str, Any]) -> Read:
+    members = [hint(symbol) for symbol in schema["symbols"]]  # less than 64, one byte each
+
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        index = data[at]
+        if index & 1:
+            raise IndexError("list index out of range")
+        return members[index >> 1], at + 1
+
+    return read
+
+
+def _blocks(data: bytes, at: int) -> tuple[int, int]:
+    """How many items follow."""
+    count, at = _long(data, at)
+    if count < 0:  # then the bytes of the block follow, for who wants to skip it
+        _, at = _long(data, at)
+    return abs(count), at
+
+
+def _array(schema: Any, hint: Any, named: dict[str, Any]) -> Read:
+    first, *more = get_args(hint)
+    read_item = _compile(schema["items"], first, named)
+    length = 0 if more == [Ellipsis] else 1 + len(more)
+
+    def read(data: bytes, at: int) -> tuple[tuple[Any, ...], int]:
+        values: list[Any] = []
+        while data[at]:
+            count, at = _blocks(data, at)
+            for _ in range(count):
+                value, at = read_item(data, at)
+                values.append(value)
+        if length and len(values) != length:
+            raise ValueError(f"{len(values)} values where {length} belong")
+        return tuple(values), at + 1
+
+    return read
+
+
+def _map(schema: Any, hint: Any, named: dict[str, Any]) -> Read:
+    read_value = _compile(schema["values"], get_args(hint)[1], named)
+
+    def read(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+        values: dict[str, Any] = {}
+        while data[at]:
+            count, at = _blocks(data, at)
+            for _ in range(count):
+                key, at = _string(data, at)
+                values[key], at = read_value(data, at)
+        return values, at + 1
+
+    return read
+
+
+# --------------------------------------------------------------------------- records
+
+# Written out for each field, since most are strings of less than 64 bytes and numbers: a call
+# would take longer than the reading.
+_NUMBER = """
+    size = data[at]
+    if size < 128: at += 1
+    else: size, at = varint(data, at)
+"""
+_SOURCE = {
+    "string": f"""{_NUMBER}
+    end = at + (size >> 1)
+    if size & 1 or end > stop: raise EOFError
+    value = data[at:end].decode()
+    at = end
+""",
+    "long": f"""{_NUMBER}
+    value = (size >> 1) ^ -(size & 1)
+""",
+    "": """
+    value, at = read_{0}(data, at)
+""",
+}
+_INLINE: Mapping[Read, str] = {_string: "string", _long: "long"}
+
+
+def _record(schema: Any, kind: Any, named: dict[str, Any]) -> Read:
+    """Generated, as the methods of a dataclass are; it fills the slots itself.
+
+    The `__init__` of a frozen dataclass takes three times as long, and has nothing to add.
+    """
+    if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
+        raise TypeError(f"{kind} is no type for the record {schema['name']}")
+    hints = get_type_hints(kind)
+    scope: dict[str, Any] = {"new": object.__new__, "kind": kind, "varint": _varint}
+    source = ["def read(data, at):", "    record, stop = new(kind), len(data)"]
+    for item in schema["fields"]:
+        name, form = item["name"], item["type"]
+        slot = getattr(kind, name, None)
+        if not isinstance(slot, types.MemberDescriptorType):
+            raise TypeError(f"{kind.__name__} has no slot {name}")
+        read_field = _compile(form, hints[name], named)
+        scope |= {f"set_{name}": slot.__set__, f"read_{name}": read_field}
+        inline = _INLINE.get(read_field, "")
+        source.append(_SOURCE[inline].format(name) + f"    set_{name}(record, value)")
+    exec("\n".join([*source, "    return record, at"]), scope)  # noqa: S102  # our own fields
+    made: Read = scope["read"]
+    return made
+
+
+_COMPOUND: Mapping[str, Callable[[Any, Any, dict[str, Any]], Read]] = {
+    "record": _record,
+    "enum": _enum,
+    "array": _array,
+    "map": _map,
+}
