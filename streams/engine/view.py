@@ -91,6 +91,21 @@ class View(Generic[T]):
             self.caught_up_s = asked
             return changed
 
+    def wait(self, timeout_s: float) -> bool:
+        """Take what comes next, the moment it comes; whether anything changed.
+
+        To be called again and again after a first `catch_up`; while Kafka is away nothing comes.
+        """
+        with self._lock:
+            first = None if self._closing.is_set() else self._consumer.poll(timeout_s)
+            if first is None:
+                return False
+            messages = [first, *self._consumer.consume(CHUNK, 0)]
+            changed = sum(self._take(message) for message in messages) > 0
+            if changed:
+                self._values = dict(self._latest)
+            return changed
+
     def close(self) -> None:
         """Let go of the connection; who still reads, in another thread, ends first."""
         self._closing.set()
