@@ -1,7 +1,8 @@
 """Which warm instances are free, and who has which: one event loop, so every claim is atomic.
 
-An exclusive instance is never given twice; one of concurrency n serves at most n requests. The
-gateway is the only one to claim the instances of its pool.
+An exclusive instance is never given twice; one of concurrency n serves at most n requests. One
+process claims the instances of a constituent in a pool: another may take over where it ended, for
+what `instances` calls busy, and was not claimed here, is left alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from streams.gateway.warm_ups import WarmUps
 from streams.provisioners.base import Use
 from streams.records import Instance, InstanceState
 
@@ -29,6 +31,7 @@ class Lease:
     uses: int = 0
     busy_ms: int = 0
     over: bool = False  # to be given to nobody any more
+    ours: bool = False  # claimed here since it was last told free: what says busy echoes us
 
 
 class Claims:
@@ -51,7 +54,7 @@ class Claims:
         self._lines: dict[str, deque[asyncio.Future[Lease]]] = defaultdict(deque)
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: dict[str, Lease] = {}
-        self._warm_ups: dict[str, tuple[int, int]] = {}
+        self.warm_ups = WarmUps()
 
     # ------------------------------------------------------------------ news of instances
 
@@ -68,19 +71,15 @@ class Claims:
         lease = self._leases.get(name)
         if instance.state not in _SERVING:
             self._end(name, lease)
-        elif lease is None:
-            self._learn(instance)
-            self._leases[name] = lease = Lease(instance)
-            self._make_free(lease)
+        else:
+            self.warm_ups.observe(instance)
+            if lease is None:
+                self._leases[name] = lease = Lease(instance)
+            self._see(lease, instance)
 
     def known(self, service: str) -> list[str]:
         """The instances of a constituent that are known here."""
         return [n for n, lease in self._leases.items() if lease.instance.service == service]
-
-    def warm_up_ms(self, service: str, declared_ms: int) -> int:
-        """Mean measured start-up time of a constituent; what is declared until one is known."""
-        count, total = self._warm_ups.get(service, (0, 0))
-        return total // count if count else declared_ms
 
     # ------------------------------------------------------------------ claims
 
@@ -98,6 +97,7 @@ class Claims:
             return None
         lease = next(reversed(free.values()))
         lease.in_flight += 1
+        lease.ours = True
         self._unreported[lease.instance.instance_id] = lease
         if lease.in_flight >= self._concurrency(service):
             del free[lease.instance.instance_id]
@@ -108,6 +108,13 @@ class Claims:
         lease.in_flight -= 1
         lease.uses += 1
         lease.busy_ms += served_ms
+        self._unreported[lease.instance.instance_id] = lease
+        if not lease.over:
+            self._make_free(lease)
+
+    def put_back(self, lease: Lease) -> None:
+        """Release a claim that was not used."""
+        lease.in_flight -= 1
         self._unreported[lease.instance.instance_id] = lease
         if not lease.over:
             self._make_free(lease)
@@ -134,10 +141,7 @@ class Claims:
         if place in self._lines[service]:
             self._lines[service].remove(place)
         if place.done() and not place.cancelled() and place.exception() is None:
-            lease = place.result()
-            lease.in_flight -= 1
-            if not lease.over:
-                self._make_free(lease)
+            self.put_back(place.result())
         place.cancel()
 
     def turn_away(self, service: str, error: Exception) -> None:
@@ -174,6 +178,17 @@ class Claims:
 
     # ------------------------------------------------------------------ inside
 
+    def _see(self, lease: Lease, instance: Instance) -> None:
+        """Free what is warm; leave alone what is busy with requests that were not claimed here."""
+        if lease.in_flight:
+            return
+        if instance.state is InstanceState.WARM:
+            lease.ours = False
+            if instance.instance_id not in self._free[instance.service]:
+                self._make_free(lease)
+        elif not lease.ours:
+            self._free[instance.service].pop(instance.instance_id, None)
+
     def _make_free(self, lease: Lease) -> None:
         service = lease.instance.service
         free = self._free[service]
@@ -193,9 +208,3 @@ class Claims:
             lease.over = True
             self._leases.pop(name, None)
             self._free[lease.instance.service].pop(name, None)
-
-    def _learn(self, instance: Instance) -> None:
-        if instance.warm_since_ms is not None:
-            count, total = self._warm_ups.get(instance.service, (0, 0))
-            took = instance.warm_since_ms - instance.started_ms
-            self._warm_ups[instance.service] = (count + 1, total + took)

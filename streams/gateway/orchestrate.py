@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import time
 from collections.abc import Mapping
@@ -16,23 +17,21 @@ from streams.provisioners.base import Refused, wall_ms
 from streams.records import Instance, Part
 from streams.stages.critical_path import Steps
 
-__all__ = ["Failed", "Run", "last_step_of"]
+__all__ = ["Claimed", "Failed", "Run", "last_step_of", "warm_up_since"]
 
 
 class Failed(Exception):
     """A constituent did not do its part; the message says which and how."""
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+@dataclass(slots=True, eq=False, kw_only=True)
+class Run(abc.ABC):
     """One request on its way through its steps.
 
     Parameters
     ----------
     request_id, steps, deadline_ms
         What is to be done, and by when (milliseconds since the epoch).
-    claimed
-        Instances claimed for it when it came, by constituent.
     body
         What every constituent is told; the answers of earlier steps are added as `inputs`.
     """
@@ -40,14 +39,10 @@ class Run:
     request_id: str
     steps: Steps
     deadline_ms: int
-    claimed: Mapping[str, Lease]
     body: Mapping[str, Any]
-    claims: Claims
-    standard: StandardPath
     session: aiohttp.ClientSession
     answers: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
-    _leases: dict[str, Lease] = field(default_factory=dict)
 
     async def go(self) -> None:
         """Run all steps; the parts tell what was done, also when it fails.
@@ -59,21 +54,77 @@ class Run:
         Failed
             A constituent answered with an error, or not at all.
         """
-        self._leases = dict(self.claimed)
         last = last_step_of(self.steps)
         try:
             for number, step in enumerate(self.steps):
                 inputs = dict(self.answers)
                 async with asyncio.TaskGroup() as group:
                     for service in dict.fromkeys(step):
-                        group.create_task(self._part(service, inputs, last[service] == number))
+                        group.create_task(self.call(service, inputs, last[service] == number))
         except* (Refused, Failed) as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
-            for lease in self._leases.values():
-                self.claims.give_back(lease, 0)
+            self.end()
 
-    async def _part(self, service: str, inputs: dict[str, Any], is_last: bool) -> None:
+    @abc.abstractmethod
+    async def call(self, service: str, inputs: dict[str, Any], is_last: bool) -> None:
+        """Have a constituent do its part, for the last time or not."""
+
+    @abc.abstractmethod
+    def end(self) -> None:
+        """Let go of what is still held."""
+
+    def part(self, service: str) -> Part:
+        """A part as measured; one never reached counts as cold."""
+        return self.parts.get(service) or Part(service=service, warm=False)
+
+    async def post(
+        self, service: str, url: str, inputs: dict[str, Any], **headers: str
+    ) -> tuple[Any, aiohttp.ClientResponse]:
+        """Ask for a part at an address; its answer as JSON, and the response."""
+        body = {**self.body, "inputs": inputs}
+        limit = aiohttp.ClientTimeout(total=max(0.001, (self.deadline_ms - wall_ms()) / 1000))
+        try:
+            async with self.session.post(url, json=body, headers=headers, timeout=limit) as answer:
+                told = await answer.json(content_type=None)
+        except TimeoutError:
+            raise Failed(f"{service} did not answer in time") from None
+        except aiohttp.ClientConnectionError:
+            raise
+        except (aiohttp.ClientError, ValueError) as error:
+            raise Failed(f"{service} did not answer with JSON: {error}") from error
+        return told, answer
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Claimed(Run):
+    """A run that calls instances itself: those claimed when it came, the others when it waited.
+
+    Parameters
+    ----------
+    claimed
+        Instances claimed for it when it came, by constituent.
+    """
+
+    claimed: Mapping[str, Lease]
+    claims: Claims
+    standard: StandardPath
+    _leases: dict[str, Lease] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._leases = dict(self.claimed)
+
+    def end(self) -> None:
+        """Give back what is still held."""
+        for lease in self._leases.values():
+            self.claims.give_back(lease, 0)
+
+    def part(self, service: str) -> Part:
+        """A part as measured; one never reached is as it was claimed."""
+        return self.parts.get(service) or Part(service=service, warm=service in self.claimed)
+
+    async def call(self, service: str, inputs: dict[str, Any], is_last: bool) -> None:
+        """Call the instance that was claimed; when there is none, or it is dead, wait for one."""
         if service in self._leases:
             self.parts.setdefault(service, Part(service=service, warm=True))
             try:
@@ -96,7 +147,7 @@ class Run:
             service=service,
             warm=False,
             wait_ms=wall_ms() - came_ms,
-            warm_up_ms=_warm_up_since(lease.instance, came_ms),
+            warm_up_ms=warm_up_since(lease.instance, came_ms),
         )
         try:
             await self._call(service, inputs)
@@ -110,30 +161,18 @@ class Run:
     async def _call(self, service: str, inputs: dict[str, Any]) -> None:
         instance = self._leases[service].instance
         began = time.perf_counter()
-        self.answers[service] = await self._post(instance, {**self.body, "inputs": inputs})
+        told, answer = await self.post(service, instance.endpoint, inputs)
+        if answer.status >= 400:
+            raise Failed(f"{service} answered with {answer.status}")
+        self.answers[service] = told
         took_ms = round((time.perf_counter() - began) * 1000)
         part = self.parts[service]
         self.parts[service] = replace(
             part, instance_id=instance.instance_id, serve_ms=part.serve_ms + took_ms
         )
 
-    async def _post(self, instance: Instance, body: dict[str, Any]) -> Any:
-        limit = aiohttp.ClientTimeout(total=max(0.001, (self.deadline_ms - wall_ms()) / 1000))
-        try:
-            async with self.session.post(instance.endpoint, json=body, timeout=limit) as answer:
-                told = await answer.json(content_type=None)
-        except TimeoutError:
-            raise Failed(f"{instance.service} did not answer in time") from None
-        except aiohttp.ClientConnectionError:
-            raise
-        except (aiohttp.ClientError, ValueError) as error:
-            raise Failed(f"{instance.service} did not answer with JSON: {error}") from error
-        if answer.status >= 400:
-            raise Failed(f"{instance.service} answered with {answer.status}")
-        return told
 
-
-def _warm_up_since(instance: Instance, came_ms: int) -> int | None:
+def warm_up_since(instance: Instance, came_ms: int) -> int | None:
     """Its start-up time, when it became warm while the request waited."""
     since = instance.warm_since_ms
     return None if since is None or since < came_ms else since - instance.started_ms

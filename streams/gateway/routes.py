@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import logging
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from streams.adapters import metrics
 from streams.catalog import Catalog, Composite
-from streams.gateway.claims import Claims, Lease
-from streams.gateway.events import Events
+from streams.gateway import timing
 from streams.gateway.orchestrate import Failed, Run
-from streams.gateway.standard import StandardPath
+from streams.gateway.outcomes import outcome_of
 from streams.provisioners.base import Refused, wall_ms
-from streams.records import Outcome, Part, Request, Result, Route, Source
+from streams.records import Outcome, Request, Source
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
-from streams.stages.critical_path import cold_ms
-from streams.stages.interceptor import intercept
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +28,41 @@ __all__ = ["MOST_BYTES", "Desk", "add_routes"]
 MOST_BYTES = 1024 * 1024  # of a request's body
 
 
-@dataclass(slots=True, kw_only=True)
-class Desk:
-    """What a request needs, for one pool."""
+class Desk(abc.ABC):
+    """What a request needs, for one pool.
 
-    pool: str
-    deadline_ms: int  # from a request's arrival
-    catalog: Catalog
-    claims: Claims
-    standard: StandardPath
-    session: aiohttp.ClientSession
-    events: Events
+    Parameters
+    ----------
+    pool
+        Whose requests these are.
+    deadline_ms
+        Most that a request may take, from its arrival.
+    """
+
+    def __init__(self, pool: str, deadline_ms: int) -> None:
+        self.pool = pool
+        self.deadline_ms = deadline_ms
+
+    @property
+    @abc.abstractmethod
+    def catalog(self) -> Catalog:
+        """The catalogue as it stands."""
+
+    @abc.abstractmethod
+    def begin(self, composite: Composite, asked: Request) -> Run:
+        """Decide what the request gets, and claim it without a pause in between."""
+
+    @abc.abstractmethod
+    def usual_ms(self, names: tuple[str, ...]) -> dict[str, int]:
+        """Start-up times of constituents."""
+
+    @abc.abstractmethod
+    def tell(self, record: Request | Outcome) -> None:
+        """Make known what was asked, and what came of it."""
+
+    @abc.abstractmethod
+    def health(self) -> dict[str, int]:
+        """Numbers for `GET /healthz`."""
 
 
 _DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
@@ -56,9 +76,7 @@ def add_routes(app: web.Application, desk: Desk) -> None:
 
 
 async def _healthz(request: web.Request) -> web.Response:
-    events = request.app[_DESK].events
-    told = {"delivered": events.delivered, "dropped": events.dropped, "waiting": len(events)}
-    return web.json_response(told)
+    return web.json_response(request.app[_DESK].health())
 
 
 async def _composite(request: web.Request) -> web.Response:
@@ -76,12 +94,12 @@ async def _composite(request: web.Request) -> web.Response:
         asked = _asked(request, await _parameters(request), composite, desk, at_ms)
     except ValueError as error:
         return _sorry(400, str(error))
-    desk.events.put(asked)
+    desk.tell(asked)
     return await _serve(desk, composite, asked, began)
 
 
 async def _serve(desk: Desk, composite: Composite, asked: Request, began: float) -> web.Response:
-    run = _claimed(desk, composite, asked)
+    run = desk.begin(composite, asked)
     status = 200
     headers: dict[str, str] = {}
     told: dict[str, Any] = {"answers": run.answers}
@@ -96,73 +114,21 @@ async def _serve(desk: Desk, composite: Composite, asked: Request, began: float)
         logger.exception("%s failed", asked.request_id, extra={"action": "request_failed"})
         status, told = 500, {"error": "the gateway failed: its log says how"}
     latency_ms = (time.perf_counter() - began) * 1000
-    outcome = _outcome(desk, run, asked, status, latency_ms)
-    desk.events.put(outcome)
+    outcome = outcome_of(
+        asked,
+        composite.steps,
+        {name: run.part(name) for name in composite.constituents},
+        desk.usual_ms(composite.constituents),
+        status=status,
+        latency_ms=latency_ms,
+    )
+    desk.tell(outcome)
     metrics.REQUESTS.labels(outcome.result, outcome.route).inc()
     metrics.REQUEST_SECONDS.labels(outcome.result).observe(latency_ms / 1000)
     headers["x-foremesh"] = outcome.result.value
     headers["x-request-id"] = asked.request_id
-    headers["server-timing"] = f"cold;dur={outcome.cold_ms}, total;dur={latency_ms:.1f}"
+    headers["server-timing"] = timing.of(outcome)
     return web.json_response(told, status=status, headers=headers)
-
-
-def _claimed(desk: Desk, composite: Composite, asked: Request) -> Run:
-    """Decide, and claim what the decision found warm, without a pause in between."""
-    claims = desk.claims
-    names = composite.constituents
-    found = intercept(
-        composite.steps, {n: claims.best(n) for n in names}, asked.at_ms, _warm_ups(desk, names)
-    )
-    claimed: dict[str, Lease] = {}
-    for part in found.parts:
-        if part.warm and (lease := claims.take(part.service)):
-            claimed[part.service] = lease
-    return Run(
-        request_id=asked.request_id,
-        steps=composite.steps,
-        deadline_ms=asked.at_ms + desk.deadline_ms,
-        claimed=claimed,
-        body={"request_id": asked.request_id, "parameters": dict(asked.parameters)},
-        claims=claims,
-        standard=desk.standard,
-        session=desk.session,
-    )
-
-
-def _outcome(desk: Desk, run: Run, asked: Request, status: int, latency_ms: float) -> Outcome:
-    """What really happened, from the parts as they were measured."""
-    parts = {name: _part(run, name) for name in dict.fromkeys(n for s in run.steps for n in s)}
-    warm = sum(part.warm for part in parts.values())
-    usual = _warm_ups(desk, tuple(parts))
-    cold = cold_ms(run.steps, lambda name: parts[name].wait_ms)
-    without = cold_ms(run.steps, lambda n: usual[n] if parts[n].warm else parts[n].wait_ms)
-    route = Route.PREALLOCATED if warm == len(parts) else Route.STANDARD
-    return Outcome(
-        request_id=asked.request_id,
-        user=asked.user,
-        tier=asked.tier,
-        pool=asked.pool,
-        service=asked.service,
-        at_ms=asked.at_ms,
-        result=Result.HIT if warm == len(parts) else Result.PARTIAL if warm else Result.MISS,
-        route=Route.REFUSED if status == 503 else route,
-        status=status,
-        latency_ms=latency_ms,
-        cold_ms=cold,
-        saved_ms=without - cold,
-        parts=tuple(parts.values()),
-        source=Source.GATEWAY,
-    )
-
-
-def _part(run: Run, name: str) -> Part:
-    """A part as measured; one never reached is as it was claimed."""
-    return run.parts.get(name) or Part(service=name, warm=name in run.claimed)
-
-
-def _warm_ups(desk: Desk, names: tuple[str, ...]) -> dict[str, int]:
-    known = desk.catalog.constituents
-    return {n: desk.claims.warm_up_ms(n, known[n].warm_up_ms if n in known else 0) for n in names}
 
 
 # --------------------------------------------------------------------------- what is asked

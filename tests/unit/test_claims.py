@@ -6,7 +6,9 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from services import constituent
 
+from streams.catalog import Catalog
 from streams.gateway.claims import Claims, Lease
 from streams.provisioners.base import Use
 from streams.records import Instance, InstanceState
@@ -89,7 +91,26 @@ def test_one_that_starts_is_no_claim_but_is_told() -> None:
 def test_start_up_times_are_learnt() -> None:
     warm = claims("x")
 
-    assert (warm.warm_up_ms("a", 9_000), warm.warm_up_ms("b", 9_000)) == (300, 9_000)
+    assert warm.warm_ups.of(("a", "b"), Catalog.of([constituent("b")])) == {"a": 300, "b": 100}
+
+
+def test_what_is_busy_with_requests_of_another_process_is_left_alone() -> None:
+    warm = claims("x")
+    warm.observe(instance("x", state=InstanceState.BUSY))
+    assert warm.take("a") is None
+
+    warm.observe(instance("x"))
+    assert took(warm.take("a")) == "x"
+
+
+def test_the_late_echo_of_a_claim_takes_nothing_away() -> None:
+    warm = claims("x")
+    lease = warm.take("a")
+    assert lease is not None
+    warm.give_back(lease, 5)
+    warm.observe(instance("x", state=InstanceState.BUSY))
+
+    assert warm.take("a") is lease
 
 
 async def test_who_waits_is_served_in_order() -> None:

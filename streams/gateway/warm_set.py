@@ -1,0 +1,120 @@
+"""The warm set of a pool as a running thing: followed, claimed from, reported about."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import aiohttp
+
+from streams.catalog import Catalog
+from streams.gateway.claims import Claims
+from streams.gateway.standard import StandardPath
+from streams.gateway.watch import Watch
+from streams.provisioners.base import Use
+from streams.records import Instance
+from streams.settings import Settings
+
+__all__ = ["WarmSet", "every", "first_to_end"]
+
+logger = logging.getLogger(__name__)
+
+_REPORT_S = 0.02
+_RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
+
+
+class WarmSet:
+    """Claims, the standard path, and what keeps them true.
+
+    Parameters
+    ----------
+    settings
+        Where Kafka and the provisioner are.
+    pool
+        Whose instances.
+    queue
+        Most requests that wait for one constituent.
+    """
+
+    def __init__(self, settings: Settings, pool: str, queue: int) -> None:
+        self._url = settings.provisioner.rstrip("/")
+        self._queue = queue
+        self._watch = Watch(settings)
+        self.claims = Claims(pool, self.concurrency)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue as it stands."""
+        return self._watch.catalog
+
+    def concurrency(self, service: str) -> int:
+        """How many requests an instance of a constituent serves at once."""
+        found = self.catalog.constituents.get(service)
+        return found.concurrency if found else 1
+
+    async def open(self, session: aiohttp.ClientSession) -> None:
+        """Read what there is."""
+        self._session = session
+        self.standard = StandardPath(
+            self.claims, session, self._url, concurrency=self.concurrency, queue=self._queue
+        )
+        await self._watch.open()
+        self._observe(self._watch.news())
+
+    def work(self) -> list[Awaitable[Any]]:
+        """What is to run while it is used."""
+        return [
+            self._watch.follow_catalog(),
+            self._watch.follow_instances(self._observe),
+            every(_REPORT_S, self._report),
+            every(_RENEW_S, self._renew),
+        ]
+
+    async def close(self) -> None:
+        """Tell what was not told yet, and let go."""
+        await self.standard.close()
+        await self._report()
+        self._watch.close()
+
+    def _observe(self, news: Iterable[Instance]) -> None:
+        for instance in news:
+            self.claims.observe(instance)
+
+    async def _report(self) -> None:
+        await self._tell(self.claims.reports())
+
+    async def _renew(self) -> None:
+        await self._tell(self.claims.reports(everything=True))
+
+    async def _tell(self, uses: list[Use]) -> None:
+        """Report use to the provisioner; what does not arrive is reported with the next."""
+        if not uses:
+            return
+        body = {"uses": [asdict(use) for use in uses]}
+        limit = aiohttp.ClientTimeout(total=2)
+        try:
+            async with self._session.post(f"{self._url}/use", json=body, timeout=limit) as answer:
+                answer.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError):
+            self.claims.unreport(uses)
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
+    """Do it again and again, with a pause in between."""
+    while True:
+        await work()
+        await asyncio.sleep(seconds)
+
+
+async def first_to_end(work: Iterable[Awaitable[Any]], stop: asyncio.Event) -> None:
+    """Run all of it until `stop` is set or one ends; an error of one is raised."""
+    tasks = [asyncio.ensure_future(one) for one in (*work, stop.wait())]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
