@@ -65,6 +65,7 @@ class Composite:
 
     service: str
     steps: tuple[tuple[str, ...], ...]
+    logged: tuple[str, ...] = ()  # parameters that the access log may keep; no others
 
     @property
     def constituents(self) -> tuple[str, ...]:

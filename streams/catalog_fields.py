@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 
-__all__ = ["SECTIONS", "Field", "Wrong", "name_of", "near", "steps_of", "text_of"]
+__all__ = ["SECTIONS", "Field", "Wrong", "name_of", "near", "text_of"]
 
 MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
@@ -143,7 +143,10 @@ SECTIONS: Mapping[str, Mapping[str, Field]] = {
         "command": Field(read=words, about="what to start", required=False),
         "health": Field(read=path, about="path that answers when ready", required=False),
     },
-    "composites": {},  # lists of steps
+    "composites": {  # or the steps alone
+        "steps": Field(read=steps_of, about="what is called after what"),
+        "logged": Field(read=words, about="parameters that may be logged", required=False),
+    },
     "tiers": {
         "weight": Field(read=amount, about="worth of a second not waited"),
         "sla_ms": Field(read=whole(0), about="latency promised"),

@@ -6,8 +6,10 @@
       pricing: {cpu: 250, memory: 128, bandwidth: 5, warm_up_ms: 900, price: 0.02}
       stock: {cpu: 250, memory: 256, warm_up_ms: 1500, price: 0.02, concurrency: 8}
       payment: {cpu: 500, memory: 512, warm_up_ms: 2500, price: 0.05}
+      index: {cpu: 500, memory: 512, warm_up_ms: 700, price: 0.05}
     composites:
       checkout: [[pricing, stock], payment]   # steps; those of an inner list run in parallel
+      search: {steps: [index], logged: [page]}   # the access log keeps this parameter, no other
     tiers:
       gold: {weight: 0.02, sla_ms: 200, priority: 10}
     pools:
@@ -28,7 +30,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
 from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_fields import SECTIONS, Field, Wrong, name_of, near, steps_of
+from streams.catalog_fields import SECTIONS, Field, Wrong, name_of, near
 from streams.errors import CatalogInvalid
 
 __all__ = ["dump", "load", "parse"]
@@ -41,6 +43,7 @@ weight is the worth of one second not waited, budget the most that warm instance
 hour, both in the unit of the prices. Steps of a composite run one after the other, those of an
 inner list in parallel."""
 
+_STEPS = SECTIONS["composites"]["steps"]
 _KINDS: Mapping[str, str] = {
     "constituents": "constituent",
     "composites": "composite",
@@ -170,7 +173,7 @@ class _Reader:
         try:
             return item.read(node)
         except Wrong as wrong:
-            self.fault(wrong.node, f"{what}: {name} {wrong}")
+            self.fault(wrong.node, f"{what}: {name} {wrong}" if name else f"{what} {wrong}")
             return None
 
     def constituents(self, part: dict[str, tuple[Node, Node]]) -> Iterator[Constituent]:
@@ -192,22 +195,23 @@ class _Reader:
                 yield Pool(pool=name, capacity=_resources(values), **values)
 
     def composites(self, part: dict[str, tuple[Node, Node]]) -> Iterator[Composite]:
-        for name, (_, node) in part.items():
-            try:
-                steps = steps_of(node)
-            except Wrong as wrong:
-                self.fault(wrong.node, f"composite {name!r} {wrong}")
+        for name, (key, node) in part.items():
+            values: dict[str, Any] | None
+            if isinstance(node, MappingNode):
+                values = self.values("composites", name, node, key)
+            else:
+                values = {"steps": self.value(f"composite {name!r}", "", _STEPS, node)}
+            if values is None or values["steps"] is None:
                 continue
-            for at, service in (pair for step in steps for pair in step):
+            for at, service in (pair for step in values["steps"] for pair in step):
                 if service not in self.known:
                     self.fault(
                         at,
                         f"composite {name!r} names {service!r}, which is no constituent"
                         f"{near(service, self.known)}",
                     )
-            yield Composite(
-                service=name, steps=tuple(tuple(service for _, service in step) for step in steps)
-            )
+            steps = tuple(tuple(service for _, service in step) for step in values.pop("steps"))
+            yield Composite(service=name, steps=steps, **values)
 
     def must_fit(self, constituents: list[Constituent], pools: list[Pool]) -> None:
         for item in constituents:
@@ -229,7 +233,7 @@ def dump(catalog: Catalog, comment: str = "") -> str:
     """Write a catalogue as YAML, so that `parse` gives it back; `comment` goes on top."""
     sections: dict[str, dict[str, Any]] = {
         "constituents": {name: _plain(item) for name, item in catalog.constituents.items()},
-        "composites": {name: _steps(item) for name, item in catalog.composites.items()},
+        "composites": {name: _composite(item) for name, item in catalog.composites.items()},
         "tiers": {name: _plain(item) for name, item in catalog.tiers.items()},
         "pools": {name: _plain(item) for name, item in catalog.pools.items()},
     }
@@ -267,8 +271,9 @@ def _short(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _steps(composite: Composite) -> CommentedSeq:
-    return _flow(step[0] if len(step) == 1 else _flow(step) for step in composite.steps)
+def _composite(composite: Composite) -> Any:
+    steps = _flow(step[0] if len(step) == 1 else _flow(step) for step in composite.steps)
+    return {"steps": steps, "logged": _flow(composite.logged)} if composite.logged else steps
 
 
 def _flow(items: Iterable[Any]) -> CommentedSeq:

@@ -22,6 +22,9 @@ AMOUNTS = st.floats(0, 1e12) | st.integers(0, 10**9).map(float)
 RESOURCES = st.builds(Resources, cpu=AMOUNTS, memory=AMOUNTS, bandwidth=AMOUNTS)
 
 
+LOGGED = st.lists(NAMES, max_size=2).map(tuple)
+
+
 @st.composite
 def catalogs(draw: st.DrawFn) -> Catalog:
     constituents = {
@@ -39,7 +42,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     step = st.lists(st.sampled_from(sorted(constituents)), min_size=1, max_size=3, unique=True)
     steps = st.lists(step.map(tuple), min_size=1, max_size=3).map(tuple)
     composites = {
-        name: Composite(service=name, steps=draw(steps))
+        name: Composite(service=name, steps=draw(steps), logged=draw(LOGGED))
         for name in draw(st.lists(NAMES, max_size=3, unique=True))
     }
     tiers = {
@@ -116,7 +119,8 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
         (8, "'composite' is no section of a catalogue; did you mean 'composites'?"),
         (10, "composite 'buy' names 'pricng', which is no constituent; did you mean 'pricing'?"),
         (11, "composite 'nothing' must have 1 to 64 steps, it has 0"),
-        (12, "composite 'wrong' must be a list of steps, as [[pricing, stock], payment]"),
+        (12, "composite 'wrong' has an unknown field 'pricing'"),
+        (12, "composite 'wrong' has no steps (what is called after what)"),
         (13, "composite 'twice' names 'stock' twice in one step"),
         (14, "a name in composites must not be empty"),
         (15, "a name in composites must be one value, not a list or a mapping"),

@@ -82,6 +82,11 @@ EXAMPLES: dict[str, Record] = {
         health="/ready",
     ),
     "composite/v1": Composite(service="checkout", steps=(("pricing", "stock"), ("payment",))),
+    "composite/v2": Composite(
+        service="checkout",
+        steps=(("pricing", "stock"), ("payment",)),
+        logged=("size", "colour"),
+    ),
     "tier/v1": Tier(tier="gold", weight=2.5, sla_ms=300, priority=1),
     "pool/v1": Pool(pool="eu", capacity=Resources(cpu=4_000.0, memory=8_192.0)),
     "utilisation/v1": Utilisation(
