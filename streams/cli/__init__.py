@@ -26,6 +26,7 @@ COMMANDS = {
     "sink": ("sink", "Write what happens on Kafka to PostgreSQL."),
     "provision": ("provision", "Start and end instances as commanded."),
     "gateway": ("gateway", "Serve composite requests over HTTP."),
+    "mesh": ("mesh", "Drive Envoy: control plane, decisions, activator, access log."),
     "produce": ("produce", "Send a request log to Kafka."),
     "predict": ("predict", "Show a user's prediction vector as it stands."),
     "report": ("report", "Hits, misses, latency, saved and wasted, from PostgreSQL."),

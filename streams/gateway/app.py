@@ -19,12 +19,12 @@ from streams.gateway.warm_set import WarmSet, every, first_to_end
 from streams.provisioners.service import address
 from streams.settings import Settings
 
-__all__ = ["Config", "Gateway", "serving"]
+__all__ = ["DRAIN_S", "Config", "Gateway", "serving"]
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
-_DRAIN_S = 10.0
+DRAIN_S = 10.0  # for what is being served when told to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,8 @@ class Gateway:
             app = web.Application(client_max_size=MOST_BYTES)
             add_routes(app, desk)
             work = [*self._warm.work(), every(_POLL_S, self._poll)]
-            await serving(app, listen, "gateway", lambda: first_to_end(work, stop))
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+            await serving(runner, listen, "gateway", lambda: first_to_end(work, stop))
             await self._warm.close()
         lost = await asyncio.to_thread(self._events.flush, self._settings.delivery_ms / 1000)
         if lost:
@@ -80,10 +81,12 @@ class Gateway:
 
 
 async def serving(
-    app: web.Application, listen: str, what: str, until: Callable[[], Awaitable[None]]
+    runner: web.AppRunner | web.ServerRunner,
+    listen: str,
+    what: str,
+    until: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve an application at `listen` while `until` runs; what is being served is finished."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
+    """Serve at `listen` while `until` runs; what is being served then is finished."""
     await runner.setup()
     host, port = address(listen)
     await web.TCPSite(runner, host, port).start()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from streams.gateway.claims import Claims, Lease
 from streams.gateway.standard import StandardPath
@@ -79,7 +80,11 @@ class Run(abc.ABC):
         return self.parts.get(service) or Part(service=service, warm=False)
 
     async def post(
-        self, service: str, url: str, inputs: dict[str, Any], **headers: str
+        self,
+        service: str,
+        url: str | URL,
+        inputs: dict[str, Any],
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, aiohttp.ClientResponse]:
         """Ask for a part at an address; its answer as JSON, and the response."""
         body = {**self.body, "inputs": inputs}

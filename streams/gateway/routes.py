@@ -23,8 +23,9 @@ from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["MOST_BYTES", "Desk", "add_routes"]
+__all__ = ["MOST_BYTES", "TIER", "USER", "Desk", "add_routes"]
 
+USER, TIER = "x-foremesh-user", "x-foremesh-tier"
 MOST_BYTES = 1024 * 1024  # of a request's body
 
 
@@ -138,12 +139,12 @@ def _asked(
     http: web.Request, parameters: Mapping[str, str], composite: Composite, desk: Desk, at_ms: int
 ) -> Request:
     """The request as a record; ValueError says what is wrong with it."""
-    user = _header(http, "x-foremesh-user", "")
+    user = _header(http, USER, "")
     if not user:
-        raise ValueError("header x-foremesh-user is missing: whose request is it?")
+        raise ValueError(f"header {USER} is missing: whose request is it?")
     tiers = desk.catalog.tiers
     lowest = min(tiers, key=lambda name: (tiers[name].priority, name), default="standard")
-    tier = _header(http, "x-foremesh-tier", "standard" if "standard" in tiers else lowest)
+    tier = _header(http, TIER, "standard" if "standard" in tiers else lowest)
     if tiers and tier not in tiers:
         raise ValueError(f"there is no tier {tier!r}: the catalogue has {', '.join(tiers)}")
     return Request(

@@ -37,11 +37,20 @@ class WarmSet:
         Whose instances.
     queue
         Most requests that wait for one constituent.
+    admits
+        Whether news of an instance is to be heard.
     """
 
-    def __init__(self, settings: Settings, pool: str, queue: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: str,
+        queue: int,
+        admits: Callable[[Instance], bool] = lambda _: True,
+    ) -> None:
         self._url = settings.provisioner.rstrip("/")
         self._queue = queue
+        self._admits = admits
         self._watch = Watch(settings)
         self.claims = Claims(pool, self.concurrency)
 
@@ -64,10 +73,10 @@ class WarmSet:
         await self._watch.open()
         self._observe(self._watch.news())
 
-    def work(self) -> list[Awaitable[Any]]:
-        """What is to run while it is used."""
+    def work(self, changed: Callable[[], None] = lambda: None) -> list[Awaitable[Any]]:
+        """What is to run while it is used; `changed` is called when the catalogue was."""
         return [
-            self._watch.follow_catalog(),
+            self._watch.follow_catalog(changed),
             self._watch.follow_instances(self._observe),
             every(_REPORT_S, self._report),
             every(_RENEW_S, self._renew),
@@ -81,7 +90,8 @@ class WarmSet:
 
     def _observe(self, news: Iterable[Instance]) -> None:
         for instance in news:
-            self.claims.observe(instance)
+            if self._admits(instance):
+                self.claims.observe(instance)
 
     async def _report(self) -> None:
         await self._tell(self.claims.reports())

@@ -71,6 +71,11 @@ class Watch:
             if told.get(name) is not value and isinstance(value, Instance)
         ]
 
+    @property
+    def instances(self) -> Mapping[str, Record]:
+        """The last record of every instance that was told by `news`, by name."""
+        return self._told
+
     def close(self) -> None:
         """Let go of the connections."""
         self._catalog.close()

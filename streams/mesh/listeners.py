@@ -1,0 +1,147 @@
+"""Envoy's listeners: who the user is, what may be believed, the decision, and the access log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from streams.gateway.routes import TIER, USER
+from streams.mesh.clusters import DESTINATION, OURS, socket_address
+from streams.mesh.places import Jwt, Places, Policy
+from streams.mesh.routes import EDGE, INNER, SERVICE
+
+__all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "LEASE", "listeners"]
+
+LEASE = "x-foremesh-lease"
+COMPOSITE_CHECK, CONSTITUENT_CHECK = "/composite", "/constituent"
+
+_TYPE = "type.googleapis.com/envoy.extensions"
+_MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+_STARTED_HERE = (DESTINATION, LEASE, SERVICE)
+
+
+def listeners(places: Places, policy: Policy) -> Iterator[dict[str, Any]]:
+    """The listener for users, and the one for who orchestrates."""
+    yield _listener(EDGE, places.edge, COMPOSITE_CHECK, policy, policy.jwt)
+    yield _listener(INNER, places.inner, CONSTITUENT_CHECK, policy, None)
+
+
+def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None) -> dict[str, Any]:
+    removed = [*_STARTED_HERE]
+    if jwt is not None:  # the token says it
+        removed += [USER, *([TIER] if jwt.tier_claim else [])]
+    manager = {
+        "@type": _MANAGER,
+        "stat_prefix": name,
+        "use_remote_address": name == EDGE,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "early_header_mutation_extensions": [
+            {
+                "name": "envoy.http.early_header_mutation.header_mutation",
+                "typed_config": {
+                    "@type": _MUTATION,
+                    "mutations": [{"remove": header} for header in removed],
+                },
+            }
+        ],
+        "http_filters": [
+            *([_verified(jwt)] if jwt else []),
+            _decided(check, policy),
+            _filter("router", f"{_TYPE}.filters.http.router.v3.Router"),
+        ],
+        "local_reply_config": _RETRY_LATER,
+        "access_log": [_log(name, policy)],
+        "rds": {
+            "route_config_name": name,
+            "config_source": {"ads": {}, "resource_api_version": "V3"},
+        },
+    }
+    chain = {"filters": [{"name": "envoy.http", "typed_config": manager}]}
+    return {"name": name, "address": socket_address(place), "filter_chains": [chain]}
+
+
+def _verified(jwt: Jwt) -> dict[str, Any]:
+    claims = {USER: jwt.claim} | ({TIER: jwt.tier_claim} if jwt.tier_claim else {})
+    provider = {
+        "issuer": jwt.issuer,
+        "local_jwks": {"inline_string": jwt.jwks},
+        "forward": True,
+        "clear_route_cache": True,  # there is a route for those without a user
+        "claim_to_headers": [
+            {"header_name": header, "claim_name": claim} for header, claim in claims.items()
+        ],
+    }
+    return _filter(
+        "jwt_authn",
+        f"{_TYPE}.filters.http.jwt_authn.v3.JwtAuthentication",
+        providers={"users": provider},
+        rules=[{"match": {"prefix": "/"}, "requires": {"provider_name": "users"}}],
+    )
+
+
+def _decided(check: str, policy: Policy) -> dict[str, Any]:
+    return _filter(
+        "ext_authz",
+        f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthz",
+        transport_api_version="V3",
+        failure_mode_allow=True,  # to the standard path
+        http_service={
+            "server_uri": {
+                "uri": "http://decide",
+                "cluster": f"{OURS}decide",
+                "timeout": f"{policy.decide_ms / 1000:.3f}s",
+            },
+            "path_prefix": check,
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": DESTINATION}, {"exact": LEASE}]}
+            },
+        },
+    )
+
+
+def _log(name: str, policy: Policy) -> dict[str, Any]:
+    return {
+        "name": "envoy.access_loggers.http_grpc",
+        "typed_config": {
+            "@type": f"{_TYPE}.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+            "common_config": {
+                "log_name": name,
+                "transport_api_version": "V3",
+                "grpc_service": {"envoy_grpc": {"cluster_name": f"{OURS}log"}},
+                "buffer_flush_interval": f"{policy.log_flush_ms / 1000:.3f}s",
+                "buffer_size_bytes": 65_536,
+                "custom_tags": [_tag("tier"), _tag("instance")],
+            },
+            "additional_request_headers_to_log": [USER, TIER, LEASE, SERVICE],
+            "additional_response_headers_to_log": ["server-timing"],
+        },
+    }
+
+
+def _tag(name: str) -> dict[str, Any]:
+    """A tag from the metadata of the endpoint that answered, after retries."""
+    key = {"key": "envoy.lb", "path": [{"key": name}]}
+    return {"tag": name, "metadata": {"kind": {"host": {}}, "metadata_key": key}}
+
+
+def _filter(name: str, kind: str, **config: Any) -> dict[str, Any]:
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": kind, **config}}
+
+
+_RETRY_LATER = {
+    "mappers": [
+        {
+            "filter": {
+                "status_code_filter": {
+                    "comparison": {
+                        "op": "EQ",
+                        "value": {"default_value": 503, "runtime_key": "foremesh.unavailable"},
+                    }
+                }
+            },
+            "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
+        }
+    ]
+}

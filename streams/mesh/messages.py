@@ -1,0 +1,43 @@
+"""Configuration as Envoy's messages."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from google.protobuf import json_format
+
+__all__ = ["cluster", "listener", "route_configuration"]
+
+# What may stand within an `Any` has to be known, and becomes so by being imported.
+for _name in (
+    "access_loggers.grpc.v3.als_pb2",
+    "filters.http.ext_authz.v3.ext_authz_pb2",
+    "filters.http.jwt_authn.v3.config_pb2",
+    "filters.http.router.v3.router_pb2",
+    "filters.network.http_connection_manager.v3.http_connection_manager_pb2",
+    "http.early_header_mutation.header_mutation.v3.header_mutation_pb2",
+    "load_balancing_policies.override_host.v3.override_host_pb2",
+    "load_balancing_policies.round_robin.v3.round_robin_pb2",
+    "retry.priority.previous_priorities.v3.previous_priorities_config_pb2",
+    "upstreams.http.v3.http_protocol_options_pb2",
+):
+    importlib.import_module(f"envoy.extensions.{_name}")
+
+
+def cluster(told: dict[str, Any]) -> Any:
+    """A `Cluster`."""
+    return json_format.ParseDict(told, cluster_pb2.Cluster())
+
+
+def listener(told: dict[str, Any]) -> Any:
+    """A `Listener`."""
+    return json_format.ParseDict(told, listener_pb2.Listener())
+
+
+def route_configuration(told: dict[str, Any]) -> Any:
+    """A `RouteConfiguration`."""
+    return json_format.ParseDict(told, route_pb2.RouteConfiguration())

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+
+import aiohttp
+import pytest
+from harness import Eventually, RunForemesh
+from harness import eventually as ask_until
+from meshed import Mesh
+from services import catalog_of, command, constituent, read, send
+
+from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
+from streams.settings import Settings
+
+ALL = ("control", "log", "decide", "activate", "compose")
+
+
+@pytest.fixture
+def meshed(settings: Settings, topics: list[str], run_foremesh: RunForemesh) -> Mesh:
+    """A mesh with an exclusive constituent "a" and a shared one "b", not started yet."""
+    assert topics
+    send(settings, catalog_of(constituent("a", "--alone"), constituent("b", concurrency=8)))
+    return Mesh(run_foremesh)
+
+
+def instances(settings: Settings, state: InstanceState) -> list[Instance]:
+    last = {x.instance_id: x for x in read(settings, "instances") if isinstance(x, Instance)}
+    return [instance for instance in last.values() if instance.state is state]
+
+
+def outcomes(settings: Settings, count: int) -> dict[str, Outcome]:
+    """All outcomes, by request, once there are so many; one each."""
+
+    def told() -> dict[str, Outcome]:
+        found = [x for x in read(settings, "outcomes") if isinstance(x, Outcome)]
+        assert len(found) == count
+        return {one.request_id: one for one in found}
+
+    return ask_until(told)
+
+
+async def test_a_miss_is_served_by_the_standard_path_and_the_next_is_a_hit(
+    meshed: Mesh, settings: Settings
+) -> None:
+    running = meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        found = {}
+        for service in ("only-a", "only-b"):
+            for number in (1, 2):
+                name = f"{service}-{number}"
+                found[name] = await meshed.ask(session, service, **{"x-request-id": name})
+                await asyncio.sleep(0.3)
+    said = {name: (answer.status, answer.headers["x-foremesh"]) for name, answer in found.items()}
+    assert said == {
+        "only-a-1": (200, "miss"),
+        "only-a-2": (200, "hit"),
+        "only-b-1": (200, "miss"),
+        "only-b-2": (200, "hit"),
+    }
+    assert "desc=hit" in found["only-b-2"].headers["server-timing"]
+    told = outcomes(settings, 4)
+    for service in ("only-a", "only-b"):
+        miss, hit = told[f"{service}-1"], told[f"{service}-2"]
+        assert (miss.result, miss.route, miss.status) == (Result.MISS, Route.STANDARD, 200)
+        assert miss.parts[0].warm_up_ms is not None
+        assert 0 < miss.parts[0].warm_up_ms <= miss.cold_ms <= miss.latency_ms + 1
+        assert (hit.result, hit.route, hit.cold_ms) == (Result.HIT, Route.PREALLOCATED, 0)
+        assert hit.parts[0].instance_id == miss.parts[0].instance_id
+        assert hit.saved_ms > 0
+    asked = [x for x in read(settings, "requests") if isinstance(x, Request)]
+    assert {(x.request_id, x.user, x.source) for x in asked} == {
+        (name, "u1", Source.GATEWAY) for name in found
+    }
+    assert all(one.stop() == 0 for one in running.values())
+
+
+async def test_a_composite_is_orchestrated_behind_envoy_and_each_part_is_a_hit_or_a_miss(
+    meshed: Mesh, settings: Settings
+) -> None:
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        await meshed.ask(session, "only-b")
+        await asyncio.sleep(0.3)
+        partial = await meshed.ask(session, "all", **{"x-request-id": "partial"})
+        await asyncio.sleep(0.3)
+        hit = await meshed.ask(session, "all", **{"x-request-id": "hit"})
+
+    assert (partial.headers["x-foremesh"], hit.headers["x-foremesh"]) == ("partial", "hit")
+    assert hit.body["answers"].keys() == {"a", "b"}
+    told = outcomes(settings, 3)
+    assert {part.service: part.warm for part in told["partial"].parts} == {"a": False, "b": True}
+    assert told["partial"].parts[0].warm_up_ms is not None
+    assert all(part.instance_id for part in told["partial"].parts)
+    assert (told["hit"].result, told["hit"].cold_ms) == (Result.HIT, 0)
+
+
+async def test_one_cold_start_serves_many_that_wait(meshed: Mesh, settings: Settings) -> None:
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        found = await asyncio.gather(*(meshed.ask(session, "only-b") for _ in range(8)))
+
+    assert [answer.status for answer in found] == [200] * 8
+    assert len({x.instance_id for x in read(settings, "instances") if isinstance(x, Instance)}) == 1
+    assert len(outcomes(settings, 8)) == 8
+
+
+async def test_an_exclusive_instance_is_never_given_twice_by_envoy(
+    meshed: Mesh, settings: Settings
+) -> None:
+    meshed.start(*ALL)
+    send(settings, [command("a", count=2)])
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        found = []
+        for _ in range(10):  # an instance that is used twice at once answers with 409
+            found += await asyncio.gather(*(meshed.ask(session, "only-a") for _ in range(12)))
+
+    statuses = Counter(answer.status for answer in found)
+    assert statuses == {200: 120}
+    assert Counter(answer.headers["x-foremesh"] for answer in found)["hit"] >= 10
+
+
+async def test_a_dead_instance_costs_the_request_that_meets_it_nothing_but_the_standard_path(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    once = ("--quit-after", "2")
+    send(settings, catalog_of(constituent("a", *once), constituent("b", *once, concurrency=8)))
+    meshed = Mesh(run_foremesh)
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        for service in ("only-a", "only-b"):
+            found = [await meshed.ask(session, service) for _ in range(9)]
+            assert [answer.status for answer in found] == [200] * 9
+
+
+async def test_a_decision_service_that_hangs_costs_20_ms_and_a_dead_one_nothing(
+    meshed: Mesh, settings: Settings, eventually: Eventually
+) -> None:
+    running = meshed.start(*ALL)
+    decider = running["decide"].process
+    send(settings, [command("b", name="b")])
+    async with aiohttp.ClientSession() as session:
+
+        async def took(service: str) -> tuple[int, str, float]:
+            began = time.perf_counter()
+            answer = await meshed.ask(session, service)
+            return answer.status, answer.headers["x-foremesh"], time.perf_counter() - began
+
+        await took("only-a")
+        eventually(lambda: instances(settings, InstanceState.WARM))
+        decider.send_signal(signal.SIGSTOP)
+        hung = await took("only-a")
+        again = await took("only-a")
+        pool = await took("only-b")
+        decider.kill()
+        dead = await took("only-a")
+
+    assert [one[0] for one in (hung, again, pool, dead)] == [200] * 4
+    assert pool[1] == "hit"
+    assert again[2] < 0.25
+    assert dead[2] < 0.2
+
+
+async def test_what_a_client_says_of_instances_is_not_believed(
+    meshed: Mesh, settings: Settings
+) -> None:
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        spoofed = {
+            "x-gateway-destination-endpoint": meshed.places.admin,
+            "x-foremesh-lease": "x",
+            "x-foremesh-service": "b",
+        }
+        answer = await meshed.ask(session, "only-a", **spoofed)
+        async with session.post(f"http://{meshed.places.edge}/only-a") as nobody:
+            assert nobody.status == 400
+        async with session.post(
+            f"http://{meshed.places.edge}/nope", headers={"x-foremesh-user": "u"}
+        ) as unknown:
+            assert unknown.status == 404
+
+    assert (answer.status, answer.headers["x-foremesh"]) == (200, "miss")
+    started = [x.service for x in read(settings, "instances") if isinstance(x, Instance)]
+    assert set(started) == {"a"}

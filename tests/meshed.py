@@ -1,0 +1,97 @@
+"""A real Envoy and all that drives it, as child processes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import aiohttp
+from harness import RunForemesh, Running, eventually
+from services import Answer, answers
+
+from streams.devstack.child import free_ports
+from streams.mesh.places import Places
+
+__all__ = ["Mesh"]
+
+
+def free_places() -> Places:
+    names = list(asdict(Places()))
+    ports = free_ports(len(names))
+    return Places(**{n: f"127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)})
+
+
+class Mesh:
+    """Envoy, control plane, access log, decision service, activator, gateway, provisioner."""
+
+    def __init__(self, run: RunForemesh, *, pool: str = "default") -> None:
+        self.places = free_places()
+        [port] = free_ports(1)
+        self.provisioner_at = f"127.0.0.1:{port}"
+        self._run = run
+        self._pool = pool
+        self.env = {
+            "FOREMESH_PROVISIONER": f"http://{self.provisioner_at}",
+            "FOREMESH_MESH_POOL": pool,
+            **{f"FOREMESH_MESH_{k.upper()}": v for k, v in asdict(self.places).items()},
+        }
+        self.envoy: Running | None = None
+
+    def start(self, *commands: str, provisioner: bool = True, **env: str) -> dict[str, Running]:
+        """Start these commands of `foremesh mesh`, then Envoy; wait until it is told of services."""
+        found: dict[str, Running] = {}
+        if provisioner:
+            listen = ("--pool", self._pool, "--listen", self.provisioner_at)
+            found["provisioner"] = self._run("provision", *listen, **{**self.env, **env})
+        for name in commands:
+            found[name] = self.again(name, **env)
+        if provisioner:
+            eventually(lambda: answers(found["provisioner"], self.provisioner_at))
+        for name, at in (("decide", self.places.decide), ("compose", self.places.compose)):
+            if name in found:
+                eventually(lambda name=name, at=at: answers(found[name], at))  # type: ignore[misc]
+        for name, at in (("activate", self.places.activate), ("log", self.places.log)):
+            if name in found:
+                eventually(lambda name=name, at=at: listens(found[name], at))  # type: ignore[misc]
+        self.start_envoy()
+        return found
+
+    def again(self, name: str, **env: str) -> Running:
+        return self._run("mesh", name, **{**self.env, **env})
+
+    def start_envoy(self) -> None:
+        self.envoy = self.again("envoy")
+        eventually(lambda: answers(self.envoy, self.places.edge))  # type: ignore[arg-type]
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Values of Envoy's counters and gauges."""
+        url = f"http://{self.places.admin}/stats?format=json&filter={pattern}"
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            stats = json.load(answer)["stats"]
+        return {stat["name"]: stat["value"] for stat in stats if "value" in stat}
+
+    async def ask(
+        self,
+        session: aiohttp.ClientSession,
+        path: str,
+        user: str = "u1",
+        at: str = "",
+        **headers: str,
+    ) -> Answer:
+        url = f"http://{at or self.places.edge}/{path}"
+        sent: Mapping[str, str] = {"x-foremesh-user": user, **headers}
+        async with session.post(url, json={"width": 512}, headers=sent) as answer:
+            told: Any = await answer.json(content_type=None)
+            return Answer(answer.status, answer.headers, told)
+
+
+def listens(running: Running, at: str) -> bool:
+    if running.process.poll() is not None:
+        raise RuntimeError(running.output)
+    host, _, port = at.rpartition(":")
+    with socket.socket() as one:
+        return one.connect_ex((host, int(port))) == 0

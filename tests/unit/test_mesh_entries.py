@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from services import catalog_of, constituent
+
+from streams.catalog import Catalog, Composite
+from streams.gateway.warm_ups import WarmUps
+from streams.mesh.entries import Entry, Unusable, records_of
+from streams.records import Outcome, Part, Request, Result, Route
+
+CATALOG = Catalog.of(
+    [
+        *catalog_of(constituent("a"), constituent("b", concurrency=8)),
+        Composite(service="open", steps=(("a",),), logged=("page",)),
+    ]
+)
+ENTRY = Entry(
+    request_id="r",
+    route="only-a",
+    user="ann",
+    tier="gold",
+    path="/only-a?page=2&card=1234",
+    at_ms=1_000,
+    status=200,
+    latency_ms=12.5,
+    serve_ms=11,
+    constituent="a",
+    warm=True,
+    instance_id="a-1",
+    lease="",
+    timing="",
+)
+
+
+def told(**news: object) -> tuple[Request, Outcome]:
+    return records_of(replace(ENTRY, **news), CATALOG, WarmUps(), "default")  # type: ignore[arg-type]
+
+
+def test_what_a_warm_instance_served_is_a_hit_that_saved_its_start() -> None:
+    asked, outcome = told()
+
+    assert (asked.user, asked.tier, asked.service, asked.at_ms) == ("ann", "gold", "only-a", 1_000)
+    assert (outcome.result, outcome.route, outcome.latency_ms) == (
+        Result.HIT,
+        Route.PREALLOCATED,
+        12.5,
+    )
+    assert (outcome.cold_ms, outcome.saved_ms) == (0, 100)
+    assert outcome.parts == (Part(service="a", warm=True, instance_id="a-1", serve_ms=11),)
+
+
+def test_what_the_standard_path_served_cost_what_it_says() -> None:
+    header = "a;desc=miss;dur=0;cold=180;start=175;instance=a-2, ttfb;dur=190"
+    _, outcome = told(warm=False, instance_id="", timing=header, serve_ms=190, latency_ms=191.0)
+
+    assert (outcome.result, outcome.route, outcome.cold_ms) == (Result.MISS, Route.STANDARD, 180)
+    assert outcome.parts[0] == Part(
+        service="a", warm=False, instance_id="a-2", wait_ms=180, serve_ms=10, warm_up_ms=175
+    )
+
+
+def test_a_request_that_nobody_could_serve_is_refused() -> None:
+    _, outcome = told(warm=False, instance_id="", status=503)
+
+    assert (outcome.result, outcome.route, outcome.status) == (Result.MISS, Route.REFUSED, 503)
+
+
+def test_the_parts_of_an_orchestrated_composite_are_as_its_gateway_says() -> None:
+    header = "a;desc=hit;dur=3;cold=0;instance=a-1, b;desc=miss;dur=4;cold=90, total;dur=97"
+    _, outcome = told(route="together", constituent="", warm=False, timing=header)
+
+    assert (outcome.result, outcome.cold_ms) == (Result.PARTIAL, 90)
+    assert [part.warm for part in outcome.parts] == [True, False]
+
+
+def test_only_parameters_that_the_catalogue_allows_are_kept() -> None:
+    assert told(route="only-a")[0].parameters == {}
+    assert told(route="open")[0].parameters == {"page": "2"}
+
+
+def test_a_tier_that_is_not_in_the_catalogue_counts_as_standard() -> None:
+    assert told(tier="tin")[0].tier == "standard"
+
+
+@pytest.mark.parametrize("news", [{"route": ""}, {"user": ""}, {"user": "x" * 300}])
+def test_what_is_no_request_for_a_composite_becomes_no_record(news: dict[str, str]) -> None:
+    with pytest.raises(Unusable):
+        told(**news)
