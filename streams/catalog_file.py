@@ -248,8 +248,8 @@ def dump(catalog: Catalog, comment: str = "") -> str:
 
 
 def _text(representer: Any, value: str) -> Any:
-    # Unquoted, these would be read as the end of a line.
-    style = '"' if any(c in value for c in "\x85\u2028\u2029") else None
+    # Unquoted, these would be read as the end of a line, or as the sign of a key.
+    style = '"' if any(c in value for c in "\x85\u2028\u2029") or value[:1] == "?" else None
     return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
