@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +59,10 @@ class Limits:
 class Provisioner(Protocol):
     """Carries commands out and serves the standard path for one pool."""
 
+    async def open(self, known: Sequence[Instance] = ()) -> None:
+        """Make ready; of `known`, an earlier life's, take over what still runs, bury the rest."""
+        ...
+
     async def carry_out(self, command: Command) -> str:
         """Do what a command says, once however often it comes; returns what came of it."""
         ...
@@ -85,8 +89,20 @@ class Provisioner(Protocol):
         """Capacity and use of the pool."""
         ...
 
+    def sweep(self) -> None:
+        """End what nobody wants any more, publish what changed by use; called ten times a second."""
+        ...
+
+    def republish(self) -> None:
+        """Publish every record again: some were lost."""
+        ...
+
+    def forgotten(self, before_ms: int) -> Iterator[Instance]:
+        """Those gone before a time, each once: their records need not be kept any longer."""
+        ...
+
     async def close(self) -> None:
-        """End every instance."""
+        """Start nothing any more; end the instances that cannot outlive the provisioner."""
         ...
 
 

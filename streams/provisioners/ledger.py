@@ -11,7 +11,6 @@ from typing import Any
 
 from streams.catalog import Constituent, Resources
 from streams.provisioners.base import Use
-from streams.provisioners.process import Child
 from streams.records import Instance, InstanceState
 
 __all__ = ["Held", "Ledger"]
@@ -32,7 +31,7 @@ class Held:
     in_flight: int = 0
     heard_ms: int = 0  # last report of use
     changed: bool = False  # its record is to be published again
-    child: Child | None = None
+    told: bool = False  # its record is out
     ending: str = ""  # why it is being ended
     measured: Resources = field(default_factory=Resources)
 
@@ -89,10 +88,29 @@ class Ledger:
         self._held[name] = held
         return held
 
+    def adopt(self, constituent: Constituent, instance: Instance, now_ms: int) -> Held:
+        """Take over an instance that is warm already, of an earlier life."""
+        held = Held(
+            instance=instance,
+            constituent=constituent,
+            ready=asyncio.get_running_loop().create_future(),
+            used_ms=now_ms,
+            begun=True,
+        )
+        held.ready.set_result(instance)
+        self._held[instance.instance_id] = held
+        return held
+
+    def rename(self, held: Held, name: str) -> None:
+        """Give an instance, before its first record, the name that it has where it runs."""
+        del self._held[held.instance.instance_id]
+        held.instance = replace(held.instance, instance_id=name)
+        self._held[name] = held
+
     def enter(self, held: Held, state: InstanceState, now_ms: int, **news: Any) -> None:
         """Change an instance's state and publish it; what is gone leaves the ledger."""
         held.instance = replace(held.instance, state=state, changed_ms=now_ms, **news)
-        held.changed = False
+        held.changed, held.told = False, True
         self._emit(held.instance)
         if state is InstanceState.GONE:
             self._held.pop(held.instance.instance_id, None)
@@ -125,7 +143,7 @@ class Ledger:
     def publish(self, *, everything: bool = False) -> None:
         """Publish what changed by use; many uses between two calls make one record."""
         for held in self:
-            if held.child is not None and (held.changed or everything):
+            if held.told and (held.changed or everything):
                 held.changed = False
                 self._emit(held.instance)
         if everything:

@@ -1,26 +1,28 @@
-"""The life of each instance, from its start to its end: where book-keeping meets processes."""
+"""The life of each instance, from its start to its end, wherever it runs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Sequence
 
-import aiohttp
-
+from streams.catalog import Resources
 from streams.provisioners.base import Limits, wall_ms
 from streams.provisioners.ledger import Held, Ledger
-from streams.provisioners.process import Child, NotReady
 from streams.provisioners.starts import Backoff, Pulse
-from streams.provisioners.watchdog import Watchdog
-from streams.records import InstanceState
+from streams.records import Instance, InstanceState
 
-__all__ = ["Lives"]
+__all__ = ["Lives", "StartFailed"]
 
 logger = logging.getLogger(__name__)
 
 
-class Lives:
+class StartFailed(Exception):
+    """An instance did not come to serve; the message says why."""
+
+
+class Lives(ABC):
     """Starts instances, sees them warm, drain and end, and tells `freed` when room came free."""
 
     def __init__(self, ledger: Ledger, limits: Limits, backoff: Backoff, freed: Pulse) -> None:
@@ -31,36 +33,28 @@ class Lives:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
-    async def open(self) -> None:
-        """Make ready to start instances."""
-        self._session = aiohttp.ClientSession()
-        self._watchdog = Watchdog.start()
+    @abstractmethod
+    async def open(self, known: Sequence[Instance]) -> frozenset[str]:
+        """Take over what still runs of `known`; returns ids of commands that are done already."""
 
+    @abstractmethod
     async def start(self, held: Held) -> None:
         """Start an instance; returns when it is warm or has failed."""
-        now_ms = wall_ms()
-        if self._closing or (not held.urgent and held.expires_ms <= now_ms):
-            self.drop(held, "was not started in time")
-            return
-        try:
-            held.child = child = await Child.spawn(held.constituent.command)
-        except NotReady as error:
-            self._gone(held, f"crashed: {error}")
-            return
-        self._watchdog.watch(child.pid)
-        self._ledger.enter(
-            held, InstanceState.STARTING, wall_ms(), started_ms=now_ms, endpoint=child.endpoint
-        )
-        self._spawn(self._watch(held, child))
-        limit_s = self._limits.start_ms / 1000
-        try:
-            await child.ready(self._session, held.constituent.health, limit_s)
-        except NotReady as error:
-            if child.alive:
-                held.ending = held.ending or f"crashed: {error}"
-                await child.stop(self._limits.stop_ms / 1000)
-        else:
-            self._warm(held)
+
+    @abstractmethod
+    async def stop(self, held: Held) -> None:
+        """End an instance that serves nothing any more."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of all; instances that cannot outlive the provisioner end."""
+
+    def measure(self, now_ms: int) -> None:  # noqa: B027  # not everywhere can it be known
+        """Set `measured` of the instances, where that can be known."""
+
+    def capacity(self, declared: Resources) -> Resources:
+        """What there is to run on: as declared, or less where less is there."""
+        return declared
 
     def end(self, held: Held, reason: str) -> None:
         """Let an instance drain, then end it."""
@@ -74,18 +68,12 @@ class Lives:
         _fail(held, reason)
         self._freed.now()
 
-    async def close(self) -> None:
-        """End every instance at once."""
-        self._closing = True
-        for held in list(self._ledger):
-            held.ending = held.ending or "the provisioner ends"
-            if held.child is None:
-                self.drop(held, held.ending)
-        children = [held.child for held in self._ledger if held.child is not None]
-        await asyncio.gather(*(c.stop(self._limits.stop_ms / 1000) for c in children))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._watchdog.close()
-        await self._session.close()
+    def _too_late(self, held: Held) -> bool:
+        """Drop what is not wanted any more when its turn has come."""
+        late = self._closing or (not held.urgent and held.expires_ms <= wall_ms())
+        if late:
+            self.drop(held, "was not started in time")
+        return late
 
     def _warm(self, held: Held) -> None:
         if held.ending or held.ready.done():
@@ -95,11 +83,6 @@ class Lives:
         held.used_ms = now_ms
         self._ledger.enter(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms)
         held.ready.set_result(held.instance)
-
-    async def _watch(self, held: Held, child: Child) -> None:
-        how = await child.wait()
-        self._watchdog.forget(child.pid)
-        self._gone(held, held.ending or f"crashed: {how}")
 
     def _gone(self, held: Held, reason: str) -> None:
         now_ms = wall_ms()
@@ -117,8 +100,7 @@ class Lives:
         deadline_ms = wall_ms() + self._limits.report_ms
         while held.in_flight and wall_ms() < deadline_ms:
             await self._freed.wait(self._limits.report_ms / 1000)
-        if held.child is not None:
-            await held.child.stop(self._limits.stop_ms / 1000)
+        await self.stop(held)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -130,6 +112,6 @@ def _fail(held: Held, reason: str) -> bool:
     """Tell those who wait for an instance that it will not come; False when it had come."""
     if held.ready.done():
         return False
-    held.ready.set_exception(NotReady(reason))
+    held.ready.set_exception(StartFailed(reason))
     held.ready.exception()  # seen: nobody may be waiting
     return True

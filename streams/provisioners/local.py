@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
-from streams.catalog import Catalog, Constituent, Pool, Resources
-from streams.provisioners.base import Limits, Refused, Use, Want, wall_ms
-from streams.provisioners.ledger import Held, Ledger
-from streams.provisioners.lives import Lives
-from streams.provisioners.process import NotReady
-from streams.provisioners.starts import Backoff, Pulse, Starts
-from streams.provisioners.utilisation import Meter
-from streams.records import Action, Command, Instance, Utilisation
+from streams.catalog import Catalog
+from streams.provisioners.base import Limits
+from streams.provisioners.pool import PoolProvisioner
+from streams.provisioners.processes import ProcessLives
+from streams.records import Instance
 
 __all__ = ["LocalProvisioner"]
 
 
-class LocalProvisioner:
-    """Carries out the commands of one pool; satisfies `base.Provisioner`.
+class LocalProvisioner(PoolProvisioner[ProcessLives]):
+    """Carries out the commands of one pool on this machine; satisfies `base.Provisioner`.
 
-    Commands are carried out once for each command id within a life of the process: instances
-    do not outlive it, so after a restart a command that has not expired counts again.
-
-    Parameters
-    ----------
-    pool
-        Name of the pool.
-    catalog
-        Gives the catalogue as it stands.
-    emit
-        Takes each new record of an instance; must not block.
-    limits
-        The bounds to keep.
+    Instances do not outlive it, so after a restart a command that has not expired counts again.
     """
 
     def __init__(
@@ -43,161 +26,4 @@ class LocalProvisioner:
         emit: Callable[[Instance], None],
         limits: Limits | None = None,
     ) -> None:
-        self.pool = pool
-        self.limits = limits or Limits()
-        self.ledger = Ledger(pool, emit)
-        self._catalog = catalog
-        self._seen: OrderedDict[str, None] = OrderedDict()
-        self._meter = Meter()
-        self._backoff = Backoff(self.limits.backoff_ms)
-        self._waiting = 0
-        self._freed = Pulse()
-        self._lives = Lives(self.ledger, self.limits, self._backoff, self._freed)
-
-    async def open(self) -> None:
-        """Make ready to start instances."""
-        await self._lives.open()
-        self._starts = Starts(self._lives.start, self.limits.starts)
-
-    # ------------------------------------------------------------------ commands
-
-    async def carry_out(self, command: Command) -> str:
-        """Do what a command says, once however often it comes; returns what came of it."""
-        now_ms = wall_ms()
-        if command.pool != self.pool:
-            return "is for another pool"
-        if command.command_id in self._seen:
-            return "was carried out before"
-        self._remember(command.command_id)
-        if command.expires_ms <= now_ms:
-            return f"expired {now_ms - command.expires_ms} ms ago"
-        match command.action:
-            case Action.PROVISION:
-                return self._provision(command, now_ms)
-            case Action.RELEASE:
-                return self._release(command, now_ms)
-            case Action.QUEUE:
-                return "waits with the allocator"
-
-    def _provision(self, command: Command, now_ms: int) -> str:
-        constituent = self._catalog().constituents.get(command.service)
-        if constituent is None:
-            return f"names a constituent that is not in the catalogue: {command.service}"
-        if self._backoff.until(command.service) > now_ms:
-            return f"waits: the last start of {command.service} failed"
-        for held in self.ledger:
-            if held.instance.service == command.service:
-                held.used_ms = max(held.used_ms, now_ms)  # commanded: of use still
-        started = 0
-        while started < command.count and constituent.needs.fits(self._free()):
-            held = self.ledger.add(constituent, command.command_id, now_ms, command.reason)
-            held.expires_ms = command.expires_ms
-            self._starts.put(held)
-            started += 1
-        return f"starts {started} of {command.count} {command.service}"
-
-    def _release(self, command: Command, now_ms: int) -> str:
-        idle = self.ledger.idle(now_ms, self.limits.grace_ms, command.service)[: command.count]
-        for held in idle:
-            self._lives.end(held, f"released: {command.reason}")
-        return f"ends {len(idle)} of {command.count} {command.service}"
-
-    def _remember(self, command_id: str) -> None:
-        self._seen[command_id] = None
-        if len(self._seen) > self.limits.remembered:
-            self._seen.popitem(last=False)
-
-    # ------------------------------------------------------------------ standard path
-
-    async def standard(self, want: Want) -> Instance:
-        """A warm instance for a waiting request: see `base.Provisioner.standard`."""
-        constituent = self._catalog().constituents.get(want.service)
-        if constituent is None:
-            raise Refused(f"{want.service} is not in the catalogue", known=False)
-        if free := self.ledger.unknown_to(want.service, want.known):
-            free.used_ms = wall_ms()
-            return free.instance
-        try:
-            async with asyncio.timeout(max(0.0, (want.deadline_ms - wall_ms()) / 1000)):
-                held = self.ledger.coming(want.service) or await self._make(constituent, want)
-                held.joined += 1
-                self._starts.hurry(held)
-                return await asyncio.shield(held.ready)
-        except TimeoutError:
-            raise Refused(f"no instance of {want.service} was ready in time") from None
-        except NotReady as error:
-            raise Refused(f"{want.service} did not start: {error}", retry_after_s=2) from None
-
-    async def _make(self, constituent: Constituent, want: Want) -> Held:
-        """Reserve an instance for a request, at the cost of idle ones when the pool is full."""
-        if self._waiting >= self.limits.waiting:
-            raise Refused(f"{self._waiting} requests wait already for room in pool {self.pool}")
-        if not constituent.needs.fits(self._capacity()):
-            raise Refused(f"{want.service} needs more than pool {self.pool} has", retry_after_s=60)
-        self._waiting += 1
-        try:
-            while not constituent.needs.fits(self._free()):
-                self._make_room(constituent.needs)
-                # One that is idle only just now may give way a moment later.
-                await self._freed.wait(self.limits.grace_ms / 1000)
-        finally:
-            self._waiting -= 1
-        held = self.ledger.add(
-            constituent, f"standard/{want.request_id}", wall_ms(), "a request waits for it"
-        )
-        held.urgent = True
-        self._starts.put(held)
-        return held
-
-    def _make_room(self, needs: Resources) -> None:
-        for held in self.ledger.idle(wall_ms(), self.limits.grace_ms):
-            if needs.fits(self._free() + self.ledger.returning()):
-                return
-            self._lives.end(held, "gave way to a request")
-
-    # ------------------------------------------------------------------ what others ask
-
-    def use(self, uses: Iterable[Use]) -> None:
-        """Note which instances serve requests, so that busy ones are not ended."""
-        now_ms = wall_ms()
-        for use in uses:
-            self.ledger.report(use, now_ms)
-        self._freed.now()  # one may be idle now, and give way
-
-    def instances(self) -> Sequence[Instance]:
-        """Every instance that is not gone."""
-        return [held.instance for held in self.ledger]
-
-    def sweep(self) -> None:
-        """End what is idle for too long, and doubt reports of use that are too old."""
-        now_ms = wall_ms()
-        for held in self.ledger:
-            if held.in_flight and now_ms - held.heard_ms > self.limits.report_ms:
-                self.ledger.report(Use(instance_id=held.instance.instance_id, in_flight=0), now_ms)
-        for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
-            self._lives.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
-        self.ledger.publish()
-        self._freed.now()
-
-    def utilisation(self) -> Utilisation:
-        """Capacity and use of the pool, measured on the processes as they are."""
-        now_ms = wall_ms()
-        self._meter.read(self.ledger, now_ms)
-        return Utilisation(
-            pool=self.pool, at_ms=now_ms, capacity=self._capacity(), used=self.ledger.used()
-        )
-
-    async def close(self) -> None:
-        """End every instance."""
-        await self._starts.close()
-        await self._lives.close()
-
-    def _capacity(self) -> Resources:
-        return (
-            self._catalog()
-            .pools.get(self.pool, Pool(pool=self.pool, capacity=Resources()))
-            .capacity
-        )
-
-    def _free(self) -> Resources:
-        return self._capacity() - self.ledger.used()
+        super().__init__(pool, catalog, emit, limits or Limits(), ProcessLives)

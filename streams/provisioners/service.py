@@ -6,16 +6,16 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from aiohttp import web
 from confluent_kafka import Consumer, Message
 
 from streams.adapters import codec
 from streams.adapters.kafka import consumer_config, producer_config
+from streams.catalog import Catalog
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed
-from streams.provisioners.base import Limits, wall_ms
+from streams.provisioners.base import Limits, Provisioner, wall_ms
 from streams.provisioners.local import LocalProvisioner
 from streams.provisioners.server import application
 from streams.provisioners.views import CatalogView, all_instances
@@ -26,6 +26,8 @@ from streams.topology import key_of, topic_of
 __all__ = ["Service", "address"]
 
 logger = logging.getLogger(__name__)
+
+Make = Callable[[str, Callable[[], Catalog], Callable[[Instance], None], Limits], Provisioner]
 
 _POLL_S = 0.1
 _SWEEP_S = 0.1
@@ -45,9 +47,13 @@ class Service:
         The pool whose commands are carried out.
     limits
         The bounds that the provisioner keeps.
+    make
+        The provisioner, of pool, catalogue, what takes records, and limits.
     """
 
-    def __init__(self, settings: Settings, pool: str, limits: Limits) -> None:
+    def __init__(
+        self, settings: Settings, pool: str, limits: Limits, make: Make = LocalProvisioner
+    ) -> None:
         self._settings = settings
         self._pool = pool
         self._producer = CheckedProducer(producer_config(settings))
@@ -55,12 +61,12 @@ class Service:
         self._reading = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = False
-        self.provisioner = LocalProvisioner(pool, lambda: self._catalog.now, self._send, limits)
+        self.provisioner = make(pool, lambda: self._catalog.now, self._send, limits)
 
     async def run(self, listen: str, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then end every instance."""
-        await asyncio.to_thread(self._prepare)
-        await self.provisioner.open()
+        known = await asyncio.to_thread(self._prepare)
+        await self.provisioner.open(known)
         runner = web.AppRunner(application(self.provisioner), access_log=None)
         await runner.setup()
         host, port = address(listen)
@@ -93,14 +99,16 @@ class Service:
         for task in done:
             task.result()
 
-    def _prepare(self) -> None:
-        """Read the catalogue, and bury the instances of an earlier life: they died with it."""
+    def _prepare(self) -> list[Instance]:
+        """Read the catalogue and the instances of an earlier life."""
         self._catalog.read()
-        for instance in all_instances(self._settings):
-            if instance.pool == self._pool and instance.state is not InstanceState.GONE:
-                self._send(_buried(instance, wall_ms()))
-        self._producer.flush(self._settings.delivery_ms / 1000)
+        known = [
+            instance
+            for instance in all_instances(self._settings)
+            if instance.pool == self._pool and instance.state is not InstanceState.GONE
+        ]
         self._consumer.subscribe([self._settings.topic("commands")])
+        return known
 
     # ------------------------------------------------------------------ commands
 
@@ -160,11 +168,11 @@ class Service:
     async def _sweep(self) -> None:
         self.provisioner.sweep()
         topic = self._settings.topic("instances")
-        for instance in self.provisioner.ledger.forgotten(wall_ms() - _FORGET_MS):
+        for instance in self.provisioner.forgotten(wall_ms() - _FORGET_MS):
             self._producer.send(topic, key_of(instance), None)
         if self._republish:
             self._republish = False
-            self.provisioner.ledger.publish(everything=True)
+            self.provisioner.republish()
 
     async def _measure(self) -> None:
         self._send(self.provisioner.utilisation())
@@ -180,16 +188,6 @@ def address(listen: str) -> tuple[str, int]:
     """Host and port of `host:port`, with or without `http://`."""
     host, _, port = listen.removeprefix("http://").rstrip("/").rpartition(":")
     return host or "127.0.0.1", int(port)
-
-
-def _buried(instance: Instance, now_ms: int) -> Instance:
-    return replace(
-        instance,
-        state=InstanceState.GONE,
-        changed_ms=now_ms,
-        gone_ms=now_ms,
-        reason="its provisioner ended before it",
-    )
 
 
 def _command_of(message: Message) -> Command:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import psutil
 
@@ -23,17 +23,15 @@ class Meter:
         self._processes: dict[int, psutil.Process] = {}
         self._read_ms = 0
 
-    def read(self, instances: Iterable[Held], now_ms: int) -> None:
-        """Set `measured` of each instance that has a process.
+    def read(self, groups: Mapping[Held, int], now_ms: int) -> None:
+        """Set `measured` of each instance by its process group.
 
         Start-up is real work, but over soon: its processor time is not held against the pool.
         """
         members = self._members()
-        for held in instances:
-            if held.child is None:
-                continue
+        for held, group in groups.items():
             cpu = memory = 0.0
-            for process in members.get(held.child.pid, ()):
+            for process in members.get(group, ()):
                 try:
                     cpu += process.cpu_percent() * 10
                     memory += process.memory_info().rss / _MIB

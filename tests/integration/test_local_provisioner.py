@@ -3,41 +3,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
 import psutil
 import pytest
+from houses import Told, until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.catalog import Catalog
-from streams.provisioners.base import Limits, Refused, Use, Want, wall_ms
+from streams.provisioners.base import Limits, Refused, Use
 from streams.provisioners.local import LocalProvisioner
-from streams.records import Action, Instance, InstanceState
+from streams.records import InstanceState
 
 QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
-
-
-class Told:
-    """What a provisioner published."""
-
-    def __init__(self) -> None:
-        self.records: list[Instance] = []
-
-    def states(self, instance_id: str) -> list[InstanceState]:
-        return [one.state for one in self.records if one.instance_id == instance_id]
-
-    def last(self, state: InstanceState) -> list[Instance]:
-        newest = {one.instance_id: one for one in self.records}
-        return [one for one in newest.values() if one.state is state]
-
-
-async def until(check: Callable[[], object], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not check():  # noqa: ASYNC110 - what is checked knows of no event
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -51,34 +32,6 @@ async def provisioner(
         yield made, told
     finally:
         await made.close()
-
-
-def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> Want:
-    return Want(service=service, request_id=request_id, deadline_ms=wall_ms() + in_ms)
-
-
-async def test_an_instance_starts_is_used_and_drains() -> None:
-    catalog = catalog_of(constituent("a"))
-    async with provisioner(catalog) as (local, told):
-        await local.carry_out(command("a", name="c1"))
-        await until(lambda: told.last(InstanceState.WARM))
-        (instance,) = told.last(InstanceState.WARM)
-        async with aiohttp.ClientSession() as session, session.post(instance.endpoint) as answer:
-            assert answer.status == 200
-        local.use([Use(instance_id=instance.instance_id, in_flight=1)])
-        local.sweep()
-        local.use([Use(instance_id=instance.instance_id, in_flight=0, uses=1, busy_ms=7)])
-        local.sweep()
-        await asyncio.sleep(QUICK.grace_ms / 1000)
-        await local.carry_out(command("a", action=Action.RELEASE, name="c2"))
-        await until(lambda: told.last(InstanceState.GONE))
-
-    states = told.states(instance.instance_id)
-    assert states == ["starting", "warm", "busy", "warm", "draining", "gone"]
-    (gone,) = told.last(InstanceState.GONE)
-    assert (gone.uses, gone.busy_ms, gone.command_id) == (1, 7, "c1")
-    assert gone.reason == "released: a test wants it"
-    assert gone.warm_since_ms == instance.warm_since_ms
 
 
 async def test_an_instance_is_warm_only_once_it_has_answered() -> None:
@@ -95,8 +48,7 @@ async def test_an_instance_is_warm_only_once_it_has_answered() -> None:
 async def test_a_crash_is_reported_within_a_second_with_its_exit_code() -> None:
     async with provisioner(catalog_of(constituent("a"))) as (local, told):
         await local.standard(want("a"))
-        child = next(iter(local.ledger)).child
-        assert child is not None
+        (child,) = local.lives.children.values()
         os.kill(child.pid, signal.SIGSEGV)
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
 
@@ -122,23 +74,6 @@ async def test_a_command_without_a_command_line_is_reported() -> None:
     assert "No such file" in told.last(InstanceState.GONE)[0].reason
 
 
-async def test_a_command_that_comes_twice_does_nothing_the_second_time() -> None:
-    async with provisioner(catalog_of(constituent("a"))) as (local, _):
-        first = await local.carry_out(command("a", name="same"))
-        second = await local.carry_out(command("a", name="same"))
-
-        assert (first, second) == ("starts 1 of 1 a", "was carried out before")
-        assert len(local.instances()) == 1
-
-
-async def test_an_expired_command_is_refused() -> None:
-    async with provisioner(catalog_of(constituent("a"))) as (local, _):
-        said = await local.carry_out(command("a", expires_in_ms=-5_000))
-
-        assert said.startswith("expired 5")
-        assert local.instances() == []
-
-
 @pytest.mark.parametrize("scarce", ["cpu", "memory", "bandwidth"])
 async def test_no_more_is_started_than_the_pool_holds(scarce: str) -> None:
     plenty = constituent("a")
@@ -147,16 +82,6 @@ async def test_no_more_is_started_than_the_pool_holds(scarce: str) -> None:
         said = await local.carry_out(command("a", count=5))
 
         assert said == "starts 2 of 5 a"
-
-
-async def test_a_request_takes_precedence_over_an_idle_instance() -> None:
-    catalog = catalog_of(constituent("a"), constituent("b"), room=1)
-    async with provisioner(catalog) as (local, told):
-        await local.carry_out(command("a"))
-        await until(lambda: told.last(InstanceState.WARM))
-
-        assert (await local.standard(want("b"))).service == "b"
-        assert told.last(InstanceState.GONE)[0].reason == "gave way to a request"
 
 
 async def test_a_busy_instance_does_not_give_way() -> None:
@@ -168,14 +93,6 @@ async def test_a_busy_instance_does_not_give_way() -> None:
             await local.standard(want("b", in_ms=400))
 
         assert [one.instance_id for one in local.instances()] == [busy.instance_id]
-
-
-async def test_two_requests_share_a_start_where_concurrency_permits() -> None:
-    catalog = catalog_of(constituent("shared", concurrency=2))
-    async with provisioner(catalog) as (local, _):
-        found = await asyncio.gather(*(local.standard(want("shared", f"r{n}")) for n in range(3)))
-
-        assert len({one.instance_id for one in found}) == 2
 
 
 async def test_a_request_joins_the_start_that_a_command_has_begun() -> None:
@@ -211,7 +128,7 @@ async def test_closing_leaves_no_process() -> None:
     async with provisioner(catalog_of(constituent("a"))) as (local, told):
         await local.carry_out(command("a", count=3))
         await until(lambda: len(told.last(InstanceState.WARM)) == 3)
-        pids = [held.child.pid for held in local.ledger if held.child is not None]
+        pids = [child.pid for child in local.lives.children.values()]
 
     assert len(pids) == 3
     assert not any(psutil.pid_exists(pid) for pid in pids)

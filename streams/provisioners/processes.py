@@ -1,0 +1,85 @@
+"""Instances as child processes of this one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+
+from streams.provisioners.base import wall_ms
+from streams.provisioners.ledger import Held
+from streams.provisioners.lives import Lives
+from streams.provisioners.process import Child, NotReady
+from streams.provisioners.utilisation import Meter
+from streams.provisioners.watchdog import Watchdog
+from streams.records import Instance, InstanceState
+
+__all__ = ["ProcessLives"]
+
+
+class ProcessLives(Lives):
+    """Each instance is a process group; none outlives the provisioner."""
+
+    async def open(self, known: Sequence[Instance]) -> frozenset[str]:
+        """Make ready to start instances; those of an earlier life died with it."""
+        del known
+        self.children: dict[Held, Child] = {}
+        self._meter = Meter()
+        self._session = aiohttp.ClientSession()
+        self._watchdog = Watchdog.start()
+        return frozenset()
+
+    async def start(self, held: Held) -> None:
+        """Start an instance; returns when it is warm or has failed."""
+        if self._too_late(held):
+            return
+        now_ms = wall_ms()
+        try:
+            child = await Child.spawn(held.constituent.command)
+        except NotReady as error:
+            self._gone(held, f"crashed: {error}")
+            return
+        self.children[held] = child
+        self._watchdog.watch(child.pid)
+        self._ledger.enter(
+            held, InstanceState.STARTING, wall_ms(), started_ms=now_ms, endpoint=child.endpoint
+        )
+        self._spawn(self._watch(held, child))
+        limit_s = self._limits.start_ms / 1000
+        try:
+            await child.ready(self._session, held.constituent.health, limit_s)
+        except NotReady as error:
+            if child.alive:
+                held.ending = held.ending or f"crashed: {error}"
+                await child.stop(self._limits.stop_ms / 1000)
+        else:
+            self._warm(held)
+
+    async def stop(self, held: Held) -> None:
+        """End its process."""
+        child = self.children.get(held)
+        if child is not None:
+            await child.stop(self._limits.stop_ms / 1000)
+
+    async def close(self) -> None:
+        """End every instance at once."""
+        self._closing = True
+        for held in list(self._ledger):
+            held.ending = held.ending or "the provisioner ends"
+            if held not in self.children:
+                self.drop(held, held.ending)
+        await asyncio.gather(*(self.stop(held) for held in list(self.children)))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._watchdog.close()
+        await self._session.close()
+
+    def measure(self, now_ms: int) -> None:
+        """Read memory and processor time of the process groups."""
+        self._meter.read({held: child.pid for held, child in self.children.items()}, now_ms)
+
+    async def _watch(self, held: Held, child: Child) -> None:
+        how = await child.wait()
+        self._watchdog.forget(child.pid)
+        del self.children[held]
+        self._gone(held, held.ending or f"crashed: {how}")

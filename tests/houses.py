@@ -1,0 +1,122 @@
+"""Where instances run in tests: one face for every provisioner, and ways to do harm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from streams.catalog import Catalog, Constituent
+from streams.provisioners.base import Limits, Want, wall_ms
+from streams.provisioners.local import LocalProvisioner
+from streams.provisioners.pool import PoolProvisioner
+from streams.records import Instance, InstanceState
+
+__all__ = ["House", "LocalHouse", "Told", "until", "want"]
+
+
+class Told:
+    """What a provisioner published."""
+
+    def __init__(self) -> None:
+        self.records: list[Instance] = []
+
+    def states(self, instance_id: str) -> list[InstanceState]:
+        return [one.state for one in self.records if one.instance_id == instance_id]
+
+    def last(self, *states: InstanceState) -> list[Instance]:
+        newest = {one.instance_id: one for one in self.records}
+        return [one for one in newest.values() if one.state in states]
+
+
+async def until(check: Callable[[], object], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not check():  # noqa: ASYNC110 - what is checked knows of no event
+            await asyncio.sleep(0.01)
+
+
+def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> Want:
+    return Want(service=service, request_id=request_id, deadline_ms=wall_ms() + in_ms)
+
+
+class House(ABC):
+    """A place with room for instances, in which provisioners live one after the other."""
+
+    limits = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.told = Told()  # stands for the topic: it outlives a provisioner
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.now.close()
+
+    @abstractmethod
+    def make(self) -> PoolProvisioner[Any]:
+        """A provisioner that is not open yet."""
+
+    @abstractmethod
+    async def crash(self, instance: Instance) -> None:
+        """End an instance behind its provisioner's back."""
+
+    @abstractmethod
+    async def die(self) -> None:
+        """End the provisioner without a word, and what would die with it."""
+
+    @abstractmethod
+    def running(self) -> int:
+        """How many instances really run or are about to."""
+
+    @classmethod
+    @abstractmethod
+    def slow(cls, name: str) -> Constituent:
+        """A constituent that takes about a second to start."""
+
+    async def open(self) -> PoolProvisioner[Any]:
+        """Start a provisioner that knows what its predecessors published."""
+        self.now = self.make()
+        alive = set(InstanceState) - {InstanceState.GONE}
+        await self.now.open(self.told.last(*alive))
+        return self.now
+
+    async def warm(self, count: int = 1) -> Sequence[Instance]:
+        """So many warm instances, when they are."""
+        await until(lambda: len(self.told.last(InstanceState.WARM)) == count)
+        return self.told.last(InstanceState.WARM)
+
+
+class LocalHouse(House):
+    """This machine."""
+
+    now: LocalProvisioner
+
+    def make(self) -> LocalProvisioner:
+        emit = self.told.records.append
+        return LocalProvisioner("default", lambda: self.catalog, emit, self.limits)
+
+    async def crash(self, instance: Instance) -> None:
+        for held, child in self.now.lives.children.items():
+            if held.instance.instance_id == instance.instance_id:
+                os.killpg(child.pid, signal.SIGKILL)
+
+    async def die(self) -> None:
+        # The watchdog would kill them; their records would not be written.
+        self.now.ledger._emit = lambda _: None
+        for child in self.now.lives.children.values():
+            os.killpg(child.pid, signal.SIGKILL)
+        await self.now.close()
+
+    def running(self) -> int:
+        return len(self.now.lives.children)
+
+    @classmethod
+    def slow(cls, name: str) -> Constituent:
+        from services import constituent  # noqa: PLC0415
+
+        return constituent(name, "--work-at-start", "20000000")
