@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -79,8 +79,13 @@ class Workers:
     They are forked from a server that has imported everything: a start costs milliseconds.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._settings, self._folder = settings, folder
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        main: Callable[[Settings, str], None] = counting.main,
+    ) -> None:
+        self._settings, self._folder, self._main = settings, folder, main
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["counting"])
         self.alive: list[ForkServerProcess] = []
@@ -97,7 +102,7 @@ class Workers:
         self._count += 1
         log = self._folder / f"worker-{self._count}.log"
         process = self._context.Process(
-            target=counting.main, args=(settings or self._settings, str(log)), daemon=True
+            target=self._main, args=(settings or self._settings, str(log)), daemon=True
         )
         process.start()
         self.alive.append(process)
@@ -118,6 +123,21 @@ class Workers:
 
     def logs(self) -> str:
         return "\n".join(p.read_text() for p in sorted(self._folder.glob("worker-*.log")))
+
+
+def come_and_go(workers: Workers, changes: int = 20, seed: int = 2) -> None:
+    """One to four workers: they start, are told to end, or are killed, at random times."""
+    chance = random.Random(seed)
+    for _ in range(changes):
+        time.sleep(chance.uniform(0.2, 3.0))
+        few, many = len(workers.alive) == 1, len(workers.alive) == 4
+        if few or (not many and chance.random() < 0.5):
+            workers.start()
+        else:
+            how = chance.choice([signal.SIGKILL, signal.SIGTERM])
+            code = workers.end(chance.choice(workers.alive), how)
+            # One that had not begun dies of it; one that did not end in time was ended (1).
+            assert code in {0, 1, -how}
 
 
 @dataclass

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ConfigResource,
     ResourceType,
 )
-from engine_harness import Load, Workers, check, committed
+from engine_harness import Load, Workers, check, come_and_go, committed
 from harness import CHECKOUT, eventually
 
 from streams.adapters.kafka import MAX_MESSAGE_BYTES, connect, create_topics
@@ -88,20 +88,10 @@ def test_twenty_kills_lose_nothing_and_repeat_less_than_a_second_each(
 
 
 def test_workers_that_come_and_go_change_nothing(own: Settings, workers: Workers) -> None:
-    chance = random.Random(2)
     with Load(own, PER_S) as load:
         workers.start()
         progress(own, 0)
-        for _ in range(20):
-            time.sleep(chance.uniform(0.2, 3.0))
-            few, many = len(workers.alive) == 1, len(workers.alive) == 4
-            if few or (not many and chance.random() < 0.5):
-                workers.start()
-            else:
-                how = chance.choice([signal.SIGKILL, signal.SIGTERM])
-                code = workers.end(chance.choice(workers.alive), how)
-                # One that had not begun dies of it; one that did not end in time was ended (1).
-                assert code in {0, 1, -how}
+        come_and_go(workers)
         load.stop()
         repeated = check(own)
     note(f"{repeated} of {load.sent} repeated")
