@@ -138,10 +138,29 @@ def _map(write_value: Write) -> Write:
     return write
 
 
+# Written out for each field, as in `avro_reader`: most are short strings and numbers.
+_SOURCE: Mapping[Write, str] = {
+    _string: """
+    data = record.{0}.encode()
+    size = len(data)
+    if size < 64: out.append(size << 1)
+    else: long(out, size)
+    out += data
+""",
+    _long: """
+    value = record.{0}
+    if 0 <= value < 64: out.append(value << 1)
+    else: long(out, value)
+""",
+}
+
+
 def _record(fields: Sequence[tuple[str, Write]]) -> Write:
     """Generated, as the methods of a dataclass are: no loop over the fields, no look-up by name."""
-    body = [f"    write_{name}(out, record.{name})" for name, _ in fields]
+    by_call = "\n    write_{0}(out, record.{0})"
+    body = [_SOURCE.get(write, by_call).format(name) for name, write in fields]
     scope: dict[str, Any] = {f"write_{name}": write for name, write in fields}
-    exec("\n".join(["def write(out, record):", *body]), scope)  # noqa: S102  # names of our schemas
+    scope["long"] = _long
+    exec("".join(["def write(out, record):", *body]), scope)  # noqa: S102  # names of our schemas
     made: Write = scope["write"]
     return made
