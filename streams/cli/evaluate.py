@@ -1,10 +1,13 @@
-"""`foremesh evaluate`: how good the predictions on a trace are."""
+"""`foremesh evaluate`: how good the predictions on a trace, or by a published protocol, are."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,10 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import RequestLog
-from streams.cli.log_options import log_options
+from streams.cli.log_options import log_options, with_progress
 from streams.errors import LogUnreadable
+from streams.evaluate import published_report, report
 from streams.evaluate.prequential import Evaluation, evaluate
-from streams.evaluate.report import tables, write
+from streams.evaluate.published import events_learnt, folds, log_files, methods, read, score
+from streams.evaluate.published_report import Comparison
 from streams.models.mixture import Config
 from streams.records import Request
 
@@ -47,6 +52,18 @@ __all__ = ["command"]
     show_envvar=True,
     help="Leave out what other users asked for since the user's last request.",
 )
+@click.option(
+    "--table",
+    type=click.Choice(["ppm"]),
+    show_envvar=True,
+    help="Run this published protocol: TRACE is the folder of its logs and published results.",
+)
+@click.option(
+    "--logs",
+    default="",
+    show_envvar=True,
+    help="With --table, only these logs, separated by commas.",
+)
 def command(
     *,
     traces: tuple[str, ...],
@@ -56,41 +73,93 @@ def command(
     report_path: Path | None,
     every: bool,
     published: bool,
+    table: str | None,
+    logs: str,
 ) -> None:
     """Predict each event of a trace before it is learnt, and say how well.
 
     In the order of time over all users; `--limit` counts in that order. An event is scored when
     its user has an earlier one. Singles are the members of the mixture.
+
+    With `--table ppm` a trace is the folder of a published benchmark of the next event of a
+    case: its folds are run, and ours is shown beside every published method.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    found: dict[str, Evaluation] = {}
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        for trace in traces:
-            requests = _read(trace, mapping, console)[:limit]
-            task = progress.add_task(Path(trace).name, total=len(requests))
-            found[trace] = evaluate(
-                requests,
-                Config(arrival=not published),
-                lambda done, task=task: progress.advance(task, done),  # type: ignore[misc]
-            )
-            progress.update(task, completed=len(requests))
-    out = Console(width=max(Console().width, 110))
-    for table in tables(found, every=every):
-        out.print(table)
+    for path in (json_path, report_path):
+        if path and not path.absolute().parent.is_dir():
+            raise LogUnreadable(f"{path} cannot be written: make its folder first")
+    if report_path and report_path.suffix.lower() not in {".html", ".png"}:
+        raise LogUnreadable(f"{report_path} has no known format: name it .html or .png")
+    out = Console(width=max(Console().width, 162 if table else 110))
+    if table:
+        compared = _compared(traces, [name for name in logs.split(",") if name], limit)
+        page = list(published_report.tables(compared))
+        out.print(*page, published_report.verdict(compared))
+        if limit is not None:
+            out.print(f"Of each log the first {limit:,} rows only: not what was published.")
+        rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
+    else:
+        found = _evaluated(traces, mapping, limit, Config(arrival=not published))
+        out.print(*report.tables(found, every=every))
+        page = list(report.tables(found, every=True))
+        rows, draw = report.rows(found), partial(report.figure, found)
     if json_path:
-        figures = {trace: evaluation.as_json() for trace, evaluation in found.items()}
-        json_path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        json_path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if report_path:
-        write(found, report_path)
+        report.write(report_path, draw(), page)
 
 
-def _read(trace: str, mapping: ColumnMapping, console: Console) -> list[Request]:
+def _evaluated(
+    traces: tuple[str, ...], mapping: ColumnMapping, limit: int | None, config: Config
+) -> dict[str, Evaluation]:
+    found: dict[str, Evaluation] = {}
+    for trace in traces:
+        requests = _read(trace, mapping)[:limit]
+        with _bar(Path(trace).name, len(requests)) as advance:
+            found[trace] = evaluate(requests, config, advance)
+        if not found[trace].when.n:
+            raise LogUnreadable(
+                f"{trace}: no user has two of the {len(requests):,} requests read, so nothing"
+                " can be scored: check --user, or raise --limit"
+            )
+    return found
+
+
+def _compared(
+    folders: tuple[str, ...], names: list[str], limit: int | None
+) -> dict[str, Comparison]:
+    compared: dict[str, Comparison] = {}
+    for folder in map(Path, folders):
+        files = log_files(folder, names)
+        accuracy, mae_days = methods(folder)
+        for name, path in files.items():
+            log = read(path, limit)
+            parts = list(folds(log.cases))
+            with _bar(name, events_learnt(log, parts)) as advance:
+                ours = [score(log, fold, advance) for fold in parts]
+            compared[name] = Comparison(
+                ours=ours, accuracy=accuracy.get(name, {}), mae_days=mae_days.get(name, {})
+            )
+    return compared
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; called with how many were done since the last call."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda done: progress.advance(task, done)
+        progress.update(task, completed=total)
+
+
+def _read(trace: str, mapping: ColumnMapping) -> list[Request]:
     """The usable requests of a trace in order of time; of equal times, in that of the file."""
     log = RequestLog(trace, replace(mapping, parameters=()), now_ms=lambda: 0)
+    console = Console(stderr=True)
     requests: list[Request] = []
     refused: Counter[str] = Counter()
-    for item in log:
+    for item in with_progress(log):
         if not isinstance(item, Request):
             refused[item.reason] += 1
         elif not (item.user and item.service):

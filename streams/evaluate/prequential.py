@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from streams.evaluate.scores import Scores, summary
-from streams.evaluate.when import HORIZONS_MS, When
+from streams.evaluate.when import HORIZONS_MS, QUANTILES, When
 from streams.models import state as rows
 from streams.models.mixture import Config, Mixture, View
 from streams.models.population import Population
@@ -116,6 +116,7 @@ def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> No
 def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:
     profile = mixture.profile(state, request.user)
     own, shared = mixture.gaps(state, request.user)
+    known = own if own.total >= mixture.config.gap_prior else shared
     within = [mixture.within(state, profile, horizon) for horizon in HORIZONS_MS]
     gap = max(request.at_ms - profile.last_ms, 0)
-    when.add(request.user, gap, within, own if own.total >= mixture.config.gap_prior else shared)
+    when.add(request.user, gap, within, [known.quantile(q) for q in QUANTILES])

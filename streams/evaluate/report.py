@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from rich.table import Table
 
 from streams.evaluate.prequential import Evaluation
 from streams.evaluate.scores import reliability
-from streams.evaluate.when import HORIZONS_MS
 
-__all__ = ["tables", "write"]
+__all__ = ["figure", "rows", "tables", "write"]
 
 METRICS = {
     "accuracy_1": "acc@1",
@@ -40,19 +39,39 @@ def tables(found: Mapping[str, Evaluation], *, every: bool = False) -> Iterator[
         figures = evaluation.as_json()
         name = "/".join(Path(trace).parts[-2:])
         yield _which(name, figures, every=every)
-        yield _when(name, figures["when"])
+        if figures["when"]:
+            yield _when(name, figures["when"])
 
 
-def write(found: Mapping[str, Evaluation], path: Path) -> None:
-    """Write the figures to a .png, or figures and tables to an .html page."""
-    image = _figure(found)
+def rows(found: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """One row for each trace, slice and model, for programs; *when* is a slice of its own."""
+    made: list[dict[str, Any]] = []
+    for trace, evaluation in found.items():
+        figures = evaluation.as_json()
+        costs = ("us_per_event", "state_bytes_median", "state_bytes_max")
+        cost = {name: figures[name] for name in costs}
+        slices = {**figures["slices"], **({"when": figures["when"]} if figures["when"] else {})}
+        made += [
+            {"trace": trace, "slice": name, "model": model, **scores, **cost}
+            for name, models in slices.items()
+            for model, scores in models.items()
+        ]
+    return made
+
+
+def write(path: Path, drawn: Figure, shown: Iterable[Table]) -> None:
+    """Write a figure to a .png, or figure and tables to an .html page."""
+    FigureCanvasAgg(drawn)
+    out = io.BytesIO()
+    drawn.savefig(out, format="png", dpi=100)
     if path.suffix.lower() == ".png":
-        path.write_bytes(image)
+        path.write_bytes(out.getvalue())
         return
+    image = base64.b64encode(out.getvalue()).decode()
     parts = ["<!doctype html><meta charset='utf-8'><title>foremesh evaluate</title>"]
     parts.append("<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .7em}</style>")
-    parts.append(f"<img alt='' src='data:image/png;base64,{base64.b64encode(image).decode()}'>")
-    parts += [_html(table) for table in tables(found, every=True)]
+    parts.append(f"<img alt='' src='data:image/png;base64,{image}'>")
+    parts += [_html(table) for table in shown]
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -80,34 +99,33 @@ def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
     return list(dict.fromkeys(["mixture", least, most]))
 
 
-def _when(trace: str, figures: Mapping[str, float]) -> Table:
-    table = Table(title=f"{trace}: when, {figures['n']:,} gaps", title_justify="left")
-    for name in ("horizon", "Brier", "Brier of the user's own rate"):
-        table.add_column(name, justify="right")
-    for horizon in HORIZONS_MS:
-        key = f"brier_{horizon // 1000}s"
-        cells = (figures[key], figures[f"{key}_empirical"])
-        table.add_row(f"{horizon // 1000} s", *(f"{cell:.4f}" for cell in cells))
+def _when(trace: str, models: Mapping[str, Mapping[str, float]]) -> Table:
+    """Horizon Brier scores, and the pinball loss of the gap in doublings."""
+    n = models["mixture"]["n"]
+    table = Table(title=f"{trace}: when, {n:,} gaps", title_justify="left")
+    for name in ("score", *models):
+        table.add_column(name, justify="left" if name == "score" else "right")
+    for score in list(models["mixture"])[1:]:
+        table.add_row(score.replace("_", " "), *(f"{of[score]:.4f}" for of in models.values()))
     return table
 
 
-def _figure(found: Mapping[str, Evaluation]) -> bytes:
-    figure = Figure(figsize=(11, 4 * len(found)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(found), 2, squeeze=False)
+def figure(found: Mapping[str, Evaluation]) -> Figure:
+    """For each trace the reliability of the mixture, and the log-loss of every model."""
+    drawn = Figure(figsize=(11, 4 * len(found)), layout="constrained")
+    axes = drawn.subplots(len(found), 2, squeeze=False)
     for (curve, bars), (trace, evaluation) in zip(axes, found.items(), strict=True):
         points = reliability(evaluation.scores, "all", "mixture")
         curve.plot([0, 1], [0, 1], color="0.7")
         curve.plot([p for p, _, _ in points], [hit for _, hit, _ in points], "o-")
-        curve.set(title=f"{trace}: reliability", xlabel="top probability", ylabel="share of hits")
+        title = f"{Path(trace).name}: reliability"
+        curve.set(title=title, xlabel="top probability", ylabel="share of hits")
         models = evaluation.as_json()["slices"].get("all", {})
         order = sorted(models, key=lambda m: -models[m]["log_loss"])
         colours = ["C1" if model == "mixture" else "C0" for model in order]
         bars.barh(order, [models[m]["log_loss"] for m in order], color=colours)
         bars.set(title="log-loss, nats", xlim=(0, None))
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100)
-    return out.getvalue()
+    return drawn
 
 
 def _html(table: Table) -> str:

@@ -14,6 +14,7 @@ from streams.cli import cli
 from streams.errors import LogUnreadable
 from streams.evaluate.prequential import evaluate
 from streams.evaluate.scores import Scores, reliability, summary
+from streams.evaluate.when import When
 from streams.models.mixture import Config
 from streams.records import Request
 
@@ -65,7 +66,7 @@ def test_an_event_is_scored_when_its_user_has_an_earlier_one() -> None:
     found = evaluate(trace(200, users=7)).as_json()
     assert found["events"] == 200
     assert found["slices"]["all"]["mixture"]["n"] == 193
-    assert found["when"]["n"] == 193
+    assert found["when"]["mixture"]["n"] == found["when"]["empirical"]["n"] == 193
 
 
 def test_the_slices_by_history_partition_all_events() -> None:
@@ -83,8 +84,8 @@ def test_evaluation_is_the_same_twice_but_for_time() -> None:
 
 def test_what_others_just_asked_for_counts_only_at_arrival() -> None:
     # all users ask for the same service in turn, so the last request of anyone tells the next
-    at_arrival = evaluate(trace(3_000, users=40), Config(arrival=True)).as_json()
-    published = evaluate(trace(3_000, users=40), Config(arrival=False)).as_json()
+    at_arrival = evaluate(trace(900, users=40), Config(arrival=True)).as_json()
+    published = evaluate(trace(900, users=40), Config(arrival=False)).as_json()
     losses = [f["slices"]["all"]["mixture"]["log_loss"] for f in (at_arrival, published)]
     assert losses[0] < losses[1]
 
@@ -97,11 +98,42 @@ def test_the_command_writes_json_and_a_page_and_shows_tables(tmp_path: Path) -> 
     )
     assert out.exit_code == 0, out.output
     assert "mixture" in out.output
-    figures = json.loads((tmp_path / "o.json").read_text())[str(log)]
-    expected = {"n", "accuracy_1", "recall_3", "recall_5", "mrr", "log_loss", "brier", "ece"}
-    assert set(figures["slices"]["all"]["mixture"]) == expected
-    assert figures["state_bytes_max"] >= figures["state_bytes_median"] > 0
+    rows = json.loads((tmp_path / "o.json").read_text())
+    first = next(r for r in rows if (r["slice"], r["model"]) == ("all", "mixture"))
+    scores = {"n", "accuracy_1", "recall_3", "recall_5", "mrr", "log_loss", "brier", "ece"}
+    costs = {"us_per_event", "state_bytes_median", "state_bytes_max"}
+    assert set(first) == {"trace", "slice", "model"} | scores | costs
+    assert first["trace"] == str(log)
+    assert first["state_bytes_max"] >= first["state_bytes_median"] > 0
+    assert {r["model"] for r in rows if r["slice"] == "when"} == {"mixture", "empirical"}
     assert "data:image/png" in (tmp_path / "o.html").read_text()
+
+
+def test_the_empirical_rate_is_that_of_the_user_before_the_gap() -> None:
+    when = When()
+    for gap_ms in (10_000, 40_000, 10_000):
+        when.add("u", gap_ms, [1.0] * 4, [10_000] * 3)
+    found = when.summary()
+
+    # within 30 s: of nobody yet 1/2, then 1 of 1, then 1 of 2; it came, did not, came
+    assert found["empirical"]["brier_30s"] == pytest.approx((0.25 + 1 + 0.25) / 3, abs=1e-6)
+    assert found["mixture"]["brier_30s"] == pytest.approx(1 / 3, abs=1e-6)
+    over = math.log2(41) - math.log2(11)
+    assert found["mixture"]["pinball_0.9"] == pytest.approx(0.9 * over / 3, abs=1e-6)
+
+
+def test_the_figures_alone_are_written_as_png(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv.gz", trace(60))
+    columns = ("--user", "who", "--item", "what", "--time", "when")
+    run(str(log), *columns, "--report", str(tmp_path / "o.png"))
+
+    assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_in_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv.gz", trace(60))
+    with pytest.raises(LogUnreadable, match="make its folder first"):
+        run(str(log), "--report", str(tmp_path / "none" / "o.png"))
 
 
 def test_the_limit_counts_in_the_order_of_time(tmp_path: Path) -> None:
@@ -110,15 +142,20 @@ def test_the_limit_counts_in_the_order_of_time(tmp_path: Path) -> None:
     columns = ("--user", "who", "--item", "what", "--time", "when", "--time-unit", "ms")
     out = run(str(log), *columns, "--limit", "30", "--json", str(tmp_path / "o.json"))
     assert out.exit_code == 0
-    figures = json.loads((tmp_path / "o.json").read_text())[str(log)]
-    direct = evaluate(requests[:30], Config(arrival=True)).as_json()
-    assert figures["slices"] == direct["slices"]
+    rows = json.loads((tmp_path / "o.json").read_text())
+    direct = evaluate(requests[:30], Config(arrival=True)).as_json()["slices"]
+    assert {r["n"] for r in rows if r["slice"] == "all"} == {direct["all"]["mixture"]["n"]}
+    losses = {r["model"]: r["log_loss"] for r in rows if r["slice"] == "all"}
+    assert losses == {model: scores["log_loss"] for model, scores in direct["all"].items()}
 
 
 def test_a_trace_without_a_clock_is_evaluated_in_its_order(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("who,what\n" + "\n".join(f"u{n % 3},{'ab'[n % 2]}" for n in range(90)))
-    assert run(str(log), "--user", "who", "--item", "what").exit_code == 0
+    out = run(str(log), "--user", "who", "--item", "what")
+    assert out.exit_code == 0
+    assert "90 events" in out.output
+    assert "pinball" not in out.output  # nothing is said of when
 
 
 def test_a_trace_of_which_no_row_can_be_used_is_an_error(tmp_path: Path) -> None:
@@ -126,3 +163,15 @@ def test_a_trace_of_which_no_row_can_be_used_is_an_error(tmp_path: Path) -> None
     log.write_text("who,what\n,\n")
     with pytest.raises(LogUnreadable, match="no usable row"):
         run(str(log), "--user", "who", "--item", "what")
+
+
+def test_a_trace_whose_users_come_once_only_is_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("who,what\n" + "\n".join(f"u{n},a" for n in range(9)))
+    with pytest.raises(LogUnreadable, match="no user has two of the 9 requests"):
+        run(str(log), "--user", "who", "--item", "what")
+
+
+def test_a_report_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LogUnreadable, match=r"name it \.html or \.png"):
+        run(str(tmp_path / "log.csv"), "--report", str(tmp_path / "o.pdf"))
