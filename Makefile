@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-install: tools .venv/installed ## .venv with .venv/bin/foremesh, from pinned dependencies
+install: tools .venv/installed .venv/kernels ## .venv with .venv/bin/foremesh, from pinned dependencies
 
 demo: install ## two minutes of a synthetic population against a real stack
 	$(BIN)/foremesh demo
@@ -50,6 +50,12 @@ tools:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-cache-dir --require-hashes -r deploy/requirements.txt
 	$(BIN)/pip install --quiet --no-cache-dir --no-deps --no-build-isolation -e .
+	touch $@
+
+# What the models compute runs as machine code; workers read it back from beside the sources.
+.venv/kernels: $(wildcard streams/models/*.py) .venv/installed
+	rm -rf streams/models/__pycache__/kernels
+	$(BIN)/python -c 'import streams.models.mixture'
 	touch $@
 
 build/kafka/.fetched: deploy/pom.xml | install

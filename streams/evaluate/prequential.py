@@ -8,13 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from streams.evaluate.scores import Scores, summary
 from streams.evaluate.when import HORIZONS_MS, QUANTILES, When
 from streams.models import state as rows
 from streams.models.mixture import Config, Mixture, View
-from streams.models.population import Population
 from streams.models.profile import Profile
 from streams.records import Request
 
@@ -72,8 +69,8 @@ def evaluate(
         profile = mixture.profile(state, request.user)
         view = mixture.view(state, profile)
         spent += time.thread_time_ns() - begun
-        if profile.history.items:
-            _score(scores, view, profile, Population(state).names.find(request.service))
+        if len(profile):
+            _score(scores, view, profile, mixture.vocabulary(state).find(request.service))
             _score_gap(when, mixture, state, request)
         request_id = str(done)
         begun = time.thread_time_ns()
@@ -100,17 +97,17 @@ def evaluate(
 
 
 def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> None:
-    length = len(profile.history.items)
+    length = len(profile)
     flags = (
         True,
-        item != profile.history.items[-1],
+        item != profile.last,
         length < 5,
         5 <= length < 20,
         20 <= length < 100,
         length >= 100,
     )
-    table = np.vstack([view.mixed.probabilities, view.evidence.rows])
-    scores.add(table, view.column(item), flags, view.evidence.columns.others)
+    table = view.table
+    scores.add(table, view.column(item), flags, view.others)
 
 
 def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from river.base import Classifier
 
-from streams.models.evidence import MEMBERS
+from streams.models.members import MEMBERS
 from streams.models.mixture import Config, Mixture
-from streams.models.population import Population, State
+from streams.models.population import State
 
 __all__ = ["MODELS", "NextService"]
 
@@ -58,16 +58,10 @@ class NextService(Classifier):
         del kwargs
         profile = self._mixture.profile(self.state, str(x["user"]))
         view = self._mixture.view(self.state, profile)
-        if self.model == "mixture":
-            row = view.mixed.probabilities
-        else:
-            row = view.evidence.rows[MEMBERS.index(self.model)]
+        row = view.table[MODELS.index(self.model)]
         values = (row / row.sum()).tolist()
-        names = Population(self.state).names.names
-        return {
-            **{names[item]: values[at] for item, at in view.evidence.columns.of.items()},
-            "": values[-2] + values[-1],
-        }
+        names = self._mixture.names(self.state, view)
+        return {**dict(zip(names, values, strict=False)), "": values[-2] + values[-1]}
 
     def predict_one(self, x: dict[Any, Any], **kwargs: Any) -> str | None:
         """The most probable service; None when none is known."""

@@ -2,68 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Self
+import numpy as np
+import numpy.typing as npt
 
-from streams.models.wire import Reader, Writer
+from streams.models.compiled import inner
 
-__all__ = ["Counts"]
+__all__ = ["Row", "empty", "grown", "total", "trimmed", "visit"]
+
+Row = npt.NDArray[np.uint16]  # entries x (number, count); those that count 0 stand last
 
 
-class Counts:
-    """Whole-number counts that forget: halved when their sum passes `limit`.
+def empty() -> Row:
+    """A row that counted nothing."""
+    return np.zeros((0, 2), np.uint16)
+
+
+@inner
+def visit(row: Row, item: int, limit: int, size: int) -> bool:
+    """Count one more `item`; False when there is no room and the row may still grow.
 
     Idea: whole numbers survive encoding exactly, halving forgets at a constant cost per visit,
     and a bound on the entries (the smallest makes room) bounds the bytes.
 
     Parameters
     ----------
+    row
+        Changed in place.
+    item
+        What came.
     limit
         Sum at which all counts are halved; about half of it is the effective memory.
     size
         Most entries.
-
-    Examples
-    --------
-    >>> counts = Counts(limit=4)
-    >>> for item in (7, 7, 7, 8, 8):
-    ...     counts.visit(item)
-    >>> counts.values, counts.total
-    ({7: 1, 8: 1}, 2)
     """
+    whole, place, least = 1, -1, 0
+    for at in range(len(row)):
+        whole += row[at, 1]
+        if place < 0 and (row[at, 0] == item or row[at, 1] == 0):
+            place = at
+        if row[at, 1] < row[least, 1] or (
+            row[at, 1] == row[least, 1] and row[at, 0] < row[least, 0]
+        ):
+            least = at
+    if place < 0:
+        if len(row) < size:
+            return False
+        whole -= row[least, 1]
+        place = least
+    if row[place, 0] != item:
+        row[place, 0], row[place, 1] = item, 0
+    row[place, 1] += 1
+    if whole > limit:
+        _halve(row)
+    return True
 
-    __slots__ = ("limit", "size", "total", "values")
 
-    def __init__(
-        self, limit: int, size: int = 256, values: Mapping[int, int] | None = None
-    ) -> None:
-        self.limit = limit
-        self.size = size
-        self.values: dict[int, int] = dict(values or {})
-        self.total = sum(self.values.values())
+@inner
+def _halve(row: Row) -> None:
+    left = 0
+    for at in range(len(row)):
+        half = row[at, 1] >> 1
+        number = row[at, 0]
+        row[at, 1] = 0
+        if half:
+            row[left, 0] = number
+            row[left, 1] = half
+            left += 1
 
-    def visit(self, item: int) -> None:
-        """Count one more `item`."""
-        if item not in self.values and len(self.values) >= self.size:
-            least = min(self.values, key=lambda i: (self.values[i], i))
-            self.total -= self.values.pop(least)
-        self.values[item] = self.values.get(item, 0) + 1
-        self.total += 1
-        if self.total > self.limit:
-            self.values = {i: n >> 1 for i, n in self.values.items() if n > 1}
-            self.total = sum(self.values.values())
 
-    def write(self, out: Writer) -> None:
-        """Append these counts."""
-        out.uint(self.limit)
-        out.uint(self.size)
-        out.uint(len(self.values))
-        out.uints(self.values)
-        out.uints(self.values.values())
+@inner
+def total(row: Row) -> int:
+    """Sum of the counts."""
+    whole = 0
+    for at in range(len(row)):
+        whole += row[at, 1]
+    return whole
 
-    @classmethod
-    def read(cls, data: Reader) -> Self:
-        """The counts that `write` appended."""
-        limit, size, entries = data.uints(3)
-        items = data.uints(entries)
-        return cls(limit, size, dict(zip(items, data.uints(entries), strict=True)))
+
+def grown(row: Row, size: int) -> Row:
+    """A copy with room for more entries, at most `size` in all."""
+    more = np.zeros((min(max(2 * len(row), 4), size), 2), np.uint16)
+    more[: len(row)] = row
+    return more
+
+
+def trimmed(row: Row) -> Row:
+    """The entries that count something."""
+    return row[: np.count_nonzero(row[:, 1])]

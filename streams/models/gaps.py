@@ -2,15 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Self
+import math
 
-from streams.models.wire import Reader, Writer
+from streams.models.compiled import FLOAT, INT, ROW, inner, kernel
+from streams.models.counts import Row, empty, grown, total, visit
 
-__all__ = ["Gaps"]
+__all__ = ["GAP", "Gaps", "bucket_of", "within"]
 
 _PARTS = 4  # buckets in an octave
-_LIMIT = 400  # visits after which counts are halved: old habits fade
+GAP = 400, 64  # visits after which counts are halved: old habits fade; most buckets in use
+_LEAST = 1e-4  # probability that odds are taken of
+
+
+@inner
+def bucket_of(gap_ms: int) -> int:
+    """The quarter octave of a gap."""
+    octave, parts = 0, gap_ms + _PARTS  # gaps below 4 ms have a bucket each
+    while parts >= 2 * _PARTS:
+        parts >>= 1
+        octave += 1
+    return octave * _PARTS + parts - _PARTS
+
+
+@inner
+def _edge(bucket: int) -> float:
+    return (_PARTS + bucket % _PARTS) * 2.0 ** (bucket // _PARTS) - _PARTS
+
+
+@inner
+def _below(row: Row, horizon_ms: int) -> float:
+    bucket, whole = bucket_of(horizon_ms), 0.0
+    for at in range(len(row)):
+        if row[at, 0] < bucket:
+            whole += row[at, 1]
+        elif row[at, 0] == bucket:
+            low = _edge(bucket)
+            whole += row[at, 1] * (horizon_ms - low) / (_edge(bucket + 1) - low)
+    return whole
+
+
+@inner
+def _share(row: Row, horizon_ms: int, prior: float, weight: float) -> float:
+    whole = total(row) + weight
+    return (_below(row, horizon_ms) + prior * weight) / whole if whole else prior
+
+
+@inner
+def _logit(probability: float) -> float:
+    inside = min(max(probability, _LEAST), 1.0 - _LEAST)
+    return math.log(inside / (1.0 - inside))
+
+
+@inner
+def _by(own: Row, shared: Row, alike: Row, elapsed_ms: int, prior: float, lift: float) -> float:
+    everyone = _share(shared, elapsed_ms, 0.0, 0.0)
+    found = _share(own, elapsed_ms, everyone, prior)
+    if len(alike) == 0:
+        return found
+    here = _share(alike, elapsed_ms, everyone, 2.0 * prior)
+    odds = _logit(found) + lift * (_logit(here) - _logit(everyone))
+    return 1.0 / (1.0 + math.exp(-odds))
+
+
+@kernel(ROW, ROW, ROW, INT, INT, FLOAT, FLOAT)
+def within(
+    own: Row,
+    shared: Row,
+    alike: Row,
+    horizon_ms: int,
+    passed_ms: int,
+    prior: float,
+    lift: float,
+) -> float:
+    """Probability that a gap which has not ended after `passed_ms` ends in the next `horizon_ms`.
+
+    Parameters
+    ----------
+    own, shared, alike
+        Gaps of the user, of all users, and of all users in the same situation.
+    horizon_ms, passed_ms
+        Not below zero.
+    prior
+        Gaps of all users that the user's own are weighed against.
+    lift
+        Of what the situation says beyond all gaps, in log-odds.
+    """
+    found = _by(own, shared, alike, passed_ms + horizon_ms, prior, lift)
+    if passed_ms == 0:
+        return found
+    before = _by(own, shared, alike, passed_ms, prior, lift)
+    return max(found - before, 0.0) / max(1.0 - before, 1e-9)
+
+
+@kernel(ROW, INT)
+def _learn(row: Row, gap_ms: int) -> bool:
+    return visit(row, bucket_of(gap_ms), *GAP)
+
+
+@kernel(ROW, FLOAT)
+def _quantile(row: Row, share: float) -> float:
+    wanted, before, bucket = share * total(row), 0.0, -1
+    for _ in range(len(row)):
+        following, count = 1 << 16, 0
+        for at in range(len(row)):
+            if row[at, 1] and bucket < row[at, 0] < following:
+                following, count = int(row[at, 0]), int(row[at, 1])
+        bucket = following
+        if count and before + count >= wanted:
+            low = _edge(bucket)
+            return low + (_edge(bucket + 1) - low) * (wanted - before) / count
+        before += count
+    return 0.0
 
 
 class Gaps:
@@ -19,11 +121,11 @@ class Gaps:
     Idea: gaps are heavy-tailed, so buckets are even in the logarithm; inside one the gap is
     taken as evenly spread. Counts are whole numbers, halved when their sum passes a limit.
 
-    Guarantees: at most 256 buckets; `within` is monotone in the horizon and lies in [0, 1].
+    Guarantees: at most 64 buckets; `within` is monotone in the horizon and lies in [0, 1].
 
     Parameters
     ----------
-    values
+    row
         Visits by bucket.
 
     Examples
@@ -42,63 +144,26 @@ class Gaps:
     times decide how long to stay warm.
     """
 
-    __slots__ = ("total", "values")
+    __slots__ = ("row",)
 
-    def __init__(self, values: Mapping[int, int] | None = None) -> None:
-        self.values: dict[int, int] = dict(sorted((values or {}).items()))
-        self.total = sum(self.values.values())
+    def __init__(self, row: Row | None = None) -> None:
+        self.row = empty() if row is None else row
+
+    @property
+    def total(self) -> int:
+        """Gaps counted, as far as they are not forgotten."""
+        return int(self.row[:, 1].sum())
 
     def learn_one(self, gap_ms: int) -> None:
         """Count a gap; one below zero (a clock went backwards) counts as none at all."""
-        bucket = _bucket(max(gap_ms, 0))
-        self.values[bucket] = self.values.get(bucket, 0) + 1
-        self.total += 1
-        if self.total > _LIMIT:
-            self.values = {b: n >> 1 for b, n in self.values.items() if n > 1}
-            self.total = sum(self.values.values())
+        while not _learn(self.row, max(gap_ms, 0)):
+            self.row = grown(self.row, GAP[1])
 
-    def within(self, horizon_ms: int, prior: float = 0.0, weight: float = 0.0) -> float:
-        """Probability that a gap ends within the horizon, `weight` visits' worth of it `prior`."""
-        if self.total + weight <= 0.0:
-            return prior
-        return (self._below(horizon_ms) + prior * weight) / (self.total + weight)
+    def within(self, horizon_ms: int, passed_ms: int = 0) -> float:
+        """Probability that a gap open for `passed_ms` ends within the horizon."""
+        found: float = within(empty(), self.row, empty(), horizon_ms, passed_ms, 1.0, 0.0)
+        return found
 
     def quantile(self, share: float) -> int:
         """The gap, in ms, that `share` of the gaps stay below; 0 when none was seen."""
-        wanted, before = share * self.total, 0
-        for bucket in sorted(self.values):
-            count = self.values[bucket]
-            if before + count >= wanted:
-                low, high = _edge(bucket), _edge(bucket + 1)
-                return round(low + (high - low) * (wanted - before) / count)
-            before += count
-        return 0
-
-    def write(self, out: Writer) -> None:
-        """Append this histogram."""
-        out.uint(len(self.values))
-        buckets = sorted(self.values)
-        out.uints(buckets)
-        out.uints(self.values[b] for b in buckets)
-
-    @classmethod
-    def read(cls, data: Reader) -> Self:
-        """The histogram that `write` appended."""
-        entries = data.uint()
-        buckets = data.uints(entries)
-        return cls(dict(zip(buckets, data.uints(entries), strict=True)))
-
-    def _below(self, horizon_ms: int) -> float:
-        bucket = _bucket(horizon_ms)
-        whole = float(sum(n for b, n in self.values.items() if b < bucket))
-        low, high = _edge(bucket), _edge(bucket + 1)
-        return whole + self.values.get(bucket, 0) * (horizon_ms - low) / max(high - low, 1e-9)
-
-
-def _bucket(gap_ms: int) -> int:
-    octave = (gap_ms + _PARTS).bit_length() - 3  # gaps below 4 ms have a bucket each
-    return (octave << 2) + ((gap_ms + _PARTS) >> octave & 3)
-
-
-def _edge(bucket: int) -> int:
-    return ((_PARTS + (bucket & 3)) << (bucket >> 2)) - _PARTS
+        return round(_quantile(self.row, share))

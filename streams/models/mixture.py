@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from streams.models.counts import Counts
-from streams.models.evidence import MEMBERS, PRIOR, Columns, Evidence
-from streams.models.gaps import Gaps
-from streams.models.history import History
-from streams.models.mixing import BUCKETS, Mixed, Newton, mixed, move, shortened
-from streams.models.population import Population, State, pace_of
-from streams.models.profile import Pending, Profile
+from streams.models.backoff import Table
+from streams.models.columns import Numbers
+from streams.models.counts import Row, empty
+from streams.models.gaps import Gaps, within
+from streams.models.learner import learn, make_room, settle
+from streams.models.members import MEMBERS, PRIOR
+from streams.models.mixing import NOTE, M
+from streams.models.population import Population, State, context_keys, pace_of
+from streams.models.predictor import FACTS, Facts, predict
+from streams.models.profile import Profile
+from streams.models.vocabulary import Vocabulary
 
 __all__ = ["Config", "Mixture", "View"]
 
-_GAPS = "\x00gaps"
-_NEWTON = "\x00newton"
-_SHIFTS = "\x00shifts"
+_COMMON, _NAMES, _GAPS, _WEIGHTS = "\x00common", "\x00names", "\x00gaps", "\x00w"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +40,36 @@ class Config:
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One prediction and how it came about."""
 
-    evidence: Evidence
-    mixed: Mixed
-    contexts: tuple[str, ...]  # rows of weights used
-    keys: tuple[str, ...]  # rows of counts used
+    seen: Numbers  # by column: service, how many requests ago the last was, how many there were
+    table: Table  # mixture and members x (services, all others, the unseen): probabilities
+    expected: Table  # each member's mean log-probability under the mixture
+    facts: Facts  # what the weights were chosen by
+    others: int  # services known that have no column
+    keys: list[str]  # rows of counts used
+    shared: tuple[Row, ...]  # those counts
 
     def column(self, item: int | None) -> int:
         """The column of a service: its own, that of all others, or that of the unseen."""
-        return -1 if item is None else self.evidence.columns.of.get(item, -2)
+        listed = len(self.seen)
+        if item is None:
+            return listed + 1
+        if not self.others:
+            return item
+        found = np.flatnonzero(self.seen[:, 0] == item)
+        return int(found[0]) if len(found) else listed
 
 
 class Mixture:
     """Predict each user's next service by a learnt mixture of counts.
 
-    Idea: every member gives a distribution over services (`Evidence`). The mixture is
-    proportional to the product of the members' probabilities, each to the power of its weight.
-    Weights are sums of small sets chosen by context, the user's own among them, and follow the
-    gradient of the log-loss: one step at each feedback. The odds of the most probable service are then corrected by what
-    probabilities like it were worth.
+    Idea: every member gives a distribution over services. The mixture is proportional to the
+    product of the members' probabilities, each to the power of its weight. Weights are sums of
+    small sets chosen by context, the user's own among them, and follow the gradient of the
+    log-loss: one step at each feedback. The odds of the most probable service are then
+    corrected by what probabilities like it were worth.
 
     Guarantees: log-loss is convex in the weights, so online gradient descent has regret
     O(sqrt(T)) against the best fixed weights, hence against the best single member. The vector
@@ -92,47 +101,44 @@ class Mixture:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self._prior = np.array([*(PRIOR[member] for member in MEMBERS), 0.0])
-        self._all = Columns({}, 0)
-
-    def history(self) -> History:
-        """An empty history."""
-        return History((), self.config.keep, self.config.decay)
+        self._prior = np.array([*PRIOR.values(), 0.0], np.float32)
+        self._none = np.zeros(M + 1, np.float32)
+        self._empty = empty()
 
     def predict(self, state: State, user: str) -> dict[str, float]:
         """Probability of each service listed; what is missing to 1 is for all others."""
         view = self.view(state, self.profile(state, user))
-        names = Population(state).names.names
-        probabilities = view.mixed.probabilities.tolist()
-        return {names[i]: probabilities[c] for i, c in view.evidence.columns.of.items()}
+        return dict(zip(self.names(state, view), view.table[0].tolist(), strict=False))
+
+    def names(self, state: State, view: View) -> list[str]:
+        """The services that have a column, in the columns' order."""
+        names = self.vocabulary(state).names
+        return [names[item] for item in view.seen[:, 0].tolist()] if view.others else names
 
     def view(self, state: State, profile: Profile) -> View:
         """The prediction for this profile."""
-        shared = Population(state)
-        history = profile.history
-        keys = shared.keys(history, profile.pace, arrival=self.config.arrival)
-        counts = shared.counts(keys)
-        evidence = Evidence(
-            self._columns(len(shared.names), history, counts),
-            history,
-            counts,
-            returns=shared.returns(),
-            novelty=shared.unseen(),
-        )
-        contexts = _contexts(profile)
-        weights: npt.NDArray[np.float64] = self._prior.copy()
-        weights += profile.weights
-        for context in contexts:
-            row = state.get(context)
-            if row is not None:
-                weights += row
-        weights = weights[:-1]
-        newton: Newton | None = state.get(_NEWTON)
-        if newton is not None:
-            weights += newton.weights
-        return View(
-            evidence, mixed(evidence.rows, weights, state.get(_SHIFTS)), contexts, tuple(keys)
-        )
+        get, config = state.get, self.config
+        common: Population = get(_COMMON) or Population()
+        known, tail = len(self.vocabulary(state)), profile.tail
+        latest = int(common.novelty[3]) if config.arrival else tail[0]
+        keys = context_keys(tail, profile.pace, latest)
+        rows = [self._empty if (row := get(key)) is None else row for key in keys]
+        shared = (common.popular, *rows[:-1], common.first, rows[-1])
+        last: Any = get(f"{_WEIGHTS}/{profile.last:x}")
+        width = min(known, config.most) + 2
+        seen = np.empty((width - 2, 3), np.uint16)
+        room, expected = np.zeros((1 + M) * width), np.empty(M)
+        facts = np.empty(FACTS, np.int64)
+        columns = predict(
+            profile.items, profile.kinds, shared, common.tally, common.novelty,
+            profile.weights, self._none if last is None else last,
+            common.sets, common.newton, common.shifts, profile.ranks, known, config.decay,
+            seen, room, expected, facts,
+        )  # fmt: skip
+        if columns < width - 2:
+            seen, room = seen[:columns], room[: (1 + M) * (columns + 2)]
+        table = room.reshape(1 + M, columns + 2)
+        return View(seen, table, expected, facts, known - columns, keys, shared)
 
     def learn(
         self,
@@ -149,110 +155,108 @@ class Mixture:
         `view` is that prediction when it was just made.
         """
         profile = self.profile(state, user)
-        shared = Population(state)
         view = view or self.view(state, profile)
-        if profile.history.items:
-            self._score(profile, request_id, view, view.column(shared.names.find(service)))
-            gap = max(at_ms - profile.last_ms, 0)
-            for key in (_GAPS, _gaps_key(profile)):
-                state[key] = gaps = state.get(key) or Gaps()
-                gaps.learn_one(gap)
+        names = self.vocabulary(state)
+        item = names.find(service)
+        column = view.column(item)
+        if item is None:
+            item = names.number(service)
+            state[_NAMES] = names
+        gap = max(at_ms - profile.last_ms, 0) if len(profile) else -1
+        note, rank = self._count(state, profile, view, column, item, len(names), gap)
+        if gap >= 0:
+            profile.wait(request_id, note)
+            profile.ranks = (profile.ranks << 2 | min(rank, 3)) & 15
             profile.pace = pace_of(profile.pace, gap)
-            profile.gaps.learn_one(gap)
-        profile.history.append(shared.learn(view.keys, profile.history, service))
+        profile.append(item, self.config.keep)
         profile.last_ms = max(at_ms, profile.last_ms)
         state[f"u/{user}"] = profile
 
     def feedback(self, state: State, user: str, request_id: str, *, drift: bool = False) -> None:
         """Move the weights by the outcome of a request, further after a drift."""
         profile: Profile | None = state.get(f"u/{user}")
-        pending = None if profile is None else profile.settle(request_id)
-        if profile is None or pending is None:
+        note = None if profile is None else profile.settle(request_id)
+        if profile is None or note is None:
             return
-        step = self.config.step * (self.config.hurry if drift else 1.0)
-        change = np.append(shortened(pending.gradient) * np.float32(step), np.float32(0))
-        move(profile.weights, change, self.config.early)
+        config = self.config
+        common: Population = state.get(_COMMON) or Population()
+        key = f"{_WEIGHTS}/{int(note[-1]):x}"
+        last: Any = state.get(key)
+        if last is None:
+            last = self._none.copy()
+        step = config.step * (config.hurry if drift else 1.0)
+        settle(
+            note, profile.weights, last, common.sets, common.newton, common.shifts,
+            step, config.early, config.correction,
+        )  # fmt: skip
+        state[key] = last
+        state[_COMMON] = common
         state[f"u/{user}"] = profile
-        state[_NEWTON] = newton = state.get(_NEWTON) or Newton(len(MEMBERS))
-        newton.learn_one(pending.gradient.astype(np.float64))
-        shifts = state.get(_SHIFTS)
-        state[_SHIFTS] = shifts = np.zeros(BUCKETS, np.float32) if shifts is None else shifts
-        shifts[pending.bucket] += np.float32(self.config.correction * pending.surprise)
-        for context in pending.contexts:
-            row = state.get(context)
-            state[context] = row = np.zeros_like(change) if row is None else row
-            move(row, change, self.config.early)
 
     def gaps(self, state: State, user: str) -> tuple[Gaps, Gaps]:
         """Gaps of this user and of all users."""
-        return self.profile(state, user).gaps, state.get(_GAPS) or Gaps()
+        common: Population = state.get(_COMMON) or Population()
+        return Gaps(self.profile(state, user).gaps), Gaps(common.gaps)
 
-    def within(self, state: State, profile: Profile, horizon_ms: int) -> float:
-        """Probability that this user's next request comes within the horizon of their last."""
-        shared: Gaps = state.get(_GAPS) or Gaps()
-        everyone = shared.within(horizon_ms)
-        own = profile.gaps.within(horizon_ms, everyone, self.config.gap_prior)
-        alike: Gaps | None = state.get(_gaps_key(profile))
-        if alike is None:
-            return own
-        here = alike.within(horizon_ms, everyone, 2 * self.config.gap_prior)
-        return _logistic(_logit(own) + self.config.lift * (_logit(here) - _logit(everyone)))
+    def within(self, state: State, profile: Profile, horizon_ms: int, passed_ms: int = 0) -> float:
+        """Probability that this user's next request comes within the horizon.
+
+        Given that none came in the `passed_ms` since their last.
+        """
+        common: Population = state.get(_COMMON) or Population()
+        alike: Any = state.get(_gaps_key(profile))
+        found: float = within(
+            profile.gaps,
+            common.gaps,
+            self._empty if alike is None else alike,
+            horizon_ms,
+            passed_ms,
+            self.config.gap_prior,
+            self.config.lift,
+        )
+        return found
 
     def profile(self, state: State, user: str) -> Profile:
         """What is remembered of this user."""
         found: Profile | None = state.get(f"u/{user}")
-        return Profile(len(MEMBERS), self.history()) if found is None else found
+        if found is None:
+            found = Profile()
+            found.weights = self._prior.copy()
+        return found
 
-    def _score(self, profile: Profile, request_id: str, view: View, column: int) -> None:
-        gradient = view.mixed.gradient(column).astype(np.float16).astype(np.float32)
-        surprise = float(np.float16(view.mixed.surprise(column)))
-        profile.wait(Pending(request_id, view.contexts, view.mixed.bucket, surprise, gradient))
-        probabilities = view.mixed.probabilities
-        rank = int(np.count_nonzero(probabilities > probabilities[column]))
-        profile.ranks = (profile.ranks << 2 | min(rank, 3)) & 15
+    def vocabulary(self, state: State) -> Vocabulary:
+        """The services known, by number."""
+        return state.get(_NAMES) or Vocabulary()
 
-    def _columns(self, known: int, history: History, counts: list[Counts | None]) -> Columns:
-        most = self.config.most
-        if known <= most:
-            if len(self._all.of) != known:
-                self._all = Columns({item: item for item in range(known)}, 0)
-            return self._all
-        found = dict.fromkeys(history.items[-1:])
-        for followers in reversed(history.contexts()):
-            found.update(dict.fromkeys(followers.counts))
-        for shared in reversed(counts):
-            if shared is not None:
-                found.update(dict.fromkeys(shared.values))
-        return Columns(
-            {item: at for at, item in enumerate([*found][:most])}, known - min(most, len(found))
-        )
+    def _count(
+        self,
+        state: State,
+        profile: Profile,
+        view: View,
+        column: int,
+        item: int,
+        known: int,
+        gap_ms: int,
+    ) -> tuple[Numbers, int]:
+        common: Population = state.get(_COMMON) or Population()
+        gaps, note = _gaps_key(profile), np.empty(NOTE, np.uint16)
+        alike: Any = state.get(gaps)
+        touched = [*view.shared, profile.gaps, common.gaps, self._empty if alike is None else alike]
+        rank, full = learn(
+            profile.items, profile.kinds, tuple(touched), common.tally, common.novelty,
+            view.seen, view.table, view.expected, view.facts,
+            column, item, known, gap_ms, self.config.decay, note,
+        )  # fmt: skip
+        if full:
+            make_room(touched, full, item, gap_ms)
+        common.popular, *rows, common.first, first, profile.gaps, common.gaps, alike = touched
+        for key, row in zip((*view.keys, gaps), (*rows, first, alike), strict=True):
+            if len(row):
+                state[key] = row
+        state[_COMMON] = common
+        return note, rank
 
 
 def _gaps_key(profile: Profile) -> str:
     """The row of the gaps after the same service and a gap as long as the last."""
-    last = profile.history.items[-1] if profile.history.items else 0xFFFF
-    return f"{_GAPS}/{profile.pace & 15:x}/{last:x}"
-
-
-def _logit(probability: float) -> float:
-    within = min(max(probability, 1e-4), 1 - 1e-4)
-    return math.log(within / (1 - within))
-
-
-def _logistic(score: float) -> float:
-    return 1 / (1 + math.exp(-score))
-
-
-def _contexts(profile: Profile) -> tuple[str, ...]:
-    history = profile.history
-    length = len(history.items)
-    contexts = history.contexts()
-    visits = min(contexts[-1].visits, 2) if len(contexts) > 1 else 0
-    last = history.items[-1] if length else 0xFFFF
-    return (
-        f"\x00w/length/{length.bit_length()}",
-        f"\x00w/run/{min(history.run, 6)}",
-        f"\x00w/last/{last:x}",
-        f"\x00w/depth/{len(contexts)}/{visits}",
-        f"\x00w/ranks/{profile.ranks}",
-    )
+    return f"{_GAPS}/{profile.pace & 15:x}/{profile.last:x}"

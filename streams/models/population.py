@@ -1,100 +1,79 @@
-"""What the users of a partition have in common, as rows of its state."""
+"""What the users of a partition have in common."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
-from typing import Any
+from collections.abc import MutableMapping
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from streams.models.counts import Counts
-from streams.models.evidence import SHARED_ORDERS
-from streams.models.history import FIRST, History
-from streams.models.returns import Returns
-from streams.models.vocabulary import Vocabulary
+from streams.models.counts import Row, empty, trimmed
+from streams.models.mixing import BUCKETS, SETS, M, new_newton
+from streams.models.returns import CELLS
+from streams.models.wire import Reader, Writer
 
-__all__ = ["Population", "State", "pace_of"]
+__all__ = ["Population", "State", "context_keys", "pace_of"]
 
 State = MutableMapping[str, Any]
-Floats = npt.NDArray[np.float32]
 
-_NAMES = "\x00names"
-_RETURNS = "\x00returns"
-_NOVELTY = "\x00novelty"
-_POPULAR = ("\x00c0", "\x00first")  # of all requests, of first uses
 _BUCKETS = 16_381  # rows that the contexts of one order are hashed to; prime
-_WINDOW = 200  # requests that popularity remembers
-_ENTRIES = 64  # most followers of a shared context
-_FADE = np.float32(0.9999)  # of novelty, at each request
-_EMPTY_NOVELTY = np.array([1.0, 1.0, 2.0, 0.0], np.float32)
 
 
 class Population:
-    """Counts that all users of a partition share, in small rows: only those touched change.
+    """What every request changes, as one row of the state: small, and written once a save."""
+
+    __slots__ = ("first", "gaps", "newton", "novelty", "popular", "sets", "shifts", "tally")
+
+    def __init__(self) -> None:
+        self.popular: Row = empty()  # of all requests
+        self.first: Row = empty()  # of first uses
+        self.gaps: Row = empty()
+        self.tally = np.zeros(CELLS, np.uint32)  # how users come back
+        # first uses by anyone, first uses by a user, requests, number of the latest service + 1
+        self.novelty = np.array([1.0, 1.0, 2.0, 0.0])
+        self.sets = np.zeros((SETS, M + 1), np.float32)  # weights by context
+        self.newton = new_newton()  # weights for all, and their curvature
+        self.shifts = np.zeros(BUCKETS)  # of the log-odds of the top probability
+
+    def write(self, out: Writer) -> None:
+        """Append this row."""
+        for name in self.__slots__:
+            value = getattr(self, name)
+            out.array(trimmed(value) if value.dtype == np.uint16 else value)
+
+    @classmethod
+    def read(cls, data: Reader) -> Self:
+        """The row that `write` appended."""
+        row = cls()
+        for name in cls.__slots__:
+            setattr(row, name, data.array_like(getattr(row, name)))
+        return row
+
+
+def context_keys(tail: list[int], pace: int, latest: int) -> list[str]:
+    """Rows of the counts after these last services, the latest first, in the members' order.
 
     Parameters
     ----------
-    state
-        The partition's state; keys here begin with a zero character.
+    tail
+        Numbers of the user's last services, plus 1; padded with 0 to five.
+    pace
+        The user's last gaps.
+    latest
+        Number of the last service of all users, plus 1.
     """
-
-    __slots__ = ("names", "novelty", "state")
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.names: Vocabulary = state.get(_NAMES) or Vocabulary()
-        # first uses by anyone, first uses by a user, requests, number of the latest service + 1
-        self.novelty: Floats = state.get(_NOVELTY, _EMPTY_NOVELTY)
-
-    def keys(self, history: History, pace: int, *, arrival: bool) -> list[str]:
-        """Rows of the counts for each shared member, in the members' order."""
-        one, two, *_ = past = history.keys(SHARED_ORDERS)
-        latest = int(self.novelty[3]) if arrival else one
-        keys = [_POPULAR[0]]
-        keys += [
-            f"\x00c{order}/{key % _BUCKETS:x}"
-            for order, key in zip(SHARED_ORDERS, past, strict=True)
-        ]
-        keys.append(f"\x00pace/{(two << 8 | pace) % _BUCKETS:x}")
-        keys.append(f"\x00stream/{(one << 16 | latest) % _BUCKETS:x}")
-        keys += [_POPULAR[1], f"\x00first/{one:x}"]
-        return keys
-
-    def counts(self, keys: Sequence[str]) -> list[Counts | None]:
-        """Those rows, None where nothing was counted."""
-        return [self.state.get(key) for key in keys]
-
-    def returns(self) -> Returns:
-        """How users come back to services."""
-        return self.state.get(_RETURNS) or Returns()
-
-    def unseen(self) -> tuple[float, float]:
-        """Probability that the next service is new to all, and that a first use is."""
-        new, first, requests, _ = self.novelty.tolist()
-        return min(new / requests, 0.5), min(new / max(first, 1.0), 0.9)
-
-    def learn(self, keys: Sequence[str], history: History, service: str) -> int:
-        """Take in that the user of this history asked for `service`; its number."""
-        new = self.names.find(service) is None
-        item = self.names.number(service)
-        if new:
-            self.state[_NAMES] = self.names
-        kind = history.kind(item)
-        for key in keys if kind == FIRST else keys[:-2]:
-            counts = self.state.get(key)
-            if counts is None:
-                counts = Counts(_WINDOW, 256) if key in _POPULAR else Counts(60_000, _ENTRIES)
-            counts.visit(item)
-            self.state[key] = counts
-        if history.items:
-            self.state[_RETURNS] = returns = self.returns()
-            returns.learn_one(history, item, len(self.names))
-        novelty = self.novelty * _FADE
-        novelty += (new, kind == FIRST, 1.0, 0.0)
-        novelty[3] = item + 1
-        self.state[_NOVELTY] = self.novelty = novelty
-        return item
+    one, two, three, four, five = tail
+    pair = two << 16 | one
+    triple = three << 32 | pair
+    return [
+        f"\x00c1/{one:x}",
+        f"\x00c2/{pair % _BUCKETS:x}",
+        f"\x00c3/{triple % _BUCKETS:x}",
+        f"\x00c5/{(five << 64 | four << 48 | triple) % _BUCKETS:x}",
+        f"\x00pace/{(pair << 8 | pace) % _BUCKETS:x}",
+        f"\x00stream/{(one << 16 | latest) % _BUCKETS:x}",
+        f"\x00first/{one:x}",
+    ]
 
 
 def pace_of(pace: int, gap_ms: int) -> int:

@@ -2,99 +2,125 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from streams.models.gaps import Gaps
-from streams.models.history import History
+from streams.models.columns import Numbers
+from streams.models.counts import Row, empty, trimmed
+from streams.models.mixing import NOTE, M, Weights
 from streams.models.wire import Reader, Writer
 
-__all__ = ["Pending", "Profile", "Vector"]
-
-Vector = npt.NDArray[np.float32]
+__all__ = ["NONE", "Profile"]
 
 PENDING = 8  # requests that may wait for their feedback; an older one is forgotten
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A prediction that was scored and waits for its feedback."""
-
-    request_id: str
-    contexts: tuple[str, ...]  # weight rows that made it
-    bucket: int  # of the top probability
-    surprise: float  # by how much its hit, 1 or 0, exceeded it, to half precision
-    gradient: Vector  # of the log-loss by each member's weight, to half precision
+NONE = 0xFFFF  # no service
+_TAIL = 5
 
 
 class Profile:
-    """A user's history, gaps, own mixture weights and predictions that wait for feedback.
+    """A user's requests, gaps, own mixture weights and predictions that wait for feedback.
 
-    Parameters
-    ----------
-    members
-        Length of the weight vector.
-    history
-        The user's requests; an empty one when missing.
+    Idea: the sequence of requests is the state, and the counts of its contexts are made when
+    they are asked for; so the bytes are one or two per request. When twice `keep` requests are
+    held, the older half is dropped.
+
+    Guarantees: what is read back goes on exactly as what was written.
     """
 
-    __slots__ = ("gaps", "history", "last_ms", "pace", "pending", "ranks", "weights")
+    __slots__ = (
+        "_held",
+        "_items",
+        "gaps",
+        "kinds",
+        "last_ms",
+        "pace",
+        "pending",
+        "ranks",
+        "tail",
+        "weights",
+    )
 
-    def __init__(self, members: int, history: History | None = None) -> None:
-        self.history = History() if history is None else history
-        self.gaps = Gaps()
-        self.weights: Vector = np.zeros(members + 1, np.float32)
+    def __init__(self) -> None:
+        self._items = np.zeros(8, np.uint16)
+        self._held = 0
+        self.tail = [0] * _TAIL  # the last services plus 1, the latest first
+        self.gaps: Row = empty()
+        self.kinds = np.zeros(3, np.float32)  # decayed: repeats, returns to another, first uses
+        self.weights: Weights = np.zeros(M + 1, np.float32)
         self.last_ms = 0
         self.pace = 0  # the last two gaps, coarsely
         self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
-        self.pending: list[Pending] = []
+        self.pending: list[tuple[int, Numbers]] = []  # checksum of the request id, note
 
-    def wait(self, pending: Pending) -> None:
+    def __len__(self) -> int:
+        return self._held
+
+    @property
+    def items(self) -> Numbers:
+        """Numbers of the services asked for, oldest first."""
+        return self._items[: self._held]
+
+    @property
+    def last(self) -> int:
+        """The last service, `NONE` before the first request."""
+        return (self.tail[0] - 1) & NONE
+
+    def append(self, item: int, keep: int) -> None:
+        """Take in the next request; of twice `keep`, the later half is kept."""
+        if self._held >= 2 * keep:
+            self._items = self._items[self._held - keep : self._held].copy()
+            self._held = keep
+        if self._held == len(self._items):
+            self._items = np.concatenate([self._items, np.zeros_like(self._items)])
+        self._items[self._held] = item
+        self._held += 1
+        self.tail = [item + 1, *self.tail[:-1]]
+
+    def wait(self, request_id: str, note: Numbers) -> None:
         """Keep a scored prediction until its feedback comes, the oldest no longer than that."""
-        self.pending = [*self.pending[-PENDING + 1 :], pending]
+        self.pending = [*self.pending[-PENDING + 1 :], (zlib.crc32(request_id.encode()), note)]
 
-    def settle(self, request_id: str) -> Pending | None:
-        """Take out the prediction that the feedback of a request is about."""
-        for pending in self.pending:
-            if pending.request_id == request_id:
-                self.pending = [p for p in self.pending if p is not pending]
-                return pending
+    def settle(self, request_id: str) -> Numbers | None:
+        """Take out the note that the feedback of a request is about."""
+        wanted = zlib.crc32(request_id.encode())
+        for at, (checksum, note) in enumerate(self.pending):
+            if checksum == wanted:
+                self.pending = self.pending[:at] + self.pending[at + 1 :]
+                return note
         return None
 
     def write(self, out: Writer) -> None:
         """Append this profile."""
-        out.shorts(self.history.items)
+        items = self.items
+        small = not len(items) or int(items.max()) < 256
+        out.uint(small)
+        out.array(items.astype(np.uint8) if small else items)
         out.uints((self.last_ms, self.pace, self.ranks))
-        out.floats(self.weights)
-        self.gaps.write(out)
+        out.array(self.kinds)
+        out.array(self.weights)
+        out.array(trimmed(self.gaps))
         out.uint(len(self.pending))
-        for pending in self.pending:
-            out.text(pending.request_id)
-            out.uint(len(pending.contexts))
-            for context in pending.contexts:
-                out.text(context)
-            out.uint(pending.bucket)
-            out.floats(np.append(pending.gradient, pending.surprise), "<f2")
+        for checksum, note in self.pending:
+            out.uint(checksum)
+            out.array(note)
 
     @classmethod
-    def read(cls, data: Reader, history: History) -> Self:
-        """The profile that `write` appended, its requests taken in by `history`."""
-        for item in data.shorts():
-            history.append(item)
-        profile = cls(0, history)
+    def read(cls, data: Reader) -> Self:
+        """The profile that `write` appended."""
+        profile = cls()
+        kind = np.uint8 if data.uint() else np.uint16
+        profile._items = data.array_like(np.zeros(0, kind)).astype(np.uint16)
+        profile._held = len(profile._items)
+        latest = profile._items[-_TAIL:].tolist()[::-1]
+        profile.tail = [*(item + 1 for item in latest), *profile.tail][:_TAIL]
+        if not profile._held:
+            profile._items = np.zeros(8, np.uint16)
         profile.last_ms, profile.pace, profile.ranks = data.uints(3)
-        profile.weights = data.floats()
-        profile.gaps = Gaps.read(data)
-        profile.pending = [_read_pending(data) for _ in range(data.uint())]
+        profile.kinds = data.array_like(profile.kinds)
+        profile.weights = data.array_like(profile.weights)
+        profile.gaps = data.array_like(profile.gaps)
+        note = np.zeros(NOTE, np.uint16)
+        profile.pending = [(data.uint(), data.array_like(note)) for _ in range(data.uint())]
         return profile
-
-
-def _read_pending(data: Reader) -> Pending:
-    request_id = data.text()
-    contexts = tuple(data.text() for _ in range(data.uint()))
-    bucket = data.uint()
-    numbers = data.floats("<f2")
-    return Pending(request_id, contexts, bucket, float(numbers[-1]), numbers[:-1])

@@ -1,118 +1,138 @@
-"""How users come back to services, in whole numbers that survive encoding exactly."""
+"""How users come back to services: by age and number of requests alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+import numpy as np
+import numpy.typing as npt
 
-from streams.models.history import History
-from streams.models.wire import Reader, Writer
+from streams.models.backoff import Table
+from streams.models.columns import Numbers
+from streams.models.compiled import inner
 
-__all__ = ["STATES", "Returns", "state_of"]
+__all__ = ["CELLS", "FIRST", "cell_of", "kind_row", "learn_returns", "recurrence_row"]
+
+Tally = npt.NDArray[np.uint32]  # hits by state, chances by state, kinds by cell
 
 STATES = 1 + 3 * 7  # of a service for a user: never used, or by age and number of requests
-_AGES = (0, 0, 1, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6)
-_OFTEN = (0, 0, 1, 1, 2)
+FIRST = 2  # the kind of a request for a service that the user never asked for
+_AGES = np.array((0, 0, 1, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6))
+_OFTEN = np.array((0, 0, 1, 1, 2))
 _RUNS, _SEEN, _KINDS = 8, 8, 3
+CELLS = 2 * STATES + _RUNS * _SEEN * _KINDS
 _WINDOW = 20_000  # requests after which what was counted by state is halved
 _CELL = 2_000  # and by run of repeats and number of services
 _OWN = 4.0  # requests of a user's own that weigh as much as those of all
 
 
-class Returns:
-    """Counts of how users come back, shared by all of a partition.
+@inner
+def state_of(age: int, requests: int) -> int:
+    """State of a service its user asked for `requests` times, the last `age` requests ago."""
+    return 1 + 3 * _AGES[min(age, 17)] + _OFTEN[min(requests, 4)] if requests else 0
+
+
+@inner
+def cell_of(run: int, different: int) -> int:
+    """Where the kinds after such a run of repeats, by a user of so many services, are counted."""
+    return 2 * STATES + (min(run, _RUNS - 1) * _SEEN + min(different, _SEEN - 1)) * _KINDS
+
+
+@inner
+def recurrence_row(row: Table, tally: Tally, seen: Numbers, others: int, new: float) -> Table:
+    """Fill in a member's probabilities; the hazards, by column.
 
     Idea: what a user asks for next depends on how long ago and how often they asked for each
-    service, whichever it is; and whether they repeat, return or try a first one depends on the
-    run of repeats they are in and on how many services they know.
-
-    Parameters
-    ----------
-    hits
-        Requests by state of the service that came.
-    chances
-        How often a service in that state might have come.
-    kinds
-        Repeats, returns and first uses, by run and number of services, flat.
-
-    Examples
-    --------
-    >>> returns, history = Returns(), History([1, 1, 1])
-    >>> for _ in range(50):
-    ...     returns.learn_one(history, 1, services=4)
-    >>> max(returns.kinds_of(history)) == returns.kinds_of(history)[0]
-    True
+    service, whichever it is.
 
     References
     ----------
     Ryabko (1980), Data compression by means of a "book stack", Problems of Information
     Transmission 16(4): a symbol's probability by how recently it was used.
     """
-
-    __slots__ = ("_chances", "_hits", "_kinds")
-
-    def __init__(
-        self, hits: Sequence[int] = (), chances: Sequence[int] = (), kinds: Sequence[int] = ()
-    ) -> None:
-        self._hits = list(hits) or [0] * STATES
-        self._chances = list(chances) or [0] * STATES
-        self._kinds = list(kinds) or [0] * (_RUNS * _SEEN * _KINDS)
-
-    def hazards(self) -> list[float]:
-        """Probability that a service in a state comes next, by state; not normalised."""
-        return [
-            (hit + 0.2) / (chance + 4.0)
-            for hit, chance in zip(self._hits, self._chances, strict=True)
-        ]
-
-    def kinds_of(self, history: History) -> tuple[float, float, float]:
-        """Probability that this user repeats, returns to another service, or tries a first."""
-        at = _cell(history)
-        repeat, back, first = self._kinds[at : at + _KINDS]
-        own_repeat, own_back, own_first = history.kinds
-        prior = _OWN / (repeat + back + first + 0.75)
-        seen = own_repeat + own_back + own_first + _OWN
-        return (
-            (own_repeat + (repeat + 0.25) * prior) / seen,
-            (own_back + (back + 0.25) * prior) / seen,
-            (own_first + (first + 0.25) * prior) / seen,
-        )
-
-    def learn_one(self, history: History, item: int, services: int) -> None:
-        """Count that `item`, of so many `services`, came after this history."""
-        chances, now = self._chances, len(history.items)
-        chances[0] += services - len(history.seen)
-        for packed in history.seen.values():
-            chances[state_of(now - (packed >> 16), packed & 0xFFFF)] += 1
-        packed = history.seen.get(item, 0)
-        state = state_of(now - (packed >> 16), packed & 0xFFFF) if packed else 0
-        self._hits[state] += 1
-        if sum(self._hits) > _WINDOW:
-            self._hits = [n >> 1 for n in self._hits]
-            self._chances = [n >> 1 for n in chances]
-        at = _cell(history)
-        self._kinds[at + history.kind(item)] += 1
-        if sum(self._kinds[at : at + _KINDS]) > _CELL:
-            self._kinds[at : at + _KINDS] = [n >> 1 for n in self._kinds[at : at + _KINDS]]
-
-    def write(self, out: Writer) -> None:
-        """Append these counts."""
-        out.uints(self._hits)
-        out.uints(self._chances)
-        out.uints(self._kinds)
-
-    @classmethod
-    def read(cls, data: Reader) -> Self:
-        """The counts that `write` appended."""
-        sizes = (STATES, STATES, _RUNS * _SEEN * _KINDS)
-        return cls(*(data.uints(size) for size in sizes))
+    columns = len(seen)
+    hazards = np.empty(columns + 1)
+    whole = 0.0
+    for column in range(columns + 1):
+        state = state_of(seen[column, 1], seen[column, 2]) if column < columns else 0
+        hazards[column] = (tally[state] + 0.2) / (tally[STATES + state] + 4.0)
+        whole += hazards[column] * (1 if column < columns else others)
+    scale = (1.0 - new) / max(whole, 1e-300)
+    for column in range(columns):
+        row[column] = hazards[column] * scale
+    row[columns] = hazards[columns] * scale * others
+    row[columns + 1] = new
+    return hazards
 
 
-def state_of(age: int, requests: int) -> int:
-    """State of a service its user asked for `requests` times, the last `age` requests ago."""
-    old = _AGES[age] if age < 17 else 6
-    return 1 + 3 * old + (_OFTEN[requests] if requests < 4 else 2)
+@inner
+def kind_row(
+    row: Table,
+    tally: Tally,
+    cell: int,
+    own: npt.NDArray[np.float32],
+    seen: Numbers,
+    hazards: Table,
+    first: Table,
+    new: float,
+) -> None:
+    """Fill in a member's probabilities: first whether it is a repeat, a return or a first use.
+
+    Parameters
+    ----------
+    row
+        Filled in, by column.
+    tally, cell
+        Kinds of all users, and where those in the same run are.
+    own
+        The user's own kinds, decayed.
+    seen, hazards
+        Service, age and requests, and the hazard, by column: returns are shared out by hazards.
+    first
+        Probabilities by column that first uses are shared out by.
+    new
+        Probability that a first use is of a service new to all.
+    """
+    columns = len(seen)
+    prior = _OWN / (tally[cell] + tally[cell + 1] + tally[cell + 2] + 0.75)
+    repeat = own[0] + (tally[cell] + 0.25) * prior
+    again = own[1] + (tally[cell + 1] + 0.25) * prior
+    trial = own[2] + (tally[cell + 2] + 0.25) * prior
+    back, fresh = 0.0, 1.0 - first[columns + 1]
+    for column in range(columns):
+        if seen[column, 2]:
+            fresh -= first[column]
+            back += hazards[column] if seen[column, 1] != 1 else 0.0
+    whole = repeat + trial + (again if back else 0.0)
+    share = trial * (1.0 - new) / (whole * max(fresh, 1e-9))
+    for column in range(columns + 1):
+        if column == columns or seen[column, 2] == 0:
+            row[column] = first[column] * share
+        elif seen[column, 1] == 1:
+            row[column] = repeat / whole
+        else:
+            row[column] = hazards[column] * again / (whole * back)
+    row[columns + 1] = trial * new / whole
 
 
-def _cell(history: History) -> int:
-    return (min(history.run, _RUNS - 1) * _SEEN + min(len(history.seen), _SEEN - 1)) * _KINDS
+@inner
+def learn_returns(
+    tally: Tally, cell: int, seen: Numbers, column: int, kind: int, services: int
+) -> None:
+    """Count that the service of `column`, of so many `services`, came; its kind as well."""
+    columns, different = len(seen), 0
+    for at in range(columns):
+        if seen[at, 2]:
+            different += 1
+            tally[STATES + state_of(seen[at, 1], seen[at, 2])] += 1
+    tally[STATES] += services - different
+    state = state_of(seen[column, 1], seen[column, 2]) if column < columns else 0
+    tally[state] += 1
+    hits = 0
+    for at in range(STATES):
+        hits += tally[at]
+    if hits > _WINDOW:
+        for at in range(2 * STATES):
+            tally[at] >>= 1
+    tally[cell + kind] += 1
+    if tally[cell] + tally[cell + 1] + tally[cell + 2] > _CELL:
+        for at in range(cell, cell + _KINDS):
+            tally[at] >>= 1

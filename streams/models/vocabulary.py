@@ -44,8 +44,8 @@ class Vocabulary:
         """The number of a name, given now if it is new; all beyond the most share the last."""
         found = self._numbers.get(name)
         if found is None:
-            found = min(len(self.names), MOST)
-            if found < MOST:
+            found = min(len(self.names), MOST - 1)
+            if found == len(self.names):
                 self._numbers[name] = found
                 self.names.append(name)
         return found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Reader", "Writer"]
+__all__ = ["Array", "Reader", "Writer"]
+
+Array = npt.NDArray[Any]
 
 
 class Writer:
@@ -55,13 +55,9 @@ class Writer:
         """Append text as UTF-8."""
         self.blob(value.encode())
 
-    def floats(self, values: npt.NDArray[np.floating[Any]], kind: str = "<f4") -> None:
-        """Append numbers in single precision, or as `kind` says."""
-        self.blob(values.astype(kind).tobytes())
-
-    def shorts(self, values: Iterable[int]) -> None:
-        """Append integers below 65,536, two bytes each, little endian."""
-        self.blob(_little(array("H", values)).tobytes())
+    def array(self, values: Array) -> None:
+        """Append the numbers of an array as they are, little endian, their size first."""
+        self.blob(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 class Reader:
@@ -106,23 +102,15 @@ class Reader:
         """The next text."""
         return self.blob().decode()
 
-    def floats(self, kind: str = "<f4") -> npt.NDArray[np.float32]:
-        """The next numbers, written as `kind`."""
-        return np.frombuffer(self.blob(), kind).astype(np.float32)
-
-    def shorts(self) -> array[int]:
-        """The next two-byte integers."""
-        values: array[int] = array("H")
-        values.frombytes(self.blob())
-        return _little(values)
+    def array_like(self, like: Array) -> Array:
+        """The next array, of the type and shape of this one; of any length where that has 0."""
+        found = np.frombuffer(self.blob(), like.dtype.newbyteorder("<")).astype(like.dtype)
+        found = found.reshape(-1, *like.shape[1:])
+        if len(like) and len(found) != len(like):
+            raise ValueError(f"state has {len(found)} numbers where {len(like)} belong")
+        return found
 
     def end(self) -> None:
         """Refuse bytes that nobody asked for."""
         if self.at != len(self.data):
             raise ValueError(f"state has {len(self.data) - self.at} bytes too many")
-
-
-def _little(values: array[int]) -> array[int]:
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values

@@ -12,7 +12,7 @@ from streams.stages.base import Context, Unusable, admit
 
 __all__ = ["Config", "Profiler"]
 
-MODEL = "mixture/1"
+MODEL = "mixture/2"
 _QUIET = 4  # a vector expires after so many times the 90 % gap, or horizon
 
 
@@ -56,21 +56,23 @@ class Profiler:
         With more services than `Config.most` it lists those with evidence and counts the mass
         of all others in `unseen`.
         """
-        vector = self.mixture.predict(state, request.user)
-        own, shared = self.mixture.gaps(state, request.user)
-        profile = self.mixture.profile(state, request.user)
-        within = self.mixture.within(state, profile, self.horizon_ms)
-        known = own if own.total >= self.mixture.config.gap_prior else shared
+        mixture = self.mixture
+        profile = mixture.profile(state, request.user)
+        view = mixture.view(state, profile)
+        own, shared = mixture.gaps(state, request.user)
+        within = mixture.within(state, profile, self.horizon_ms)
+        known = own if own.total >= mixture.config.gap_prior else shared
         expected = (known.quantile(0.1), known.quantile(0.5), known.quantile(0.9))
-        listed = sorted(vector.items(), key=lambda entry: (-entry[1], entry[0]))
+        names = mixture.names(state, view)
+        listed = sorted(zip((-view.table[0, : len(names)]).tolist(), names, strict=True))
         return Prediction(
             request_id=request.request_id,
             user=request.user,
             services=tuple(
-                ServiceProbability(service=name, probability=p, within=p * within)
-                for name, p in listed
+                ServiceProbability(service=name, probability=-p, within=-p * within)
+                for p, name in listed
             ),
-            unseen=max(0.0, 1.0 - sum(p for _, p in listed)),
+            unseen=max(0.0, 1.0 + sum(p for p, _ in listed)),
             horizon_ms=self.horizon_ms,
             expected_ms=expected,
             made_ms=request.at_ms,
@@ -93,4 +95,4 @@ class Profiler:
 
     def decode(self, data: bytes) -> Any:
         """The row of these bytes; ValueError otherwise."""
-        return rows.decode(data, self.mixture.history)
+        return rows.decode(data)

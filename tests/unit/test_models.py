@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams.models import state as rows
 from streams.models.classifier import MODELS, NextService
 from streams.models.gaps import Gaps
-from streams.models.history import History
+from streams.models.profile import Profile
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -52,7 +52,7 @@ def test_predicting_changes_nothing(name: str) -> None:
 @every_model
 def test_a_model_goes_on_from_its_bytes_as_it_was(name: str) -> None:
     model, again = learnt(name, some()), NextService(name)
-    again.state = {k: rows.decode(b, History) for k, b in bytes_of(model).items()}
+    again.state = {k: rows.decode(b) for k, b in bytes_of(model).items()}
     for each in (model, again):
         each.learn_one({"user": "x", "at_ms": 99_000}, "b")
     assert vector(model) == vector(again)
@@ -111,14 +111,16 @@ def test_within_is_a_distribution(gaps: list[int], horizon: int) -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.integers(0, 5), max_size=80), st.integers(1, 8))
-def test_a_history_read_back_goes_on_the_same(items: list[int], keep: int) -> None:
-    history = History(keep=keep)
+@given(st.lists(st.integers(0, 300), max_size=80), st.integers(5, 9))
+def test_a_profile_holds_the_last_requests_and_is_read_back_the_same(
+    items: list[int], keep: int
+) -> None:
+    profile = Profile()
     for item in items:
-        history.append(item)
-    again = History(history.items, keep=keep)
-    assert len(history) <= 2 * keep
-    for each in (history, again):
-        each.append(3)
-    assert [f.counts for f in history.contexts()] == [f.counts for f in again.contexts()]
-    assert (history.kinds, history.run, history.seen) == (again.kinds, again.run, again.seen)
+        profile.append(item, keep)
+    again = rows.decode(rows.encode(profile))
+    for each in (profile, again):
+        each.append(3, keep)
+        assert len(each) <= 2 * keep
+        assert each.items.tolist() == [*items, 3][-len(each) :]
+        assert each.tail == [i + 1 for i in reversed([*[-1] * 5, *items, 3])][:5]
