@@ -6,7 +6,7 @@ import json
 import socket
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import aiohttp
@@ -20,9 +20,7 @@ __all__ = ["Mesh"]
 
 
 def free_places() -> Places:
-    names = list(asdict(Places()))
-    ports = free_ports(len(names))
-    return Places(**{n: f"127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)})
+    return Places.on(free_ports(len(fields(Places))))
 
 
 class Mesh:
@@ -37,7 +35,7 @@ class Mesh:
         self.env = {
             "FOREMESH_PROVISIONER": f"http://{self.provisioner_at}",
             "FOREMESH_MESH_POOL": pool,
-            **{f"FOREMESH_MESH_{k.upper()}": v for k, v in asdict(self.places).items()},
+            **self.places.to_env(),
         }
         self.envoy: Running | None = None
 
@@ -54,7 +52,11 @@ class Mesh:
         for name, at in (("decide", self.places.decide), ("compose", self.places.compose)):
             if name in found:
                 eventually(lambda name=name, at=at: answers(found[name], at))  # type: ignore[misc]
-        for name, at in (("activate", self.places.activate), ("log", self.places.log)):
+        for name, at in (
+            ("activate", self.places.activate),
+            ("log", self.places.log),
+            ("decide", self.places.leases),
+        ):
             if name in found:
                 eventually(lambda name=name, at=at: listens(found[name], at))  # type: ignore[misc]
         self.start_envoy()
@@ -85,7 +87,8 @@ class Mesh:
         url = f"http://{at or self.places.edge}/{path}"
         sent: Mapping[str, str] = {"x-foremesh-user": user, **headers}
         async with session.post(url, json={"width": 512}, headers=sent) as answer:
-            told: Any = await answer.json(content_type=None)
+            text = await answer.text()
+            told: Any = json.loads(text) if text.startswith("{") else {"said": text}
             return Answer(answer.status, answer.headers, told)
 
 

@@ -42,7 +42,7 @@ def _places(function: F) -> F:
         called = click.option(
             f"--{item.name}",
             default=item.default,
-            envvar=f"FOREMESH_MESH_{item.name.upper()}",
+            envvar=Places.variable(item.name),
             show_default=True,
             show_envvar=True,
             help=item.metadata["about"],
@@ -51,11 +51,10 @@ def _places(function: F) -> F:
 
 
 def _option(name: str, default: Any, about: str) -> Callable[[F], F]:
-    variable = f"FOREMESH_MESH_{name.upper().replace('-', '_')}"
     return click.option(
         f"--{name}",
         default=default,
-        envvar=variable,
+        envvar=Places.variable(name),
         show_default=default != "",
         show_envvar=True,
         help=about,
@@ -108,8 +107,8 @@ def decide(settings: Settings, *, places: Places, pool: str, queue: int, deadlin
     """Claim exclusive instances for requests (external authorization by HTTP)."""
     from streams.mesh.decide import Decider  # noqa: PLC0415  # keep --help instant
 
-    decider = Decider(settings, Policy(pool=pool, deadline_ms=deadline_ms), queue)
-    _run(lambda stop: decider.run(places.decide, stop), uvloop=True)
+    policy = Policy(pool=pool, deadline_ms=deadline_ms)
+    _run(Decider(settings, places, policy, queue).run, uvloop=True)
 
 
 @command.command()

@@ -52,6 +52,7 @@ class Claims:
         self._free: dict[str, OrderedDict[str, Lease]] = defaultdict(OrderedDict)
         self._starting: dict[str, dict[str, Instance]] = defaultdict(dict)
         self._lines: dict[str, deque[asyncio.Future[Lease]]] = defaultdict(deque)
+        self._others: dict[str, set[str]] = defaultdict(set)
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: dict[str, Lease] = {}
         self.warm_ups = WarmUps()
@@ -73,13 +74,25 @@ class Claims:
             self._end(name, lease)
         else:
             self.warm_ups.observe(instance)
+            self._others[service].discard(name)
             if lease is None:
                 self._leases[name] = lease = Lease(instance)
             self._see(lease, instance)
 
     def known(self, service: str) -> list[str]:
-        """The instances of a constituent that are known here."""
-        return [n for n, lease in self._leases.items() if lease.instance.service == service]
+        """The instances of a constituent that are known here, those of others included."""
+        ours = [n for n, lease in self._leases.items() if lease.instance.service == service]
+        return ours + list(self._others[service])
+
+    def note(self, instance: Instance) -> None:
+        """Take news in of an instance that another process claims, unless it is ours."""
+        name, service = instance.instance_id, instance.service
+        if name in self._leases:
+            self.observe(instance)
+        elif instance.pool == self.pool and instance.state in _SERVING:
+            self._others[service].add(name)
+        else:
+            self._others[service].discard(name)
 
     # ------------------------------------------------------------------ claims
 

@@ -37,8 +37,8 @@ class WarmSet:
         Whose instances.
     queue
         Most requests that wait for one constituent.
-    admits
-        Whether news of an instance is to be heard.
+    observe
+        Takes news of an instance in instead of `claims.observe`.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class WarmSet:
         settings: Settings,
         pool: str,
         queue: int,
-        admits: Callable[[Instance], bool] = lambda _: True,
+        observe: Callable[[Instance], None] | None = None,
     ) -> None:
         self._url = settings.provisioner.rstrip("/")
         self._queue = queue
-        self._admits = admits
         self._watch = Watch(settings)
         self.claims = Claims(pool, self.concurrency)
+        self._take = observe or self.claims.observe
 
     @property
     def catalog(self) -> Catalog:
@@ -90,8 +90,7 @@ class WarmSet:
 
     def _observe(self, news: Iterable[Instance]) -> None:
         for instance in news:
-            if self._admits(instance):
-                self.claims.observe(instance)
+            self._take(instance)
 
     async def _report(self) -> None:
         await self._tell(self.claims.reports())

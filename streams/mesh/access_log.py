@@ -1,4 +1,4 @@
-"""The access log service: what Envoy has served goes to Kafka, leases go back.
+"""The access log service: what Envoy has served goes to Kafka.
 
 Requests never wait for it. What cannot be kept while Kafka is away is dropped and counted.
 """
@@ -6,7 +6,9 @@ Requests never wait for it. What cannot be kept while Kafka is away is dropped a
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +25,6 @@ from streams.gateway.warm_set import every, first_to_end
 from streams.gateway.warm_ups import WarmUps
 from streams.gateway.watch import Watch
 from streams.mesh.clusters import leased
-from streams.mesh.decisions import Decisions, back
 from streams.mesh.entries import Entry, Unusable, read, records_of
 from streams.mesh.places import Places
 from streams.mesh.routes import EDGE
@@ -40,11 +41,16 @@ ENTRIES = Metric(
     "Entries of Envoy's access log, by what became of them (told, unusable, inner).",
     ["became"],
 )
+# To look a metric up by its labels costs more than to count.
+_entries = functools.cache(ENTRIES.labels)
+_requests = functools.cache(metrics.REQUESTS.labels)
+_seconds = functools.cache(metrics.REQUEST_SECONDS.labels)
+_KEEP_MS = 300_000  # an event is kept so long while Kafka is away,
+_KEEP = 100_000  # and so many of them
+_NICE = 10  # what it has to do can wait for what serves requests
 _POLL_S = 0.02
-_RELEASE_S = 0.002  # leases that end within so long go back together
 _USE_S = 0.25
 _END_S = 1.0
-_MOST_RELEASES = 10_000
 
 
 class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # untyped
@@ -55,7 +61,7 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
     settings
         Where Kafka and the provisioner are.
     places
-        Where to listen, and where the decision service is.
+        Where to listen.
     pool
         Whose requests these are.
     """
@@ -66,15 +72,15 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
         self._pool = pool
         self._watch = Watch(settings)
         self._warm_ups = WarmUps()
-        self._events = Events(producer_config(settings), codec.encode, settings.topic)
+        config = {**producer_config(settings), "delivery.timeout.ms": _KEEP_MS}
+        self._events = Events(config, codec.encode, settings.topic, most=_KEEP)
         self._usage = Usage(settings.provisioner)
-        self._ended: list[dict[str, Any]] = []  # leases to give back
-        self._some_ended = asyncio.Event()
         self._counts: Counter[str] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then tell Kafka what is left."""
         metrics.serve(self._settings.metrics_port)
+        os.nice(_NICE)
         await self._watch.open()
         self._observe(self._watch.news())
         server = grpc.aio.server()
@@ -88,7 +94,6 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
                 self._watch.follow_instances(self._observe),
                 every(_POLL_S, self._poll),
                 every(_USE_S, lambda: self._usage.report(session)),
-                self._give_back(Decisions(session, self._places.decide)),
             ]
             try:
                 await first_to_end(work, stop)
@@ -112,9 +117,6 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
         return als_pb2.StreamAccessLogsResponse()
 
     def _take(self, name: str, entry: Entry) -> None:
-        if entry.lease and len(self._ended) < _MOST_RELEASES:
-            self._ended.append(back(entry.lease, entry.instance_id, entry.serve_ms))
-            self._some_ended.set()
         if entry.warm and not self._is_leased(entry.constituent):
             self._usage.add(entry.instance_id, entry.serve_ms)
         self._count("inner" if name != EDGE else self._tell(entry))
@@ -127,13 +129,13 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
             return "unusable"
         self._events.put(asked)
         self._events.put(outcome)
-        metrics.REQUESTS.labels(outcome.result, outcome.route).inc()
-        metrics.REQUEST_SECONDS.labels(outcome.result).observe(entry.latency_ms / 1000)
+        _requests(outcome.result, outcome.route).inc()
+        _seconds(outcome.result).observe(entry.latency_ms / 1000)
         return "told"
 
     def _count(self, became: str) -> None:
         self._counts[became] += 1
-        ENTRIES.labels(became).inc()
+        _entries(became).inc()
 
     def _is_leased(self, service: str) -> bool:
         found = self._watch.catalog.constituents.get(service)
@@ -142,14 +144,6 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
     def _observe(self, news: list[Instance]) -> None:
         for instance in news:
             self._warm_ups.observe(instance)
-
-    async def _give_back(self, decisions: Decisions) -> None:
-        while True:
-            await self._some_ended.wait()
-            await asyncio.sleep(_RELEASE_S)
-            ended, self._ended = self._ended, []
-            self._some_ended.clear()
-            await decisions.release(ended)
 
     async def _poll(self) -> None:
         self._events.poll()

@@ -35,7 +35,7 @@ __all__ = ["Activator"]
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 2  # an instance may die before anybody has said so
+_TRIES = 4  # an instance may die before anybody has said so
 _CHUNK = 64 * 1024
 # Of one connection (RFC 9110, 7.6.1), or set anew.
 _OWN_HOP = {
@@ -72,7 +72,7 @@ class Activator:
         self._settings = settings
         self._places = places
         self._deadline_ms = policy.deadline_ms
-        self._warm = WarmSet(settings, policy.pool, queue, admits=self._admits)
+        self._warm = WarmSet(settings, policy.pool, queue, observe=self._observe)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,11 +93,11 @@ class Activator:
             )
             await self._warm.close()
 
-    def _admits(self, instance: Instance) -> bool:
+    def _observe(self, instance: Instance) -> None:
         constituent = self._warm.catalog.constituents.get(instance.service)
-        if constituent is None or not leased(constituent):
-            return True
-        return instance.instance_id in self._warm.claims.known(instance.service)
+        claims = self._warm.claims
+        is_theirs = constituent is not None and leased(constituent)
+        (claims.note if is_theirs else claims.observe)(instance)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         constituent = self._warm.catalog.constituents.get(request.headers.get(SERVICE, ""))
@@ -160,16 +160,16 @@ class Activator:
 
     async def _granted(self, service: str, request_id: str, deadline_ms: int) -> _Held:
         granted = await self._decisions.lease(service, request_id, deadline_ms)
-        token, name = granted.token, granted.instance.instance_id
+        key, name = granted.key, granted.instance.instance_id
         return _Held(
             granted.instance,
             granted.warm,
-            lambda served_ms: self._release(back(token, name, served_ms)),
-            lambda: self._release(back(token, "", 0)),
+            lambda served_ms: self._release(back(key, name, served_ms)),
+            lambda: self._release(back(key, name, lost=True)),
         )
 
     def _release(self, released: dict[str, object]) -> None:
-        task = asyncio.create_task(self._decisions.release([released]))
+        task = asyncio.create_task(self._decisions.release(released))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

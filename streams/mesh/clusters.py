@@ -59,6 +59,7 @@ def clusters(catalog: Catalog, places: Places) -> Iterator[dict[str, Any]]:
         yield _constituent(constituent)
     yield ours("log", places.log, http2=True)
     yield ours("decide", places.decide)
+    yield ours("leases", places.leases, http2=True)
     yield ours("compose", places.compose)
 
 

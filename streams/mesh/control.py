@@ -11,6 +11,7 @@ import grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from streams.adapters import metrics
+from streams.errors import BrokerUnreachable
 from streams.gateway.warm_set import first_to_end
 from streams.gateway.watch import Watch
 from streams.mesh import messages
@@ -53,7 +54,9 @@ class ControlPlane:
         """Serve until `stop` is set. Envoys go on with what they were told last."""
         metrics.serve(self._settings.metrics_port)
         # All is known before the first Envoy is answered: half of it would take the rest away.
-        await self._watch.open()
+        await self._open(stop)
+        if stop.is_set():
+            return
         self._set_catalog()
         self._observe(self._watch.news())
         server = grpc.aio.server()
@@ -72,6 +75,16 @@ class ControlPlane:
         finally:
             await server.stop(_END_S)
             self._watch.close()
+
+    async def _open(self, stop: asyncio.Event) -> None:
+        """Read what there is, however long Kafka is away: Envoys do without us meanwhile."""
+        while not stop.is_set():
+            try:
+                await self._watch.open()
+            except BrokerUnreachable as error:
+                logger.warning("%s; trying again", error, extra={"action": "kafka_away"})
+            else:
+                return
 
     def _set_catalog(self) -> None:
         catalog = self._watch.catalog

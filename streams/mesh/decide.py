@@ -13,21 +13,23 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import grpc
 from aiohttp import web
+from envoy.service.accesslog.v3 import als_pb2_grpc
 
 from streams.adapters import metrics
 from streams.gateway.app import serving
-from streams.gateway.claims import Lease
 from streams.gateway.warm_set import WarmSet, every, first_to_end
 from streams.mesh.clusters import DESTINATION, leased
-from streams.mesh.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK, LEASE
-from streams.mesh.places import Policy
+from streams.mesh.leases import Leases, key_of
+from streams.mesh.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
+from streams.mesh.places import Places, Policy
 from streams.mesh.routes import only_part
 from streams.provisioners.base import Refused, wall_ms
+from streams.records import Instance, InstanceState
 from streams.settings import Settings
 
 __all__ = ["Decider"]
@@ -35,8 +37,7 @@ __all__ = ["Decider"]
 logger = logging.getLogger(__name__)
 
 _SWEEP_S = 0.5
-_LATE_MS = 1_000  # after a request's deadline its lease ends, whether or not its end was heard of
-_DOUBT_S = 1.0  # an instance that Envoy did not reach is not given again for so long
+_END_S = 1.0
 
 
 class Decider:
@@ -46,17 +47,18 @@ class Decider:
     ----------
     settings
         Where Kafka and the provisioner are.
-    policy
-        Pool and deadline.
+    places, policy
+        Where to listen; pool and deadline.
     queue
         Most requests that wait for one constituent.
     """
 
-    def __init__(self, settings: Settings, policy: Policy, queue: int) -> None:
+    def __init__(self, settings: Settings, places: Places, policy: Policy, queue: int) -> None:
         self._settings = settings
-        self._deadline_ms = policy.deadline_ms
-        self._warm = WarmSet(settings, policy.pool, queue)
-        self._held: dict[str, tuple[Lease, int]] = {}  # token -> lease, and when it ends
+        self._places, self._policy = places, policy
+        self._warm = WarmSet(settings, policy.pool, queue, observe=self._observe)
+        self._withheld: dict[str, Instance] = {}
+        self._leases = Leases(self._warm.claims)
         self._life = uuid.uuid4().hex[:8]  # leases of an earlier life are none of ours
         self._numbers = itertools.count()
         self._asked_for: dict[str, dict[str, str]] = {}  # check -> path segment -> constituent
@@ -66,17 +68,24 @@ class Decider:
             "/healthz": self._healthz,
         }
 
-    async def run(self, listen: str, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         metrics.serve(self._settings.metrics_port)
         async with aiohttp.ClientSession() as session:
             await self._warm.open(session)
             self._read_catalog()
             work = [*self._warm.work(self._read_catalog), every(_SWEEP_S, self._sweep)]
+            told = grpc.aio.server()
+            als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._leases, told)
+            told.add_insecure_port(self._places.leases)
+            await told.start()
             # Without routing: the check is asked for by every request.
             server = web.Server(self._answer, access_log=None, handler_cancellation=True)
             runner = web.ServerRunner(server)
-            await serving(runner, listen, "decision service", lambda: first_to_end(work, stop))
+            await serving(
+                runner, self._places.decide, "decision service", lambda: first_to_end(work, stop)
+            )
+            await told.stop(_END_S)
             await self._warm.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -90,16 +99,12 @@ class Decider:
         lease = self._warm.claims.take(service) if service else None
         if lease is None:
             return web.Response()
-        token = self._hold(lease, wall_ms() + self._deadline_ms)
+        key = key_of(request.headers.get("x-request-id", ""), lease.instance.service)
+        self._leases.hold(key, lease, wall_ms() + self._policy.deadline_ms)
         where = lease.instance.endpoint.removeprefix("http://").rstrip("/")
-        return web.Response(headers={DESTINATION: where, LEASE: token})
+        return web.Response(headers={DESTINATION: where})
 
-    def _hold(self, lease: Lease, deadline_ms: int) -> str:
-        token = f"{self._life}-{next(self._numbers)}"
-        self._held[token] = lease, deadline_ms + _LATE_MS
-        return token
-
-    # ------------------------------------------------------------------ activator, access log
+    # ------------------------------------------------------------------ activator
 
     async def _lease(self, request: web.BaseRequest) -> web.Response:
         """Wait for an instance, for the activator: `{"service", "request_id", "deadline_ms"}`."""
@@ -114,34 +119,49 @@ class Decider:
         except Refused as error:
             after = {"Retry-After": str(error.retry_after_s)}
             return web.json_response({"error": str(error)}, status=503, headers=after)
-        token = self._hold(lease, deadline_ms)
-        return web.json_response({"instance": asdict(lease.instance), "token": token, "warm": warm})
+        key = f"{self._life}-{next(self._numbers)}"
+        self._leases.hold(key, lease, deadline_ms)
+        return web.json_response({"instance": asdict(lease.instance), "key": key, "warm": warm})
 
     async def _release(self, request: web.BaseRequest) -> web.Response:
-        """Take leases back: `{"released": [{"token", "instance", "served_ms"}]}`."""
-        for told in (await request.json())["released"]:
-            lease, _ = self._held.pop(told["token"], (None, 0))
-            if lease is None:
-                continue
-            if told["instance"] == lease.instance.instance_id:
-                self._warm.claims.give_back(lease, int(told["served_ms"]))
-            else:  # Envoy could not reach it, or does not know it yet
-                asyncio.get_running_loop().call_later(_DOUBT_S, self._warm.claims.put_back, lease)
+        """Take a lease back: `{"key", "instance", "served_ms", "lost"}`."""
+        told = await request.json()
+        lost, served_ms = bool(told["lost"]), int(told["served_ms"])
+        self._leases.end(told["key"], told["instance"], served_ms, lost=lost)
         return web.Response(status=204)
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:
         del request
-        return web.json_response({"leases": len(self._held)})
+        return web.json_response({"leases": len(self._leases)})
 
     # ------------------------------------------------------------------ in the background
 
     async def _sweep(self) -> None:
         now_ms = wall_ms()
-        for token in [token for token, (_, until_ms) in self._held.items() if until_ms < now_ms]:
-            lease, _ = self._held.pop(token)
-            self._warm.claims.give_back(lease, 0)
-            told: dict[str, Any] = {"action": "lease_expired", "lease": token}
-            logger.warning("The end of lease %s was not heard of", token, extra=told)
+        self._admit(now_ms)
+        self._leases.expire(now_ms)
+
+    def _observe(self, instance: Instance) -> None:
+        """Take news in; leave what was started for a request to that request, until it had it.
+
+        We hear of our own ones from the provisioner; the others are the activator's, which did
+        not hear of us for a moment.
+        """
+        name, claims = instance.instance_id, self._warm.claims
+        fresh = instance.state is InstanceState.WARM and not instance.uses
+        theirs = instance.command_id.startswith("standard/") and instance.pool == claims.pool
+        if fresh and theirs and name not in claims.known(instance.service):
+            self._withheld[name] = instance
+        else:
+            self._withheld.pop(name, None)
+            claims.observe(instance)
+
+    def _admit(self, now_ms: int) -> None:
+        """Take what nobody came for."""
+        for name, instance in list(self._withheld.items()):
+            if instance.changed_ms + self._policy.deadline_ms < now_ms:
+                del self._withheld[name]
+                self._warm.claims.observe(instance)
 
     def _read_catalog(self) -> None:
         catalog = self._warm.catalog

@@ -18,7 +18,8 @@ __all__ = ["Away", "Decisions", "Granted", "back"]
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
-_LOOK_LIMIT_S = 0.1
+_LOOK_LIMIT_S = 0.2
+_MISSES = 2  # looks without an answer: a busy machine is no hanging service
 
 
 class Away(Exception):
@@ -27,10 +28,10 @@ class Away(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """An instance that was granted, and the token to give it back with."""
+    """An instance that was granted, and the key to give it back with."""
 
     instance: Instance
-    token: str
+    key: str
     warm: bool  # it was free when asked for
 
 
@@ -50,18 +51,27 @@ class Decisions:
 
     async def look(self) -> None:
         """See again and again whether it answers: one that hangs is not waited for."""
-        limit = aiohttp.ClientTimeout(total=_LOOK_LIMIT_S)
+        misses = 0
         while True:
-            try:
-                async with self._session.get(f"{self._url}/healthz", timeout=limit) as answer:
-                    answer.raise_for_status()
-            except (aiohttp.ClientError, TimeoutError):
+            misses = misses + 1 if (found := await self._answers()) is False else 0
+            if found is None or misses >= _MISSES:
                 if not self._away.is_set():
                     logger.warning("No decisions: none answers", extra={"action": "decider_away"})
                 self._away.set()
-            else:
+            elif found:
                 self._away.clear()
             await asyncio.sleep(_LOOK_S)
+
+    async def _answers(self) -> bool | None:
+        """Whether it answers in time; None when nobody is there."""
+        limit = aiohttp.ClientTimeout(total=_LOOK_LIMIT_S)
+        try:
+            async with self._session.get(f"{self._url}/healthz", timeout=limit) as answer:
+                return answer.status == 200
+        except TimeoutError:
+            return False
+        except aiohttp.ClientError:
+            return None
 
     async def lease(self, service: str, request_id: str, deadline_ms: int) -> Granted:
         """Wait for an instance.
@@ -95,20 +105,20 @@ class Decisions:
             raise Away from error
         if answer.status != 200:
             raise Refused(str(told.get("error", answer.reason)), retry_after_s=after)
-        return Granted(instance_of(told["instance"]), told["token"], told["warm"])
+        return Granted(instance_of(told["instance"]), told["key"], told["warm"])
 
-    async def release(self, released: list[dict[str, Any]]) -> None:
-        """Give leases back; those that do not arrive end by themselves."""
+    async def release(self, released: dict[str, Any]) -> None:
+        """Give a lease back; one that is never given back ends by itself."""
         limit = aiohttp.ClientTimeout(total=1)
         try:
             async with self._session.post(
-                f"{self._url}/release", json={"released": released}, timeout=limit
+                f"{self._url}/release", json=released, timeout=limit
             ) as answer:
                 answer.raise_for_status()
         except (aiohttp.ClientError, TimeoutError) as error:
-            logger.debug("Leases were not given back: %s", error)
+            logger.debug("A lease was not given back: %s", error)
 
 
-def back(token: str, instance_id: str, served_ms: int) -> dict[str, Any]:
-    """A lease given back: who served in the end, and for how long."""
-    return {"token": token, "instance": instance_id, "served_ms": served_ms}
+def back(key: str, instance_id: str, served_ms: int = 0, *, lost: bool = False) -> dict[str, Any]:
+    """A lease given back: who served in the end, how long; or that the instance is dead."""
+    return {"key": key, "instance": instance_id, "served_ms": served_ms, "lost": lost}

@@ -12,7 +12,6 @@ from streams.gateway import timing
 from streams.gateway.outcomes import outcome_of
 from streams.gateway.routes import TIER, USER
 from streams.gateway.warm_ups import WarmUps
-from streams.mesh.listeners import LEASE
 from streams.mesh.routes import SERVICE, only_part
 from streams.records import Outcome, Part, Request, Source
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
@@ -42,7 +41,6 @@ class Entry:
     constituent: str  # that was asked for; empty when the gateway was
     warm: bool  # a warm instance answered, after retries
     instance_id: str  # which
-    lease: str
     timing: str  # header server-timing of the answer
 
 
@@ -65,7 +63,6 @@ def read(entry: Any) -> Entry:
         constituent=headers.get(SERVICE, ""),
         warm=tags.get("tier") == "warm",
         instance_id=tags.get("instance", ""),
-        lease=headers.get(LEASE, ""),
         timing=response.response_headers.get("server-timing", ""),
     )
 
@@ -95,10 +92,12 @@ def records_of(
         pool=pool,
         source=Source.GATEWAY,
     )
-    only = only_part(composite, catalog)
-    measured = {only: _part(only, entry)} if only else _parts(entry)
     names = composite.constituents
-    parts = {name: measured.get(name, Part(service=name, warm=False)) for name in names}
+    if only := only_part(composite, catalog):
+        parts = {only: _part(only, entry)}
+    else:
+        told = _parts(entry)
+        parts = {n: told[n] if n in told else Part(service=n, warm=False) for n in names}
     usual = warm_ups.of(names, catalog)
     return asked, outcome_of(
         asked, composite.steps, parts, usual, status=entry.status, latency_ms=entry.latency_ms
@@ -139,6 +138,8 @@ def _tier(asked: str, catalog: Catalog) -> str:
 
 def _parameters(path: str, allowed: tuple[str, ...]) -> Mapping[str, str]:
     """Those of the query that the catalogue allows to be logged, within bounds."""
+    if not allowed or "?" not in path:
+        return {}
     try:
         query = parse_qsl(urlsplit(path).query, max_num_fields=10 * MAX_PARAMETERS)
     except ValueError:

@@ -8,17 +8,16 @@ from typing import Any
 from streams.gateway.routes import TIER, USER
 from streams.mesh.clusters import DESTINATION, OURS, socket_address
 from streams.mesh.places import Jwt, Places, Policy
-from streams.mesh.routes import EDGE, INNER, SERVICE
+from streams.mesh.routes import EDGE, INNER, LEASED, SERVICE
 
-__all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "LEASE", "listeners"]
+__all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "listeners"]
 
-LEASE = "x-foremesh-lease"
 COMPOSITE_CHECK, CONSTITUENT_CHECK = "/composite", "/constituent"
 
 _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-_STARTED_HERE = (DESTINATION, LEASE, SERVICE)
+_STARTED_HERE = (DESTINATION, LEASED, SERVICE)
 
 
 def listeners(places: Places, policy: Policy) -> Iterator[dict[str, Any]]:
@@ -52,7 +51,7 @@ def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None
             _filter("router", f"{_TYPE}.filters.http.router.v3.Router"),
         ],
         "local_reply_config": _RETRY_LATER,
-        "access_log": [_log(name, policy)],
+        "access_log": [_log(name, policy), _ended(policy)],
         "rds": {
             "route_config_name": name,
             "config_source": {"ads": {}, "resource_api_version": "V3"},
@@ -77,7 +76,10 @@ def _verified(jwt: Jwt) -> dict[str, Any]:
         "jwt_authn",
         f"{_TYPE}.filters.http.jwt_authn.v3.JwtAuthentication",
         providers={"users": provider},
-        rules=[{"match": {"prefix": "/"}, "requires": {"provider_name": "users"}}],
+        rules=[
+            {"match": {"path": "/healthz"}},
+            {"match": {"prefix": "/"}, "requires": {"provider_name": "users"}},
+        ],
     )
 
 
@@ -87,6 +89,7 @@ def _decided(check: str, policy: Policy) -> dict[str, Any]:
         f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthz",
         transport_api_version="V3",
         failure_mode_allow=True,  # to the standard path
+        allowed_headers={"patterns": [{"exact": "x-request-id"}]},
         http_service={
             "server_uri": {
                 "uri": "http://decide",
@@ -95,13 +98,30 @@ def _decided(check: str, policy: Policy) -> dict[str, Any]:
             },
             "path_prefix": check,
             "authorization_response": {
-                "allowed_upstream_headers": {"patterns": [{"exact": DESTINATION}, {"exact": LEASE}]}
+                "allowed_upstream_headers": {"patterns": [{"exact": DESTINATION}]}
             },
         },
     )
 
 
 def _log(name: str, policy: Policy) -> dict[str, Any]:
+    return _grpc_log(
+        name,
+        "log",
+        policy,
+        additional_request_headers_to_log=[USER, TIER, SERVICE],
+        additional_response_headers_to_log=["server-timing"],
+    )
+
+
+def _ended(policy: Policy) -> dict[str, Any]:
+    """For the decision service: which requests for exclusive instances have ended, and where."""
+    present = {"header": {"name": LEASED, "present_match": True}}
+    told = _grpc_log("leases", "leases", policy, additional_request_headers_to_log=[SERVICE])
+    return {**told, "filter": {"header_filter": present}}
+
+
+def _grpc_log(name: str, cluster: str, policy: Policy, **more: Any) -> dict[str, Any]:
     return {
         "name": "envoy.access_loggers.http_grpc",
         "typed_config": {
@@ -109,13 +129,12 @@ def _log(name: str, policy: Policy) -> dict[str, Any]:
             "common_config": {
                 "log_name": name,
                 "transport_api_version": "V3",
-                "grpc_service": {"envoy_grpc": {"cluster_name": f"{OURS}log"}},
+                "grpc_service": {"envoy_grpc": {"cluster_name": f"{OURS}{cluster}"}},
                 "buffer_flush_interval": f"{policy.log_flush_ms / 1000:.3f}s",
                 "buffer_size_bytes": 65_536,
                 "custom_tags": [_tag("tier"), _tag("instance")],
             },
-            "additional_request_headers_to_log": [USER, TIER, LEASE, SERVICE],
-            "additional_response_headers_to_log": ["server-timing"],
+            **more,
         },
     }
 

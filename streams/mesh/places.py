@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from streams.errors import SettingInvalid
 from streams.provisioners.service import address
 
-__all__ = ["Jwt", "Places", "Policy", "resolved"]
+__all__ = ["PROCESSES", "Jwt", "Places", "Policy", "resolved"]
+
+PROCESSES = ("control", "log", "decide", "activate", "compose", "envoy")  # foremesh mesh ...
 
 
 def _place(default: str, about: str) -> Any:
@@ -26,8 +29,26 @@ class Places:
     control: str = _place("127.0.0.1:8082", "control plane (gRPC)")
     log: str = _place("127.0.0.1:8083", "access log service (gRPC)")
     decide: str = _place("127.0.0.1:8084", "decision service (HTTP)")
+    leases: str = _place(
+        "127.0.0.1:8087", "decision service, told which requests have ended (gRPC)"
+    )
     activate: str = _place("127.0.0.1:8085", "activator (HTTP)")
     compose: str = _place("127.0.0.1:8086", "gateway behind Envoy (HTTP)")
+
+    @classmethod
+    def on(cls, ports: Iterable[int]) -> Self:
+        """Places on loopback."""
+        names = [f.name for f in fields(cls)]
+        return cls(**{n: f"127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)})
+
+    @staticmethod
+    def variable(name: str) -> str:
+        """The environment variable of a place, or of another option of `foremesh mesh`."""
+        return f"FOREMESH_MESH_{name.upper().replace('-', '_')}"
+
+    def to_env(self) -> dict[str, str]:
+        """These places as variables, for a child process."""
+        return {self.variable(f.name): getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,10 @@ from streams.gateway.routes import USER
 from streams.mesh.clusters import OURS, leased
 from streams.mesh.places import Policy
 
-__all__ = ["EDGE", "INNER", "SERVICE", "only_part", "routes"]
+__all__ = ["EDGE", "INNER", "LEASED", "SERVICE", "only_part", "routes"]
 
 EDGE, INNER = "edge", "inner"
+LEASED = "x-foremesh-leased"  # tells the access log
 SERVICE = "x-foremesh-service"  # tells the standard path which constituent is meant
 
 _RETRY = {
@@ -54,9 +55,9 @@ def routes(catalog: Catalog, policy: Policy) -> Iterator[dict[str, Any]]:
 
 def only_part(composite: Composite, catalog: Catalog) -> str | None:
     """The constituent of a composite that needs no orchestration."""
-    if len(composite.constituents) == len(composite.steps) == 1:
-        (name,) = composite.constituents
-        return name if name in catalog.constituents else None
+    match composite.steps:
+        case ((name,),) if name in catalog.constituents:
+            return name
     return None
 
 
@@ -83,7 +84,10 @@ def _constituent(path: str, name: str, catalog: Catalog, policy: Policy) -> dict
             "retry_policy": _RETRY_LEASE if lease else _RETRY,
         },
         # A % in a name would be a command to Envoy.
-        "request_headers_to_add": [_set(SERVICE, name.replace("%", "%%"))],
+        "request_headers_to_add": [
+            _set(SERVICE, name.replace("%", "%%")),
+            *([_set(LEASED, "1")] if lease else []),
+        ],
         "response_headers_to_add": _said(name),
         **({} if lease else {"typed_per_filter_config": _UNDECIDED}),
     }

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
+import json
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -172,7 +176,6 @@ async def test_what_a_client_says_of_instances_is_not_believed(
     async with aiohttp.ClientSession() as session:
         spoofed = {
             "x-gateway-destination-endpoint": meshed.places.admin,
-            "x-foremesh-lease": "x",
             "x-foremesh-service": "b",
         }
         answer = await meshed.ask(session, "only-a", **spoofed)
@@ -186,3 +189,48 @@ async def test_what_a_client_says_of_instances_is_not_believed(
     assert (answer.status, answer.headers["x-foremesh"]) == (200, "miss")
     started = [x.service for x in read(settings, "instances") if isinstance(x, Instance)]
     assert set(started) == {"a"}
+
+
+def token(**claims: str) -> str:
+    """Signed with the key of KEYS."""
+    head = {"alg": "HS256", "kid": "1"}
+    parts = [base64.urlsafe_b64encode(json.dumps(x).encode()).rstrip(b"=") for x in (head, claims)]
+    signed = b".".join(parts)
+    signature = hmac.digest(SECRET, signed, "sha256")
+    return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+SECRET = b"a secret of thirty-two bytes, 256"
+KEYS = {
+    "keys": [
+        {
+            "kty": "oct",
+            "alg": "HS256",
+            "kid": "1",
+            "k": base64.urlsafe_b64encode(SECRET).rstrip(b"=").decode(),
+        }
+    ]
+}
+
+
+async def test_the_user_of_a_verified_token_is_believed_and_nobody_else(
+    meshed: Mesh, settings: Settings, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(KEYS))
+    meshed.start(
+        *ALL,
+        FOREMESH_MESH_JWT_ISSUER="https://issuer.example",
+        FOREMESH_MESH_JWT_KEYS=str(keys),
+        FOREMESH_MESH_JWT_TIER_CLAIM="tier",
+    )
+    good = token(iss="https://issuer.example", sub="ann", tier="gold")
+    async with aiohttp.ClientSession() as session:
+        answer = await meshed.ask(session, "only-b", authorization=f"Bearer {good}")
+        forged = good[:-4] + "AAAA"
+        refused = await meshed.ask(session, "only-b", authorization=f"Bearer {forged}")
+        nobody = await meshed.ask(session, "only-b")
+
+    assert [answer.status, refused.status, nobody.status] == [200, 401, 401]
+    (outcome,) = outcomes(settings, 1).values()
+    assert (outcome.user, outcome.tier) == ("ann", "gold")

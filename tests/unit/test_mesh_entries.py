@@ -29,7 +29,6 @@ ENTRY = Entry(
     constituent="a",
     warm=True,
     instance_id="a-1",
-    lease="",
     timing="",
 )
 

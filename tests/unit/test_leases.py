@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from test_claims import claims, instance, took
+
+from streams.gateway.claims import Claims, Lease
+from streams.mesh.leases import Leases
+from streams.records import InstanceState
+
+
+def taken(free: Claims) -> Lease:
+    lease = free.take("a")
+    assert lease is not None
+    return lease
+
+
+def test_an_instance_whose_request_has_ended_is_free_again() -> None:
+    free = claims("x")
+    leases = Leases(free)
+    leases.hold("r/a", taken(free), 10_000)
+    assert free.take("a") is None
+    leases.end("r/a", "x", 5)
+
+    assert took(free.take("a")) == "x"
+
+
+def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
+    free = claims("x", "y")
+    leases = Leases(free)
+    first, second = taken(free), taken(free)
+    leases.hold("r/a", first, 10_000)
+    leases.hold("r/a", second, 10_000)
+    leases.end("r/a", second.instance.instance_id, 5)
+
+    assert (first.in_flight, second.in_flight) == (1, 0)
+
+
+async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once() -> None:
+    free = claims("x")
+    leases = Leases(free)
+    leases.hold("r/a", taken(free), 10_000)
+    leases.end("r/a", "", 0)
+
+    assert free.take("a") is None
+
+
+def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
+    free = claims("x")
+    leases = Leases(free)
+    leases.hold("r/a", taken(free), 10_000)
+    leases.expire(11_000)
+    assert len(leases) == 1
+    leases.expire(11_001)
+
+    assert took(free.take("a")) == "x"
+
+
+def test_a_dead_instance_is_given_to_nobody() -> None:
+    free = claims("x")
+    leases = Leases(free)
+    leases.hold("r/a", taken(free), 10_000)
+    leases.end("r/a", "x", 0, lost=True)
+
+    assert free.take("a") is None
+
+
+def test_an_instance_of_another_process_is_known_and_not_claimed() -> None:
+    free = claims("x")
+    free.note(instance("y"))
+    assert set(free.known("a")) == {"x", "y"}
+    free.note(instance("y", state=InstanceState.GONE))
+
+    assert free.known("a") == ["x"]
+    assert took(free.take("a")) == "x"
+    assert free.take("a") is None
