@@ -106,8 +106,7 @@ def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> No
         20 <= length < 100,
         length >= 100,
     )
-    table = view.table
-    scores.add(table, view.column(item), flags, view.others)
+    scores.add(view.table[Mixture.rows, :], view.column(item), flags, view.others)
 
 
 def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:

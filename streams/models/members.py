@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["COUNTED", "MEMBERS", "ORDERS", "PARENTS", "PRIOR", "SHARED", "SHARED_ORDERS", "USER"]
+__all__ = [
+    "COUNTED",
+    "MEMBERS",
+    "ORDERS",
+    "PARENTS",
+    "PARTS",
+    "PRIOR",
+    "SHARED",
+    "SHARED_ORDERS",
+    "USER",
+]
 
 ORDERS = np.array([0, 1, 2, 3, 5])  # of a user's own contexts, in requests
 SHARED_ORDERS = (1, 2, 3, 5)
@@ -19,7 +29,7 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "global-5": ("global-3",),
     "pace": ("global-2",),
     "stream": ("global-1",),
-    # what others used first of late, and after the same service: parts of "kind"
+    # what others used first of late, and after the same service
     "first-0": ("popular",),
     "first-1": ("first-0",),
     "recent": ("popular",),
@@ -56,3 +66,5 @@ PRIOR: Mapping[str, float] = {
     "user-5": 0.1,
 }
 MEMBERS = tuple(PRIOR)
+# These say what comes if it is a first use: worth mixing, but no forecast of what comes next.
+PARTS = ("first-0", "first-1")

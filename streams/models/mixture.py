@@ -12,7 +12,7 @@ from streams.models.columns import Numbers
 from streams.models.counts import Row, empty
 from streams.models.gaps import Gaps, within
 from streams.models.learner import learn, make_room, settle
-from streams.models.members import MEMBERS, PRIOR
+from streams.models.members import MEMBERS, PARTS, PRIOR
 from streams.models.mixing import NOTE, M
 from streams.models.population import Population, State, context_keys, pace_of
 from streams.models.predictor import FACTS, Facts, predict
@@ -97,7 +97,8 @@ class Mixture:
     lossless data compression: weight sets chosen by context.
     """
 
-    members = MEMBERS
+    members = tuple(member for member in MEMBERS if member not in PARTS)
+    rows = (0, *(1 + MEMBERS.index(member) for member in members))  # of a view's table
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streams.models import state as rows
 from streams.models.classifier import MODELS, NextService
 from streams.models.gaps import Gaps
+from streams.models.mixture import Config, Mixture
 from streams.models.profile import Profile
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -108,6 +109,42 @@ def test_within_is_a_distribution(gaps: list[int], horizon: int) -> None:
         model.learn_one(gap)
     assert 0.0 <= model.within(horizon) <= model.within(horizon * 2) <= 1.0 + 1e-9
     assert model.quantile(0.1) <= model.quantile(0.5) <= model.quantile(0.9)
+
+
+@given(
+    st.lists(st.integers(0, 10**9), min_size=1, max_size=50),
+    st.integers(0, 10**9),
+    st.integers(0, 10**9),
+)
+def test_what_has_passed_is_taken_off_the_odds(gaps: list[int], horizon: int, passed: int) -> None:
+    model = Gaps()
+    for gap in gaps:
+        model.learn_one(gap)
+    later, before = model.within(horizon + passed), model.within(passed)
+    hazard = model.within(horizon, passed_ms=passed)
+    assert 0.0 <= hazard <= 1.0
+    if before < 0.999:
+        assert hazard == pytest.approx((later - before) / (1.0 - before))
+
+
+def test_a_habit_that_is_overdue_is_the_more_likely_the_longer_it_is() -> None:
+    model = Gaps()
+    for _ in range(100):
+        model.learn_one(60_000)
+    soon = [model.within(5_000, passed_ms=passed) for passed in (0, 50_000, 58_000)]
+    assert soon == sorted(soon)
+    assert soon[0] == 0.0 < soon[-1]
+
+
+def test_a_profile_is_bounded_however_long_its_user_stays() -> None:
+    rng = random.Random(5)
+    mixture, state = Mixture(Config(keep=64)), dict[str, Any]()
+    sizes = []
+    for n in range(2_000):
+        service, at_ms = f"s{rng.randrange(400)}", int(2 ** rng.uniform(0, 40))
+        mixture.learn(state, "x", service, at_ms=at_ms, request_id=f"request-{n}" * 9)
+        sizes.append(len(rows.encode(state["u/x"])))
+    assert max(sizes[1_000:]) <= 2 * 2 * 64 + 4 * 64 + 8 * 60 + 120
 
 
 @settings(max_examples=30)
