@@ -31,7 +31,7 @@ bench: install build/kafka/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
 lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
-	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local \
+	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local --extra kubernetes \
 	  --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --upgrade --quiet --output-file deploy/requirements.txt
 

@@ -3,6 +3,7 @@
 ForemeshError
 ├── BrokerUnreachable
 ├── CatalogInvalid
+├── ClusterUnreachable
 ├── DatabaseUnreachable
 ├── DeliveryFailed
 ├── FaustUntested
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "BrokerUnreachable",
     "CatalogInvalid",
+    "ClusterUnreachable",
     "DatabaseUnreachable",
     "DeliveryFailed",
     "FaustUntested",
@@ -47,6 +49,10 @@ class BrokerUnreachable(ForemeshError):
 
 class CatalogInvalid(ForemeshError):
     """The catalogue has errors: mend the lines named and load it again."""
+
+
+class ClusterUnreachable(ForemeshError):
+    """No Kubernetes API server answers: set KUBECONFIG, or run inside the cluster."""
 
 
 class DatabaseUnreachable(ForemeshError):

@@ -16,9 +16,21 @@ __all__ = ["command"]
 
 @click.command()
 @click.option("--pool", default="default", show_default=True, show_envvar=True, help="Its pool.")
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["local", "kubernetes"]),
+    default="local",
+    show_default=True,
+    show_envvar=True,
+    help="Child processes of this machine, or pods of labelled Deployments.",
+)
 @click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_PROVISIONER's]")
 @click.option(
-    "--starts", default=2, show_default=True, show_envvar=True, help="Most starts at once."
+    "--starts",
+    type=click.IntRange(1),
+    show_envvar=True,
+    help="Most starts at once.  [default: 2; 16 on Kubernetes]",
 )
 @click.option(
     "--keep-alive",
@@ -27,27 +39,49 @@ __all__ = ["command"]
     show_envvar=True,
     help="Seconds after which an instance ends that nobody used or commanded.",
 )
+@click.option("--namespace", show_envvar=True, help="Of the Deployments.  [default: the context's]")
 @click.option(
-    "--dry-run", is_flag=True, show_envvar=True, help="Start nothing; say what would have been."
+    "--take-over",
+    is_flag=True,
+    show_envvar=True,
+    help="Scale Deployments also against an autoscaler or another owner of their replicas.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    show_envvar=True,
+    help="Start nothing; say what would have been. On Kubernetes: ask the API server, and end.",
 )
 @pass_settings
 def command(
     settings: Settings,
     *,
     pool: str,
+    where: str,
     listen: str | None,
-    starts: int,
+    starts: int | None,
     keep_alive: float,
+    namespace: str | None,
+    take_over: bool,
     dry_run: bool,
 ) -> None:
-    """Start and end instances of one pool as commanded, as processes of this machine."""
-    if dry_run:
+    """Start and end instances of one pool as commanded."""
+    listen, keep_alive_ms = listen or settings.provisioner, round(keep_alive * 1000)
+    if where == "kubernetes":
+        from streams.cli import provision_kubernetes  # noqa: PLC0415
+
+        limits = Limits(starts=starts or 16, start_ms=300_000, keep_alive_ms=keep_alive_ms)
+        place = provision_kubernetes.Place(pool=pool, namespace=namespace, take_over=take_over)
+        if dry_run:
+            asyncio.run(place.survey(settings))
+        else:
+            asyncio.run(until_signalled(place.server(settings, listen, limits)))
+    elif dry_run:
         from streams.cli import worker  # noqa: PLC0415
 
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
-        return
-    from streams.provisioners.service import Service  # noqa: PLC0415  # keep --help instant
+    else:
+        from streams.provisioners.service import Service  # noqa: PLC0415  # keep --help instant
 
-    limits = Limits(starts=starts, keep_alive_ms=round(keep_alive * 1000))
-    service = Service(settings, pool, limits)
-    asyncio.run(until_signalled(lambda stop: service.run(listen or settings.provisioner, stop)))
+        service = Service(settings, pool, Limits(starts=starts or 2, keep_alive_ms=keep_alive_ms))
+        asyncio.run(until_signalled(lambda stop: service.run(listen, stop)))

@@ -11,7 +11,7 @@ from streams.catalog import Resources
 from streams.provisioners.base import Limits, wall_ms
 from streams.provisioners.ledger import Held, Ledger
 from streams.provisioners.starts import Backoff, Pulse
-from streams.records import Instance, InstanceState
+from streams.records import Command, Instance, InstanceState
 
 __all__ = ["Lives", "StartFailed"]
 
@@ -52,6 +52,9 @@ class Lives(ABC):
     def measure(self, now_ms: int) -> None:  # noqa: B027  # not everywhere can it be known
         """Set `measured` of the instances, where that can be known."""
 
+    def done(self, command: Command) -> None:  # noqa: B027  # where instances end with it, no need
+        """Keep in mind, beyond this life, that a command was carried out."""
+
     def capacity(self, declared: Resources) -> Resources:
         """What there is to run on: as declared, or less where less is there."""
         return declared
@@ -75,13 +78,13 @@ class Lives(ABC):
             self.drop(held, "was not started in time")
         return late
 
-    def _warm(self, held: Held) -> None:
+    def _warm(self, held: Held, **news: str) -> None:
         if held.ending or held.ready.done():
             return
         now_ms = wall_ms()
         self._backoff.succeeded(held.instance.service)
         held.used_ms = now_ms
-        self._ledger.enter(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms)
+        self._ledger.enter(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms, **news)
         held.ready.set_result(held.instance)
 
     def _gone(self, held: Held, reason: str) -> None:

@@ -78,13 +78,14 @@ class PoolProvisioner(Generic[L]):
         self._remember(command.command_id)
         if command.expires_ms <= now_ms:
             return f"expired {now_ms - command.expires_ms} ms ago"
+        said = "waits with the allocator"
         match command.action:
             case Action.PROVISION:
-                return self._provision(command, now_ms)
+                said = self._provision(command, now_ms)
             case Action.RELEASE:
-                return self._release(command, now_ms)
-            case Action.QUEUE:
-                return "waits with the allocator"
+                said = self._release(command, now_ms)
+        self.lives.done(command)
+        return said
 
     def _provision(self, command: Command, now_ms: int) -> str:
         constituent = self._catalog().constituents.get(command.service)

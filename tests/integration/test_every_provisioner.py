@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from houses import House, LocalHouse, until, want
+from kube import KubernetesHouse
 from services import catalog_of, command, constituent
 
 from streams.catalog import Catalog
@@ -16,7 +17,7 @@ from streams.records import Action, InstanceState
 Build = Callable[[Catalog], House]
 
 
-@pytest.fixture(params=[LocalHouse], ids=["local"])
+@pytest.fixture(params=[LocalHouse, KubernetesHouse], ids=["local", "kubernetes"])
 def house(request: pytest.FixtureRequest) -> Build:
     """Where instances run, of a catalogue."""
     made: Build = request.param

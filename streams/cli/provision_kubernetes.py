@@ -1,0 +1,92 @@
+"""`foremesh provision --on kubernetes`: behind a lease; or a survey, when nothing is to change."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import click
+
+from streams.errors import ClusterUnreachable, ToolMissing
+from streams.provisioners.base import Limits
+from streams.provisioners.service import Service
+from streams.provisioners.views import CatalogView
+from streams.settings import Settings
+
+try:
+    from lightkube import AsyncClient
+    from lightkube.exceptions import ConfigError
+
+    from streams.provisioners.cluster import Away, Cluster
+    from streams.provisioners.kubernetes import KubernetesProvisioner
+    from streams.provisioners.lease import Leadership
+    from streams.provisioners.survey import survey
+except ModuleNotFoundError as error:
+    raise ToolMissing(f"{error.name} is missing: pip install 'foremesh[kubernetes]'") from error
+
+__all__ = ["Place"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A pool's Deployments in a namespace."""
+
+    pool: str
+    namespace: str | None  # None: that of the context, or of our own pod
+    take_over: bool
+
+    def server(
+        self, settings: Settings, listen: str, limits: Limits
+    ) -> Callable[[asyncio.Event], Awaitable[None]]:
+        """Provision for as long as the lease is held."""
+
+        async def serve(stop: asyncio.Event) -> None:
+            client = self._connect()
+            service = Service(
+                settings,
+                self.pool,
+                limits,
+                lambda *given: KubernetesProvisioner(*given, cluster=self._cluster()),
+            )
+            lease = Leadership(client, f"foremesh-{self.pool}", _identity())
+            try:
+                kept = await lease.lead(lambda over: service.run(listen, over), stop)
+            except Away as error:
+                raise ClusterUnreachable(f"The API server: {error}") from error
+            finally:
+                await client.close()
+            if not kept:
+                raise ClusterUnreachable("Another provisioner leads now: start again to stand by.")
+
+        return serve
+
+    async def survey(self, settings: Settings) -> None:
+        """Say of each constituent which Deployment it has, and what keeps us from scaling it."""
+        catalog = CatalogView(settings)
+        await asyncio.to_thread(catalog.read)
+        cluster = self._cluster(dry_run=True)
+        try:
+            for line in await survey(cluster, catalog.now):
+                click.echo(line)
+        except Away as error:
+            raise ClusterUnreachable(f"The API server: {error}") from error
+        finally:
+            await cluster.close()
+            catalog.close()
+
+    def _cluster(self, *, dry_run: bool = False) -> Cluster:
+        return Cluster(self._connect(dry_run=dry_run), self.pool, take_over=self.take_over)
+
+    def _connect(self, *, dry_run: bool = False) -> AsyncClient:
+        try:
+            return AsyncClient(namespace=self.namespace, dry_run=dry_run)
+        except ConfigError as error:
+            raise ClusterUnreachable(f"No Kubernetes cluster is configured: {error}") from error
+
+
+def _identity() -> str:
+    """Who we are: the pod's name, and another after each restart."""
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,39 @@
+"""Instances as pods of a Kubernetes cluster."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from streams.catalog import Catalog
+from streams.provisioners.base import Limits
+from streams.provisioners.cluster import Cluster
+from streams.provisioners.pods import PodLives
+from streams.provisioners.pool import PoolProvisioner
+from streams.records import Instance
+
+__all__ = ["KubernetesProvisioner"]
+
+
+class KubernetesProvisioner(PoolProvisioner[PodLives]):
+    """Carries out the commands of one pool on Deployments; satisfies `base.Provisioner`.
+
+    Pods outlive it: a successor takes them over, and does no command again that is part of them.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        catalog: Callable[[], Catalog],
+        emit: Callable[[Instance], None],
+        limits: Limits,
+        *,
+        cluster: Cluster,
+    ) -> None:
+        super().__init__(
+            pool,
+            catalog,
+            emit,
+            limits,
+            functools.partial(PodLives, cluster=cluster, catalog=catalog),
+        )

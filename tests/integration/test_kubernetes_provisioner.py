@@ -1,0 +1,297 @@
+"""What only pods and Deployments do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from houses import until, want
+from kube import NAMESPACE, Kube, KubernetesHouse, deployment, node
+from lightkube.resources.core_v1 import Pod
+from lightkube.types import PatchType
+from services import ONE, catalog_of, command, constituent
+
+from streams.provisioners.base import Refused
+from streams.provisioners.cluster import COST, Cluster
+from streams.provisioners.lease import Leadership, Times
+from streams.provisioners.survey import survey
+from streams.records import Action, InstanceState
+
+DEPLOYMENTS = "apps/v1/deployments"
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+SCALE = f"{DEPLOYMENT}/a-warm/scale"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/foremesh-default"
+
+
+def autoscaler(name: str) -> dict[str, Any]:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return {
+        "metadata": {"name": f"keda-hpa-{name}", "namespace": NAMESPACE},
+        "spec": {"maxReplicas": 9, "scaleTargetRef": target},
+    }
+
+
+def containers(kube: Kube, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = kube.get(DEPLOYMENTS, name)["spec"]["template"]["spec"][
+        "containers"
+    ]
+    return found
+
+
+async def test_a_deployment_with_an_autoscaler_is_left_alone_and_the_autoscaler_named() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.kube.add("autoscaling/v2/horizontalpodautoscalers", autoscaler("a-warm"))
+        provisioner = await here.open()
+        with pytest.raises(Refused, match="scaled by HorizontalPodAutoscaler keda-hpa-a-warm"):
+            await provisioner.standard(want("a"))
+
+        assert here.running() == 0
+
+
+async def test_a_deployment_with_an_autoscaler_is_scaled_when_told_to() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a")), take_over=True) as here:
+        here.kube.add("autoscaling/v2/horizontalpodautoscalers", autoscaler("a-warm"))
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+
+        scaled = here.kube.requests(SCALE)[-1]
+        assert scaled.params["force"] == "true"
+
+
+async def test_the_scale_is_applied_without_force_by_a_manager_of_its_own() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+
+        scaled = here.kube.requests(SCALE)[-1]
+        assert scaled.params["fieldManager"] == "foremesh"
+        assert "force" not in scaled.params
+        assert scaled.headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+async def test_replicas_that_another_manager_owns_are_not_fought_over() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.kube.refuse(SCALE, 409, 'conflict with "kubectl": .spec.replicas')
+        provisioner = await here.open()
+        with pytest.raises(Refused, match=r"conflict with .kubectl.*--take-over"):
+            await provisioner.standard(want("a"))
+
+
+async def test_a_constituent_without_a_deployment_is_refused_and_the_label_named() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        del here.kube.api.objects[DEPLOYMENTS, NAMESPACE, "a-warm"]
+        provisioner = await here.open()
+        with pytest.raises(Refused, match=r"labelled foremesh\.io/constituent=a"):
+            await provisioner.standard(want("a"))
+
+
+async def test_resources_are_requested_as_the_catalogue_says() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+
+        (container,) = containers(here.kube, "a-warm")
+        assert container["resources"]["requests"] == {"cpu": "100m", "memory": "32Mi"}
+        assert (
+            here.kube.get(DEPLOYMENTS, "a-warm")["metadata"]["annotations"]["foremesh.io/owner"]
+            == "default"
+        )
+
+
+async def test_resources_that_others_request_are_left_as_they_are() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        theirs = deployment("a")
+        said = {"requests": {"cpu": "2", "memory": "1Gi"}}
+        theirs["spec"]["template"]["spec"]["containers"][0]["resources"] = said
+        here.kube.add(DEPLOYMENTS, theirs)
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+
+        assert containers(here.kube, "a-warm")[0]["resources"] == said
+
+
+async def test_capacity_is_no_more_than_the_nodes_that_take_pods_have() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"), room=100)) as here:
+        closed = node("n2", cpu="4", memory="8Gi")
+        closed["spec"]["unschedulable"] = True
+        here.kube.add("v1/nodes", closed)
+        provisioner = await here.open()
+        capacity = provisioner.utilisation().capacity
+
+        assert (capacity.cpu, capacity.memory, capacity.bandwidth) == (4_000, 3_200, 100)
+
+
+async def test_use_is_what_the_metrics_server_measured_where_that_is_more() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        usage = [{"name": "main", "usage": {"cpu": "250m", "memory": "16Mi"}}]
+        named = {"name": instance.instance_id, "namespace": NAMESPACE}
+        here.kube.add("metrics.k8s.io/v1beta1/pods", {"metadata": named, "containers": usage})
+        await provisioner.lives.scaling.look()
+        used = provisioner.utilisation().used
+
+        assert (used.cpu, used.memory) == (250, ONE.memory)
+
+
+async def test_without_nodes_and_metrics_the_catalogue_counts() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.kube.refuse("/api/v1/nodes", 403, "nodes is forbidden")
+        here.kube.refuse(f"/apis/metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/pods", 404, "none")
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+
+        assert provisioner.utilisation().capacity == ONE.times(4)
+        assert provisioner.utilisation().used == ONE
+
+
+async def test_pods_outlive_their_provisioner_and_its_successor_takes_them_over() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", count=2))
+        before = {one.instance_id: one.warm_since_ms for one in await here.warm(2)}
+        await here.die()
+        again = await here.open()
+
+        assert {one.instance_id: one.warm_since_ms for one in again.instances()} == before
+        assert not here.told.last(InstanceState.GONE)
+
+
+async def test_a_pod_that_went_while_nobody_looked_is_buried() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        await here.die()
+        await here.crash(instance)
+        await here.open()
+
+        (gone,) = here.told.last(InstanceState.GONE)
+        assert gone.reason == "its provisioner ended before it"
+
+
+async def test_where_another_pod_is_ended_than_meant_the_one_meant_serves_on() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", count=2))
+        first, second = await here.warm(2)
+        cheaper = {"metadata": {"annotations": {COST: "-9999"}}}
+        await here.kube.client.patch(Pod, second.instance_id, cheaper, patch_type=PatchType.MERGE)
+        await asyncio.sleep(here.limits.grace_ms / 1000)
+        await provisioner.carry_out(command("a", action=Action.RELEASE))
+        await until(lambda: here.told.last(InstanceState.GONE))
+        await asyncio.sleep(0.1)
+
+        assert [one.instance_id for one in provisioner.instances()] == [first.instance_id]
+        assert here.told.states(first.instance_id)[-2:] == ["draining", "warm"]
+        assert here.running() == 1
+
+
+async def test_a_pod_that_is_not_ready_is_not_warm_until_it_is_again() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        for ready, state in (("False", InstanceState.STARTING), ("True", InstanceState.WARM)):
+            status = {"status": {"conditions": [{"type": "Ready", "status": ready}]}}
+            await here.kube.client.patch(
+                Pod, instance.instance_id, status, patch_type=PatchType.MERGE
+            )
+            await until(lambda state=state: here.told.last(state))  # type: ignore[misc]
+
+        assert here.told.states(instance.instance_id) == ["starting", "warm", "starting", "warm"]
+
+
+async def test_a_watch_that_breaks_is_begun_again_and_nothing_is_missed() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        here.kube.refuse(PODS, 503, "not now", times=1)  # the watch
+
+        assert (await provisioner.standard(want("a"))).state is InstanceState.WARM
+        assert len(here.kube.requests(PODS)) > 3
+
+
+async def test_an_api_server_that_refuses_for_a_while_is_asked_again() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.kube.refuse(f"{DEPLOYMENT}/a-warm", 503, "not now", times=1)
+        provisioner = await here.open()
+
+        assert (await provisioner.standard(want("a"))).state is InstanceState.WARM
+
+
+async def test_a_survey_says_what_keeps_each_constituent_from_being_scaled() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"), constituent("b"))) as here:
+        here.kube.add("autoscaling/v2/horizontalpodautoscalers", autoscaler("b-warm"))
+        await here.open()
+        said = await survey(Cluster(here.kube.client, "default"), here.catalog)
+
+        assert said[0] == "a: Deployment a-warm, 0 pods, ours to scale"
+        assert said[1].startswith("b: Deployment b-warm is scaled by HorizontalPodAutoscaler")
+
+
+# ---------------------------------------------------------------------- leadership
+
+
+@pytest.fixture
+async def kube() -> AsyncIterator[Kube]:
+    async with Kube() as made:
+        yield made
+
+
+class Candidate:
+    """Somebody who wants to lead."""
+
+    def __init__(self, kube: Kube, name: str) -> None:
+        times = Times(lease_s=1.0, renew_s=0.6, retry_s=0.05)
+        self.client = kube.connect()
+        self.lease = Leadership(self.client, "foremesh-default", name, times)
+        self.leads, self.stop = asyncio.Event(), asyncio.Event()
+        self.task = asyncio.create_task(self.lease.lead(self._run, self.stop))
+
+    async def _run(self, over: asyncio.Event) -> None:
+        self.leads.set()
+        await over.wait()
+        self.leads.clear()
+
+    async def close(self) -> None:
+        self.stop.set()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.client.close()
+
+
+async def test_one_leads_and_the_next_follows_at_once_when_it_ends_well(kube: Kube) -> None:
+    first = Candidate(kube, "first")
+    await first.leads.wait()
+    second = Candidate(kube, "second")
+    await asyncio.sleep(0.3)
+    assert not second.leads.is_set()
+    first.stop.set()
+
+    assert await first.task
+    await asyncio.wait_for(second.leads.wait(), 0.5)
+    await first.close()
+    await second.close()
+
+
+async def test_a_leader_that_falls_silent_is_replaced_after_the_lease(kube: Kube) -> None:
+    first = Candidate(kube, "first")
+    await first.leads.wait()
+    await first.client.close()  # it renews no more, and cannot say so
+    second = Candidate(kube, "second")
+    await asyncio.wait_for(second.leads.wait(), 3)
+
+    spec = kube.get("coordination.k8s.io/v1/leases", "foremesh-default")["spec"]
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 1)
+    await first.close()
+    await second.close()
+
+
+async def test_a_leader_that_cannot_renew_steps_down_before_its_lease_ends(kube: Kube) -> None:
+    leader = Candidate(kube, "leader")
+    await leader.leads.wait()
+    kube.refuse(LEASE, 503, "not now")
+
+    assert not await asyncio.wait_for(leader.task, 1.0)
+    await leader.close()
