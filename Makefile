@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test unit check bench lock clean tools
+.PHONY: help install demo test unit check bench lock proto clean tools
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -31,9 +31,13 @@ bench: install build/kafka/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
 lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
-	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local --extra kubernetes \
-	  --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local \
+	  --extra kubernetes --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --upgrade --quiet --output-file deploy/requirements.txt
+
+proto: install ## make KEDA's messages from streams/provisioners/externalscaler.proto
+	$(BIN)/python -m grpc_tools.protoc -Istreams/provisioners --python_out=streams/provisioners \
+	  --pyi_out=streams/provisioners externalscaler.proto
 
 clean: ## remove all that was made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

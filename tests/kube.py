@@ -105,10 +105,12 @@ class Kube:
         await self._server.__aexit__(None, None, None)
         await self.api.__aexit__(None, None, None)
 
+    @property
+    def address(self) -> str:
+        return str(self._server.url)
+
     def connect(self) -> AsyncClient:
-        config = KubeConfig.from_one(
-            cluster=Server(server=str(self._server.url)), user=User(token="any")
-        )
+        config = KubeConfig.from_one(cluster=Server(server=self.address), user=User(token="any"))
         return AsyncClient(config, namespace=NAMESPACE, trust_env=False)
 
     def add(self, kind: str, made: dict[str, Any]) -> None:

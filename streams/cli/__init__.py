@@ -25,6 +25,7 @@ COMMANDS = {
     "worker": ("worker", "Run stages: all, or those named."),
     "sink": ("sink", "Write what happens on Kafka to PostgreSQL."),
     "provision": ("provision", "Start and end instances as commanded."),
+    "keda": ("keda", "Tell KEDA's autoscalers how many instances are wanted."),
     "gateway": ("gateway", "Serve composite requests over HTTP."),
     "mesh": ("mesh", "Drive Envoy: control plane, decisions, activator, access log."),
     "produce": ("produce", "Send a request log to Kafka."),

@@ -30,7 +30,7 @@ class _Followed:
     def __init__(self, settings: Settings, topic: str) -> None:
         self._view = _view(settings, topic)
         self._reading = asyncio.Lock()
-        self._away = False
+        self.away = False  # whether Kafka did not answer when last asked
 
     async def follow(self) -> None:
         """Read to the end as of now; when Kafka is away the view stays as it was."""
@@ -38,11 +38,11 @@ class _Followed:
             try:
                 changed = await asyncio.to_thread(self._view.catch_up, _READ_S)
             except BrokerUnreachable as error:
-                if not self._away:
+                if not self.away:
                     logger.warning("%s", error, extra={"action": "kafka_away"})
-                self._away = True
+                self.away = True
             else:
-                self._away = False
+                self.away = False
                 if changed:
                     self._changed()
 
@@ -84,6 +84,10 @@ class InstanceView(_Followed):
         super().__init__(settings, "instances")
         self._told: dict[str, Record] = {}
         self._news: list[Instance] = []
+
+    def all(self) -> list[Instance]:
+        """The last record of every instance."""
+        return [value for value in self._view.values.values() if isinstance(value, Instance)]
 
     def news(self) -> list[Instance]:
         """Those that changed since the last call."""

@@ -1,0 +1,25 @@
+"""`foremesh keda`: tell KEDA's autoscalers how many instances are wanted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from streams.cli import pass_settings
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--listen", default="127.0.0.1:9091", show_default=True, show_envvar=True, help="host:port"
+)
+@pass_settings
+def command(settings: Settings, *, listen: str) -> None:
+    """Serve KEDA's external scaler, of what `foremesh provision --dry-run` plans."""
+    from streams.provisioners.keda_service import run  # noqa: PLC0415  # keep --help instant
+    from streams.provisioners.running import until_signalled  # noqa: PLC0415
+
+    asyncio.run(until_signalled(lambda stop: run(settings, listen, stop)))
