@@ -21,7 +21,9 @@ def stages_of(settings: Settings) -> Mapping[str, Stage[Any]]:
     stages: tuple[Stage[Any], ...] = (
         Profiler(horizon_ms=settings.horizon_ms),
         aggregator.Aggregator(aggregator.Config(tick_ms=settings.tick_ms)),
-        allocator.Allocator(allocator.Config(horizon_ms=settings.horizon_ms)),
+        allocator.Allocator(
+            allocator.Config(tick_ms=settings.tick_ms, horizon_ms=settings.horizon_ms)
+        ),
         Interceptor(),
         FeedbackStage(),
         PlannedProvisioner(),

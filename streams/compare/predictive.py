@@ -10,11 +10,12 @@ import numpy as np
 
 from streams.catalog import Catalog
 from streams.compare.ledger import Ledger
-from streams.records import Demand, Prediction, Record, Request, ServiceDemand
+from streams.records import Demand, Prediction, Record, Request
 from streams.stages import aggregator
+from streams.stages.anatomy import Anatomy
 from streams.stages.base import Context
-from streams.stages.economy import FALLBACK
-from streams.stages.levels import asked_of, levels_of, timings, uses_of
+from streams.stages.levels import Levels, uses_of
+from streams.stages.paths import Paths
 from streams.stages.profiler import Profiler
 
 __all__ = ["Forecast", "Predictive"]
@@ -34,14 +35,16 @@ class Forecast:
     tick_ms: int
 
     def __post_init__(self) -> None:
-        self.index = {name: i for i, name in enumerate(self.catalog.constituents)}
+        self.anatomy = Anatomy(self.catalog)
+        self.index = self.anatomy.number
         self.worth = np.zeros(len(self.index))  # of the first warm instance of each, now
         self._profiler = Profiler(horizon_ms=self.horizon_ms)
         self._aggregator = aggregator.Aggregator(aggregator.Config(tick_ms=self.tick_ms))
         self._users: MutableMapping[str, Any] = {}
         self._sums: MutableMapping[str, Any] = {}
-        self._timing = timings(self.catalog, (), {}, 0.0)
-        self._asked: list[tuple[ServiceDemand, ...]] = []
+        self._paths = Paths(self.anatomy, self.anatomy.warm_up_ms)
+        self._none = np.zeros(len(self.index))
+        self._demands: list[Demand] = []
         self._now_ms = 0
 
     def until(self, now_ms: int) -> Iterator[int]:
@@ -49,7 +52,7 @@ class Forecast:
         context = Context(catalog=self.catalog)
         first = (self._now_ms // self.tick_ms + 1) * self.tick_ms
         for tick_ms in range(first, now_ms, self.tick_ms) if self._now_ms else ():
-            if self._asked:
+            if self._demands:
                 self._weigh(self._aggregator.tick(tick_ms, self._sums, context))
             yield tick_ms
         self._now_ms = now_ms
@@ -64,17 +67,12 @@ class Forecast:
 
     def _weigh(self, made: Iterable[Record]) -> None:
         demands = [demand for demand in made if isinstance(demand, Demand)]
-        asked = [demand.services for demand in demands]
-        if asked == self._asked:
+        if [d.services for d in demands] == [d.services for d in self._demands]:
             return
-        self._asked = asked
-        uses = uses_of(asked_of(demands), self.catalog, self._timing)
-        self.worth = np.zeros(len(self.index))
-        for name, tiers in uses.items():
-            pairs = [(self.catalog.tiers.get(t, FALLBACK), u) for t, u in tiers.items()]
-            levels = levels_of(pairs, overlap=0.0, at_once=1, most=1)
-            if levels:
-                self.worth[self.index[name]] = levels[0].value
+        self._demands = demands
+        uses = uses_of(self.anatomy.asked(demands), self.anatomy, self._paths)
+        levels = Levels(uses, self.anatomy, overlap=self._none, most=1, enough=self._none)
+        self.worth = levels.value[:, 0]
 
 
 class Predictive:
@@ -90,7 +88,7 @@ class Predictive:
     def __init__(self, scale: float, forecast: Forecast) -> None:
         self.parameter = f"{scale:g} x worth"
         self._forecast = forecast
-        known = forecast.catalog.constituents.values()
+        known = forecast.anatomy.constituents
         prices = np.array([c.price for c in known]) / HOUR_MS / scale
         start_ms = np.array([float(c.warm_up_ms) for c in known])
         lead = np.maximum(0.5, 1 - start_ms / (2 * forecast.horizon_ms))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 
+from streams.catalog import Catalog
 from streams.records import Command, Demand, Record, Utilisation
+from streams.stages.anatomy import Anatomy
 from streams.stages.base import Context
 from streams.stages.decision import Config, Decision
 from streams.stages.pool_rows import PoolRow, Row, decode, encode
@@ -27,29 +29,40 @@ class Allocator:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
+        self._anatomy = Anatomy(Catalog())
 
     def step(self, event: Record, state: State, context: Context) -> Iterable[Record]:
-        """Take demand or utilisation in; demand is decided upon at once."""
+        """Take demand or utilisation in; decide when a round of demand is complete.
+
+        It is when every partition with live demand has been heard since the last decision, or
+        one of them twice: so a pool is decided upon once a tick, however many partitions.
+        """
         assert isinstance(event, Demand | Utilisation)
         if event.pool not in context.catalog.pools:
             return ()
-        if isinstance(event, Utilisation):
-            row = _pool(event.pool, state)
-            row.utilisation = event
-            state[_pool_key(event.pool)] = row
-            return ()
         row = _pool(event.pool, state)
-        row.partitions = tuple(sorted({*row.partitions, event.partition}))
-        state[_demand_key(event.pool, event.partition)] = event
-        return self._decide(event.pool, row, event.at_ms, state, context)
+        if isinstance(event, Utilisation):
+            row.utilisation = event
+        else:
+            again = event.partition in row.heard
+            row.heard |= {event.partition}
+            row.partitions = tuple(sorted({*row.partitions, event.partition}))
+            row.now_ms = max(row.now_ms, event.at_ms)
+            state[_demand_key(event.pool, event.partition)] = event
+            demands = _demands(event.pool, row, state)
+            if again or row.heard.issuperset(n for n, d in demands.items() if d.services):
+                return self._decide(event.pool, row, state, context)
+        state[_pool_key(event.pool)] = row
+        return ()
 
     def tick(self, now_ms: int, state: State, context: Context) -> Iterable[Record]:
-        """Decide for each pool of the catalogue that has sent demand."""
+        """Decide for each pool of the catalogue that has sent demand, but not of late."""
         commands: list[Command] = []
         for pool in sorted(context.catalog.pools):
             row = state.get(_pool_key(pool))
-            if isinstance(row, PoolRow):
-                commands += self._decide(pool, row, now_ms, state, context)
+            if isinstance(row, PoolRow) and now_ms - row.decided_ms >= self.config.tick_ms:
+                row.now_ms = max(row.now_ms, now_ms)
+                commands += self._decide(pool, row, state, context)
         return commands
 
     def encode(self, value: Row) -> bytes:
@@ -60,25 +73,32 @@ class Allocator:
         """The row of these bytes."""
         return decode(data)
 
-    def _decide(
-        self, pool: str, row: PoolRow, at_ms: int, state: State, context: Context
-    ) -> list[Command]:
-        row.now_ms = max(row.now_ms, at_ms)
-        demands = _live(pool, row, state)
-        view = PoolView.of(pool, row, demands, context, self.config.serve_ms)
+    def _known(self, context: Context) -> Anatomy:
+        """The catalogue as arrays, made anew when it is another one."""
+        if self._anatomy.catalog is not context.catalog:
+            self._anatomy = Anatomy(context.catalog)
+        return self._anatomy
+
+    def _decide(self, pool: str, row: PoolRow, state: State, context: Context) -> list[Command]:
+        row.heard, row.decided_ms = set(), row.now_ms
+        demands = list(_demands(pool, row, state).values())
+        anatomy = self._known(context)
+        view = PoolView.of(
+            pool, row, demands, context, serve_ms=self.config.serve_ms, anatomy=anatomy
+        )
         commands = Decision(self.config, row, view).commands()
         state[_pool_key(pool)] = row
         return commands
 
 
-def _live(pool: str, row: PoolRow, state: State) -> list[Demand]:
-    """The demand of all partitions; what has expired keeps only its measurements."""
-    rows = (state.get(_demand_key(pool, partition)) for partition in row.partitions)
-    return [
-        d if d.expires_ms > row.now_ms else replace(d, services=())
-        for d in rows
+def _demands(pool: str, row: PoolRow, state: State) -> dict[int, Demand]:
+    """The demand of each partition; what has expired keeps only its measurements."""
+    rows = {n: state.get(_demand_key(pool, n)) for n in row.partitions}
+    return {
+        n: d if d.expires_ms > row.now_ms else replace(d, services=())
+        for n, d in rows.items()
         if isinstance(d, Demand)
-    ]
+    }
 
 
 def _pool(pool: str, state: State) -> PoolRow:

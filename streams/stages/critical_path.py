@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from streams.catalog import Catalog
 
-__all__ = ["Steps", "cold_ms", "first_uses", "shares", "steps_of"]
+__all__ = ["Steps", "cold_ms", "first_uses", "steps_of"]
 
 Steps = tuple[tuple[str, ...], ...]
 
@@ -28,24 +28,6 @@ def cold_ms(steps: Steps, wait_ms: Callable[[str], int]) -> int:
         How long a constituent has to be waited for; 0 for a warm one.
     """
     return sum(max((wait_ms(part) for part in step), default=0) for step in first_uses(steps))
-
-
-def shares(steps: Steps, wait_ms: Callable[[str], int]) -> dict[str, float]:
-    """Each constituent's share in the critical path, in ms; together they are `cold_ms`.
-
-    Within a step only the slowest part counts, so its time is divided by the Shapley value of
-    the maximum: everyone shares in the part up to the fastest, the rest up to the next fastest,
-    and so on (Littlechild and Owen, Management Science 20(3), 1973: the airport game).
-    """
-    result: dict[str, float] = {}
-    for step in first_uses(steps):
-        share, before = 0.0, 0
-        ordered = sorted(step, key=lambda part: (wait_ms(part), part))
-        for i, part in enumerate(ordered):
-            share += (wait_ms(part) - before) / (len(ordered) - i)
-            before = wait_ms(part)
-            result[part] = share
-    return result
 
 
 def first_uses(steps: Steps) -> list[list[str]]:

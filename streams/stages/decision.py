@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.records import Action, Command
-from streams.stages.economy import Economy, Service
+from streams.stages.economy import Economy
 from streams.stages.packing import Choice, Want, pack
 from streams.stages.pool_rows import PoolRow, Queued, Releasing, Starting
 from streams.stages.pool_view import PoolView
@@ -20,6 +20,7 @@ __all__ = ["Config", "Decision"]
 class Config:
     """Parameters of the allocator."""
 
+    tick_ms: int = 1_000  # how often a pool is decided upon, at least
     horizon_ms: int = 60_000  # when no demand names one
     command_ms: int = 10_000  # life of a command, and how long it counts as under way
     queue_ms: int = 60_000  # life of a queued want
@@ -46,7 +47,7 @@ class Decision:
     def commands(self) -> list[Command]:
         """All commands: what is taken and started, then what is queued and released."""
         economy, view = self.economy, self.view
-        choices = pack(economy.wants(), view.room, economy.idle(), view.have, economy.then)
+        choices = pack(economy.wants(), view.room, economy.spare, view.have, economy.then)
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))
         taken = Counter(victim.service for choice in choices for victim in choice.taken)
@@ -122,30 +123,35 @@ class Decision:
 
     def _releases(self, taken: Counter[str]) -> Iterator[Command]:
         """Give back what has not been worth it for some time."""
+        economy = self.economy
         before, self.row.below = self.row.below, {}
-        for name, service in self.economy.services.items():
-            lost = list(self._worthless(name, service, taken[name]))
+        for part in economy.doubtful(1 - self.config.slack):
+            name = economy.anatomy.constituents[part].service
+            lost = list(self._worthless(part, taken[name]))
             if not lost:
                 continue
             since_ms = self.row.below[name] = before.get(name, self.view.now_ms)
             if self.view.now_ms - since_ms >= self.config.settle_ms:
+                cost = float(economy.keep_cost[part])
                 yield self._release(
                     name,
                     len(lost),
-                    value=service.keep_cost * len(lost),
+                    value=cost * len(lost),
                     cost=sum(lost),
                     reason=(
-                        f"{len(lost)} idle of {service.have}: worth at most {max(lost):.3g} each"
-                        f" in the next {self.horizon_ms / 1000:.0f} s, kept for"
-                        f" {service.keep_cost:.3g}"
+                        f"{len(lost)} idle of {economy.have[part]}: worth at most"
+                        f" {max(lost):.3g} each in the next {self.horizon_ms / 1000:.0f} s,"
+                        f" kept for {cost:.3g}"
                     ),
                 )
 
-    def _worthless(self, name: str, service: Service, taken: int) -> Iterator[float]:
+    def _worthless(self, part: int, taken: int) -> Iterator[float]:
         """What the idle instances are worth whose value has fallen below their cost."""
-        limit = service.keep_cost * (1 - self.config.slack)
-        for k in range(service.have - taken, service.have - service.idle, -1):
-            value, _ = self.economy.kept(name, k)
+        economy = self.economy
+        limit = economy.keep_cost[part] * (1 - self.config.slack)
+        have, idle = economy.have[part], economy.idle[part]
+        for k in range(have - taken, have - idle, -1):
+            value, _ = economy.kept(part, k)
             if value >= limit:
                 return
             yield value
@@ -158,18 +164,20 @@ class Decision:
 
     def _shared(self, want: Want, name: str) -> tuple[float, float]:
         """A part's share in value and cost of what is wanted together."""
-        cost = self.economy.services[name].start_cost
+        cost = float(self.economy.start_cost[self.economy.anatomy.number[name]])
         share = cost / want.cost if want.cost > 0 else 1 / len(want.parts)
         return want.value * share, want.cost * share
 
     def _why(self, want: Want, name: str, k: int, tier: str) -> str:
-        service = self.economy.services[name]
-        level = service.level(k)
+        economy = self.economy
+        part = economy.anatomy.number[name]
+        level = economy.levels.level(part, k)
         chance = level.chance if level else 0.0
+        warm_up_ms = float(self.view.timing.warm_up_ms[part])
         others = ", ".join(other for other, _ in want.parts if other != name)
         return (
             f"instance {k} is used within {self.horizon_ms / 1000:.0f} s with probability"
-            f" {chance:.3g} and starts in {service.timing.warm_up_ms / 1000:.3g} s"
+            f" {chance:.3g} and starts in {warm_up_ms / 1000:.3g} s"
             + (f"; together with {others}" if others else "")
             + f", mostly for tier {tier!r}: worth {want.value:.3g}, costs {want.cost:.3g}"
         )

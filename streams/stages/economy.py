@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import cached_property
 
-from streams.catalog import Constituent, Resources, Tier
-from streams.stages.critical_path import steps_of
-from streams.stages.joint import Joint, Parts, Worth, layers_of, slowest_first
-from streams.stages.levels import Asked, Level, Timing, Uses, levels_of, uses_of
+import numpy as np
+
+from streams.catalog import Tier
+from streams.stages.anatomy import NOBODY, Asked
+from streams.stages.joint import Joint, Parts, layers_worth
+from streams.stages.levels import Levels, uses_of
 from streams.stages.packing import Choice, Idle, Want, share_of
+from streams.stages.paths import Paths
 from streams.stages.pool_view import PoolView
+from streams.stages.value import Floats
 
-__all__ = ["FALLBACK", "NOBODY", "Economy", "Service"]
+__all__ = ["Economy"]
 
 HOUR_MS = 3_600_000
-FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier the catalogue does not have
-NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # needs it
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A constituent in a decision."""
-
-    constituent: Constituent
-    timing: Timing
-    levels: list[Level]
-    have: int  # instances there or under way
-    idle: int  # of them, those that may be released
-    horizon_ms: int
-
-    @property
-    def keep_cost(self) -> float:
-        """Of one instance kept for the horizon."""
-        return self.constituent.price * self.horizon_ms / HOUR_MS
-
-    @property
-    def start_cost(self) -> float:
-        """Of one instance started now and kept for the horizon."""
-        return self.constituent.price * (self.horizon_ms + self.timing.ready_ms) / HOUR_MS
-
-    @property
-    def lead(self) -> float:
-        """Part of the saving that a start made now still brings.
-
-        Requests come evenly over the horizon; one that comes while the instance starts is
-        spared only the part of the start that has passed.
-        """
-        ready_ms, horizon_ms = self.timing.ready_ms, self.horizon_ms
-        if ready_ms <= horizon_ms:
-            return 1 - ready_ms / (2 * horizon_ms)
-        return horizon_ms / (2 * ready_ms)
-
-    def level(self, k: int) -> Level | None:
-        """The k-th instance, when there is any chance that it is used."""
-        return self.levels[k - 1] if 0 < k <= len(self.levels) else None
 
 
 class Economy:
@@ -62,6 +26,14 @@ class Economy:
 
     The first instances of the constituents are valued jointly (see `Joint`), further ones each
     by itself: a request that finds all instances of one part busy finds those of the others so.
+    Constituents go by the numbers of `view.anatomy`.
+
+    Attributes
+    ----------
+    have, idle
+        Instances there or under way; of them, those that may be released.
+    keep_cost, start_cost
+        Of one instance kept for the horizon; of one started now and kept for it.
     """
 
     def __init__(
@@ -73,152 +45,153 @@ class Economy:
         patience: Mapping[str, float],
         held: Container[str],
     ) -> None:
-        self.view = view
-        self.horizon_ms = horizon_ms
+        anatomy = self.anatomy = view.anatomy
+        self.view, self.horizon_ms = view, horizon_ms
         self._patience, self._held = patience, held
-        self._asked = self._by_known_tier()
-        uses = uses_of(self._asked, view.catalog, view.timing)
-        names = (uses.keys() | view.have.keys()) & view.catalog.constituents.keys()
-        self.services = {n: self._service(n, uses.get(n, {}), most) for n in sorted(names)}
-        warm = (name for name, service in self.services.items() if service.have)
-        self._joint = Joint(self._layers(uses), warm)
+        self.asked: Asked = view.asked
+        self.keep_cost: Floats = anatomy.price * horizon_ms / HOUR_MS
+        self.start_cost: Floats = anatomy.price * (horizon_ms + view.timing.ready_ms) / HOUR_MS
+        paths = Paths(anatomy, view.timing.warm_up_ms)
+        self.uses = uses_of(view.asked, anatomy, paths)
+        self.levels = Levels(
+            self.uses,
+            anatomy,
+            overlap=np.minimum(1.0, view.timing.serve_ms / horizon_ms),
+            most=most,
+            enough=self.keep_cost / 2,
+        )
+        self.have: list[int] = anatomy.counts(view.have).tolist()
+        idle = np.minimum(anatomy.counts(view.idle), self.have)
+        self.idle: list[int] = idle.tolist()
+        worth = layers_worth(anatomy, paths, view.asked, self.uses, self.levels)
+        self._joint = Joint(anatomy, paths, worth, [count > 0 for count in self.have])
 
     def wants(self) -> Iterator[Want]:
         """All that would pay, to begin with."""
-        yield from self._firsts(self._joint.missing())
-        for name, service in self.services.items():
-            if service.have:
-                yield from self._further(name, service.have + 1)
+        alone = self._joint.singles().tolist()
+        for parts in self._joint.candidates(self.start_cost):
+            worth = alone[min(parts)] if len(parts) == 1 else self._joint.gain(parts)
+            yield from self._first(parts, worth)
+        have = np.array(self.have, np.int64)
+        may = (have > 0) & (have < self.levels.value.shape[1])
+        value = self.levels.value[np.arange(len(have)), np.where(may, have, 0)]
+        for part in np.flatnonzero(may & (value * self.lead > self.start_cost)).tolist():
+            yield from self._further(part, self.have[part] + 1)
 
     def then(self, choice: Choice) -> Iterator[Want]:
         """Take a grant in: what would pay since."""
-        first = [service for service, k in choice.want.parts if k == 1]
-        for victim in choice.taken:
-            if victim.k == 1:
-                self._joint.remove(victim.service)
-        self._joint.add(first)
-        changed = [*first, *(v.service for v in choice.taken if v.k == 1)]
-        yield from self._firsts(self._joint.missing(changed))
+        number = self.anatomy.number
+        first = [number[service] for service, k in choice.want.parts if k == 1]
+        lost = [number[victim.service] for victim in choice.taken if victim.k == 1]
+        if lost:
+            self._joint.set(lost, warm=False)
+        if first:
+            self._joint.set(first, warm=True)
+        for parts in self._joint.missing([*first, *lost]):
+            yield from self._first(parts, self._joint.gain(parts))
         for name, k in choice.want.parts:
-            yield from self._further(name, k + 1)
+            yield from self._further(number[name], k + 1)
 
-    def kept(self, name: str, k: int) -> tuple[float, Tier]:
+    def kept(self, part: int, k: int) -> tuple[float, Tier]:
         """What the k-th instance is worth when it is warm already, and to whom."""
         if k == 1:
-            worth = self._joint.loss(name)
-            return sum(worth.values()), self._top(worth)
-        level = self.services[name].level(k)
-        return (level.value, self._top(_worth(level))) if level else (0.0, NOBODY)
+            worth = self._joint.lost(part)
+            return sum(worth), self._top(worth)
+        level = self.levels.level(part, k)
+        return (level.value, self._top(level.worth)) if level else (0.0, NOBODY)
 
-    def idle(self) -> Iterator[Idle]:
+    def doubtful(self, share: float) -> list[int]:
+        """Constituents whose last idle instance is worth less than this share of keeping it."""
+        have = np.array(self.have, np.int64)
+        most = self.levels.value.shape[1]
+        further = self.levels.value[np.arange(len(have)), np.clip(have, 1, most) - 1]
+        value = np.where(have == 1, self._joint.losses().sum(axis=1), further)
+        low = (value < self.keep_cost * share) | (have > most)
+        found: list[int] = np.flatnonzero((np.array(self.idle) > 0) & low).tolist()
+        return found
+
+    def spare(self) -> Iterator[Idle]:
         """What could be taken away: not what was started for somebody who had waited long."""
-        for name, service in self.services.items():
-            spare = 0 if name in self._held else service.idle
-            for k in range(service.have, service.have - spare, -1):
-                value, tier = self.kept(name, k)
-                needs, price = service.constituent.needs, service.constituent.price
+        for part in np.flatnonzero(self.idle).tolist():
+            constituent = self.anatomy.constituents[part]
+            if constituent.service in self._held:
+                continue
+            for k in range(self.have[part], self.have[part] - self.idle[part], -1):
+                value, tier = self.kept(part, k)
                 yield Idle(
-                    service=name, k=k, needs=needs, price=price, value=value, priority=tier.priority
+                    service=constituent.service,
+                    k=k,
+                    needs=constituent.needs,
+                    price=constituent.price,
+                    value=value,
+                    priority=tier.priority,
                 )
 
     def tier_of(self, want: Want) -> Tier:
         """The highest tier that at least half of the value is for, with those above it."""
         (name, k), *more = want.parts
-        level = self.services[name].level(k)
-        joint = self._joint.gain(frozenset(n for n, _ in want.parts))
-        return self._top(_worth(level) if level and k > 1 and not more else joint)
+        number = self.anatomy.number
+        level = self.levels.level(number[name], k)
+        if level and k > 1 and not more:
+            return self._top(level.worth)
+        return self._top(self._joint.gain(frozenset(number[n] for n, _ in want.parts)))
 
-    def _service(self, name: str, uses: Mapping[str, Uses], most: int) -> Service:
-        view, constituent = self.view, self.view.catalog.constituents[name]
-        timing = view.timing[name]
-        levels = levels_of(
-            ((self._tier(tier), u) for tier, u in uses.items()),
-            overlap=min(1.0, timing.serve_ms / self.horizon_ms),
-            at_once=max(1, constituent.concurrency),
-            most=most,
-            enough=constituent.price * self.horizon_ms / HOUR_MS / 2,
-        )
-        have = view.have.get(name, 0)
-        idle = min(have, view.idle.get(name, 0))
-        return Service(constituent, timing, levels, have, idle, self.horizon_ms)
+    @cached_property
+    def lead(self) -> Floats:
+        """Part of the saving that a start made now still brings, of each constituent.
 
-    def _by_known_tier(self) -> Asked:
-        """What is asked, with all tiers that the catalogue does not have as one."""
-        asked: Asked = {}
-        for (composite, tier), uses in self.view.asked.items():
-            pair = (composite, tier if tier in self.view.catalog.tiers else FALLBACK.tier)
-            asked[pair] = asked.get(pair, Uses()) + uses
-        return asked
+        Requests come evenly over the horizon; one that comes while the instance starts is
+        spared only the part of the start that has passed.
+        """
+        ready_ms, horizon_ms = self.view.timing.ready_ms, self.horizon_ms
+        soon = 1 - ready_ms / (2 * horizon_ms)
+        late = horizon_ms / (2 * np.maximum(ready_ms, horizon_ms))
+        lead: Floats = np.where(ready_ms <= horizon_ms, soon, late)
+        return lead
 
-    def _tier(self, name: str) -> Tier:
-        return self.view.catalog.tiers.get(name, FALLBACK)
-
-    def _top(self, worth: Worth) -> Tier:
+    def _top(self, worth: Sequence[float]) -> Tier:
         """The highest tier for which, with those above it, at least half of the worth is."""
-        left = sum(worth.values()) / 2
-        tiers = [self._tier(name) for name in worth]
-        for tier in sorted(tiers, key=lambda t: (-t.priority, t.tier)):
-            left -= worth[tier.tier]
-            if left <= 0 < worth[tier.tier]:
+        left = sum(worth) / 2
+        for tier, value in zip(self.anatomy.tiers, worth, strict=True):
+            left -= value
+            if left <= 0 < value:
                 return tier
         return NOBODY
 
-    def _layers(self, uses: Mapping[str, Mapping[str, Uses]]) -> dict[Parts, Worth]:
-        wait_ms = {name: service.timing.warm_up_ms for name, service in self.services.items()}
-        firsts = {
-            name: {tier.tier: chance for tier, chance in service.levels[0].tiers}
-            for name, service in self.services.items()
-            if service.levels
-        }
-        orders: dict[str, list[list[str]]] = {}
-        layers: dict[Parts, Worth] = {}
-        for (composite, name), asked in self._asked.items():
-            if composite not in orders:
-                steps = steps_of(self.view.catalog, composite)
-                orders[composite] = slowest_first(steps, wait_ms)
-            tier = self._tier(name)
+    def _first(self, parts: Parts, worth: Sequence[float]) -> Iterator[Want]:
+        value = sum(worth) * min([self._lead[part] for part in parts])
+        if value > sum([self._start_cost[part] for part in parts]):
+            yield self._want([(part, 1) for part in sorted(parts)], value, worth)
 
-            def first(part: str, name: str = name, mean: float = asked.mean) -> float:
-                chance = firsts[part].get(name, 0.0) if part in firsts else 0.0
-                return chance * mean / uses[part][name].mean if chance else 0.0
+    def _further(self, part: int, k: int) -> Iterator[Want]:
+        level = self.levels.level(part, k) if k > 1 else None
+        if level:
+            value = level.value * self._lead[part]
+            if value > self._start_cost[part]:
+                yield self._want([(part, k)], value, level.worth)
 
-            for parts, saved_ms in layers_of(orders[composite], wait_ms, first):
-                worth = layers.setdefault(parts, {})
-                worth[name] = worth.get(name, 0.0) + saved_ms / 1000 * tier.weight
-        return layers
-
-    def _firsts(self, missing: Iterable[Parts]) -> Iterator[Want]:
-        for parts in missing:
-            worth = self._joint.gain(parts)
-            lead = min(self.services[name].lead for name in parts)
-            names = tuple((name, 1) for name in sorted(parts))
-            yield from self._want(names, sum(worth.values()) * lead, self._top(worth))
-
-    def _further(self, name: str, k: int) -> Iterator[Want]:
-        service = self.services[name]
-        level = service.level(k)
-        if level and k > 1:
-            yield from self._want(
-                ((name, k),), level.value * service.lead, self._top(_worth(level))
-            )
-
-    def _want(self, parts: tuple[tuple[str, int], ...], value: float, tier: Tier) -> Iterator[Want]:
-        services = [self.services[name] for name, _ in parts]
-        cost = sum(service.start_cost for service in services)
-        if value <= cost:
-            return
-        needs = sum((service.constituent.needs for service in services), Resources())
-        yield Want(
-            parts=parts,
+    def _want(self, parts: Sequence[tuple[int, int]], value: float, worth: Sequence[float]) -> Want:
+        constituents = [self.anatomy.constituents[part] for part, _ in parts]
+        needs = constituents[0].needs
+        for other in constituents[1:]:
+            needs += other.needs
+        return Want(
+            parts=tuple((c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)),
             needs=needs,
-            price=sum(service.constituent.price for service in services),
+            price=sum([c.price for c in constituents]),
             value=value,
-            cost=cost,
-            priority=tier.priority,
+            cost=sum([self._start_cost[part] for part, _ in parts]),
+            priority=self._top(worth).priority,
             share=share_of(needs, self.view.capacity),
-            patience=max(self._patience.get(name, 1.0) for name, _ in parts),
+            patience=max([self._patience.get(c.service, 1.0) for c in constituents]),
         )
 
+    @cached_property
+    def _lead(self) -> list[float]:
+        found: list[float] = self.lead.tolist()
+        return found
 
-def _worth(level: Level) -> Worth:
-    return {tier.tier: chance * tier.weight for tier, chance in level.tiers}
+    @cached_property
+    def _start_cost(self) -> list[float]:
+        found: list[float] = self.start_cost.tolist()
+        return found

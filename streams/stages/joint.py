@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
-from streams.stages.critical_path import Steps, first_uses
+import numpy as np
 
-__all__ = ["Joint", "Parts", "Worth", "layers_of", "slowest_first"]
+from streams.stages.anatomy import Anatomy, Asked
+from streams.stages.levels import Levels, Uses
+from streams.stages.paths import Paths
+from streams.stages.value import Floats
 
-Parts = frozenset[str]
-Worth = dict[str, float]  # by the tier whose requests profit, in the unit of the prices
+__all__ = ["Joint", "Parts", "layers_worth"]
 
-
-def slowest_first(steps: Steps, wait_ms: Mapping[str, float]) -> list[list[str]]:
-    """The parts of each step that take a time to start, the slowest first."""
-    return [
-        sorted((p for p in step if wait_ms.get(p, 0.0) > 0), key=lambda p: (-wait_ms[p], p))
-        for step in first_uses(steps)
-    ]
+Parts = frozenset[int]  # constituents, by number
 
 
-def layers_of(
-    steps: Iterable[Sequence[str]],
-    wait_ms: Mapping[str, float],
-    first: Callable[[str], float],
-) -> Iterable[tuple[Parts, float]]:
-    """The critical path of a composite as layers: parts that must all be warm to save one.
+def layers_worth(
+    anatomy: Anatomy, paths: Paths, asked: Asked, uses: Uses, levels: Levels
+) -> Floats:
+    """Expected worth of each layer when all of it is warm: shape (steps, parts, tiers).
 
-    The slowest part of a step saves the time up to the second slowest, both together that up
-    to the third, and so on: warming a part behind a slower cold one saves nothing.
-
-    Parameters
-    ----------
-    steps
-        As `slowest_first` has them.
-    wait_ms
-        Start-up time of each part.
-    first
-        Chance that a request of this composite is the first to need a part; that it finds
-        several of them cold is no likelier than the least of these.
-
-    Yields
-    ------
-    parts and float
-        The parts of a layer, and the expected saving when all of them are warm, in ms.
+    The chance that a request of a composite is the first to need a part is the composite's
+    share in its uses; that it finds several of them cold is no likelier than the least of these.
     """
-    for step in steps:
-        chance = 1.0
-        for i, part in enumerate(step, 1):
-            chance = min(chance, first(part))
-            if chance <= 0.0:
-                break
-            saved_ms = wait_ms[part] - (wait_ms[step[i]] if i < len(step) else 0.0)
-            if saved_ms > 0.0:
-                yield frozenset(step[:i]), chance * saved_ms
+    ratio = np.divide(levels.first, uses.mean, out=np.zeros_like(uses.mean), where=uses.mean > 0)
+    each = np.where(paths.parts[:, :, None] >= 0, ratio[paths.parts], 0.0)
+    chance = np.minimum.accumulate(each, axis=1) * asked.mean[anatomy.step_service][:, None, :]
+    worth: Floats = chance * paths.saved_ms[:, :, None] / 1000 * anatomy.weight
+    return worth
 
 
 class Joint:
@@ -63,51 +37,116 @@ class Joint:
 
     Parameters
     ----------
-    layers
-        What is gained when all parts of a set are warm.
+    worth
+        See `layers_worth`.
     warm
-        Parts that are.
+        A flag per constituent; this object changes it.
     """
 
-    def __init__(self, layers: Mapping[Parts, Worth], warm: Iterable[str]) -> None:
-        # Numbered, so that sums are made in the same order wherever they are made.
-        self._layers = list(layers.items())
-        self._warm = set(warm)
-        self._of: defaultdict[str, list[int]] = defaultdict(list)
-        for i, parts in enumerate(layers):
-            for part in parts:
-                self._of[part].append(i)
+    def __init__(self, anatomy: Anatomy, paths: Paths, worth: Floats, warm: list[bool]) -> None:
+        self._anatomy, self._paths, self._worth, self._warm = anatomy, paths, worth, warm
+        self._starts = paths.wait_ms > 0.0
+        self._lost: Floats | None = None
+        self._lost_list: list[list[float]] | None = None
 
-    def missing(self, near: Iterable[str] | None = None) -> list[Parts]:
-        """For each layer the parts that are not warm; of all, or of those with a part near."""
-        layers = range(len(self._layers)) if near is None else self._touched(near)
-        found = {self._layers[i][0] - self._warm for i in layers}
-        return sorted(found - {frozenset()}, key=sorted)
+    def candidates(self, cost: Floats) -> list[Parts]:
+        """Sets of cold parts that complete a layer; those that cannot pay may be left out.
 
-    def gain(self, parts: Parts) -> Worth:
-        """What is gained when these parts become warm too."""
-        return self._total(parts, self._warm | parts)
+        What a set brings is at most what all layers are worth that its parts keep cold.
+        """
+        parts, total = self._paths.parts, self._worth.sum(axis=2)
+        cold = ~self._flags()[parts] & self._starts
+        opened = np.where(np.cumsum(cold, axis=1) > 0, total, 0.0)
+        blocked = np.cumsum(opened[:, ::-1], axis=1)[:, ::-1] * cold
+        most = np.bincount(parts[cold], blocked[cold], len(cost))
+        at_most = np.cumsum(np.where(cold, most[parts], 0.0), axis=1)
+        at_least = np.cumsum(np.where(cold, cost[parts], 0.0), axis=1)
+        found = set[Parts]()
+        for step, i in np.argwhere((opened > 0.0) & (at_most > at_least)).tolist():
+            found.add(frozenset(p for p in self._parts[step][: i + 1] if not self._warm[p]))
+        return sorted(found, key=sorted)
 
-    def loss(self, part: str) -> Worth:
-        """What is lost when this warm part is no more."""
-        return self._total([part], self._warm)
+    def singles(self) -> Floats:
+        """`gain` of each cold constituent alone, all at once: shape (constituents, tiers)."""
+        parts = self._paths.parts
+        cold = ~self._flags()[parts] & self._starts
+        one = (np.cumsum(cold, axis=1) == 1) & self._starts
+        gains = np.where(one[:, :, None], self._worth, 0.0)
+        # Of each step what all layers bring that only its first cold part keeps closed.
+        first = cold & one
+        return self._paths.per_part(np.where(first[:, :, None], gains.sum(axis=1)[:, None], 0.0))
 
-    def add(self, parts: Iterable[str]) -> None:
-        """Count these parts as warm from now on."""
-        self._warm.update(parts)
+    def missing(self, near: Iterable[int]) -> list[Parts]:
+        """For each layer with one of these parts the parts that are not warm."""
+        found = set[Parts]()
+        for step in self._touched(near):
+            cold: list[int] = []
+            for part in self._layers(step):
+                if not self._warm[part]:
+                    cold.append(part)
+                if cold:
+                    found.add(frozenset(cold))
+        return sorted(found, key=sorted)
 
-    def remove(self, part: str) -> None:
-        """Count a part as warm no more."""
-        self._warm.discard(part)
+    def gain(self, parts: Parts) -> tuple[float, ...]:
+        """What is gained when these parts become warm too, by tier."""
+        total = [0.0] * len(self._anatomy.tiers)
+        for step in self._touched(parts):
+            counts = False
+            for i, part in enumerate(self._layers(step)):
+                if part in parts:
+                    counts = True
+                elif not self._warm[part]:
+                    break
+                if counts:
+                    for tier, worth in enumerate(self._worths[step][i]):
+                        total[tier] += worth
+        return tuple(total)
 
-    def _touched(self, parts: Iterable[str]) -> list[int]:
-        return sorted({i for part in parts for i in self._of.get(part, ())})
+    def losses(self) -> Floats:
+        """What is lost when each warm part is no more: a row per constituent, by tier."""
+        if self._lost is None:
+            warm = np.cumsum(~self._flags()[self._paths.parts] & self._starts, axis=1) == 0
+            full = np.where((warm & self._starts)[:, :, None], self._worth, 0.0)
+            self._lost = self._paths.per_part(np.cumsum(full[:, ::-1], axis=1)[:, ::-1])
+        return self._lost
 
-    def _total(self, parts: Iterable[str], there: AbstractSet[str]) -> Worth:
-        total: Worth = {}
-        for i in self._touched(parts):
-            layer, worth = self._layers[i]
-            if layer <= there:
-                for tier, value in worth.items():
-                    total[tier] = total.get(tier, 0.0) + value
-        return total
+    def lost(self, part: int) -> Sequence[float]:
+        """The same of one constituent."""
+        if self._lost_list is None:
+            self._lost_list = self.losses().tolist()
+        return self._lost_list[part]
+
+    def set(self, parts: Iterable[int], *, warm: bool) -> None:
+        """Count these parts as warm, or as warm no more, from now on."""
+        for part in parts:
+            self._warm[part] = warm
+        self._lost = self._lost_list = None
+
+    def _flags(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.array(self._warm, np.bool_)
+
+    def _touched(self, parts: Iterable[int]) -> list[int]:
+        return sorted({step for part in parts for step in self._anatomy.steps_of[part]})
+
+    def _layers(self, step: int) -> Iterator[int]:
+        """The parts of a step that take a time to start, slowest first."""
+        for part, wait_ms in zip(self._parts[step], self._waits[step], strict=True):
+            if wait_ms <= 0.0:
+                return
+            yield part
+
+    @cached_property
+    def _parts(self) -> list[list[int]]:
+        found: list[list[int]] = self._paths.parts.tolist()
+        return found
+
+    @cached_property
+    def _waits(self) -> list[list[float]]:
+        found: list[list[float]] = self._paths.wait_ms.tolist()
+        return found
+
+    @cached_property
+    def _worths(self) -> list[list[list[float]]]:
+        found: list[list[list[float]]] = self._worth.tolist()
+        return found

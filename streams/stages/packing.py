@@ -106,13 +106,13 @@ def share_of(needs: Resources, capacity: Resources) -> float:
         (needs.memory, capacity.memory),
         (needs.bandwidth, capacity.bandwidth),
     )
-    return math.hypot(*(n / have if have > 0 else EVERYTHING * (n > 0) for n, have in pairs))
+    return math.hypot(*[n / have if have > 0 else EVERYTHING * (n > 0) for n, have in pairs])
 
 
 def pack(
     wants: Iterable[Want],
     room: Room,
-    idle: Iterable[Idle],
+    idle: Callable[[], Iterable[Idle]],
     have: Mapping[str, int],
     then: Callable[[Choice], Iterable[Want]],
 ) -> list[Choice]:
@@ -127,12 +127,14 @@ def pack(
     ----------
     wants
         To begin with.
+    idle
+        What could be taken away, asked for when something does not fit.
     have
         Instances of each service; a want is in time only for the next one.
     then
         Called with each grant; the wants that are new or worth something else since.
     """
-    left = sorted(idle, key=lambda i: (i.priority, i.value, i.service, -i.k))
+    left: list[Idle] | None = None
     counts = Counter(have)
     order = count()
     waiting = [(want.rank, next(order), want) for want in wants]
@@ -144,12 +146,14 @@ def pack(
         if latest.get(want.parts) is not want or any(k != counts[s] + 1 for s, k in want.parts):
             continue
         bound = room.bound_by(want)
-        taken = _room_for(want, room, left, counts) if bound else ()
+        if bound and left is None:
+            left = sorted(idle(), key=lambda i: (i.priority, i.value, i.service, -i.k))
+        taken = _room_for(want, room, left, counts) if bound and left else ()
         choices.append(Choice(want, bound, taken))
         if not choices[-1].granted:
             continue
         for victim in taken:
-            left.remove(victim)
+            left.remove(victim)  # type: ignore[union-attr]
             counts[victim.service] -= 1
             room = room.more(victim)
         room = room.less(want)

@@ -11,7 +11,7 @@ from streams.stages.rows import from_row, to_row
 
 __all__ = ["PoolRow", "Queued", "Releasing", "Row", "Starting", "decode", "encode"]
 
-POOL, DEMAND = 1, 2  # first byte; a new form of a row takes a new number
+POOL_1, DEMAND, POOL = 1, 2, 3  # first byte; a new form of a row takes a new number
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class PoolRow:
     """What is remembered of a pool."""
 
     now_ms: int = 0
+    decided_ms: int = 0  # event time of the last decision
+    heard: set[int] = field(default_factory=set)  # partitions that have sent demand since
     serial: int = 0  # of the last command
     partitions: tuple[int, ...] = ()  # that have sent demand
     utilisation: Utilisation | None = None
@@ -77,29 +79,36 @@ def encode(row: Row) -> bytes:
             {k: [q.command_id, q.since_ms, q.expires_ms] for k, q in row.queue.items()},
             row.below,
             row.held,
+            row.decided_ms,
+            sorted(row.heard),
         ],
     )
 
 
 def decode(data: bytes) -> Row:
     """The row of these bytes."""
-    kind, value = from_row(data, range(POOL, DEMAND + 1))
-    if kind == DEMAND:
-        return _demand_of(value)
-    now_ms, serial, partitions, used, starting, releasing, queue, below, held = value
+    kind, value = from_row(data, range(POOL_1, POOL + 1))
+    return _demand_of(value) if kind == DEMAND else _pool_of(value)
+
+
+def _pool_of(value: list[Any]) -> PoolRow:
+    now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
+    decided_ms, heard = more or (0, ())  # version 1 has no more
     return PoolRow(
-        now_ms,
-        serial,
-        tuple(partitions),
-        _utilisation_of(used) if used else None,
-        {k: Starting(*v) for k, v in starting.items()},
-        {
+        now_ms=now_ms,
+        decided_ms=decided_ms,
+        heard=set(heard),
+        serial=serial,
+        partitions=tuple(partitions),
+        utilisation=_utilisation_of(used) if used else None,
+        starting={k: Starting(*v) for k, v in starting.items()},
+        releasing={
             k: Releasing(service, n, end, tuple(of))
             for k, (service, n, end, of) in releasing.items()
         },
-        {k: Queued(*v) for k, v in queue.items()},
-        below,
-        held,
+        queue={k: Queued(*v) for k, v in queue.items()},
+        below=below,
+        held=held,
     )
 
 

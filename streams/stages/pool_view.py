@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.catalog import Catalog, Pool, Resources
+from streams.catalog import Pool, Resources
 from streams.records import Demand, Instance, InstanceState
+from streams.stages.anatomy import Anatomy, Asked
 from streams.stages.base import Context
-from streams.stages.levels import Asked, Timing, asked_of, timings
+from streams.stages.levels import Timing, timing_of
 from streams.stages.packing import Room
 from streams.stages.pool_rows import PoolRow
 
@@ -23,10 +24,10 @@ class PoolView:
     """What a decision looks at."""
 
     pool: Pool
-    catalog: Catalog
+    anatomy: Anatomy
     now_ms: int
     horizon_ms: int
-    timing: Mapping[str, Timing]
+    timing: Timing
     asked: Asked  # expected requests
     serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
     have: Mapping[str, int]  # constituent -> those, and what is under way
@@ -41,10 +42,12 @@ class PoolView:
         row: PoolRow,
         demands: Sequence[Demand],
         context: Context,
+        *,
         serve_ms: float,
+        anatomy: Anatomy,
     ) -> PoolView:
         """Put it together; commands that have been seen to be done leave the row."""
-        entry = context.catalog.pools[pool]
+        entry = anatomy.catalog.pools[pool]
         here = [i for i in context.instances.values() if i.pool == pool]
         alive = [i for i in here if i.state is not InstanceState.GONE]
         serving = _ids(i for i in alive if i.state in SERVING)
@@ -52,15 +55,15 @@ class PoolView:
         idle = Counter(i.service for i in alive if _idle(i, row.now_ms))
         capacity = row.utilisation.capacity if row.utilisation else entry.capacity
         reported = row.utilisation.used if row.utilisation else Resources()
-        known, price = _taken(Counter(i.service for i in alive), context.catalog)
-        added, further = _taken(coming, context.catalog)
+        known, price = _taken(Counter(i.service for i in alive), anatomy)
+        added, further = _taken(coming, anatomy)
         return cls(
             pool=entry,
-            catalog=context.catalog,
+            anatomy=anatomy,
             now_ms=row.now_ms,
             horizon_ms=max((d.horizon_ms for d in demands), default=0),
-            timing=timings(context.catalog, demands, _served_ms(here), serve_ms),
-            asked=asked_of(demands),
+            timing=timing_of(anatomy, demands, _served_ms(here), serve_ms),
+            asked=anatomy.asked(demands),
             serving=serving,
             have={
                 name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
@@ -121,15 +124,17 @@ def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
     return {name: busy[name] / count for name, count in uses.items() if count and busy[name]}
 
 
-def _taken(counts: Mapping[str, int], catalog: Catalog) -> tuple[Resources, float]:
+def _taken(counts: Mapping[str, int], anatomy: Anatomy) -> tuple[Resources, float]:
     """Resources and price by the hour of so many instances."""
-    needs, price = Resources(), 0.0
+    cpu = memory = bandwidth = price = 0.0
     for name, count in sorted(counts.items()):  # a sum depends on its order
-        constituent = catalog.constituents.get(name)
+        constituent = anatomy.catalog.constituents.get(name)
         if constituent:
-            needs += constituent.needs.times(count)
+            cpu += constituent.needs.cpu * count
+            memory += constituent.needs.memory * count
+            bandwidth += constituent.needs.bandwidth * count
             price += constituent.price * count
-    return needs, price
+    return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth), price
 
 
 def _more(one: Resources, other: Resources) -> Resources:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-__all__ = ["at_least", "used"]
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Floats", "at_least", "used"]
 
 LARGE = 100.0  # variance from which the normal approximation is closer than rounding errors
 NEGLIGIBLE = 1e-6  # probability below which a further instance is not looked at
+SMALLEST = -700.0  # logarithm of the smallest number
+
+Floats = NDArray[np.float64]
+
+_erfc: Any = np.frompyfunc(math.erfc, 1, 1)
 
 
-def at_least(mean: float, variance: float, most: int) -> list[float]:
-    """P(N >= k) for k = 1..most, N the number of requests.
+def at_least(mean: ArrayLike, variance: ArrayLike, most: int) -> Floats:
+    """P(N >= k) for k = 1..most, N the number of requests; a row for each mean.
 
     N is Poisson-binomial: each user asks or does not. A binomial of the same mean and variance
     stands for it (Ehm, Statistics & Probability Letters 11, 1991), exact when all users are
@@ -21,43 +30,64 @@ def at_least(mean: float, variance: float, most: int) -> list[float]:
     Parameters
     ----------
     mean, variance
-        Sums over users of p and of p (1 - p).
+        Sums over users of p and of p (1 - p), shape (n,).
     """
-    if mean <= 0.0:
-        return [0.0] * most
-    variance = min(max(variance, 0.0), mean)
-    if variance >= LARGE:
-        scale = math.sqrt(2 * variance)
-        return [0.5 * math.erfc((k - 0.5 - mean) / scale) for k in range(1, most + 1)]
-    q = variance / mean
-    if q < NEGLIGIBLE:
-        return [min(1.0, max(0.0, mean - k + 1)) for k in range(1, most + 1)]
-    return _binomial(mean, q, most)
+    means = np.maximum(np.atleast_1d(np.asarray(mean, np.float64)), 0.0)
+    variances = np.clip(np.atleast_1d(np.asarray(variance, np.float64)), 0.0, means)
+    q = np.divide(variances, means, out=np.ones_like(means), where=means > 0.0)
+    none = _log_none(means, q)
+    large = (variances >= LARGE) | (none < SMALLEST)
+    sure = ~large & (q < NEGLIGIBLE)
+    rest = ~large & ~sure
+    levels = np.arange(1, most + 1)
+    result = np.zeros((len(means), most))
+    result[sure] = np.clip(means[sure, None] - levels + 1, 0.0, 1.0)
+    if large.any():
+        spread = np.sqrt(2 * np.maximum(variances[large], NEGLIGIBLE))
+        above = (levels - 0.5 - means[large, None]) / spread[:, None]
+        result[large] = 0.5 * _erfc(above).astype(np.float64)
+    if rest.any():
+        result[rest] = _binomial(means[rest], q[rest], none[rest], most)
+    return result
 
 
-def _binomial(mean: float, q: float, most: int) -> list[float]:
+def _log_none(mean: Floats, q: Floats) -> Floats:
+    """Logarithm of P(N = 0) of the binomial."""
     p = 1.0 - q
-    trials = mean / p if p > NEGLIGIBLE else math.inf
-    mass = math.exp(trials * math.log(q)) if p > NEGLIGIBLE else math.exp(-mean)
-    tail, tails = 1.0, []
-    for k in range(1, most + 1):
-        tail = max(0.0, tail - mass)
-        tails.append(tail)
-        left = (trials - k + 1) * p if p > NEGLIGIBLE else mean
-        mass *= max(0.0, left) / (k * q if p > NEGLIGIBLE else k)
-    return tails
+    several = (p > NEGLIGIBLE) & (q > NEGLIGIBLE)
+    trials = np.divide(mean, p, out=np.zeros_like(p), where=several)
+    log_q = np.log(np.where(several, q, 1.0))
+    return np.where(several, trials * log_q, -mean)
+
+
+def _binomial(mean: Floats, q: Floats, log_none: Floats, most: int) -> Floats:
+    p = 1.0 - q
+    poisson = p <= NEGLIGIBLE
+    p, q = np.where(poisson, 1.0, p), np.where(poisson, 1.0, q)
+    trials = np.where(poisson, np.inf, mean / p)
+    enough = math.ceil(float(np.max(mean + 8 * np.sqrt(mean * q)))) + 8
+    mass, tail = np.exp(log_none), np.ones_like(mean)
+    result = np.zeros((len(mean), most))
+    for k in range(1, min(most, enough) + 1):
+        tail = np.maximum(0.0, tail - mass)
+        result[:, k - 1] = tail
+        left = np.where(poisson, mean, np.maximum(0.0, trials - k + 1) * p)
+        mass = mass * left / (k * q)
+    return result
 
 
 def used(
-    mean: float,
-    variance: float,
+    mean: Floats,
+    variance: Floats,
     *,
-    overlap: float,
-    at_once: int,
+    overlap: Floats,
+    at_once: NDArray[np.int64],
     most: int,
-    least: float = NEGLIGIBLE,
-) -> list[float]:
-    """P(the k-th instance is used within the horizon) for k = 1..most.
+    least: Floats | float = NEGLIGIBLE,
+) -> Floats:
+    """P(the k-th instance is used within the horizon), a row for each mean.
+
+    Columns are k = 1, 2, ... up to the last that is used at all, `most` if all are.
 
     The first is used when anybody asks. A further one is used when somebody asks while all
     before it are busy: requests overlap when one comes while another is served, so the number
@@ -67,32 +97,34 @@ def used(
 
     Parameters
     ----------
-    overlap
-        Share of the horizon that one request keeps an instance busy, at most 1.
-    at_once
-        Requests that one instance serves at the same time.
-    least
-        The list ends before the first further one that is less likely.
+    mean, variance, overlap, at_once, least
+        Shape (n,). `overlap` is the share of the horizon that one request keeps an instance
+        busy, at most 1; `at_once` the requests that one instance serves at the same time; a
+        further instance less likely than `least` counts as not used, and so do all after it.
     """
-    first = at_least(mean, variance, 1)
-    if first[0] < NEGLIGIBLE:
-        return []
-    least = max(least, NEGLIGIBLE)
-    thin_mean, thin_variance = mean * overlap, overlap * (mean - overlap * (mean - variance))
-    if most == 1 or -math.expm1(-mean * min(1.0, thin_mean)) < least:
-        return first  # by Markov's inequality no further one is likelier than that
-    deepest = min(
-        (most - 1) * at_once + 1,
-        math.ceil(mean + 6 * math.sqrt(variance) + 6),
-        math.ceil(thin_mean + 6 * math.sqrt(thin_variance) + 7),
-    )
-    many = at_least(mean, variance, deepest)
-    result = first
-    busy = at_least(thin_mean, thin_variance, deepest)
-    for level in range(at_once + 1, deepest + 1, at_once):
-        reached = -math.expm1(-mean * busy[level - 2])
-        chance = min(many[level - 1], reached, result[-1])
-        if chance < least:
-            break
-        result.append(chance)
-    return result
+    result = np.zeros((len(mean), most))
+    result[:, 0] = at_least(mean, variance, 1)[:, 0]
+    result[result[:, 0] < NEGLIGIBLE, 0] = 0.0
+    limit = np.maximum(np.broadcast_to(np.asarray(least, np.float64), mean.shape), NEGLIGIBLE)
+    # By Markov's inequality no further one is likelier than this.
+    most_likely = -np.expm1(-mean * np.minimum(1.0, mean * overlap))
+    deep = np.flatnonzero((result[:, 0] > 0.0) & (most_likely >= limit)) if most > 1 else ()
+    for each in np.unique(at_once[deep]) if len(deep) else ():
+        rows = deep[at_once[deep] == each]
+        further = _further(mean[rows], variance[rows], overlap[rows], int(each), most)
+        further = np.minimum.accumulate(np.c_[result[rows, :1], further], axis=1)[:, 1:]
+        further[further < limit[rows, None]] = 0.0
+        result[rows, 1 : 1 + further.shape[1]] = further
+    return result[:, : max(1, int(result.any(axis=0).sum()))]
+
+
+def _further(mean: Floats, variance: Floats, overlap: Floats, at_once: int, most: int) -> Floats:
+    """P(used) of the second, third, ... instance; columns end where no row has any."""
+    thin = mean * overlap
+    thin_variance = overlap * (mean - overlap * (mean - variance))
+    reach = np.minimum(mean + 6 * np.sqrt(variance) + 6, thin + 6 * np.sqrt(thin_variance) + 7)
+    deepest = min((most - 1) * at_once + 1, max(at_once + 1, math.ceil(float(reach.max()))))
+    levels = np.arange(at_once + 1, deepest + 1, at_once)
+    many = at_least(mean, variance, deepest)[:, levels - 1]
+    busy = at_least(thin, thin_variance, deepest)[:, levels - 2]
+    return np.minimum(many, -np.expm1(-mean[:, None] * busy))

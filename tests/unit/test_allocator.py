@@ -125,7 +125,8 @@ def test_demand_of_all_partitions_counts_until_it_expires() -> None:
     world = World(constituent("base"), pool(), obeys=False)
     asked = ("base", "bronze", 0.15)
     assert world.hear(demand(1_000, asked)) == []
-    assert len(world.hear(demand(1_100, asked, partition=1))) == 1
+    assert world.hear(demand(1_100, asked, partition=1)) == []
+    assert len(world.hear(demand(2_000, asked))) == 1
     assert world.hear(demand(80_000, asked)) == []
 
 

@@ -1,64 +1,142 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.catalog import Catalog, Composite, Constituent, Resources, Tier
+from streams.stages.anatomy import Anatomy, Asked
 from streams.stages.critical_path import cold_ms
-from streams.stages.joint import Joint, Parts, Worth, layers_of, slowest_first
+from streams.stages.joint import Joint, layers_worth
+from streams.stages.levels import Levels, uses_of
+from streams.stages.paths import Paths
 
-GOLD = "gold"
 NAMES = st.sampled_from("abcd")
 STEPS = st.lists(st.lists(NAMES, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3)
 WAITS = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in "abcd"})
+Steps = tuple[tuple[str, ...], ...]
 
 
-def layers(steps: tuple[tuple[str, ...], ...], waits: dict[str, int]) -> dict[Parts, Worth]:
-    """Of one request that is sure to come first."""
-    found: dict[Parts, Worth] = {}
-    wait_ms = {p: float(ms) for p, ms in waits.items()}
-    for parts, saved_ms in layers_of(slowest_first(steps, wait_ms), wait_ms, lambda _: 1.0):
-        worth = found.setdefault(parts, {})
-        worth[GOLD] = worth.get(GOLD, 0.0) + saved_ms / 1000
-    return found
+class World:
+    """One composite of four constituents, numbered in order of name."""
+
+    def __init__(self, steps: Steps, waits: dict[str, int], warm: str = "") -> None:
+        constituents = [
+            Constituent(service=name, needs=Resources(), warm_up_ms=ms, price=1.0)
+            for name, ms in waits.items()
+        ]
+        gold = Tier(tier="gold", weight=1.0, sla_ms=0)
+        composite = Composite(service="draw", steps=steps)
+        self.anatomy = Anatomy(Catalog.of([*constituents, gold, composite]))
+        self.paths = Paths(self.anatomy, self.anatomy.warm_up_ms)
+        worth = np.zeros((*self.paths.parts.shape, len(self.anatomy.tiers)))
+        gold_column = self.anatomy.tiers.index(gold)
+        drawn = self.anatomy.step_service == self.anatomy.services.index("draw")
+        worth[drawn, :, gold_column] = self.paths.saved_ms[drawn] / 1000
+        flags = [name in warm for name in sorted(waits)]
+        self.joint = Joint(self.anatomy, self.paths, worth, flags)
+
+    def numbers(self, names: str | set[str]) -> frozenset[int]:
+        return frozenset(self.anatomy.number[name] for name in names)
+
+    def gain(self, names: str | set[str]) -> float:
+        return sum(self.joint.gain(self.numbers(names)))
+
+    def loss(self, name: str) -> float:
+        return float(self.joint.losses()[self.anatomy.number[name]].sum())
 
 
 def test_parts_of_a_step_that_take_equally_long_are_worth_something_only_together() -> None:
-    joint = Joint(layers((("a", "b"),), {"a": 9_000, "b": 9_000}), ())
-    assert joint.gain(frozenset("a")) == joint.gain(frozenset("b")) == {}
-    assert joint.gain(frozenset("ab")) == {GOLD: 9.0}
-    assert joint.missing() == [frozenset("ab")]
+    world = World((("a", "b"),), {"a": 9_000, "b": 9_000})
+    assert world.gain("a") == world.gain("b") == 0.0
+    assert world.gain("ab") == 9.0
+    assert world.joint.candidates(np.full(2, 0.1)) == [world.numbers("ab")]
 
 
 def test_a_part_beside_one_that_is_warm_is_worth_its_whole_time() -> None:
-    joint = Joint(layers((("slow", "quick"),), {"slow": 20_000, "quick": 1_000}), ["slow"])
-    assert joint.gain(frozenset({"quick"})) == {GOLD: 1.0}
-    assert joint.loss("slow") == {GOLD: 19.0}
-    joint.add(["quick"])
-    assert joint.loss("slow") == {GOLD: 20.0}
+    world = World((("slow", "quick"),), {"slow": 20_000, "quick": 1_000}, warm="slow")
+    assert world.gain({"quick"}) == 1.0
+    assert world.loss("slow") == 19.0
+    world.joint.set(world.numbers({"quick"}), warm=True)
+    assert world.loss("slow") == 20.0
 
 
 def test_several_cold_parts_are_no_likelier_than_the_least_likely() -> None:
-    first = {"a": 0.5, "b": 0.1}
-    found = dict(layers_of([["a", "b"]], {"a": 4_000.0, "b": 2_000.0}, first.__getitem__))
-    assert found == {frozenset("a"): pytest.approx(1_000), frozenset("ab"): pytest.approx(200)}
+    world = World((("a", "b"),), {"a": 4_000, "b": 2_000})
+    catalog = [*world.anatomy.catalog, Composite(service="other", steps=(("b",),))]
+    anatomy = Anatomy(Catalog.of(catalog))
+    paths = Paths(anatomy, anatomy.warm_up_ms)
+    gold = next(i for i, tier in enumerate(anatomy.tiers) if tier.tier == "gold")
+    mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
+    mean[anatomy.services.index("draw"), gold] = 0.5
+    mean[anatomy.services.index("other"), gold] = 3.5
+    asked = Asked(mean, mean)
+    uses, none = uses_of(asked, anatomy, paths), np.zeros(2)
+    levels = Levels(uses, anatomy, overlap=none, most=1, enough=none)
+    worth = layers_worth(anatomy, paths, asked, uses, levels).sum(axis=2)
+    step = int(np.flatnonzero(anatomy.step_service == anatomy.services.index("draw"))[0])
+    assert worth[step].tolist() == [
+        pytest.approx(2.0 * (1 - np.exp(-0.5))),
+        pytest.approx(2.0 * (1 - np.exp(-4.0)) / 8),
+    ]
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES))
 def test_layers_of_warm_parts_add_up_to_what_they_take_off_the_critical_path(
-    steps: tuple[tuple[str, ...], ...], waits: dict[str, int], warm: set[str]
+    steps: Steps, waits: dict[str, int], warm: set[str]
 ) -> None:
-    value = sum(Joint(layers(steps, waits), ()).gain(frozenset(warm)).values())
     at_worst = cold_ms(steps, waits.__getitem__)
     left = cold_ms(steps, lambda part: 0 if part in warm else waits[part])
-    assert value == pytest.approx((at_worst - left) / 1000)
+    assert World(steps, waits).gain(warm) == pytest.approx((at_worst - left) / 1000)
+
+
+@given(steps=STEPS.map(tuple), waits=WAITS)
+def test_shares_add_up_to_the_critical_path(steps: Steps, waits: dict[str, int]) -> None:
+    world = World(steps, waits)
+    drawn = world.anatomy.step_service == world.anatomy.services.index("draw")
+    shares = world.paths.shares[drawn]
+    assert shares.sum() == pytest.approx(cold_ms(steps, waits.__getitem__))
+    assert (shares >= 0).all()
+
+
+def test_the_faster_part_of_a_step_shares_only_its_own_time() -> None:
+    world = World((("slow", "fast"),), {"slow": 10, "fast": 4})
+    drawn = world.anatomy.step_service == world.anatomy.services.index("draw")
+    assert world.paths.shares[drawn].tolist() == [[8.0, 2.0]]
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES), part=NAMES)
 def test_what_a_part_brings_is_what_its_loss_takes_away(
-    steps: tuple[tuple[str, ...], ...], waits: dict[str, int], warm: set[str], part: str
+    steps: Steps, waits: dict[str, int], warm: set[str], part: str
 ) -> None:
-    joint = Joint(layers(steps, waits), warm - {part})
-    gain = joint.gain(frozenset({part}))
-    joint.add([part])
-    assert joint.loss(part) == gain
+    world = World(steps, waits, "".join(warm - {part}))
+    gain = world.gain(part)
+    world.joint.set(world.numbers(part), warm=True)
+    assert world.loss(part) == pytest.approx(gain)
+
+
+@given(
+    steps=STEPS.map(tuple),
+    waits=WAITS,
+    warm=st.sets(NAMES),
+    cost=st.lists(st.floats(0.1, 9.0), min_size=4, max_size=4),
+)
+def test_no_set_that_pays_is_left_out(
+    steps: Steps, waits: dict[str, int], warm: set[str], cost: list[float]
+) -> None:
+    world = World(steps, waits, "".join(warm))
+    sets = world.joint.missing(range(4))
+    paying = [s for s in sets if sum(world.joint.gain(s)) > sum(cost[part] for part in s)]
+    assert set(paying) <= set(world.joint.candidates(np.array(cost)))
+
+
+@given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES))
+def test_all_parts_at_once_are_each_what_one_brings_alone(
+    steps: Steps, waits: dict[str, int], warm: set[str]
+) -> None:
+    world = World(steps, waits, "".join(warm))
+    singles = world.joint.singles().sum(axis=1)
+    for name, ms in waits.items():
+        if name not in warm and ms:
+            assert singles[world.anatomy.number[name]] == pytest.approx(world.gain(name))

@@ -1,12 +1,30 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.stages.value import at_least, used
+from streams.stages import value
 
 PROBABILITIES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40)
+
+
+def at_least(mean: float, variance: float, most: int) -> list[float]:
+    tails: list[float] = value.at_least(mean, variance, most)[0].tolist()
+    return tails
+
+
+def used(mean: float, variance: float, *, overlap: float, at_once: int, most: int) -> list[float]:
+    chances = value.used(
+        np.array([mean]),
+        np.array([variance]),
+        overlap=np.array([overlap]),
+        at_once=np.array([at_once]),
+        most=most,
+    )[0]
+    found: list[float] = chances[chances > 0.0].tolist()
+    return found
 
 
 def exact(probabilities: list[float], most: int) -> list[float]:
@@ -71,3 +89,25 @@ def test_an_instance_that_serves_several_is_needed_less_often() -> None:
     shared = used(10.0, 8.0, overlap=0.5, at_once=4, most=64)
     assert shared[1] == pytest.approx(single[4])
     assert len(shared) < len(single)
+
+
+@given(
+    rows=st.lists(st.tuples(PROBABILITIES, st.floats(0.001, 1.0), st.integers(1, 4)), min_size=2)
+)
+def test_many_at_once_are_each_what_it_is_alone(
+    rows: list[tuple[list[float], float, int]],
+) -> None:
+    means, variances = np.array([moments(users) for users, _, _ in rows]).T
+    together = value.used(
+        means,
+        variances,
+        overlap=np.array([overlap for _, overlap, _ in rows]),
+        at_once=np.array([at_once for _, _, at_once in rows]),
+        most=12,
+    )
+    for row, mean, variance, (_, overlap, at_once) in zip(
+        together, means, variances, rows, strict=True
+    ):
+        alone = used(mean, variance, overlap=overlap, at_once=at_once, most=12)
+        assert row[: len(alone)] == pytest.approx(alone, abs=1e-9)
+        assert not row[len(alone) :].any()
