@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streams.catalog import CatalogEntry, Resources
+from streams.control import Control
+from streams.verdict import Verdict
 
 __all__ = [
     "Action",
@@ -283,8 +285,10 @@ Record = (
     | Prediction
     | Demand
     | CatalogEntry
+    | Control
     | Utilisation
     | Command
+    | Verdict
     | Instance
     | Outcome
     | Feedback

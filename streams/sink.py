@@ -24,7 +24,15 @@ __all__ = ["Sink"]
 
 _log = logging.getLogger(__name__)
 
-READS = ("predictions", "commands", "instances", "utilisation", "outcomes", "dead-letters")
+READS = (
+    "predictions",
+    "commands",
+    "verdicts",
+    "instances",
+    "utilisation",
+    "outcomes",
+    "dead-letters",
+)
 BATCH = 5_000  # most records written at once: a transaction costs as much as some hundred rows
 CHUNK = 100  # records taken from the client at once: of the largest they are 300 MiB
 LINGER_S = 0.2  # how long a batch waits for more

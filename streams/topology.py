@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from streams.catalog import Composite, Constituent, Pool, Tier
+from streams.control import Control
 from streams.records import (
     Command,
     DeadLetter,
@@ -18,6 +19,7 @@ from streams.records import (
     Request,
     Utilisation,
 )
+from streams.verdict import Verdict
 
 __all__ = ["STAGES", "TOPICS", "StageRow", "Topic", "changelog", "key_of", "mermaid", "topic_of"]
 
@@ -62,8 +64,16 @@ TOPICS: Mapping[str, Topic] = {
             records=(Constituent, Composite, Tier, Pool),
             compacted=True,
         ),
+        Topic(
+            name="control",
+            key="pool",
+            records=(Control,),
+            compacted=True,
+            reported_by="allocator",
+        ),
         Topic(name="utilisation", key="pool", records=(Utilisation,), reported_by="allocator"),
         Topic(name="commands", key="pool", records=(Command,), reported_by="provisioner"),
+        Topic(name="verdicts", key="pool", records=(Verdict,)),
         Topic(name="instances", key="instance", records=(Instance,), compacted=True),
         Topic(name="outcomes", key="user", records=(Outcome,), reported_by="feedback"),
         Topic(name="feedback", key="user", records=(Feedback,), reported_by="profiler"),
@@ -87,9 +97,9 @@ STAGES: Mapping[str, StageRow] = {
         ),
         StageRow(
             name="allocator",
-            reads=("demand", "utilisation"),
+            reads=("demand", "utilisation", "control"),
             views=("catalog", "instances"),
-            writes=("commands",),
+            writes=("commands", "verdicts"),
         ),
         StageRow(
             name="interceptor",
@@ -120,6 +130,8 @@ _KEYS: Mapping[type, Callable[..., str]] = {
     Pool: lambda r: f"pool/{r.pool}",
     Utilisation: lambda r: r.pool,
     Command: lambda r: r.pool,
+    Control: lambda r: r.pool,
+    Verdict: lambda r: r.pool,
     Instance: lambda r: r.instance_id,
     Outcome: lambda r: r.user,
     Feedback: lambda r: r.user,

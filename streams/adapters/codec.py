@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from streams import catalog, records
+from streams import catalog, control, records, verdict
 from streams.adapters.avro_reader import Read, reader_of
 from streams.adapters.avro_writer import Write, writer_of
 from streams.adapters.files import data_path
@@ -38,7 +38,9 @@ RECORDS: Mapping[str, type] = {
     "tier": catalog.Tier,
     "pool": catalog.Pool,
     "utilisation": records.Utilisation,
+    "control": control.Control,
     "command": records.Command,
+    "verdict": verdict.Verdict,
     "instance": records.Instance,
     "outcome": records.Outcome,
     "feedback": records.Feedback,

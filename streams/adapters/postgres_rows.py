@@ -15,6 +15,7 @@ from streams.records import (
     Record,
     Utilisation,
 )
+from streams.verdict import Verdict
 
 __all__ = ["TABLES", "Row", "Table", "rows_of", "storable"]
 
@@ -63,6 +64,13 @@ TABLES: Mapping[str, Table] = {
             "command_id pool action service count tier value cost priority issued_ms expires_ms"
             " reason kafka_offset",
             key="command_id",
+        ),
+        _table(
+            "verdicts",
+            "pool service at_ms command_id choice mode instance have chance value cost bound tier"
+            " price horizon_ms warm_up_ms expected_services expected_tiers expected_requests"
+            " alternatives alternative_values alternative_costs",
+            key="pool service at_ms command_id",
         ),
         _table(
             "instances",
@@ -170,6 +178,37 @@ def _command(r: Command, offset: int) -> Iterator[tuple[str, Row]]:
     )
 
 
+def _verdict(r: Verdict, offset: int) -> Iterator[tuple[str, Row]]:
+    del offset
+    yield (
+        "verdicts",
+        (
+            r.pool,
+            r.service,
+            r.at_ms,
+            r.command_id,
+            r.choice.value,
+            r.mode.value,
+            r.instance,
+            r.have,
+            r.chance,
+            r.value,
+            r.cost,
+            r.bound,
+            r.tier,
+            r.price,
+            r.horizon_ms,
+            r.warm_up_ms,
+            _texts([e.service for e in r.expected]),
+            _texts([e.tier for e in r.expected]),
+            _numbers([e.requests for e in r.expected]),
+            _texts([a.what for a in r.alternatives]),
+            _numbers([a.value for a in r.alternatives]),
+            _numbers([a.cost for a in r.alternatives]),
+        ),
+    )
+
+
 def _instance(r: Instance, offset: int) -> Iterator[tuple[str, Row]]:
     yield (
         "instances",
@@ -236,6 +275,7 @@ def _dead_letter(r: DeadLetter, offset: int) -> Iterator[tuple[str, Row]]:
 _ROWS: Mapping[type, Callable[[Any, int], Iterator[tuple[str, Row]]]] = {
     Prediction: _prediction,
     Command: _command,
+    Verdict: _verdict,
     Instance: _instance,
     Utilisation: _utilisation,
     Outcome: _outcome,

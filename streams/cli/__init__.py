@@ -31,6 +31,8 @@ COMMANDS = {
     "produce": ("produce", "Send a request log to Kafka."),
     "predict": ("predict", "Show a user's prediction vector as it stands."),
     "report": ("report", "Hits, misses, latency, saved and wasted, from PostgreSQL."),
+    "control": ("control", "Say what the allocator may do with a pool, now."),
+    "explain": ("explain", "Say why an instance was started, or was not there."),
     "replay": ("replay", "Run the same stages over a log in one thread, without Kafka."),
     "evaluate": ("evaluate", "Score the profiler on a trace, prequentially."),
     "compare": ("compare", "Run a trace through every policy that one might have instead."),

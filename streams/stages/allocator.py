@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
+from copy import deepcopy
 from dataclasses import replace
 
 from streams.catalog import Catalog
-from streams.records import Command, Demand, Record, Utilisation
+from streams.control import Control, Mode
+from streams.records import Demand, Record, Utilisation
 from streams.stages.anatomy import Anatomy
 from streams.stages.base import Context
 from streams.stages.decision import Config, Decision
@@ -32,38 +34,39 @@ class Allocator:
         self._anatomy = Anatomy(Catalog())
 
     def step(self, event: Record, state: State, context: Context) -> Iterable[Record]:
-        """Take demand or utilisation in; decide when a round of demand is complete.
+        """Take demand, utilisation or an operator's word in; decide when a round is complete.
 
-        It is when every partition with live demand has been heard since the last decision, or
-        one of them twice: so a pool is decided upon once a tick, however many partitions.
+        It is when every partition with live demand has been heard since the last decision, one
+        of them twice, or two ticks have gone by: so a pool is decided upon once a tick, however
+        many partitions there are, and at once after a silence.
         """
-        assert isinstance(event, Demand | Utilisation)
-        if event.pool not in context.catalog.pools:
+        assert isinstance(event, Demand | Utilisation | Control)
+        known = event.pool in context.catalog.pools
+        if not known and not isinstance(event, Control):
             return ()
         row = _pool(event.pool, state)
-        if isinstance(event, Utilisation):
-            row.utilisation = event
-        else:
-            again = event.partition in row.heard
-            row.heard |= {event.partition}
-            row.partitions = tuple(sorted({*row.partitions, event.partition}))
-            row.now_ms = max(row.now_ms, event.at_ms)
-            state[_demand_key(event.pool, event.partition)] = event
-            demands = _demands(event.pool, row, state)
-            if again or row.heard.issuperset(n for n, d in demands.items() if d.services):
-                return self._decide(event.pool, row, state, context)
+        due = False
+        match event:
+            case Demand():
+                due = self._hear(event, row, state)
+            case Control():
+                row.control, due = event, known and row.now_ms > 0
+            case Utilisation():
+                row.utilisation = event
+        if due:
+            return self._decide(event.pool, row, state, context)
         state[_pool_key(event.pool)] = row
         return ()
 
     def tick(self, now_ms: int, state: State, context: Context) -> Iterable[Record]:
-        """Decide for each pool of the catalogue that has sent demand, but not of late."""
-        commands: list[Command] = []
+        """Decide for each pool of the catalogue that was heard of, but not of late."""
+        made: list[Record] = []
         for pool in sorted(context.catalog.pools):
             row = state.get(_pool_key(pool))
             if isinstance(row, PoolRow) and now_ms - row.decided_ms >= self.config.tick_ms:
                 row.now_ms = max(row.now_ms, now_ms)
-                commands += self._decide(pool, row, state, context)
-        return commands
+                made += self._decide(pool, row, state, context)
+        return made
 
     def encode(self, value: Row) -> bytes:
         """The bytes of a row; see `pool_rows`."""
@@ -73,22 +76,47 @@ class Allocator:
         """The row of these bytes."""
         return decode(data)
 
+    def _hear(self, demand: Demand, row: PoolRow, state: State) -> bool:
+        """Take demand in; whether that completes a round."""
+        due = demand.partition in row.heard
+        due |= demand.at_ms - row.decided_ms >= 2 * self.config.tick_ms
+        row.heard |= {demand.partition}
+        row.partitions = tuple(sorted({*row.partitions, demand.partition}))
+        row.now_ms = max(row.now_ms, demand.at_ms)
+        state[_demand_key(demand.pool, demand.partition)] = demand
+        live = {n for n, d in _demands(demand.pool, row, state).items() if d.services}
+        return due or row.heard >= live
+
     def _known(self, context: Context) -> Anatomy:
         """The catalogue as arrays, made anew when it is another one."""
         if self._anatomy.catalog is not context.catalog:
             self._anatomy = Anatomy(context.catalog)
         return self._anatomy
 
-    def _decide(self, pool: str, row: PoolRow, state: State, context: Context) -> list[Command]:
+    def _decide(self, pool: str, row: PoolRow, state: State, context: Context) -> list[Record]:
         row.heard, row.decided_ms = set(), row.now_ms
         demands = list(_demands(pool, row, state).values())
         anatomy = self._known(context)
         view = PoolView.of(
             pool, row, demands, context, serve_ms=self.config.serve_ms, anatomy=anatomy
         )
-        commands = Decision(self.config, row, view).commands()
+        made = self._judge(row, view)
         state[_pool_key(pool)] = row
-        return commands
+        return made
+
+    def _judge(self, row: PoolRow, view: PoolView) -> list[Record]:
+        """What comes of a decision, as the operator has it."""
+        mode, paused = (row.control.mode, row.control.paused) if row.control else (Mode.ON, False)
+        if paused or mode is Mode.ADVISE:
+            row.queue, row.below = {}, {}
+            return []
+        shadow = mode is Mode.SHADOW
+        # In the shadow nothing is under way: what is decided is not remembered.
+        decision = Decision(self.config, deepcopy(row) if shadow else row, view)
+        commands = decision.commands()
+        verdicts = decision.verdicts(mode, commands)
+        row.said, row.serial = decision.row.said, decision.row.serial
+        return list(verdicts) if shadow else [*commands, *verdicts]
 
 
 def _demands(pool: str, row: PoolRow, state: State) -> dict[int, Demand]:

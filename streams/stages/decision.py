@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+from streams.control import Control, Mode
 from streams.records import Action, Command
 from streams.stages.economy import Economy
-from streams.stages.packing import Choice, Want, pack
+from streams.stages.packing import Choice, Room, Want, pack
 from streams.stages.pool_rows import PoolRow, Queued, Releasing, Starting
 from streams.stages.pool_view import PoolView
+from streams.stages.verdicts import verdicts
+from streams.verdict import Verdict
 
 __all__ = ["Config", "Decision"]
 
@@ -29,6 +32,7 @@ class Config:
     serve_ms: float = 1_000.0  # time to serve a request, until measured
     most: int = 64  # instances of a constituent
     starve_ms: int = 120_000  # after so long in the queue a want comes before all others
+    most_verdicts: int = 100  # of a decision, without a command
     hold_ms: int = 60_000  # what it is then given is not taken back for so long
 
 
@@ -42,16 +46,54 @@ class Decision:
         self.horizon_ms = view.horizon_ms or config.horizon_ms
         row.held = {name: end for name, end in row.held.items() if end > view.now_ms}
         patience = {name: self._patience(queued) for name, queued in row.queue.items()}
-        self.economy = Economy(view, self.horizon_ms, config.most, patience=patience, held=row.held)
+        self._limits = _limits(row.control, view)
+        self._choices: list[Choice] = []
+        self.economy = Economy(
+            view,
+            self.horizon_ms,
+            config.most,
+            patience=patience,
+            held=row.held,
+            limits=self._limits,
+        )
+
+    def verdicts(self, mode: Mode, commands: Iterable[Command]) -> list[Verdict]:
+        """Why, of all that is news; after `commands`."""
+        return list(
+            verdicts(
+                self.economy,
+                self._choices,
+                commands,
+                self.row.said,
+                mode=mode,
+                most=self.config.most_verdicts,
+            )
+        )
 
     def commands(self) -> list[Command]:
         """All commands: what is taken and started, then what is queued and released."""
         economy, view = self.economy, self.view
-        choices = pack(economy.wants(), view.room, economy.spare, view.have, economy.then)
+        room = self._room()
+        choices = self._choices = pack(
+            economy.wants(), room, economy.spare, view.have, economy.then
+        )
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))
         taken = Counter(victim.service for choice in choices for victim in choice.taken)
         return [*started, *queued, *self._releases(taken)]
+
+    def _room(self) -> Room:
+        """The pool's room, as far as the operator lets it be used."""
+        room, control = self.view.room, self.row.control
+        if control and control.budget is not None:
+            room = replace(
+                room, budget=room.budget - max(0.0, self.view.pool.budget - control.budget)
+            )
+        if control and control.quotas:
+            held = self.economy.held_for()
+            quotas = {q.tier: q.budget - held.get(q.tier, 0.0) for q in control.quotas}
+            room = replace(room, quotas=quotas)
+        return room
 
     def _patience(self, queued: Queued) -> float:
         """How much more a want counts that has waited too long; 1 before that."""
@@ -59,18 +101,20 @@ class Decision:
         return 1 + waited if waited >= 1 else 1.0
 
     def _start(self, choice: Choice) -> Iterator[Command]:
-        want, tier = choice.want, self.economy.tier_of(choice.want).tier
+        want, tier = choice.want, choice.want.tier
         long = " which has waited too long" if want.patience > 1 else ""
+        long = " which is pinned" if want.pinned else long
+        claim = want.value if want.pinned else want.claim
         for victim in choice.taken:
             yield self._release(
                 victim.service,
                 1,
-                value=want.claim,
+                value=claim,
                 cost=victim.value,
                 tier=tier,
                 reason=(
                     f"{choice.bound} is short: {_names(want)} for tier {tier!r}{long} counts"
-                    f" {want.claim:.3g}, this idle instance {victim.value:.3g}"
+                    f" {claim:.3g}, this idle instance {victim.value:.3g}"
                 ),
             )
         for name, k in want.parts:
@@ -108,7 +152,7 @@ class Decision:
                 yield command
 
     def _queue(self, choice: Choice, name: str, k: int) -> Command:
-        want, tier = choice.want, self.economy.tier_of(choice.want).tier
+        want, tier = choice.want, choice.want.tier
         value, cost = self._shared(want, name)
         return self._command(
             Action.QUEUE,
@@ -116,7 +160,7 @@ class Decision:
             value=value,
             cost=cost,
             tier=tier,
-            priority=want.priority + want.density / (1 + want.density),
+            priority=want.priority + max(0.0, want.density) / (1 + max(0.0, want.density)),
             life_ms=self.config.queue_ms,
             reason=f"no {choice.bound} left for it; {self._why(want, name, k, tier)}",
         )
@@ -127,11 +171,12 @@ class Decision:
         before, self.row.below = self.row.below, {}
         for part in economy.doubtful(1 - self.config.slack):
             name = economy.anatomy.constituents[part].service
-            lost = list(self._worthless(part, taken[name]))
+            lost = list(economy.worthless(part, taken[name], 1 - self.config.slack))
             if not lost:
                 continue
             since_ms = self.row.below[name] = before.get(name, self.view.now_ms)
-            if self.view.now_ms - since_ms >= self.config.settle_ms:
+            told = economy.have[part] - taken[name] > economy.most[part]
+            if told or self.view.now_ms - since_ms >= self.config.settle_ms:
                 cost = float(economy.keep_cost[part])
                 yield self._release(
                     name,
@@ -144,17 +189,6 @@ class Decision:
                         f" kept for {cost:.3g}"
                     ),
                 )
-
-    def _worthless(self, part: int, taken: int) -> Iterator[float]:
-        """What the idle instances are worth whose value has fallen below their cost."""
-        economy = self.economy
-        limit = economy.keep_cost[part] * (1 - self.config.slack)
-        have, idle = economy.have[part], economy.idle[part]
-        for k in range(have - taken, have - idle, -1):
-            value, _ = economy.kept(part, k)
-            if value >= limit:
-                return
-            yield value
 
     def _release(self, name: str, count: int, **terms: Any) -> Command:
         command = self._command(Action.RELEASE, name, count=count, **terms)
@@ -180,6 +214,7 @@ class Decision:
             f" {chance:.3g} and starts in {warm_up_ms / 1000:.3g} s"
             + (f"; together with {others}" if others else "")
             + f", mostly for tier {tier!r}: worth {want.value:.3g}, costs {want.cost:.3g}"
+            + (f"; an operator wants at least {economy.least[part]}" if want.pinned else "")
         )
 
     def _command(
@@ -211,6 +246,15 @@ class Decision:
             reason=reason,
             tier=tier,
         )
+
+
+def _limits(control: Control | None, view: PoolView) -> dict[str, tuple[int, int | None]]:
+    """How many of each constituent an operator wants, at least and at most."""
+    if control is None:
+        return {}
+    if control.mode is Mode.OFF:
+        return dict.fromkeys(view.anatomy.number, (0, 0))
+    return control.limits(view.now_ms)
 
 
 def _names(want: Want) -> str:

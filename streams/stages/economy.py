@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from streams.catalog import Tier
-from streams.stages.anatomy import NOBODY, Asked
+from streams.stages.anatomy import NOBODY
 from streams.stages.joint import Joint, Parts, layers_worth
 from streams.stages.levels import Levels, uses_of
 from streams.stages.packing import Choice, Idle, Want, share_of
@@ -19,6 +19,7 @@ from streams.stages.value import Floats
 __all__ = ["Economy"]
 
 HOUR_MS = 3_600_000
+NOTHING = (0.0,)
 
 
 class Economy:
@@ -44,11 +45,16 @@ class Economy:
         *,
         patience: Mapping[str, float],
         held: Container[str],
+        limits: Mapping[str, tuple[int, int | None]],
     ) -> None:
         anatomy = self.anatomy = view.anatomy
         self.view, self.horizon_ms = view, horizon_ms
         self._patience, self._held = patience, held
-        self.asked: Asked = view.asked
+        self.least: list[int] = anatomy.counts({n: low for n, (low, _) in limits.items()}).tolist()
+        self.most = [most] * len(anatomy.constituents)
+        for name, (_, high) in limits.items():
+            if high is not None and name in anatomy.number:
+                self.most[anatomy.number[name]] = high
         self.keep_cost: Floats = anatomy.price * horizon_ms / HOUR_MS
         self.start_cost: Floats = anatomy.price * (horizon_ms + view.timing.ready_ms) / HOUR_MS
         paths = Paths(anatomy, view.timing.warm_up_ms)
@@ -67,7 +73,9 @@ class Economy:
         self._joint = Joint(anatomy, paths, worth, [count > 0 for count in self.have])
 
     def wants(self) -> Iterator[Want]:
-        """All that would pay, to begin with."""
+        """All that would pay or is pinned, to begin with."""
+        for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
+            yield from self._further(part, self.have[part] + 1)
         alone = self._joint.singles().tolist()
         for parts in self._joint.candidates(self.start_cost):
             worth = alone[min(parts)] if len(parts) == 1 else self._joint.gain(parts)
@@ -76,7 +84,8 @@ class Economy:
         may = (have > 0) & (have < self.levels.value.shape[1])
         value = self.levels.value[np.arange(len(have)), np.where(may, have, 0)]
         for part in np.flatnonzero(may & (value * self.lead > self.start_cost)).tolist():
-            yield from self._further(part, self.have[part] + 1)
+            if self.have[part] >= self.least[part]:
+                yield from self._further(part, self.have[part] + 1)
 
     def then(self, choice: Choice) -> Iterator[Want]:
         """Take a grant in: what would pay since."""
@@ -100,13 +109,25 @@ class Economy:
         level = self.levels.level(part, k)
         return (level.value, self._top(level.worth)) if level else (0.0, NOBODY)
 
-    def doubtful(self, share: float) -> list[int]:
-        """Constituents whose last idle instance is worth less than this share of keeping it."""
+    def last_value(self) -> Floats:
+        """What the last instance of each constituent is worth; 0 where there is none."""
         have = np.array(self.have, np.int64)
         most = self.levels.value.shape[1]
         further = self.levels.value[np.arange(len(have)), np.clip(have, 1, most) - 1]
-        value = np.where(have == 1, self._joint.losses().sum(axis=1), further)
-        low = (value < self.keep_cost * share) | (have > most)
+        one = self._joint.losses().sum(axis=1)
+        value: Floats = np.where(have == 1, one, np.where(have <= most, further, 0.0))
+        return np.where(have > 0, value, 0.0)
+
+    def doubtful(self, share: float) -> list[int]:
+        """Constituents whose last idle instance is not allowed, or worth less than this share.
+
+        Parameters
+        ----------
+        share
+            Of what keeping one costs.
+        """
+        low = self.last_value() < self.keep_cost * share
+        low |= np.array(self.have) > np.array(self.most)
         found: list[int] = np.flatnonzero((np.array(self.idle) > 0) & low).tolist()
         return found
 
@@ -116,7 +137,7 @@ class Economy:
             constituent = self.anatomy.constituents[part]
             if constituent.service in self._held:
                 continue
-            for k in range(self.have[part], self.have[part] - self.idle[part], -1):
+            for k in range(self.have[part], self._kept_back(part), -1):
                 value, tier = self.kept(part, k)
                 yield Idle(
                     service=constituent.service,
@@ -125,16 +146,30 @@ class Economy:
                     price=constituent.price,
                     value=value,
                     priority=tier.priority,
+                    tier=tier.tier,
                 )
 
-    def tier_of(self, want: Want) -> Tier:
-        """The highest tier that at least half of the value is for, with those above it."""
-        (name, k), *more = want.parts
-        number = self.anatomy.number
-        level = self.levels.level(number[name], k)
-        if level and k > 1 and not more:
-            return self._top(level.worth)
-        return self._top(self._joint.gain(frozenset(number[n] for n, _ in want.parts)))
+    def worthless(self, part: int, taken: int, share: float) -> Iterator[float]:
+        """What the idle instances are worth that are to go, when so many have been taken.
+
+        They are those above what an operator allows, and those that are worth less than this
+        share of keeping them.
+        """
+        limit = self.keep_cost[part] * share
+        for k in range(self.have[part] - taken, self._kept_back(part), -1):
+            value, _ = self.kept(part, k)
+            if value >= limit and k <= self.most[part]:
+                return
+            yield value
+
+    def held_for(self) -> dict[str, float]:
+        """Price by the hour of what there is, by the tier that it is mostly for."""
+        held: dict[str, float] = {}
+        for part in np.flatnonzero(self.have).tolist():
+            for k in range(1, self.have[part] + 1):
+                tier = self.kept(part, k)[1].tier
+                held[tier] = held.get(tier, 0.0) + float(self.anatomy.price[part])
+        return held
 
     @cached_property
     def lead(self) -> Floats:
@@ -149,6 +184,10 @@ class Economy:
         lead: Floats = np.where(ready_ms <= horizon_ms, soon, late)
         return lead
 
+    def _kept_back(self, part: int) -> int:
+        """How many instances are not to be given away: they are pinned, or not idle."""
+        return max(self.least[part], self.have[part] - self.idle[part])
+
     def _top(self, worth: Sequence[float]) -> Tier:
         """The highest tier for which, with those above it, at least half of the worth is."""
         left = sum(worth) / 2
@@ -159,29 +198,44 @@ class Economy:
         return NOBODY
 
     def _first(self, parts: Parts, worth: Sequence[float]) -> Iterator[Want]:
+        if any(self.least[part] or not self.most[part] for part in parts):
+            return
         value = sum(worth) * min([self._lead[part] for part in parts])
         if value > sum([self._start_cost[part] for part in parts]):
             yield self._want([(part, 1) for part in sorted(parts)], value, worth)
 
     def _further(self, part: int, k: int) -> Iterator[Want]:
-        level = self.levels.level(part, k) if k > 1 else None
-        if level:
-            value = level.value * self._lead[part]
-            if value > self._start_cost[part]:
-                yield self._want([(part, k)], value, level.worth)
+        pinned = k <= self.least[part]
+        if (k == 1 and not pinned) or k > self.most[part]:
+            return
+        level = self.levels.level(part, k)
+        worth = level.worth if level else NOTHING * len(self.anatomy.tiers)
+        value = sum(worth) * self._lead[part]
+        if pinned or value > self._start_cost[part]:
+            yield self._want([(part, k)], value, worth, pinned=pinned)
 
-    def _want(self, parts: Sequence[tuple[int, int]], value: float, worth: Sequence[float]) -> Want:
+    def _want(
+        self,
+        parts: Sequence[tuple[int, int]],
+        value: float,
+        worth: Sequence[float],
+        *,
+        pinned: bool = False,
+    ) -> Want:
         constituents = [self.anatomy.constituents[part] for part, _ in parts]
         needs = constituents[0].needs
         for other in constituents[1:]:
             needs += other.needs
+        tier = self._top(worth)
         return Want(
             parts=tuple((c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)),
             needs=needs,
             price=sum([c.price for c in constituents]),
             value=value,
             cost=sum([self._start_cost[part] for part, _ in parts]),
-            priority=self._top(worth).priority,
+            priority=tier.priority,
+            tier=tier.tier,
+            pinned=pinned,
             share=share_of(needs, self.view.capacity),
             patience=max([self._patience.get(c.service, 1.0) for c in constituents]),
         )

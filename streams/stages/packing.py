@@ -6,7 +6,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from streams.catalog import Resources
@@ -27,8 +27,10 @@ class Want:
     value: float
     cost: float
     priority: int = 0  # of its tier
+    tier: str = ""  # the highest that at least half of the value is for
     share: float  # of the pool, see `share_of`
     patience: float = 1.0  # above 1 when queued for too long: its net value counts so much more
+    pinned: bool = False  # an operator's word: comes first, whatever it is worth
 
     @property
     def density(self) -> float:
@@ -36,14 +38,19 @@ class Want:
         return (self.value - self.cost) / max(self.share, NOTHING)
 
     @property
-    def rank(self) -> tuple[bool, int, float, tuple[tuple[str, int], ...]]:
-        """Smallest first: who has waited too long, then by priority, then by density."""
-        return (self.patience <= 1, -self.priority, -self.density, self.parts)
+    def rank(self) -> tuple[bool, bool, int, float, tuple[tuple[str, int], ...]]:
+        """Smallest first: pins, who has waited too long, then by priority, then by density."""
+        return (not self.pinned, self.patience <= 1, -self.priority, -self.density, self.parts)
 
     @property
     def claim(self) -> float:
         """Net value that it may take from others."""
-        return (self.value - self.cost) * self.patience
+        return math.inf if self.pinned else (self.value - self.cost) * self.patience
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it may take from any tier."""
+        return self.pinned or self.patience > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class Idle:
     price: float
     value: float
     priority: int = 0
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +72,33 @@ class Room:
 
     free: Resources
     budget: float  # for an hour
+    quotas: Mapping[str, float] = field(default_factory=dict)  # the same of a tier
 
     def bound_by(self, want: Want) -> str:
         """The name of what the want does not fit in; empty when it fits."""
         for name in ("cpu", "memory", "bandwidth"):
             if getattr(want.needs, name) > getattr(self.free, name):
                 return name
-        return "budget" if want.price > self.budget else ""
+        if want.price > self.budget:
+            return "budget"
+        return "quota" if want.price > self.quotas.get(want.tier, math.inf) else ""
 
     def less(self, what: Want) -> Room:
         """The room left once the want is in it."""
-        return Room(self.free - what.needs, self.budget - what.price)
+        return Room(
+            self.free - what.needs, self.budget - what.price, self._quotas(what, -what.price)
+        )
 
     def more(self, what: Idle) -> Room:
         """The room left once the idle instance is gone."""
-        return Room(self.free + what.needs, self.budget + what.price)
+        return Room(
+            self.free + what.needs, self.budget + what.price, self._quotas(what, what.price)
+        )
+
+    def _quotas(self, what: Want | Idle, change: float) -> Mapping[str, float]:
+        if what.tier not in self.quotas:
+            return self.quotas
+        return {**self.quotas, what.tier: self.quotas[what.tier] + change}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +193,7 @@ def _room_for(
     gone: Counter[str] = Counter()
     gain = want.claim
     for victim in idle:
-        if victim.priority >= want.priority and want.patience <= 1:
+        if victim.priority >= want.priority and not want.urgent:
             break  # and so are all after it
         last = victim.k == counts[victim.service] - gone[victim.service]
         if victim.service in wanted or not last:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from streams.catalog import Resources
+from streams.control import Control, Mode, Pin, Quota
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.stages.rows import from_row, to_row
 
@@ -52,11 +53,13 @@ class PoolRow:
     serial: int = 0  # of the last command
     partitions: tuple[int, ...] = ()  # that have sent demand
     utilisation: Utilisation | None = None
+    control: Control | None = None
     starting: dict[str, Starting] = field(default_factory=dict)  # by command id
     releasing: dict[str, Releasing] = field(default_factory=dict)  # by command id
     queue: dict[str, Queued] = field(default_factory=dict)  # by constituent
     below: dict[str, int] = field(default_factory=dict)  # constituent -> not worth it since
     held: dict[str, int] = field(default_factory=dict)  # constituent -> not to be taken until
+    said: dict[str, tuple[int, int]] = field(default_factory=dict)  # see `verdicts`
 
 
 Row = PoolRow | Demand
@@ -81,6 +84,8 @@ def encode(row: Row) -> bytes:
             row.held,
             row.decided_ms,
             sorted(row.heard),
+            asdict(row.control) if row.control else None,
+            row.said,
         ],
     )
 
@@ -93,7 +98,7 @@ def decode(data: bytes) -> Row:
 
 def _pool_of(value: list[Any]) -> PoolRow:
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
-    decided_ms, heard = more or (0, ())  # version 1 has no more
+    decided_ms, heard, control, said = more or (0, (), None, {})  # version 1 has no more
     return PoolRow(
         now_ms=now_ms,
         decided_ms=decided_ms,
@@ -109,7 +114,16 @@ def _pool_of(value: list[Any]) -> PoolRow:
         queue={k: Queued(*v) for k, v in queue.items()},
         below=below,
         held=held,
+        control=_control_of(control) if control else None,
+        said={name: (choice, doublings) for name, (choice, doublings) in said.items()},
     )
+
+
+def _control_of(value: dict[str, Any]) -> Control:
+    pins = [Pin(**{**pin, "days": tuple(pin["days"])}) for pin in value.pop("pins")]
+    quotas = [Quota(**quota) for quota in value.pop("quotas")]
+    mode = Mode(value.pop("mode"))
+    return Control(**value, mode=mode, pins=tuple(pins), quotas=tuple(quotas))
 
 
 def _amounts(resources: Resources) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.catalog import Pool, Resources
+from streams.control import Mode
 from streams.records import Demand, Instance, InstanceState
 from streams.stages.anatomy import Anatomy, Asked
 from streams.stages.base import Context
@@ -16,6 +17,7 @@ from streams.stages.pool_rows import PoolRow
 
 __all__ = ["PoolView"]
 
+ON_REQUEST = "standard/"  # what a request started is not ours to end when we are off
 SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
 
 
@@ -52,7 +54,7 @@ class PoolView:
         alive = [i for i in here if i.state is not InstanceState.GONE]
         serving = _ids(i for i in alive if i.state in SERVING)
         coming, going = _coming(row, here), _going(row, serving)
-        idle = Counter(i.service for i in alive if _idle(i, row.now_ms))
+        idle = Counter(i.service for i in alive if _idle(i, row))
         capacity = row.utilisation.capacity if row.utilisation else entry.capacity
         reported = row.utilisation.used if row.utilisation else Resources()
         known, price = _taken(Counter(i.service for i in alive), anatomy)
@@ -110,8 +112,11 @@ def _ids(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
     return {service: tuple(sorted(ids)) for service, ids in found.items()}
 
 
-def _idle(instance: Instance, now_ms: int) -> bool:
-    return instance.state is InstanceState.WARM and instance.warm_at(now_ms)
+def _idle(instance: Instance, row: PoolRow) -> bool:
+    if instance.state is not InstanceState.WARM or not instance.warm_at(row.now_ms):
+        return False
+    off = row.control is not None and row.control.mode is Mode.OFF
+    return not (off and instance.command_id.startswith(ON_REQUEST))
 
 
 def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:

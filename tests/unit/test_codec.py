@@ -14,7 +14,7 @@ from harness import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams import catalog, records
+from streams import catalog, control, records, verdict
 from streams.adapters.codec import (
     HEADER_BYTES,
     RECORDS,
@@ -64,7 +64,7 @@ def test_a_record_comes_back_as_it_went(record: Record) -> None:
 def test_every_record_type_has_a_schema() -> None:
     kinds = {
         kind
-        for module in (records, catalog)
+        for module in (records, catalog, control, verdict)
         for name in module.__all__
         if is_dataclass(kind := getattr(module, name)) and isinstance(kind, type)
     }
@@ -75,6 +75,10 @@ def test_every_record_type_has_a_schema() -> None:
         records.Part,
         catalog.Resources,
         catalog.Catalog,
+        control.Pin,
+        control.Quota,
+        verdict.Expected,
+        verdict.Alternative,
     }
 
     assert kinds - parts == set(RECORDS.values())

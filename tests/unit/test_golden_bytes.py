@@ -9,6 +9,7 @@ from harness import CHECKOUT
 
 from streams.adapters.codec import RECORDS, decode, encode
 from streams.catalog import Composite, Constituent, Pool, Resources, Tier
+from streams.control import Control, Mode, Pin, Quota
 from streams.records import (
     Action,
     Command,
@@ -30,6 +31,7 @@ from streams.records import (
     Source,
     Utilisation,
 )
+from streams.verdict import Alternative, Choice, Expected, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_700_000_000_000
@@ -105,6 +107,45 @@ EXAMPLES: dict[str, Record] = {
         expires_ms=NOW + 30_000,
         reason="worth 1.5, costs 0.5, no memory left",
         tier="gold",
+    ),
+    "control/v1": Control(
+        pool="eu",
+        mode=Mode.SHADOW,
+        paused=True,
+        budget=2.5,
+        pins=(
+            Pin(
+                service="pricing",
+                least=1,
+                most=4,
+                days=(1, 7),
+                from_minute=480,
+                until_minute=1_080,
+            ),
+            Pin(service="payment", least=2),
+        ),
+        quotas=(Quota(tier="bronze", budget=0.5),),
+        reason="a sale",
+    ),
+    "verdict/v1": Verdict(
+        pool="eu",
+        service="pricing",
+        at_ms=NOW,
+        choice=Choice.QUEUE,
+        mode=Mode.ON,
+        command_id="c-1",
+        instance=2,
+        have=1,
+        chance=0.75,
+        value=1.5,
+        cost=0.5,
+        bound="memory",
+        tier="gold",
+        price=0.25,
+        horizon_ms=60_000,
+        warm_up_ms=450,
+        expected=(Expected(service="checkout", tier="gold", requests=1.5),),
+        alternatives=(Alternative(what="leave it", value=0.0, cost=0.0),),
     ),
     "instance/v1": Instance(
         instance_id="i-1",

@@ -24,17 +24,21 @@ MODULE_LINES = 300
 FUNCTION_LINES = 40
 README_LINES = 130
 
+VOCABULARY = {"catalog", "control", "verdict", "records"}
+
 # What of ours a part of streams may import: itself, and these. Parts not named here are on top.
 BELOW = {
     "errors": set(),
     "catalog": set(),
     "settings": {"errors"},
-    "records": {"catalog"},
-    "topology": {"catalog", "records"},
-    "models": {"catalog", "records"},
-    "stages": {"catalog", "records", "models"},
-    "adapters": {"catalog", "records", "topology", "settings", "errors"},
-    "engine": {"catalog", "records", "topology", "settings", "errors", "stages.base"},
+    "control": set(),
+    "verdict": {"control"},
+    "records": {"catalog", "control", "verdict"},
+    "topology": {*VOCABULARY},
+    "models": {*VOCABULARY},
+    "stages": {*VOCABULARY, "models"},
+    "adapters": {*VOCABULARY, "topology", "settings", "errors"},
+    "engine": {*VOCABULARY, "topology", "settings", "errors", "stages.base"},
     "devstack": {"errors", "adapters.files"},
 }
 PURE = {"stages", "models"}

@@ -53,6 +53,55 @@ SELECT
 FROM predictions
 WHERE user_id = %(user_id)s
 
+-- verdict_of_command --
+-- Why a command was given; in shadow mode, would have been.
+SELECT * FROM verdicts WHERE command_id = %(command_id)s AND command_id <> ''
+
+-- verdict_at --
+-- What held of a constituent at a time, in each pool: the newest when no time is given.
+SELECT DISTINCT ON (pool) *
+FROM verdicts
+WHERE service = %(service)s
+    AND at_ms <= coalesce(%(at_ms)s::bigint, 9223372036854775807)
+    AND pool = coalesce(%(pool)s, pool)
+ORDER BY pool, at_ms DESC, command_id DESC
+
+-- reason_of_command --
+SELECT reason FROM commands WHERE command_id = %(command_id)s
+
+-- warm_at --
+-- How many instances of a constituent were warm at a time.
+SELECT count(*)
+FROM instances
+WHERE service = %(service)s AND pool = %(pool)s AND warm_since_ms <= %(at_ms)s
+    AND (gone_ms IS NULL OR gone_ms > %(at_ms)s)
+
+-- users_behind --
+-- Of a pool's users seen within %(window_ms)s before a time, those most likely to ask for one of
+-- some services, by their vectors as they were then.
+WITH latest AS (
+    SELECT DISTINCT ON (user_id) user_id, tier, services, within, made_ms, expires_ms
+    FROM prediction_history
+    WHERE pool = %(pool)s
+        AND made_ms BETWEEN %(at_ms)s::bigint - %(window_ms)s::bigint AND %(at_ms)s::bigint
+    ORDER BY user_id, made_ms DESC
+)
+SELECT latest.user_id AS user, latest.tier, v.service, v.within, latest.made_ms
+FROM latest
+CROSS JOIN LATERAL unnest(latest.services, latest.within) AS v (service, within)
+WHERE latest.expires_ms > %(at_ms)s AND v.service = ANY (%(services)s)
+ORDER BY v.within DESC, latest.user_id
+LIMIT %(most)s
+
+-- realised --
+-- What the instances of a command brought, against what was expected.
+SELECT
+    instance_id, expected_uses, expected_saved_s, expected_cost, realised_uses, realised_saved_s,
+    wasted_s, wasted_cost
+FROM decision_value
+WHERE command_id = %(command_id)s
+ORDER BY instance_id
+
 -- prune --
 -- Delete what is older than %(keep_ms)s before the newest prediction, and count it. A clock far
 -- ahead of ours deletes nothing more.
@@ -68,6 +117,9 @@ in_prediction_history AS (
 ),
 in_commands AS (
     DELETE FROM commands USING past WHERE issued_ms < past.ms RETURNING 1
+),
+in_verdicts AS (
+    DELETE FROM verdicts USING past WHERE at_ms < past.ms RETURNING 1
 ),
 in_instances AS (
     DELETE FROM instances USING past WHERE gone_ms < past.ms RETURNING 1
@@ -88,6 +140,7 @@ in_dead_letters AS (
 SELECT 'predictions', count(*) FROM in_predictions
 UNION ALL SELECT 'prediction_history', count(*) FROM in_prediction_history
 UNION ALL SELECT 'commands', count(*) FROM in_commands
+UNION ALL SELECT 'verdicts', count(*) FROM in_verdicts
 UNION ALL SELECT 'instances', count(*) FROM in_instances
 UNION ALL SELECT 'utilisation', count(*) FROM in_utilisation
 UNION ALL SELECT 'outcomes', count(*) FROM in_outcomes

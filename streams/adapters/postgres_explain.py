@@ -1,0 +1,139 @@
+"""What PostgreSQL knows of a decision: its verdict, the users behind it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from streams.adapters.postgres import connected
+from streams.adapters.sql import queries
+from streams.control import Mode
+from streams.verdict import Alternative, Choice, Expected, Verdict
+
+__all__ = ["Grounds", "Realised", "UserBehind", "grounds_at", "grounds_of"]
+
+WINDOW_MS = 24 * 3_600_000  # users seen within so long before the decision are looked at
+MOST_USERS = 10
+
+Cursor = psycopg.Cursor[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserBehind:
+    """A user who was expected to need the constituent."""
+
+    user: str
+    tier: str
+    service: str  # the composite
+    within: float  # chance that it is asked for within the horizon, right after the last request
+    made_ms: int  # when the last request before the decision came
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Realised:
+    """What an instance brought, against what was expected of it; see the view decision_value."""
+
+    instance_id: str
+    expected_uses: float
+    expected_saved_s: float
+    expected_cost: float
+    realised_uses: int | None  # none: never used
+    realised_saved_s: float
+    wasted_s: float
+    wasted_cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """A decision and all that it rested on."""
+
+    verdict: Verdict
+    reason: str  # of its command
+    warm: int  # instances that were warm at the time asked for
+    users: tuple[UserBehind, ...]  # the likeliest, at the time of the decision
+    realised: tuple[Realised, ...]
+
+
+def grounds_of(url: str, command_id: str) -> Grounds | None:
+    """Why a command was given; None when there is no verdict of it.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers there, or it has no tables.
+    """
+    with connected(url) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        given = {"command_id": command_id}
+        row = cursor.execute(queries()["verdict_of_command"], given).fetchone()
+        return _grounds(cursor, _verdict(row), None) if row else None
+
+
+def grounds_at(
+    url: str, service: str, at_ms: int | None = None, pool: str | None = None
+) -> list[Grounds]:
+    """What held of a constituent at a time, in each pool; the newest without a time.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers there, or it has no tables.
+    """
+    with connected(url) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        given = {"service": service, "at_ms": at_ms, "pool": pool}
+        rows = cursor.execute(queries()["verdict_at"], given).fetchall()
+        return [_grounds(cursor, _verdict(row), at_ms) for row in rows]
+
+
+def _grounds(cursor: Cursor, verdict: Verdict, at_ms: int | None) -> Grounds:
+    command = {"command_id": verdict.command_id}
+    reason = cursor.execute(queries()["reason_of_command"], command).fetchone()
+    asked_ms = verdict.at_ms if at_ms is None else at_ms
+    place = {"service": verdict.service, "pool": verdict.pool, "at_ms": asked_ms}
+    warm = cursor.execute(queries()["warm_at"], place).fetchone()
+    realised = cursor.execute(queries()["realised"], command).fetchall()
+    return Grounds(
+        verdict=verdict,
+        reason=reason["reason"] if reason else "",
+        warm=warm["count"] if warm else 0,
+        users=tuple(_users(cursor, verdict)),
+        realised=tuple(Realised(**row) for row in realised),
+    )
+
+
+def _users(cursor: Cursor, verdict: Verdict) -> Iterable[UserBehind]:
+    given = {
+        "pool": verdict.pool,
+        "at_ms": verdict.at_ms,
+        "window_ms": WINDOW_MS,
+        "services": sorted({expected.service for expected in verdict.expected}),
+        "most": MOST_USERS,
+    }
+    return (UserBehind(**row) for row in cursor.execute(queries()["users_behind"], given))
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    del row["at"]
+    expected = zip(
+        row.pop("expected_services"),
+        row.pop("expected_tiers"),
+        row.pop("expected_requests"),
+        strict=True,
+    )
+    others = zip(
+        row.pop("alternatives"),
+        row.pop("alternative_values"),
+        row.pop("alternative_costs"),
+        strict=True,
+    )
+    row["choice"], row["mode"] = Choice(row["choice"]), Mode(row["mode"])
+    return Verdict(
+        **row,
+        expected=tuple(Expected(service=s, tier=t, requests=r) for s, t, r in expected),
+        alternatives=tuple(Alternative(what=w, value=v, cost=c) for w, v, c in others),
+    )

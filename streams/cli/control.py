@@ -1,0 +1,218 @@
+"""`foremesh control`: an operator's word on a pool, in effect within a second."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams.adapters import codec, kafka
+from streams.cli import pass_settings
+from streams.control import DAY_MINUTES, Control, Mode, Pin, Quota
+from streams.engine.producer import CheckedProducer
+from streams.engine.view import View
+from streams.settings import Settings
+from streams.topology import key_of
+
+__all__ = ["command", "in_force"]
+
+ANSWER_S = 30.0
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+because = click.option("--reason", default="", show_envvar=True, help="For whoever asks later.")
+
+
+class Minute(click.ParamType):
+    """A time of day in UTC, as 08:30; in minutes."""
+
+    name = "hh:mm"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read it."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d\d):([0-5]\d)", str(value))
+        minute = int(found[1]) * 60 + int(found[2]) if found else DAY_MINUTES + 1
+        if minute > DAY_MINUTES:
+            self.fail(f"{value!r} is no time of day from 00:00 to 24:00", param, ctx)
+        return minute
+
+
+@click.group()
+def command() -> None:
+    """Say what the allocator may do with a pool: at once, and until told otherwise."""
+
+
+@command.command()
+@pass_settings
+def show(settings: Settings) -> None:
+    """Show what is in force; a pool not named is on, without limits."""
+    table = Table("pool", "mode", "budget/h", "pins", "quotas", "reason")
+    for control in in_force(settings).values():
+        mode = f"{control.mode}, paused" if control.paused else control.mode.value
+        budget = "" if control.budget is None else f"{control.budget:g}"
+        pins = "\n".join(map(pin_text, control.pins))
+        quotas = "\n".join(f"{quota.tier}: {quota.budget:g}/h" for quota in control.quotas)
+        cells = (control.pool, mode, budget, pins, quotas, control.reason)
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+
+
+@command.command()
+@click.argument("pool")
+@click.argument("mode", type=click.Choice([mode.value for mode in Mode]))
+@because
+@pass_settings
+def mode(settings: Settings, pool: str, mode: str, reason: str) -> None:
+    """Set a POOL's MODE.
+
+    on: decide and act. shadow: decide and record, do nothing. advise: predictions only,
+    instances stay as they are. off: give back what is idle, then nothing.
+    """
+    change(settings, pool, reason, lambda now: replace(now, mode=Mode(mode)))
+
+
+@command.command()
+@click.argument("pool")
+@because
+@pass_settings
+def pause(settings: Settings, pool: str, reason: str) -> None:
+    """Decide nothing for POOL until resumed; what there is stays."""
+    change(settings, pool, reason, lambda now: replace(now, paused=True))
+
+
+@command.command()
+@click.argument("pool")
+@because
+@pass_settings
+def resume(settings: Settings, pool: str, reason: str) -> None:
+    """Decide for POOL again."""
+    change(settings, pool, reason, lambda now: replace(now, paused=False))
+
+
+@command.command()
+@click.argument("pool")
+@click.argument("amount", type=click.FloatRange(min=0), required=False)
+@because
+@pass_settings
+def budget(settings: Settings, pool: str, amount: float | None, reason: str) -> None:
+    """Let warm instances of POOL cost at most AMOUNT an hour; without it, the catalogue's."""
+    change(settings, pool, reason, lambda now: replace(now, budget=amount))
+
+
+@command.command()
+@click.argument("pool")
+@click.argument("tier")
+@click.argument("amount", type=click.FloatRange(min=0), required=False)
+@because
+@pass_settings
+def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason: str) -> None:
+    """Let instances of POOL for TIER cost at most AMOUNT an hour; without it, any amount."""
+
+    def changed(now: Control) -> Control:
+        others = tuple(q for q in now.quotas if q.tier != tier)
+        added = () if amount is None else (Quota(tier=tier, budget=amount),)
+        return replace(now, quotas=others + added)
+
+    change(settings, pool, reason, changed)
+
+
+@command.command()
+@click.argument("pool")
+@click.argument("service")
+@click.option("--min", "least", type=click.IntRange(min=0), default=0, show_envvar=True,
+              show_default=True, help="Instances to have, as far as there is room.")  # fmt: skip
+@click.option("--max", "most", type=click.IntRange(min=0), show_envvar=True,
+              help="Instances to have at most.  [default: what pays]")  # fmt: skip
+@click.option("--from", "begins", type=Minute(), default=0, show_envvar=True,
+              help="Time of day, UTC.  [default: 00:00]")  # fmt: skip
+@click.option("--until", "ends", type=Minute(), default=DAY_MINUTES, show_envvar=True,
+              help="The same; before --from it is the next day.  [default: 24:00]")  # fmt: skip
+@click.option("--day", "days", type=click.Choice(DAYS), multiple=True, show_envvar=True,
+              help="On which it begins; may be given again.  [default: every day]")  # fmt: skip
+@because
+@pass_settings
+def pin(settings: Settings, /, pool: str, service: str, reason: str, **given: object) -> None:
+    """Have at least and at most so many instances of SERVICE in POOL, at certain times."""
+    added = pin_of(service, **given)
+    change(settings, pool, reason, lambda now: replace(now, pins=(*now.pins, added)))
+
+
+@command.command()
+@click.argument("pool")
+@click.argument("service")
+@because
+@pass_settings
+def unpin(settings: Settings, pool: str, service: str, reason: str) -> None:
+    """Take all pins of SERVICE in POOL away."""
+    change(
+        settings,
+        pool,
+        reason,
+        lambda now: replace(now, pins=tuple(p for p in now.pins if p.service != service)),
+    )
+
+
+def pin_of(service: str, **given: object) -> Pin:
+    """A pin of what the options say; UsageError when it can never hold."""
+    least, most, days = given["least"], given["most"], given["days"]
+    assert isinstance(least, int)
+    assert isinstance(most, int | None)
+    assert isinstance(days, tuple)
+    if most is not None and least > most:
+        raise click.UsageError(f"--min {least} is more than --max {most}")
+    if not least and most is None:
+        raise click.UsageError("give --min, --max or both")
+    return Pin(
+        service=service,
+        least=least,
+        most=most,
+        days=tuple(sorted(DAYS.index(day) + 1 for day in days)),
+        from_minute=int(str(given["begins"])),
+        until_minute=int(str(given["ends"])),
+    )
+
+
+def pin_text(pin: Pin) -> str:
+    """A pin for people."""
+    days = "".join(f" {DAYS[day - 1]}" for day in pin.days)
+    times = f"{pin.from_minute // 60:02}:{pin.from_minute % 60:02}"
+    times += f"-{pin.until_minute // 60:02}:{pin.until_minute % 60:02}"
+    most = "" if pin.most is None else f", at most {pin.most}"
+    return f"{pin.service}: at least {pin.least}{most},{days} {times}"
+
+
+def in_force(settings: Settings) -> dict[str, Control]:
+    """What operators have said last, by pool."""
+    view = View(kafka.client_config(settings), settings.topic("control"), codec.decode)
+    try:
+        view.catch_up(ANSWER_S)
+        found = sorted(view.values.items())
+        return {key: said for key, said in found if isinstance(said, Control)}
+    finally:
+        view.close()
+
+
+def change(
+    settings: Settings, pool: str, reason: str, changed: Callable[[Control], Control]
+) -> None:
+    """Put a pool's control into force, changed.
+
+    Raises
+    ------
+    BrokerUnreachable, TopicsMissing, DeliveryFailed
+        It is not known to be in force; saying it again is safe.
+    """
+    now = in_force(settings).get(pool, Control(pool=pool))
+    new = replace(changed(now), reason=reason)
+    producer = CheckedProducer(kafka.producer_config(settings))
+    producer.send(settings.topic("control"), key_of(new), codec.encode(new))
+    producer.flush(ANSWER_S)
+    click.echo(f"{pool}: {new.mode.value}{', paused' if new.paused else ''}, in force")

@@ -1,0 +1,158 @@
+"""`foremesh explain`: why an instance was started, queued, given back, or was not there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams.adapters.postgres_explain import Grounds, grounds_at, grounds_of
+from streams.cli import pass_settings
+from streams.explain import decided, what_would_change
+from streams.report.tables import iso_time
+from streams.settings import Settings
+
+__all__ = ["command"]
+
+
+class Moment(click.ParamType):
+    """A time as ISO 8601 (UTC unless it says otherwise) or in ms since the epoch; in ms."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read it."""
+        text = str(value)
+        if text.isdecimal():
+            return int(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is none of 2026-01-31T12:00:00, 1769860800000", param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1000)
+
+
+@click.command()
+@click.argument("command_id", required=False)
+@click.option("--service", show_envvar=True, help="A constituent, in place of a command.")
+@click.option("--at", type=Moment(), show_envvar=True, help="When.  [default: now]")
+@click.option("--pool", show_envvar=True, help="Of this pool only.")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    show_envvar=True,
+    help="For people or for programs.",
+)
+@pass_settings
+def command(
+    settings: Settings,
+    command_id: str | None,
+    *,
+    service: str | None,
+    at: int | None,
+    pool: str | None,
+    output: str,
+) -> None:
+    """Explain the command COMMAND_ID, or why there were instances of a constituent, or none.
+
+    What `foremesh sink` has written to PostgreSQL is what it knows.
+    """
+    if (command_id is None) == (service is None):
+        raise click.UsageError("give either COMMAND_ID or --service")
+    if command_id is not None:
+        found = [one] if (one := grounds_of(settings.postgres, command_id)) else []
+    else:
+        found = grounds_at(settings.postgres, service or "", at, pool)
+    if not found:
+        click.echo(_nothing(command_id, service), err=True)
+        sys.exit(1)
+    if output == "json":
+        click.echo(json.dumps([_as_json(one) for one in found], indent=2, ensure_ascii=False))
+        return
+    for one in found:
+        _show(one)
+
+
+def _nothing(command_id: str | None, service: str | None) -> str:
+    if command_id is not None:
+        return f"no decision is known that led to {command_id!r}"
+    return (
+        f"no decision about {service!r} is known by then: nobody was expected to need it, its"
+        " pool was paused or advising, or `foremesh sink` has not run since"
+    )
+
+
+def _as_json(grounds: Grounds) -> dict[str, object]:
+    return {
+        **asdict(grounds),
+        "decided": decided(grounds.verdict),
+        "what_would_change": list(what_would_change(grounds.verdict)),
+    }
+
+
+def _show(grounds: Grounds) -> None:
+    verdict, console = grounds.verdict, Console()
+    console.print(
+        Text(f"{iso_time(verdict.at_ms)}, pool {verdict.pool}: {decided(verdict)}", "bold")
+    )
+    for line in _lines(grounds):
+        console.print(Text(line))
+    for table in _tables(grounds):
+        console.print(table)
+
+
+def _lines(grounds: Grounds) -> Iterator[str]:
+    verdict = grounds.verdict
+    if grounds.reason:
+        yield f"reason: {grounds.reason}"
+    yield (
+        f"instance {verdict.instance}: used within {verdict.horizon_ms / 1000:g} s with"
+        f" probability {verdict.chance:.3g}, starts in {verdict.warm_up_ms / 1000:.3g} s, worth"
+        f" {verdict.value:.3g}, costs {verdict.cost:.3g}; what decided: {verdict.bound}"
+    )
+    yield f"there or under way: {verdict.have}; warm at the time asked for: {grounds.warm}"
+    for sentence in what_would_change(verdict):
+        yield f"would have changed it: {sentence}"
+
+
+def _tables(grounds: Grounds) -> Iterator[Table]:
+    verdict = grounds.verdict
+    expected = Table("composite", "tier", "expected requests", title="Expected to need it")
+    for e in verdict.expected:
+        expected.add_row(Text(e.service), Text(e.tier), f"{e.requests:.3g}")
+    yield expected
+    users = Table("user", "tier", "composite", "within %", "last seen", title="Users behind it")
+    for u in grounds.users:
+        names = (Text(u.user), Text(u.tier), Text(u.service))
+        users.add_row(*names, f"{100 * u.within:.2f}", iso_time(u.made_ms))
+    yield users
+    others = Table("alternative", "value", "cost", title="What else could have been done")
+    for a in verdict.alternatives:
+        others.add_row(Text(a.what), f"{a.value:.3g}", f"{a.cost:.3g}")
+    yield others
+    if grounds.realised:
+        yield _realised(grounds)
+
+
+def _realised(grounds: Grounds) -> Table:
+    table = Table("", "expected", "realised", title="What came of it")
+    for r in grounds.realised:
+        used = "never" if r.realised_uses is None else "in time" if r.realised_uses else "later"
+        table.add_row(Text(r.instance_id), "", "")
+        table.add_row("used", f"{r.expected_uses:.3g}", used)
+        table.add_row("saved, s", f"{r.expected_saved_s:.3g}", f"{r.realised_saved_s:.3g}")
+        table.add_row("wasted, s", "", f"{r.wasted_s:.3g}")
+        table.add_row("cost", f"{r.expected_cost:.3g}", f"{r.wasted_cost:.3g}")
+    return table

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from harness import eventually
+from live import Live
+from services import ONE, catalog_of, constituent, send
+
+from streams.provisioners.base import wall_ms
+from streams.records import Action, Command, Demand, Record, ServiceDemand, Utilisation
+from streams.settings import Settings
+from streams.verdict import Choice, Verdict
+
+EFFECT_S = 1.0
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """One partition, so that a worker has it soon."""
+    return replace(settings, partitions=1)
+
+
+def wanted(at_ms: int) -> list[Record]:
+    """A pool, and users who are sure to ask for `only-a`."""
+    asked = ServiceDemand(service="only-a", tier="gold", expected=1.0, variance=0.0)
+    return [
+        Utilisation(pool="default", at_ms=at_ms, capacity=ONE.times(4), used=ONE.times(0)),
+        Demand(
+            pool="default",
+            partition=0,
+            at_ms=at_ms,
+            horizon_ms=60_000,
+            services=(asked,),
+            expires_ms=at_ms + 600_000,
+        ),
+    ]
+
+
+def commands(live: Live, action: Action, service: str) -> list[Command]:
+    found = [r for r in live.records("commands") if isinstance(r, Command)]
+    return [c for c in found if (c.action, c.service) == (action, service)]
+
+
+def seconds_until(check: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    eventually(lambda: bool(check()))
+    return time.monotonic() - begun
+
+
+def test_an_operators_word_takes_effect_within_a_second(live: Live) -> None:
+    send(live.settings, catalog_of(constituent("a"), constituent("b")))
+    live.worker("allocator")
+    send(live.settings, wanted(wall_ms()))
+    eventually(lambda: commands(live, Action.PROVISION, "a"), 60)
+
+    live.run("control", "pin", "default", "b", "--min", "1", "--reason", "a sale")
+    assert seconds_until(lambda: commands(live, Action.PROVISION, "b")) < EFFECT_S
+    assert "an operator wants at least 1" in commands(live, Action.PROVISION, "b")[0].reason
+
+    live.run("control", "mode", "default", "shadow")
+    time.sleep(EFFECT_S)
+    given = live.count("commands")
+    time.sleep(12)  # commands that nobody carried out would be given again
+    assert live.count("commands") == given
+    assert "shadow" in live.run("control", "show")
+
+    live.run("control", "mode", "default", "on")
+    assert seconds_until(lambda: live.count("commands") > given) < EFFECT_S
+
+
+def test_a_decision_and_its_absence_are_explained_from_the_database(live: Live) -> None:
+    send(live.settings, catalog_of(constituent("a"), constituent("b")))
+    live.worker("allocator")
+    live.sink()
+    at_ms = wall_ms()
+    hardly = ServiceDemand(service="only-b", tier="gold", expected=1e-2, variance=1e-2)
+    pool, demand = wanted(at_ms)
+    assert isinstance(demand, Demand)
+    send(live.settings, [pool, replace(demand, services=(*demand.services, hardly))])
+    eventually(lambda: live.rows("verdicts") >= 2, 60)
+
+    (command, *_) = commands(live, Action.PROVISION, "a")
+    eventually(lambda: live.rows("commands"))
+    (why,) = json.loads(live.run("explain", command.command_id, "--output", "json"))
+    assert why["reason"] == command.reason
+    assert why["verdict"]["choice"] == Choice.START
+    assert why["verdict"]["expected"] == [{"service": "only-a", "tier": "gold", "requests": 1.0}]
+
+    later = str(at_ms + 5_000)
+    (why_not,) = json.loads(
+        live.run("explain", "--service", "b", "--at", later, "--output", "json")
+    )
+    assert why_not["verdict"]["choice"] == Choice.LEAVE
+    assert why_not["warm"] == 0
+    assert any("expected requests" in sentence for sentence in why_not["what_would_change"])
+    assert "no instance of b was started" in live.run("explain", "--service", "b")
+    told = [r for r in live.records("verdicts") if isinstance(r, Verdict)]
+    assert live.rows("verdicts") == len({(v.service, v.at_ms, v.command_id) for v in told})

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streams.control import Mode
+from streams.explain import decided, what_would_change
+from streams.verdict import Choice, Expected, Verdict
+
+LEFT = Verdict(
+    pool="p",
+    service="base",
+    at_ms=0,
+    choice=Choice.LEAVE,
+    mode=Mode.ON,
+    command_id="",
+    instance=1,
+    have=0,
+    chance=0.1,
+    value=0.01,
+    cost=0.04,
+    bound="value",
+    tier="gold",
+    price=0.6,
+    horizon_ms=60_000,
+    warm_up_ms=10_000,
+    expected=(Expected(service="draw", tier="gold", requests=0.2),),
+)
+
+
+def test_of_what_was_left_cold_it_says_how_much_demand_or_how_low_a_price_was_missing() -> None:
+    assert list(what_would_change(LEFT)) == [
+        "a value 4 times what it was, 0.01 against 0.04",
+        "about 0.8 expected requests where 0.2 were",
+        "a price below 0.15 an hour where it was 0.6",
+    ]
+
+
+def test_of_what_was_started_it_says_how_little_would_not_have_done() -> None:
+    started = replace(LEFT, choice=Choice.START, value=0.08)
+    assert list(what_would_change(started)) == [
+        "a value below 0.5 times what it was, 0.08 against 0.04",
+        "a price above 1.2 an hour where it was 0.6",
+    ]
+
+
+def test_of_what_did_not_fit_it_says_what_there_was_too_little_of() -> None:
+    queued = replace(LEFT, choice=Choice.QUEUE, bound="memory", value=0.08)
+    (sentence,) = what_would_change(queued)
+    assert sentence.startswith("more memory in the pool")
+
+
+def test_what_nobody_was_expected_to_need_is_said_to_be_that() -> None:
+    (sentence,) = what_would_change(replace(LEFT, value=0.0))
+    assert sentence == "any expected request that needs it: there was none"
+
+
+def test_of_a_pin_it_says_so() -> None:
+    (sentence,) = what_would_change(replace(LEFT, bound="pin"))
+    assert "pin" in sentence
+
+
+def test_a_decision_in_the_shadow_says_that_nothing_was_done() -> None:
+    assert decided(replace(LEFT, mode=Mode.SHADOW)).startswith("in the shadow")
+    assert decided(LEFT) == "no instance of base was started"
