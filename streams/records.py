@@ -130,6 +130,7 @@ class ServiceDemand:
     tier: str
     expected: float  # sum over users of p (`within`)
     variance: float  # sum over users of p (1 - p): Poisson-binomial
+    seen: int = 0  # requests that came so far; cumulative, and begun anew now and then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ class Aggregator:
     def step(self, event: Record, state: State, context: Context) -> Iterable[Record]:
         """Take a prediction or a feedback in; only predictions move event time."""
         if isinstance(event, Feedback):
-            self._measure(event, state)
+            self._learn(event, state)
             return ()
         assert isinstance(event, Prediction)
         # A time in the future must not end what is of the present.
@@ -79,10 +79,11 @@ class Aggregator:
         """The row of these bytes."""
         return decode(data)
 
-    def _measure(self, feedback: Feedback, state: State) -> None:
-        row = self._pool(feedback.pool, state) if feedback.warm_ups else None
+    def _learn(self, feedback: Feedback, state: State) -> None:
+        row = self._pool(feedback.pool, state)
         if row is None:
             return
+        row.count(feedback.service, feedback.tier, self.config.most_series)
         for measured in feedback.warm_ups:
             known = measured.service in row.warm_ups
             if known or len(row.warm_ups) < self.config.most_constituents:

@@ -83,7 +83,10 @@ class Allocator:
         row.heard |= {demand.partition}
         row.partitions = tuple(sorted({*row.partitions, demand.partition}))
         row.now_ms = max(row.now_ms, demand.at_ms)
-        state[_demand_key(demand.pool, demand.partition)] = demand
+        key = _demand_key(demand.pool, demand.partition)
+        before = state.get(key)
+        row.watch.hear(before if isinstance(before, Demand) else None, demand)
+        state[key] = demand
         live = {n for n, d in _demands(demand.pool, row, state).items() if d.services}
         return due or row.heard >= live
 
@@ -115,7 +118,8 @@ class Allocator:
         decision = Decision(self.config, deepcopy(row) if shadow else row, view)
         commands = decision.commands()
         verdicts = decision.verdicts(mode, commands)
-        row.said, row.serial = decision.row.said, decision.row.serial
+        learnt = decision.row
+        row.said, row.serial, row.watch = learnt.said, learnt.serial, learnt.watch
         return list(verdicts) if shadow else [*commands, *verdicts]
 
 

@@ -52,6 +52,10 @@ class Anatomy:
         self.services = list(dict.fromkeys([*sorted(catalog.composites), *self.number]))
         self._places = _Places(self.services, [tier.tier for tier in self.tiers])
         self.step_service, self.step_parts = self._steps()
+        self._parts_of: dict[str, frozenset[int]] = {}
+        for row, parts in zip(self.step_service.tolist(), self.step_parts.tolist(), strict=True):
+            name = self.services[row]
+            self._parts_of[name] = self.parts_of(name) | {part for part in parts if part >= 0}
         self.steps_of: list[list[int]] = [[] for _ in self.constituents]
         for step, parts in enumerate(self.step_parts.tolist()):
             for part in parts:
@@ -79,6 +83,15 @@ class Anatomy:
             if name in self.number:
                 result[self.number[name]] = count
         return result
+
+    def place(self, pair: tuple[str, str]) -> tuple[int, int] | None:
+        """The row and column of a service and tier; None for a service of no use."""
+        at = self._places[pair]
+        return None if at == self._places.size else divmod(at, len(self.tiers))
+
+    def parts_of(self, service: str) -> frozenset[int]:
+        """The constituents that a service needs."""
+        return self._parts_of.get(service, frozenset())
 
     def composites_of(self, part: int) -> Iterator[int]:
         """The services that need a constituent."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.control import Control, Mode
 from streams.records import Action, Command
-from streams.stages.economy import Economy
+from streams.stages.economy import HOUR_MS, Economy
 from streams.stages.packing import Choice, Room, Want, pack
 from streams.stages.pool_rows import PoolRow, Queued, Releasing, Starting
 from streams.stages.pool_view import PoolView
@@ -56,6 +56,9 @@ class Decision:
             held=row.held,
             limits=self._limits,
         )
+        row.watch.learn(
+            view.anatomy, self.economy.levels.first_chance, view.now_ms, self.horizon_ms
+        )
 
     def verdicts(self, mode: Mode, commands: Iterable[Command]) -> list[Verdict]:
         """Why, of all that is news; after `commands`."""
@@ -74,6 +77,8 @@ class Decision:
         """All commands: what is taken and started, then what is queued and released."""
         economy, view = self.economy, self.view
         room = self._room()
+        if room.budget < 0.0:  # it was lowered, or others have spent it
+            return list(self._over(-room.budget))
         choices = self._choices = pack(
             economy.wants(), room, economy.spare, view.have, economy.then
         )
@@ -85,15 +90,33 @@ class Decision:
     def _room(self) -> Room:
         """The pool's room, as far as the operator lets it be used."""
         room, control = self.view.room, self.row.control
-        if control and control.budget is not None:
-            room = replace(
-                room, budget=room.budget - max(0.0, self.view.pool.budget - control.budget)
-            )
         if control and control.quotas:
             held = self.economy.held_for()
             quotas = {q.tier: q.budget - held.get(q.tier, 0.0) for q in control.quotas}
             room = replace(room, quotas=quotas)
         return room
+
+    def _over(self, excess: float) -> Iterator[Command]:
+        """Give back the least valuable of what is idle until the rest is within the budget."""
+        by_worth = sorted(
+            self.economy.spare(), key=lambda i: (i.priority, i.value, i.service, -i.k)
+        )
+        for idle in by_worth:
+            if excess <= 0.0:
+                return
+            excess -= idle.price
+            keep_cost = idle.price * self.horizon_ms / HOUR_MS
+            yield self._release(
+                idle.service,
+                1,
+                value=keep_cost,
+                cost=idle.value,
+                tier=idle.tier,
+                reason=(
+                    f"the budget is overdrawn: of what is idle this is worth least,"
+                    f" {idle.value:.3g} for {keep_cost:.3g}"
+                ),
+            )
 
     def _patience(self, queued: Queued) -> float:
         """How much more a want counts that has waited too long; 1 before that."""

@@ -19,7 +19,9 @@ __all__ = ["UNIT", "PoolRow", "Roster", "Row", "Sums", "Vector", "decode", "enco
 
 UNIT = 1 << 20  # one, in units of probability
 
-VECTOR, SUMS, POOL, ROSTER = range(1, 5)  # first byte; a new form of a row takes a new number
+VECTOR, SUMS, POOL_1, ROSTER, POOL = range(
+    1, 6
+)  # first byte; a new form of a row takes a new number
 
 Whole = NDArray[np.int64]
 
@@ -82,6 +84,14 @@ class PoolRow:
     sums: Sums = field(default_factory=Sums)
     ends: dict[int, int] = field(default_factory=dict)  # bucket -> probability that goes with it
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)  # series -> requests that came
+
+    def count(self, service: str, tier: str, most: int) -> None:
+        """Count a request that came, unless it is of one series too many."""
+        pair = (service, tier)
+        if pair in self.series or len(self.series) < most:
+            i = self.series.setdefault(pair, len(self.series))
+            self.seen[i] = self.seen.get(i, 0) + 1
 
     def measure(self, m: MeasuredWarmUp) -> None:
         """Add start-up times of a constituent."""
@@ -94,13 +104,14 @@ class PoolRow:
         found = []
         for (service, tier), i in sorted(self.series.items()):
             expected, variance = self.sums.values[:, i].tolist() if i < self.sums.size else (0, 0)
-            if expected:
+            if expected or i in self.seen:
                 found.append(
                     ServiceDemand(
                         service=service,
                         tier=tier,
                         expected=expected / UNIT,
                         variance=variance / UNIT**2,
+                        seen=self.seen.get(i, 0),
                     )
                 )
         return tuple(found)
@@ -150,7 +161,7 @@ def decode(data: bytes) -> Row:
         row: Row = _read_vector(inp)
     elif kind == SUMS:
         row = _read_sums(inp)
-    elif kind == POOL:
+    elif kind in {POOL_1, POOL}:
         row = _read_pool(inp)
     elif kind == ROSTER:
         now_ms, pools, epochs, leap_ms = json.loads(inp.text())
@@ -199,12 +210,13 @@ def _write_pool(row: PoolRow, out: Writer) -> None:
     names = [[service, tier, i] for (service, tier), i in row.series.items()]
     measured = [[name, *values] for name, values in row.warm_ups.items()]
     head = [row.epoch, row.horizon_ms, row.expired_ms, names, list(row.ends.items()), measured]
+    head.append(list(row.seen.items()))
     out.text(json.dumps(head, separators=(",", ":")))
     _write_sums(row.sums, out)
 
 
 def _read_pool(inp: Reader) -> PoolRow:
-    epoch, horizon_ms, expired_ms, names, ends, measured = json.loads(inp.text())
+    epoch, horizon_ms, expired_ms, names, ends, measured, *more = json.loads(inp.text())
     return PoolRow(
         epoch,
         horizon_ms,
@@ -213,4 +225,5 @@ def _read_pool(inp: Reader) -> PoolRow:
         _read_sums(inp),
         dict(ends),
         {name: (count, total, squares) for name, count, total, squares in measured},
+        dict(*more),  # the first version has no counts
     )

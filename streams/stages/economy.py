@@ -16,7 +16,7 @@ from streams.stages.paths import Paths
 from streams.stages.pool_view import PoolView
 from streams.stages.value import Floats
 
-__all__ = ["Economy"]
+__all__ = ["HOUR_MS", "Economy"]
 
 HOUR_MS = 3_600_000
 NOTHING = (0.0,)
@@ -65,6 +65,7 @@ class Economy:
             overlap=np.minimum(1.0, view.timing.serve_ms / horizon_ms),
             most=most,
             enough=self.keep_cost / 2,
+            trust=view.trust,
         )
         self.have: list[int] = anatomy.counts(view.have).tolist()
         idle = np.minimum(anatomy.counts(view.idle), self.have)

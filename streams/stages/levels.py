@@ -99,10 +99,19 @@ class Levels:
         See `value.used`.
     enough
         Of each constituent: levels after the first that are worth less may be left out.
+    trust
+        Of each constituent: what chances are multiplied by; `first_chance` is not.
     """
 
     def __init__(
-        self, uses: Uses, anatomy: Anatomy, *, overlap: Floats, most: int, enough: Floats
+        self,
+        uses: Uses,
+        anatomy: Anatomy,
+        *,
+        overlap: Floats,
+        most: int,
+        enough: Floats,
+        trust: Floats | None = None,
     ) -> None:
         each = uses.each_ms / 1000 * anatomy.weight  # worth of one request, by tier
         needed = np.flatnonzero(uses.mean.any(axis=1))
@@ -119,6 +128,9 @@ class Levels:
         most = chances.shape[1]
         chances = chances.reshape(len(needed), tiers, most)
         chances = np.maximum.accumulate(chances, axis=1)
+        self.first_chance = np.zeros(len(uses.mean))
+        self.first_chance[needed] = chances[:, -1, 0]
+        chances = chances if trust is None else _trusted(chances, trust[needed])
         self.chance = np.zeros((len(uses.mean), most))
         self.chance[needed] = chances[:, -1]
         gains = chances.copy()
@@ -141,3 +153,10 @@ class Levels:
             float(self.value[part, k - 1]),
             tuple(worth.tolist()),
         )
+
+
+def _trusted(chances: Floats, trust: Floats) -> Floats:
+    """Chances (constituents, tiers, levels) times the trust in each constituent's, at most 1."""
+    most = 1.0 / np.maximum(chances[:, -1], 1e-300)
+    trusted: Floats = chances * np.minimum(trust[:, None], most)[:, None, :]
+    return trusted

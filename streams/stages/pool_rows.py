@@ -9,10 +9,11 @@ from streams.catalog import Resources
 from streams.control import Control, Mode, Pin, Quota
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.stages.rows import from_row, to_row
+from streams.stages.watch import Watch
 
 __all__ = ["PoolRow", "Queued", "Releasing", "Row", "Starting", "decode", "encode"]
 
-POOL_1, DEMAND, POOL = 1, 2, 3  # first byte; a new form of a row takes a new number
+POOL_1, DEMAND_1, POOL, DEMAND = range(1, 5)  # first byte; a new form of a row takes a new number
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class PoolRow:
     below: dict[str, int] = field(default_factory=dict)  # constituent -> not worth it since
     held: dict[str, int] = field(default_factory=dict)  # constituent -> not to be taken until
     said: dict[str, tuple[int, int]] = field(default_factory=dict)  # see `verdicts`
+    watch: Watch = field(default_factory=Watch)
 
 
 Row = PoolRow | Demand
@@ -86,19 +88,26 @@ def encode(row: Row) -> bytes:
             sorted(row.heard),
             asdict(row.control) if row.control else None,
             row.said,
+            row.watch.form(),
         ],
     )
 
 
 def decode(data: bytes) -> Row:
     """The row of these bytes."""
-    kind, value = from_row(data, range(POOL_1, POOL + 1))
-    return _demand_of(value) if kind == DEMAND else _pool_of(value)
+    kind, value = from_row(data, range(POOL_1, DEMAND + 1))
+    return _demand_of(value) if kind in {DEMAND_1, DEMAND} else _pool_of(value)
 
 
 def _pool_of(value: list[Any]) -> PoolRow:
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
-    decided_ms, heard, control, said = more or (0, (), None, {})  # version 1 has no more
+    decided_ms, heard, control, said, watch = more or (
+        0,
+        (),
+        None,
+        {},
+        None,
+    )  # version 1 has no more
     return PoolRow(
         now_ms=now_ms,
         decided_ms=decided_ms,
@@ -115,6 +124,7 @@ def _pool_of(value: list[Any]) -> PoolRow:
         below=below,
         held=held,
         control=_control_of(control) if control else None,
+        watch=Watch.of(watch) if watch else Watch(),
         said={name: (choice, doublings) for name, (choice, doublings) in said.items()},
     )
 
@@ -147,7 +157,7 @@ def _demand_form(d: Demand) -> list[Any]:
         d.at_ms,
         d.horizon_ms,
         d.expires_ms,
-        [[s.service, s.tier, s.expected, s.variance] for s in d.services],
+        [[s.service, s.tier, s.expected, s.variance, s.seen] for s in d.services],
         [[m.service, m.count, m.total_ms, m.squares_ms2] for m in d.warm_ups],
     ]
 
@@ -161,7 +171,8 @@ def _demand_of(value: list[Any]) -> Demand:
         horizon_ms=horizon_ms,
         expires_ms=expires_ms,
         services=tuple(
-            ServiceDemand(service=s, tier=t, expected=e, variance=v) for s, t, e, v in services
+            ServiceDemand(service=s, tier=t, expected=e, variance=v, seen=sum(seen))
+            for s, t, e, v, *seen in services  # the first version has no counts
         ),
         warm_ups=tuple(
             MeasuredWarmUp(service=s, count=n, total_ms=total, squares_ms2=squares)

@@ -14,6 +14,7 @@ from streams.stages.base import Context
 from streams.stages.levels import Timing, timing_of
 from streams.stages.packing import Room
 from streams.stages.pool_rows import PoolRow
+from streams.stages.value import Floats
 
 __all__ = ["PoolView"]
 
@@ -36,6 +37,7 @@ class PoolView:
     idle: Mapping[str, int]  # constituent -> instances that may be released
     capacity: Resources
     room: Room
+    trust: Floats  # what the expected chance of each constituent is to be multiplied by
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class PoolView:
         serving = _ids(i for i in alive if i.state in SERVING)
         coming, going = _coming(row, here), _going(row, serving)
         idle = Counter(i.service for i in alive if _idle(i, row))
+        horizon_ms = max((d.horizon_ms for d in demands), default=0)
         capacity = row.utilisation.capacity if row.utilisation else entry.capacity
         reported = row.utilisation.used if row.utilisation else Resources()
         known, price = _taken(Counter(i.service for i in alive), anatomy)
@@ -63,9 +66,9 @@ class PoolView:
             pool=entry,
             anatomy=anatomy,
             now_ms=row.now_ms,
-            horizon_ms=max((d.horizon_ms for d in demands), default=0),
+            horizon_ms=horizon_ms,
             timing=timing_of(anatomy, demands, _served_ms(here), serve_ms),
-            asked=anatomy.asked(demands),
+            asked=row.watch.lift(anatomy.asked(demands), anatomy, row.now_ms, horizon_ms),
             serving=serving,
             have={
                 name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
@@ -73,8 +76,17 @@ class PoolView:
             },
             idle={name: max(0, count - going[name]) for name, count in idle.items()},
             capacity=capacity,
-            room=Room(capacity - _more(known, reported) - added, entry.budget - price - further),
+            trust=row.watch.factors(anatomy),
+            room=Room(
+                capacity - _more(known, reported) - added, _budget(entry, row) - price - further
+            ),
         )
+
+
+def _budget(pool: Pool, row: PoolRow) -> float:
+    """What instances may cost in an hour: an operator's word can only lower it."""
+    said = row.control.budget if row.control else None
+    return pool.budget if said is None else min(pool.budget, said)
 
 
 def _coming(row: PoolRow, here: Iterable[Instance]) -> Counter[str]:

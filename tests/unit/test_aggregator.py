@@ -252,3 +252,14 @@ def test_bytes_of_an_unknown_version_are_refused() -> None:
 
 def test_a_vector_that_had_expired_when_it_was_made_counts_for_nothing() -> None:
     assert feed([prediction("ann", 5_000, {"a": 0.5}, expires_ms=1_000)])[0].services == ()
+
+
+def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
+    state: dict[str, Row] = {}
+    for service in ("shop", "shop", "never predicted"):
+        list(aggregator().step(replace(feedback("a", 1), service=service), state, Context()))
+    list(aggregator().step(prediction("ann", 1_000, {"shop": 0.5}), state, Context()))
+    (sent,) = demands(list(aggregator().tick(2_000, state, Context())))
+    assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
+    again = {key: aggregator().decode(aggregator().encode(row)) for key, row in state.items()}
+    assert demands(list(aggregator().tick(2_000, again, Context()))) == [sent]

@@ -74,6 +74,17 @@ EXAMPLES: dict[str, Record] = {
         warm_ups=(MeasuredWarmUp(service="pricing", count=2, total_ms=900, squares_ms2=410_000.0),),
         expires_ms=NOW + 60_000,
     ),
+    "demand/v2": Demand(
+        pool="eu",
+        partition=3,
+        at_ms=NOW,
+        horizon_ms=60_000,
+        services=(
+            ServiceDemand(service="checkout", tier="gold", expected=1.5, variance=0.75, seen=7),
+        ),
+        warm_ups=(MeasuredWarmUp(service="pricing", count=2, total_ms=900, squares_ms2=410_000.0),),
+        expires_ms=NOW + 60_000,
+    ),
     "constituent/v1": Constituent(
         service="pricing",
         needs=Resources(cpu=500.0, memory=256.0, bandwidth=10.0),
