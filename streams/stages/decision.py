@@ -57,7 +57,7 @@ class Decision:
             limits=self._limits,
         )
         row.watch.learn(
-            view.anatomy, self.economy.levels.first_chance, view.now_ms, self.horizon_ms
+            view.anatomy, self.economy.levels.chance[:, 0], view.now_ms, self.horizon_ms
         )
 
     def verdicts(self, mode: Mode, commands: Iterable[Command]) -> list[Verdict]:

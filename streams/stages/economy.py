@@ -70,7 +70,7 @@ class Economy:
         self.have: list[int] = anatomy.counts(view.have).tolist()
         idle = np.minimum(anatomy.counts(view.idle), self.have)
         self.idle: list[int] = idle.tolist()
-        worth = layers_worth(anatomy, paths, view.asked, self.uses, self.levels)
+        worth = layers_worth(anatomy, paths, view.asked, view.trust)
         self._joint = Joint(anatomy, paths, worth, [count > 0 for count in self.have])
 
     def wants(self) -> Iterator[Want]:

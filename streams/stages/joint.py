@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from streams.stages.anatomy import Anatomy, Asked
-from streams.stages.levels import Levels, Uses
 from streams.stages.paths import Paths
 from streams.stages.value import Floats
 
@@ -17,18 +16,18 @@ __all__ = ["Joint", "Parts", "layers_worth"]
 Parts = frozenset[int]  # constituents, by number
 
 
-def layers_worth(
-    anatomy: Anatomy, paths: Paths, asked: Asked, uses: Uses, levels: Levels
-) -> Floats:
+def layers_worth(anatomy: Anatomy, paths: Paths, asked: Asked, trust: Floats) -> Floats:
     """Expected worth of each layer when all of it is warm: shape (steps, parts, tiers).
 
-    The chance that a request of a composite is the first to need a part is the composite's
-    share in its uses; that it finds several of them cold is no likelier than the least of these.
+    Parameters
+    ----------
+    trust
+        Of each constituent, see `Levels`; that of a layer is its least.
     """
-    ratio = np.divide(levels.first, uses.mean, out=np.zeros_like(uses.mean), where=uses.mean > 0)
-    each = np.where(paths.parts[:, :, None] >= 0, ratio[paths.parts], 0.0)
-    chance = np.minimum.accumulate(each, axis=1) * asked.mean[anatomy.step_service][:, None, :]
-    worth: Floats = chance * paths.saved_ms[:, :, None] / 1000 * anatomy.weight
+    each = np.where(paths.parts >= 0, trust[paths.parts], 1.0)
+    trusted_ms = np.minimum.accumulate(each, axis=1) * paths.saved_ms
+    mean = asked.mean[anatomy.step_service]
+    worth: Floats = trusted_ms[:, :, None] / 1000 * mean[:, None, :] * anatomy.weight
     return worth
 
 

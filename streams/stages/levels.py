@@ -88,8 +88,11 @@ def uses_of(asked: Asked, anatomy: Anatomy, paths: Paths) -> Uses:
 class Levels:
     """What each further warm instance is worth; requests of higher tiers are served first.
 
-    The k-th instance goes to a tier with the chance that the requests of this tier and those
-    above reach it, less the chance that those above alone do.
+    An instance that is kept until it is used, again and again, pays when what its uses save in
+    a time exceeds its price for this time (renewal and reward): so it is worth what all its
+    uses within the horizon save, not the first alone, or what is used often would count no
+    more than what is used once. The k-th instance is used by a tier as often as the requests
+    of this tier and those above reach it, less those above alone.
 
     Parameters
     ----------
@@ -100,7 +103,7 @@ class Levels:
     enough
         Of each constituent: levels after the first that are worth less may be left out.
     trust
-        Of each constituent: what chances are multiplied by; `first_chance` is not.
+        Of each constituent: what it is worth is multiplied by it.
     """
 
     def __init__(
@@ -114,10 +117,12 @@ class Levels:
         trust: Floats | None = None,
     ) -> None:
         each = uses.each_ms / 1000 * anatomy.weight  # worth of one request, by tier
+        if trust is not None:
+            each *= trust[:, None]
         needed = np.flatnonzero(uses.mean.any(axis=1))
         best = np.maximum(each[needed].max(axis=1, initial=0.0), 1e-300)
         tiers = uses.mean.shape[1]
-        chances = used(
+        chances, counts = used(
             np.cumsum(uses.mean[needed], axis=1).ravel(),
             np.cumsum(uses.variance[needed], axis=1).ravel(),
             overlap=np.repeat(overlap[needed], tiers),
@@ -125,19 +130,13 @@ class Levels:
             most=most,
             least=np.repeat(np.minimum(1.0, enough[needed] / best), tiers),
         )
-        most = chances.shape[1]
-        chances = chances.reshape(len(needed), tiers, most)
-        chances = np.maximum.accumulate(chances, axis=1)
-        self.first_chance = np.zeros(len(uses.mean))
-        self.first_chance[needed] = chances[:, -1, 0]
-        chances = chances if trust is None else _trusted(chances, trust[needed])
-        self.chance = np.zeros((len(uses.mean), most))
-        self.chance[needed] = chances[:, -1]
-        gains = chances.copy()
-        gains[:, 1:] -= chances[:, :-1]
-        self.first = np.zeros_like(uses.mean)  # chance that the first is for each tier
-        self.first[needed] = gains[:, :, 0]
-        self.value = np.zeros((len(uses.mean), most))
+        shape = (len(needed), tiers, chances.shape[1])
+        self.chance = np.zeros((len(uses.mean), shape[2]))
+        self.chance[needed] = chances.reshape(shape)[:, -1]
+        counts = np.maximum.accumulate(counts.reshape(shape), axis=1)
+        gains = counts.copy()
+        gains[:, 1:] -= counts[:, :-1]
+        self.value = np.zeros_like(self.chance)
         self.value[needed] = np.einsum("ntk,nt->nk", gains, each[needed])
         self._gains, self._each = gains, each
         self._place = np.full(len(uses.mean), -1)
@@ -153,10 +152,3 @@ class Levels:
             float(self.value[part, k - 1]),
             tuple(worth.tolist()),
         )
-
-
-def _trusted(chances: Floats, trust: Floats) -> Floats:
-    """Chances (constituents, tiers, levels) times the trust in each constituent's, at most 1."""
-    most = 1.0 / np.maximum(chances[:, -1], 1e-300)
-    trusted: Floats = chances * np.minimum(trust[:, None], most)[:, None, :]
-    return trusted

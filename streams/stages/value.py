@@ -84,47 +84,55 @@ def used(
     at_once: NDArray[np.int64],
     most: int,
     least: Floats | float = NEGLIGIBLE,
-) -> Floats:
-    """P(the k-th instance is used within the horizon), a row for each mean.
+) -> tuple[Floats, Floats]:
+    """P(the k-th instance is used within the horizon), and how often; a row for each mean.
 
     Columns are k = 1, 2, ... up to the last that is used at all, `most` if all are.
 
-    The first is used when anybody asks. A further one is used when somebody asks while all
+    The first is used by whoever asks. A further one is used when somebody asks while all
     before it are busy: requests overlap when one comes while another is served, so the number
-    in service is the number of requests thinned by `overlap`; that it reaches a level at least
-    once follows by the Poisson clumping heuristic (Aldous, 1989, section A1), and is no more
-    likely than that many requests at all.
+    in service is the number of requests thinned by `overlap`, and a request finds it as it is
+    at any time (Wolff, Operations Research 30(2), 1982: Poisson arrivals see time averages).
+    That it reaches a level at least once follows by the Poisson clumping heuristic (Aldous,
+    1989, section A1), and is no more likely than that many requests at all.
 
     Parameters
     ----------
     mean, variance, overlap, at_once, least
         Shape (n,). `overlap` is the share of the horizon that one request keeps an instance
         busy, at most 1; `at_once` the requests that one instance serves at the same time; a
-        further instance less likely than `least` counts as not used, and so do all after it.
+        further instance used less often than `least` counts as not used, as do all after it.
     """
-    result = np.zeros((len(mean), most))
-    result[:, 0] = at_least(mean, variance, 1)[:, 0]
-    result[result[:, 0] < NEGLIGIBLE, 0] = 0.0
+    chance, uses = np.zeros((2, len(mean), most))
+    chance[:, 0] = at_least(mean, variance, 1)[:, 0]
+    chance[chance[:, 0] < NEGLIGIBLE, 0] = 0.0
+    uses[:, 0] = np.where(chance[:, 0] > 0.0, mean, 0.0)
     limit = np.maximum(np.broadcast_to(np.asarray(least, np.float64), mean.shape), NEGLIGIBLE)
-    # By Markov's inequality no further one is likelier than this.
-    most_likely = -np.expm1(-mean * np.minimum(1.0, mean * overlap))
-    deep = np.flatnonzero((result[:, 0] > 0.0) & (most_likely >= limit)) if most > 1 else ()
+    # By Markov's inequality no further one is used more often than this.
+    at_most = mean * np.minimum(1.0, mean * overlap)
+    deep = np.flatnonzero((uses[:, 0] > 0.0) & (at_most >= limit)) if most > 1 else ()
     for each in np.unique(at_once[deep]) if len(deep) else ():
         rows = deep[at_once[deep] == each]
-        further = _further(mean[rows], variance[rows], overlap[rows], int(each), most)
-        further = np.minimum.accumulate(np.c_[result[rows, :1], further], axis=1)[:, 1:]
-        further[further < limit[rows, None]] = 0.0
-        result[rows, 1 : 1 + further.shape[1]] = further
-    return result[:, : max(1, int(result.any(axis=0).sum()))]
+        found = _further(mean[rows], variance[rows], overlap[rows], int(each), most)
+        for into, further in zip((chance, uses), found, strict=True):
+            falling = np.minimum.accumulate(np.c_[into[rows, :1], further], axis=1)
+            into[rows, : falling.shape[1]] = falling
+        seldom = uses[rows, 1:] < limit[rows, None]
+        for into in (chance, uses):
+            into[rows, 1:] = np.where(seldom, 0.0, into[rows, 1:])
+    last = max(1, int(uses.any(axis=0).sum()))
+    return chance[:, :last], uses[:, :last]
 
 
-def _further(mean: Floats, variance: Floats, overlap: Floats, at_once: int, most: int) -> Floats:
-    """P(used) of the second, third, ... instance; columns end where no row has any."""
+def _further(
+    mean: Floats, variance: Floats, overlap: Floats, at_once: int, most: int
+) -> tuple[Floats, Floats]:
+    """The same of the second, third, ... instance; columns end where no row has any."""
     thin = mean * overlap
     thin_variance = overlap * (mean - overlap * (mean - variance))
     reach = np.minimum(mean + 6 * np.sqrt(variance) + 6, thin + 6 * np.sqrt(thin_variance) + 7)
     deepest = min((most - 1) * at_once + 1, max(at_once + 1, math.ceil(float(reach.max()))))
     levels = np.arange(at_once + 1, deepest + 1, at_once)
     many = at_least(mean, variance, deepest)[:, levels - 1]
-    busy = at_least(thin, thin_variance, deepest)[:, levels - 2]
-    return np.minimum(many, -np.expm1(-mean[:, None] * busy))
+    uses = mean[:, None] * at_least(thin, thin_variance, deepest)[:, levels - 2]
+    return np.minimum(many, -np.expm1(-uses)), np.minimum(uses, mean[:, None] * many)

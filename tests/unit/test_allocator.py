@@ -241,8 +241,8 @@ def test_start_ups_as_measured_replace_the_catalogue() -> None:
         (command,) = World(constituent("a"), pool()).hear(event)
         return command.value
 
-    assert value(2) == pytest.approx(0.75 * 0.1 * 10 * (1 - 10 / 120), abs=1e-3)
-    assert value(3) == pytest.approx(0.75 * 0.1 * 2 * (1 - 2 / 120), abs=1e-3)
+    assert value(2) == pytest.approx(1.0 * 0.1 * 10 * (1 - 10 / 120), abs=1e-3)
+    assert value(3) == pytest.approx(1.0 * 0.1 * 2 * (1 - 2 / 120), abs=1e-3)
 
 
 def test_in_shadow_mode_it_is_told_what_would_be_done_and_nothing_is_done() -> None:
@@ -498,6 +498,12 @@ def test_the_same_story_gives_the_same_commands(
         return made
 
     assert play() == play()
+
+
+def test_what_is_used_often_comes_before_what_is_used_once() -> None:
+    world = World(constituent("often"), constituent("a seldom one"), pool(cpu=1.0))
+    world.hear(demand(1_000, ("a seldom one", "gold", 8.0), ("often", "gold", 60.0)))
+    assert world.live() == {"often": 1}
 
 
 def test_parts_that_save_time_only_together_are_started_together() -> None:

@@ -9,7 +9,6 @@ from streams.catalog import Catalog, Composite, Constituent, Resources, Tier
 from streams.stages.anatomy import Anatomy, Asked
 from streams.stages.critical_path import cold_ms
 from streams.stages.joint import Joint, layers_worth
-from streams.stages.levels import Levels, uses_of
 from streams.stages.paths import Paths
 
 NAMES = st.sampled_from("abcd")
@@ -62,24 +61,15 @@ def test_a_part_beside_one_that_is_warm_is_worth_its_whole_time() -> None:
     assert world.loss("slow") == 20.0
 
 
-def test_several_cold_parts_are_no_likelier_than_the_least_likely() -> None:
+def test_a_layer_is_worth_what_all_requests_save_and_trusted_as_its_least_trusted_part() -> None:
     world = World((("a", "b"),), {"a": 4_000, "b": 2_000})
-    catalog = [*world.anatomy.catalog, Composite(service="other", steps=(("b",),))]
-    anatomy = Anatomy(Catalog.of(catalog))
-    paths = Paths(anatomy, anatomy.warm_up_ms)
-    gold = next(i for i, tier in enumerate(anatomy.tiers) if tier.tier == "gold")
-    mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
-    mean[anatomy.services.index("draw"), gold] = 0.5
-    mean[anatomy.services.index("other"), gold] = 3.5
-    asked = Asked(mean, mean)
-    uses, none = uses_of(asked, anatomy, paths), np.zeros(2)
-    levels = Levels(uses, anatomy, overlap=none, most=1, enough=none)
-    worth = layers_worth(anatomy, paths, asked, uses, levels).sum(axis=2)
-    step = int(np.flatnonzero(anatomy.step_service == anatomy.services.index("draw"))[0])
-    assert worth[step].tolist() == [
-        pytest.approx(2.0 * (1 - np.exp(-0.5))),
-        pytest.approx(2.0 * (1 - np.exp(-4.0)) / 8),
-    ]
+    mean = np.zeros((len(world.anatomy.services), len(world.anatomy.tiers)))
+    gold = [tier.tier for tier in world.anatomy.tiers].index("gold")
+    drawn = world.anatomy.services.index("draw")
+    mean[drawn, gold] = 3.0
+    worth = layers_worth(world.anatomy, world.paths, Asked(mean, mean), np.array([1.0, 0.5]))
+    (step,) = np.flatnonzero(world.anatomy.step_service == drawn)
+    assert worth[step].sum(axis=1).tolist() == [3.0 * 2.0, 3.0 * 2.0 * 0.5]
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES))

@@ -16,13 +16,13 @@ def at_least(mean: float, variance: float, most: int) -> list[float]:
 
 
 def used(mean: float, variance: float, *, overlap: float, at_once: int, most: int) -> list[float]:
-    chances = value.used(
+    chances, _ = value.used(
         np.array([mean]),
         np.array([variance]),
         overlap=np.array([overlap]),
         at_once=np.array([at_once]),
         most=most,
-    )[0]
+    )
     found: list[float] = chances[chances > 0.0].tolist()
     return found
 
@@ -98,7 +98,7 @@ def test_many_at_once_are_each_what_it_is_alone(
     rows: list[tuple[list[float], float, int]],
 ) -> None:
     means, variances = np.array([moments(users) for users, _, _ in rows]).T
-    together = value.used(
+    together, _ = value.used(
         means,
         variances,
         overlap=np.array([overlap for _, overlap, _ in rows]),
@@ -111,3 +111,20 @@ def test_many_at_once_are_each_what_it_is_alone(
         alone = used(mean, variance, overlap=overlap, at_once=at_once, most=12)
         assert row[: len(alone)] == pytest.approx(alone, abs=1e-9)
         assert not row[len(alone) :].any()
+
+
+def test_an_instance_is_used_as_often_as_requests_find_all_before_it_busy() -> None:
+    _, uses = value.used(
+        np.array([30.0]),
+        np.array([30.0]),
+        overlap=np.array([0.02]),
+        at_once=np.array([1]),
+        most=8,
+    )
+    in_service = 30.0 * 0.02
+    assert uses[0, 0] == 30.0
+    assert uses[0, 1] == pytest.approx(30.0 * (1 - np.exp(-in_service)), rel=1e-3)
+    assert uses[0, 2] == pytest.approx(
+        30.0 * (1 - np.exp(-in_service) * (1 + in_service)), rel=0.01
+    )
+    assert sorted(uses[0], reverse=True) == uses[0].tolist()
