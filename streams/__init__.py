@@ -11,6 +11,7 @@
         |                       ^                                                   v
         +-------------------- outcomes <-------------------------------------- interceptor
 
+control (an operator's word) -> allocator -> verdicts (why)
 anything that cannot be read or used -> dead-letters
 """
 

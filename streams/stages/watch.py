@@ -97,31 +97,34 @@ class Watch:
 
     def lift(self, asked: Asked, anatomy: Anatomy, now_ms: int, horizon_ms: int) -> Asked:
         """What is asked, where there is a burst at least what came of late."""
-        elapsed_ms = now_ms - self.at_ms
-        if elapsed_ms <= 0 or horizon_ms <= 0:
+        if horizon_ms <= 0:
             return asked
-        first, self.at_ms = self.at_ms == 0, now_ms
-        if first:
-            self.fresh = {}
-            return asked
+        if now_ms > self.at_ms:
+            self._pass_time(asked, anatomy, now_ms, horizon_ms)
         mean, variance = asked.mean.copy(), asked.variance.copy()
-        self._need(anatomy)
-        for pair in self.series.keys() | self.fresh.keys():
+        for pair, series in self.series.items():
             place = anatomy.place(pair)
-            if place is None:
-                self.series.pop(pair, None)
-                continue
-            series = self.series.setdefault(pair, Series())
-            expected = float(mean[place]) * elapsed_ms / horizon_ms
-            series.pass_time(self.fresh.get(pair, 0), expected, elapsed_ms, horizon_ms)
-            more = series.rate * horizon_ms - float(mean[place])
-            if series.alarm >= ALARM and more > 0.0:
+            if place is not None and series.alarm >= ALARM:
+                more = max(0.0, series.rate * horizon_ms - float(mean[place]))
                 mean[place] += more
                 variance[place] += more
-            if series.alarm <= 0.0 and series.asked < FORGOTTEN:
-                del self.series[pair]
-        self.fresh = {}
         return Asked(mean, variance)
+
+    def _pass_time(self, asked: Asked, anatomy: Anatomy, now_ms: int, horizon_ms: int) -> None:
+        """Compare what came since the last time with what is asked for."""
+        elapsed_ms, fresh = now_ms - self.at_ms, self.fresh
+        first, self.at_ms, self.fresh = self.at_ms == 0, now_ms, {}
+        if first:
+            return
+        self._need(anatomy, fresh)
+        for pair in sorted(self.series.keys() | fresh.keys()):
+            place = anatomy.place(pair)
+            series = self.series.setdefault(pair, Series())
+            if place is not None:
+                expected = float(asked.mean[place]) * elapsed_ms / horizon_ms
+                series.pass_time(fresh.get(pair, 0), expected, elapsed_ms, horizon_ms)
+            if place is None or (series.alarm <= 0.0 and series.asked < FORGOTTEN):
+                del self.series[pair]
 
     def factors(self, anatomy: Anatomy) -> Floats:
         """What the expected chance of each constituent is to be multiplied by."""
@@ -142,16 +145,16 @@ class Watch:
         if not self.series:
             return  # nobody tells what comes
         likely = {anatomy.constituents[i].service: float(chance[i]) for i in np.flatnonzero(chance)}
-        for name in likely.keys() | self.trust.keys():
+        for name in sorted(likely.keys() | self.trust.keys()):
             trust = self.trust.setdefault(name, Trust(now_ms, likely.get(name, 0.0)))
             if now_ms - trust.begun_ms >= horizon_ms:
                 trust.settle(now_ms, likely.get(name, 0.0))
                 if trust.expected < FORGOTTEN and trust.uses < FORGOTTEN and name not in likely:
                     del self.trust[name]
 
-    def _need(self, anatomy: Anatomy) -> None:
+    def _need(self, anatomy: Anatomy, fresh: Iterable[Pair]) -> None:
         """Note which constituents the fresh requests needed."""
-        for service, _ in self.fresh:
+        for service, _ in fresh:
             for part in anatomy.parts_of(service):
                 trust = self.trust.get(anatomy.constituents[part].service)
                 if trust is not None:

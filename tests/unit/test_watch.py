@@ -65,6 +65,13 @@ def test_a_burst_is_followed_at_once_and_forgotten_when_it_is_over() -> None:
     assert after[-1] == 1.0
 
 
+def test_a_decision_at_the_same_time_sees_the_same_burst() -> None:
+    world = World()
+    lifted = [world.tick(6, 1.0) for _ in range(3)][-1]
+    again = world.watch.lift(asked(1.0), ANATOMY, world.now_ms, HORIZON_MS)
+    assert float(again.mean[PLACE]) == lifted > 1.0
+
+
 @pytest.mark.parametrize("expected", [6.0, 60.0, 600.0])
 def test_what_comes_as_expected_hardly_ever_raises_an_alarm(expected: float) -> None:
     numbers, world = np.random.default_rng(3), World()
