@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.catalog import Catalog, Tier
+from streams.catalog import Catalog, Resources, Tier
 from streams.records import Demand
 from streams.stages.critical_path import first_uses, steps_of
+from streams.stages.packing import share_of
 from streams.stages.value import Floats
 
 __all__ = ["FALLBACK", "NOBODY", "Anatomy", "Asked", "Numbers"]
@@ -48,6 +49,7 @@ class Anatomy:
         tiers = {FALLBACK.tier: FALLBACK} | dict(catalog.tiers)
         self.tiers = sorted(tiers.values(), key=lambda t: (-t.priority, t.tier))
         self.weight = np.array([tier.weight for tier in self.tiers], np.float64)
+        self._shares: tuple[Resources, list[float]] | None = None
         # A service that the catalogue does not compose is its own part.
         self.services = list(dict.fromkeys([*sorted(catalog.composites), *self.number]))
         self._places = _Places(self.services, [tier.tier for tier in self.tiers])
@@ -75,6 +77,12 @@ class Anatomy:
             for values in ([s.expected for s in asked], [s.variance for s in asked])
         )
         return Asked(mean, variance)
+
+    def shares(self, capacity: Resources) -> Sequence[float]:
+        """How much of a pool of this capacity one instance of each constituent is."""
+        if self._shares is None or self._shares[0] != capacity:
+            self._shares = (capacity, [share_of(c.needs, capacity) for c in self.constituents])
+        return self._shares[1]
 
     def counts(self, by_name: Mapping[str, int]) -> Numbers:
         """A number for each constituent, 0 for those not named."""

@@ -77,10 +77,11 @@ class Economy:
         """All that would pay or is pinned, to begin with."""
         for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
             yield from self._further(part, self.have[part] + 1)
-        alone = self._joint.singles().tolist()
+        alone = self._joint.singles()
+        for part in np.flatnonzero(alone.sum(axis=1) * self.lead > self.start_cost).tolist():
+            yield from self._first(frozenset((part,)), alone[part].tolist())
         for parts in self._joint.candidates(self.start_cost):
-            worth = alone[min(parts)] if len(parts) == 1 else self._joint.gain(parts)
-            yield from self._first(parts, worth)
+            yield from self._first(parts, self._joint.gain(parts))
         have = np.array(self.have, np.int64)
         may = (have > 0) & (have < self.levels.value.shape[1])
         value = self.levels.value[np.arange(len(have)), np.where(may, have, 0)]
@@ -224,9 +225,10 @@ class Economy:
         pinned: bool = False,
     ) -> Want:
         constituents = [self.anatomy.constituents[part] for part, _ in parts]
-        needs = constituents[0].needs
+        needs, share = constituents[0].needs, self._shares[parts[0][0]]
         for other in constituents[1:]:
             needs += other.needs
+            share = share_of(needs, self.view.capacity)
         tier = self._top(worth)
         return Want(
             parts=tuple((c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)),
@@ -237,9 +239,13 @@ class Economy:
             priority=tier.priority,
             tier=tier.tier,
             pinned=pinned,
-            share=share_of(needs, self.view.capacity),
+            share=share,
             patience=max([self._patience.get(c.service, 1.0) for c in constituents]),
         )
+
+    @cached_property
+    def _shares(self) -> Sequence[float]:
+        return self.anatomy.shares(self.view.capacity)
 
     @cached_property
     def _lead(self) -> list[float]:

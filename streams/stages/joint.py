@@ -49,24 +49,25 @@ class Joint:
         self._lost_list: list[list[float]] | None = None
 
     def candidates(self, cost: Floats) -> list[Parts]:
-        """Sets of cold parts that complete a layer; those that cannot pay may be left out.
+        """Sets of several cold parts that complete a layer; those that cannot pay may be left out.
 
         What a set brings is at most what all layers are worth that its parts keep cold.
         """
         parts, total = self._paths.parts, self._worth.sum(axis=2)
         cold = ~self._flags()[parts] & self._starts
-        opened = np.where(np.cumsum(cold, axis=1) > 0, total, 0.0)
+        count = np.cumsum(cold, axis=1)
+        opened = np.where(count > 0, total, 0.0)
         blocked = np.cumsum(opened[:, ::-1], axis=1)[:, ::-1] * cold
         most = np.bincount(parts[cold], blocked[cold], len(cost))
         at_most = np.cumsum(np.where(cold, most[parts], 0.0), axis=1)
         at_least = np.cumsum(np.where(cold, cost[parts], 0.0), axis=1)
         found = set[Parts]()
-        for step, i in np.argwhere((opened > 0.0) & (at_most > at_least)).tolist():
+        for step, i in np.argwhere((opened > 0.0) & (count > 1) & (at_most > at_least)).tolist():
             found.add(frozenset(p for p in self._parts[step][: i + 1] if not self._warm[p]))
         return sorted(found, key=sorted)
 
     def singles(self) -> Floats:
-        """`gain` of each cold constituent alone, all at once: shape (constituents, tiers)."""
+        """`gain` of each cold constituent alone, 0 of a warm one: shape (constituents, tiers)."""
         parts = self._paths.parts
         cold = ~self._flags()[parts] & self._starts
         one = (np.cumsum(cold, axis=1) == 1) & self._starts
@@ -80,10 +81,10 @@ class Joint:
         found = set[Parts]()
         for step in self._touched(near):
             cold: list[int] = []
-            for part in self._layers(step):
+            for i, part in enumerate(self._layers(step)):
                 if not self._warm[part]:
                     cold.append(part)
-                if cold:
+                if cold and self._saved[step][i] > 0.0:
                     found.add(frozenset(cold))
         return sorted(found, key=sorted)
 
@@ -143,6 +144,11 @@ class Joint:
     @cached_property
     def _waits(self) -> list[list[float]]:
         found: list[list[float]] = self._paths.wait_ms.tolist()
+        return found
+
+    @cached_property
+    def _saved(self) -> list[list[float]]:
+        found: list[list[float]] = self._paths.saved_ms.tolist()
         return found
 
     @cached_property

@@ -103,8 +103,7 @@ def test_a_tick_of_a_thousand_constituents_and_a_million_users_takes_less_than_5
         ]
         took_ms.append(1_000 * (time.process_time() - begun))
         for command in made:
-            assert isinstance(command, Command)
-            if command.action is Action.PROVISION:
+            if isinstance(command, Command) and command.action is Action.PROVISION:
                 instances[command.command_id] = started(command)
     print(  # noqa: T201 - its purpose
         f"\na decision for {CONSTITUENTS:,} constituents, {USERS:,} users, {len(instances):,}"
