@@ -77,8 +77,8 @@ class Decision:
         """All commands: what is taken and started, then what is queued and released."""
         economy, view = self.economy, self.view
         room = self._room()
-        if room.budget < 0.0:  # it was lowered, or others have spent it
-            return list(self._over(-room.budget))
+        if room.budget + view.leaving < 0.0:  # it was lowered, or others have spent it
+            return list(self._over(-room.budget - view.leaving))
         choices = self._choices = pack(
             economy.wants(), room, economy.spare, view.have, economy.then
         )

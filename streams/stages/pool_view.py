@@ -37,6 +37,7 @@ class PoolView:
     idle: Mapping[str, int]  # constituent -> instances that may be released
     capacity: Resources
     room: Room
+    leaving: float  # price by the hour of what is commanded to go and still there
     trust: Floats  # what the expected chance of each constituent is to be multiplied by
 
     @classmethod
@@ -70,17 +71,24 @@ class PoolView:
             timing=timing_of(anatomy, demands, _served_ms(here), serve_ms),
             asked=row.watch.lift(anatomy.asked(demands), anatomy, row.now_ms, horizon_ms),
             serving=serving,
-            have={
-                name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
-                for name in serving.keys() | coming.keys()
-            },
+            have=_have(serving, coming, going),
             idle={name: max(0, count - going[name]) for name, count in idle.items()},
             capacity=capacity,
+            leaving=_taken(going, anatomy)[1],
             trust=row.watch.factors(anatomy),
             room=Room(
                 capacity - _more(known, reported) - added, _budget(entry, row) - price - further
             ),
         )
+
+
+def _have(
+    serving: Mapping[str, tuple[str, ...]], coming: Counter[str], going: Counter[str]
+) -> dict[str, int]:
+    return {
+        name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
+        for name in serving.keys() | coming.keys()
+    }
 
 
 def _budget(pool: Pool, row: PoolRow) -> float:

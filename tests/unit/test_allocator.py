@@ -459,6 +459,17 @@ def test_a_budget_that_is_lowered_takes_back_what_is_worth_least() -> None:
     assert "overdrawn" in command.reason
 
 
+def test_what_is_on_its_way_out_is_not_overdrawn_again() -> None:
+    world = World(*(constituent(name) for name in "abc"), pool())
+    asked = [(name, "gold", 1.0) for name in "abc"]
+    world.hear(demand(1_000, *asked))
+    world.hear(demand(20_000, *asked))
+    world.obeys = False
+    assert len(world.hear(Control(pool="p", budget=2.0))) == 1
+    made = world.hear(demand(22_000, *asked))
+    assert Action.RELEASE not in [command.action for command in made]
+
+
 def test_gold_is_cold_at_most_half_as_often_as_bronze_and_bronze_is_not_starved() -> None:
     """Forty services, each wanted by turns, so that on average nine tenths of the room is."""
     numbers, names = Random(11), [f"{tier}-{i}" for tier in ("gold", "bronze") for i in range(20)]
