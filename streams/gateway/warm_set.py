@@ -23,6 +23,7 @@ __all__ = ["WarmSet", "every", "first_to_end"]
 logger = logging.getLogger(__name__)
 
 _REPORT_S = 0.02
+_AGAIN_S = 1.0
 _RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
 
 
@@ -109,6 +110,7 @@ class WarmSet:
                 answer.raise_for_status()
         except (aiohttp.ClientError, TimeoutError):
             self.claims.unreport(uses)
+            await asyncio.sleep(_AGAIN_S)  # what is to be told grows meanwhile
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:

@@ -48,6 +48,7 @@ def test_what_foremesh_adds_to_envoy(
         instances = mesh_rig.thousand(backend)
         mesh_rig.tell(settings, instances)
         mesh = Mesh(run_foremesh)
+        mesh.env["FOREMESH_PROVISIONER"] = f"http://127.0.0.1:{backend}"  # takes reports of use
         mesh.start("control", "log", "decide", provisioner=False)
         edge = int(mesh.places.edge.rpartition(":")[2])
         eventually(lambda: all(get(edge, f"/{n}") == 200 for n in mesh_rig.names("pool")))
