@@ -93,7 +93,7 @@ class Kube:
         await self.api.__aenter__()  # so that errors are answered as Kubernetes does
         self._server = kmock.Server(self.api, host="127.0.0.1")
         await self._server.__aenter__()
-        self.client = self.connect()
+        self.client = self.connect("controller")
         self._works = asyncio.create_task(self._control())
         self.add("v1/nodes", node("n1", cpu="4", memory="8Gi"))
         return self
@@ -109,8 +109,9 @@ class Kube:
     def address(self) -> str:
         return str(self._server.url)
 
-    def connect(self) -> AsyncClient:
-        config = KubeConfig.from_one(cluster=Server(server=self.address), user=User(token="any"))
+    def connect(self, token: str = "provisioner") -> AsyncClient:
+        """A client of somebody's; what was asked can be told apart by the token."""
+        config = KubeConfig.from_one(cluster=Server(server=self.address), user=User(token=token))
         return AsyncClient(config, namespace=NAMESPACE, trust_env=False)
 
     def add(self, kind: str, made: dict[str, Any]) -> None:

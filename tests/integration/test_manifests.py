@@ -1,0 +1,187 @@
+"""The manifests of deploy/kubernetes: against Kubernetes' own schemas, each other and the code."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from click.testing import CliRunner
+from harness import CHECKOUT
+from houses import until, want
+from kube import KubernetesHouse
+from ruamel.yaml import YAML
+from services import catalog_of, command, constituent
+
+from streams.cli import cli
+from streams.provisioners.cluster import CONSTITUENT, POOL
+from streams.provisioners.lease import Leadership
+from streams.records import Action, InstanceState
+from streams.settings import Settings
+
+FOLDER = CHECKOUT / "deploy" / "kubernetes"
+FILES = sorted(FOLDER.rglob("*.yaml"))
+VERSION = kubernetes_validate.latest_version()
+THEIRS = {"kustomize.config.k8s.io/v1beta1", "keda.sh/v1alpha1"}  # no schemas of Kubernetes'
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return list(YAML(typ="safe", pure=True).load_all(path.read_text()))
+
+
+def every(kind: str) -> Iterator[dict[str, Any]]:
+    for path in FILES:
+        yield from (one for one in documents(path) if one["kind"] == kind)
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """What runs, by the name of what runs it: the example apart."""
+    found = [*every("Deployment"), *every("Job")]
+    return {
+        one["metadata"]["name"]: one["spec"]["template"]
+        for one in found
+        if CONSTITUENT not in one["metadata"].get("labels", {})
+    }
+
+
+CONTAINERS = [
+    pytest.param(container, id=f"{name}/{container['name']}")
+    for name, template in pods().items()
+    for container in template["spec"]["containers"]
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_manifest_is_what_kubernetes_takes(path: Path) -> None:
+    for one in documents(path):
+        if one["apiVersion"] not in THEIRS:
+            kubernetes_validate.validate(one, VERSION, strict=True)
+
+
+def test_every_file_is_part_of_a_kustomization() -> None:
+    named = {
+        (path.parent / name).resolve()
+        for path in FOLDER.rglob("kustomization.yaml")
+        for name in documents(path)[0]["resources"]
+    }
+    files = {path for path in FILES if ".example." not in path.name}
+
+    folders = {path.parent for path in files if path.name == "kustomization.yaml"}
+    assert {path for path in files if path.name != "kustomization.yaml"} == {
+        path for path in named if path.is_file()
+    }
+    assert {path for path in named if path.is_dir()} <= folders
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_container_runs_a_command_that_there_is(container: dict[str, Any]) -> None:
+    words = container.get("args") or re.findall(
+        r"foremesh (topics) create", container["command"][2]
+    )
+    names = [word for word in words if not word.startswith("-")]
+    given = [word for word in words if word.startswith("--")]
+    depth = 2 if names[0] == "mesh" else 1
+    said = CliRunner().invoke(cli, [*names[:depth], "--help"])
+
+    assert said.exit_code == 0, said.output
+    assert [option for option in given if option not in said.output] == []
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_container_is_bounded_and_may_do_nothing_special(container: dict[str, Any]) -> None:
+    assert container["resources"]["limits"]["memory"]
+    assert container["resources"]["requests"]["cpu"]
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_only_the_provisioner_is_given_a_token_of_the_api_server() -> None:
+    trusted = {
+        name
+        for name, template in pods().items()
+        if template["spec"].get("automountServiceAccountToken") is not False
+    }
+
+    assert trusted == {"provisioner"}
+    account = pods()["provisioner"]["spec"]["serviceAccountName"]
+    assert [one["metadata"]["name"] for one in every("ServiceAccount")] == [account]
+
+
+def test_every_service_and_policy_selects_something_and_names_its_port() -> None:
+    ports = {
+        name: {p["name"] for c in t["spec"]["containers"] for p in c.get("ports", ())}
+        for name, t in pods().items()
+    }
+    component = "app.kubernetes.io/component"
+    for one in every("Service"):
+        selected = one["spec"]["selector"][component]
+        assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports[selected]
+    for one in every("NetworkPolicy"):
+        assert one["spec"]["podSelector"]["matchLabels"][component] in ports
+
+
+def test_every_setting_is_one_of_ours() -> None:
+    (config,) = every("ConfigMap")
+    known = {Settings.variable(name) for name in Settings.__dataclass_fields__}
+    mesh = {f"FOREMESH_MESH_{name}" for name in ("EDGE",)}
+
+    assert set(config["data"]) <= known | mesh
+
+
+def test_the_examples_carry_what_foremesh_looks_for() -> None:
+    (example,) = (one for one in every("Deployment") if CONSTITUENT in one["metadata"]["labels"])
+    (scaled,) = every("ScaledObject")
+    labels = example["spec"]["template"]["metadata"]["labels"]
+
+    assert labels == example["metadata"]["labels"]
+    metadata = scaled["spec"]["triggers"][0]["metadata"]
+    assert metadata["constituent"] == labels[CONSTITUENT]
+    assert metadata["pool"] == labels[POOL]
+
+
+def allowed() -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb)
+        for role in (*every("Role"), *every("ClusterRole"))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def verb_of(request: Any) -> str:
+    if request.method == "GET":
+        return "watch" if "watch" in request.params else ("get" if request.name else "list")
+    return {"POST": "create", "PATCH": "patch", "DELETE": "delete", "PUT": "update"}[request.method]
+
+
+async def live_and_end(here: KubernetesHouse) -> None:
+    """Lead, start an instance, and end it."""
+    client = here.kube.connect()
+    lease = Leadership(client, "foremesh-default", "me")
+    assert [await lease._try() for _ in range(2)] == [True, True]
+    await client.close()
+    provisioner = await here.open()
+    await provisioner.standard(want("a"))
+    await asyncio.sleep(here.limits.grace_ms / 1000)
+    await provisioner.carry_out(command("a", action=Action.RELEASE))
+    await until(lambda: here.told.last(InstanceState.GONE))
+
+
+async def test_the_role_allows_what_the_provisioner_asks_for_and_nothing_else() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        await live_and_end(here)
+        asked = {
+            (one.resource.group, "/".join(filter(None, names)), verb_of(one))
+            for one in here.kube.api
+            if one.resource is not None
+            for names in [(one.resource.plural, one.subresource)]
+            if one.headers["Authorization"] == "Bearer provisioner"
+        }
+
+    assert asked == allowed()
