@@ -47,7 +47,7 @@ END = 0  # the class of "the case ends here"
 _COLUMNS = ColumnMapping(user="case", service="activity", time="ts", time_unit="s")
 _SUFFIX = ".events.csv.gz"
 _BATCH = 32
-_PASSES_WHICH, _PASSES_WHEN = 2, 1
+_PASSES_WHICH, _PASSES_WHEN = 3, 1  # chosen on validation parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ def _learnt(
     model = LogLinear(kinds=KINDS, contexts=log.different, classes=classes)
     # Scored cases come from any time, so what is learnt last should be no time of its own.
     order = np.random.default_rng(1).permutation(events)
-    for step in (model.learn, model.revise)[:passes]:
+    for step in (model.learn, *[model.revise] * (passes - 1)):
         for at in range(0, len(order), _BATCH):
             chosen = order[at : at + _BATCH]
             step(log.contexts[chosen], labels[chosen])

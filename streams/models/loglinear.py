@@ -16,7 +16,7 @@ _SMOOTH = np.float32(0.5)  # visits that a context starts with, spread over all 
 _LEVELS = 10  # of how often a context was visited, in doublings
 _FIRST_WEIGHT = 0.05
 _WEIGHT_STEP = np.float32(0.02)
-_BIAS_STEP = np.float32(0.005)
+_BIAS_STEP = np.float32(0.01)
 _PREDICT = 512  # events predicted at once: bounds the memory
 
 
