@@ -152,8 +152,6 @@ class PoolProvisioner(Generic[L]):
                 self._make_room(constituent.needs)
                 # One that is idle only just now may give way a moment later.
                 await self._freed.wait(self.limits.grace_ms / 1000)
-                if held := self._found(want):
-                    return held
         finally:
             self._waiting -= 1
         held = self.ledger.add(
