@@ -108,7 +108,7 @@ def _log(name: str, policy: Policy) -> dict[str, Any]:
     return _grpc_log(
         name,
         "log",
-        policy,
+        policy.log_flush_ms,
         additional_request_headers_to_log=[USER, TIER, SERVICE],
         additional_response_headers_to_log=["server-timing"],
     )
@@ -117,11 +117,13 @@ def _log(name: str, policy: Policy) -> dict[str, Any]:
 def _ended(policy: Policy) -> dict[str, Any]:
     """For the decision service: which requests for exclusive instances have ended, and where."""
     present = {"header": {"name": LEASED, "present_match": True}}
-    told = _grpc_log("leases", "leases", policy, additional_request_headers_to_log=[SERVICE])
+    told = _grpc_log(
+        "leases", "leases", policy.lease_flush_ms, additional_request_headers_to_log=[SERVICE]
+    )
     return {**told, "filter": {"header_filter": present}}
 
 
-def _grpc_log(name: str, cluster: str, policy: Policy, **more: Any) -> dict[str, Any]:
+def _grpc_log(name: str, cluster: str, flush_ms: int, **more: Any) -> dict[str, Any]:
     return {
         "name": "envoy.access_loggers.http_grpc",
         "typed_config": {
@@ -130,7 +132,7 @@ def _grpc_log(name: str, cluster: str, policy: Policy, **more: Any) -> dict[str,
                 "log_name": name,
                 "transport_api_version": "V3",
                 "grpc_service": {"envoy_grpc": {"cluster_name": f"{OURS}{cluster}"}},
-                "buffer_flush_interval": f"{policy.log_flush_ms / 1000:.3f}s",
+                "buffer_flush_interval": f"{flush_ms / 1000:.3f}s",
                 "buffer_size_bytes": 65_536,
                 "custom_tags": [_tag("tier"), _tag("instance")],
             },

@@ -68,7 +68,8 @@ class Policy:
     pool: str = "default"
     deadline_ms: int = 10_000
     decide_ms: int = 20  # a decision that takes longer is done without
-    log_flush_ms: int = 10  # also how late a leased instance is known to be free again
+    log_flush_ms: int = 100  # how late the log is
+    lease_flush_ms: int = 10  # how late a leased instance is known to be free again
     jwt: Jwt | None = None
 
 
