@@ -25,6 +25,7 @@ class Crew:
         self._short = ThreadPoolExecutor(8, thread_name_prefix=name)
         self._long = ThreadPoolExecutor(4, thread_name_prefix=f"{name}-long")
         self.crash: Callable[[BaseException], Awaitable[None]] | None = None
+        self.failed = False  # something could not be mended: the worker is on its way out
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Do this in the background."""
@@ -37,6 +38,7 @@ class Crew:
         try:
             await work
         except Exception as error:
+            self.failed = True  # at once: others run while the worker stops
             logger.exception("%s cannot go on", self._name, extra={"action": "worker_stops"})
             if self.crash is not None:
                 await self.crash(error)

@@ -219,9 +219,8 @@ class Runner:
     async def _step_through(
         self, owned: Owned, name: str, batch: Batch, at: int
     ) -> Mapping[str, int]:
-        outcomes: Counter[str] = Counter()
         turn, take, state = time.monotonic() + TURN_S, self._steps.take, owned.store
-        context = self._world.context(owned.number, -1)
+        context, outcomes = self._world.context(owned.number, -1), Counter[str]()
         for record in batch.records:
             if record.offset < at:
                 outcomes["repeated"] += 1
@@ -261,14 +260,15 @@ class Runner:
             await self._save()
 
     async def settle(self) -> None:
-        """Deliver and save all that was taken."""
+        """Deliver and save all that was taken, unless the worker is beyond it."""
         await self._crew.guarded(self._save())
 
     async def _save(self) -> None:
         async with self._saving:
             async with self._stepping:
                 owned = [o for o in self._owned.values() if o.ready and o.changed]
-                if not owned or not await self._delivered(owned):
+                # After a crash state may hold what was never sent: it must not last.
+                if self._crew.failed or not owned or not await self._delivered(owned):
                     return
                 writes = [(o, o.store.save(), dict(o.store.position)) for o in owned]
             await asyncio.gather(*(self._write(*write) for write in writes))
@@ -293,8 +293,8 @@ class Runner:
         owned.failures = 0
         if owned.revoked:
             return
-        names = {name: self.settings.topic(name) for name in position}
-        for name, offset in position.items():
-            self._settled[TP(names[name], owned.number)] = offset
-        for taken_s in owned.forget({names[name]: offset for name, offset in position.items()}):
+        settled = {self.settings.topic(name): offset for name, offset in position.items()}
+        for topic, offset in settled.items():
+            self._settled[TP(topic, owned.number)] = offset
+        for taken_s in owned.forget(settled):
             self._wiring.meter.batch(self.row.name, time.monotonic() - taken_s)

@@ -17,6 +17,12 @@ from typing import Self
 
 import counting
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from counting import Counting, State
 from harness import eventually
 
@@ -220,3 +226,22 @@ def check(settings: Settings, timeout_s: float = 120) -> int:
     wrong = {i for i, values in seen.items() if set(values) != {expected.outcomes[i]}}
     assert not wrong
     return sum(len(values) - 1 for values in seen.values())
+
+
+def refuse(settings: Settings, topic: str) -> None:
+    """The broker takes nothing for this topic: all is too large."""
+    _largest(settings, topic, 1)
+
+
+def allow(settings: Settings, topic: str) -> None:
+    """The broker takes records for this topic again."""
+    _largest(settings, topic, kafka.MAX_MESSAGE_BYTES)
+
+
+def _largest(settings: Settings, topic: str, size: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    name = settings.topic(topic)
+    asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    client = kafka.connect(settings)
+    for future in client.incremental_alter_configs([asked]).values():
+        future.result(30)

@@ -14,16 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
-from engine_harness import Load, Workers, check, come_and_go, committed
+from engine_harness import Load, Workers, allow, check, come_and_go, committed, refuse
 from harness import CHECKOUT, eventually
 
-from streams.adapters.kafka import MAX_MESSAGE_BYTES, connect, create_topics
+from streams.adapters.kafka import create_topics
 from streams.devstack.kafka import Kafka
 from streams.settings import Settings
 
@@ -154,24 +148,6 @@ def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: W
         workers.start()
     check(own)
     assert "not delivered to Kafka" in workers.logs()
-
-
-def refuse(settings: Settings, topic: str) -> None:
-    """The broker takes nothing for this topic: all is too large."""
-    _largest(settings, topic, 1)
-
-
-def allow(settings: Settings, topic: str) -> None:
-    _largest(settings, topic, MAX_MESSAGE_BYTES)
-
-
-def _largest(settings: Settings, topic: str, size: int) -> None:
-    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    name = settings.topic(topic)
-    asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-    client = connect(settings)
-    for future in client.incremental_alter_configs([asked]).values():
-        future.result(30)
 
 
 def restart(broker: Kafka, before: Callable[[], int]) -> int:
