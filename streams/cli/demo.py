@@ -57,10 +57,12 @@ def command(
         keep_alive_s=control_keep_alive,
         keep=keep,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
+    demo = Demo(plan, settings, console)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, demo.company.interrupt)
     try:
-        Demo(plan, settings, console).run()
+        demo.run()
     except KeyboardInterrupt:
         console.print("Interrupted; everything that was started is stopped.")
         sys.exit(INTERRUPTED)

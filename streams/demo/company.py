@@ -32,6 +32,15 @@ class Company:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._children: dict[str, Child] = {}
+        self._interrupted = False
+
+    def interrupt(self, *_: object) -> None:
+        """Handle a signal: raise `KeyboardInterrupt` here, and again wherever `check` is called.
+
+        Once is not enough: Python drops what is raised while it collects garbage.
+        """
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def start(self, name: str, settings: Settings, *args: str, **env: str) -> None:
         """Run `foremesh ARGS` under a name."""
@@ -49,7 +58,15 @@ class Company:
         until(lambda: _answers(url), _START_S, f"nothing answers at {url}", self.check)
 
     def check(self) -> None:
-        """Raise `StackFailed`, with the end of its log, when one has ended by itself."""
+        """Raise `StackFailed`, with the end of its log, when one has ended by itself.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            There was an interrupt.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
         for name, child in self._children.items():
             if child.process() is None:
                 raise StackFailed(

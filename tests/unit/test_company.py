@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.demo.company import Company, until
+
+
+def test_an_interrupt_that_was_lost_comes_again_where_something_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    company = Company(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        company.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        until(lambda: False, 60.0, "nothing came", company.check)
