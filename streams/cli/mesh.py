@@ -157,7 +157,13 @@ def compose(settings: Settings, *, places: Places, pool: str, deadline_ms: int) 
 @command.command()
 @_places
 @_option("node", "edge", "Its name.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="A file  [default: print]")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="A file, instead of printing it.",
+)
 def bootstrap(*, places: Places, node: str, output: Path | None) -> None:
     """Write what an Envoy is started with."""
     from streams.mesh.bootstrap import bootstrap as made  # noqa: PLC0415  # keep --help instant
