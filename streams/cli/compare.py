@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from streams.catalog import Catalog
 from streams.catalog_infer import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
-from streams.compare.predictive import Forecast
-from streams.compare.run import POLICIES, Row, compare
+from streams.compare.predictive import Forecast, Predictive
+from streams.compare.run import POLICIES, SCALES, Row, compare
 from streams.records import Request
 from streams.settings import Settings
 from streams.stages.base import Context, Unusable, admit
@@ -58,13 +59,19 @@ __all__ = ["command"]
     "--every",
     "tick_s",
     type=click.IntRange(min=1),
-    default=30,
+    default=2,
     show_default=True,
     show_envvar=True,
-    help="Seconds between two looks at the forecast when nothing is asked.",
+    help="Finest step in which the forecast changes when nothing is asked, in seconds.",
+)
+@click.option(
+    "--capacity-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    show_envvar=True,
+    help="Memory that instances share.  [default: unbounded]",
 )
 @click.option("--json", "json_path", type=Path, show_envvar=True, help="Write the rows here.")
-@click.option("--figure", type=Path, show_envvar=True, help="Draw the curve, .png or .svg.")
+@click.option("--figure", type=Path, show_envvar=True, help="Draw the curve: .png, .svg, .html.")
 @pass_settings
 def command(
     settings: Settings,
@@ -76,6 +83,7 @@ def command(
     policies: str,
     warm_up: float,
     tick_s: int,
+    capacity_gb: float | None,
     json_path: Path | None,
     figure: Path | None,
 ) -> None:
@@ -87,14 +95,15 @@ def command(
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
     known = catalog_file.load(catalog_path) if catalog_path else infer(requests)
+    capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
+    tested = [policy for name in chosen for policy in POLICIES[name](known, capacity_mib)]
     forecast = Forecast(known, settings.horizon_ms, tick_s * 1000)
-    tested = [policy for name in chosen for policy in POLICIES[name](known, forecast)]
+    ours = Predictive(SCALES, forecast, capacity_mib) if "foremesh" in chosen else None
     steps = compare(
-        _usable(requests, known), known, tested,
-        forecast if "foremesh" in chosen else None, warm_up=warm_up,
-    )  # fmt: skip
+        _usable(requests, known), known, tested, ours, warm_up=warm_up, capacity_mib=capacity_mib
+    )
     bar = Console(stderr=True)
-    total = len(requests) + len(tested)
+    total = len(requests) + len(tested) + (len(SCALES) if ours else 0)
     found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, Row)]
     _show(found)
     if json_path:
@@ -122,7 +131,7 @@ def _show(rows: Sequence[Row]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("policy", "parameter"):
         table.add_column(name)
-    for name in ("cold %", "cold s", "p99 ms", "warm h", "GB h", "cost"):
+    for name in ("cold %", "cold s", "p99 ms", "warm h", "GB h", "useful %", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         numbers = (
@@ -131,6 +140,7 @@ def _show(rows: Sequence[Row]) -> None:
             f"{row.latency_ms[2]:,.0f}",
             f"{row.wasted_seconds / 3600:,.0f}",
             f"{row.wasted_gb_s / 3600:,.0f}",
+            f"{100 * row.utility:.1f}",
             f"{row.cost:,.2f}",
         )
         table.add_row(Text(row.policy), Text(row.parameter), *numbers)

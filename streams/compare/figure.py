@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,9 +12,11 @@ from streams.compare.run import Row
 
 __all__ = ["draw"]
 
+TITLE = "Cold starts against warm memory"
+
 
 def draw(rows: Iterable[Row], path: Path) -> None:
-    """Draw the curve into a file, PNG or SVG by its name."""
+    """Draw the curve into a file: PNG, SVG, or HTML that holds the SVG, by its name."""
     curves: dict[str, list[Row]] = {}
     for row in rows:
         curves.setdefault(row.policy, []).append(row)
@@ -33,8 +36,15 @@ def draw(rows: Iterable[Row], path: Path) -> None:
         ylabel="requests that waited for a start, %",
         xscale="symlog",
         yscale="symlog",
-        title="Cold starts against warm memory",
+        title=TITLE,
     )
     axes.legend()
     axes.grid(visible=True, alpha=0.3)
-    figure.savefig(path)
+    if path.suffix.lower() not in {".html", ".htm"}:
+        figure.savefig(path)
+        return
+    drawn = StringIO()
+    figure.savefig(drawn, format="svg")
+    svg = drawn.getvalue()
+    page = f"<!doctype html><meta charset=utf-8><title>{TITLE}</title>{svg[svg.index('<svg') :]}"
+    path.write_text(page, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -31,9 +32,14 @@ class Ledger:
 
     catalog: Catalog
     from_ms: int
+    capacity_mib: float = math.inf  # of memory; the least recently used makes room
     warm: dict[str, int] = field(default_factory=dict)  # constituent -> started at
     warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> over lives that ended
     judged: list[Judged] = field(default_factory=list)
+    useful_ms: int = 0  # warm time that a use came after
+    _unused: dict[str, int] = field(
+        default_factory=dict
+    )  # constituent -> since its last use or start
 
     @property
     def constituents(self) -> Mapping[str, Constituent]:
@@ -42,12 +48,14 @@ class Ledger:
 
     def start(self, name: str, at_ms: int) -> None:
         """Start it, unless it is there; what the catalogue does not have is never started."""
-        if name in self.constituents:
-            self.warm.setdefault(name, at_ms)
+        if name in self.constituents and name not in self.warm:
+            self._make_room(self.constituents[name].needs.memory, at_ms)
+            self.warm[name] = self._unused[name] = at_ms
 
     def end(self, name: str, at_ms: int) -> None:
         """Have it warm no more."""
         since_ms = self.warm.pop(name, None)
+        self._unused.pop(name, None)
         if since_ms is not None:
             lived_ms = max(0, at_ms - max(since_ms, self.from_ms))
             self.warm_ms[name] = self.warm_ms.get(name, 0) + lived_ms
@@ -65,6 +73,22 @@ class Ledger:
         for step in steps:
             for name in step:
                 self.start(name, at_ms)
+                self._use(name, at_ms)
+
+    def _make_room(self, memory_mib: float, at_ms: int) -> None:
+        if math.isinf(self.capacity_mib):
+            return
+        held = sum(self.constituents[n].needs.memory for n in self.warm)
+        for oldest in sorted(self._unused, key=self._unused.__getitem__):
+            if held + memory_mib <= self.capacity_mib:
+                return
+            held -= self.constituents[oldest].needs.memory
+            self.end(oldest, at_ms)
+
+    def _use(self, name: str, at_ms: int) -> None:
+        if name in self._unused:
+            self.useful_ms += max(0, at_ms - max(self._unused[name], self.from_ms))
+            self._unused[name] = at_ms
 
     def close(self, at_ms: int) -> None:
         """End everything."""
@@ -75,6 +99,11 @@ class Ledger:
     def wasted_ms(self) -> int:
         """Warm time, of all constituents; the time spent serving is not known and not taken off."""
         return sum(self.warm_ms.values())
+
+    @property
+    def utility(self) -> float:
+        """Share of the warm time that a use came after; 1 when nothing was kept warm."""
+        return self.useful_ms / self.wasted_ms if self.wasted_ms else 1.0
 
     @property
     def wasted_gb_s(self) -> float:

@@ -1,114 +1,153 @@
-"""Our own policy: what the stages expect of the users, weighed as the allocator weighs it."""
+"""Our own policy: what the profiler expects of the users, weighed against the price of memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+import math
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.catalog import Catalog
+from streams.compare.intensity import Intensity
 from streams.compare.ledger import Ledger
-from streams.records import Demand, Prediction, Record, Request
-from streams.stages import aggregator
-from streams.stages.anatomy import Anatomy
+from streams.models.silence import EDGES_MS
+from streams.records import Prediction, Request
+from streams.stages.anatomy import FALLBACK, Anatomy
 from streams.stages.base import Context
-from streams.stages.levels import Levels, uses_of
 from streams.stages.paths import Paths
 from streams.stages.profiler import Profiler
 
 __all__ = ["Forecast", "Predictive"]
 
 HOUR_MS = 3_600_000
+START = 1.15  # how much more than its price what is cold has to be worth
 
 
 @dataclass
 class Forecast:
-    """The profiler and the aggregator, run online: the worth of having each constituent warm.
+    """The profiler run online: at each moment the rate at which a warm constituent pays.
 
-    Nothing is learnt from the future: demand at a time follows from the requests before it.
+    Nothing is learnt from the future: rates at a time follow from the requests before it.
     """
 
     catalog: Catalog
     horizon_ms: int
-    tick_ms: int
+    grain_ms: int  # rates change in steps of time no finer than this
 
     def __post_init__(self) -> None:
         self.anatomy = Anatomy(self.catalog)
         self.index = self.anatomy.number
-        self.worth = np.zeros(len(self.index))  # of the first warm instance of each, now
+        slowest_ms = round(self.anatomy.warm_up_ms.max(initial=0.0))
+        self.intensity = Intensity(len(self.index), slowest_ms + EDGES_MS[1])
+        self._saved = _saved(self.anatomy)
         self._profiler = Profiler(horizon_ms=self.horizon_ms)
-        self._aggregator = aggregator.Aggregator(aggregator.Config(tick_ms=self.tick_ms))
-        self._users: MutableMapping[str, Any] = {}
-        self._sums: MutableMapping[str, Any] = {}
-        self._paths = Paths(self.anatomy, self.anatomy.warm_up_ms)
-        self._none = np.zeros(len(self.index))
-        self._demands: list[Demand] = []
-        self._now_ms = 0
+        self._state: MutableMapping[str, Any] = {}
+
+    @property
+    def worth(self) -> NDArray[np.float64]:
+        """Of having each constituent warm for a ms, in the unit of the prices."""
+        return self.intensity.worth
 
     def until(self, now_ms: int) -> Iterator[int]:
-        """Let time pass up to `now_ms`: the ticks on the way, after each `worth` is new."""
-        context = Context(catalog=self.catalog)
-        first = (self._now_ms // self.tick_ms + 1) * self.tick_ms
-        for tick_ms in range(first, now_ms, self.tick_ms) if self._now_ms else ():
-            if self._demands:
-                self._weigh(self._aggregator.tick(tick_ms, self._sums, context))
-            yield tick_ms
-        self._now_ms = now_ms
+        """Let time pass up to `now_ms`: the times on the way, after each `worth` is new."""
+        return self.intensity.until(now_ms, self.grain_ms)
 
     def learn(self, request: Request) -> None:
         """Take a request in; `worth` is new after it."""
         context = Context(catalog=self.catalog)
-        for prediction in self._profiler.step(request, self._users, context):
-            if isinstance(prediction, Prediction):
-                list(self._aggregator.step(prediction, self._sums, context))
-        self._weigh(self._aggregator.tick(request.at_ms, self._sums, context))
+        for made in self._profiler.step(request, self._state, context):
+            if isinstance(made, Prediction):
+                self._expect(made, request.at_ms)
+        # What feedback moves does not depend on the outcome but on the service that came.
+        self._profiler.mixture.feedback(self._state, request.user, request.request_id)
 
-    def _weigh(self, made: Iterable[Record]) -> None:
-        demands = [demand for demand in made if isinstance(demand, Demand)]
-        if [d.services for d in demands] == [d.services for d in self._demands]:
-            return
-        self._demands = demands
-        uses = uses_of(self.anatomy.asked(demands), self.anatomy, self._paths)
-        levels = Levels(uses, self.anatomy, overlap=self._none, most=1, enough=self._none)
-        self.worth = levels.value[:, 0]
+    def _expect(self, prediction: Prediction, now_ms: int) -> None:
+        weight = self.catalog.tiers.get(prediction.tier, FALLBACK).weight / 1000
+        worth = np.zeros(len(self.index))
+        for s in prediction.services:
+            for i, saved_ms in self._saved.get(s.service, ()):
+                worth[i] += s.probability * saved_ms * weight
+        ever = sum(s.probability for s in prediction.services)
+        within = sum(s.within for s in prediction.services) / ever if ever > 0 else 0.0
+        at = np.flatnonzero(worth)
+        self.intensity.heard(prediction.user, now_ms, within, at, worth[at])
+
+
+def _saved(anatomy: Anatomy) -> dict[str, list[tuple[int, float]]]:
+    """What each constituent saves a request of a service when it is warm, in ms; see `Paths`."""
+    paths = Paths(anatomy, anatomy.warm_up_ms)
+    saved: dict[str, list[tuple[int, float]]] = {}
+    steps = zip(anatomy.step_service, paths.parts, paths.shares, strict=True)
+    for service, parts, shares in steps:
+        pairs = zip(parts.tolist(), shares.tolist(), strict=True)
+        saved.setdefault(anatomy.services[service], []).extend(
+            (part, ms) for part, ms in pairs if part >= 0 and ms > 0
+        )
+    return saved
 
 
 class Predictive:
-    """Warm while the expected worth exceeds the price: started for `scale` times the tiers' worth.
+    """Warm while the rate of worth exceeds the price: one policy for each `scale` of the worth.
 
-    The same arithmetic as the allocator's first instances, each by itself: what is cold is
-    started when its worth, less what the start-up loses of it, exceeds the cost of the horizon
-    and the start-up; what is warm is kept until its worth has fallen below the horizon's cost.
+    A constituent is kept for the next instant when what it is expected to save in it exceeds
+    what it costs; there is nothing else to decide, since it can be given up or started at any
+    later time. What is cold has to be worth somewhat more, for the start is paid too.
+
+    All scales are decided upon at once: they differ only in the limit. When the capacity binds,
+    what is worth most for its memory stays, which is optimal up to the last one that is cut.
     """
 
     name = "foremesh"
 
-    def __init__(self, scale: float, forecast: Forecast) -> None:
-        self.parameter = f"{scale:g} x worth"
+    def __init__(
+        self, scales: Sequence[float], forecast: Forecast, capacity_mib: float = math.inf
+    ) -> None:
+        self.parameters = [f"{scale:g} x worth" for scale in scales]
         self._forecast = forecast
-        known = forecast.anatomy.constituents
-        prices = np.array([c.price for c in known]) / HOUR_MS / scale
-        start_ms = np.array([float(c.warm_up_ms) for c in known])
-        lead = np.maximum(0.5, 1 - start_ms / (2 * forecast.horizon_ms))
+        prices = forecast.anatomy.price / HOUR_MS
+        self._keep = prices / np.array(scales)[:, None]
+        self._start = self._keep * START
         self._names = list(forecast.index)
-        self._keep = prices * forecast.horizon_ms
-        self._start = prices * (forecast.horizon_ms + start_ms) / lead
-        self._warm = np.zeros(len(self._names), bool)
+        known = forecast.anatomy.constituents
+        self._memory = np.array([max(1.0, c.needs.memory) for c in known])
+        self._capacity = capacity_mib
+        self._warm = np.zeros(self._keep.shape, bool)
 
-    def advance(self, now_ms: int, ledger: Ledger) -> None:
-        """Decide anew."""
+    def advance(self, now_ms: int, ledgers: Sequence[Ledger]) -> None:
+        """Let time come to `now_ms`; a ledger for each scale."""
+        for at_ms in self._forecast.until(now_ms):
+            self._decide(at_ms, ledgers)
+
+    def learn(self, request: Request, parts: Iterable[str], ledgers: Sequence[Ledger]) -> None:
+        """Take in a request and what it has started, and decide anew."""
+        for name in parts:
+            if name in self._forecast.index:
+                self._warm[:, self._forecast.index[name]] = True
+        self._forecast.learn(request)
+        self._decide(request.at_ms, ledgers)
+
+    def _decide(self, now_ms: int, ledgers: Sequence[Ledger]) -> None:
         worth = self._forecast.worth
-        ends, starts = self._warm & (worth < self._keep), ~self._warm & (worth > self._start)
-        for i in np.flatnonzero(ends).tolist():
-            ledger.end(self._names[i], now_ms)
-        for i in np.flatnonzero(starts).tolist():
-            ledger.start(self._names[i], now_ms)
-        self._warm ^= ends | starts
+        wanted = worth >= np.where(self._warm, self._keep, self._start)
+        if (wanted @ self._memory > self._capacity).any():
+            wanted &= self._fitting(wanted, worth)
+        changed = wanted != self._warm
+        if not changed.any():
+            return
+        for scale, i in np.argwhere(changed & self._warm).tolist():
+            ledgers[scale].end(self._names[i], now_ms)
+        for scale, i in np.argwhere(changed & wanted).tolist():
+            ledgers[scale].start(self._names[i], now_ms)
+        self._warm = wanted
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
-        """Note what a request has started; the forecast learns for all."""
-        del now_ms, next_ms, ledger
-        if name in self._forecast.index:
-            self._warm[self._forecast.index[name]] = True
+    def _fitting(self, wanted: NDArray[np.bool_], worth: NDArray[np.float64]) -> Any:
+        """What is left of the wanted when the most worth for its memory is taken first."""
+        density = np.where(wanted, worth * np.where(self._warm, START, 1.0) / self._memory, -1.0)
+        order = np.argsort(-density, axis=1, kind="stable")
+        taken = np.where(np.take_along_axis(wanted, order, 1), self._memory[order], 0.0)
+        fits = np.empty_like(wanted)
+        np.put_along_axis(fits, order, taken.cumsum(axis=1) <= self._capacity, 1)
+        return fits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,17 +21,18 @@ from streams.compare.policies import (
     KeepAlive,
     Oracle,
     Policy,
+    Windows,
 )
-from streams.compare.predictive import Forecast, Predictive
+from streams.compare.predictive import Predictive
 from streams.records import Request
 from streams.stages.critical_path import Steps, steps_of
 
-__all__ = ["POLICIES", "Row", "compare"]
+__all__ = ["POLICIES", "SCALES", "Row", "compare"]
 
 KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440)
 RANGE_HOURS = (1, 2, 4, 8, 12, 24)
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)  # of all memory, for greedy-dual
-SCALES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0)
+SCALES = tuple(round(1.5**i, 3) for i in range(-1, 21))  # of the worth: a price to each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Row:
     wasted_seconds: float  # of warm instances
     wasted_gb_s: float
     cost: float  # in the unit of the prices
+    utility: float = 1.0  # share of the warm time that a use came after
     latency_ms: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # added: p50, p95, p99
     service_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
     user_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
@@ -54,13 +57,14 @@ class Row:
         return asdict(self)
 
 
-POLICIES: dict[str, Callable[[Catalog, Forecast], Iterable[Policy]]] = {
-    "keep-alive": lambda _c, _f: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
-    "always-warm": lambda _c, _f: [KeepAlive(None)],
-    "hybrid-histogram": lambda _c, _f: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
-    "greedy-dual": lambda c, _f: [GreedyDual(share * _memory(c)) for share in SHARES],
-    "oracle": lambda _c, _f: [Oracle(m * MINUTE_MS) for m in KEEP_MINUTES],
-    "foremesh": lambda _c, f: [Predictive(scale, f) for scale in SCALES],
+# Each from the catalogue and the memory that there is, in MiB.
+POLICIES: dict[str, Callable[[Catalog, float], Iterable[Policy]]] = {
+    "keep-alive": lambda _c, _m: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
+    "always-warm": lambda _c, _m: [KeepAlive(None)],
+    "hybrid-histogram": lambda _c, _m: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
+    "greedy-dual": lambda c, m: [GreedyDual(min(m, share * _memory(c))) for share in SHARES],
+    "oracle": lambda _c, _m: [Oracle(m * MINUTE_MS) for m in KEEP_MINUTES],
+    "foremesh": lambda _c, _m: (),  # see `Predictive`: one object for all its parameters
 }
 
 
@@ -68,9 +72,10 @@ def compare(
     requests: Sequence[Request],
     catalog: Catalog,
     policies: Sequence[Policy],
-    forecast: Forecast | None,
+    ours: Predictive | None = None,
     *,
     warm_up: float = 0.3,
+    capacity_mib: float = math.inf,
 ) -> Iterator[Request | Row]:
     """Put a log through all policies, step by step; the rows come at the end.
 
@@ -78,10 +83,13 @@ def compare(
     ----------
     requests
         In order of time.
-    forecast
-        Shared by the predictive policies; None when there are none.
+    ours
+        The predictive policy, which has a row for each of its scales.
     warm_up
         Share of the requests that policies only learn from; nothing is counted before.
+    capacity_mib
+        Memory that there is. A policy of windows loses the least recently used; greedy-dual and
+        ours choose themselves, right after a request has been served.
 
     Yields
     ------
@@ -90,7 +98,8 @@ def compare(
     """
     if not requests:
         return
-    entrants = _Entrants(catalog, policies, forecast, requests[int(warm_up * len(requests))].at_ms)
+    from_ms = requests[int(warm_up * len(requests))].at_ms
+    entrants = _Entrants(catalog, policies, ours, from_ms, capacity_mib)
     for request, nexts in _with_next_uses(requests, catalog):
         entrants.take(request, nexts)
         yield request
@@ -98,46 +107,53 @@ def compare(
 
 
 class _Entrants:
-    """All policies with their accounts; those that predict share one forecast."""
+    """All policies with their accounts."""
 
     def __init__(
         self,
         catalog: Catalog,
         policies: Iterable[Policy],
-        forecast: Forecast | None,
+        ours: Predictive | None,
         from_ms: int,
+        capacity_mib: float,
     ) -> None:
         self._catalog = catalog
-        self._forecast = forecast
-        self._runs = [(policy, Ledger(catalog, from_ms)) for policy in policies]
-        self._others = [run for run in self._runs if not isinstance(run[0], Predictive)]
-        self._ours = [run for run in self._runs if isinstance(run[0], Predictive)]
+        self._ours = ours
+        self._runs: list[tuple[Policy, Ledger]] = []
+        for policy in policies:
+            room_mib = capacity_mib if isinstance(policy, Windows) else math.inf
+            self._runs.append((policy, Ledger(catalog, from_ms, room_mib)))
+        self._ledgers = [Ledger(catalog, from_ms) for _ in ours.parameters] if ours else []
 
     def take(self, request: Request, nexts: Mapping[str, int]) -> None:
         """Let time pass up to a request, have it judged, and let everybody learn from it."""
-        for tick_ms in self._forecast.until(request.at_ms) if self._forecast else ():
-            _advance(self._ours, tick_ms)
-        _advance(self._others, request.at_ms)
+        self._pass(request.at_ms)
         steps = steps_of(self._catalog, request.service)
         for policy, ledger in self._runs:
             ledger.judge(request.user, request.service, steps, request.at_ms)
             for name, next_ms in nexts.items():
                 policy.used(name, request.at_ms, next_ms, ledger)
-        if self._forecast:
-            self._forecast.learn(request)
-            _advance(self._ours, request.at_ms)
+        for ledger in self._ledgers:
+            ledger.judge(request.user, request.service, steps, request.at_ms)
+        if self._ours:
+            self._ours.learn(request, nexts, self._ledgers)
 
     def close(self, at_ms: int) -> Iterator[Row]:
-        """End everything; a row a policy."""
-        _advance(self._others, at_ms)
+        """End everything; a row a policy and parameter."""
+        self._pass(at_ms)
         for policy, ledger in self._runs:
             ledger.close(at_ms)
-            yield _row(policy, ledger)
+            yield _row(policy.name, policy.parameter, ledger)
+        for i, ledger in enumerate(self._ledgers):
+            assert self._ours
+            ledger.close(at_ms)
+            yield _row(self._ours.name, self._ours.parameters[i], ledger)
 
-
-def _advance(runs: Iterable[tuple[Policy, Ledger]], now_ms: int) -> None:
-    for policy, ledger in runs:
-        policy.advance(now_ms, ledger)
+    def _pass(self, now_ms: int) -> None:
+        for policy, ledger in self._runs:
+            policy.advance(now_ms, ledger)
+        if self._ours:
+            self._ours.advance(now_ms, self._ledgers)
 
 
 def _with_next_uses(
@@ -161,17 +177,18 @@ def _memory(catalog: Catalog) -> float:
     return sum(max(1.0, known.needs.memory) for known in catalog.constituents.values())
 
 
-def _row(policy: Policy, ledger: Ledger) -> Row:
+def _row(policy: str, parameter: str, ledger: Ledger) -> Row:
     cold = np.array([judged.cold_ms for judged in ledger.judged], np.float64)
     return Row(
-        policy=policy.name,
-        parameter=policy.parameter,
+        policy=policy,
+        parameter=parameter,
         requests=len(cold),
         cold_start_rate=float((cold > 0).mean()) if len(cold) else 0.0,
         cold_start_ms=int(cold.sum()),
         wasted_seconds=ledger.wasted_ms / 1000,
         wasted_gb_s=ledger.wasted_gb_s,
         cost=ledger.cost,
+        utility=ledger.utility,
         latency_ms=_quantiles(cold, (0.5, 0.95, 0.99)),
         service_rates=_rates(ledger.judged, lambda judged: judged.service),
         user_rates=_rates(ledger.judged, lambda judged: judged.user),

@@ -42,8 +42,10 @@ def log(*uses: tuple[float, str]) -> list[Request]:
     ]
 
 
-def result(policy: Policy, requests: list[Request], forecast: Forecast | None = None) -> Row:
-    made = list(compare(requests, CATALOG, [policy], forecast, warm_up=0.0))
+def result(policy: Policy | Predictive, requests: list[Request]) -> Row:
+    others = [] if isinstance(policy, Predictive) else [policy]
+    ours = policy if isinstance(policy, Predictive) else None
+    made = list(compare(requests, CATALOG, others, ours, warm_up=0.0))
     assert made[:-1] == requests
     row = made[-1]
     assert isinstance(row, Row)
@@ -72,6 +74,11 @@ def test_keep_alive_spares_what_comes_within_its_time() -> None:
     assert (cold(row), warm_minutes(row)) == (2, 16)
     assert row.wasted_gb_s == pytest.approx(16 * 60)
     assert row.cost == pytest.approx(16 / 60)
+
+
+def test_warm_time_is_useful_up_to_the_last_use_of_a_life() -> None:
+    """Of 16 minutes the first 5 and the last one end in a use."""
+    assert result(KeepAlive(10 * MINUTE_MS), GAPS).utility == pytest.approx(6 / 16)
 
 
 def test_always_warm_is_cold_only_once() -> None:
@@ -121,26 +128,66 @@ def test_a_histogram_without_shape_is_not_relied_upon() -> None:
     assert (peaked.percentile(0.05), peaked.percentile(0.99)) == (7, 7)
 
 
+def ours(scale: float) -> Predictive:
+    return Predictive([scale], Forecast(CATALOG, 60_000, 2_000))
+
+
 def test_our_policy_keeps_warm_what_is_asked_for_regularly_and_learns_nothing_beforehand() -> None:
-    uses = log(*((0.5 * i, "a") for i in range(40)))
-    forecast = Forecast(CATALOG, 60_000, 30_000)
-    row = result(Predictive(1.0, forecast), uses, forecast)
+    row = result(ours(1.0), log(*((0.5 * i, "a") for i in range(40))))
     assert 1 <= cold(row) <= 3
-    idle = log((0, "b"), (600, "b"))
-    forecast = Forecast(CATALOG, 60_000, 30_000)
-    once = result(Predictive(0.01, forecast), idle, forecast)
-    assert (cold(once), warm_minutes(once)) == (2, 0)
+
+
+def test_our_policy_gives_up_what_is_not_asked_for_again() -> None:
+    row = result(ours(0.01), log((0, "b"), (600, "b")))
+    assert cold(row) == 2
+    assert warm_minutes(row) < 5
+
+
+def test_our_policy_warms_for_a_use_that_always_follows_another() -> None:
+    """Every 20 minutes a, and b two minutes later: b is warm for that, not in between."""
+    uses = log(*((20 * i + 2 * j, "ab"[j]) for i in range(60) for j in range(2)))
+    rows = [result(policy, uses) for policy in (ours(0.1), KeepAlive(10 * MINUTE_MS))]
+    assert cold(rows[0]) < 0.6 * cold(rows[1])
+    assert warm_minutes(rows[0]) < warm_minutes(rows[1])
+
+
+def test_a_higher_price_never_makes_our_policy_keep_more() -> None:
+    """What is recorded is the same log at several prices; memory grows with the worth."""
+    uses = log(*((7 * i + (i * i) % 5, "abc"[i % 3]) for i in range(60)))
+    policy = Predictive([0.01, 0.1, 1.0, 10.0], Forecast(CATALOG, 60_000, 2_000))
+    rows = [r for r in compare(uses, CATALOG, [], policy, warm_up=0.0) if isinstance(r, Row)]
+    minutes = [warm_minutes(row) for row in rows]
+    assert minutes == sorted(minutes)
+    assert minutes[0] < minutes[-1]
+
+
+def test_memory_that_runs_out_costs_the_least_recently_used() -> None:
+    """Room for two: c at 2 takes the place of a, which is cold at 3 and takes that of b."""
+    uses = log((0, "a"), (1, "b"), (2, "c"), (3, "a"), (4, "c"))
+    made = compare(uses, CATALOG, [KeepAlive(None)], warm_up=0.0, capacity_mib=2048)
+    row = next(row for row in made if isinstance(row, Row))
+    assert (cold(row), warm_minutes(row)) == (4, 2 + 2 + 2 + 1)
+
+
+def test_our_policy_keeps_what_is_worth_most_when_memory_runs_out() -> None:
+    """Room for one: a, asked for nine times of ten, is kept through the uses of b."""
+    uses = log(*((i, "b" if i % 10 == 9 else "a") for i in range(200)))
+    ours = Predictive([100.0], Forecast(CATALOG, 60_000, 2_000), 1024)
+    made = compare(uses, CATALOG, [KeepAlive(None)], ours, warm_up=0.5, capacity_mib=1024)
+    reactive, row = [row for row in made if isinstance(row, Row)]
+    assert cold(row) <= cold(reactive) - 5
+    assert warm_minutes(row) <= 100
 
 
 def test_policies_may_learn_from_a_part_that_does_not_count() -> None:
-    rows = list(compare(GAPS, CATALOG, [KeepAlive(None)], None, warm_up=0.5))
+    rows = list(compare(GAPS, CATALOG, [KeepAlive(None)], warm_up=0.5))
     assert isinstance(rows[-1], Row)
     assert (rows[-1].requests, rows[-1].cold_start_rate) == (2, 0.0)
     assert warm_minutes(rows[-1]) == 1
 
 
 def test_the_command_writes_a_row_for_every_policy_and_parameter(tmp_path: Path) -> None:
-    path, rows, figure = tmp_path / "log.csv", tmp_path / "rows.json", tmp_path / "curve.png"
+    path, rows, figure = tmp_path / "log.csv", tmp_path / "rows.json", tmp_path / "curve.html"
     lines = [f"ann,a,{1_700_000_000 + 60 * i}" for i in range(30)]
     path.write_text("\n".join(["user,service,time", *lines]), encoding="utf-8")
     arguments = [str(path), "--json", str(rows), "--figure", str(figure), "--warm-up", "0"]
@@ -149,7 +196,7 @@ def test_the_command_writes_a_row_for_every_policy_and_parameter(tmp_path: Path)
     made = json.loads(rows.read_text(encoding="utf-8"))
     names = {"keep-alive", "always warm", "hybrid histogram", "greedy-dual", "oracle", "foremesh"}
     assert names | {"no keep-alive"} == {row["policy"] for row in made}
-    assert figure.stat().st_size > 10_000
+    assert all(f"<!-- {name} -->" in figure.read_text(encoding="utf-8") for name in names)
 
 
 def test_an_unknown_policy_is_named() -> None:
