@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streams.catalog import CatalogEntry, Resources
 from streams.control import Control
@@ -96,9 +97,8 @@ class Request:
     source: Source = Source.LOG
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceProbability:
-    """One entry of a user's vector."""
+class ServiceProbability(NamedTuple):
+    """One entry of a user's vector; as a tuple, since they are made by the million."""
 
     service: str
     probability: float  # that it is the user's next composite, whenever that comes

@@ -152,6 +152,9 @@ _SOURCE: Mapping[Write, str] = {
     if 0 <= value < 64: out.append(value << 1)
     else: long(out, value)
 """,
+    _double: """
+    out += double(record.{0})
+""",
 }
 
 
@@ -160,7 +163,7 @@ def _record(fields: Sequence[tuple[str, Write]]) -> Write:
     by_call = "\n    write_{0}(out, record.{0})"
     body = [_SOURCE.get(write, by_call).format(name) for name, write in fields]
     scope: dict[str, Any] = {f"write_{name}": write for name, write in fields}
-    scope["long"] = _long
+    scope |= {"long": _long, "double": _pack_double}
     exec("".join(["def write(out, record):", *body]), scope)  # noqa: S102  # names of our schemas
     made: Write = scope["write"]
     return made

@@ -12,7 +12,6 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +22,7 @@ from streams import catalog, control, records, verdict
 from streams.adapters.avro_reader import Read, reader_of
 from streams.adapters.avro_writer import Write, writer_of
 from streams.adapters.files import data_path
-from streams.adapters.record_forms import Convert, form_of
+from streams.adapters.record_forms import Convert, field_names, form_of
 from streams.adapters.schema_rules import unreadable
 from streams.records import Record
 
@@ -185,7 +184,7 @@ def schema_problems() -> list[str]:
     for name, kind in RECORDS.items():
         known = list(versions(data_path("schemas") / name))
         found += [f"{name}: {problem}" for problem in _version_problems(known)]
-        if [item["name"] for item in known[-1]["fields"]] != [item.name for item in fields(kind)]:
+        if [item["name"] for item in known[-1]["fields"]] != field_names(kind):
             found.append(f"{name}: the highest version does not have the fields of the record")
     return found
 

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
-__all__ = ["Convert", "form_of"]
+__all__ = ["Convert", "field_names", "form_of", "maker_of"]
 
 Convert = Callable[[Any], Any]
 
@@ -16,31 +16,57 @@ Convert = Callable[[Any], Any]
 def form_of(kind: type) -> Convert:
     """What makes a record of this type of a dict of plain values, as Avro has them.
 
-    It is generated, as the methods of a dataclass are, and fills the slots itself: the `__init__`
-    of a frozen dataclass takes three times as long, and has nothing to add.
+    It is generated, as the methods of a dataclass are.
 
     Raises
     ------
     TypeError
-        A field's type has no plain form, or the type is no dataclass with slots.
+        A field's type has no plain form, or the type is no record.
     """
-    hints = get_type_hints(kind)
-    scope: dict[str, Any] = {"new": object.__new__, "kind": kind}
-    lines = ["def read(values):", "    record = new(kind)"]
-    for item in dataclasses.fields(kind):
-        name = item.name
-        slot = getattr(kind, name, None)
-        if not isinstance(slot, types.MemberDescriptorType):
-            raise TypeError(f"{kind.__name__} has no slots")
-        convert = _converter(hints[name])
-        scope |= {f"set_{name}": slot.__set__, f"convert_{name}": convert}
+    names, hints = field_names(kind), get_type_hints(kind)
+    scope, make = maker_of(kind, names)
+    lines = ["def read(values):"]
+    for name in names:
+        convert = scope[f"convert_{name}"] = _converter(hints[name])
         value = f"values[{name!r}]"
-        lines.append(
-            f"    set_{name}(record, " + (f"convert_{name}({value}))" if convert else f"{value})")
-        )
-    exec("\n".join([*lines, "    return record"]), scope)  # noqa: S102  # names of our own fields
+        lines.append(f"    its_{name} = " + (f"convert_{name}({value})" if convert else value))
+    exec("\n".join([*lines, *make, "    return record"]), scope)  # noqa: S102  # our own fields
     made: Convert = scope["read"]
     return made
+
+
+def field_names(kind: type[Any]) -> list[str]:
+    """The fields of a dataclass or a named tuple, in order."""
+    if issubclass(kind, tuple):
+        return list(getattr(kind, "_fields", ()))
+    return [item.name for item in dataclasses.fields(kind)]
+
+
+def maker_of(kind: type, names: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Source that makes `record` of the variables `its_…`, one for each field, and its globals.
+
+    It fills slots itself: the `__init__` of a frozen dataclass takes three times as long, and has
+    nothing to add.
+
+    Raises
+    ------
+    TypeError
+        The type is neither a dataclass with slots nor a named tuple, or has other fields.
+    """
+    if set(field_names(kind)) != set(names):
+        raise TypeError(f"{kind.__name__} has other fields than {', '.join(names)}")
+    if issubclass(kind, tuple):
+        values = "".join(f"its_{name}, " for name in field_names(kind))
+        return {"new": tuple.__new__, "kind": kind}, [f"    record = new(kind, ({values}))"]
+    scope: dict[str, Any] = {"new": object.__new__, "kind": kind}
+    lines = ["    record = new(kind)"]
+    for name in names:
+        slot = getattr(kind, name, None)
+        if not isinstance(slot, types.MemberDescriptorType):
+            raise TypeError(f"{kind.__name__} has no slot {name}")
+        scope[f"set_{name}"] = slot.__set__
+        lines.append(f"    set_{name}(record, its_{name})")
+    return scope, lines
 
 
 def _converter(hint: Any) -> Convert | None:
@@ -49,7 +75,7 @@ def _converter(hint: Any) -> Convert | None:
         return None
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return {member.value: member for member in hint}.__getitem__
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and (dataclasses.is_dataclass(hint) or hasattr(hint, "_fields")):
         return form_of(hint)
     if get_origin(hint) is tuple:
         return _tuple(get_args(hint))

@@ -68,10 +68,7 @@ class Profiler:
         return Prediction(
             request_id=request.request_id,
             user=request.user,
-            services=tuple(
-                ServiceProbability(service=name, probability=-p, within=-p * within)
-                for p, name in listed
-            ),
+            services=tuple([ServiceProbability(name, -p, -p * within) for p, name in listed]),
             unseen=max(0.0, 1.0 + sum(p for p, _ in listed)),
             horizon_ms=self.horizon_ms,
             expected_ms=expected,
