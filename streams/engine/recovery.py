@@ -23,7 +23,7 @@ READER = {
     "enable.partition.eof": True,
     "queued.min.messages": 200_000,
 }
-CHUNK = 20_000
+CHUNK = 2_000
 STALLED_S = 30.0
 REPORT_S = 5.0
 
@@ -55,10 +55,11 @@ def _until_end(consumer: Consumer, name: str, stopped: Callable[[], bool]) -> It
     while not stopped():
         messages = consumer.consume(CHUNK, 0.05)
         now = time.monotonic()
-        rows = [(m.key() or b"", m.value()) for m in messages if m.error() is None]
-        count += len(rows)
-        yield rows
-        if any(_is_end(m.error(), name) for m in messages):
+        errors = [error for m in messages if (error := m.error())]
+        records = [m for m in messages if m.error() is None] if errors else messages
+        count += len(records)
+        yield [(m.key() or b"", m.value()) for m in records]
+        if any(_is_end(error, name) for error in errors):
             logger.info(
                 "State of %s rebuilt: %d rows, %.0f a second",
                 name, count, count / max(now - begun, 1e-3),
@@ -73,9 +74,7 @@ def _until_end(consumer: Consumer, name: str, stopped: Callable[[], bool]) -> It
             logger.info("Rebuilding the state of %s: %d rows so far", name, count)
 
 
-def _is_end(error: KafkaError | None, name: str) -> bool:
-    if error is None:
-        return False
+def _is_end(error: KafkaError, name: str) -> bool:
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
         return True
     if error.retriable() or error.code() == KafkaError._TRANSPORT:  # noqa: SLF001

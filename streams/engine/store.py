@@ -25,6 +25,7 @@ __all__ = ["POSITION", "SHARED", "PartitionStore"]
 S = TypeVar("S")
 
 SHARED = "\x00"  # keys that begin with it are no user's
+USER = "\x01"  # where those of users begin
 POSITION = b"\x00\x00position"
 FORM = 1  # of the position row
 LIVE = 20_000  # decoded values kept between saves; beyond these the bytes are kept alone
@@ -100,7 +101,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return len(self._users) + len(self._shared)
 
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
-        return self._shared if key[:1] == SHARED else self._users
+        return self._users if key >= USER else self._shared
 
     def _touch(self, key: str) -> None:
         # In the order of the last change: read back in this order, the rows are again ordered
@@ -143,13 +144,15 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
 
     def load(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take in committed rows of the changelog, oldest first."""
+        users = self._users
         for key, value in rows:
             if key == POSITION:
                 self.position = _position(value)
                 continue
             name = key.decode()
-            into = self._shared if key[:1] == b"\x00" else self._users
-            into.pop(name, None)
+            into = users if name >= USER else self._shared
+            if name in into:
+                del into[name]  # to go to the end
             if value is not None:
                 into[name] = value
 
