@@ -45,7 +45,7 @@ def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> Want:
 class House(ABC):
     """A place with room for instances, in which provisioners live one after the other."""
 
-    limits = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
+    limits = Limits(grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000)
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog

@@ -195,7 +195,7 @@ class KubernetesHouse(House):
     """A namespace with a Deployment for each constituent."""
 
     now: KubernetesProvisioner
-    limits = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000, starts=8)
+    limits = Limits(grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000, starts=8)
 
     def __init__(self, catalog: Catalog, *, take_over: bool = False) -> None:
         super().__init__(catalog)

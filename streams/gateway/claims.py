@@ -77,6 +77,7 @@ class Claims:
             self._others[service].discard(name)
             if lease is None:
                 self._leases[name] = lease = Lease(instance)
+                self._unreported[name] = lease  # it is not ended before it is known to be over
             self._see(lease, instance)
 
     def known(self, service: str) -> list[str]:
@@ -174,7 +175,13 @@ class Claims:
         if everything:
             leases |= {name: lease for name, lease in self._leases.items() if lease.in_flight}
         uses = [
-            Use(instance_id=name, in_flight=x.in_flight, uses=x.uses, busy_ms=x.busy_ms)
+            Use(
+                instance_id=name,
+                in_flight=x.in_flight,
+                uses=x.uses,
+                busy_ms=x.busy_ms,
+                claimable=not x.over,
+            )
             for name, x in leases.items()
         ]
         for lease in leases.values():
@@ -219,5 +226,6 @@ class Claims:
             self._ended.popitem(last=False)
         if lease is not None:
             lease.over = True
+            self._unreported[name] = lease
             self._leases.pop(name, None)
             self._free[lease.instance.service].pop(name, None)

@@ -39,6 +39,7 @@ class Use:
     in_flight: int  # requests it serves just now
     uses: int = 0  # served since the last report
     busy_ms: int = 0  # time spent serving since the last report
+    claimable: bool | None = None  # whether it may still be given to requests; None: by others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,8 @@ class Limits:
     starts: int = 2  # instances that start at once
     waiting: int = 64  # requests that wait for room in the pool
     keep_alive_ms: int = 600_000  # idle so long with no use and no command: ended
-    grace_ms: int = 100  # between saying that an instance drains and ending it
+    grace_ms: int = 100  # between saying that an instance drains and ending it, at least
+    claim_ms: int = 2_000  # who claims instances has heard by then that one drains
     start_ms: int = 60_000  # start-up time after which an instance is given up
     stop_ms: int = 5_000  # from SIGTERM to SIGKILL
     report_ms: int = 30_000  # a report of use older than this counts no more

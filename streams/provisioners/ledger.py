@@ -30,6 +30,7 @@ class Held:
     joined: int = 0  # requests that wait for it
     in_flight: int = 0
     heard_ms: int = 0  # last report of use
+    claimable: bool = False  # a gateway may give it to a request, not having heard that it ends
     changed: bool = False  # its record is to be published again
     told: bool = False  # its record is out
     ending: str = ""  # why it is being ended
@@ -126,6 +127,8 @@ class Ledger:
         if held is None or held.instance.state is InstanceState.STARTING:
             return
         held.in_flight, held.heard_ms, held.used_ms = use.in_flight, now_ms, now_ms
+        if use.claimable is not None:
+            held.claimable = use.claimable
         state = held.instance.state
         if held.live:
             full = use.in_flight >= held.constituent.concurrency

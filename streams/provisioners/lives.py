@@ -99,10 +99,13 @@ class Lives(ABC):
 
     async def _drain(self, held: Held) -> None:
         """Leave gateways the time to hear of it, and requests the time to finish."""
+        heard_ms = wall_ms() + self._limits.claim_ms
         await asyncio.sleep(self._limits.grace_ms / 1000)
         deadline_ms = wall_ms() + self._limits.report_ms
-        while held.in_flight and wall_ms() < deadline_ms:
-            await self._freed.wait(self._limits.report_ms / 1000)
+        while (held.in_flight and wall_ms() < deadline_ms) or (
+            held.claimable and wall_ms() < heard_ms
+        ):
+            await self._freed.wait(self._limits.grace_ms / 1000)
         await self.stop(held)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

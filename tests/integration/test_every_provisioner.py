@@ -59,6 +59,37 @@ async def test_a_busy_instance_is_not_released(house: Build) -> None:
         assert said == "ends 0 of 1 a"
 
 
+async def test_an_instance_ends_once_nobody_may_claim_it_any_more(house: Build) -> None:
+    async with house(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", name="c1"))
+        (instance,) = await here.warm()
+        name = instance.instance_id
+        provisioner.use([Use(instance_id=name, in_flight=0, claimable=True)])
+        await asyncio.sleep(here.limits.grace_ms / 1000)
+        await provisioner.carry_out(command("a", action=Action.RELEASE, name="c2"))
+        await asyncio.sleep(5 * here.limits.grace_ms / 1000)
+
+        # It was claimed just before its claimer heard that it drains.
+        assert here.running() == 1
+        provisioner.use([Use(instance_id=name, in_flight=1, claimable=False)])
+        await asyncio.sleep(5 * here.limits.grace_ms / 1000)
+        assert here.running() == 1
+        provisioner.use([Use(instance_id=name, in_flight=0, uses=1, claimable=False)])
+        await until(lambda: here.told.last(InstanceState.GONE), timeout_s=1.0)
+
+
+async def test_a_claimer_that_says_nothing_holds_no_instance_up(house: Build) -> None:
+    async with house(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", name="c1"))
+        (instance,) = await here.warm()
+        provisioner.use([Use(instance_id=instance.instance_id, in_flight=0, claimable=True)])
+        await asyncio.sleep(here.limits.grace_ms / 1000)
+        await provisioner.carry_out(command("a", action=Action.RELEASE, name="c2"))
+        await until(lambda: here.told.last(InstanceState.GONE))
+
+
 async def test_a_crash_is_told_within_a_second(house: Build) -> None:
     async with house(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()

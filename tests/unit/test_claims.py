@@ -146,12 +146,20 @@ def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
     lease = warm.take("a")
     assert lease is not None
     warm.give_back(lease, 7)
-    told = [Use(instance_id="x", in_flight=0, uses=1, busy_ms=7)]
+    told = [Use(instance_id="x", in_flight=0, uses=1, busy_ms=7, claimable=True)]
 
     assert warm.reports() == told
     assert warm.reports() == []
     warm.unreport(told)
     assert warm.reports() == told
+
+
+def test_an_instance_is_reported_as_soon_as_it_may_be_claimed_and_when_no_more() -> None:
+    warm = claims("x")
+    assert warm.reports() == [Use(instance_id="x", in_flight=0, claimable=True)]
+    warm.take("a")
+    warm.observe(instance("x", state=InstanceState.DRAINING))
+    assert warm.reports() == [Use(instance_id="x", in_flight=1, claimable=False)]
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
