@@ -42,6 +42,7 @@ class StageRow:
     name: str
     reads: tuple[str, ...]  # partitioned with the group; co-partitioned when several
     views: tuple[str, ...] = ()  # compacted topics that every worker reads whole
+    stale_ms: int = 0  # age that views may have; before a record is refused they are seen anew
     writes: tuple[str, ...] = ()
     optional: bool = False  # runs only when asked for
 
@@ -88,6 +89,7 @@ STAGES: Mapping[str, StageRow] = {
             name="profiler",
             reads=("requests", "feedback"),
             views=("catalog",),
+            stale_ms=1_000,
             writes=("predictions",),
         ),
         StageRow(

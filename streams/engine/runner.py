@@ -27,16 +27,16 @@ from faust.types import TP
 
 from streams.engine.batch import Batch
 from streams.engine.crew import Crew
+from streams.engine.outbox import Outbox
 from streams.engine.partition import Owned, Saved
-from streams.engine.producer import CheckedProducer, TransactionalWriter, WriterFenced
+from streams.engine.producer import TransactionalWriter, WriterFenced
 from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore
 from streams.engine.world import Wiring, World
 from streams.errors import BrokerUnreachable, DeliveryFailed
-from streams.records import Record
 from streams.settings import Settings
 from streams.stages.base import Stage
-from streams.topology import TOPICS, StageRow, changelog, key_of, topic_of
+from streams.topology import StageRow, changelog
 
 __all__ = ["Runner"]
 
@@ -63,10 +63,7 @@ class Runner:
             empty=lambda: PartitionStore(stage.encode, stage.decode, settings.state_keys),
         )
         self._names = {settings.topic(name): name for name in row.reads}
-        self._topics = {name: settings.topic(name) for name in TOPICS}
-        self._encode = wiring.codec.encode
-        self._producer = CheckedProducer(wiring.producer_config)
-        self._timeout_s = settings.delivery_ms / 1000
+        self._outbox = Outbox(settings, wiring)
         self._world = World({name: wiring.views[name] for name in row.views})
         self._owned: dict[int, Owned] = {}
         self._settled: dict[TP, int] = {}
@@ -188,7 +185,7 @@ class Runner:
         await self._crew.guarded(self._take(batch))
 
     async def _take(self, batch: Batch) -> None:
-        await self._look(batch.fetched_s)
+        await self._look(batch.fetched_s - self.row.stale_ms / 1000)
         async with self._stepping:
             owned = self._owned.get(batch.partition)
             if owned is None or owned.generation != batch.generation:
@@ -198,9 +195,13 @@ class Runner:
             else:
                 owned.keep(batch)
 
-    async def _look(self, as_of_s: float) -> None:
-        if self.row.views:
-            await self._crew.call(self._world.look, as_of_s, TRIES * self._timeout_s)
+    async def _look(self, as_of_s: float) -> bool:
+        """See the world as it was then, at least; whether that took another look."""
+        if not self.row.views or as_of_s <= self._world.seen_s:
+            return False
+        timeout_s = TRIES * self.settings.delivery_ms / 1000
+        await self._crew.call(self._world.look, as_of_s, timeout_s)
+        return True
 
     async def _accept(self, owned: Owned, batch: Batch) -> None:
         name = self._names[batch.topic]
@@ -228,17 +229,15 @@ class Runner:
             if record.timestamp != context.record_ms:
                 context = self._world.context(owned.number, record.timestamp)
             outcome, made = take(name, record, state, context)
+            if outcome == "dead" and await self._look(batch.fetched_s):
+                context = self._world.context(owned.number, record.timestamp)
+                outcome, made = take(name, record, state, context)
             outcomes[outcome] += 1
-            self._send(made)
+            self._outbox.put(made)
             if time.monotonic() > turn:
                 await asyncio.sleep(0)
                 turn = time.monotonic() + TURN_S
         return outcomes
-
-    def _send(self, records: Iterable[Record]) -> None:
-        for record in records:
-            topic = self._topics[topic_of(record)]
-            self._producer.send(topic, key_of(record), self._encode(record))
 
     # ------------------------------------------------------------------- time
 
@@ -250,7 +249,7 @@ class Runner:
                 for owned in [o for o in self._owned.values() if o.ready]:
                     now_ms = time.time_ns() // 1_000_000
                     context = self._world.context(owned.number, now_ms)
-                    self._send(self._steps.tick(now_ms, owned.store, context))
+                    self._outbox.put(self._steps.tick(now_ms, owned.store, context))
 
     async def _save_regularly(self) -> None:
         while True:
@@ -275,9 +274,8 @@ class Runner:
 
     async def _delivered(self, owned: Iterable[Owned]) -> bool:
         try:
-            await self._crew.call(self._producer.flush, self._timeout_s)
+            await self._crew.call(self._outbox.deliver)
         except DeliveryFailed as error:
-            self._producer = CheckedProducer(self._wiring.producer_config)
             for one in owned:
                 self._put_back(one, error)
             return False

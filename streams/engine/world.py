@@ -50,11 +50,13 @@ class World:
         self._entries: Mapping[str, CatalogEntry] = {}
         self._catalog = Catalog()
         self._instances: Mapping[str, Instance] = {}
+        self.seen_s = float("-inf")  # monotonic time as of which all of it was seen
 
     def look(self, as_of_s: float, timeout_s: float) -> None:
         """See what was there at `as_of_s` (monotonic), at least; blocks."""
         for view in self._views.values():
             view.catch_up(timeout_s, as_of_s=as_of_s)
+        self.seen_s = min((view.caught_up_s for view in self._views.values()), default=as_of_s)
         if "instances" in self._views:
             self._instances = self._views["instances"].values
         entries = self._views["catalog"].values if "catalog" in self._views else {}

@@ -75,7 +75,7 @@ def _probe(settings: Settings, per_s: float, seconds: float) -> list[float]:
 def _send(
     settings: Settings, per_s: float, seconds: float, sent: dict[str, float], done: threading.Event
 ) -> None:
-    producer = CheckedProducer({**kafka.producer_config(settings), "linger.ms": 0})
+    producer = CheckedProducer(kafka.producer_config(settings))
     stream, begun, number = requests(1_000), time.monotonic(), 0
     time.sleep(8)  # the worker starts
     begun = time.monotonic()
