@@ -76,12 +76,12 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
 
     def __setitem__(self, key: str, value: S) -> None:
         rows = self._rows(key)
-        if key in rows:
-            rows.move_to_end(key)
-        else:
-            rows[key] = b""
         self._live[key] = value
         self._touch(key)
+        if key in rows:
+            rows.move_to_end(key)
+            return
+        rows[key] = b""
         while len(self._users) + len(self._shared) > self._limit:
             del self[next(iter(self._users or self._shared))]
 
@@ -106,7 +106,8 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     def _touch(self, key: str) -> None:
         # In the order of the last change: read back in this order, the rows are again ordered
         # by how long they have been silent, so that eviction does not depend on restarts.
-        self._dirty.pop(key, None)
+        if key in self._dirty:
+            del self._dirty[key]
         self._dirty[key] = None
 
     def _read(self, key: str, data: bytes) -> S:
