@@ -241,7 +241,8 @@ def dump(catalog: Catalog, comment: str = "") -> str:
     for line in f"{comment}\n{UNITS}".strip().splitlines():
         out.write(f"# {line}".rstrip() + "\n")
     yaml = YAML()
-    yaml.width = 100
+    # A name that is broken between two lines may come back with a space more.
+    yaml.width = 1_000_000
     yaml.representer.add_representer(str, _text)
     yaml.dump({name: part for name, part in sections.items() if part}, out)
     return out.getvalue()
