@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
-from streams.engine.producer import CheckedProducer
+from streams.engine.producer import CheckedProducer, Row
 from streams.engine.world import Wiring
-from streams.errors import DeliveryFailed
 from streams.records import Record
 from streams.settings import Settings
 from streams.topology import TOPICS, key_of, topic_of
@@ -30,23 +30,44 @@ class Outbox:
         self._encode, self._config = wiring.codec.encode, wiring.producer_config
         self._timeout_s = settings.delivery_ms / 1000
         self._producer = CheckedProducer(self._config)
+        self._waiting: defaultdict[str, list[Row]] = defaultdict(list)
+        self._held = False
 
     def put(self, records: Iterable[Record]) -> None:
-        """Send these; they are on their way."""
+        """Have these sent with the next `send`."""
         for record in records:
             topic = self._topics[topic_of(record)]
-            self._producer.send(topic, key_of(record), self._encode(record))
+            self._waiting[topic].append((key_of(record), self._encode(record)))
+
+    def send(self) -> None:
+        """Send what was put, unless it is held back."""
+        if self._held:
+            return
+        for topic, rows in self._waiting.items():
+            self._producer.send_all(topic, rows)
+        self._waiting.clear()
+
+    def hold(self) -> None:
+        """Send what was put; hold back what comes, so that `deliver` has an end to wait for."""
+        self.send()
+        self._held = True
 
     def deliver(self) -> None:
-        """Wait until all of them are delivered; blocks.
+        """Wait until all that was sent is delivered; blocks.
 
         Raises
         ------
         DeliveryFailed
-            Some are not: what is put from now on has nothing to do with them.
+            Some are not: what is put after `drop` has nothing to do with them.
         """
-        try:
-            self._producer.flush(self._timeout_s)
-        except DeliveryFailed:
-            self._producer = CheckedProducer(self._config)
-            raise
+        self._producer.flush(self._timeout_s)
+
+    def release(self) -> None:
+        """Send what was held back."""
+        self._held = False
+        self.send()
+
+    def drop(self) -> None:
+        """Forget what was held back and what was not delivered."""
+        self._producer, self._held = CheckedProducer(self._config), False
+        self._waiting.clear()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.errors import DeliveryFailed
 
-__all__ = ["CheckedProducer", "TransactionalWriter", "WriterFenced"]
+__all__ = ["CheckedProducer", "Row", "TransactionalWriter", "WriterFenced"]
 
 Headers = Sequence[tuple[str, bytes]]
+Row = tuple[bytes | None, bytes | None]  # key and value
+
+CHUNK = 10_000  # rows that are handed over at once
+MOST_QUEUED = 50_000  # with a chunk well below what librdkafka's queue holds, 100,000
 
 FENCED = {
     KafkaError._FENCED,  # noqa: SLF001  # its public name
@@ -80,6 +83,15 @@ class CheckedProducer:
             else:
                 return
 
+    def send_all(self, topic: str, rows: Sequence[Row]) -> None:
+        """Hand many records over at once, as keys and values; see `send`.
+
+        For each record `send` lets go of the interpreter, and every thread that waits for it
+        wakes up in vain.
+        """
+        with _converted(f"Kafka does not take records for {topic}"):
+            _hand_over(self._producer, topic, rows)
+
     def flush(self, timeout_s: float) -> None:
         """Wait until all that was sent is delivered.
 
@@ -119,7 +131,7 @@ class TransactionalWriter:
         with _converted(f"{topic}[{partition}] cannot be taken over"):
             self._producer.init_transactions(self._timeout_s)
 
-    def write(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Write rows as one; None deletes.
 
         Raises
@@ -130,21 +142,19 @@ class TransactionalWriter:
         """
         with _converted(f"{self._topic}[{self._partition}] was not saved"):
             self._producer.begin_transaction()
-            for key, value in rows:
-                self._put(key, value)
+            _hand_over(self._producer, self._topic, rows, self._partition)
             self._producer.commit_transaction(self._timeout_s)
 
-    def _put(self, key: bytes, value: bytes | None) -> None:
-        deadline = time.monotonic() + self._timeout_s
-        while True:
-            try:
-                self._producer.produce(self._topic, value, key, self._partition)
-            except BufferError:
-                self._producer.poll(0.05)
-                if time.monotonic() > deadline:
-                    raise DeliveryFailed(f"no room to send to {self._topic}") from None
-            else:
-                return
+
+def _hand_over(producer: Producer, topic: str, rows: Sequence[Row], partition: int = -1) -> None:
+    """Put rows into the local queue, in order; waits for room, which time-outs make in the end."""
+    for start in range(0, len(rows), CHUNK):
+        while len(producer) > MOST_QUEUED:
+            producer.poll(0.05)
+        chunk = rows[start : start + CHUNK]
+        messages: list[dict[str, Any]] = [{"key": key, "value": value} for key, value in chunk]
+        if producer.produce_batch(topic, messages, partition) < len(messages):
+            raise KafkaException(next(m["_error"] for m in messages if "_error" in m))
 
 
 class _converted:  # noqa: N801  # used as a word

@@ -3,13 +3,14 @@
 A batch is stepped through at once and its outputs are on their way; every `commit_ms` what was
 taken is made to last, in this order:
 
-1. every output is delivered, or nothing goes on;
-2. the changed state and the input position are written in one transaction (see `store`);
-3. the offsets become committable, and Faust commits them.
+1. the changed state is encoded; steps go on, but their outputs are held back;
+2. every output of before is delivered, and those held back are on their way;
+3. the encoded state and its input position are written in one transaction (see `store`);
+4. the offsets become committable, and Faust commits them.
 
-After a crash between 1 and 2 the same records are taken again on the same state, and the same
-outputs, with the same ids, are sent again. After one between 2 and 3 they are recognised by the
-position and left out. A failure of 1 or 2 puts the partition back to what is saved and takes the
+After a crash between 2 and 3 the same records are taken again on the same state, and the same
+outputs, with the same ids, are sent again. After one between 3 and 4 they are recognised by the
+position and left out. A failure of 2 or 3 puts the partition back to what is saved and takes the
 batches again; after `TRIES` in a row the worker stops.
 """
 
@@ -19,7 +20,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -235,8 +236,10 @@ class Runner:
             outcomes[outcome] += 1
             self._outbox.put(made)
             if time.monotonic() > turn:
+                self._outbox.send()
                 await asyncio.sleep(0)
                 turn = time.monotonic() + TURN_S
+        self._outbox.send()
         return outcomes
 
     # ------------------------------------------------------------------- time
@@ -250,6 +253,7 @@ class Runner:
                     now_ms = time.time_ns() // 1_000_000
                     context = self._world.context(owned.number, now_ms)
                     self._outbox.put(self._steps.tick(now_ms, owned.store, context))
+                self._outbox.send()
 
     async def _save_regularly(self) -> None:
         while True:
@@ -267,18 +271,23 @@ class Runner:
             async with self._stepping:
                 owned = [o for o in self._owned.values() if o.ready and o.changed]
                 # After a crash state may hold what was never sent: it must not last.
-                if self._crew.failed or not owned or not await self._delivered(owned):
+                if self._crew.failed or not owned:
                     return
                 writes = [(o, o.store.save(), dict(o.store.position)) for o in owned]
-            await asyncio.gather(*(self._write(*write) for write in writes))
+                self._outbox.hold()
+            if await self._delivered() and not self._crew.failed:
+                await asyncio.gather(*(self._write(*write) for write in writes))
 
-    async def _delivered(self, owned: Iterable[Owned]) -> bool:
+    async def _delivered(self) -> bool:
         try:
             await self._crew.call(self._outbox.deliver)
         except DeliveryFailed as error:
-            for one in owned:
-                self._put_back(one, error)
+            async with self._stepping:
+                self._outbox.drop()
+                for one in [o for o in self._owned.values() if o.ready]:
+                    self._put_back(one, error)
             return False
+        self._outbox.release()
         return True
 
     async def _write(self, owned: Owned, rows: Any, position: Mapping[str, int]) -> None:

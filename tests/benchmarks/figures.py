@@ -120,7 +120,7 @@ def recovery(base: Settings, rows: int = 400_000) -> float:
         writer = TransactionalWriter(config, f"{settings.prefix}w", topic, 0)
         for start in range(0, rows, 50_000):
             chunk = range(start, min(rows, start + 50_000))
-            writer.write((f"u/user{n}".encode(), bytes(500)) for n in chunk)
+            writer.write([(f"u/user{n}".encode(), bytes(500)) for n in chunk])
         store: PartitionStore[bytes] = PartitionStore(bytes, bytes, 10**9)
         begun = time.perf_counter()
         for found in read_partition(kafka.client_config(settings), topic, 0, lambda: False):
