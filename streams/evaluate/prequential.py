@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.evaluate.scores import Scores, summary
-from streams.evaluate.when import HORIZONS_MS, QUANTILES, When
+from streams.evaluate.when import HORIZONS_MS, When
 from streams.models import state as rows
 from streams.models.mixture import Config, Mixture, View
 from streams.models.profile import Profile
@@ -111,8 +111,7 @@ def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> No
 
 def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:
     profile = mixture.profile(state, request.user)
-    own, shared = mixture.gaps(state, request.user)
-    known = own if own.total >= mixture.config.gap_prior else shared
+    _, gaps_ms = mixture.outlook(state, profile, HORIZONS_MS[0])
     within = [mixture.within(state, profile, horizon) for horizon in HORIZONS_MS]
     gap = max(request.at_ms - profile.last_ms, 0)
-    when.add(request.user, gap, within, [known.quantile(q) for q in QUANTILES])
+    when.add(request.user, gap, within, gaps_ms)

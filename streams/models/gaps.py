@@ -7,7 +7,7 @@ import math
 from streams.models.compiled import FLOAT, INT, ROW, inner, kernel
 from streams.models.counts import Row, empty, grown, total, visit
 
-__all__ = ["GAP", "Gaps", "bucket_of", "within"]
+__all__ = ["GAP", "Gaps", "bucket_of", "outlook", "within"]
 
 _PARTS = 4  # buckets in an octave
 GAP = 400, 64  # visits after which counts are halved: old habits fade; most buckets in use
@@ -113,6 +113,23 @@ def _quantile(row: Row, share: float) -> float:
             return low + (_edge(bucket + 1) - low) * (wanted - before) / count
         before += count
     return 0.0
+
+
+@kernel(ROW, ROW, ROW, INT, FLOAT, FLOAT)
+def outlook(
+    own: Row, shared: Row, alike: Row, horizon_ms: int, prior: float, lift: float
+) -> tuple[float, float, float, float]:
+    """`within` the horizon, and the gaps that 10, 50 and 90 % stay below, in ms.
+
+    The quantiles are the user's own from `prior` gaps on, before that those of all users.
+    """
+    known = own if total(own) >= prior else shared
+    return (
+        _by(own, shared, alike, horizon_ms, prior, lift),
+        _quantile(known, 0.1),
+        _quantile(known, 0.5),
+        _quantile(known, 0.9),
+    )
 
 
 class Gaps:

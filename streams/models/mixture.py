@@ -10,7 +10,7 @@ import numpy as np
 from streams.models.backoff import Table
 from streams.models.columns import Numbers
 from streams.models.counts import Row, empty
-from streams.models.gaps import Gaps, within
+from streams.models.gaps import outlook, within
 from streams.models.learner import learn, make_room, settle
 from streams.models.members import MEMBERS, PARTS, PRIOR
 from streams.models.mixing import NOTE, M
@@ -128,7 +128,8 @@ class Mixture:
         last: Any = get(f"{_WEIGHTS}/{profile.last:x}")
         width = min(known, config.most) + 2
         seen = np.empty((width - 2, 3), np.uint16)
-        room, expected = np.zeros((1 + M) * width), np.empty(M)
+        # Empty, since making zeros lets go of the interpreter: every waiting thread wakes up.
+        room, expected = np.empty((1 + M) * width), np.empty(M)
         facts = np.empty(FACTS, np.int64)
         columns = predict(
             profile.items, profile.kinds, shared, common.tally, common.novelty,
@@ -194,10 +195,24 @@ class Mixture:
         state[_COMMON] = common
         state[f"u/{user}"] = profile
 
-    def gaps(self, state: State, user: str) -> tuple[Gaps, Gaps]:
-        """Gaps of this user and of all users."""
+    def outlook(
+        self, state: State, profile: Profile, horizon_ms: int
+    ) -> tuple[float, tuple[int, int, int]]:
+        """Probability that this user's next request comes within the horizon, and when it comes.
+
+        When is the gap, in ms, at the quantiles 10, 50 and 90 %.
+        """
         common: Population = state.get(_COMMON) or Population()
-        return Gaps(self.profile(state, user).gaps), Gaps(common.gaps)
+        alike: Any = state.get(_gaps_key(profile))
+        soon, early, middle, late = outlook(
+            profile.gaps,
+            common.gaps,
+            self._empty if alike is None else alike,
+            horizon_ms,
+            self.config.gap_prior,
+            self.config.lift,
+        )
+        return soon, (round(early), round(middle), round(late))
 
     def within(self, state: State, profile: Profile, horizon_ms: int, passed_ms: int = 0) -> float:
         """Probability that this user's next request comes within the horizon.

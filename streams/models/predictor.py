@@ -136,9 +136,10 @@ def predict(
     Parameters
     ----------
     chosen, room, expected, facts
-        Filled in: services listed, with age and requests of each, mixture and members (zeros
-        before) x columns, the members' mean log-probabilities, and facts.
+        Filled in: services listed, with age and requests of each, mixture and members x
+        columns, the members' mean log-probabilities, and facts.
     """
+    room[:] = 0.0
     alike = echoes(items)
     columns = listed(chosen, items, alike, shared, known)
     chosen = chosen[:columns]

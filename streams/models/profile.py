@@ -94,7 +94,7 @@ class Profile:
     def write(self, out: Writer) -> None:
         """Append this profile."""
         items = self.items
-        small = not len(items) or int(items.max()) < 256
+        small = not np.count_nonzero(items > 0xFF)  # `max` would let go of the interpreter
         out.uint(small)
         out.array(items.astype(np.uint8) if small else items)
         out.uints((self.last_ms, self.pace, self.ranks))

@@ -21,18 +21,18 @@ VERSION = 2
 _OBJECTS: Mapping[int, Any] = {1: Profile, 2: Population, 3: Vocabulary}
 _KINDS = {kind: number for number, kind in _OBJECTS.items()}
 _ROW, _WEIGHTS = 4, 5
+_ROW_HEAD, _WEIGHTS_HEAD = bytes((VERSION, _ROW)), bytes((VERSION, _WEIGHTS))
 
 
 def encode(value: Any) -> bytes:
     """The bytes of a row: version, kind, content."""
     out = Writer()
-    out.data.append(VERSION)
     if isinstance(value, np.ndarray):
-        counts = value.dtype == np.uint16
-        out.data.append(_ROW if counts else _WEIGHTS)
+        counts = value.dtype.char == "H"
+        out.data += _ROW_HEAD if counts else _WEIGHTS_HEAD
         out.array(trimmed(value) if counts else value)
     else:
-        out.data.append(_KINDS[type(value)])
+        out.data += bytes((VERSION, _KINDS[type(value)]))
         value.write(out)
     return bytes(out.data)
 

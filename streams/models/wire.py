@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 __all__ = ["Array", "Reader", "Writer"]
 
 Array = npt.NDArray[Any]
+
+_LITTLE = sys.byteorder == "little"
 
 
 class Writer:
@@ -57,7 +60,7 @@ class Writer:
 
     def array(self, values: Array) -> None:
         """Append the numbers of an array as they are, little endian, their size first."""
-        self.blob(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
+        self.blob(values.tobytes() if _LITTLE else values.byteswap().tobytes())
 
 
 class Reader:

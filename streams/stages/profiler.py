@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any
 
 from streams.models import state as rows
@@ -13,6 +14,10 @@ from streams.stages.base import Context, Unusable, admit
 __all__ = ["Config", "Profiler"]
 
 MODEL = "mixture/2"
+# The constructor of a named tuple is written in Python, and there is one entry a service.
+_entry: Callable[[tuple[str, float, float]], ServiceProbability] = partial(
+    tuple.__new__, ServiceProbability
+)
 _QUIET = 4  # a vector expires after so many times the 90 % gap, or horizon
 
 
@@ -59,17 +64,16 @@ class Profiler:
         mixture = self.mixture
         profile = mixture.profile(state, request.user)
         view = mixture.view(state, profile)
-        own, shared = mixture.gaps(state, request.user)
-        within = mixture.within(state, profile, self.horizon_ms)
-        known = own if own.total >= mixture.config.gap_prior else shared
-        expected = (known.quantile(0.1), known.quantile(0.5), known.quantile(0.9))
+        within, expected = mixture.outlook(state, profile, self.horizon_ms)
         names = mixture.names(state, view)
-        listed = sorted(zip((-view.table[0, : len(names)]).tolist(), names, strict=True))
+        chances = view.table[0, : len(names)].tolist()
+        # Not numpy's sort: it lets go of the interpreter, and every waiting thread wakes up.
+        order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
         return Prediction(
             request_id=request.request_id,
             user=request.user,
-            services=tuple([ServiceProbability(name, -p, -p * within) for p, name in listed]),
-            unseen=max(0.0, 1.0 + sum(p for p, _ in listed)),
+            services=tuple([_entry((names[i], chances[i], chances[i] * within)) for i in order]),
+            unseen=max(0.0, 1.0 - sum(chances)),
             horizon_ms=self.horizon_ms,
             expected_ms=expected,
             made_ms=request.at_ms,
