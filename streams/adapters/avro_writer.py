@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import indent
 from typing import Any
 
 __all__ = ["Write", "writer_of"]
@@ -43,11 +44,11 @@ def _compile(schema: Any, named: dict[str, Write]) -> Write:
         return named.get(schema) or _PLAIN[schema]
     match schema["type"]:
         case "record":
-            write = _record([(f["name"], _compile(f["type"], named)) for f in schema["fields"]])
+            write = _generated(_RECORD, _fields(schema, named))
         case "enum":
             write = _enum(schema["symbols"])
         case "array":
-            return _array(_compile(schema["items"], named))
+            return _array(schema["items"], named)
         case "map":
             return _map(_compile(schema["values"], named))
         case inner:
@@ -115,7 +116,11 @@ def _enum(symbols: Sequence[str]) -> Write:
     return lambda out, value: _long(out, index[value])
 
 
-def _array(write_item: Write) -> Write:
+def _array(items: Any, named: dict[str, Write]) -> Write:
+    write_item = _compile(items, named)
+    if isinstance(items, dict) and items["type"] == "record":
+        return _generated(_RECORDS, _fields(items, named))
+
     def write(out: bytearray, values: Sequence[Any]) -> None:
         if values:
             _long(out, len(values))
@@ -141,29 +146,45 @@ def _map(write_value: Write) -> Write:
 # Written out for each field, as in `avro_reader`: most are short strings and numbers.
 _SOURCE: Mapping[Write, str] = {
     _string: """
-    data = record.{0}.encode()
-    size = len(data)
-    if size < 64: out.append(size << 1)
-    else: long(out, size)
-    out += data
+data = record.{0}.encode()
+size = len(data)
+if size < 64: out.append(size << 1)
+else: long(out, size)
+out += data
 """,
     _long: """
-    value = record.{0}
-    if 0 <= value < 64: out.append(value << 1)
-    else: long(out, value)
+value = record.{0}
+if 0 <= value < 64: out.append(value << 1)
+else: long(out, value)
 """,
-    _double: """
-    out += double(record.{0})
-""",
+    _double: "out += double(record.{0})",
 }
+_RECORD = """
+def write(out, record):
+{0}
+"""
+_RECORDS = """
+def write(out, values):
+    if values:
+        long(out, len(values))
+        for record in values:
+{0}
+    out.append(0)
+"""
+
+_Field = tuple[str, Write]
 
 
-def _record(fields: Sequence[tuple[str, Write]]) -> Write:
+def _fields(schema: Any, named: dict[str, Write]) -> list[_Field]:
+    return [(field["name"], _compile(field["type"], named)) for field in schema["fields"]]
+
+
+def _generated(frame: str, fields: Sequence[_Field]) -> Write:
     """Generated, as the methods of a dataclass are: no loop over the fields, no look-up by name."""
-    by_call = "\n    write_{0}(out, record.{0})"
-    body = [_SOURCE.get(write, by_call).format(name) for name, write in fields]
+    by_call = "write_{0}(out, record.{0})"
+    body = "\n".join(_SOURCE.get(write, by_call).format(name) for name, write in fields)
     scope: dict[str, Any] = {f"write_{name}": write for name, write in fields}
     scope |= {"long": _long, "double": _pack_double}
-    exec("".join(["def write(out, record):", *body]), scope)  # noqa: S102  # names of our schemas
+    exec(frame.format(indent(body, " " * 12)), scope)  # noqa: S102  # names of our schemas
     made: Write = scope["write"]
     return made

@@ -75,7 +75,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return self[key] if key in self._rows(key) else default
 
     def __setitem__(self, key: str, value: S) -> None:
-        rows = self._rows(key)
+        rows = self._users if key >= USER else self._shared
         self._live[key] = value
         self._touch(key)
         if key in rows:
@@ -106,8 +106,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     def _touch(self, key: str) -> None:
         # In the order of the last change: read back in this order, the rows are again ordered
         # by how long they have been silent, so that eviction does not depend on restarts.
-        if key in self._dirty:
-            del self._dirty[key]
+        self._dirty.pop(key, None)
         self._dirty[key] = None
 
     def _read(self, key: str, data: bytes) -> S:
