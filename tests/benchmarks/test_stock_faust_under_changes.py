@@ -73,11 +73,11 @@ def settled(settings: Settings) -> Counter[str]:
 
 
 def table(settings: Settings) -> dict[str, bytes]:
-    """The table, as its changelog has it."""
+    """The table, as its changelog has it: keys are JSON there, and bytes are themselves."""
     topic = f"{settings.prefix}stock-state-changelog"
     config = kafka.client_config(settings)
     rows: dict[bytes, bytes | None] = {}
     for number in range(settings.partitions):
         for chunk in read_partition(config, topic, number, lambda: False):
             rows.update(chunk)
-    return {key.decode(): value for key, value in rows.items() if value is not None}
+    return {json.loads(key): value for key, value in rows.items() if value is not None}
