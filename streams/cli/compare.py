@@ -21,13 +21,14 @@ from streams.catalog import Catalog
 from streams.catalog_infer import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.compare.advantage import OTHERS, advantages
 from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import POLICIES, SCALES, Row, compare
 from streams.records import Request
 from streams.settings import Settings
 from streams.stages.base import Context, Unusable, admit
 
-__all__ = ["command"]
+__all__ = ["command", "show"]
 
 
 @click.command()
@@ -105,7 +106,7 @@ def command(
     bar = Console(stderr=True)
     total = len(requests) + len(tested) + (len(SCALES) if ours else 0)
     found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, Row)]
-    _show(found)
+    show(found)
     if json_path:
         text = json.dumps([row.as_json() for row in found], indent=2)
         json_path.write_text(text, encoding="utf-8")
@@ -127,11 +128,12 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
     return sorted(found, key=lambda request: request.at_ms)
 
 
-def _show(rows: Sequence[Row]) -> None:
+def show(rows: Sequence[Row]) -> None:
+    """Print a line for each policy and parameter, and ours against the best of the others."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("policy", "parameter"):
         table.add_column(name)
-    for name in ("cold %", "cold s", "p99 ms", "warm h", "GB h", "useful %", "cost"):
+    for name in ("cold %", "cold s", "p99 ms", "warm h", "GB h", "useful %", "cost", "total"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         numbers = (
@@ -142,6 +144,31 @@ def _show(rows: Sequence[Row]) -> None:
             f"{row.wasted_gb_s / 3600:,.0f}",
             f"{100 * row.utility:.1f}",
             f"{row.cost:,.2f}",
+            f"{row.total_cost:,.2f}",
         )
         table.add_row(Text(row.policy), Text(row.parameter), *numbers)
+    Console().print(table)
+    _show_advantages(rows)
+
+
+def _show_advantages(rows: Sequence[Row]) -> None:
+    """Ours against the best of the others; nothing where they were not compared."""
+    found = [at for at in advantages(rows) if not math.isnan(at.often_gb_hours)]
+    if not found:
+        return
+    title = f"foremesh against the best of {', '.join(OTHERS)}"
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    for name in ("cold %", "GB h", "oracle", "ours, as often", "%", "ours, as long", "%"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("cold s", "ours, as wasteful", "%"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for at in found:
+        table.add_row(
+            f"{100 * at.cold_start_rate:g}",
+            *(f"{gb_h:,.0f}" for gb_h in (at.gb_hours, at.oracle_gb_hours)),
+            *(f"{at.often_gb_hours:,.0f}", f"{100 * at.often_gb_hours / at.gb_hours:.0f}"),
+            *(f"{at.long_gb_hours:,.0f}", f"{100 * at.long_gb_hours / at.gb_hours:.0f}"),
+            *(f"{at.cold_s:,.0f}", f"{at.ours_cold_s:,.0f}"),
+            f"{100 * at.ours_cold_s / at.cold_s:.0f}",
+        )
     Console().print(table)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streams.catalog import Catalog, Constituent
+from streams.records import Request
+from streams.stages.anatomy import FALLBACK
 from streams.stages.critical_path import Steps, cold_ms
 
 __all__ = ["Judged", "Ledger"]
@@ -21,6 +23,7 @@ class Judged:
     user: str
     service: str  # the composite
     cold_ms: int  # on the critical path
+    worth: float  # of not having waited, in the unit of the prices
 
 
 @dataclass(slots=True)
@@ -60,8 +63,9 @@ class Ledger:
             lived_ms = max(0, at_ms - max(since_ms, self.from_ms))
             self.warm_ms[name] = self.warm_ms.get(name, 0) + lived_ms
 
-    def judge(self, user: str, service: str, steps: Steps, at_ms: int) -> None:
+    def judge(self, request: Request, steps: Steps) -> None:
         """Note what a request waits for: whole starts, or the rest of those under way."""
+        at_ms = request.at_ms
 
         def wait_ms(name: str) -> int:
             known = self.constituents.get(name)
@@ -69,7 +73,10 @@ class Ledger:
             return max(0, ready_ms - at_ms)
 
         if at_ms >= self.from_ms:
-            self.judged.append(Judged(user, service, cold_ms(steps, wait_ms)))
+            waited_ms = cold_ms(steps, wait_ms)
+            weight = self.catalog.tiers.get(request.tier, FALLBACK).weight
+            worth = weight * waited_ms / 1000
+            self.judged.append(Judged(request.user, request.service, waited_ms, worth))
         for step in steps:
             for name in step:
                 self.start(name, at_ms)

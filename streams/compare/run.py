@@ -32,7 +32,7 @@ __all__ = ["POLICIES", "SCALES", "Row", "compare"]
 KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440)
 RANGE_HOURS = (1, 2, 4, 8, 12, 24)
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)  # of all memory, for greedy-dual
-SCALES = tuple(round(1.5**i, 3) for i in range(-1, 21))  # of the worth: a price to each
+SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # of the worth: a price to each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,8 @@ class Row:
     cold_start_ms: int  # on the critical path, together
     wasted_seconds: float  # of warm instances
     wasted_gb_s: float
-    cost: float  # in the unit of the prices
+    cost: float  # of warm time, in the unit of the prices
+    total_cost: float = 0.0  # with what the waits are worth, by tier
     utility: float = 1.0  # share of the warm time that a use came after
     latency_ms: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # added: p50, p95, p99
     service_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
@@ -62,7 +63,7 @@ POLICIES: dict[str, Callable[[Catalog, float], Iterable[Policy]]] = {
     "keep-alive": lambda _c, _m: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
     "always-warm": lambda _c, _m: [KeepAlive(None)],
     "hybrid-histogram": lambda _c, _m: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
-    "greedy-dual": lambda c, m: [GreedyDual(min(m, share * _memory(c))) for share in SHARES],
+    "greedy-dual": lambda c, m: [GreedyDual(mib) for mib in _shares(c, m)],
     "oracle": lambda _c, _m: [Oracle(m * MINUTE_MS) for m in KEEP_MINUTES],
     "foremesh": lambda _c, _m: (),  # see `Predictive`: one object for all its parameters
 }
@@ -130,11 +131,11 @@ class _Entrants:
         self._pass(request.at_ms)
         steps = steps_of(self._catalog, request.service)
         for policy, ledger in self._runs:
-            ledger.judge(request.user, request.service, steps, request.at_ms)
+            ledger.judge(request, steps)
             for name, next_ms in nexts.items():
                 policy.used(name, request.at_ms, next_ms, ledger)
         for ledger in self._ledgers:
-            ledger.judge(request.user, request.service, steps, request.at_ms)
+            ledger.judge(request, steps)
         if self._ours:
             self._ours.learn(request, nexts, self._ledgers)
 
@@ -173,8 +174,9 @@ def _names(steps: Steps) -> list[str]:
     return list(dict.fromkeys(name for step in steps for name in step))
 
 
-def _memory(catalog: Catalog) -> float:
-    return sum(max(1.0, known.needs.memory) for known in catalog.constituents.values())
+def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
+    whole = sum(max(1.0, known.needs.memory) for known in catalog.constituents.values())
+    return list(dict.fromkeys(min(memory_mib, share * whole) for share in SHARES))
 
 
 def _row(policy: str, parameter: str, ledger: Ledger) -> Row:
@@ -188,6 +190,7 @@ def _row(policy: str, parameter: str, ledger: Ledger) -> Row:
         wasted_seconds=ledger.wasted_ms / 1000,
         wasted_gb_s=ledger.wasted_gb_s,
         cost=ledger.cost,
+        total_cost=ledger.cost + sum(judged.worth for judged in ledger.judged),
         utility=ledger.utility,
         latency_ms=_quantiles(cold, (0.5, 0.95, 0.99)),
         service_rates=_rates(ledger.judged, lambda judged: judged.service),

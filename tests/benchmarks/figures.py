@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from statistics import median, quantiles
@@ -97,19 +96,25 @@ def state_bytes(most: int = 120_000) -> dict[str, float] | None:
         return None
     stage = Profiler()
     state: dict[str, Any] = {}
-    for request in islice(trace(TRACE), most):
+    for request in trace(TRACE)[:most]:
         list(stage.step(request, state, Context()))
     sizes = [len(stage.encode(value)) for key, value in state.items() if key.startswith("u/")]
     return {"users": len(sizes), "median_bytes": median(sizes), "largest_bytes": max(sizes)}
 
 
-def trace(path: Path) -> Iterator[Request]:
-    """The requests of a recorded trace: user, time in seconds, item."""
+def trace(path: Path) -> list[Request]:
+    """The requests of a recorded trace (user, time in seconds, item), in order of time."""
     with gzip.open(path, "rt") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            at_ms = int(float(row["ts"]) * 1000)
-            user, item = row["user"], row["item"]
-            yield Request(request_id=f"r{number}", user=user, service=item, at_ms=at_ms)
+        rows = sorted(csv.DictReader(file), key=lambda row: float(row["ts"]))
+    return [
+        Request(
+            request_id=f"r{number}",
+            user=row["user"],
+            service=row["item"],
+            at_ms=int(float(row["ts"]) * 1000),
+        )
+        for number, row in enumerate(rows)
+    ]
 
 
 def recovery(base: Settings, rows: int = 400_000) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from streams.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.cli.compare import command
+from streams.compare.advantage import advantages
 from streams.compare.histogram import IdleTimes
 from streams.compare.policies import (
     MINUTE_MS,
@@ -203,3 +205,52 @@ def test_an_unknown_policy_is_named() -> None:
     found = CliRunner().invoke(command, ["log.csv", "--policies", "magic"], obj=Settings())
     assert found.exit_code == 2
     assert "'magic' is none of keep-alive" in found.output
+
+
+def row(policy: str, gb_h: float, cold: float) -> Row:
+    """A point of a curve, of 1,000 requests that wait 10 s for each start."""
+    return Row(
+        policy=policy,
+        parameter="",
+        requests=1_000,
+        cold_start_rate=cold,
+        cold_start_ms=round(10_000_000 * cold),
+        wasted_seconds=gb_h * 3600,
+        wasted_gb_s=gb_h * 3600,
+        cost=gb_h,
+    )
+
+
+def test_the_advantage_is_against_the_best_point_of_any_other_policy() -> None:
+    rows = [
+        row("keep-alive", 400, 0.02),
+        row("greedy-dual", 100, 0.04),  # keep-alive is beaten here
+        row("keep-alive", 200, 0.05),
+        row("foremesh", 50, 0.04),
+        row("foremesh", 200, 0.02),
+        row("oracle", 10, 0.04),
+    ]
+
+    (at,) = advantages(rows, [0.04])
+
+    assert (at.gb_hours, at.cold_s, at.oracle_gb_hours) == pytest.approx((100, 400, 10))
+    assert (at.often_gb_hours, at.long_gb_hours) == pytest.approx((50, 50))
+    # Halfway between 50 and 200 in the logarithm, so between 400 and 200 s.
+    assert at.ours_cold_s == pytest.approx(math.sqrt(200 * 400))
+
+
+def test_there_is_no_advantage_where_a_curve_does_not_reach() -> None:
+    rows = [row("keep-alive", 100, 0.04), row("keep-alive", 50, 0.06), row("foremesh", 50, 0.05)]
+
+    (below, beside) = advantages(rows, [0.01, 0.05])
+
+    assert math.isnan(below.gb_hours)
+    assert math.isnan(below.often_gb_hours)
+    assert beside.often_gb_hours == pytest.approx(50)
+
+
+def test_the_total_cost_counts_what_a_wait_is_worth_to_its_tier() -> None:
+    found = compare(log((0, "a"), (10, "a")), CATALOG, [KeepAlive(0)], warm_up=0.0)
+
+    (row,) = [found for found in found if isinstance(found, Row)]
+    assert (row.cold_start_ms, row.total_cost) == (20_000, 20.0)
