@@ -35,8 +35,8 @@ class Config:
     early: float = 5.0  # how much longer the first steps are
     hurry: float = 4.0  # how much longer steps are after a drift
     correction: float = 0.02  # step of the calibration, at a feedback
-    gap_prior: float = 4.0  # gaps of all users that a user's own are weighed against
-    lift: float = 0.7  # of what gaps after the same service and a like gap say beyond all gaps
+    gap_prior: float = 8.0  # gaps of all users that a user's own are weighed against
+    lift: float = 0.5  # of what gaps after the same service and a like gap say beyond all gaps
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
 

@@ -56,7 +56,9 @@ def test_image_generation_waits_for_fewer_starts_with_the_same_memory() -> None:
     found = rows(log, gentd26.catalogue(log))
 
     show(found)
-    for at in advantages(found):
+    reached = [at for at in advantages(found) if not math.isnan(at.gb_hours)]
+    assert len(reached) >= 5
+    for at in reached:
         assert at.ours_cold_s <= 0.7 * at.cold_s
         assert at.long_gb_hours <= 0.7 * at.gb_hours
 
