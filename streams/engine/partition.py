@@ -17,6 +17,8 @@ __all__ = ["Owned", "Saved"]
 
 logger = logging.getLogger(__name__)
 
+MOST_UNSAVED = 20  # batches' worth of records and bytes between two saves
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -49,6 +51,11 @@ class Owned:
     def changed(self) -> bool:
         """Whether there is something to save."""
         return bool(self.unsaved or self.store.dirty)
+
+    def full(self, most_records: int, most_bytes: int) -> bool:
+        """Whether so much is unsaved that a save comes first, by what a batch may hold."""
+        records, size = MOST_UNSAVED * most_records, MOST_UNSAVED * most_bytes
+        return self.records >= records or self.bytes >= size
 
     def keep(self, batch: Batch) -> None:
         """Remember a batch until what it caused is saved."""

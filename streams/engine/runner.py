@@ -9,9 +9,9 @@ taken is made to last, in this order:
 4. the offsets become committable, and Faust commits them.
 
 After a crash between 2 and 3 the same records are taken again on the same state, and the same
-outputs, with the same ids, are sent again. After one between 3 and 4 they are recognised by the
-position and left out. A failure of 2 or 3 puts the partition back to what is saved and takes the
-batches again; after `TRIES` in a row the worker stops.
+outputs, with the same ids, are sent again; after one between 3 and 4 the position tells them. A
+failure of 2 or 3 puts the partition back to what is saved and takes the batches again; after
+`TRIES` in a row the worker stops.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 TRIES = 5
 TURN_S = 0.005  # after so long in a batch others get their turn
-MOST_UNSAVED = 20  # batches' worth of records and bytes between two saves
 
 
 class Runner:
@@ -66,8 +65,7 @@ class Runner:
         self._names = {settings.topic(name): name for name in row.reads}
         self._outbox = Outbox(settings, wiring)
         self._world = World({name: wiring.views[name] for name in row.views})
-        self._owned: dict[int, Owned] = {}
-        self._settled: dict[TP, int] = {}
+        self._owned, self._settled = dict[int, Owned](), dict[TP, int]()
         self._crew = Crew(row.name)
         self._stepping = asyncio.Lock()  # one batch, tick or start of a save at a time
         self._saving = asyncio.Lock()  # one save at a time
@@ -109,11 +107,10 @@ class Runner:
     def _may_fetch(self, owned: Owned | None) -> bool:
         if owned is None or not owned.ready:
             return False
-        most_records, most_bytes = self.settings.batch_records, self.settings.batch_bytes
-        if owned.records < MOST_UNSAVED * most_records and owned.bytes < MOST_UNSAVED * most_bytes:
-            return True
-        self._wake.set()
-        return False
+        full = owned.full(self.settings.batch_records, self.settings.batch_bytes)
+        if full:
+            self._wake.set()
+        return not full
 
     def settled(self) -> Mapping[TP, int]:
         """Per partition the offset before which all is delivered and saved."""
@@ -121,11 +118,10 @@ class Runner:
 
     def assigned(self, tps: set[TP], generation: int) -> None:
         """Own these partitions; fetch their state."""
-        for number in {tp.partition for tp in tps if tp.topic in self._names}:
-            if number not in self._owned:
-                owned = Owned(number, generation, self._saved.empty())
-                self._owned[number] = owned
-                self._crew.spawn(self._open(owned, 0.0))
+        numbers = {tp.partition for tp in tps if tp.topic in self._names}
+        for number in numbers - self._owned.keys():
+            self._owned[number] = owned = Owned(number, generation, self._saved.empty())
+            self._crew.spawn(self._open(owned, 0.0))
 
     async def revoked(self, tps: set[TP]) -> None:
         """Let go of these partitions and their state."""
@@ -200,8 +196,7 @@ class Runner:
         """See the world as it was then, at least; whether that took another look."""
         if not self.row.views or as_of_s <= self._world.seen_s:
             return False
-        timeout_s = TRIES * self.settings.delivery_ms / 1000
-        await self._crew.call(self._world.look, as_of_s, timeout_s)
+        await self._crew.call(self._world.look, as_of_s, TRIES * self.settings.delivery_ms / 1000)
         return True
 
     async def _accept(self, owned: Owned, batch: Batch) -> None:
@@ -250,9 +245,8 @@ class Runner:
             await self._look(time.monotonic())
             async with self._stepping:
                 for owned in [o for o in self._owned.values() if o.ready]:
-                    now_ms = time.time_ns() // 1_000_000
-                    context = self._world.context(owned.number, now_ms)
-                    self._outbox.put(self._steps.tick(now_ms, owned.store, context))
+                    context = self._world.context(owned.number, time.time_ns() // 1_000_000)
+                    self._outbox.put(self._steps.tick(context.record_ms, owned.store, context))
                 self._outbox.send()
 
     async def _save_regularly(self) -> None:
@@ -301,7 +295,6 @@ class Runner:
         if owned.revoked:
             return
         settled = {self.settings.topic(name): offset for name, offset in position.items()}
-        for topic, offset in settled.items():
-            self._settled[TP(topic, owned.number)] = offset
+        self._settled |= {TP(topic, owned.number): offset for topic, offset in settled.items()}
         for taken_s in owned.forget(settled):
             self._wiring.meter.batch(self.row.name, time.monotonic() - taken_s)
