@@ -102,7 +102,7 @@ class ServiceProbability(NamedTuple):
 
     service: str
     probability: float  # that it is the user's next composite, whenever that comes
-    within: float  # that the user asks for it within the horizon
+    within: float  # that the user asks for it within the horizon, now or a few requests later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

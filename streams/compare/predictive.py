@@ -17,6 +17,7 @@ from streams.models.silence import EDGES_MS
 from streams.records import Prediction, Request
 from streams.stages.anatomy import FALLBACK, Anatomy
 from streams.stages.base import Context
+from streams.stages.hazard import soon
 from streams.stages.paths import Paths
 from streams.stages.profiler import Profiler
 
@@ -70,8 +71,7 @@ class Forecast:
         for s in prediction.services:
             for i, saved_ms in self._saved.get(s.service, ()):
                 worth[i] += s.probability * saved_ms * weight
-        ever = sum(s.probability for s in prediction.services)
-        within = sum(s.within for s in prediction.services) / ever if ever > 0 else 0.0
+        within = soon(prediction)
         at = np.flatnonzero(worth)
         self.intensity.heard(prediction.user, now_ms, within, at, worth[at])
 

@@ -203,7 +203,7 @@ class Mixture:
         When is the gap, in ms, at the quantiles 10, 50 and 90 %.
         """
         common: Population = state.get(_COMMON) or Population()
-        alike: Any = state.get(_gaps_key(profile))
+        alike: Any = state.get(_gaps_key(profile.pace, profile.last))
         soon, early, middle, late = outlook(
             profile.gaps,
             common.gaps,
@@ -214,13 +214,22 @@ class Mixture:
         )
         return soon, (round(early), round(middle), round(late))
 
-    def within(self, state: State, profile: Profile, horizon_ms: int, passed_ms: int = 0) -> float:
+    def within(
+        self,
+        state: State,
+        profile: Profile,
+        horizon_ms: int,
+        passed_ms: int = 0,
+        *,
+        after: tuple[int, int] | None = None,
+    ) -> float:
         """Probability that this user's next request comes within the horizon.
 
-        Given that none came in the `passed_ms` since their last.
+        Given that none came in the `passed_ms` since their last; or when they will have asked,
+        `after` a gap (of `pace_of`), for this service.
         """
         common: Population = state.get(_COMMON) or Population()
-        alike: Any = state.get(_gaps_key(profile))
+        alike: Any = state.get(_gaps_key(*after or (profile.pace, profile.last)))
         found: float = within(
             profile.gaps,
             common.gaps,
@@ -255,7 +264,7 @@ class Mixture:
         gap_ms: int,
     ) -> tuple[Numbers, int]:
         common: Population = state.get(_COMMON) or Population()
-        gaps, note = _gaps_key(profile), np.empty(NOTE, np.uint16)
+        gaps, note = _gaps_key(profile.pace, profile.last), np.empty(NOTE, np.uint16)
         alike: Any = state.get(gaps)
         touched = [*view.shared, profile.gaps, common.gaps, self._empty if alike is None else alike]
         rank, full = learn(
@@ -273,6 +282,6 @@ class Mixture:
         return note, rank
 
 
-def _gaps_key(profile: Profile) -> str:
+def _gaps_key(pace: int, last: int) -> str:
     """The row of the gaps after the same service and a gap as long as the last."""
-    return f"{_GAPS}/{profile.pace & 15:x}/{profile.last:x}"
+    return f"{_GAPS}/{pace & 15:x}/{last:x}"

@@ -12,7 +12,7 @@ from streams.models.mixing import BUCKETS, SETS, M, new_newton
 from streams.models.returns import CELLS
 from streams.models.wire import Reader, Writer
 
-__all__ = ["Population", "State", "context_keys", "pace_of"]
+__all__ = ["Population", "State", "context_keys", "order_keys", "pace_of"]
 
 State = MutableMapping[str, Any]
 
@@ -74,6 +74,11 @@ def context_keys(tail: list[int], pace: int, latest: int) -> list[str]:
         f"\x00stream/{(one << 16 | latest) % _BUCKETS:x}",
         f"\x00first/{one:x}",
     ]
+
+
+def order_keys(two: int, one: int) -> tuple[str, str]:
+    """Of those rows the ones after two services and after the later alone, as `context_keys`."""
+    return f"\x00c2/{(two << 16 | one) % _BUCKETS:x}", f"\x00c1/{one:x}"
 
 
 def pace_of(pace: int, gap_ms: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
 from streams.stages.base import Context
 from streams.stages.demand_rows import UNIT, PoolRow, Roster, Row, Sums, Vector, decode, encode
-from streams.stages.hazard import asks_after
+from streams.stages.hazard import asks_after, soon
 
 __all__ = ["Aggregator", "Config"]
 
@@ -184,9 +184,8 @@ class Aggregator:
 def _factor(prediction: Prediction) -> Callable[[float], float]:
     """What `within` is to be multiplied by after a silence: its own share stays as it was."""
     chance = asks_after(prediction.expected_ms, prediction.horizon_ms)
-    now = sum(s.within for s in prediction.services)
-    ever = sum(s.probability for s in prediction.services)
-    return lambda age_ms: min(1.0 / now, chance(age_ms) * ever / now) if now > 0 else 0.0
+    now, most = soon(prediction), max((s.within for s in prediction.services), default=0.0)
+    return lambda age_ms: min(1.0 / most, chance(age_ms) / now) if now > 0 else 0.0
 
 
 def _roster(state: State) -> Roster:

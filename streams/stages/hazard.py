@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["asks_after"]
+from streams.records import Prediction
+
+__all__ = ["asks_after", "soon"]
 
 STEEPEST = 20.0  # shape of a user whose gaps are all alike
 
@@ -34,3 +36,13 @@ def asks_after(expected_ms: tuple[int, int, int], horizon_ms: int) -> Callable[[
         return 1 - (1 + odds(age_ms)) / (1 + odds(age_ms + horizon_ms))
 
     return chance
+
+
+def soon(prediction: Prediction) -> float:
+    """P(the user's next request comes within the horizon).
+
+    A service that may also come with a later request has a higher share within the horizon than
+    this; one that may not has just this.
+    """
+    shares = [s.within / s.probability for s in prediction.services if s.probability > 0]
+    return min([1.0, *shares]) if shares else 0.0

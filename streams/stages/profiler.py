@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from streams.models import state as rows
+from streams.models.chains import later
 from streams.models.mixture import Config, Mixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
 from streams.stages.base import Context, Unusable, admit
 
 __all__ = ["Config", "Profiler"]
 
-MODEL = "mixture/2"
+MODEL = "mixture/3"
 # The constructor of a named tuple is written in Python, and there is one entry a service.
 _entry: Callable[[tuple[str, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
@@ -58,6 +59,8 @@ class Profiler:
     def predict(self, request: Request, state: MutableMapping[str, Any]) -> Prediction:
         """The user's vector as it stands after `request`.
 
+        What may come two or three requests later is in `within`, as far as that is soon enough.
+
         With more services than `Config.most` it lists those with evidence and counts the mass
         of all others in `unseen`.
         """
@@ -69,10 +72,14 @@ class Profiler:
         chances = view.table[0, : len(names)].tolist()
         # Not numpy's sort: it lets go of the interpreter, and every waiting thread wakes up.
         order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
+        soon = [p * within for p in chances]
+        following = later(mixture, state, profile, view, self.horizon_ms, expected[1])
+        if following is not None:
+            soon = [p + q * (1.0 - p) for p, q in zip(soon, following, strict=True)]
         return Prediction(
             request_id=request.request_id,
             user=request.user,
-            services=tuple([_entry((names[i], chances[i], chances[i] * within)) for i in order]),
+            services=tuple([_entry((names[i], chances[i], soon[i])) for i in order]),
             unseen=max(0.0, 1.0 - sum(chances)),
             horizon_ms=self.horizon_ms,
             expected_ms=expected,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streams.catalog import Catalog, Composite, Resources
 from streams.records import Feedback, Prediction, Request, Result, Utilisation
 from streams.stages.base import Context, Unusable
+from streams.stages.hazard import soon
 from streams.stages.profiler import Config, Profiler
 
 HOUR = 3_600_000
@@ -96,7 +97,8 @@ def test_a_vector_is_normalised_and_sorted(events: list[tuple[str, str]]) -> Non
         assert total(made) == pytest.approx(1.0, abs=1e-9)
         probabilities = [s.probability for s in made.services]
         assert probabilities == sorted(probabilities, reverse=True)
-        assert all(0 <= s.within <= s.probability + 1e-12 for s in made.services)
+        assert all(0 <= s.within <= 1 for s in made.services)
+        assert 0 <= soon(made) <= 1
 
 
 def test_a_cycle_is_learnt() -> None:
@@ -241,3 +243,33 @@ def test_a_service_outside_the_catalogue_is_unusable_and_leaves_no_trace() -> No
     with pytest.raises(Unusable, match="catalogue"):
         Profiler().step(request(0, "order"), state, known)
     assert state == {}
+
+
+def shoppers(sessions: int) -> list[Request]:
+    """Three users in turn, each of whom orders, pays and reads the receipt, 4 s apart."""
+    chain = ("order", "pay", "receipt")
+    return [
+        request(
+            3 * session + step,
+            service,
+            user=f"u{session % 3}",
+            at_ms=session * HOUR + step * 4_000,
+        )
+        for session in range(sessions)
+        for step, service in enumerate(chain)
+    ]
+
+
+def test_a_later_step_of_a_chain_is_expected_within_the_horizon() -> None:
+    *_, ordered, _, _ = play(Profiler(horizon_ms=60_000), shoppers(30), {})
+    found = {s.service: s for s in ordered.services}
+
+    assert found["receipt"].probability < 0.2
+    assert found["receipt"].within > 0.5 > found["order"].within
+
+
+def test_no_later_step_is_expected_when_the_horizon_ends_before() -> None:
+    *_, ordered, _, _ = play(Profiler(horizon_ms=3_000), shoppers(30), {})
+
+    shares = [s.within / s.probability for s in ordered.services]
+    assert max(shares) == pytest.approx(min(shares))

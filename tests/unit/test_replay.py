@@ -123,3 +123,33 @@ def test_state_that_went_through_bytes_changes_nothing() -> None:
                 rows = restarted.state(name, partition)
                 for key in rows:
                     rows[key] = stage.decode(stage.encode(rows[key]))
+
+
+def test_a_later_step_of_a_chain_is_warmed_while_the_first_runs() -> None:
+    """The receipt starts in 6 s and is asked for 8 s after the order, 4 s after the payment."""
+    starts_ms = {"order": 500, "pay": 500, "receipt": 6_000}
+    catalog = Catalog.of(
+        [
+            *(
+                Constituent(service=name, needs=Resources(cpu=1.0), warm_up_ms=ms, price=1.0)
+                for name, ms in starts_ms.items()
+            ),
+            Tier(tier="standard", weight=0.1, sla_ms=1_000),
+            Pool(pool="default", capacity=Resources(cpu=8.0)),
+        ]
+    )
+    asked = [
+        Request(
+            request_id=f"{service}-{session}",
+            user=f"u{session % 3}",
+            service=service,
+            at_ms=1_000_000 + 7_200_000 * session + 4_000 * step,
+        )
+        for session in range(40)
+        for step, service in enumerate(starts_ms)
+    ]
+    made = list(replay(asked, SETTINGS, catalog))
+
+    results = {outcome.request_id: outcome.result for outcome in of_kind(Outcome, made)}
+    assert results["receipt-0"] is Result.MISS
+    assert {results[f"receipt-{session}"] for session in range(30, 40)} == {Result.HIT}
