@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -117,7 +118,9 @@ async def test_while_kafka_is_away_requests_are_served_and_what_is_lost_is_count
         send(here, catalog_of(constituent("a"), constituent("b")))
         door = Door(run_foremesh, **own)
         async with aiohttp.ClientSession() as session:
-            await door.ask(session, "only-a")
+            async with asyncio.timeout(20):
+                while (await door.ask(session, "only-a")).headers["x-foremesh"] != "hit":
+                    pass  # the gateway hears of the instance from Kafka
             kafka.stop()
             hit = await door.ask(session, "only-a")
             miss = await door.ask(session, "only-b")
