@@ -81,6 +81,7 @@ class Tier:
     weight: float  # worth of one second not waited, in the unit of the prices
     sla_ms: int  # latency promised
     priority: int = 0  # higher is served first; may take a lower one's idle instance
+    quota: float = 1.0  # share of a pool that warm instances held for it may take of each resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,14 @@ def amount(node: Node) -> float:
     return number
 
 
+def share(node: Node) -> float:
+    """A number from 0 to 1."""
+    number = amount(node)
+    if number > 1:
+        raise Wrong(node, f"must be a share from 0 to 1, it is {text_of(node)}")
+    return number
+
+
 def amount_or_all(node: Node) -> float:
     """A number that is not negative, or .inf."""
     return math.inf if text_of(node).lower() == ".inf" else amount(node)
@@ -151,6 +159,7 @@ SECTIONS: Mapping[str, Mapping[str, Field]] = {
         "weight": Field(read=amount, about="worth of a second not waited"),
         "sla_ms": Field(read=whole(0), about="latency promised"),
         "priority": Field(read=whole(-MAX_WHOLE), about="higher is first", required=False),
+        "quota": Field(read=share, about="share of a pool it may hold", required=False),
     },
     "pools": {
         **_RESOURCES,

@@ -12,6 +12,7 @@
       search: {steps: [index], logged: [page]}   # the access log keeps this parameter, no other
     tiers:
       gold: {weight: 0.02, sla_ms: 200, priority: 10}
+      bronze: {weight: 0.005, sla_ms: 2000, quota: 0.3}   # holds at most so much of a pool
     pools:
       default: {cpu: 8000, memory: 16384, bandwidth: 1000, budget: 1.5}
 """
@@ -40,8 +41,8 @@ MAX_BYTES = 4 * 1024 * 1024
 UNITS = """\
 cpu in millicores, memory in MiB, bandwidth in Mbit/s; price of one warm instance for an hour;
 weight is the worth of one second not waited, budget the most that warm instances may cost in an
-hour, both in the unit of the prices. Steps of a composite run one after the other, those of an
-inner list in parallel."""
+hour, both in the unit of the prices; quota is the share of a pool that warm instances for a tier
+may take. Steps of a composite run one after the other, those of an inner list in parallel."""
 
 _STEPS = SECTIONS["composites"]["steps"]
 _KINDS: Mapping[str, str] = {

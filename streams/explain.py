@@ -29,7 +29,10 @@ def what_would_change(verdict: Verdict) -> Iterator[str]:
     if verdict.bound == "pin":
         yield "an operator's pin decided: without it, value against cost would have"
     if verdict.choice is Choice.QUEUE:
-        yield f"more {verdict.bound} in the pool: it was worth {value:.3g} and cost {cost:.3g}"
+        more = f"more {verdict.bound} in the pool"
+        if verdict.bound == "quota":
+            more = f"a higher quota of tier {verdict.tier!r}"
+        yield f"{more}: it was worth {value:.3g} and cost {cost:.3g}"
         return
     if verdict.bound == "pin":
         return

@@ -132,9 +132,10 @@ def tables(catalog: Catalog) -> list[Table]:
     for composite in catalog.composites.values():
         steps = " → ".join(" + ".join(step) for step in composite.steps)
         composites.add_row(escape(composite.service), escape(steps))
-    tiers = Table("tier", "worth of 1 s", "SLA", "priority")
+    tiers = Table("tier", "worth of 1 s", "SLA", "priority", "quota")
     for t in catalog.tiers.values():
-        tiers.add_row(escape(t.tier), f"{t.weight:g}", f"{t.sla_ms} ms", f"{t.priority}")
+        more = (f"{t.sla_ms} ms", f"{t.priority}", f"{100 * t.quota:g} %")
+        tiers.add_row(escape(t.tier), f"{t.weight:g}", *more)
     pools = Table("pool", *resources, "budget/h")
     for p in catalog.pools.values():
         pools.add_row(escape(p.pool), *_amounts(p.capacity), f"{p.budget:g}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from streams.control import Control, Mode
+from streams.control import Mode
 from streams.records import Action, Command
 from streams.stages.economy import HOUR_MS, Economy
-from streams.stages.packing import Choice, Room, Want, pack
+from streams.stages.limits import beyond_quota, by_worth, limits_of, room_of
+from streams.stages.packing import Choice, Idle, Want, pack
 from streams.stages.pool_rows import PoolRow, Queued, Releasing, Starting
 from streams.stages.pool_view import PoolView
 from streams.stages.verdicts import verdicts
@@ -46,7 +47,6 @@ class Decision:
         self.horizon_ms = view.horizon_ms or config.horizon_ms
         row.held = {name: end for name, end in row.held.items() if end > view.now_ms}
         patience = {name: self._patience(queued) for name, queued in row.queue.items()}
-        self._limits = _limits(row.control, view)
         self._choices: list[Choice] = []
         self.economy = Economy(
             view,
@@ -54,7 +54,7 @@ class Decision:
             config.most,
             patience=patience,
             held=row.held,
-            limits=self._limits,
+            limits=limits_of(row.control, view),
         )
         row.watch.learn(
             view.anatomy, self.economy.levels.chance[:, 0], view.now_ms, self.horizon_ms
@@ -76,9 +76,12 @@ class Decision:
     def commands(self) -> list[Command]:
         """All commands: what is taken and started, then what is queued and released."""
         economy, view = self.economy, self.view
-        room = self._room()
+        room = room_of(economy, self.row.control)
         if room.budget + view.leaving < 0.0:  # it was lowered, or others have spent it
             return list(self._over(-room.budget - view.leaving))
+        over = list(beyond_quota(economy, room))
+        if over:
+            return [self._give_back(idle, f"tier {idle.tier!r} is over its quota") for idle in over]
         choices = self._choices = pack(
             economy.wants(), room, economy.spare, view.have, economy.then
         )
@@ -87,36 +90,26 @@ class Decision:
         taken = Counter(victim.service for choice in choices for victim in choice.taken)
         return [*started, *queued, *self._releases(taken)]
 
-    def _room(self) -> Room:
-        """The pool's room, as far as the operator lets it be used."""
-        room, control = self.view.room, self.row.control
-        if control and control.quotas:
-            held = self.economy.held_for()
-            quotas = {q.tier: q.budget - held.get(q.tier, 0.0) for q in control.quotas}
-            room = replace(room, quotas=quotas)
-        return room
-
     def _over(self, excess: float) -> Iterator[Command]:
         """Give back the least valuable of what is idle until the rest is within the budget."""
-        by_worth = sorted(
-            self.economy.spare(), key=lambda i: (i.priority, i.value, i.service, -i.k)
-        )
-        for idle in by_worth:
+        for idle in by_worth(self.economy):
             if excess <= 0.0:
                 return
             excess -= idle.price
-            keep_cost = idle.price * self.horizon_ms / HOUR_MS
-            yield self._release(
-                idle.service,
-                1,
-                value=keep_cost,
-                cost=idle.value,
-                tier=idle.tier,
-                reason=(
-                    f"the budget is overdrawn: of what is idle this is worth least,"
-                    f" {idle.value:.3g} for {keep_cost:.3g}"
-                ),
-            )
+            yield self._give_back(idle, "the budget is overdrawn")
+
+    def _give_back(self, idle: Idle, why: str) -> Command:
+        keep_cost = idle.price * self.horizon_ms / HOUR_MS
+        return self._release(
+            idle.service,
+            1,
+            value=keep_cost,
+            cost=idle.value,
+            tier=idle.tier,
+            reason=(
+                f"{why}: of what is idle this is worth least, {idle.value:.3g} for {keep_cost:.3g}"
+            ),
+        )
 
     def _patience(self, queued: Queued) -> float:
         """How much more a want counts that has waited too long; 1 before that."""
@@ -269,15 +262,6 @@ class Decision:
             reason=reason,
             tier=tier,
         )
-
-
-def _limits(control: Control | None, view: PoolView) -> dict[str, tuple[int, int | None]]:
-    """How many of each constituent an operator wants, at least and at most."""
-    if control is None:
-        return {}
-    if control.mode is Mode.OFF:
-        return dict.fromkeys(view.anatomy.number, (0, 0))
-    return control.limits(view.now_ms)
 
 
 def _names(want: Want) -> str:

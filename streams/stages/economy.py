@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from streams.catalog import Tier
+from streams.catalog import Constituent, Tier
 from streams.stages.anatomy import NOBODY
 from streams.stages.joint import Joint, Parts, layers_worth
 from streams.stages.levels import Levels, uses_of
@@ -164,14 +164,11 @@ class Economy:
                 return
             yield value
 
-    def held_for(self) -> dict[str, float]:
-        """Price by the hour of what there is, by the tier that it is mostly for."""
-        held: dict[str, float] = {}
+    def held_for(self) -> Iterator[tuple[str, Constituent]]:
+        """All that there is or comes, each with the tier that it is mostly for."""
         for part in np.flatnonzero(self.have).tolist():
             for k in range(1, self.have[part] + 1):
-                tier = self.kept(part, k)[1].tier
-                held[tier] = held.get(tier, 0.0) + float(self.anatomy.price[part])
-        return held
+                yield self.kept(part, k)[1].tier, self.anatomy.constituents[part]
 
     @cached_property
     def lead(self) -> Floats:

@@ -73,6 +73,7 @@ class Room:
     free: Resources
     budget: float  # for an hour
     quotas: Mapping[str, float] = field(default_factory=dict)  # the same of a tier
+    shares: Mapping[str, Resources] = field(default_factory=dict)  # of a tier, below what is free
 
     def bound_by(self, want: Want) -> str:
         """The name of what the want does not fit in; empty when it fits."""
@@ -81,24 +82,26 @@ class Room:
                 return name
         if want.price > self.budget:
             return "budget"
-        return "quota" if want.price > self.quotas.get(want.tier, math.inf) else ""
+        share = self.shares.get(want.tier)
+        over = want.price > self.quotas.get(want.tier, math.inf)
+        return "quota" if over or (share and not want.needs.fits(share)) else ""
 
     def less(self, what: Want) -> Room:
         """The room left once the want is in it."""
-        return Room(
-            self.free - what.needs, self.budget - what.price, self._quotas(what, -what.price)
-        )
+        return self._changed(what, -1)
 
     def more(self, what: Idle) -> Room:
         """The room left once the idle instance is gone."""
-        return Room(
-            self.free + what.needs, self.budget + what.price, self._quotas(what, what.price)
-        )
+        return self._changed(what, 1)
 
-    def _quotas(self, what: Want | Idle, change: float) -> Mapping[str, float]:
-        if what.tier not in self.quotas:
-            return self.quotas
-        return {**self.quotas, what.tier: self.quotas[what.tier] + change}
+    def _changed(self, what: Want | Idle, sign: int) -> Room:
+        price, needs, tier = sign * what.price, what.needs.times(sign), what.tier
+        quotas, shares = self.quotas, self.shares
+        if tier in quotas:
+            quotas = {**quotas, tier: quotas[tier] + price}
+        if tier in shares:
+            shares = {**shares, tier: shares[tier] + needs}
+        return Room(self.free + needs, self.budget + price, quotas, shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +194,22 @@ def _room_for(
     wanted = {service for service, _ in want.parts}
     taken: list[Idle] = []
     gone: Counter[str] = Counter()
-    gain = want.claim
+    gain, bound = want.claim, room.bound_by(want)
     for victim in idle:
         if victim.priority >= want.priority and not want.urgent:
             break  # and so are all after it
         last = victim.k == counts[victim.service] - gone[victim.service]
         if victim.service in wanted or not last:
             continue
+        if bound == "quota" and victim.tier != want.tier:
+            continue  # it would be given up for nothing
         taken.append(victim)
         gone[victim.service] += 1
         room = room.more(victim)
         gain -= victim.value
         if gain <= 0:
             return ()
-        if not room.bound_by(want):
+        bound = room.bound_by(want)
+        if not bound:
             return tuple(taken)
     return ()

@@ -46,7 +46,13 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         for name in draw(st.lists(NAMES, max_size=3, unique=True))
     }
     tiers = {
-        name: Tier(tier=name, weight=draw(AMOUNTS), sla_ms=5, priority=draw(st.integers(-9, 9)))
+        name: Tier(
+            tier=name,
+            weight=draw(AMOUNTS),
+            sla_ms=5,
+            priority=draw(st.integers(-9, 9)),
+            quota=draw(st.floats(0, 1)),
+        )
         for name in draw(st.lists(NAMES, max_size=2, unique=True))
     }
     most = Resources(
@@ -101,6 +107,7 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
           [a, b]: [stock]
         tiers:
           gold: {weight: 0.02, sla_ms: 200, priority: high}
+          tin: {weight: 0.02, sla_ms: 200, quota: 30}
         pools:
           default: {cpu: 8000, memory: 16384, bandwidth: .inf}
         """)
@@ -125,7 +132,8 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
         (14, "a name in composites must not be empty"),
         (15, "a name in composites must be one value, not a list or a mapping"),
         (17, "tier 'gold': priority must be a whole number, it is 'high'"),
-        (19, "pool 'default': bandwidth must be a number, it is '.inf'"),
+        (18, "tier 'tin': quota must be a share from 0 to 1, it is 30"),
+        (20, "pool 'default': bandwidth must be a number, it is '.inf'"),
     ]
 
 

@@ -49,6 +49,11 @@ def test_of_what_did_not_fit_it_says_what_there_was_too_little_of() -> None:
     assert sentence.startswith("more memory in the pool")
 
 
+def test_of_what_a_quota_bound_it_names_the_tier() -> None:
+    (sentence,) = what_would_change(replace(LEFT, choice=Choice.QUEUE, bound="quota"))
+    assert sentence.startswith("a higher quota of tier 'gold'")
+
+
 def test_what_nobody_was_expected_to_need_is_said_to_be_that() -> None:
     (sentence,) = what_would_change(replace(LEFT, value=0.0))
     assert sentence == "any expected request that needs it: there was none"

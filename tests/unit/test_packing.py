@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from statistics import mean
 
 from hypothesis import given
@@ -134,6 +135,55 @@ def test_nothing_is_packed_beyond_room_and_budget(
         for w in wanted
         if (w.parts[0][0], w.parts[0][1] - 1) in {c.want.parts[0] for c in started}
     }
+
+
+def of_tier(want: Want, tier: str, *, pinned: bool = False) -> Want:
+    return replace(want, tier=tier, pinned=pinned)
+
+
+def test_the_share_of_a_tier_binds_it_and_no_other() -> None:
+    bronze = [of_tier(want("a", value=4), "bronze"), of_tier(want("b", value=3), "bronze")]
+    gold = of_tier(want("c"), "gold")
+    space = replace(room(9), shares={"bronze": Resources(cpu=1.5, memory=9)})
+    assert outcome(choose([*bronze, gold], space, [])) == {"a": "", "b": "quota", "c": ""}
+
+
+def test_for_want_of_quota_nothing_of_another_tier_is_given_up() -> None:
+    pinned = of_tier(want("a"), "bronze", pinned=True)
+    lower = [replace(idle("b"), tier="gold"), replace(idle("c", value=0.5), tier="bronze")]
+    space = replace(room(9), shares={"bronze": Resources()})
+    assert outcome(choose([pinned], space, lower)) == {"a": "took c"}
+    assert outcome(choose([pinned], space, lower[:1])) == {"a": "quota"}
+
+
+TIER = st.sampled_from(["", "gold", "bronze"])
+
+
+@given(
+    wants=st.lists(st.tuples(NEEDS, st.floats(1.1, 9), TIER, st.booleans()), max_size=8),
+    spare=st.lists(st.tuples(NEEDS, TIER), max_size=4),
+    shares=st.dictionaries(st.sampled_from(["gold", "bronze"]), NEEDS),
+    free=NEEDS,
+)
+def test_no_tier_is_given_more_than_its_share(
+    wants: list[tuple[Resources, float, str, bool]],
+    spare: list[tuple[Resources, str]],
+    shares: dict[str, Resources],
+    free: Resources,
+) -> None:
+    wanted = [
+        replace(want(f"w{i}", value=value, priority=i % 2), needs=needs, tier=tier, pinned=pinned)
+        for i, (needs, value, tier, pinned) in enumerate(wants)
+    ]
+    lower = [replace(idle(f"i{i}"), needs=n, tier=tier) for i, (n, tier) in enumerate(spare)]
+    choices = choose(wanted, replace(room(0), free=free, shares=shares), lower)
+    for tier, share in shares.items():
+        used = [c.want.needs for c in choices if c.granted and c.want.tier == tier]
+        freed = [v.needs for c in choices for v in c.taken if v.tier == tier]
+        assert sum(used, Resources()).fits(sum(freed, share))
+    for choice in choices:
+        if choice.bound == "quota":
+            assert choice.want.tier in shares
 
 
 def test_the_greedy_choice_is_within_two_percent_of_the_best_at_the_mean() -> None:
