@@ -66,6 +66,7 @@ class Composite:
     service: str
     steps: tuple[tuple[str, ...], ...]
     logged: tuple[str, ...] = ()  # parameters that the access log may keep; no others
+    idempotent: bool = False  # serving a request twice is as good as once, whatever its method
 
     @property
     def constituents(self) -> tuple[str, ...]:

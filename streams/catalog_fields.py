@@ -107,6 +107,14 @@ def words(node: Node) -> tuple[str, ...]:
     return tuple(text_of(item) for item in node.value)
 
 
+def yes_or_no(node: Node) -> bool:
+    """A truth value."""
+    text = text_of(node).lower()
+    if text not in {"true", "false"}:
+        raise Wrong(node, f"must be true or false, it is {text[:40]!r}")
+    return text == "true"
+
+
 def path(node: Node) -> str:
     """A path of a URL."""
     text = text_of(node)
@@ -154,6 +162,7 @@ SECTIONS: Mapping[str, Mapping[str, Field]] = {
     "composites": {  # or the steps alone
         "steps": Field(read=steps_of, about="what is called after what"),
         "logged": Field(read=words, about="parameters that may be logged", required=False),
+        "idempotent": Field(read=yes_or_no, about="may be served twice", required=False),
     },
     "tiers": {
         "weight": Field(read=amount, about="worth of a second not waited"),

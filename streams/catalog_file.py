@@ -10,6 +10,7 @@
     composites:
       checkout: [[pricing, stock], payment]   # steps; those of an inner list run in parallel
       search: {steps: [index], logged: [page]}   # the access log keeps this parameter, no other
+      quote: {steps: [pricing], idempotent: true}   # may be served twice, whatever the method
     tiers:
       gold: {weight: 0.02, sla_ms: 200, priority: 10}
       bronze: {weight: 0.005, sla_ms: 2000, quota: 0.3}   # holds at most so much of a pool
@@ -275,7 +276,8 @@ def _short(value: Any) -> Any:
 
 def _composite(composite: Composite) -> Any:
     steps = _flow(step[0] if len(step) == 1 else _flow(step) for step in composite.steps)
-    return {"steps": steps, "logged": _flow(composite.logged)} if composite.logged else steps
+    more = {k: v for k, v in _plain(composite).items() if k != "steps"}
+    return {"steps": steps, **more} if more else steps
 
 
 def _flow(items: Iterable[Any]) -> CommentedSeq:

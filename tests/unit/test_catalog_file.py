@@ -42,7 +42,9 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     step = st.lists(st.sampled_from(sorted(constituents)), min_size=1, max_size=3, unique=True)
     steps = st.lists(step.map(tuple), min_size=1, max_size=3).map(tuple)
     composites = {
-        name: Composite(service=name, steps=draw(steps), logged=draw(LOGGED))
+        name: Composite(
+            service=name, steps=draw(steps), logged=draw(LOGGED), idempotent=draw(st.booleans())
+        )
         for name in draw(st.lists(NAMES, max_size=3, unique=True))
     }
     tiers = {
@@ -103,6 +105,7 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
           nothing: []
           wrong: {pricing: 1}
           twice: [[stock, stock]]
+          again: {steps: [stock], idempotent: perhaps}
           "": [stock]
           [a, b]: [stock]
         tiers:
@@ -129,11 +132,12 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
         (12, "composite 'wrong' has an unknown field 'pricing'"),
         (12, "composite 'wrong' has no steps (what is called after what)"),
         (13, "composite 'twice' names 'stock' twice in one step"),
-        (14, "a name in composites must not be empty"),
-        (15, "a name in composites must be one value, not a list or a mapping"),
-        (17, "tier 'gold': priority must be a whole number, it is 'high'"),
-        (18, "tier 'tin': quota must be a share from 0 to 1, it is 30"),
-        (20, "pool 'default': bandwidth must be a number, it is '.inf'"),
+        (14, "composite 'again': idempotent must be true or false, it is 'perhaps'"),
+        (15, "a name in composites must not be empty"),
+        (16, "a name in composites must be one value, not a list or a mapping"),
+        (18, "tier 'gold': priority must be a whole number, it is 'high'"),
+        (19, "tier 'tin': quota must be a share from 0 to 1, it is 30"),
+        (21, "pool 'default': bandwidth must be a number, it is '.inf'"),
     ]
 
 

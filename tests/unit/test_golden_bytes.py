@@ -100,6 +100,9 @@ EXAMPLES: dict[str, Record] = {
         steps=(("pricing", "stock"), ("payment",)),
         logged=("size", "colour"),
     ),
+    "composite/v3": Composite(
+        service="checkout", steps=(("pricing", "stock"), ("payment",)), idempotent=True
+    ),
     "tier/v1": Tier(tier="gold", weight=2.5, sla_ms=300, priority=1),
     "tier/v2": Tier(tier="gold", weight=2.5, sla_ms=300, priority=1, quota=0.25),
     "pool/v1": Pool(pool="eu", capacity=Resources(cpu=4_000.0, memory=8_192.0)),
