@@ -47,7 +47,8 @@ async def churn(
     """Ask at a steady rate; kill instances, the control plane once, restart Kafka once."""
     alone = constituent("a", "--alone")
     shared = [constituent(name, concurrency=8) for name in ("b", "c")]
-    send(settings, catalog_of(alone, *shared, room=ROOM))
+    # An instance that is killed has perhaps served: without asking again, some would fail.
+    send(settings, catalog_of(alone, *shared, room=ROOM, idempotent=True))
     running = mesh.start("control", "log", "decide", "activate", "compose")
     send(settings, [command(name, count=2) for name in "abc"])
     eventually(lambda: warm(settings) >= 6, 60)

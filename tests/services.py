@@ -38,15 +38,23 @@ def constituent(name: str, *more: str, concurrency: int = 1) -> Constituent:
     )
 
 
-def catalog_of(*constituents: Constituent, room: int = 4, pool: str = "default") -> Catalog:
+def catalog_of(
+    *constituents: Constituent, room: int = 4, pool: str = "default", idempotent: bool = False
+) -> Catalog:
     """These constituents, a composite of each, one of all, and a pool for `room` instances."""
     names = [one.service for one in constituents]
+    steps = {
+        **{f"only-{name}": ((name,),) for name in names},
+        "all": tuple((name,) for name in names),
+        "together": (tuple(names),),
+    }
     return Catalog.of(
         [
             *constituents,
-            *(Composite(service=f"only-{name}", steps=((name,),)) for name in names),
-            Composite(service="all", steps=tuple((name,) for name in names)),
-            Composite(service="together", steps=(tuple(names),)),
+            *(
+                Composite(service=name, steps=each, idempotent=idempotent)
+                for name, each in steps.items()
+            ),
             Pool(pool=pool, capacity=ONE.times(room)),
             Tier(tier="gold", weight=2.0, sla_ms=500, priority=2),
             Tier(tier="standard", weight=1.0, sla_ms=2_000, priority=0),

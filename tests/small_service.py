@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 
 def arguments() -> argparse.Namespace:
@@ -15,6 +16,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mib", type=int, default=0, help="memory to fill")
     parser.add_argument("--fail", type=int, help="exit with this code instead of serving")
     parser.add_argument("--quit-after", type=int, help="exit with code 7 after so many requests")
+    parser.add_argument("--quit-first", type=Path, help="exit serving the first of this file")
     parser.add_argument("--alone", action="store_true", help="409 to requests that overlap")
     parser.add_argument("--child", action="store_true", help="have a child process, too")
     return parser.parse_args()
@@ -44,10 +46,19 @@ class Service:
         await reader.readexactly(length)
         self.posts += 1
         self.now += 1
+        if self.given.quit_first and count_in(self.given.quit_first) == 1:
+            os._exit(7)
         await asyncio.sleep(0.01)  # serving takes time, in which another request may come
         overlap = self.now > 1
         self.now -= 1
         return "409 Conflict" if overlap and self.given.alone else "200 OK"
+
+
+def count_in(file: Path) -> int:
+    """Count a request of any instance; how many there were."""
+    with file.open("a") as opened:
+        opened.write(".")
+        return opened.tell()
 
 
 async def main() -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from streams.adapters import codec, metrics
 from streams.adapters.kafka import producer_config
+from streams.gateway.again import IDLE_S
 from streams.gateway.claiming import ClaimingDesk
 from streams.gateway.events import Events
 from streams.gateway.routes import MOST_BYTES, add_routes
@@ -56,7 +57,7 @@ class Gateway:
     async def run(self, listen: str, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then finish what is being served and tell Kafka."""
         metrics.serve(self._settings.metrics_port)
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
         async with aiohttp.ClientSession(connector=connector) as session:
             await self._warm.open(session)
             desk = ClaimingDesk(

@@ -46,7 +46,7 @@ class ClaimingDesk(Desk):
         """The catalogue as it stands."""
         return self._warm.catalog
 
-    def begin(self, composite: Composite, asked: Request) -> Claimed:
+    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> Claimed:
         """Decide, and claim what the decision found warm, without a pause in between."""
         claims, names = self._warm.claims, composite.constituents
         best = {name: claims.best(name) for name in names}
@@ -64,6 +64,7 @@ class ClaimingDesk(Desk):
             claims=claims,
             standard=self._warm.standard,
             session=self._session,
+            idempotent=idempotent,
         )
 
     def usual_ms(self, names: tuple[str, ...]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from streams.gateway.again import UNKNOWN, is_unserved
 from streams.gateway.claims import Claims, Lease
 from streams.gateway.standard import StandardPath
 from streams.provisioners.base import Refused, wall_ms
@@ -35,6 +36,8 @@ class Run(abc.ABC):
         What is to be done, and by when (milliseconds since the epoch).
     body
         What every constituent is told; the answers of earlier steps are added as `inputs`.
+    idempotent
+        A constituent that may have done its part already may be asked again.
     """
 
     request_id: str
@@ -42,6 +45,7 @@ class Run(abc.ABC):
     deadline_ms: int
     body: Mapping[str, Any]
     session: aiohttp.ClientSession
+    idempotent: bool
     answers: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
 
@@ -129,13 +133,18 @@ class Claimed(Run):
         return self.parts.get(service) or Part(service=service, warm=service in self.claimed)
 
     async def call(self, service: str, inputs: dict[str, Any], is_last: bool) -> None:
-        """Call the instance that was claimed; when there is none, or it is dead, wait for one."""
+        """Call the instance that was claimed; when there is none, or it is dead, wait for one.
+
+        One that died while it served has perhaps done its part: that is no reason to do it twice.
+        """
         if service in self._leases:
             self.parts.setdefault(service, Part(service=service, warm=True))
             try:
                 await self._call(service, inputs)
-            except aiohttp.ClientConnectionError:
+            except aiohttp.ClientConnectionError as error:
                 self._lose(service)  # it died, and nobody has said so yet
+                if not (self.idempotent or is_unserved(error)):
+                    raise Failed(f"{service} {UNKNOWN}") from error
                 await self._cold(service, inputs)
         else:
             await self._cold(service, inputs)

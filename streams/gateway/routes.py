@@ -15,6 +15,7 @@ from aiohttp import web
 from streams.adapters import metrics
 from streams.catalog import Catalog, Composite
 from streams.gateway import timing
+from streams.gateway.again import is_idempotent
 from streams.gateway.orchestrate import Failed, Run
 from streams.gateway.outcomes import outcome_of
 from streams.provisioners.base import Refused, wall_ms
@@ -50,7 +51,7 @@ class Desk(abc.ABC):
         """The catalogue as it stands."""
 
     @abc.abstractmethod
-    def begin(self, composite: Composite, asked: Request) -> Run:
+    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> Run:
         """Decide what the request gets, and claim it without a pause in between."""
 
     @abc.abstractmethod
@@ -96,11 +97,13 @@ async def _composite(request: web.Request) -> web.Response:
     except ValueError as error:
         return _sorry(400, str(error))
     desk.tell(asked)
-    return await _serve(desk, composite, asked, began)
+    run = desk.begin(composite, asked, idempotent=is_idempotent(request.method, composite))
+    return await _serve(desk, composite, asked, run, began)
 
 
-async def _serve(desk: Desk, composite: Composite, asked: Request, began: float) -> web.Response:
-    run = desk.begin(composite, asked)
+async def _serve(
+    desk: Desk, composite: Composite, asked: Request, run: Run, began: float
+) -> web.Response:
     status = 200
     headers: dict[str, str] = {}
     told: dict[str, Any] = {"answers": run.answers}

@@ -20,6 +20,7 @@ from yarl import URL
 from streams.adapters import metrics
 from streams.catalog import Catalog, Composite
 from streams.gateway import timing
+from streams.gateway.again import AGAIN
 from streams.gateway.app import DRAIN_S, serving
 from streams.gateway.orchestrate import Failed, Run
 from streams.gateway.routes import MOST_BYTES, TIER, USER, Desk, add_routes
@@ -50,6 +51,8 @@ class _Through(Run):
         began = time.perf_counter()
         url = URL(f"{self.url}/{quote(service, safe='')}", encoded=True)
         headers = {"x-request-id": self.request_id, USER: self.user, TIER: self.tier}
+        if self.idempotent:
+            headers[AGAIN] = "1"
         try:
             told, answer = await self.post(service, url, inputs, headers)
         except aiohttp.ClientConnectionError as error:
@@ -113,7 +116,7 @@ class ThroughDesk(Desk):
         for instance in news:
             self._warm_ups.observe(instance)
 
-    def begin(self, composite: Composite, asked: Request) -> _Through:
+    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> _Through:
         """Begin with nothing claimed."""
         return _Through(
             request_id=asked.request_id,
@@ -121,6 +124,7 @@ class ThroughDesk(Desk):
             deadline_ms=asked.at_ms + self.deadline_ms,
             body={"request_id": asked.request_id, "parameters": dict(asked.parameters)},
             session=self._session,
+            idempotent=idempotent,
             url=self._url,
             user=asked.user,
             tier=asked.tier,

@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 from streams.adapters import metrics
 from streams.catalog import Constituent
 from streams.gateway import timing
+from streams.gateway.again import AGAIN, IDLE_S, METHODS, UNKNOWN, is_unserved
 from streams.gateway.app import DRAIN_S, serving
 from streams.gateway.orchestrate import warm_up_since
 from streams.gateway.routes import MOST_BYTES
@@ -54,6 +55,14 @@ class _Held:
     lost: Callable[[], None]
 
 
+class _Perhaps(Exception):
+    """A request that was given to an instance, and may have been served; it is not sent again."""
+
+    def __init__(self, status: int, what: str, part: Part) -> None:
+        super().__init__(f"{part.service} {what}")
+        self.status, self.part = status, part
+
+
 class Activator:
     """Serves requests that found nothing warm.
 
@@ -78,7 +87,7 @@ class Activator:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; what is being served is finished."""
         metrics.serve(self._settings.metrics_port)
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
         async with aiohttp.ClientSession(
             connector=connector, auto_decompress=False
         ) as self._session:
@@ -111,6 +120,9 @@ class Activator:
             part = Part(service=constituent.service, warm=False, wait_ms=wall_ms() - came_ms)
             headers = {"Retry-After": str(error.retry_after_s), **_told(part)}
             return web.json_response({"error": str(error)}, status=503, headers=headers)
+        except _Perhaps as error:
+            told = _told(error.part)
+            return web.json_response({"error": str(error)}, status=error.status, headers=told)
 
     async def _through(
         self, constituent: Constituent, request: web.Request, came_ms: int, deadline_ms: int
@@ -178,7 +190,7 @@ class Activator:
     async def _pass_on(
         self, request: web.Request, body: bytes, held: _Held, part: Part, deadline_ms: int
     ) -> web.StreamResponse | None:
-        """Pass the request to an instance, and its answer back; None when it is dead."""
+        """Pass the request to an instance, and its answer back; None when another may serve it."""
         began = time.perf_counter()
         limit = aiohttp.ClientTimeout(total=max(0.001, (deadline_ms - wall_ms()) / 1000))
         response: web.StreamResponse | None = None
@@ -199,18 +211,26 @@ class Activator:
                 async for chunk in answer.content.iter_chunked(_CHUNK):
                     await response.write(chunk)
                 await response.write_eof()
-        except aiohttp.ClientConnectionError:
+        except aiohttp.ClientConnectionError as error:
             if response is not None:
                 raise  # half of it was passed on: the connection ends, and Envoy sees it
             dead = True
+            if not (_is_idempotent(request) or is_unserved(error)):
+                raise _Perhaps(502, UNKNOWN, part) from None
         except TimeoutError:
-            raise Refused(f"{part.service} did not answer in time") from None
+            if response is not None:
+                raise
+            raise _Perhaps(504, "did not answer in time", part) from None
         finally:
             if dead:
                 held.lost()
             else:
                 held.done(round((time.perf_counter() - began) * 1000))
         return response
+
+
+def _is_idempotent(request: web.Request) -> bool:
+    return request.method in METHODS or AGAIN in request.headers
 
 
 def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:

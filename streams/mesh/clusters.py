@@ -3,7 +3,8 @@
 *pool*, for constituents whose instances serve many requests at once: warm instances are priority
 0, the standard path is priority 1. *lease*, for exclusive ones: the standard path is priority 0,
 and a warm instance is reached only by its address, which the decision service has claimed. In both
-a request that meets a dead instance is tried once more, on the standard path.
+a request that meets a dead instance is tried once more, on the standard path, unless it may have
+been served already.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from streams.catalog import Catalog, Constituent
+from streams.gateway.again import IDLE_S
 from streams.mesh.places import Places
 from streams.provisioners.service import address
 
@@ -71,8 +73,7 @@ def _constituent(constituent: Constituent) -> dict[str, Any]:
         "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": _UNBOUNDED,
-        # Shorter than what servers usually keep a connection for, so that none closes under us.
-        "typed_extension_protocol_options": _http(idle="1.5s"),
+        "typed_extension_protocol_options": _http(idle=f"{IDLE_S}s"),
     }
     if leased(constituent):
         return {**cluster, "load_balancing_policy": _BY_ADDRESS}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+from streams.gateway.again import AGAIN, UNKNOWN
 from streams.gateway.routes import TIER, USER
 from streams.mesh.clusters import DESTINATION, OURS, socket_address
 from streams.mesh.places import Jwt, Places, Policy
@@ -18,6 +20,7 @@ _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation"
 _STARTED_HERE = (DESTINATION, LEASED, SERVICE)
+_STARTED_AT_EDGE = (AGAIN,)  # the gateway behind it says so, too
 
 
 def listeners(places: Places, policy: Policy) -> Iterator[dict[str, Any]]:
@@ -27,7 +30,7 @@ def listeners(places: Places, policy: Policy) -> Iterator[dict[str, Any]]:
 
 
 def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None) -> dict[str, Any]:
-    removed = [*_STARTED_HERE]
+    removed = [*_STARTED_HERE, *(_STARTED_AT_EDGE if name == EDGE else ())]
     if jwt is not None:  # the token says it
         removed += [USER, *([TIER] if jwt.tier_claim else [])]
     manager = {
@@ -50,7 +53,7 @@ def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None
             _decided(check, policy),
             _filter("router", f"{_TYPE}.filters.http.router.v3.Router"),
         ],
-        "local_reply_config": _RETRY_LATER,
+        "local_reply_config": {"mappers": [_PERHAPS_SERVED, _RETRY_LATER]},
         "access_log": [_log(name, policy), _ended(policy)],
         "rds": {
             "route_config_name": name,
@@ -151,18 +154,23 @@ def _filter(name: str, kind: str, **config: Any) -> dict[str, Any]:
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": kind, **config}}
 
 
+# Nobody is told to ask again for what may have been done.
+_PERHAPS_SERVED = {
+    "filter": {"response_flag_filter": {"flags": ["UC", "UR"]}},
+    "status_code": 502,
+    "body_format_override": {
+        "text_format_source": {"inline_string": json.dumps({"error": f"an instance {UNKNOWN}"})},
+        "content_type": "application/json",
+    },
+}
 _RETRY_LATER = {
-    "mappers": [
-        {
-            "filter": {
-                "status_code_filter": {
-                    "comparison": {
-                        "op": "EQ",
-                        "value": {"default_value": 503, "runtime_key": "foremesh.unavailable"},
-                    }
-                }
-            },
-            "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
+    "filter": {
+        "status_code_filter": {
+            "comparison": {
+                "op": "EQ",
+                "value": {"default_value": 503, "runtime_key": "foremesh.unavailable"},
+            }
         }
-    ]
+    },
+    "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
 }

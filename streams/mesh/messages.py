@@ -26,6 +26,7 @@ for _name in (
     "upstreams.http.v3.http_protocol_options_pb2",
 ):
     importlib.import_module(f"envoy.extensions.{_name}")
+importlib.import_module("envoy.type.matcher.v3.http_inputs_pb2")
 
 
 def cluster(told: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from streams.catalog import Catalog, Composite
+from streams.gateway.again import AGAIN, METHODS
 from streams.gateway.routes import USER
 from streams.mesh.clusters import OURS, leased
 from streams.mesh.places import Policy
@@ -22,35 +23,42 @@ EDGE, INNER = "edge", "inner"
 LEASED = "x-foremesh-leased"  # tells the access log
 SERVICE = "x-foremesh-service"  # tells the standard path which constituent is meant
 
-_RETRY = {
-    # A dead instance also resets what was sent to it already: as the gateway does, ask again.
-    "retry_on": "connect-failure,refused-stream,reset",
-    "num_retries": 1,
-    "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.002s"},
+# A dead instance also resets what was sent to it already, and may have served.
+_SURE = "connect-failure,refused-stream,reset-before-request"
+_ALL = "connect-failure,refused-stream,reset"
+_TYPE = "type.googleapis.com/envoy"
+_TO_STANDARD = {
     "retry_priority": {
         "name": "envoy.retry_priorities.previous_priorities",
         "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3"
+            "@type": f"{_TYPE}.extensions.retry.priority.previous_priorities.v3"
             ".PreviousPrioritiesConfig",
             "update_frequency": 1,
         },
     },
 }
-_RETRY_LEASE = {key: value for key, value in _RETRY.items() if key != "retry_priority"}
 _UNDECIDED = {
     "envoy.filters.http.ext_authz": {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "@type": f"{_TYPE}.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
         "disabled": True,
     }
 }
 
 
 def routes(catalog: Catalog, policy: Policy) -> Iterator[dict[str, Any]]:
-    """The two route configurations."""
-    edge = [_edge(composite, catalog, policy) for composite in catalog.composites.values()]
-    inner = [_constituent(name, name, catalog, policy) for name in catalog.constituents]
-    yield _configuration(EDGE, [_WELL, _NOBODY, *edge, _UNKNOWN])
-    yield _configuration(INNER, [*inner, _UNKNOWN])
+    """The two route configurations: each for requests that may be served twice, and for others."""
+    yield _configuration(EDGE, *(_at_edge(catalog, policy, again) for again in (True, False)))
+    yield _configuration(INNER, *(_within(catalog, policy, again) for again in (True, False)))
+
+
+def _at_edge(catalog: Catalog, policy: Policy, again: bool) -> list[dict[str, Any]]:
+    named = [_edge(composite, catalog, policy, again) for composite in catalog.composites.values()]
+    return [_WELL, _NOBODY, *named, _UNKNOWN]
+
+
+def _within(catalog: Catalog, policy: Policy, again: bool) -> list[dict[str, Any]]:
+    named = [_constituent(name, name, catalog, policy, again) for name in catalog.constituents]
+    return [*named, _UNKNOWN]
 
 
 def only_part(composite: Composite, catalog: Catalog) -> str | None:
@@ -61,9 +69,10 @@ def only_part(composite: Composite, catalog: Catalog) -> str | None:
     return None
 
 
-def _edge(composite: Composite, catalog: Catalog, policy: Policy) -> dict[str, Any]:
+def _edge(composite: Composite, catalog: Catalog, policy: Policy, again: bool) -> dict[str, Any]:
     if part := only_part(composite, catalog):
-        return _constituent(composite.service, part, catalog, policy)
+        again = again or composite.idempotent
+        return _constituent(composite.service, part, catalog, policy, again)
     return {
         "name": composite.service,
         "match": {"path_separated_prefix": f"/{quote(composite.service, safe='')}"},
@@ -72,7 +81,9 @@ def _edge(composite: Composite, catalog: Catalog, policy: Policy) -> dict[str, A
     }
 
 
-def _constituent(path: str, name: str, catalog: Catalog, policy: Policy) -> dict[str, Any]:
+def _constituent(
+    path: str, name: str, catalog: Catalog, policy: Policy, again: bool
+) -> dict[str, Any]:
     lease = leased(catalog.constituents[name])
     return {
         "name": path,
@@ -81,15 +92,26 @@ def _constituent(path: str, name: str, catalog: Catalog, policy: Policy) -> dict
             "cluster": name,
             "timeout": _timeout(policy),
             "regex_rewrite": {"pattern": {"regex": "^/[^/]+/?"}, "substitution": "/"},
-            "retry_policy": _RETRY_LEASE if lease else _RETRY,
+            "retry_policy": _retry(lease, again),
         },
         # A % in a name would be a command to Envoy.
         "request_headers_to_add": [
             _set(SERVICE, name.replace("%", "%%")),
             *([_set(LEASED, "1")] if lease else []),
+            *([_set(AGAIN, "1")] if again else []),
         ],
         "response_headers_to_add": _said(name),
         **({} if lease else {"typed_per_filter_config": _UNDECIDED}),
+    }
+
+
+def _retry(lease: bool, again: bool) -> dict[str, Any]:
+    """Once, at once, on the standard path; a lease falls back to it by itself."""
+    return {
+        "retry_on": _ALL if again else _SURE,
+        "num_retries": 1,
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.002s"},
+        **({} if lease else _TO_STANDARD),
     }
 
 
@@ -104,11 +126,38 @@ def _said(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _configuration(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": found}],
+def _configuration(
+    name: str, twice: list[dict[str, Any]], once: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Routes for requests that may be served twice, and for those that may not."""
+    tree = {
+        "matcher_list": {
+            "matchers": [{"predicate": _MAY_BE_TWICE, "on_match": _list("twice", twice)}]
+        },
+        "on_no_match": _list("once", once),
     }
+    return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "matcher": tree}]}
+
+
+def _list(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    told = {"@type": f"{_TYPE}.config.route.v3.RouteList", "routes": found}
+    return {"action": {"name": name, "typed_config": told}}
+
+
+def _header(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    told = {"@type": f"{_TYPE}.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": name}
+    read = {"name": "header", "typed_config": told}
+    return {"single_predicate": {"input": read, "value_match": value}}
+
+
+_MAY_BE_TWICE = {
+    "or_matcher": {
+        "predicate": [
+            _header(":method", {"safe_regex": {"google_re2": {}, "regex": "|".join(METHODS)}}),
+            _header(AGAIN, {"exact": "1"}),  # users cannot say so: it is removed at the edge
+        ]
+    }
+}
 
 
 def _set(key: str, value: str, how: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> dict[str, Any]:

@@ -116,7 +116,7 @@ async def test_a_dead_warm_instance_is_replaced_within_the_request(
 ) -> None:
     assert topics
     once = constituent("a", "--quit-after", "1")
-    send(settings, catalog_of(once))
+    send(settings, catalog_of(once, idempotent=True))
     door = Door(run_foremesh)
     async with aiohttp.ClientSession() as session:
         first = await door.ask(session, "only-a")

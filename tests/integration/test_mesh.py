@@ -132,7 +132,8 @@ async def test_a_dead_instance_costs_the_request_that_meets_it_nothing_but_the_s
 ) -> None:
     assert topics
     once = ("--quit-after", "2")
-    send(settings, catalog_of(constituent("a", *once), constituent("b", *once, concurrency=8)))
+    services = (constituent("a", *once), constituent("b", *once, concurrency=8))
+    send(settings, catalog_of(*services, idempotent=True))
     meshed = Mesh(run_foremesh)
     meshed.start(*ALL)
     async with aiohttp.ClientSession() as session:
