@@ -20,6 +20,7 @@ LATE = 10  # stage from which a silence is one between sessions: after 6 minutes
 HALF_LIFE_MS = 3_600_000  # of what was asked lately, and of what was expected
 DOUBT = 10.0  # requests as expected that both are weighed against
 MOST = 4.0  # times what was expected, or so much less
+FRAILTY = 4.0  # requests as expected that a user's own are weighed against
 
 
 @dataclass(slots=True)
@@ -57,6 +58,20 @@ class _Silent:
     stage: int = 0
     since_ms: int = 0  # when the stage began
     rate: float = 0.0  # as it stands in the sum
+    usual: float = 0.0  # of whoever is in this context and stage
+
+
+@dataclass(slots=True)
+class _Own:
+    """How often a user asked in a context, against how often whoever is in it would have."""
+
+    asked: float = 0.0
+    expected: float = 0.0
+
+    @property
+    def frailty(self) -> float:
+        """What the usual rate is to be multiplied by."""
+        return (self.asked + FRAILTY) / (self.expected + FRAILTY)
 
 
 class Intensity:
@@ -66,7 +81,9 @@ class Intensity:
     no two users ask in the same one: so the sum of the users' rates is the marginal value of
     memory time, whatever the users do later, and no horizon has to be chosen. Users who come back
     after a pause do so together, by the hour or for a common cause: their rates are multiplied by
-    how many came lately to how many were expected.
+    how many came lately to how many were expected. A user's own rate in a context is that of all
+    who are in it times a gamma frailty (Vaupel, Manton, Stallard, Demography 16(3), 1979), or who
+    asks by chance would be taken for who has done all there was to do.
 
     Parameters
     ----------
@@ -83,6 +100,7 @@ class Intensity:
         self._ahead_ms = ahead_ms
         self._silence = Silence()
         self._users: dict[str, _Silent] = {}
+        self._own: dict[tuple[str, int], _Own] = {}  # by user and context
         self._due: list[tuple[int, int, str]] = []  # when a stage ends, serial, user
         self._serial = count()
 
@@ -100,7 +118,7 @@ class Intensity:
         gap_ms = None
         if old:
             gap_ms = now_ms - old.last_ms
-            self._leave(old, now_ms, asked=True)
+            self._leave(user, old, now_ms, asked=True)
         new = _Silent(next(self._serial), now_ms, context_of(within, gap_ms), at, worth)
         self._users[user] = new
         self._enter(user, new, 0, now_ms)
@@ -116,10 +134,13 @@ class Intensity:
     def _pass(self, at_ms: int, serial: int, user: str) -> None:
         silent = self._users[user]
         if silent.serial == serial:
-            self._leave(silent, at_ms)
+            self._leave(user, silent, at_ms)
             self._enter(user, silent, silent.stage + 1, at_ms)
 
-    def _leave(self, silent: _Silent, at_ms: int, *, asked: bool = False) -> None:
+    def _leave(self, user: str, silent: _Silent, at_ms: int, *, asked: bool = False) -> None:
+        own = self._own[user, silent.context]
+        own.asked += asked
+        own.expected += silent.usual * (at_ms - silent.since_ms)
         self._silence.leave(silent.context, silent.stage, silent.since_ms, at_ms, asked=asked)
         self._count(silent, at_ms, -silent.rate)
         if silent.stage >= LATE:
@@ -137,7 +158,9 @@ class Intensity:
         self._silence.enter(silent.context, stage, at_ms)
         soon = stage_of(at_ms - silent.last_ms + self._ahead_ms)
         stages = range(stage, max(stage, soon) + 1)
-        silent.rate = max(self._silence.rate(silent.context, s, at_ms) for s in stages)
+        rates = [self._silence.rate(silent.context, s, at_ms) for s in stages]
+        own = self._own.setdefault((user, silent.context), _Own())
+        silent.usual, silent.rate = rates[0], max(rates) * own.frailty
         self._count(silent, at_ms, silent.rate)
         if stage + 1 < len(EDGES_MS):
             end_ms = silent.last_ms + EDGES_MS[stage + 1]

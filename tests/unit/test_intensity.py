@@ -54,3 +54,19 @@ def test_users_who_come_back_in_a_wave_raise_what_is_expected_of_the_others() ->
     for i in range(20):
         intensity.heard(f"u{i}", 36_000_000 + i * 6_000, 0.5, FIRST, np.array([0.0]))
     assert intensity.worth[0] > 1.3 * before
+
+
+def test_a_user_unlike_the_others_of_a_context_has_a_rate_of_its_own() -> None:
+    """Both have last asked a minute before; ann will again, bob is gone for two hours."""
+    intensity, second = Intensity(2, ahead_ms=0), np.array([1])
+    for bob_ms in range(0, 72_000_000, 7_200_000):
+        for ann_ms in range(bob_ms, bob_ms + 7_200_000, 60_000):
+            list(intensity.until(ann_ms, 1_000))
+            intensity.heard("ann", ann_ms, 0.2, FIRST, np.array([1.0]))
+            if ann_ms < bob_ms + 120_000:
+                intensity.heard("bob", ann_ms, 0.2, second, np.array([1.0]))
+    now_ms = 72_000_000 + 60_000
+    for user, at in (("ann", FIRST), ("bob", second)):
+        for at_ms in (72_000_000, now_ms):
+            intensity.heard(user, at_ms, 0.2, at, np.array([1.0]))
+    assert intensity.worth[0] > 2 * intensity.worth[1] > 0
