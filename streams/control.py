@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["DAY_MINUTES", "Control", "Mode", "Pin", "Quota"]
+__all__ = ["DAY_MINUTES", "STANDARD", "Control", "Mode", "Pin", "Quota", "Variant"]
 
 MINUTE_MS = 60_000
 DAY_MINUTES = 24 * 60
@@ -52,6 +52,19 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Parameters by which a pool is decided upon."""
+
+    name: str = "standard"
+    price: float = 1.0  # times its price that warm time counts: above 1 less is kept warm
+    slack: float = 0.2  # part by which an idle instance may be worth less than it costs
+    settle_ms: int = 5_000  # it is given back when it has been worth less for so long
+
+
+STANDARD = Variant()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """An operator's word on a pool: the last one holds, whole."""
 
@@ -62,6 +75,12 @@ class Control:
     pins: tuple[Pin, ...] = ()
     quotas: tuple[Quota, ...] = ()
     reason: str = ""  # for people
+    variants: tuple[Variant, ...] = ()  # the champion, its challenger; none: the standard alone
+
+    @property
+    def champion(self) -> Variant:
+        """By which the pool is decided upon."""
+        return self.variants[0] if self.variants else STANDARD
 
     def limits(self, at_ms: int) -> dict[str, tuple[int, int | None]]:
         """Of each constituent pinned at a time how many at least and at most: the narrowest."""

@@ -20,6 +20,8 @@ def decided(verdict: Verdict) -> str:
         Choice.KEEP: f"the {verdict.have} instances of {name} were kept, and no more started",
         Choice.LEAVE: f"no instance of {name} was started",
     }[verdict.choice]
+    if verdict.challenger:
+        return f"challenger {verdict.challenger} would have decided, on paper: {said}"
     return f"in the shadow, so nothing was done: {said}" if verdict.mode is Mode.SHADOW else said
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from streams.catalog import CatalogEntry, Resources
 from streams.control import Control
+from streams.trial import Trial
 from streams.verdict import Verdict
 
 __all__ = [
@@ -290,6 +291,7 @@ Record = (
     | Utilisation
     | Command
     | Verdict
+    | Trial
     | Instance
     | Outcome
     | Feedback

@@ -19,6 +19,7 @@ from streams.records import (
     Request,
     Utilisation,
 )
+from streams.trial import Trial
 from streams.verdict import Verdict
 
 __all__ = ["STAGES", "TOPICS", "StageRow", "Topic", "changelog", "key_of", "mermaid", "topic_of"]
@@ -75,6 +76,7 @@ TOPICS: Mapping[str, Topic] = {
         Topic(name="utilisation", key="pool", records=(Utilisation,), reported_by="allocator"),
         Topic(name="commands", key="pool", records=(Command,), reported_by="provisioner"),
         Topic(name="verdicts", key="pool", records=(Verdict,)),
+        Topic(name="trials", key="pool", records=(Trial,), compacted=True),
         Topic(name="instances", key="instance", records=(Instance,), compacted=True),
         Topic(name="outcomes", key="user", records=(Outcome,), reported_by="feedback"),
         Topic(name="feedback", key="user", records=(Feedback,), reported_by="profiler"),
@@ -101,7 +103,7 @@ STAGES: Mapping[str, StageRow] = {
             name="allocator",
             reads=("demand", "utilisation", "control"),
             views=("catalog", "instances"),
-            writes=("commands", "verdicts"),
+            writes=("commands", "verdicts", "trials"),
         ),
         StageRow(
             name="interceptor",
@@ -134,6 +136,7 @@ _KEYS: Mapping[type, Callable[..., str]] = {
     Command: lambda r: r.pool,
     Control: lambda r: r.pool,
     Verdict: lambda r: r.pool,
+    Trial: lambda r: r.pool,
     Instance: lambda r: r.instance_id,
     Outcome: lambda r: r.user,
     Feedback: lambda r: r.user,

@@ -63,3 +63,4 @@ class Verdict:
     warm_up_ms: int  # start-up time that was reckoned with
     expected: tuple[Expected, ...] = ()  # most first, a few
     alternatives: tuple[Alternative, ...] = ()  # a few
+    challenger: str = ""  # whose it is when it was only tried, on paper; else empty

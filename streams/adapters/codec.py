@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from streams import catalog, control, records, verdict
+from streams import catalog, control, records, trial, verdict
 from streams.adapters.avro_reader import Read, reader_of
 from streams.adapters.avro_writer import Write, writer_of
 from streams.adapters.files import data_path
@@ -40,6 +40,7 @@ RECORDS: Mapping[str, type] = {
     "control": control.Control,
     "command": records.Command,
     "verdict": verdict.Verdict,
+    "trial": trial.Trial,
     "instance": records.Instance,
     "outcome": records.Outcome,
     "feedback": records.Feedback,

@@ -74,9 +74,18 @@ def grounds_of(url: str, command_id: str) -> Grounds | None:
 
 
 def grounds_at(
-    url: str, service: str, at_ms: int | None = None, pool: str | None = None
+    url: str,
+    service: str,
+    at_ms: int | None = None,
+    pool: str | None = None,
+    challenger: str = "",
 ) -> list[Grounds]:
     """What held of a constituent at a time, in each pool; the newest without a time.
+
+    Parameters
+    ----------
+    challenger
+        What held with this one on paper, instead of for real.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def grounds_at(
     """
     with connected(url) as connection:
         cursor = connection.cursor(row_factory=dict_row)
-        given = {"service": service, "at_ms": at_ms, "pool": pool}
+        given = {"service": service, "at_ms": at_ms, "pool": pool, "challenger": challenger}
         rows = cursor.execute(queries()["verdict_at"], given).fetchall()
         return [_grounds(cursor, _verdict(row), at_ms) for row in rows]
 

@@ -69,8 +69,8 @@ TABLES: Mapping[str, Table] = {
             "verdicts",
             "pool service at_ms command_id choice mode instance have chance value cost bound tier"
             " price horizon_ms warm_up_ms expected_services expected_tiers expected_requests"
-            " alternatives alternative_values alternative_costs",
-            key="pool service at_ms command_id",
+            " alternatives alternative_values alternative_costs challenger",
+            key="pool service at_ms command_id challenger",
         ),
         _table(
             "instances",
@@ -205,6 +205,7 @@ def _verdict(r: Verdict, offset: int) -> Iterator[tuple[str, Row]]:
             _texts([a.what for a in r.alternatives]),
             _numbers([a.value for a in r.alternatives]),
             _numbers([a.cost for a in r.alternatives]),
+            r.challenger,
         ),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import click
@@ -11,20 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters import codec, kafka
-from streams.cli import pass_settings
+from streams.cli import pass_settings, trial
+from streams.cli.control_word import because, change, in_force
 from streams.control import DAY_MINUTES, Control, Mode, Pin, Quota
-from streams.engine.producer import CheckedProducer
-from streams.engine.view import View
 from streams.settings import Settings
-from streams.topology import key_of
 
-__all__ = ["command", "in_force"]
+__all__ = ["command"]
 
-ANSWER_S = 30.0
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-because = click.option("--reason", default="", show_envvar=True, help="For whoever asks later.")
 
 
 class Minute(click.ParamType):
@@ -50,17 +43,22 @@ def command() -> None:
     """Say what the allocator may do with a pool: at once, and until told otherwise."""
 
 
+for part in (trial.challenge, trial.trial, trial.promote, trial.withdraw):
+    command.add_command(part)
+
+
 @command.command()
 @pass_settings
 def show(settings: Settings) -> None:
     """Show what is in force; a pool not named is on, without limits."""
-    table = Table("pool", "mode", "budget/h", "pins", "quotas", "reason")
+    table = Table("pool", "mode", "budget/h", "pins", "quotas", "by", "reason")
     for control in in_force(settings).values():
         mode = f"{control.mode}, paused" if control.paused else control.mode.value
         budget = "" if control.budget is None else f"{control.budget:g}"
         pins = "\n".join(map(pin_text, control.pins))
         quotas = "\n".join(f"{quota.tier}: {quota.budget:g}/h" for quota in control.quotas)
-        cells = (control.pool, mode, budget, pins, quotas, control.reason)
+        by = " before ".join(v.name for v in control.variants) or control.champion.name
+        cells = (control.pool, mode, budget, pins, quotas, by, control.reason)
         table.add_row(*map(Text, cells))
     Console().print(table)
 
@@ -187,32 +185,3 @@ def pin_text(pin: Pin) -> str:
     times += f"-{pin.until_minute // 60:02}:{pin.until_minute % 60:02}"
     most = "" if pin.most is None else f", at most {pin.most}"
     return f"{pin.service}: at least {pin.least}{most},{days} {times}"
-
-
-def in_force(settings: Settings) -> dict[str, Control]:
-    """What operators have said last, by pool."""
-    view = View(kafka.client_config(settings), settings.topic("control"), codec.decode)
-    try:
-        view.catch_up(ANSWER_S)
-        found = sorted(view.values.items())
-        return {key: said for key, said in found if isinstance(said, Control)}
-    finally:
-        view.close()
-
-
-def change(
-    settings: Settings, pool: str, reason: str, changed: Callable[[Control], Control]
-) -> None:
-    """Put a pool's control into force, changed.
-
-    Raises
-    ------
-    BrokerUnreachable, TopicsMissing, DeliveryFailed
-        It is not known to be in force; saying it again is safe.
-    """
-    now = in_force(settings).get(pool, Control(pool=pool))
-    new = replace(changed(now), reason=reason)
-    producer = CheckedProducer(kafka.producer_config(settings))
-    producer.send(settings.topic("control"), key_of(new), codec.encode(new))
-    producer.flush(ANSWER_S)
-    click.echo(f"{pool}: {new.mode.value}{', paused' if new.paused else ''}, in force")

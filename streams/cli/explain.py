@@ -47,6 +47,7 @@ class Moment(click.ParamType):
 @click.option("--service", show_envvar=True, help="A constituent, in place of a command.")
 @click.option("--at", type=Moment(), show_envvar=True, help="When.  [default: now]")
 @click.option("--pool", show_envvar=True, help="Of this pool only.")
+@click.option("--challenger", default="", show_envvar=True, help="What this one would have done.")
 @click.option(
     "--output",
     type=click.Choice(["table", "json"]),
@@ -63,6 +64,7 @@ def command(
     service: str | None,
     at: int | None,
     pool: str | None,
+    challenger: str,
     output: str,
 ) -> None:
     """Explain the command COMMAND_ID, or why there were instances of a constituent, or none.
@@ -74,7 +76,7 @@ def command(
     if command_id is not None:
         found = [one] if (one := grounds_of(settings.postgres, command_id)) else []
     else:
-        found = grounds_at(settings.postgres, service or "", at, pool)
+        found = grounds_at(settings.postgres, service or "", at, pool, challenger)
     if not found:
         click.echo(_nothing(command_id, service), err=True)
         sys.exit(1)

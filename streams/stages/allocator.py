@@ -7,13 +7,15 @@ from copy import deepcopy
 from dataclasses import replace
 
 from streams.catalog import Catalog
-from streams.control import Control, Mode
+from streams.control import STANDARD, Control, Mode
 from streams.records import Demand, Record, Utilisation
 from streams.stages.anatomy import Anatomy
 from streams.stages.base import Context
 from streams.stages.decision import Config, Decision
-from streams.stages.pool_rows import PoolRow, Row, decode, encode
+from streams.stages.pool_rows import PoolRow
 from streams.stages.pool_view import PoolView
+from streams.stages.trial import Scene, TrialRow, begun, rivals
+from streams.stages.trial_rows import Row, decode, encode
 
 __all__ = ["Allocator", "Config"]
 
@@ -23,8 +25,8 @@ State = MutableMapping[str, Row]
 class Allocator:
     """Stage "allocator": per pool, the latest demand of each partition becomes commands.
 
-    State: `p/<pool>` what is under way, `d/<partition>/<pool>` the demand last heard.
-    A pool that the catalogue does not have is left alone.
+    State: `p/<pool>` what is under way, `d/<partition>/<pool>` the demand last heard,
+    `t/<pool>` the trial of a challenger while there is one. A pool that the catalogue does not have is left alone.
     """
 
     name = "allocator"
@@ -98,6 +100,7 @@ class Allocator:
 
     def _decide(self, pool: str, row: PoolRow, state: State, context: Context) -> list[Record]:
         row.heard, row.decided_ms = set(), row.now_ms
+        fresh = dict(row.watch.fresh)
         demands = list(_demands(pool, row, state).values())
         anatomy = self._known(context)
         view = PoolView.of(
@@ -105,17 +108,34 @@ class Allocator:
         )
         made = self._judge(row, view)
         state[_pool_key(pool)] = row
+        return [*made, *self._try(Scene(row, view, fresh, demands, context), state)]
+
+    def _try(self, scene: Scene, state: State) -> list[Record]:
+        """What comes of the trial of a challenger, when there is one."""
+        pool, two = scene.view.pool.pool, rivals(scene.row.control)
+        key = _trial_key(pool)
+        trial = state.get(key)
+        if not two:
+            state.pop(key, None)
+            return []
+        if isinstance(trial, TrialRow) and trial.variants == two:
+            made = list(trial.decide(scene, self.config))
+        else:
+            trial = begun(two, scene)
+            made = [trial.told(pool, scene.view.now_ms)]
+        state[key] = trial
         return made
 
     def _judge(self, row: PoolRow, view: PoolView) -> list[Record]:
         """What comes of a decision, as the operator has it."""
         mode, paused = (row.control.mode, row.control.paused) if row.control else (Mode.ON, False)
+        variant = row.control.champion if row.control else STANDARD
         if paused or mode is Mode.ADVISE:
             row.queue, row.below = {}, {}
             return []
         shadow = mode is Mode.SHADOW
         # In the shadow nothing is under way: what is decided is not remembered.
-        decision = Decision(self.config, deepcopy(row) if shadow else row, view)
+        decision = Decision(self.config, deepcopy(row) if shadow else row, view, variant)
         commands = decision.commands()
         verdicts = decision.verdicts(mode, commands)
         learnt = decision.row
@@ -140,6 +160,10 @@ def _pool(pool: str, state: State) -> PoolRow:
 
 def _pool_key(pool: str) -> str:
     return f"p/{pool}"
+
+
+def _trial_key(pool: str) -> str:
+    return f"t/{pool}"
 
 
 def _demand_key(pool: str, partition: int) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from streams.control import Mode
+from streams.control import Mode, Variant
 from streams.records import Action, Command
-from streams.stages.economy import HOUR_MS, Economy
+from streams.stages.economy import Economy
 from streams.stages.limits import beyond_quota, by_worth, limits_of, room_of
 from streams.stages.packing import Choice, Idle, Want, pack
 from streams.stages.pool_rows import PoolRow, Queued, Releasing, Starting
@@ -28,8 +28,6 @@ class Config:
     horizon_ms: int = 60_000  # when no demand names one
     command_ms: int = 10_000  # life of a command, and how long it counts as under way
     queue_ms: int = 60_000  # life of a queued want
-    settle_ms: int = 5_000  # an idle instance is released when not worth it for so long
-    slack: float = 0.2  # its value may fall below its cost by this part
     serve_ms: float = 1_000.0  # time to serve a request, until measured
     most: int = 64  # instances of a constituent
     starve_ms: int = 120_000  # after so long in the queue a want comes before all others
@@ -38,10 +36,18 @@ class Config:
 
 
 class Decision:
-    """Takes the decision; the row keeps what is under way."""
+    """Takes the decision; the row keeps what is under way.
 
-    def __init__(self, config: Config, row: PoolRow, view: PoolView) -> None:
-        self.config = config
+    Parameters
+    ----------
+    label
+        Put before the ids of commands.
+    """
+
+    def __init__(
+        self, config: Config, row: PoolRow, view: PoolView, variant: Variant, *, label: str = ""
+    ) -> None:
+        self.config, self.variant, self._label = config, variant, label
         self.row = row
         self.view = view
         self.horizon_ms = view.horizon_ms or config.horizon_ms
@@ -55,6 +61,7 @@ class Decision:
             patience=patience,
             held=row.held,
             limits=limits_of(row.control, view),
+            price=variant.price,
         )
         row.watch.learn(
             view.anatomy, self.economy.levels.chance[:, 0], view.now_ms, self.horizon_ms
@@ -99,7 +106,7 @@ class Decision:
             yield self._give_back(idle, "the budget is overdrawn")
 
     def _give_back(self, idle: Idle, why: str) -> Command:
-        keep_cost = idle.price * self.horizon_ms / HOUR_MS
+        keep_cost = float(self.economy.keep_cost[self.view.anatomy.number[idle.service]])
         return self._release(
             idle.service,
             1,
@@ -185,14 +192,15 @@ class Decision:
         """Give back what has not been worth it for some time."""
         economy = self.economy
         before, self.row.below = self.row.below, {}
-        for part in economy.doubtful(1 - self.config.slack):
+        least = 1 - self.variant.slack
+        for part in economy.doubtful(least):
             name = economy.anatomy.constituents[part].service
-            lost = list(economy.worthless(part, taken[name], 1 - self.config.slack))
+            lost = list(economy.worthless(part, taken[name], least))
             if not lost:
                 continue
             since_ms = self.row.below[name] = before.get(name, self.view.now_ms)
             told = economy.have[part] - taken[name] > economy.most[part]
-            if told or self.view.now_ms - since_ms >= self.config.settle_ms:
+            if told or self.view.now_ms - since_ms >= self.variant.settle_ms:
                 cost = float(economy.keep_cost[part])
                 yield self._release(
                     name,
@@ -249,7 +257,7 @@ class Decision:
         self.row.serial += 1
         now_ms = self.view.now_ms
         return Command(
-            command_id=f"{self.view.pool.pool}/{name}/{now_ms}/{self.row.serial}",
+            command_id=f"{self._label}{self.view.pool.pool}/{name}/{now_ms}/{self.row.serial}",
             pool=self.view.pool.pool,
             action=action,
             service=name,

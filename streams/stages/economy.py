@@ -29,6 +29,11 @@ class Economy:
     by itself: a request that finds all instances of one part busy finds those of the others so.
     Constituents go by the numbers of `view.anatomy`.
 
+    Parameters
+    ----------
+    price
+        Times its price that warm time counts.
+
     Attributes
     ----------
     have, idle
@@ -46,6 +51,7 @@ class Economy:
         patience: Mapping[str, float],
         held: Container[str],
         limits: Mapping[str, tuple[int, int | None]],
+        price: float = 1.0,
     ) -> None:
         anatomy = self.anatomy = view.anatomy
         self.view, self.horizon_ms = view, horizon_ms
@@ -55,8 +61,9 @@ class Economy:
         for name, (_, high) in limits.items():
             if high is not None and name in anatomy.number:
                 self.most[anatomy.number[name]] = high
-        self.keep_cost: Floats = anatomy.price * horizon_ms / HOUR_MS
-        self.start_cost: Floats = anatomy.price * (horizon_ms + view.timing.ready_ms) / HOUR_MS
+        self.keep_cost: Floats = price * anatomy.price * horizon_ms / HOUR_MS
+        start_ms: Floats = horizon_ms + view.timing.ready_ms
+        self.start_cost: Floats = price * anatomy.price * start_ms / HOUR_MS
         paths = Paths(anatomy, view.timing.warm_up_ms)
         self.uses = uses_of(view.asked, anatomy, paths)
         self.levels = Levels(

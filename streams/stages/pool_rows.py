@@ -6,12 +6,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from streams.catalog import Resources
-from streams.control import Control, Mode, Pin, Quota
+from streams.control import Control, Mode, Pin, Quota, Variant
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.stages.rows import from_row, to_row
 from streams.stages.watch import Watch
 
-__all__ = ["PoolRow", "Queued", "Releasing", "Row", "Starting", "decode", "encode"]
+__all__ = [
+    "DEMAND",
+    "PoolRow",
+    "Queued",
+    "Releasing",
+    "Row",
+    "Starting",
+    "decode",
+    "encode",
+    "pool_form",
+    "pool_of",
+]
 
 POOL_1, DEMAND_1, POOL, DEMAND = range(1, 5)  # first byte; a new form of a row takes a new number
 
@@ -71,35 +82,38 @@ def encode(row: Row) -> bytes:
     """The bytes of either row."""
     if isinstance(row, Demand):
         return to_row(DEMAND, _demand_form(row))
+    return to_row(POOL, pool_form(row))
+
+
+def pool_form(row: PoolRow) -> list[Any]:
+    """A pool's row as plain values."""
     used = row.utilisation
-    return to_row(
-        POOL,
-        [
-            row.now_ms,
-            row.serial,
-            row.partitions,
-            [used.pool, used.at_ms, _amounts(used.capacity), _amounts(used.used)] if used else None,
-            {k: [s.service, s.count, s.expires_ms] for k, s in row.starting.items()},
-            {k: [r.service, r.count, r.expires_ms, r.of] for k, r in row.releasing.items()},
-            {k: [q.command_id, q.since_ms, q.expires_ms] for k, q in row.queue.items()},
-            row.below,
-            row.held,
-            row.decided_ms,
-            sorted(row.heard),
-            asdict(row.control) if row.control else None,
-            row.said,
-            row.watch.form(),
-        ],
-    )
+    return [
+        row.now_ms,
+        row.serial,
+        row.partitions,
+        [used.pool, used.at_ms, _amounts(used.capacity), _amounts(used.used)] if used else None,
+        {k: [s.service, s.count, s.expires_ms] for k, s in row.starting.items()},
+        {k: [r.service, r.count, r.expires_ms, r.of] for k, r in row.releasing.items()},
+        {k: [q.command_id, q.since_ms, q.expires_ms] for k, q in row.queue.items()},
+        row.below,
+        row.held,
+        row.decided_ms,
+        sorted(row.heard),
+        asdict(row.control) if row.control else None,
+        row.said,
+        row.watch.form(),
+    ]
 
 
 def decode(data: bytes) -> Row:
     """The row of these bytes."""
     kind, value = from_row(data, range(POOL_1, DEMAND + 1))
-    return _demand_of(value) if kind in {DEMAND_1, DEMAND} else _pool_of(value)
+    return _demand_of(value) if kind in {DEMAND_1, DEMAND} else pool_of(value)
 
 
-def _pool_of(value: list[Any]) -> PoolRow:
+def pool_of(value: list[Any]) -> PoolRow:
+    """The row of these plain values."""
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
     decided_ms, heard, control, said, watch = more or (
         0,
@@ -132,8 +146,9 @@ def _pool_of(value: list[Any]) -> PoolRow:
 def _control_of(value: dict[str, Any]) -> Control:
     pins = [Pin(**{**pin, "days": tuple(pin["days"])}) for pin in value.pop("pins")]
     quotas = [Quota(**quota) for quota in value.pop("quotas")]
+    variants = tuple(Variant(**variant) for variant in value.pop("variants", ()))
     mode = Mode(value.pop("mode"))
-    return Control(**value, mode=mode, pins=tuple(pins), quotas=tuple(quotas))
+    return Control(**value, mode=mode, pins=tuple(pins), quotas=tuple(quotas), variants=variants)
 
 
 def _amounts(resources: Resources) -> list[float]:

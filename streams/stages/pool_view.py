@@ -16,7 +16,7 @@ from streams.stages.packing import Room
 from streams.stages.pool_rows import PoolRow
 from streams.stages.value import Floats
 
-__all__ = ["PoolView"]
+__all__ = ["SERVING", "PoolView", "more_of", "taken_by"]
 
 ON_REQUEST = "standard/"  # what a request started is not ours to end when we are off
 SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
@@ -77,7 +77,7 @@ class PoolView:
             leaving=_taken(going, anatomy)[1],
             trust=row.watch.factors(anatomy),
             room=Room(
-                capacity - _more(known, reported) - added, _budget(entry, row) - price - further
+                capacity - more_of(known, reported) - added, _budget(entry, row) - price - further
             ),
         )
 
@@ -149,6 +149,11 @@ def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
     return {name: busy[name] / count for name, count in uses.items() if count and busy[name]}
 
 
+def taken_by(services: Iterable[str], anatomy: Anatomy) -> Resources:
+    """What one instance each of these constituents takes."""
+    return _taken(Counter(services), anatomy)[0]
+
+
 def _taken(counts: Mapping[str, int], anatomy: Anatomy) -> tuple[Resources, float]:
     """Resources and price by the hour of so many instances."""
     cpu = memory = bandwidth = price = 0.0
@@ -162,7 +167,8 @@ def _taken(counts: Mapping[str, int], anatomy: Anatomy) -> tuple[Resources, floa
     return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth), price
 
 
-def _more(one: Resources, other: Resources) -> Resources:
+def more_of(one: Resources, other: Resources) -> Resources:
+    """The larger amount of each."""
     return Resources(
         cpu=max(one.cpu, other.cpu),
         memory=max(one.memory, other.memory),

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from streams.catalog import Catalog, Resources
 from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
 from streams.stages.base import Context
 from streams.stages.rows import from_row, to_row
 
-__all__ = ["PlannedPool", "PlannedProvisioner"]
+__all__ = [
+    "Planned",
+    "PlannedPool",
+    "PlannedProvisioner",
+    "instances_of",
+    "planned_form",
+    "planned_of",
+]
 
 VERSION = 1
 
@@ -75,16 +83,32 @@ class PlannedProvisioner:
 
     def encode(self, value: PlannedPool) -> bytes:
         """The bytes of a pool's row."""
-        live = {
-            name: [p.service, p.command_id, p.started_ms, p.warm_since_ms]
-            for name, p in value.live.items()
-        }
-        return to_row(VERSION, [value.now_ms, live, value.done])
+        return to_row(VERSION, planned_form(value))
 
     def decode(self, data: bytes) -> PlannedPool:
         """The row of these bytes."""
-        _, (now_ms, live, done) = from_row(data, range(VERSION, VERSION + 1))
-        return PlannedPool(now_ms, {name: Planned(*p) for name, p in live.items()}, done)
+        return planned_of(from_row(data, range(VERSION, VERSION + 1))[1])
+
+
+def planned_form(pool: PlannedPool) -> list[Any]:
+    """A pool as plain values."""
+    live = {
+        name: [p.service, p.command_id, p.started_ms, p.warm_since_ms]
+        for name, p in pool.live.items()
+    }
+    return [pool.now_ms, live, pool.done]
+
+
+def planned_of(form: Iterable[Any]) -> PlannedPool:
+    """The pool of these plain values."""
+    now_ms, live, done = form
+    return PlannedPool(now_ms, {name: Planned(*p) for name, p in live.items()}, done)
+
+
+def instances_of(name: str, pool: PlannedPool) -> Iterator[Instance]:
+    """What would be running in a pool of this name."""
+    for instance_id, planned in pool.live.items():
+        yield _instance(instance_id, name, planned)
 
 
 def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[Instance]:

@@ -9,10 +9,12 @@ from harness import eventually
 from live import Live
 from services import ONE, catalog_of, constituent, send
 
+from streams.adapters import codec
 from streams.adapters.dead_letters import read_topic
 from streams.provisioners.base import wall_ms
 from streams.records import Action, Command, Demand, Record, ServiceDemand, Utilisation
 from streams.settings import Settings
+from streams.trial import Trial
 from streams.verdict import Choice, Verdict
 
 EFFECT_S = 1.0
@@ -52,6 +54,19 @@ def written_ms(live: Live, topic: str, count: int) -> int:
     return int(messages[count - 1].timestamp()[1])
 
 
+def verdicts(live: Live) -> list[Verdict]:
+    return [r for r in live.records("verdicts") if isinstance(r, Verdict)]
+
+
+def first_of(live: Live, service: str) -> int:
+    """When the broker took the first command for a constituent."""
+    for message in read_topic(live.settings, live.settings.topic("commands")):
+        command = codec.decode(message.value() or b"")
+        if isinstance(command, Command) and command.service == service:
+            return int(message.timestamp()[1])
+    raise AssertionError(service)
+
+
 def seconds_from_word_to_command(live: Live, word: int, command: int) -> float:
     return (written_ms(live, "commands", command) - written_ms(live, "control", word)) / 1000
 
@@ -76,6 +91,36 @@ def test_an_operators_word_takes_effect_within_a_second(live: Live) -> None:
 
     live.run("control", "mode", "default", "on")
     assert seconds_from_word_to_command(live, 3, given + 1) < EFFECT_S
+
+
+def test_a_challenger_runs_on_paper_and_is_promoted_within_a_second(live: Live) -> None:
+    send(live.settings, catalog_of(constituent("a"), constituent("b")))
+    live.worker("allocator")
+    live.sink()
+    pool, demand = wanted(wall_ms())
+    assert isinstance(demand, Demand)
+    hardly = ServiceDemand(service="only-b", tier="gold", expected=1e-2, variance=1e-2)
+    send(live.settings, [pool, replace(demand, services=(*demand.services, hardly))])
+    eventually(lambda: commands(live, Action.PROVISION, "a"), 60)
+
+    live.run("control", "challenge", "default", "bold", "--price", "0.01")
+    eventually(lambda: [v for v in verdicts(live) if v.challenger == "bold" and v.service == "b"])
+    assert commands(live, Action.PROVISION, "b") == []
+    told = [r for r in live.records("trials") if isinstance(r, Trial)]
+    assert [score.variant for score in told[-1].scores] == ["standard", "bold"]
+    assert "standard (in force)" in live.run("control", "trial")
+    eventually(
+        lambda: live.query("SELECT 1 FROM verdicts WHERE (service, challenger) = ('b', 'bold')")
+    )
+    assert "no instance of b was started" in live.run("explain", "--service", "b")
+    theirs = live.run("explain", "--service", "b", "--challenger", "bold")
+    assert "challenger bold would have decided, on paper" in theirs
+
+    live.run("control", "promote", "default", "bold")
+    eventually(lambda: commands(live, Action.PROVISION, "b"))
+    assert first_of(live, "b") - written_ms(live, "control", 2) < 1000 * EFFECT_S
+    live.run("control", "promote", "default", "bold")
+    assert "bold (in force)" in live.run("control", "trial", "default")
 
 
 def test_a_decision_and_its_absence_are_explained_from_the_database(live: Live) -> None:
@@ -104,5 +149,7 @@ def test_a_decision_and_its_absence_are_explained_from_the_database(live: Live) 
     assert why_not["warm"] == 0
     assert any("expected requests" in sentence for sentence in why_not["what_would_change"])
     assert "no instance of b was started" in live.run("explain", "--service", "b")
-    told = [r for r in live.records("verdicts") if isinstance(r, Verdict)]
-    assert live.rows("verdicts") == len({(v.service, v.at_ms, v.command_id) for v in told})
+    told = verdicts(live)
+    assert live.rows("verdicts") == len(
+        {(v.service, v.at_ms, v.command_id, v.challenger) for v in told}
+    )

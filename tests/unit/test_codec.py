@@ -14,7 +14,7 @@ from harness import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams import catalog, control, records, verdict
+from streams import catalog, control, records, trial, verdict
 from streams.adapters.codec import (
     HEADER_BYTES,
     RECORDS,
@@ -64,7 +64,7 @@ def test_a_record_comes_back_as_it_went(record: Record) -> None:
 def test_every_record_type_has_a_schema() -> None:
     kinds = {
         kind
-        for module in (records, catalog, control, verdict)
+        for module in (records, catalog, control, trial, verdict)
         for name in module.__all__
         if is_dataclass(kind := getattr(module, name)) and isinstance(kind, type)
     }
@@ -77,6 +77,8 @@ def test_every_record_type_has_a_schema() -> None:
         catalog.Catalog,
         control.Pin,
         control.Quota,
+        control.Variant,
+        trial.Score,
         verdict.Expected,
         verdict.Alternative,
     }

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from streams.cli.control import command, pin_of, pin_text
-from streams.control import Control, Pin
+from streams.cli.trial import challenged, promoted, rows
+from streams.control import STANDARD, Control, Pin, Variant
 from streams.settings import Settings
+from streams.trial import Score, Trial
+
+BOLD = Variant(name="bold", price=0.5)
 
 
 def refused(*args: str) -> str:
@@ -38,3 +43,40 @@ def test_a_pin_is_told_as_it_was_given() -> None:
 def test_of_several_pins_the_narrowest_holds_and_the_most_outweighs_the_least() -> None:
     pins = (Pin(service="a", least=4, most=9), Pin(service="a", least=1, most=2))
     assert Control(pool="p", pins=pins).limits(0) == {"a": (2, 2)}
+
+
+def test_a_challenger_stands_behind_the_champion_and_a_new_one_takes_its_place() -> None:
+    now = challenged(Control(pool="p"), BOLD)
+    assert now.variants == (STANDARD, BOLD)
+    other = Variant(name="other")
+    assert challenged(now, other).variants == (STANDARD, other)
+    with pytest.raises(click.UsageError, match="take another name"):
+        challenged(now, Variant())
+
+
+def test_promoting_twice_is_promoting_once_and_the_former_champion_takes_it_back() -> None:
+    before = challenged(Control(pool="p"), BOLD)
+    after = promoted(before, "bold")
+    assert after.champion == BOLD
+    assert promoted(after, "bold") == after
+    assert promoted(after, "standard") == before
+
+
+def test_what_is_no_variant_of_the_pool_is_not_promoted() -> None:
+    with pytest.raises(click.UsageError, match="no variant 'bold', only standard"):
+        promoted(Control(pool="p"), "bold")
+    withdrawn = Control(pool="p", variants=(BOLD,))
+    with pytest.raises(click.UsageError, match="no variant 'standard', only bold"):
+        promoted(withdrawn, "standard")
+
+
+def test_a_trial_is_shown_with_its_figures_only_while_it_is_the_one_in_force() -> None:
+    word = Control(pool="p", variants=(STANDARD, BOLD))
+    scores = (Score(variant="standard"), Score(variant="bold", saved_ms=2_500, worth=3.0, cost=1.0))
+    told = {"p": Trial(pool="p", since_ms=0, at_ms=5_000, scores=scores)}
+    first, second = rows([word], told)
+    assert first[:3] == ("p", "standard (in force)", "1")
+    assert second[1:3] == ("bold", "0.5")
+    assert (second[7], second[-1]) == ("2.5", "2")
+    for other in (Control(pool="p"), promoted(word, "bold"), Control(pool="q", variants=(BOLD,))):
+        assert all(set(cells[5:]) == {""} for cells in rows([other], told))

@@ -67,3 +67,8 @@ def test_of_a_pin_it_says_so() -> None:
 def test_a_decision_in_the_shadow_says_that_nothing_was_done() -> None:
     assert decided(replace(LEFT, mode=Mode.SHADOW)).startswith("in the shadow")
     assert decided(LEFT) == "no instance of base was started"
+
+
+def test_a_challengers_decision_says_whose_it_is() -> None:
+    said = decided(replace(LEFT, mode=Mode.SHADOW, challenger="bold"))
+    assert said.startswith("challenger bold would have decided, on paper")

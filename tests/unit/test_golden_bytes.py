@@ -9,7 +9,7 @@ from harness import CHECKOUT
 
 from streams.adapters.codec import RECORDS, decode, encode
 from streams.catalog import Composite, Constituent, Pool, Resources, Tier
-from streams.control import Control, Mode, Pin, Quota
+from streams.control import Control, Mode, Pin, Quota, Variant
 from streams.records import (
     Action,
     Command,
@@ -31,6 +31,7 @@ from streams.records import (
     Source,
     Utilisation,
 )
+from streams.trial import Score, Trial
 from streams.verdict import Alternative, Choice, Expected, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -141,6 +142,49 @@ EXAMPLES: dict[str, Record] = {
         ),
         quotas=(Quota(tier="bronze", budget=0.5),),
         reason="a sale",
+    ),
+    "control/v2": Control(
+        pool="eu",
+        quotas=(Quota(tier="bronze", budget=0.5),),
+        variants=(
+            Variant(),
+            Variant(name="bold", price=0.5, slack=0.25, settle_ms=30_000),
+        ),
+    ),
+    "verdict/v2": Verdict(
+        pool="eu",
+        service="pricing",
+        at_ms=NOW,
+        choice=Choice.START,
+        mode=Mode.SHADOW,
+        command_id="bold~eu/pricing/1700000000000/1",
+        instance=1,
+        have=0,
+        chance=0.75,
+        value=1.5,
+        cost=0.5,
+        bound="value",
+        tier="gold",
+        price=0.25,
+        horizon_ms=60_000,
+        warm_up_ms=450,
+        challenger="bold",
+    ),
+    "trial/v1": Trial(
+        pool="eu",
+        since_ms=NOW,
+        at_ms=NOW + 60_000,
+        scores=(
+            Score(variant="standard", requests=3, cold_ms=450, saved_ms=900, cost=0.25),
+            Score(
+                variant="bold",
+                requests=3,
+                saved_ms=1_350,
+                warm_ms=9_000,
+                wasted_ms=8_000,
+                worth=1.5,
+            ),
+        ),
     ),
     "verdict/v1": Verdict(
         pool="eu",

@@ -136,7 +136,7 @@ def test_changelogs_and_compacted_topics_never_expire() -> None:
 
     compacted = {name for name, config in topics.items() if config["cleanup.policy"] == "compact"}
     changelogs = {f"{stage}-state" for stage in STAGES}
-    assert compacted == {"predictions", "catalog", "control", "instances"} | changelogs
+    assert compacted == {"predictions", "catalog", "control", "trials", "instances"} | changelogs
 
 
 def test_writes_wait_for_a_second_replica_where_there_are_three() -> None:

@@ -24,7 +24,7 @@ MODULE_LINES = 300
 FUNCTION_LINES = 40
 README_LINES = 130
 
-VOCABULARY = {"catalog", "control", "verdict", "records"}
+VOCABULARY = {"catalog", "control", "verdict", "trial", "records"}
 
 # What of ours a part of streams may import: itself, and these. Parts not named here are on top.
 BELOW = {
@@ -33,7 +33,8 @@ BELOW = {
     "settings": {"errors"},
     "control": set(),
     "verdict": {"control"},
-    "records": {"catalog", "control", "verdict"},
+    "trial": set(),
+    "records": {"catalog", "control", "verdict", "trial"},
     "topology": {*VOCABULARY},
     "models": {*VOCABULARY},
     "stages": {*VOCABULARY, "models"},

@@ -58,12 +58,14 @@ WHERE user_id = %(user_id)s
 SELECT * FROM verdicts WHERE command_id = %(command_id)s AND command_id <> ''
 
 -- verdict_at --
--- What held of a constituent at a time, in each pool: the newest when no time is given.
+-- What held of a constituent at a time, in each pool: the newest when no time is given. With a
+-- challenger, what held on paper.
 SELECT DISTINCT ON (pool) *
 FROM verdicts
 WHERE service = %(service)s
     AND at_ms <= coalesce(%(at_ms)s::bigint, 9223372036854775807)
     AND pool = coalesce(%(pool)s, pool)
+    AND challenger = %(challenger)s
 ORDER BY pool, at_ms DESC, command_id DESC
 
 -- reason_of_command --

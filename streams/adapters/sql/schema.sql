@@ -195,7 +195,8 @@ CREATE TABLE verdicts (
     alternative_values double precision[] NOT NULL,
     alternative_costs double precision[] NOT NULL,
     at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED,
-    PRIMARY KEY (pool, service, at_ms, command_id)
+    challenger text NOT NULL DEFAULT '',
+    PRIMARY KEY (pool, service, at_ms, command_id, challenger)
 );
 
 CREATE INDEX verdicts_service_at_ms ON verdicts (service, at_ms);
@@ -219,6 +220,8 @@ COMMENT ON COLUMN verdicts.warm_up_ms IS 'Start-up time that was reckoned with.'
 COMMENT ON COLUMN verdicts.expected_services IS
     'Composites that were expected to need it, with their tiers and expected requests.';
 COMMENT ON COLUMN verdicts.alternatives IS 'What else could have been done, with value and cost.';
+COMMENT ON COLUMN verdicts.challenger IS
+    'Whose decision it is when it was only tried on paper, beside the one that holds; else empty.';
 
 CREATE TABLE instances (
     instance_id text PRIMARY KEY,

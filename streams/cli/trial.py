@@ -1,0 +1,147 @@
+"""`foremesh control` of a champion and its challenger: begin a trial, look at it, end it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams.adapters import codec, kafka
+from streams.cli import pass_settings
+from streams.cli.control_word import ANSWER_S, because, change, in_force
+from streams.control import STANDARD, Control, Variant
+from streams.engine.view import View
+from streams.report.tables import iso_time
+from streams.settings import Settings
+from streams.trial import Trial
+
+__all__ = ["challenge", "challenged", "promote", "promoted", "trial", "withdraw"]
+
+
+@click.command()
+@click.argument("pool")
+@click.argument("name")
+@click.option("--price", type=click.FloatRange(min=0, min_open=True), default=STANDARD.price,
+              show_default=True, show_envvar=True,
+              help="Times its price that warm time counts: above 1 less is kept.")  # fmt: skip
+@click.option("--slack", type=click.FloatRange(0, 1), default=STANDARD.slack,
+              show_default=True, show_envvar=True,
+              help="Part by which an idle instance may be worth less than it costs.")  # fmt: skip
+@click.option("--settle", "settle_s", type=click.FloatRange(min=0),
+              default=STANDARD.settle_ms / 1000, show_default=True, show_envvar=True,
+              help="Seconds for which it has to be before it is given back.")  # fmt: skip
+@because
+@pass_settings
+def challenge(
+    settings: Settings, pool: str, name: str, *, price: float, slack: float, settle_s: float,
+    reason: str,
+) -> None:  # fmt: skip
+    """Try other parameters in POOL, under this NAME, on paper beside those in force.
+
+    A challenger that there is already makes way; `trial` shows how both do.
+    """
+    variant = Variant(name=name, price=price, slack=slack, settle_ms=round(1000 * settle_s))
+    change(settings, pool, reason, lambda now: challenged(now, variant))
+
+
+@click.command()
+@click.argument("pool")
+@click.argument("name")
+@because
+@pass_settings
+def promote(settings: Settings, pool: str, name: str, reason: str) -> None:
+    """Decide upon POOL by the parameters of this NAME from now on.
+
+    The champion until now goes on as the challenger: promoting it takes this back.
+    """
+    change(settings, pool, reason, lambda now: promoted(now, name))
+
+
+@click.command()
+@click.argument("pool")
+@because
+@pass_settings
+def withdraw(settings: Settings, pool: str, reason: str) -> None:
+    """End the trial of POOL; its champion stays in force."""
+    change(settings, pool, reason, lambda now: replace(now, variants=(now.champion,)))
+
+
+@click.command()
+@click.argument("pool", required=False)
+@pass_settings
+def trial(settings: Settings, pool: str | None) -> None:
+    """Show what champion and challenger have come to, on paper, in POOL or in all."""
+    table = Table("pool", "variant", "price", "slack", "settle s", "since")
+    for name in ("requests", "saved s", "waited s", "wasted s", "worth", "cost", "net"):
+        table.add_column(name, justify="right")
+    words = in_force(settings)
+    for cells in rows((c for c in words.values() if pool in {None, c.pool}), _told(settings)):
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+
+
+def challenged(now: Control, variant: Variant) -> Control:
+    """With this challenger.
+
+    Raises
+    ------
+    click.UsageError
+        It has the champion's name.
+    """
+    if variant.name == now.champion.name:
+        raise click.UsageError(f"{variant.name!r} is in force in {now.pool}: take another name")
+    return replace(now, variants=(now.champion, variant))
+
+
+def promoted(now: Control, name: str) -> Control:
+    """With the variant of this name in force; the same when it is already.
+
+    Raises
+    ------
+    click.UsageError
+        There is none.
+    """
+    known = {variant.name: variant for variant in (now.champion, *now.variants[1:])}
+    if name not in known:
+        raise click.UsageError(f"{now.pool} has no variant {name!r}, only {', '.join(known)}")
+    first = known.pop(name)
+    return replace(now, variants=(first, *known.values()))
+
+
+def rows(words: Iterable[Control], told: dict[str, Trial]) -> Iterator[tuple[str, ...]]:
+    """A row for each variant, the champion first; without figures where there is no trial yet."""
+    for word in words:
+        variants = word.variants or (word.champion,)
+        found = told.get(word.pool)
+        names = tuple(variant.name for variant in variants)
+        valid = found is not None and tuple(score.variant for score in found.scores) == names
+        for i, variant in enumerate(variants):
+            role = variant.name if i else f"{variant.name} (in force)"
+            settle = f"{variant.settle_ms / 1000:g}"
+            terms = (word.pool, role, f"{variant.price:g}", f"{variant.slack:g}", settle)
+            yield (*terms, *(_figures(found, i) if found and valid else ("",) * 8))
+
+
+def _figures(found: Trial, i: int) -> tuple[str, ...]:
+    score = found.scores[i]
+    seconds = (score.saved_ms, score.cold_ms, score.wasted_ms)
+    return (
+        iso_time(found.since_ms),
+        f"{score.requests}",
+        *(f"{ms / 1000:,.1f}" for ms in seconds),
+        *(f"{amount:.4g}" for amount in (score.worth, score.cost, score.net)),
+    )
+
+
+def _told(settings: Settings) -> dict[str, Trial]:
+    """The scores of each pool as told last."""
+    view = View(kafka.client_config(settings), settings.topic("trials"), codec.decode)
+    try:
+        view.catch_up(ANSWER_S)
+        return {found.pool: found for found in view.values.values() if isinstance(found, Trial)}
+    finally:
+        view.close()

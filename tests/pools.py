@@ -1,0 +1,102 @@
+"""A pool for tests: an allocator whose commands a planned provisioner carries out at once."""
+
+from __future__ import annotations
+
+from streams.catalog import Catalog, CatalogEntry, Constituent, Pool, Resources, Tier
+from streams.records import (
+    Action,
+    Command,
+    Demand,
+    Instance,
+    InstanceState,
+    Record,
+    ServiceDemand,
+)
+from streams.stages.allocator import Allocator, Config
+from streams.stages.base import Context
+from streams.stages.provisioner import PlannedPool, PlannedProvisioner
+from streams.stages.trial_rows import Row
+from streams.trial import Trial
+from streams.verdict import Verdict
+
+__all__ = ["TIERS", "World", "actions", "constituent", "demand", "pool", "warm"]
+
+TIERS = (
+    Tier(tier="gold", weight=0.1, sla_ms=500, priority=1),
+    Tier(tier="bronze", weight=0.01, sla_ms=5_000),
+)
+
+
+def constituent(name: str, cpu: float = 1.0, warm_up_ms: int = 10_000) -> Constituent:
+    needs = Resources(cpu=cpu, memory=cpu, bandwidth=cpu)
+    return Constituent(service=name, needs=needs, warm_up_ms=warm_up_ms, price=1.0)
+
+
+def pool(cpu: float = 10.0, budget: float = float("inf")) -> Pool:
+    return Pool(pool="p", capacity=Resources(cpu=cpu, memory=cpu, bandwidth=cpu), budget=budget)
+
+
+def demand(at_ms: int, *asked: tuple[str, str, float], partition: int = 0) -> Demand:
+    """Demand of users who each ask with probability 1/2."""
+    return Demand(
+        pool="p",
+        partition=partition,
+        at_ms=at_ms,
+        horizon_ms=60_000,
+        services=tuple(
+            ServiceDemand(service=s, tier=t, expected=e, variance=e / 2) for s, t, e in asked
+        ),
+        expires_ms=at_ms + 30_000,
+    )
+
+
+def warm(service: str, instance_id: str, command_id: str, *, busy: bool = False) -> Instance:
+    return Instance(
+        instance_id=instance_id,
+        service=service,
+        pool="p",
+        state=InstanceState.BUSY if busy else InstanceState.WARM,
+        endpoint="",
+        command_id=command_id,
+        started_ms=0,
+        changed_ms=0,
+        warm_since_ms=0,
+    )
+
+
+class World:
+    """An allocator and a planned provisioner that carries its commands out at once."""
+
+    def __init__(self, *entries: CatalogEntry, obeys: bool = True) -> None:
+        self.catalog = Catalog.of([*TIERS, *entries])
+        self.instances: dict[str, Instance] = {}
+        self.allocator = Allocator(Config())
+        self.state: dict[str, Row] = {}
+        self.verdicts: list[Verdict] = []
+        self.trials: list[Trial] = []
+        self.obeys = obeys
+        self._plan: dict[str, PlannedPool] = {}
+
+    def hear(self, event: Record) -> list[Command]:
+        context = Context(catalog=self.catalog, instances=self.instances)
+        made = list(self.allocator.step(event, self.state, context))
+        self.verdicts += [v for v in made if isinstance(v, Verdict)]
+        self.trials += [t for t in made if isinstance(t, Trial)]
+        return [c for c in made if isinstance(c, Command) and self._carry_out(c, context)]
+
+    def _carry_out(self, command: Command, context: Context) -> bool:
+        if self.obeys:
+            for record in PlannedProvisioner().step(command, self._plan, context):
+                if isinstance(record, Instance):
+                    self.instances[record.instance_id] = record
+                else:
+                    assert list(self.allocator.step(record, self.state, context)) == []
+        return True
+
+    def live(self) -> dict[str, int]:
+        names = [i.service for i in self.instances.values() if i.state is not InstanceState.GONE]
+        return {name: names.count(name) for name in sorted(set(names))}
+
+
+def actions(commands: list[Command]) -> list[tuple[Action, str]]:
+    return [(c.action, c.service) for c in commands]
