@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import os
 import subprocess
@@ -149,6 +150,7 @@ def cost_by_users(counts: tuple[int, ...], events: int = 4_000) -> dict[str, flo
         store.load(
             (f"u/user{n}".encode(), bytes(bytearray(rows[n % len(rows)]))) for n in range(users)
         )
+        gc.freeze()  # as the worker does
         stream = list(islice(requests(users, seed=3), events))
         begun = time.perf_counter()
         for number, request in enumerate(stream):
