@@ -10,6 +10,7 @@ import numpy.typing as npt
 from streams.models.backoff import Table
 from streams.models.columns import Numbers
 from streams.models.compiled import inner
+from streams.models.logarithm import logarithms
 from streams.models.members import MEMBERS, ORDERS
 
 __all__ = ["BUCKETS", "NOTE", "SETS", "choose_sets", "mix", "move", "newton_step", "written"]
@@ -62,11 +63,11 @@ def mix(table: Table, weights: Table, shifts: Table, expected: Table) -> tuple[i
     """
     width = table.shape[1]
     logs, mixed = np.empty((M, width)), table[0]
+    logarithms(table[1:].reshape(-1), logs.reshape(-1))
     for column in range(width):
         mixed[column] = 0.0
     for member in range(M):
         for column in range(width):
-            logs[member, column] = math.log(table[1 + member, column])
             mixed[column] += weights[member] * logs[member, column]
     top, whole = 0, 0.0
     for column in range(width):
