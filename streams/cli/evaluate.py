@@ -155,7 +155,7 @@ def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def _read(trace: str, mapping: ColumnMapping) -> list[Request]:
     """The usable requests of a trace in order of time; of equal times, in that of the file."""
-    log = RequestLog(trace, replace(mapping, parameters=()), now_ms=lambda: 0)
+    log = RequestLog(trace, replace(mapping, parameters=mapping.parameters or ()), now_ms=lambda: 0)
     console = Console(stderr=True)
     requests: list[Request] = []
     refused: Counter[str] = Counter()

@@ -18,8 +18,8 @@ MODELS = ("mixture", *MEMBERS)
 class NextService(Classifier):
     """Predicts which service a user asks for next.
 
-    Idea: River's interface to what the profiler does: features name the user and the time,
-    the label is the service. Learning applies the feedback at once.
+    Idea: River's interface to what the profiler does: features name the user and the time, and
+    may have parameters; the label is the service. Learning applies the feedback at once.
 
     Guarantees: predicting changes nothing; probabilities of services known and of "", which
     stands for all not listed, sum to 1.
@@ -70,9 +70,19 @@ class NextService(Classifier):
         return max(found, key=lambda service: found[service], default=None)
 
     def learn_one(self, x: dict[Any, Any], y: Any) -> None:
-        """Take in that `x["user"]` asked for `y` at `x["at_ms"]`, 0 when there is no clock."""
+        """Take in that `x["user"]` asked for `y` at `x["at_ms"]`, 0 when there is no clock.
+
+        `x["parameters"]` may hold how it was asked for, text by name.
+        """
         user, request_id = str(x["user"]), str(self._learnt)
         self._learnt += 1
         at_ms = int(x.get("at_ms", 0))
-        self._mixture.learn(self.state, user, str(y), at_ms=at_ms, request_id=request_id)
+        self._mixture.learn(
+            self.state,
+            user,
+            str(y),
+            at_ms=at_ms,
+            request_id=request_id,
+            parameters=x.get("parameters"),
+        )
         self._mixture.feedback(self.state, user, request_id)

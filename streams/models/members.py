@@ -29,6 +29,9 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "global-5": ("global-3",),
     "pace": ("global-2",),
     "stream": ("global-1",),
+    "hour": ("global-1",),
+    "cohort": ("global-1",),  # users whose first request was for the same service
+    "told": ("global-1",),  # by the parameters of the last request
     # what others used first of late, and after the same service
     "first-0": ("popular",),
     "first-1": ("first-0",),
@@ -46,6 +49,7 @@ PARENTS = np.array(
     [([COUNTED.index(p) for p in parents] * 2 or [-1, -1])[:2] for parents in _PARENTS.values()]
 )
 # What the weights come to on average over the first 30 % of three traces: where all users start.
+# 0 where a start from it was no better there.
 PRIOR: Mapping[str, float] = {
     "recurrence": 0.12,
     "kind": 0.1,
@@ -56,6 +60,9 @@ PRIOR: Mapping[str, float] = {
     "global-5": 0.1,
     "pace": 0.1,
     "stream": 0.1,
+    "hour": 0.0,
+    "cohort": 0.0,
+    "told": 0.0,
     "first-0": 0.0,
     "first-1": 0.0,
     "recent": 0.03,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from streams.models.gaps import outlook, within
 from streams.models.learner import learn, make_room, settle
 from streams.models.members import MEMBERS, PARTS, PRIOR
 from streams.models.mixing import NOTE, M
+from streams.models.parameters import Parameters
 from streams.models.population import Population, State, context_keys, pace_of
 from streams.models.predictor import FACTS, Facts, predict
 from streams.models.profile import Profile
@@ -21,7 +23,8 @@ from streams.models.vocabulary import Vocabulary
 
 __all__ = ["Config", "Mixture", "View"]
 
-_COMMON, _NAMES, _GAPS, _WEIGHTS = "\x00common", "\x00names", "\x00gaps", "\x00w"
+_COMMON, _NAMES, _TOLD = "\x00common", "\x00names", "\x00parameters"
+_GAPS, _WEIGHTS = "\x00gaps", "\x00w"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +123,9 @@ class Mixture:
         """The prediction for this profile."""
         get, config = state.get, self.config
         common: Population = get(_COMMON) or Population()
-        known, tail = len(self.vocabulary(state)), profile.tail
-        latest = int(common.novelty[3]) if config.arrival else tail[0]
-        keys = context_keys(tail, profile.pace, latest)
+        known = len(self.vocabulary(state))
+        latest = int(common.novelty[3]) if config.arrival else profile.tail[0]
+        keys = context_keys(profile, latest)
         rows = [self._empty if (row := get(key)) is None else row for key in keys]
         shared = (common.popular, *rows[:-1], common.first, rows[-1])
         last: Any = get(f"{_WEIGHTS}/{profile.last:x}")
@@ -150,6 +153,7 @@ class Mixture:
         *,
         at_ms: int,
         request_id: str,
+        parameters: Mapping[str, str] | None = None,
         view: View | None = None,
     ) -> None:
         """Score the prediction for `user` on the service that came, then take it in.
@@ -171,6 +175,7 @@ class Mixture:
             profile.ranks = (profile.ranks << 2 | min(rank, 3)) & 15
             profile.pace = pace_of(profile.pace, gap)
         profile.append(item, self.config.keep)
+        profile.told = _told(state, parameters) if parameters else 0
         profile.last_ms = max(at_ms, profile.last_ms)
         state[f"u/{user}"] = profile
 
@@ -280,6 +285,14 @@ class Mixture:
                 state[key] = row
         state[_COMMON] = common
         return note, rank
+
+
+def _told(state: State, parameters: Mapping[str, str]) -> int:
+    """What the parameters of a request are, learning which of them tell anything."""
+    known: Parameters = state.get(_TOLD) or Parameters()
+    if known.learn(parameters):
+        state[_TOLD] = known
+    return known.checksum(parameters)
 
 
 def _gaps_key(pace: int, last: int) -> str:

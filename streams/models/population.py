@@ -9,6 +9,7 @@ import numpy as np
 
 from streams.models.counts import Row, empty, trimmed
 from streams.models.mixing import BUCKETS, SETS, M, new_newton
+from streams.models.profile import Profile
 from streams.models.returns import CELLS
 from streams.models.wire import Reader, Writer
 
@@ -17,6 +18,8 @@ __all__ = ["Population", "State", "context_keys", "order_keys", "pace_of"]
 State = MutableMapping[str, Any]
 
 _BUCKETS = 16_381  # rows that the contexts of one order are hashed to; prime
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
+_FIRST_DAY, _SATURDAY = 3, 5  # the first of January 1970 was a Thursday; Monday is 0
 
 
 class Population:
@@ -50,19 +53,15 @@ class Population:
         return row
 
 
-def context_keys(tail: list[int], pace: int, latest: int) -> list[str]:
-    """Rows of the counts after these last services, the latest first, in the members' order.
+def context_keys(profile: Profile, latest: int) -> list[str]:
+    """Rows of the counts after what this user did last, in the members' order.
 
     Parameters
     ----------
-    tail
-        Numbers of the user's last services, plus 1; padded with 0 to five.
-    pace
-        The user's last gaps.
     latest
         Number of the last service of all users, plus 1.
     """
-    one, two, three, four, five = tail
+    one, two, three, four, five = profile.tail
     pair = two << 16 | one
     triple = three << 32 | pair
     return [
@@ -70,10 +69,19 @@ def context_keys(tail: list[int], pace: int, latest: int) -> list[str]:
         f"\x00c2/{pair % _BUCKETS:x}",
         f"\x00c3/{triple % _BUCKETS:x}",
         f"\x00c5/{(five << 64 | four << 48 | triple) % _BUCKETS:x}",
-        f"\x00pace/{(pair << 8 | pace) % _BUCKETS:x}",
+        f"\x00pace/{(pair << 8 | profile.pace) % _BUCKETS:x}",
         f"\x00stream/{(one << 16 | latest) % _BUCKETS:x}",
+        f"\x00hour/{(one << 16 | hour_of(profile.last_ms)) % _BUCKETS:x}",
+        f"\x00cohort/{(one << 16 | profile.first) % _BUCKETS:x}",
+        f"\x00told/{(one << 32 | profile.told) % _BUCKETS:x}",
         f"\x00first/{one:x}",
     ]
+
+
+def hour_of(at_ms: int) -> int:
+    """The hour of the day, UTC; those of weekends apart."""
+    day, rest = divmod(at_ms, _DAY_MS)
+    return rest // _HOUR_MS + (24 if (day + _FIRST_DAY) % 7 >= _SATURDAY else 0)
 
 
 def order_keys(two: int, one: int) -> tuple[str, str]:

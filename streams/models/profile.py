@@ -32,6 +32,7 @@ class Profile:
     __slots__ = (
         "_held",
         "_items",
+        "first",
         "gaps",
         "kinds",
         "last_ms",
@@ -39,6 +40,7 @@ class Profile:
         "pending",
         "ranks",
         "tail",
+        "told",
         "weights",
     )
 
@@ -46,6 +48,8 @@ class Profile:
         self._items = np.zeros(8, np.uint16)
         self._held = 0
         self.tail = [0] * _TAIL  # the last services plus 1, the latest first
+        self.first = 0  # number of the first service plus 1
+        self.told = 0  # checksum of the parameters of the last request
         self.gaps: Row = empty()
         self.kinds = np.zeros(3, np.float32)  # decayed: repeats, returns to another, first uses
         self.weights: Weights = np.zeros(M + 1, np.float32)
@@ -77,6 +81,7 @@ class Profile:
         self._items[self._held] = item
         self._held += 1
         self.tail = [item + 1, *self.tail[:-1]]
+        self.first = self.first or item + 1
 
     def wait(self, request_id: str, note: Numbers) -> None:
         """Keep a scored prediction until its feedback comes, the oldest no longer than that."""
@@ -97,7 +102,7 @@ class Profile:
         small = not np.count_nonzero(items > 0xFF)  # `max` would let go of the interpreter
         out.uint(small)
         out.array(items.astype(np.uint8) if small else items)
-        out.uints((self.last_ms, self.pace, self.ranks))
+        out.uints((self.last_ms, self.pace, self.ranks, self.first, self.told))
         out.array(self.kinds)
         out.array(self.weights)
         out.array(trimmed(self.gaps))
@@ -117,7 +122,7 @@ class Profile:
         profile.tail = [*(item + 1 for item in latest), *profile.tail][:_TAIL]
         if not profile._held:
             profile._items = np.zeros(8, np.uint16)
-        profile.last_ms, profile.pace, profile.ranks = data.uints(3)
+        profile.last_ms, profile.pace, profile.ranks, profile.first, profile.told = data.uints(5)
         profile.kinds = data.array_like(profile.kinds)
         profile.weights = data.array_like(profile.weights)
         profile.gaps = data.array_like(profile.gaps)

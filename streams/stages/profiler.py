@@ -14,7 +14,7 @@ from streams.stages.base import Context, Unusable, admit
 
 __all__ = ["Config", "Profiler"]
 
-MODEL = "mixture/3"
+MODEL = "mixture/4"
 # The constructor of a named tuple is written in Python, and there is one entry a service.
 _entry: Callable[[tuple[str, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
@@ -47,7 +47,12 @@ class Profiler:
             case Request():
                 admit(event, context)
                 self.mixture.learn(
-                    state, event.user, event.service, at_ms=event.at_ms, request_id=event.request_id
+                    state,
+                    event.user,
+                    event.service,
+                    at_ms=event.at_ms,
+                    request_id=event.request_id,
+                    parameters=event.parameters,
                 )
                 return [self.predict(event, state)]
             case Feedback():
