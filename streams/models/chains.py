@@ -32,6 +32,7 @@ class _Path(NamedTuple):
     before: int
     last: int
     chance: float  # that they come, soon enough
+    met: tuple[int, ...]  # services on the way, by number
 
 
 @kernel(ROW, ROW, FLOAT, F8)
@@ -52,7 +53,8 @@ def later(
 
     Idea: paths of services, by what followed one and two services among all users. Only likely
     ones are followed, so that the cost is that of a few rows. A path of so many requests counts
-    as being in time when each gap fits into its equal part of the horizon; more are.
+    as being in time when each gap fits into its equal part of the horizon; more are. A service
+    counts where it is met first on its path: to come once within the horizon is enough.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ def _ahead(
 ) -> Chances:
     chances = np.zeros(known)
     for steps in (2, 3):
-        paths = [_Path(last, item + 1, p * in_time(last, steps)) for item, p in first]
+        paths = [_Path(last, item + 1, p * in_time(last, steps), (item,)) for item, p in first]
         found = np.zeros(known)
         for _ in range(steps - 1):
             found[:] = 0.0  # of shorter paths
@@ -112,7 +114,8 @@ def _extended(
     pair, single = (state.get(key, _NONE) for key in order_keys(path.before, path.last))
     own = np.zeros_like(found)
     _follow(pair, single, chance, own)
-    found += own
     for item, p in enumerate(own.tolist()):
         if p >= LEAST:
-            yield _Path(path.last, item + 1, p)
+            yield _Path(path.last, item + 1, p, (*path.met, item))
+    own[list(path.met)] = 0.0
+    found += own

@@ -80,7 +80,7 @@ class Profiler:
         soon = [p * within for p in chances]
         following = later(mixture, state, profile, view, self.horizon_ms, expected[1])
         if following is not None:
-            soon = [p + q * (1.0 - p) for p, q in zip(soon, following, strict=True)]
+            soon = [min(p + q, 1.0) for p, q in zip(soon, following, strict=True)]
         return Prediction(
             request_id=request.request_id,
             user=request.user,
