@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.evaluate.ahead import Ahead
+from streams.evaluate.demand import Demanded, demand
 from streams.evaluate.scores import Scores, summary
 from streams.evaluate.when import HORIZONS_MS, When
 from streams.models import state as rows
@@ -29,6 +31,8 @@ class Evaluation:
     state_bytes: Sequence[int]  # of each user
     scores: Scores
     when: When
+    ahead: Ahead
+    demand: Demanded | None
 
     def as_json(self) -> dict[str, Any]:
         """The figures, for programs."""
@@ -39,6 +43,8 @@ class Evaluation:
             "state_bytes_max": max(self.state_bytes, default=0),
             "slices": summary(self.scores),
             "when": self.when.summary(),
+            "ahead": self.ahead.summary(),
+            "demand": self.demand.summary() if self.demand else {},
         }
 
 
@@ -62,9 +68,9 @@ def evaluate(
         Told how many events were done since it was last called.
     """
     mixture, state = Mixture(config), dict[str, Any]()
-    scores, when = Scores(("mixture", *mixture.members), SLICES), When()
+    scores, when, ahead = Scores(("mixture", *mixture.members), SLICES), When(), Ahead()
     spent = 0
-    for done, request in enumerate(requests, 1):
+    for done, request in enumerate(_told(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
         view = mixture.view(state, profile)
@@ -80,12 +86,12 @@ def evaluate(
             request.service,
             at_ms=request.at_ms,
             request_id=request_id,
+            parameters=request.parameters,
             view=view,
         )
         mixture.feedback(state, request.user, request_id)
         spent += time.thread_time_ns() - begun
-        if done % 500 == 0:
-            advance(500)
+        ahead.heard(mixture, state, request.user, request.at_ms)
     sizes = [len(rows.encode(row)) for key, row in state.items() if key.startswith("u/")]
     return Evaluation(
         events=len(requests),
@@ -93,7 +99,17 @@ def evaluate(
         state_bytes=sizes,
         scores=scores,
         when=when,
+        ahead=ahead,
+        demand=demand(requests),
     )
+
+
+def _told(requests: Sequence[Request], advance: Callable[[int], None]) -> Iterator[Request]:
+    """The requests, telling every so often how far it is."""
+    for done, request in enumerate(requests, 1):
+        yield request
+        if done % 500 == 0:
+            advance(500)
 
 
 def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> None:

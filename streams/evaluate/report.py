@@ -40,17 +40,25 @@ def tables(found: Mapping[str, Evaluation], *, every: bool = False) -> Iterator[
         name = "/".join(Path(trace).parts[-2:])
         yield _which(name, figures, every=every)
         if figures["when"]:
-            yield _when(name, figures["when"])
+            n = figures["when"]["mixture"]["n"]
+            yield _compared(f"{name}: when, {n:,} gaps", figures["when"])
+        if figures["ahead"]:
+            n = figures["ahead"]["next"]["n"]
+            title = f"{name}: asked for within the horizon, looked ahead {n:,} times"
+            yield _compared(title, figures["ahead"])
+        if evaluation.demand:
+            yield _compared(f"{name}: {evaluation.demand}", figures["demand"])
 
 
 def rows(found: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
-    """One row for each trace, slice and model, for programs; *when* is a slice of its own."""
+    """One row for each trace, slice and model, for programs; *when* and the like are slices."""
     made: list[dict[str, Any]] = []
     for trace, evaluation in found.items():
         figures = evaluation.as_json()
         costs = ("us_per_event", "state_bytes_median", "state_bytes_max")
         cost = {name: figures[name] for name in costs}
-        slices = {**figures["slices"], **({"when": figures["when"]} if figures["when"] else {})}
+        more = {name: figures[name] for name in ("when", "ahead", "demand") if figures[name]}
+        slices = {**figures["slices"], **more}
         made += [
             {"trace": trace, "slice": name, "model": model, **scores, **cost}
             for name, models in slices.items()
@@ -99,13 +107,12 @@ def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
     return list(dict.fromkeys(["mixture", least, most]))
 
 
-def _when(trace: str, models: Mapping[str, Mapping[str, float]]) -> Table:
-    """Horizon Brier scores, and the pinball loss of the gap in doublings."""
-    n = models["mixture"]["n"]
-    table = Table(title=f"{trace}: when, {n:,} gaps", title_justify="left")
+def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row for each score, a column for each model."""
+    table = Table(title=title, title_justify="left")
     for name in ("score", *models):
         table.add_column(name, justify="left" if name == "score" else "right")
-    for score in list(models["mixture"])[1:]:
+    for score in list(next(iter(models.values())))[1:]:
         table.add_row(score.replace("_", " "), *(f"{of[score]:.4f}" for of in models.values()))
     return table
 
