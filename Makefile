@@ -59,7 +59,7 @@ tools:
 # What the models compute runs as machine code; workers read it back from beside the sources.
 .venv/kernels: $(wildcard streams/models/*.py) .venv/installed
 	rm -rf streams/models/__pycache__/kernels
-	$(BIN)/python -c 'import streams.models.mixture'
+	$(BIN)/python -c 'import streams.models.mixture, streams.models.pool'
 	touch $@
 
 build/kafka/.fetched: deploy/pom.xml | install

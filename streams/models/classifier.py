@@ -8,11 +8,12 @@ from river.base import Classifier
 
 from streams.models.members import MEMBERS
 from streams.models.mixture import Config, Mixture
+from streams.models.pool import NAMES, ROWS, Pool
 from streams.models.population import State
 
 __all__ = ["MODELS", "NextService"]
 
-MODELS = ("mixture", *MEMBERS)
+MODELS = ("mixture", *MEMBERS, *NAMES)
 
 
 class NextService(Classifier):
@@ -27,7 +28,8 @@ class NextService(Classifier):
     Parameters
     ----------
     model
-        One of `MODELS`: the mixture, or a single member of it.
+        One of `MODELS`: the mixture, a single member of it, the recurrent network, or mixture
+        and network together.
     config
         Parameters of the mixture.
 
@@ -50,15 +52,20 @@ class NextService(Classifier):
         self.model = model
         self.config = config or Config()
         self._mixture = Mixture(self.config)
+        self._pool = Pool(self._mixture) if model in NAMES else None
         self._learnt = 0
         self.state: State = {}
 
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[Any, float]:
         """Probability of each service for the user `x["user"]`, and of "" for all others."""
         del kwargs
-        profile = self._mixture.profile(self.state, str(x["user"]))
-        view = self._mixture.view(self.state, profile)
-        row = view.table[MODELS.index(self.model)]
+        user = str(x["user"])
+        view = self._mixture.view(self.state, self._mixture.profile(self.state, user))
+        if self._pool is None:
+            row = view.table[MODELS.index(self.model)]
+        else:
+            opinion = self._pool.predict(self.state, user, view)
+            row = opinion.table[ROWS[NAMES.index(self.model)]]
         values = (row / row.sum()).tolist()
         names = self._mixture.names(self.state, view)
         return {**dict(zip(names, values, strict=False)), "": values[-2] + values[-1]}
@@ -77,6 +84,9 @@ class NextService(Classifier):
         user, request_id = str(x["user"]), str(self._learnt)
         self._learnt += 1
         at_ms = int(x.get("at_ms", 0))
+        if self._pool is not None:
+            view = self._mixture.view(self.state, self._mixture.profile(self.state, user))
+            self._pool.learn(self.state, user, str(y), at_ms, view)
         self._mixture.learn(
             self.state,
             user,

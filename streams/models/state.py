@@ -9,6 +9,7 @@ import numpy as np
 
 from streams.models.counts import empty, trimmed
 from streams.models.mixing import M
+from streams.models.network import Memory, Network, PoolWeights
 from streams.models.parameters import Parameters
 from streams.models.population import Population
 from streams.models.profile import Profile
@@ -19,7 +20,15 @@ __all__ = ["decode", "encode"]
 
 VERSION = 3
 
-_OBJECTS: Mapping[int, Any] = {1: Profile, 2: Population, 3: Vocabulary, 6: Parameters}
+_OBJECTS: Mapping[int, Any] = {
+    1: Profile,
+    2: Population,
+    3: Vocabulary,
+    6: Parameters,
+    7: Network,
+    8: Memory,
+    9: PoolWeights,
+}
 _KINDS = {kind: number for number, kind in _OBJECTS.items()}
 _ROW, _WEIGHTS = 4, 5
 _ROW_HEAD, _WEIGHTS_HEAD = bytes((VERSION, _ROW)), bytes((VERSION, _WEIGHTS))

@@ -7,7 +7,7 @@ from typing import Self
 
 from streams.models.wire import Reader, Writer
 
-__all__ = ["Vocabulary"]
+__all__ = ["MOST", "Vocabulary"]
 
 MOST = 60_000  # names a vocabulary holds: two bytes each in a history, with room to spare
 

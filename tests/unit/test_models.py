@@ -91,8 +91,9 @@ def test_time_may_go_backwards_and_stand_still(name: str) -> None:
     vector(learnt(name, [("x", "a", 9_000), ("x", "b", 9_000), ("x", "a", 1_000), ("x", "b", 0)]))
 
 
-def test_ten_thousand_services_are_taken_and_the_vector_stays_short() -> None:
-    model = learnt("mixture", ((f"u{n % 50}", f"s{n}", n) for n in range(10_000)))
+@pytest.mark.parametrize("name", ["mixture", "mixture+rnn"])
+def test_ten_thousand_services_are_taken_and_the_vector_stays_short(name: str) -> None:
+    model = learnt(name, ((f"u{n % 50}", f"s{n}", n) for n in range(10_000)))
     assert len(vector(model, "u3")) <= 129
     assert max(len(data) for key, data in bytes_of(model).items() if key[0] == "u") < 2_048
 
