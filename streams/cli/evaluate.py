@@ -23,6 +23,7 @@ from streams.evaluate.prequential import Evaluation, evaluate
 from streams.evaluate.published import events_learnt, folds, log_files, methods, read, score
 from streams.evaluate.published_report import Comparison
 from streams.models.mixture import Config
+from streams.models.recurrent import RecurrentConfig
 from streams.records import Request
 
 __all__ = ["command"]
@@ -53,6 +54,12 @@ __all__ = ["command"]
     help="Leave out what other users asked for since the user's last request.",
 )
 @click.option(
+    "--rnn",
+    is_flag=True,
+    show_envvar=True,
+    help="Add a recurrent network, alone and together with the mixture.",
+)
+@click.option(
     "--table",
     type=click.Choice(["ppm"]),
     show_envvar=True,
@@ -73,6 +80,7 @@ def command(
     report_path: Path | None,
     every: bool,
     published: bool,
+    rnn: bool,
     table: str | None,
     logs: str,
 ) -> None:
@@ -98,7 +106,8 @@ def command(
             out.print(f"Of each log the first {limit:,} rows only: not what was published.")
         rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
     else:
-        found = _evaluated(traces, mapping, limit, Config(arrival=not published))
+        network = RecurrentConfig() if rnn else None
+        found = _evaluated(traces, mapping, limit, Config(arrival=not published), network)
         out.print(*report.tables(found, every=every))
         page = list(report.tables(found, every=True))
         rows, draw = report.rows(found), partial(report.figure, found)
@@ -109,13 +118,17 @@ def command(
 
 
 def _evaluated(
-    traces: tuple[str, ...], mapping: ColumnMapping, limit: int | None, config: Config
+    traces: tuple[str, ...],
+    mapping: ColumnMapping,
+    limit: int | None,
+    config: Config,
+    network: RecurrentConfig | None,
 ) -> dict[str, Evaluation]:
     found: dict[str, Evaluation] = {}
     for trace in traces:
         requests = _read(trace, mapping)[:limit]
         with _bar(Path(trace).name, len(requests)) as advance:
-            found[trace] = evaluate(requests, config, advance)
+            found[trace] = evaluate(requests, config, advance, rnn=network)
         if not found[trace].when.n:
             raise LogUnreadable(
                 f"{trace}: no user has two of the {len(requests):,} requests read, so nothing"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from streams.evaluate.ahead import Ahead
 from streams.evaluate.demand import Demanded, demand
@@ -14,7 +16,9 @@ from streams.evaluate.scores import Scores, summary
 from streams.evaluate.when import HORIZONS_MS, When
 from streams.models import state as rows
 from streams.models.mixture import Config, Mixture, View
+from streams.models.pool import NAMES, ROWS, Opinion, Pool
 from streams.models.profile import Profile
+from streams.models.recurrent import RecurrentConfig
 from streams.records import Request
 
 __all__ = ["SLICES", "Evaluation", "evaluate"]
@@ -52,6 +56,8 @@ def evaluate(
     requests: Sequence[Request],
     config: Config | None = None,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    rnn: RecurrentConfig | None = None,
 ) -> Evaluation:
     """Score the profiler's model on requests in time order.
 
@@ -66,37 +72,34 @@ def evaluate(
         Parameters of the mixture.
     advance
         Told how many events were done since it was last called.
+    rnn
+        Parameters of the recurrent network, which is then shown, alone and with the mixture.
     """
     mixture, state = Mixture(config), dict[str, Any]()
-    scores, when, ahead = Scores(("mixture", *mixture.members), SLICES), When(), Ahead()
+    pool = Pool(mixture, rnn) if rnn else None
+    names = ("mixture", *mixture.members, *(NAMES if pool else ()))
+    scores, when, ahead = Scores(names, SLICES), When(), Ahead()
     spent = 0
     for done, request in enumerate(_told(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
         view = mixture.view(state, profile)
+        opinion = pool.predict(state, request.user, view) if pool else None
         spent += time.thread_time_ns() - begun
         if len(profile):
-            _score(scores, view, profile, mixture.vocabulary(state).find(request.service))
+            item = mixture.vocabulary(state).find(request.service)
+            _score(scores, view, opinion, profile, item)
             _score_gap(when, mixture, state, request)
-        request_id = str(done)
         begun = time.thread_time_ns()
-        mixture.learn(
-            state,
-            request.user,
-            request.service,
-            at_ms=request.at_ms,
-            request_id=request_id,
-            parameters=request.parameters,
-            view=view,
-        )
-        mixture.feedback(state, request.user, request_id)
+        if pool:
+            pool.learn(state, request.user, request.service, request.at_ms, view, opinion)
+        _learn(mixture, state, request, str(done), view)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
-    sizes = [len(rows.encode(row)) for key, row in state.items() if key.startswith("u/")]
     return Evaluation(
         events=len(requests),
         us_per_event=spent / 1000 / max(len(requests), 1),
-        state_bytes=sizes,
+        state_bytes=_sizes(state),
         scores=scores,
         when=when,
         ahead=ahead,
@@ -112,7 +115,31 @@ def _told(requests: Sequence[Request], advance: Callable[[int], None]) -> Iterat
             advance(500)
 
 
-def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> None:
+def _learn(
+    mixture: Mixture, state: dict[str, Any], request: Request, request_id: str, view: View
+) -> None:
+    mixture.learn(
+        state,
+        request.user,
+        request.service,
+        at_ms=request.at_ms,
+        request_id=request_id,
+        parameters=request.parameters,
+        view=view,
+    )
+    mixture.feedback(state, request.user, request_id)
+
+
+def _sizes(state: Mapping[str, Any]) -> list[int]:
+    """Bytes of each user: the profile, and the network's memory where there is one."""
+    users = [key[2:] for key in state if key.startswith("u/")]
+    keys = [[f"{kind}/{user}" for kind in "uh" if f"{kind}/{user}" in state] for user in users]
+    return [sum(len(rows.encode(state[key])) for key in parts) for parts in keys]
+
+
+def _score(
+    scores: Scores, view: View, opinion: Opinion | None, profile: Profile, item: int | None
+) -> None:
     length = len(profile)
     flags = (
         True,
@@ -122,7 +149,10 @@ def _score(scores: Scores, view: View, profile: Profile, item: int | None) -> No
         20 <= length < 100,
         length >= 100,
     )
-    scores.add(view.table[Mixture.rows, :], view.column(item), flags, view.others)
+    table = view.table[Mixture.rows, :]
+    if opinion is not None:
+        table = np.concatenate([table, opinion.table[ROWS, :]])
+    scores.add(table, view.column(item), flags, view.others)
 
 
 def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from streams.evaluate.prequential import Evaluation
 from streams.evaluate.scores import reliability
+from streams.models.pool import NAMES
 
 __all__ = ["figure", "rows", "tables", "write"]
 
@@ -33,7 +34,7 @@ def tables(found: Mapping[str, Evaluation], *, every: bool = False) -> Iterator[
     """For each trace what comes next, by slice and model, and when.
 
     Without `every` the models shown beside the mixture are the best single one by log-loss and
-    by accuracy.
+    by accuracy, and the recurrent network where it was asked for.
     """
     for trace, evaluation in found.items():
         figures = evaluation.as_json()
@@ -101,10 +102,12 @@ def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Table:
 
 
 def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
-    single = [model for model in models if model != "mixture"]
+    single = [model for model in models if model not in {"mixture", *NAMES}]
     least = min(single, key=lambda m: models[m]["log_loss"])
     most = max(single, key=lambda m: models[m]["accuracy_1"])
-    return list(dict.fromkeys(["mixture", least, most]))
+    return list(
+        dict.fromkeys(["mixture", least, most, *(name for name in NAMES if name in models)])
+    )
 
 
 def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> Table:

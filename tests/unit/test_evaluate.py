@@ -16,6 +16,7 @@ from streams.evaluate.prequential import evaluate
 from streams.evaluate.scores import Scores, reliability, summary
 from streams.evaluate.when import When
 from streams.models.mixture import Config
+from streams.models.recurrent import RecurrentConfig
 from streams.records import Request
 
 
@@ -107,6 +108,26 @@ def test_the_command_writes_json_and_a_page_and_shows_tables(tmp_path: Path) -> 
     assert first["state_bytes_max"] >= first["state_bytes_median"] > 0
     assert {r["model"] for r in rows if r["slice"] == "when"} == {"mixture", "empirical"}
     assert "data:image/png" in (tmp_path / "o.html").read_text()
+
+
+def test_the_recurrent_network_is_shown_when_asked_for(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv.gz", trace(120))
+    columns = ("--user", "who", "--item", "what", "--time", "when")
+    out = run(str(log), *columns, "--rnn", "--json", str(tmp_path / "o.json"))
+
+    assert out.exit_code == 0, out.output
+    assert "mixture+rnn" in out.output
+    models = {r["model"] for r in json.loads((tmp_path / "o.json").read_text())}
+    assert {"mixture", "rnn", "mixture+rnn"} <= models
+
+
+def test_the_network_changes_no_figure_of_the_mixture_and_adds_its_bytes() -> None:
+    without, beside = (evaluate(trace(300), rnn=rnn).as_json() for rnn in (None, RecurrentConfig()))
+
+    for name, models in without["slices"].items():
+        assert models == {m: beside["slices"][name][m] for m in models}
+    assert "rnn" not in without["slices"]["all"]
+    assert 64 < beside["state_bytes_max"] - without["state_bytes_max"] < 80
 
 
 def test_the_empirical_rate_is_that_of_the_user_before_the_gap() -> None:
