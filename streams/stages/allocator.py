@@ -100,12 +100,14 @@ class Allocator:
 
     def _decide(self, pool: str, row: PoolRow, state: State, context: Context) -> list[Record]:
         row.heard, row.decided_ms = set(), row.now_ms
-        fresh = dict(row.watch.fresh)
+        came = row.watch.fresh
         demands = list(_demands(pool, row, state).values())
         anatomy = self._known(context)
         view = PoolView.of(
             pool, row, demands, context, serve_ms=self.config.serve_ms, anatomy=anatomy
         )
+        # A time may be decided upon twice: requests count when time passes, and once.
+        fresh = {} if row.watch.fresh is came else came
         made = self._judge(row, view)
         state[_pool_key(pool)] = row
         return [*made, *self._try(Scene(row, view, fresh, demands, context), state)]

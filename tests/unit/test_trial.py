@@ -24,11 +24,11 @@ def tried(challenger: Variant, *, mode: Mode = Mode.ON) -> Control:
     return Control(pool="p", mode=mode, variants=(STANDARD, challenger))
 
 
-def heard(at_ms: int, *asked: tuple[str, float, int]) -> Demand:
+def heard(at_ms: int, *asked: tuple[str, float, int], partition: int = 0) -> Demand:
     """Demand of gold: expected requests of each service, and how many came so far."""
     return Demand(
         pool="p",
-        partition=0,
+        partition=partition,
         at_ms=at_ms,
         horizon_ms=60_000,
         services=tuple(
@@ -82,6 +82,21 @@ def test_what_both_come_to_is_as_worked_by_hand() -> None:
     }
     assert standard.net == pytest.approx(3.0 - 14 / 3_600)
     assert (world.trials[-1].since_ms, world.trials[-1].at_ms) == (1_000, 25_000)
+
+
+def test_a_request_is_judged_once_also_when_a_time_is_decided_upon_twice() -> None:
+    world = World(constituent("a"), pool())
+    for partition in (0, 1):
+        world.hear(heard(1_000, ("a", 1.0, 0), partition=partition))
+    world.hear(tried(TWIN))
+    for partition in (0, 1):
+        world.hear(heard(2_000, ("a", 1.0, 1), partition=partition))
+    world.hear(heard(2_000, ("a", 1.0, 2)))
+    world.hear(tried(TWIN))
+    for at_ms in (4_000, 6_000):
+        for partition in (0, 1):
+            world.hear(heard(at_ms, ("a", 1.0, 2 - partition), partition=partition))
+    assert [score.requests for score in scores(world)] == [3, 3]
 
 
 COUNTS = st.tuples(*[st.integers(0, 5)] * 4)
