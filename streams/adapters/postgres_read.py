@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import dict_row
@@ -26,7 +26,7 @@ from streams.records import (
     Source,
 )
 
-__all__ = ["History", "latest_prediction", "read_history"]
+__all__ = ["History", "Hits", "count_outcomes", "latest_prediction", "read_history", "read_hits"]
 
 Cursor = psycopg.Cursor[dict[str, Any]]
 
@@ -38,6 +38,13 @@ class History:
     outcomes: list[Outcome]  # without their parts
     instances: list[Instance]
     commands: list[Command]  # those that started the instances
+
+
+class Hits(NamedTuple):
+    """Requests that found all warm."""
+
+    hits: int
+    started_before: int  # of these, served by instances all started before the request
 
 
 def read_history(url: str, window_ms: int | None = None) -> History:
@@ -62,6 +69,32 @@ def read_history(url: str, window_ms: int | None = None) -> History:
             [_instance(row) for row in cursor.execute(queries()["instances"], window)],
             [_command(row) for row in cursor.execute(queries()["commands_of_instances"])],
         )
+
+
+def count_outcomes(url: str, pool: str) -> int:
+    """How many outcomes a pool has.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers there, or it has no tables.
+    """
+    with _reading(url) as cursor:
+        row = cursor.execute(queries()["count_outcomes"], {"pool": storable(pool)}).fetchone()
+    return int(row["count"]) if row else 0
+
+
+def read_hits(url: str, pool: str) -> Hits:
+    """The hits of a pool.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers there, or it has no tables.
+    """
+    with _reading(url) as cursor:
+        row = cursor.execute(queries()["hits"], {"pool": storable(pool)}).fetchone()
+    return Hits(**row) if row else Hits(0, 0)
 
 
 def latest_prediction(url: str, user: str) -> Prediction | None:

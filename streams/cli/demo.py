@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Play a synthetic population over real HTTP, without and with pre-allocation.
 
-    Kafka, PostgreSQL, workers, gateway and instances are real and started for it; everything is
+    Kafka, PostgreSQL, Envoy, workers and instances are real and started for it; everything is
     stopped at the end.
     """
     from streams.demo.run import Demo, Plan  # noqa: PLC0415  # keep --help instant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.request
@@ -53,9 +54,13 @@ class Company:
             death_signal=signal.SIGKILL,
         )
 
-    def wait_for(self, url: str) -> None:
-        """Wait until a process answers at an address."""
-        until(lambda: _answers(url), _START_S, f"nothing answers at {url}", self.check)
+    def wait_for_answer(self, place: str) -> None:
+        """Wait until a process answers HTTP at host:port."""
+        until(lambda: _answers(place), _START_S, f"nothing answers at {place}", self.check)
+
+    def wait_for_port(self, place: str) -> None:
+        """Wait until a process listens at host:port."""
+        until(lambda: _listens(place), _START_S, f"nothing listens at {place}", self.check)
 
     def check(self) -> None:
         """Raise `StackFailed`, with the end of its log, when one has ended by itself.
@@ -93,9 +98,15 @@ def until(
         time.sleep(0.1)
 
 
-def _answers(url: str) -> bool:
+def _answers(place: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=1) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"http://{place}/healthz", timeout=1) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _listens(place: str) -> bool:
+    host, _, port = place.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0

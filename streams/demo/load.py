@@ -53,7 +53,7 @@ async def play(
     asks
         In order of time.
     url
-        Of the gateway.
+        Of Envoy.
     prefix
         Of the request ids; the number in the order follows.
     told

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from streams.adapters.postgres_read import read_history
+from streams.adapters.postgres_read import Hits, read_history, read_hits
+from streams.demo.bar import Bar, bar_of
 from streams.demo.load import Played
 from streams.errors import StackFailed
 from streams.report.figure import draw
@@ -29,25 +32,35 @@ def show(
         The outcomes in the database are not those of the requests that were sent.
     """
     history = read_history(postgres)
-    summary = summarise(
-        [outcome for outcome in history.outcomes if outcome.pool in played],
-        [instance for instance in history.instances if instance.pool in played],
-        history.commands,
-    )
+    outcomes = [outcome for outcome in history.outcomes if outcome.pool in played]
+    instances = [instance for instance in history.instances if instance.pool in played]
+    summary = summarise(outcomes, instances, history.commands)
+    hits = {pool: read_hits(postgres, pool) for pool in played}
+    bar = bar_of(outcomes, instances)
     draw(summary, folder / "report.png")
-    text = json.dumps({"about": about, **as_json(summary)}, indent=2)
+    text = json.dumps({"about": about, **_figures(bar, hits), **as_json(summary)}, indent=2)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     console.print(*tables(summary), sep="\n")
-    console.print(about, *_headlines(summary), *_troubles(played), sep="\n")
+    console.print(about, *_headlines(summary, hits), *_troubles(played), sep="\n")
+    console.print(
+        str(bar) if bar else "There were no hits and misses both: neither beats the other."
+    )
     console.print(f"{folder / 'report.png'} shows it, report.json beside it has all figures.")
     _check(summary, played)
 
 
-def _headlines(summary: Summary) -> list[str]:
-    return [f"{name}: {_headline(pool)}" for name, pool in summary.pools.items()]
+def _figures(bar: Bar | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
+    return {
+        "hits_against_misses": bar and {"ahead_ms": bar.ahead_ms, **asdict(bar)},
+        "hits": {pool: found._asdict() for pool, found in hits.items()},
+    }
 
 
-def _headline(pool: PoolSummary) -> str:
+def _headlines(summary: Summary, hits: Mapping[str, Hits]) -> list[str]:
+    return [f"{name}: {_headline(pool, hits[name])}" for name, pool in summary.pools.items()]
+
+
+def _headline(pool: PoolSummary, hits: Hits) -> str:
     total, found = pool.total, pool.latency
     hit, miss = found.get("hit"), found.get("miss")
     medians = [
@@ -56,7 +69,8 @@ def _headline(pool: PoolSummary) -> str:
         if latency
     ]
     return (
-        f"{total.hits} of {total.count} requests found all warm; median {', '.join(medians)};"
+        f"{total.hits} of {total.count} requests found all warm,"
+        f" {hits.started_before} in instances started before them; median {', '.join(medians)};"
         f" {total.cold_ms / 1000:,.1f} s waited for cold starts;"
         f" {pool.instances.warm_s:,.0f} warm instance-seconds"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,17 +15,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from streams import catalog_file
 from streams.adapters import codec, kafka
 from streams.adapters.lag import group_lags
+from streams.adapters.postgres_read import count_outcomes
 from streams.adapters.postgres_schema import migrate
 from streams.catalog import Catalog, Pool
 from streams.cli.catalog import publish
 from streams.demo.company import Company, until
 from streams.demo.load import Played, play
+from streams.demo.mesh import Mesh
 from streams.demo.pace import affordable_rate, start_up_s
 from streams.demo.population import Ask, Population
 from streams.demo.results import show
 from streams.devstack import Stack, tools
-from streams.devstack.child import free_ports
 from streams.engine.producer import CheckedProducer
+from streams.mesh import envoy
 from streams.provisioners.base import wall_ms
 from streams.records import Request
 from streams.settings import Settings
@@ -74,7 +76,6 @@ class Demo:
         self.company = Company(self.folder / "logs")
         self.catalog = catalog_file.load(Path(__file__).with_name("catalogue.yaml"))
         self.population = Population(list(self.catalog.composites), TIERS, plan.users, plan.seed)
-        self.ports = free_ports(4)
         self.rate = plan.rate
 
     def run(self) -> None:
@@ -112,6 +113,7 @@ class Demo:
 
     def _start(self, stack: Stack, progress: Progress) -> None:
         task = progress.add_task("Kafka and PostgreSQL", total=4, news="")
+        envoy.find()
         tools.java()
         tools.kafka_jars(self.build)
         progress.advance(task)
@@ -126,10 +128,7 @@ class Demo:
             build=str(self.build),
         )
         # The control has a flow of its own: nobody may learn from requests that come again.
-        self.settings = {
-            CONTROL: _at(replace(local, prefix="control-"), self.ports[:2]),
-            FOREMESH: _at(local, self.ports[2:]),
-        }
+        self.settings = {CONTROL: replace(local, prefix="control-"), FOREMESH: local}
         migrate(local.postgres)
         for pool, settings in self.settings.items():
             kafka.create_topics(settings)
@@ -176,35 +175,31 @@ class Demo:
 
     def _play(self, pool: str, asks: list[Ask], progress: Progress) -> Played:
         """Play against one pool, from its start to its end."""
-        settings = self.settings[pool]
-        names = [f"{part}-{pool}" for part in ("provisioner", "gateway")]
-        self._open(pool, settings, names)
         what = "without pre-allocation" if pool == CONTROL else "with foremesh"
         task = progress.add_task(f"{len(asks)} requests {what}", total=len(asks), news="")
+        mesh = Mesh(self.company, pool, self.settings[pool])
+        keep_alive_s = self.plan.keep_alive_s if pool == CONTROL else 120
+        starts = ("--keep-alive", str(keep_alive_s), "--starts", str(STARTS))
+        mesh.open(*starts, models=self.folder / "models")
 
         def told(played: Played) -> None:
             said = ", ".join(f"{count} {name}" for name, count in sorted(played.answers.items()))
             progress.update(task, completed=played.done, news=said)
 
-        played = asyncio.run(self._watched(asks, pool, told))
-        self.company.stop(*reversed(names))
+        played = asyncio.run(self._watched(asks, mesh.url, pool, told))
+        self._hear(pool, played.sent)
+        mesh.close()
         return played
 
-    def _open(self, pool: str, settings: Settings, names: list[str]) -> None:
-        provisioner, gateway = names
-        keep_alive = str(self.plan.keep_alive_s if pool == CONTROL else 120)
-        models = str(self.folder / "models")
-        self.company.start(
-            provisioner,
-            settings,
-            *("provision", "--pool", pool, "--keep-alive", keep_alive, "--starts", str(STARTS)),
-            MODEL_FOLDER=models,
-        )
-        self.company.wait_for(settings.provisioner)
-        self.company.start(gateway, settings, "gateway", "--pool", pool)
-        self.company.wait_for(f"http://{settings.gateway}")
+    def _hear(self, pool: str, sent: int) -> None:
+        """Wait until all that Envoy logs has come to PostgreSQL."""
+        postgres = self.settings[pool].postgres
+        sorry = f"not all outcomes of {pool} are in PostgreSQL"
+        until(lambda: count_outcomes(postgres, pool) >= sent, _WRITE_S, sorry, self.company.check)
 
-    async def _watched(self, asks: list[Ask], pool: str, told: Callable[[Played], None]) -> Played:
+    async def _watched(
+        self, asks: list[Ask], url: str, pool: str, told: Callable[[Played], None]
+    ) -> Played:
         """Play, and stop at once when one of the processes ends."""
 
         async def watch() -> None:
@@ -212,7 +207,6 @@ class Demo:
                 self.company.check()
                 await asyncio.sleep(0.5)
 
-        url = f"http://{self.settings[pool].gateway}"
         watching = asyncio.create_task(watch())
         playing = asyncio.create_task(play(asks, url, pool, told))
         try:
@@ -252,15 +246,11 @@ class Demo:
         plan = self.plan
         return (
             f"{plan.users} synthetic users (seed {plan.seed}), {plan.seconds:g} s at"
-            f" {self.rate:.2g} requests/s, the same requests twice. {CONTROL}: an instance starts"
-            f" when a request needs it and ends when idle for {plan.keep_alive_s:g} s."
+            f" {self.rate:.2g} requests/s, the same requests twice, each time through an Envoy."
+            f" {CONTROL}: an instance starts when a request needs it and ends when idle for"
+            f" {plan.keep_alive_s:g} s."
             f" {FOREMESH}: predicted, started before, released when not worth it."
         )
-
-
-def _at(settings: Settings, ports: Sequence[int]) -> Settings:
-    gateway, provisioner = (f"127.0.0.1:{port}" for port in ports)
-    return replace(settings, gateway=gateway, provisioner=f"http://{provisioner}")
 
 
 def _requests(past: list[Ask], now_ms: int) -> Iterator[Request]:

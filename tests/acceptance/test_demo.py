@@ -30,37 +30,45 @@ def running_still(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
-def sinks(build: Path) -> list[Path]:
-    """The logs of sinks: there once the stack serves."""
-    return list((build / "demo" / "logs").glob("sink-*/log"))
+def started(build: Path, name: str) -> list[Path]:
+    """The logs of processes: of sinks there once the stack serves, of an Envoy once it plays."""
+    return list((build / "demo" / "logs").glob(f"{name}-*/log"))
 
 
 def test_a_short_demo_has_one_outcome_for_each_request_and_leaves_nothing_running(
     build: Path, eventually: Eventually
 ) -> None:
     running = demo(build, "--users", "60", "--seconds", "25", "--rate", "1.5", "--seed", "3")
-    eventually(lambda: sinks(build), 120.0)
+    eventually(lambda: started(build, "envoy"), 120.0)
     seen = below(running)
 
     said = running.finish(280)
 
-    pools = json.loads((build / "demo" / "report.json").read_text())["pools"]
+    report = json.loads((build / "demo" / "report.json").read_text())
+    pools = report["pools"]
     sent = pools["control"]["requests"]
     assert sent == pools["foremesh"]["requests"] > 0
     assert pools["foremesh"]["refused"] + pools["control"]["refused"] < sent
+    hits = report["hits"]["foremesh"]
+    assert hits["hits"] == hits["started_before"] > 0
+    assert report["hits_against_misses"]["start_ms"] > 0
     assert "Latency" in said
+    assert "beat misses by" in said
     assert (build / "demo" / "report.png").stat().st_size > 10_000
-    assert len(seen) >= 4
+    assert len(seen) >= 10
     assert running_still(seen) == []
 
 
-def test_an_interrupted_demo_stops_all_it_started(build: Path, eventually: Eventually) -> None:
+@pytest.mark.parametrize("process", ["sink", "envoy"])
+def test_an_interrupted_demo_stops_all_it_started(
+    build: Path, eventually: Eventually, process: str
+) -> None:
     running = demo(build, "--users", "40", "--seconds", "30", "--rate", "1")
 
-    eventually(lambda: sinks(build), 120.0)
-    started = below(running)
+    eventually(lambda: started(build, process), 120.0)
+    seen = below(running)
     running.process.send_signal(signal.SIGINT)
 
     assert running.wait(60) == 130
     assert "everything that was started is stopped" in running.output
-    assert running_still(started) == []
+    assert running_still(seen) == []

@@ -27,6 +27,21 @@ FROM outcomes
 WHERE %(window_ms)s::bigint IS NULL
     OR at_ms >= (SELECT max(at_ms) FROM outcomes) - %(window_ms)s::bigint
 
+-- count_outcomes --
+SELECT count(*) FROM outcomes WHERE pool = %(pool)s
+
+-- hits --
+-- The hits of a pool, and how many were served by instances all started before the request.
+SELECT
+    count(*) AS hits,
+    count(*) FILTER (WHERE NOT EXISTS (
+        SELECT 1
+        FROM outcome_parts AS p LEFT JOIN instances AS i USING (instance_id)
+        WHERE p.request_id = o.request_id AND coalesce(i.started_ms > o.at_ms, true)
+    )) AS started_before
+FROM outcomes AS o
+WHERE pool = %(pool)s AND result = 'hit'
+
 -- instances --
 -- Instances that were there within the same window, each with its whole life.
 SELECT
