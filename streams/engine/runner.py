@@ -10,8 +10,7 @@ taken is made to last, in this order:
 
 After a crash between 2 and 3 the same records are taken again on the same state, and the same
 outputs, with the same ids, are sent again; after one between 3 and 4 the position tells them. A
-failure of 2 or 3 puts the partition back to what is saved and takes the batches again; after
-`TRIES` in a row the worker stops.
+failure of 2 or 3 puts the partition back to what is saved; `TRIES` in a row stop the worker.
 """
 
 from __future__ import annotations
@@ -252,7 +251,8 @@ class Runner:
     async def _save_regularly(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self.settings.commit_ms / 1000)
+                async with asyncio.timeout(self.settings.commit_ms / 1000):
+                    await self._wake.wait()
             self._wake.clear()
             await self._save()
 

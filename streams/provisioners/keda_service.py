@@ -31,6 +31,7 @@ async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
             if not instances.away:
                 wanted.read(instances.all())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _READ_S)
+                async with asyncio.timeout(_READ_S):
+                    await stop.wait()
     catalog.close()
     instances.close()

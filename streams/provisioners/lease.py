@@ -81,7 +81,8 @@ class Leadership:
             except Away as error:
                 logger.warning("The lease cannot be had: %s", error, extra={"action": "lease"})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._times.retry_s)
+                async with asyncio.timeout(self._times.retry_s):
+                    await stop.wait()
         return False
 
     async def _keep(self) -> None:

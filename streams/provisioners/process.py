@@ -134,7 +134,9 @@ class Child:
         """Ask it to end, and make it end when it has not after `grace_s`."""
         self._signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(asyncio.shield(self._process.wait()), grace_s)
+            # Not `wait_for`: before Python 3.12 it may lose who cancels it just then.
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
         except TimeoutError:
             self._kill_group()
 
