@@ -57,6 +57,8 @@ class Constituent:
     concurrency: int = 1  # requests one instance serves at once; 1 is exclusive
     command: tuple[str, ...] = ()  # local provisioner: argv; PORT is in its environment
     health: str = "/healthz"  # path that answers 200 when ready
+    warm_up: str = ""  # local provisioner: path to ask once more before it counts as warm
+    warm_up_body: str = ""  # JSON to post there; without one it is a GET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

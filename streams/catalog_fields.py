@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,6 +124,16 @@ def path(node: Node) -> str:
     return text
 
 
+def json_text(node: Node) -> str:
+    """JSON, as it is written."""
+    text = text_of(node)
+    try:
+        json.loads(text)
+    except ValueError:
+        raise Wrong(node, f"must be JSON, it is {text[:40]!r}") from None
+    return text
+
+
 def steps_of(node: Node) -> tuple[tuple[tuple[Node, str], ...], ...]:
     """The steps of a composite: names or lists of names, each with its node."""
     if not isinstance(node, SequenceNode):
@@ -158,6 +169,8 @@ SECTIONS: Mapping[str, Mapping[str, Field]] = {
         "concurrency": Field(read=whole(1), about="requests served at once", required=False),
         "command": Field(read=words, about="what to start", required=False),
         "health": Field(read=path, about="path that answers when ready", required=False),
+        "warm_up": Field(read=path, about="path to ask before it is warm", required=False),
+        "warm_up_body": Field(read=json_text, about="JSON to post there", required=False),
     },
     "composites": {  # or the steps alone
         "steps": Field(read=steps_of, about="what is called after what"),

@@ -6,7 +6,8 @@
       pricing: {cpu: 250, memory: 128, bandwidth: 5, warm_up_ms: 900, price: 0.02}
       stock: {cpu: 250, memory: 256, warm_up_ms: 1500, price: 0.02, concurrency: 8}
       payment: {cpu: 500, memory: 512, warm_up_ms: 2500, price: 0.05}
-      index: {cpu: 500, memory: 512, warm_up_ms: 700, price: 0.05}
+      index: {cpu: 500, memory: 512, warm_up_ms: 700, price: 0.05,
+              warm_up: /search, warm_up_body: '{"query": "a"}'}   # posted before it counts as warm
     composites:
       checkout: [[pricing, stock], payment]   # steps; those of an inner list run in parallel
       search: {steps: [index], logged: [page]}   # the access log keeps this parameter, no other

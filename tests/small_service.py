@@ -17,6 +17,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fail", type=int, help="exit with this code instead of serving")
     parser.add_argument("--quit-after", type=int, help="exit with code 7 after so many requests")
     parser.add_argument("--quit-first", type=Path, help="exit serving the first of this file")
+    parser.add_argument("--count", type=Path, help="a file with a byte for each request")
+    parser.add_argument("--answer", default="200 OK", help="to requests; 200 to health checks")
     parser.add_argument("--alone", action="store_true", help="409 to requests that overlap")
     parser.add_argument("--child", action="store_true", help="have a child process, too")
     return parser.parse_args()
@@ -48,10 +50,12 @@ class Service:
         self.now += 1
         if self.given.quit_first and count_in(self.given.quit_first) == 1:
             os._exit(7)
+        if self.given.count:
+            count_in(self.given.count)
         await asyncio.sleep(0.01)  # serving takes time, in which another request may come
         overlap = self.now > 1
         self.now -= 1
-        return "409 Conflict" if overlap and self.given.alone else "200 OK"
+        return "409 Conflict" if overlap and self.given.alone else str(self.given.answer)
 
 
 def count_in(file: Path) -> int:

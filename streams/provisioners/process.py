@@ -121,6 +121,29 @@ class Child:
             await asyncio.sleep(_POLL_S)
         raise NotReady(f"did not answer {path} within {timeout_s:g} s" if self.alive else "ended")
 
+    async def warm_up(
+        self, session: aiohttp.ClientSession, path: str, body: str, timeout_s: float
+    ) -> None:
+        """Have one request served: what is loaded or compiled at first use is then done.
+
+        Raises
+        ------
+        NotReady
+            It was not answered in time, or with an error.
+        """
+        method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
+        limit = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with session.request(
+                method, self.endpoint + path, data=body or None, headers=headers, timeout=limit
+            ) as answer:
+                await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = str(error) or f"nothing within {timeout_s:g} s"
+            raise NotReady(f"did not answer its warm-up request {path}: {said}") from error
+        if not answer.ok:
+            raise NotReady(f"answered its warm-up request {path} with {answer.status}")
+
     async def wait(self) -> str:
         """Wait for its end; returns how it ended, in words."""
         code = await self._process.wait()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
+from streams.catalog import Constituent
 from streams.provisioners.base import wall_ms
 from streams.provisioners.ledger import Held
 from streams.provisioners.lives import Lives
@@ -46,15 +47,23 @@ class ProcessLives(Lives):
             held, InstanceState.STARTING, wall_ms(), started_ms=now_ms, endpoint=child.endpoint
         )
         self._spawn(self._watch(held, child))
-        limit_s = self._limits.start_ms / 1000
         try:
-            await child.ready(self._session, held.constituent.health, limit_s)
+            await self._ready(child, held.constituent)
         except NotReady as error:
             if child.alive:
                 held.ending = held.ending or f"crashed: {error}"
                 await child.stop(self._limits.stop_ms / 1000)
         else:
             self._warm(held)
+
+    async def _ready(self, child: Child, constituent: Constituent) -> None:
+        """Wait until it answers, and has had its first request."""
+        limit_s = self._limits.start_ms / 1000
+        await child.ready(self._session, constituent.health, limit_s)
+        if constituent.warm_up:
+            await child.warm_up(
+                self._session, constituent.warm_up, constituent.warm_up_body, limit_s
+            )
 
     async def stop(self, held: Held) -> None:
         """End its process."""

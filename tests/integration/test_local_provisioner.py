@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -43,6 +44,30 @@ async def test_an_instance_is_warm_only_once_it_has_answered() -> None:
         assert instance.warm_since_ms - instance.started_ms > 100
         async with aiohttp.ClientSession() as session, session.get(instance.endpoint) as answer:
             assert answer.status == 200
+
+
+async def test_an_instance_is_warm_only_once_its_warm_up_request_was_served(
+    tmp_path: Path,
+) -> None:
+    served = tmp_path / "served"
+    cold = constituent("cold", "--count", str(served))
+    warmed = replace(cold, warm_up="/price", warm_up_body='{"item": 1}')
+    async with provisioner(catalog_of(warmed)) as (local, _):
+        await local.standard(want("cold"))
+
+        assert served.read_text() == "."
+
+
+async def test_an_instance_whose_warm_up_request_fails_does_not_become_warm() -> None:
+    failing = constituent("failing", "--answer", "500 No")
+    warmed = replace(failing, warm_up="/price", warm_up_body="{}")
+    async with provisioner(catalog_of(warmed)) as (local, told):
+        with pytest.raises(Refused, match="answered its warm-up request /price with 500"):
+            await local.standard(want("failing"))
+        await until(lambda: told.last(InstanceState.GONE))
+
+        states = told.states(told.records[0].instance_id)
+        assert "warm" not in states
 
 
 async def test_a_crash_is_reported_within_a_second_with_its_exit_code() -> None:

@@ -36,6 +36,8 @@ def catalogs(draw: st.DrawFn) -> Catalog:
             concurrency=draw(st.integers(1, 100)),
             command=tuple(draw(st.lists(NAMES, max_size=3))),
             health="/" + draw(NAMES),
+            warm_up=draw(st.just("") | NAMES.map(lambda name: "/" + name)),
+            warm_up_body=draw(st.sampled_from(["", "{}", '{"text": "größe\\n: #"}'])),
         )
         for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
     }
@@ -97,7 +99,8 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
           stock: {cpu: 250, memory: 128Mi, warm_up_ms: 1.5, price: .nan, concurrency: 0}
           payment: {cpu: 500, memroy: 512, warm_up_ms: 2500, price: 0.05}
           pricing: {}
-          basket: {cpu: 5, memory: 5, warm_up_ms: 5, price: 1, command: python x, health: x}
+          basket: {cpu: 5, memory: 5, warm_up_ms: 5, price: 1, command: python x, health: x,
+                   warm_up_body: nope}
           mail:
         composite: {}
         composites:
@@ -125,19 +128,20 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
         (5, "'pricing' is twice in constituents, first on line 2"),
         (6, "constituent 'basket': command must be a list, as [python, -m, service]"),
         (6, "constituent 'basket': health must begin with /, it is 'x'"),
-        (7, "constituent 'mail' must be a mapping of names"),
-        (8, "'composite' is no section of a catalogue; did you mean 'composites'?"),
-        (10, "composite 'buy' names 'pricng', which is no constituent; did you mean 'pricing'?"),
-        (11, "composite 'nothing' must have 1 to 64 steps, it has 0"),
-        (12, "composite 'wrong' has an unknown field 'pricing'"),
-        (12, "composite 'wrong' has no steps (what is called after what)"),
-        (13, "composite 'twice' names 'stock' twice in one step"),
-        (14, "composite 'again': idempotent must be true or false, it is 'perhaps'"),
-        (15, "a name in composites must not be empty"),
-        (16, "a name in composites must be one value, not a list or a mapping"),
-        (18, "tier 'gold': priority must be a whole number, it is 'high'"),
-        (19, "tier 'tin': quota must be a share from 0 to 1, it is 30"),
-        (21, "pool 'default': bandwidth must be a number, it is '.inf'"),
+        (7, "constituent 'basket': warm_up_body must be JSON, it is 'nope'"),
+        (8, "constituent 'mail' must be a mapping of names"),
+        (9, "'composite' is no section of a catalogue; did you mean 'composites'?"),
+        (11, "composite 'buy' names 'pricng', which is no constituent; did you mean 'pricing'?"),
+        (12, "composite 'nothing' must have 1 to 64 steps, it has 0"),
+        (13, "composite 'wrong' has an unknown field 'pricing'"),
+        (13, "composite 'wrong' has no steps (what is called after what)"),
+        (14, "composite 'twice' names 'stock' twice in one step"),
+        (15, "composite 'again': idempotent must be true or false, it is 'perhaps'"),
+        (16, "a name in composites must not be empty"),
+        (17, "a name in composites must be one value, not a list or a mapping"),
+        (19, "tier 'gold': priority must be a whole number, it is 'high'"),
+        (20, "tier 'tin': quota must be a share from 0 to 1, it is 30"),
+        (22, "pool 'default': bandwidth must be a number, it is '.inf'"),
     ]
 
 

@@ -95,6 +95,15 @@ EXAMPLES: dict[str, Record] = {
         command=("python", "-m", "pricing"),
         health="/ready",
     ),
+    "constituent/v2": Constituent(
+        service="pricing",
+        needs=Resources(cpu=500.0, memory=256.0, bandwidth=10.0),
+        warm_up_ms=450,
+        price=0.25,
+        command=("python", "-m", "pricing"),
+        warm_up="/price",
+        warm_up_body='{"item": 1}',
+    ),
     "composite/v1": Composite(service="checkout", steps=(("pricing", "stock"), ("payment",))),
     "composite/v2": Composite(
         service="checkout",
