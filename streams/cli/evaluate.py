@@ -57,7 +57,7 @@ __all__ = ["command"]
     "--rnn",
     is_flag=True,
     show_envvar=True,
-    help="Add a recurrent network, alone and together with the mixture.",
+    help="Add a recurrent network, alone and together with the mixture; workers do not run it.",
 )
 @click.option(
     "--table",

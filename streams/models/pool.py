@@ -1,4 +1,8 @@
-"""The mixture and the recurrent network together, with weights learnt online."""
+"""The mixture and the recurrent network together, with weights learnt online.
+
+Only `foremesh evaluate` and River's interface run it. A worker would write the network at every
+save: weights, moments and ring are one value of up to 1 MB.
+"""
 
 from __future__ import annotations
 

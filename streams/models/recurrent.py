@@ -52,7 +52,7 @@ class Recurrent:
     of others from all over the ring are learnt by back-propagation through the segment, with Adam.
 
     Guarantees: predicting changes nothing; the same requests and seed make the same network. A
-    user costs under 80 bytes, the network under .9 MB however many users and services there
+    user costs under 80 bytes, the network under 1 MB however many users and services there
     are: services beyond 768 share 240 rows.
 
     Parameters
