@@ -19,6 +19,7 @@ from streams.models.pool import NAMES
 
 __all__ = ["figure", "rows", "tables", "write"]
 
+WIDTH = 100  # of a title, before it goes on in a second line
 METRICS = {
     "accuracy_1": "acc@1",
     "recall_3": "rec@3",
@@ -90,7 +91,7 @@ def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Table:
         f" state per user {figures['state_bytes_median']:.0f} bytes median,"
         f" {figures['state_bytes_max']:,} most"
     )
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=min(len(title), WIDTH))
     for name in ("slice", "model", "n", *METRICS.values()):
         table.add_column(name, justify="left" if name in {"slice", "model"} else "right")
     for name, models in figures["slices"].items():
@@ -112,7 +113,7 @@ def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> Table:
     """A row for each score, a column for each model."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=min(len(title), WIDTH))
     for name in ("score", *models):
         table.add_column(name, justify="left" if name == "score" else "right")
     for score in list(next(iter(models.values())))[1:]:
