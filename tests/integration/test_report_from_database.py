@@ -9,7 +9,12 @@ import psycopg
 import pytest
 from harness import RunForemesh
 
-from streams.adapters.postgres_read import latest_prediction, read_history
+from streams.adapters.postgres_read import (
+    count_outcomes,
+    latest_prediction,
+    read_history,
+    read_hits,
+)
 from streams.adapters.postgres_sink import Entry, PostgresSink, Received
 from streams.errors import DatabaseUnreachable
 from streams.records import (
@@ -122,6 +127,26 @@ def test_a_window_reaches_back_from_the_newest_outcome(settings: Settings) -> No
 
     assert read_history(settings.postgres, 1_000).outcomes == [OUTCOME]
     assert len(read_history(settings.postgres, 5_000).outcomes) == 2
+
+
+def test_hits_are_counted_and_those_whose_instances_were_all_started_before(
+    settings: Settings,
+) -> None:
+    early = INSTANCE
+    late = replace(INSTANCE, instance_id="i2", service="stock", started_ms=OUTCOME.at_ms + 1)
+    first = Part(service="pricing", warm=True, instance_id="i1")
+    hits = {
+        "before": (first,),
+        "one too late": (first, Part(service="stock", warm=True, instance_id="i2")),
+        "by one unknown": (Part(service="pricing", warm=True, instance_id="i3"),),
+    }
+    miss = replace(OUTCOME, request_id="miss", result=Result.MISS, route=Route.STANDARD)
+    elsewhere = replace(OUTCOME, request_id="elsewhere", pool="other")
+    outcomes = [replace(OUTCOME, request_id=name, parts=parts) for name, parts in hits.items()]
+    store(settings, [early, late, miss, elsewhere, *outcomes])
+
+    assert read_hits(settings.postgres, "default") == (3, 1)
+    assert count_outcomes(settings.postgres, "default") == 4
 
 
 def test_a_database_without_tables_is_said_with_its_fix(settings: Settings) -> None:
