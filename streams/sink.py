@@ -28,6 +28,7 @@ READS = (
     "predictions",
     "commands",
     "verdicts",
+    "trials",
     "instances",
     "utilisation",
     "outcomes",

@@ -11,7 +11,8 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from streams.adapters.postgres import connect, unreachable
-from streams.adapters.postgres_rows import TABLES, Row, Table, rows_of
+from streams.adapters.postgres_rows import Row, rows_of
+from streams.adapters.postgres_tables import TABLES, Table
 from streams.records import DeadLetter, Record
 
 __all__ = ["Entry", "PostgresSink", "Received"]

@@ -112,6 +112,9 @@ def test_a_challenger_runs_on_paper_and_is_promoted_within_a_second(live: Live) 
     eventually(
         lambda: live.query("SELECT 1 FROM verdicts WHERE (service, challenger) = ('b', 'bold')")
     )
+    eventually(lambda: live.rows("trials") == 2)
+    champions = live.query("SELECT variant, champion, net = worth - cost FROM trials")
+    assert sorted(champions) == [("bold", False, True), ("standard", True, True)]
     assert "no instance of b was started" in live.run("explain", "--service", "b")
     theirs = live.run("explain", "--service", "b", "--challenger", "bold")
     assert "challenger bold would have decided, on paper" in theirs

@@ -33,6 +33,7 @@ from streams.records import (
 from streams.settings import Settings
 from streams.sink import Sink
 from streams.topology import key_of, topic_of
+from streams.trial import Score, Trial
 
 NOW = 1_700_000_000_000
 
@@ -102,11 +103,18 @@ LETTER = DeadLetter(
     key=None,
     value=b"\xff" * 5_000,
 )
-ALL: tuple[Record, ...] = (PREDICTION, COMMAND, INSTANCE, UTILISATION, OUTCOME, LETTER)
+TRIAL = Trial(
+    pool="default",
+    since_ms=NOW,
+    at_ms=NOW + 2_000,
+    scores=(Score(variant="standard", requests=3), Score(variant="bold", requests=3, worth=1.5)),
+)
+ALL: tuple[Record, ...] = (PREDICTION, COMMAND, TRIAL, INSTANCE, UTILISATION, OUTCOME, LETTER)
 ROWS = {
     "predictions": 1,
     "prediction_history": 1,
     "commands": 1,
+    "trials": 2,
     "instances": 1,
     "utilisation": 1,
     "outcomes": 1,
@@ -196,12 +204,15 @@ def test_of_a_key_the_newest_holds_whatever_the_order(
 ) -> None:
     late = replace(PREDICTION, request_id="r2", made_ms=NOW + 5)
     gone = replace(INSTANCE, state=InstanceState.GONE, changed_ms=NOW + 900, gone_ms=NOW + 900)
-    send([late, gone, PREDICTION, INSTANCE, OUTCOME])
+    longer = replace(TRIAL, at_ms=NOW + 9_000, scores=(Score(variant="standard", requests=7),))
+    send([late, gone, longer, PREDICTION, INSTANCE, TRIAL, OUTCOME])
 
     with running(settings):
         eventually(lambda: counts(settings)["prediction_history"] == 2)
         eventually(lambda: counts(settings)["outcomes"] == 1)
+        eventually(lambda: counts(settings)["trials"] == 2)
 
+    assert ask(settings, "SELECT requests FROM trials WHERE champion") == [(7,)]
     assert ask(settings, "SELECT request_id FROM predictions") == [("r2",)]
     assert ask(settings, "SELECT state FROM instances") == [("gone",)]
 

@@ -138,6 +138,9 @@ in_commands AS (
 in_verdicts AS (
     DELETE FROM verdicts USING past WHERE at_ms < past.ms RETURNING 1
 ),
+in_trials AS (
+    DELETE FROM trials USING past WHERE at_ms < past.ms RETURNING 1
+),
 in_instances AS (
     DELETE FROM instances USING past WHERE gone_ms < past.ms RETURNING 1
 ),
@@ -158,6 +161,7 @@ SELECT 'predictions', count(*) FROM in_predictions
 UNION ALL SELECT 'prediction_history', count(*) FROM in_prediction_history
 UNION ALL SELECT 'commands', count(*) FROM in_commands
 UNION ALL SELECT 'verdicts', count(*) FROM in_verdicts
+UNION ALL SELECT 'trials', count(*) FROM in_trials
 UNION ALL SELECT 'instances', count(*) FROM in_instances
 UNION ALL SELECT 'utilisation', count(*) FROM in_utilisation
 UNION ALL SELECT 'outcomes', count(*) FROM in_outcomes
