@@ -4,11 +4,11 @@ BIN := .venv/bin
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test unit check bench lock proto clean tools
+.PHONY: help install demo test unit check bench apiserver lock proto clean tools
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 11
 
 install: tools .venv/installed .venv/kernels ## .venv with .venv/bin/foremesh, from pinned dependencies
 
@@ -16,7 +16,7 @@ demo: install ## two minutes of a synthetic population against a real stack
 	$(BIN)/foremesh demo
 
 test: install build/kafka/.fetched ## unit, integration and acceptance tests
-	$(BIN)/pytest --ignore=tests/benchmarks
+	$(BIN)/pytest --ignore=tests/benchmarks --ignore=tests/apiserver
 
 unit: install ## tests without I/O, in seconds
 	$(BIN)/pytest tests/unit
@@ -29,6 +29,9 @@ check: install ## lint, format, types, shape of the code
 
 bench: install build/kafka/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
+
+apiserver: install ## test against Kubernetes' own API server, which Go builds first, in minutes
+	$(BIN)/pytest -q tests/apiserver
 
 lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
 	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local \

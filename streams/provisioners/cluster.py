@@ -9,6 +9,7 @@ from typing import Any
 
 from httpx2 import HTTPError, HTTPStatusError
 from lightkube import AsyncClient
+from lightkube.core.resource import api_info
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.autoscaling_v1 import ScaleSpec
 from lightkube.models.meta_v1 import ObjectMeta
@@ -91,17 +92,27 @@ class Cluster:
         The pool whose Deployments are ours: those labelled with it and with a constituent.
     take_over
         Scale Deployments also against an autoscaler or another owner of `spec.replicas`.
+    kind
+        What is scaled: Deployments, or another kind that has pods by a template, and a scale.
     """
 
-    def __init__(self, client: AsyncClient, pool: str, *, take_over: bool = False) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        pool: str,
+        *,
+        take_over: bool = False,
+        kind: type[Any] = Deployment,
+    ) -> None:
         self._client = client
+        self._kind, self._named = kind, api_info(kind).resource
         self._pool = pool
         self._labels: _Labels = {POOL: pool}
         self.take_over = take_over
 
     async def warm_sets(self) -> dict[str, WarmSet]:
         """The Deployments of the pool, by constituent."""
-        found = self._client.list(Deployment, labels=self._labels)
+        found = self._client.list(self._kind, labels=self._labels)
         sets = [_warm_set(one) async for one in found if _is_ours(one, self._labels)]
         return {one.service: one for one in sets}
 
@@ -110,7 +121,7 @@ class Cluster:
         found = self._client.list(HorizontalPodAutoscaler)
         scaled = {}
         async for one in found:
-            if one.spec.scaleTargetRef.kind == "Deployment":
+            if one.spec.scaleTargetRef.kind == self._named.kind:
                 scaled[one.spec.scaleTargetRef.name] = _named(one.metadata)
         return scaled
 
@@ -130,15 +141,15 @@ class Cluster:
             container = {"name": warm.container, "resources": {"requests": requests}}
             body = {"spec": {"template": {"spec": {"containers": [container]}}}}
         whole = {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
+            "apiVersion": self._named.api_version,
+            "kind": self._named.kind,
             "metadata": {"name": warm.name, "annotations": annotations},
             **body,
         }
         await self._owned(
             warm.name,
             self._client.patch(
-                Deployment, warm.name, whole, patch_type=PatchType.APPLY, field_manager=MANAGER
+                self._kind, warm.name, whole, patch_type=PatchType.APPLY, field_manager=MANAGER
             ),
         )
 
@@ -150,7 +161,7 @@ class Cluster:
         Owned
             Another manager has set it, and `take_over` was not said.
         """
-        scale = Deployment.Scale(
+        scale = self._kind.Scale(
             apiVersion="autoscaling/v1",
             kind="Scale",
             metadata=ObjectMeta(name=warm.name),
@@ -207,7 +218,7 @@ class Cluster:
             await call
         except Away as error:
             if code_of(error) == CONFLICT:
-                raise Owned(f"Deployment {name} is held by another: {error}") from error
+                raise Owned(f"{self._named.kind} {name} is held by another: {error}") from error
             raise
 
 
