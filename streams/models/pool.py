@@ -69,8 +69,9 @@ class Pool:
         """What both together say where the mixture says `view`."""
         known = len(self.mixture.vocabulary(state))
         weights = _weights(state)
-        row = self.network.predict(state, user, view.seen, known)
-        table = np.stack([row, view.table[0], row])
+        table = np.empty((1 + EXPERTS, len(view.seen) + 2))
+        table[1] = view.table[0]
+        table[2] = self.network.predict(state, user, view.seen, known)
         expected, facts = np.empty(EXPERTS), view.facts.copy()
         together(table, weights.sets, weights.shifts, facts, expected)
         return Opinion(table, expected, facts)
