@@ -14,20 +14,18 @@ from streams import catalog_file
 from streams.adapters import codec, kafka
 from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import RequestLog
-from streams.catalog import Catalog, CatalogEntry, Resources
+from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
 from streams.catalog_infer import ADVICE, infer
 from streams.cli import pass_settings
+from streams.cli.last_values import ANSWER_S, last_values
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
-from streams.engine.view import View
 from streams.errors import CatalogInvalid
 from streams.records import Request
 from streams.settings import Settings
 from streams.topology import key_of
 
 __all__ = ["command", "in_force", "publish"]
-
-ANSWER_S = 30.0
 
 
 @click.group()
@@ -87,13 +85,7 @@ def show(settings: Settings, output: str) -> None:
 
 def in_force(settings: Settings) -> dict[str, CatalogEntry]:
     """The entries on the catalogue's topic, by their key there."""
-    view = View(kafka.client_config(settings), settings.topic("catalog"), codec.decode)
-    try:
-        view.catch_up(ANSWER_S)
-        found = sorted(view.values.items())
-        return {key: entry for key, entry in found if isinstance(entry, CatalogEntry)}
-    finally:
-        view.close()
+    return last_values(settings, "catalog", Constituent, Composite, Tier, Pool)
 
 
 def publish(settings: Settings, catalog: Catalog) -> Counter[str]:

@@ -8,28 +8,20 @@ from dataclasses import replace
 import click
 
 from streams.adapters import codec, kafka
+from streams.cli.last_values import ANSWER_S, last_values
 from streams.control import Control
 from streams.engine.producer import CheckedProducer
-from streams.engine.view import View
 from streams.settings import Settings
 from streams.topology import key_of
 
-__all__ = ["ANSWER_S", "because", "change", "in_force"]
-
-ANSWER_S = 30.0
+__all__ = ["because", "change", "in_force"]
 
 because = click.option("--reason", default="", show_envvar=True, help="For whoever asks later.")
 
 
 def in_force(settings: Settings) -> dict[str, Control]:
     """What operators have said last, by pool."""
-    view = View(kafka.client_config(settings), settings.topic("control"), codec.decode)
-    try:
-        view.catch_up(ANSWER_S)
-        found = sorted(view.values.items())
-        return {key: said for key, said in found if isinstance(said, Control)}
-    finally:
-        view.close()
+    return last_values(settings, "control", Control)
 
 
 def change(

@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters import codec, kafka
 from streams.cli import pass_settings
-from streams.cli.control_word import ANSWER_S, because, change, in_force
+from streams.cli.control_word import because, change, in_force
+from streams.cli.last_values import last_values
 from streams.control import STANDARD, Control, Variant
-from streams.engine.view import View
 from streams.report.tables import iso_time
 from streams.settings import Settings
 from streams.trial import Trial
@@ -139,9 +138,4 @@ def _figures(found: Trial, i: int) -> tuple[str, ...]:
 
 def _told(settings: Settings) -> dict[str, Trial]:
     """The scores of each pool as told last."""
-    view = View(kafka.client_config(settings), settings.topic("trials"), codec.decode)
-    try:
-        view.catch_up(ANSWER_S)
-        return {found.pool: found for found in view.values.values() if isinstance(found, Trial)}
-    finally:
-        view.close()
+    return {found.pool: found for found in last_values(settings, "trials", Trial).values()}
