@@ -79,8 +79,7 @@ def count_outcomes(url: str, pool: str) -> int:
     DatabaseUnreachable
         No PostgreSQL answers there, or it has no tables.
     """
-    with _reading(url) as cursor:
-        row = cursor.execute(queries()["count_outcomes"], {"pool": storable(pool)}).fetchone()
+    row = _first_row(url, "count_outcomes", pool=pool)
     return int(row["count"]) if row else 0
 
 
@@ -92,8 +91,7 @@ def read_hits(url: str, pool: str) -> Hits:
     DatabaseUnreachable
         No PostgreSQL answers there, or it has no tables.
     """
-    with _reading(url) as cursor:
-        row = cursor.execute(queries()["hits"], {"pool": storable(pool)}).fetchone()
+    row = _first_row(url, "hits", pool=pool)
     return Hits(**row) if row else Hits(0, 0)
 
 
@@ -105,9 +103,14 @@ def latest_prediction(url: str, user: str) -> Prediction | None:
     DatabaseUnreachable
         No PostgreSQL answers there, or it has no tables.
     """
-    with _reading(url) as cursor:
-        row = cursor.execute(queries()["prediction"], {"user_id": storable(user)}).fetchone()
+    row = _first_row(url, "prediction", user_id=user)
     return None if row is None else _prediction(row)
+
+
+def _first_row(url: str, query: str, **given: str) -> dict[str, Any] | None:
+    with _reading(url) as cursor:
+        values = {name: storable(value) for name, value in given.items()}
+        return cursor.execute(queries()[query], values).fetchone()
 
 
 @contextmanager
