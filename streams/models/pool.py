@@ -13,6 +13,7 @@ import numpy as np
 
 from streams.models.backoff import Table
 from streams.models.compiled import F8, I8, INT, F4x2, F8x2, inner, kernel
+from streams.models.logarithm import logarithms
 from streams.models.mixing import Weights, calibrate
 from streams.models.mixture import Mixture, View
 from streams.models.network import EXPERTS, PoolWeights
@@ -113,11 +114,13 @@ def together(table: Table, sets: Weights, shifts: Table, facts: Facts, expected:
         weights[expert] = sets[0, expert]
         for at in facts[3:]:
             weights[expert] += sets[1 + at, expert]
+    logs = np.empty((EXPERTS, width))
+    logarithms((table[1:] + _LEAST).reshape(-1), logs.reshape(-1))
     top, whole = 0, 0.0
     for column in range(width):
         mixed[column] = 0.0
         for expert in range(EXPERTS):
-            mixed[column] += weights[expert] * math.log(table[1 + expert, column] + _LEAST)
+            mixed[column] += weights[expert] * logs[expert, column]
         if mixed[column] > mixed[top]:
             top = column
     highest = mixed[top]
@@ -128,7 +131,7 @@ def together(table: Table, sets: Weights, shifts: Table, facts: Facts, expected:
     for column in range(width):
         mixed[column] /= whole
         for expert in range(EXPERTS):
-            expected[expert] += mixed[column] * math.log(table[1 + expert, column] + _LEAST)
+            expected[expert] += mixed[column] * logs[expert, column]
     facts[0], facts[1] = top, calibrate(mixed, top, shifts)
 
 
