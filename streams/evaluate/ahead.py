@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.chains import later
+from streams.models.chains import expected_within
 from streams.models.mixture import Mixture
 
 __all__ = ["HORIZONS_MS", "Ahead"]
@@ -88,11 +88,7 @@ def _expected(mixture: Mixture, state: dict[str, Any], user: str, at_ms: int) ->
     """What is expected of this user within each horizon."""
     profile = mixture.profile(state, user)
     view = mixture.view(state, profile)
-    columns = len(view.seen)
     items = view.seen[:, 0].astype(np.int64)
     for length_ms in HORIZONS_MS:
-        within, (_, gap_ms, _) = mixture.outlook(state, profile, length_ms)
-        soon = view.table[0, :columns] * within
-        following = later(mixture, state, profile, view, length_ms, gap_ms)
-        both = soon if following is None else np.minimum(soon + following, 1.0)
-        yield _Open(user, at_ms + length_ms, items, [soon, both])
+        alone, both, _ = expected_within(mixture, state, profile, view, length_ms)
+        yield _Open(user, at_ms + length_ms, items, [np.array(alone), np.array(both)])

@@ -15,7 +15,7 @@ from streams.models.mixture import Mixture, View
 from streams.models.population import State, order_keys, pace_of
 from streams.models.profile import Profile
 
-__all__ = ["later"]
+__all__ = ["expected_within", "later"]
 
 LEAST = 0.25  # probability below which a path is not followed: few are worth a look
 _PRIOR = 4.0  # visits of a service that those of a pair are weighed against
@@ -44,6 +44,22 @@ def _follow(pair: Row, single: Row, chance: float, out: Chances) -> None:
         out[single[at, 0]] += share * single[at, 1]
     for at in range(len(pair)):
         out[pair[at, 0]] += chance * pair[at, 1] / (pairs + _PRIOR)
+
+
+def expected_within(
+    mixture: Mixture, state: State, profile: Profile, view: View, horizon_ms: int
+) -> tuple[list[float], list[float], tuple[int, int, int]]:
+    """By column, the chance of being asked for within the horizon; and when the next request comes.
+
+    First what the next request alone may be for, then with the second and third as well.
+    """
+    within, expected_ms = mixture.outlook(state, profile, horizon_ms)
+    alone = [p * within for p in view.table[0, : len(view.seen)].tolist()]
+    following = later(mixture, state, profile, view, horizon_ms, expected_ms[1])
+    if following is None:
+        return alone, alone, expected_ms
+    both = [min(p + q, 1.0) for p, q in zip(alone, following, strict=True)]
+    return alone, both, expected_ms
 
 
 def later(

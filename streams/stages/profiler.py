@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from streams.models import state as rows
-from streams.models.chains import later
+from streams.models.chains import expected_within
 from streams.models.mixture import Config, Mixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
 from streams.stages.base import Context, Unusable, admit
@@ -72,15 +72,11 @@ class Profiler:
         mixture = self.mixture
         profile = mixture.profile(state, request.user)
         view = mixture.view(state, profile)
-        within, expected = mixture.outlook(state, profile, self.horizon_ms)
+        _, soon, expected = expected_within(mixture, state, profile, view, self.horizon_ms)
         names = mixture.names(state, view)
         chances = view.table[0, : len(names)].tolist()
         # Not numpy's sort: it lets go of the interpreter, and every waiting thread wakes up.
         order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
-        soon = [p * within for p in chances]
-        following = later(mixture, state, profile, view, self.horizon_ms, expected[1])
-        if following is not None:
-            soon = [min(p + q, 1.0) for p, q in zip(soon, following, strict=True)]
         return Prediction(
             request_id=request.request_id,
             user=request.user,
