@@ -28,8 +28,8 @@ from pathlib import Path
 
 from harness import CHECKOUT
 
-from streams import catalog_file
 from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
+from streams.catalog_dump import dump
 from streams.records import Request
 
 __all__ = ["FOLDER", "catalogue", "requests"]
@@ -112,7 +112,7 @@ def main(out: Path) -> None:
     """Write both for `foremesh compare`."""
     out.mkdir(parents=True, exist_ok=True)
     log = requests()
-    (out / "catalog.yaml").write_text(catalog_file.dump(catalogue(log)), encoding="utf-8")
+    (out / "catalog.yaml").write_text(dump(catalogue(log)), encoding="utf-8")
     with (out / "requests.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("user", "service", "ts"))

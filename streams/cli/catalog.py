@@ -15,6 +15,7 @@ from streams.adapters import codec, kafka
 from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import RequestLog
 from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
+from streams.catalog_dump import dump
 from streams.catalog_infer import ADVICE, infer
 from streams.cli import pass_settings
 from streams.cli.last_values import ANSWER_S, last_values
@@ -51,7 +52,7 @@ def load(settings: Settings, file: str) -> None:
 def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
     """Write a first catalogue from a request log, with numbers to be edited."""
     rows = with_progress(RequestLog(log, mapping, limit=limit))
-    text = catalog_file.dump(infer(r for r in rows if isinstance(r, Request)), ADVICE)
+    text = dump(infer(r for r in rows if isinstance(r, Request)), ADVICE)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -77,7 +78,7 @@ def show(settings: Settings, output: str) -> None:
     """Show the catalogue in force."""
     catalog = Catalog.of(in_force(settings).values())
     if output == "yaml":
-        click.echo(catalog_file.dump(catalog), nl=False)
+        click.echo(dump(catalog), nl=False)
         return
     for table in tables(catalog):
         Console().print(table)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import streams.catalog_file
 from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_file import dump, load, parse
+from streams.catalog_dump import dump
+from streams.catalog_file import load, parse
 from streams.catalog_infer import ADVICE, MAX_SERVICES, infer
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.records import Request

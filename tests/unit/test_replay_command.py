@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_file import dump
+from streams.catalog_dump import dump
 from streams.cli import cli
 
 CATALOG = Catalog.of(
