@@ -59,6 +59,7 @@ class Constituent:
     health: str = "/healthz"  # path that answers 200 when ready
     warm_up: str = ""  # local provisioner: path to ask once more before it counts as warm
     warm_up_body: str = ""  # JSON to post there; without one it is a GET
+    base: str = ""  # a constituent that its start needs warm: `warm_up_ms` is what is left then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,11 @@ class Catalog:
                 case Pool():
                     pools[entry.pool] = entry
         return cls(constituents, composites, tiers, pools)
+
+    @property
+    def bases(self) -> frozenset[str]:
+        """The constituents that others start from; no request asks for them."""
+        return frozenset(c.base for c in self.constituents.values() if c.base)
 
     def __iter__(self) -> Iterator[CatalogEntry]:
         for kind in (self.constituents, self.composites, self.tiers, self.pools):

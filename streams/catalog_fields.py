@@ -171,6 +171,7 @@ SECTIONS: Mapping[str, Mapping[str, Field]] = {
         "health": Field(read=path, about="path that answers when ready", required=False),
         "warm_up": Field(read=path, about="path to ask before it is warm", required=False),
         "warm_up_body": Field(read=json_text, about="JSON to post there", required=False),
+        "base": Field(read=name_of, about="constituent that it starts from", required=False),
     },
     "composites": {  # or the steps alone
         "steps": Field(read=steps_of, about="what is called after what"),

@@ -8,9 +8,13 @@
       payment: {cpu: 500, memory: 512, warm_up_ms: 2500, price: 0.05}
       index: {cpu: 500, memory: 512, warm_up_ms: 700, price: 0.05,
               warm_up: /search, warm_up_body: '{"query": "a"}'}   # posted before it counts as warm
+      model: {cpu: 100, memory: 9000, warm_up_ms: 8000, price: 0.2}   # may be warm alone, for
+      sketch: {cpu: 500, memory: 700, warm_up_ms: 900, price: 0.05, base: model}   # what starts
+      portrait: {cpu: 500, memory: 700, warm_up_ms: 900, price: 0.05, base: model}   # from it
     composites:
       checkout: [[pricing, stock], payment]   # steps; those of an inner list run in parallel
       search: {steps: [index], logged: [page]}   # the access log keeps this parameter, no other
+      draw: [sketch, portrait]
       quote: {steps: [pricing], idempotent: true}   # may be served twice, whatever the method
     tiers:
       gold: {weight: 0.02, sla_ms: 200, priority: 10}
@@ -103,6 +107,7 @@ class _Reader:
 
     faults: list[tuple[int, str]] = field(default_factory=list)  # line, sentence
     known: dict[str, Node] = field(default_factory=dict)  # constituents, also faulty ones
+    bases: frozenset[str] = frozenset()  # those that others start from
 
     def fault(self, node: Node, what: str) -> None:
         self.faults.append((node.start_mark.line + 1, what))
@@ -119,6 +124,8 @@ class _Reader:
         }
         self.known = {name: key for name, (key, _) in parts.get("constituents", {}).items()}
         constituents = list(self.constituents(parts.get("constituents", {})))
+        self.bases = Catalog.of(constituents).bases
+        self.must_have_bases(constituents)
         pools = list(self.pools(parts.get("pools", {})))
         yield from constituents
         yield from self.composites(parts.get("composites", {}))
@@ -206,17 +213,39 @@ class _Reader:
                         f"composite {name!r} names {service!r}, which is no constituent"
                         f"{near(service, self.known)}",
                     )
+                elif service in self.bases:
+                    self.fault(
+                        at,
+                        f"composite {name!r} names {service!r}, which others start from: it"
+                        " serves no requests itself",
+                    )
             steps = tuple(tuple(service for _, service in step) for step in values.pop("steps"))
             yield Composite(service=name, steps=steps, **values)
 
-    def must_fit(self, constituents: list[Constituent], pools: list[Pool]) -> None:
+    def must_have_bases(self, constituents: list[Constituent]) -> None:
+        """A base is a constituent, and has none itself: one layer, and a start needs two at most."""
         for item in constituents:
-            if not any(item.needs.fits(pool.capacity) for pool in pools):
+            what = f"constituent {item.service!r}: base {item.base!r}"
+            if item.base and item.base not in self.known:
+                self.fault(
+                    self.known[item.service],
+                    f"{what} is no constituent{near(item.base, self.known)}",
+                )
+            elif item.base and item.service in self.bases:
+                self.fault(
+                    self.known[item.service], f"{what} cannot be: others start from this one"
+                )
+
+    def must_fit(self, constituents: list[Constituent], pools: list[Pool]) -> None:
+        alone = {item.service: item.needs for item in constituents}
+        for item in constituents:
+            needs = item.needs + alone.get(item.base, Resources())
+            if not any(needs.fits(pool.capacity) for pool in pools):
                 self.fault(
                     self.known[item.service],
                     f"constituent {item.service!r} fits in no pool: one instance takes"
-                    f" {item.needs.cpu:g} millicores, {item.needs.memory:g} MiB and"
-                    f" {item.needs.bandwidth:g} Mbit/s",
+                    f" {needs.cpu:g} millicores, {needs.memory:g} MiB and"
+                    f" {needs.bandwidth:g} Mbit/s" + (" with its base" if item.base else ""),
                 )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,14 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         )
         for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
     }
-    step = st.lists(st.sampled_from(sorted(constituents)), min_size=1, max_size=3, unique=True)
+    base, *others = sorted(constituents)
+    if draw(st.booleans()) and others:
+        layered = {
+            n: replace(constituents[n], base=draw(st.sampled_from(["", base]))) for n in others
+        }
+        constituents |= layered
+    asked = sorted(constituents.keys() - Catalog(constituents).bases)
+    step = st.lists(st.sampled_from(asked), min_size=1, max_size=3, unique=True)
     steps = st.lists(step.map(tuple), min_size=1, max_size=3).map(tuple)
     composites = {
         name: Composite(
@@ -61,9 +69,9 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         for name in draw(st.lists(NAMES, max_size=2, unique=True))
     }
     most = Resources(
-        cpu=max(c.needs.cpu for c in constituents.values()),
-        memory=max(c.needs.memory for c in constituents.values()),
-        bandwidth=max(c.needs.bandwidth for c in constituents.values()),
+        cpu=sum(c.needs.cpu for c in constituents.values()),
+        memory=sum(c.needs.memory for c in constituents.values()),
+        bandwidth=sum(c.needs.bandwidth for c in constituents.values()),
     )
     pools = {
         name: Pool(pool=name, capacity=most, budget=draw(AMOUNTS | st.just(math.inf)))
@@ -196,6 +204,28 @@ def test_any_text_is_a_catalogue_or_an_error_for_people(text: str) -> None:
         parse(text)
     except CatalogInvalid as error:
         assert str(error).startswith("catalogue")  # noqa: PT017 - either outcome is right
+
+
+def test_a_base_is_a_constituent_of_one_layer_that_nobody_asks_for() -> None:
+    found = lines_of("""\
+        constituents:
+          model: {cpu: 6, memory: 1, warm_up_ms: 900, price: 1}
+          sketch: {cpu: 5, memory: 1, warm_up_ms: 90, price: 1, base: model}
+          photo: {cpu: 5, memory: 1, warm_up_ms: 90, price: 1, base: modell}
+          poster: {cpu: 1, memory: 1, warm_up_ms: 90, price: 1, base: sketch}
+        composites:
+          draw: [sketch, model]
+        pools:
+          default: {cpu: 10, memory: 9, bandwidth: 1}
+        """)
+    assert found == [
+        (3, ("constituent 'sketch' fits in no pool: one instance takes 11 millicores, 2 MiB and"
+             " 0 Mbit/s with its base")),
+        (3, "constituent 'sketch': base 'model' cannot be: others start from this one"),
+        (4, "constituent 'photo': base 'modell' is no constituent; did you mean 'model'?"),
+        (7, "composite 'draw' names 'model', which others start from: it serves no requests itself"),
+        (7, "composite 'draw' names 'sketch', which others start from: it serves no requests itself"),
+    ]  # fmt: skip
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:

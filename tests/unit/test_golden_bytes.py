@@ -104,6 +104,13 @@ EXAMPLES: dict[str, Record] = {
         warm_up="/price",
         warm_up_body='{"item": 1}',
     ),
+    "constituent/v3": Constituent(
+        service="sketch",
+        needs=Resources(cpu=500.0, memory=256.0, bandwidth=10.0),
+        warm_up_ms=450,
+        price=0.25,
+        base="model",
+    ),
     "composite/v1": Composite(service="checkout", steps=(("pricing", "stock"), ("payment",))),
     "composite/v2": Composite(
         service="checkout",
