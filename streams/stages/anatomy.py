@@ -46,6 +46,8 @@ class Anatomy:
         self.price = np.array([c.price for c in self.constituents], np.float64)
         self.at_once = np.array([max(1, c.concurrency) for c in self.constituents], np.int64)
         self.warm_up_ms = np.array([c.warm_up_ms for c in self.constituents], np.float64)
+        base = [self.number.get(c.base, -1) for c in self.constituents]
+        self.base: Numbers = np.array(base, np.int64)  # what it starts from; -1 for none
         tiers = {FALLBACK.tier: FALLBACK} | dict(catalog.tiers)
         self.tiers = sorted(tiers.values(), key=lambda t: (-t.priority, t.tier))
         self.weight = np.array([tier.weight for tier in self.tiers], np.float64)
@@ -63,6 +65,7 @@ class Anatomy:
             for part in parts:
                 if part >= 0:
                     self.steps_of[part].append(step)
+        self.steps_on = self._steps_on()
 
     def asked(self, demands: Iterable[Demand]) -> Asked:
         """The demand of all partitions; that of tiers not in the catalogue counts as one tier."""
@@ -102,9 +105,21 @@ class Anatomy:
         return self._parts_of.get(service, frozenset())
 
     def composites_of(self, part: int) -> Iterator[int]:
-        """The services that need a constituent."""
-        for step in self.steps_of[part]:
+        """The services that need a constituent, or something that starts from it."""
+        for step in self.steps_on.get(part, self.steps_of[part]):
             yield int(self.step_service[step])
+
+    def on(self, bases: Iterable[int]) -> set[int]:
+        """The constituents that start from these bases."""
+        return {part for base in bases for part in np.flatnonzero(self.base == base).tolist()}
+
+    def bases_near(self, parts: Iterable[int]) -> set[int]:
+        """The bases among these constituents, and those of what stands in a step with them."""
+        if not self.steps_on:
+            return set()
+        steps = sorted({step for part in parts for step in self.steps_of[part]})
+        near = np.unique(self.base[self.step_parts[steps]][self.step_parts[steps] >= 0]).tolist()
+        return {*near, *(self.steps_on.keys() & set(parts))} - {-1}
 
     def _steps(self) -> tuple[Numbers, Numbers]:
         """The service of each step, and its parts where they are used first; -1 for none."""
@@ -118,6 +133,13 @@ class Anatomy:
         for row, step in zip(parts, steps, strict=True):
             row[: len(step)] = step
         return np.array(services, np.int64), parts
+
+    def _steps_on(self) -> dict[int, Numbers]:
+        """The steps with a part that starts from a base, for each base."""
+        there = self.step_parts >= 0
+        of = np.where(there, self.base[self.step_parts], -1)
+        bases = np.unique(self.base[self.base >= 0]).tolist()
+        return {base: np.flatnonzero((of == base).any(axis=1)) for base in bases}
 
 
 class _Places(dict[tuple[str, str], int]):

@@ -229,8 +229,7 @@ class Decision:
     def _why(self, want: Want, name: str, k: int, tier: str) -> str:
         economy = self.economy
         part = economy.anatomy.number[name]
-        level = economy.levels.level(part, k)
-        chance = level.chance if level else 0.0
+        chance = economy.chance(part, k)
         warm_up_ms = float(self.view.timing.warm_up_ms[part])
         others = ", ".join(other for other, _ in want.parts if other != name)
         return (

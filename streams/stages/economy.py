@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from streams.catalog import Constituent, Tier
 from streams.stages.anatomy import NOBODY
-from streams.stages.joint import Joint, Parts, layers_worth
+from streams.stages.firsts import Firsts
+from streams.stages.joint import Parts
 from streams.stages.levels import Levels, uses_of
 from streams.stages.packing import Choice, Idle, Want, share_of
-from streams.stages.paths import Paths
 from streams.stages.pool_view import PoolView
 from streams.stages.value import Floats
 
@@ -25,7 +26,7 @@ NOTHING = (0.0,)
 class Economy:
     """Values and costs of starting, keeping and giving up instances.
 
-    The first instances of the constituents are valued jointly (see `Joint`), further ones each
+    The first instances of the constituents are valued jointly (see `Firsts`), further ones each
     by itself: a request that finds all instances of one part busy finds those of the others so.
     Constituents go by the numbers of `view.anatomy`.
 
@@ -64,8 +65,10 @@ class Economy:
         self.keep_cost: Floats = price * anatomy.price * horizon_ms / HOUR_MS
         start_ms: Floats = horizon_ms + view.timing.ready_ms
         self.start_cost: Floats = price * anatomy.price * start_ms / HOUR_MS
-        paths = Paths(anatomy, view.timing.warm_up_ms)
-        self.uses = uses_of(view.asked, anatomy, paths)
+        self.have: list[int] = anatomy.counts(view.have).tolist()
+        warm = [count > 0 for count in self.have]
+        self._firsts = Firsts(anatomy, view.timing.warm_up_ms, view.asked, view.trust, warm)
+        self.uses = uses_of(view.asked, anatomy, self._firsts.paths)
         self.levels = Levels(
             self.uses,
             anatomy,
@@ -74,21 +77,18 @@ class Economy:
             enough=self.keep_cost / 2,
             trust=view.trust,
         )
-        self.have: list[int] = anatomy.counts(view.have).tolist()
         idle = np.minimum(anatomy.counts(view.idle), self.have)
         self.idle: list[int] = idle.tolist()
-        worth = layers_worth(anatomy, paths, view.asked, view.trust)
-        self._joint = Joint(anatomy, paths, worth, [count > 0 for count in self.have])
 
     def wants(self) -> Iterator[Want]:
         """All that would pay or is pinned, to begin with."""
         for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
             yield from self._further(part, self.have[part] + 1)
-        alone = self._joint.singles()
+        alone = self._firsts.singles()
         for part in np.flatnonzero(alone.sum(axis=1) * self.lead > self.start_cost).tolist():
             yield from self._first(frozenset((part,)), alone[part].tolist())
-        for parts in self._joint.candidates(self.start_cost):
-            yield from self._first(parts, self._joint.gain(parts))
+        for parts in self._firsts.candidates(self.start_cost):
+            yield from self._first(parts, self._firsts.gain(parts))
         have = np.array(self.have, np.int64)
         may = (have > 0) & (have < self.levels.value.shape[1])
         value = self.levels.value[np.arange(len(have)), np.where(may, have, 0)]
@@ -102,28 +102,40 @@ class Economy:
         first = [number[service] for service, k in choice.want.parts if k == 1]
         lost = [number[victim.service] for victim in choice.taken if victim.k == 1]
         if lost:
-            self._joint.set(lost, warm=False)
+            self._firsts.set(lost, warm=False)
         if first:
-            self._joint.set(first, warm=True)
-        for parts in self._joint.missing([*first, *lost]):
-            yield from self._first(parts, self._joint.gain(parts))
+            self._firsts.set(first, warm=True)
+        for parts in self._firsts.missing([*first, *lost]):
+            yield from self._first(parts, self._firsts.gain(parts))
         for name, k in choice.want.parts:
             yield from self._further(number[name], k + 1)
 
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
         """What the k-th instance is worth when it is warm already, and to whom."""
         if k == 1:
-            worth = self._joint.lost(part)
+            worth = self._firsts.lost(part)
             return sum(worth), self._top(worth)
         level = self.levels.level(part, k)
         return (level.value, self._top(level.worth)) if level else (0.0, NOBODY)
+
+    def chance(self, part: int, k: int) -> float:
+        """Probability that the k-th instance is used within the horizon."""
+        if k == 1 and part in self.anatomy.steps_on:
+            return -math.expm1(-float(self._firsts.bases.requests[part]))
+        level = self.levels.level(part, k)
+        return level.chance if level else 0.0
+
+    def first_value(self) -> Floats:
+        """What the first instance of each constituent would bring, started now."""
+        value: Floats = self.levels.value[:, 0] + self._firsts.bases.gains().sum(axis=1)
+        return value * self.lead
 
     def last_value(self) -> Floats:
         """What the last instance of each constituent is worth; 0 where there is none."""
         have = np.array(self.have, np.int64)
         most = self.levels.value.shape[1]
         further = self.levels.value[np.arange(len(have)), np.clip(have, 1, most) - 1]
-        one = self._joint.losses().sum(axis=1)
+        one = self._firsts.losses().sum(axis=1)
         value: Floats = np.where(have == 1, one, np.where(have <= most, further, 0.0))
         return np.where(have > 0, value, 0.0)
 
@@ -184,7 +196,8 @@ class Economy:
         Requests come evenly over the horizon; one that comes while the instance starts is
         spared only the part of the start that has passed.
         """
-        ready_ms, horizon_ms = self.view.timing.ready_ms, self.horizon_ms
+        ready_ms = self._firsts.bases.with_base(self.view.timing.ready_ms)
+        horizon_ms = self.horizon_ms
         soon = 1 - ready_ms / (2 * horizon_ms)
         late = horizon_ms / (2 * np.maximum(ready_ms, horizon_ms))
         lead: Floats = np.where(ready_ms <= horizon_ms, soon, late)
@@ -204,21 +217,28 @@ class Economy:
         return NOBODY
 
     def _first(self, parts: Parts, worth: Sequence[float]) -> Iterator[Want]:
-        if any(self.least[part] or not self.most[part] for part in parts):
+        if any(self.least[part] for part in parts):
+            return
+        parts |= self._firsts.bases.under(parts)
+        if not all(self.most[part] for part in parts):
             return
         value = sum(worth) * min([self._lead[part] for part in parts])
         if value > sum([self._start_cost[part] for part in parts]):
-            yield self._want([(part, 1) for part in sorted(parts)], value, worth)
+            is_base = self.anatomy.steps_on.keys()  # these come first: others start from them
+            first = sorted(parts, key=lambda part: (part not in is_base, part))
+            yield self._want([(part, 1) for part in first], value, worth)
 
     def _further(self, part: int, k: int) -> Iterator[Want]:
         pinned = k <= self.least[part]
         if (k == 1 and not pinned) or k > self.most[part]:
             return
+        under = self._firsts.bases.under([part])
         level = self.levels.level(part, k)
         worth = level.worth if level else NOTHING * len(self.anatomy.tiers)
         value = sum(worth) * self._lead[part]
-        if pinned or value > self._start_cost[part]:
-            yield self._want([(part, k)], value, worth, pinned=pinned)
+        if pinned or value > sum([self._start_cost[each] for each in (*under, part)]):
+            parts = [*((base, 1) for base in under), (part, k)]
+            yield self._want(parts, value, worth, pinned=pinned)
 
     def _want(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
-from streams.catalog import Catalog
 from streams.records import Instance, Outcome, Part, Record, Request, Result, Route, Source
 from streams.stages.base import Context, admit
 from streams.stages.critical_path import Steps, cold_ms, steps_of
@@ -88,7 +87,7 @@ class Interceptor:
         admit(event, context)
         steps = steps_of(context.catalog, event.service)
         found = intercept(
-            steps, _by_service(steps, event, context), event.at_ms, _warm_ups(steps, context)
+            steps, _by_service(steps, event, context), event.at_ms, _warm_ups(steps, event, context)
         )
         return (_outcome(event, found),)
 
@@ -110,10 +109,16 @@ class Interceptor:
             raise ValueError("the interceptor keeps no state, yet there are bytes of it")
 
 
-def _warm_ups(steps: Steps, context: Context) -> dict[str, int]:
-    known: Catalog = context.catalog
-    names = {name for step in steps for name in step} & known.constituents.keys()
-    return {name: known.constituents[name].warm_up_ms for name in names}
+def _warm_ups(steps: Steps, event: Request, context: Context) -> dict[str, int]:
+    """How long each constituent takes to start, its base first unless that is warm."""
+    known = context.catalog.constituents
+    names = {name for step in steps for name in step} & known.keys()
+    bases = {known[name].base for name in names} & known.keys()
+    cold_ms = {name: known[name].warm_up_ms for name in bases}
+    for instance in context.instances.values() if bases else ():
+        if instance.pool == event.pool and instance.warm_at(event.at_ms):
+            cold_ms.pop(instance.service, None)
+    return {name: known[name].warm_up_ms + cold_ms.get(known[name].base, 0) for name in names}
 
 
 def _by_service(steps: Steps, event: Request, context: Context) -> dict[str, list[Instance]]:

@@ -95,10 +95,11 @@ class PaperPool:
         tiers = [tier.tier for tier in view.anatomy.tiers]
         order = {tier: i for i, tier in enumerate(tiers)}
         places, cold = self._places(view), set[str]()
+        live = {planned.service for planned in self.planned.live.values()}
         for (service, tier), count in sorted(
             fresh.items(), key=lambda item: (order.get(item[0][1], len(order)), item[0])
         ):
-            found = _Requests(count, places, view)
+            found = _Requests(count, places, view, live)
             for step in first_uses(steps_of(view.anatomy.catalog, service)):
                 found.take([name for name in step if name in view.anatomy.number])
             cold |= found.cold
@@ -136,6 +137,7 @@ class _Requests:
     count: int
     places: dict[str, int]  # of each part that are left; brought up to date
     view: PoolView
+    live: set[str]  # constituents with an instance: who starts from one of these starts sooner
     cold: set[str] = field(default_factory=set)
     cold_ms: int = 0
     worst_ms: int = 0  # had nothing been warm
@@ -144,17 +146,26 @@ class _Requests:
     def take(self, step: Sequence[str]) -> None:
         """Have them all go through a step: as slow for each as its slowest cold part."""
         number, timing = self.view.anatomy.number, self.view.timing
-        wait_ms = {name: round(float(timing.warm_up_ms[number[name]])) for name in step}
+        worst_ms = {name: self._start_ms(name, set()) for name in step}
+        wait_ms = {name: self._start_ms(name, self.live) for name in step}
         warm = {name: min(self.count, self.places.get(name, 0)) for name in step}
         for first, last in pairwise(sorted({0, self.count, *warm.values()})):
             slowest = max((wait_ms[name] for name in step if warm[name] <= first), default=0)
             self.cold_ms += (last - first) * slowest
-        self.worst_ms += self.count * max(wait_ms.values(), default=0)
+        self.worst_ms += self.count * max(worst_ms.values(), default=0)
         for name in step:
             self.serving_ms += round(warm[name] * float(timing.serve_ms[number[name]]))
             self.places[name] = self.places.get(name, 0) - warm[name]
             if warm[name] < self.count:
                 self.cold.add(name)
+
+    def _start_ms(self, name: str, live: set[str]) -> int:
+        """How long a part takes to start when these are there, its base first if that is not."""
+        start_ms = self.view.timing.warm_up_ms
+        base = self.view.anatomy.catalog.constituents[name].base
+        number = self.view.anatomy.number
+        first_ms = float(start_ms[number[base]]) if base in number and base not in live else 0.0
+        return round(float(start_ms[number[name]]) + first_ms)
 
 
 def _on_request(name: str, view: PoolView) -> Command:

@@ -104,7 +104,7 @@ def _uncommanded(
         if name in economy.anatomy.number:
             before[economy.anatomy.number[name]] = last
     kept = have > 0
-    value = np.where(kept, economy.last_value(), economy.levels.value[:, 0] * economy.lead)
+    value = np.where(kept, economy.last_value(), economy.first_value())
     cost = np.where(kept, economy.keep_cost, economy.start_cost)
     choice = np.where(kept, ORDER.index(Choice.KEEP), ORDER.index(Choice.LEAVE))
     changed = (choice != before[:, 0]) | (abs(_doublings(value, cost) - before[:, 1]) >= NEWS)
@@ -161,7 +161,6 @@ def _density(want: packing.Want) -> float:
 
 def _verdict(economy: Economy, case: _Case, mode: Mode, rivals: tuple[Alternative, ...]) -> Verdict:
     constituent = economy.anatomy.constituents[case.part]
-    level = economy.levels.level(case.part, case.instance)
     view = economy.view
     return Verdict(
         pool=view.pool.pool,
@@ -172,7 +171,7 @@ def _verdict(economy: Economy, case: _Case, mode: Mode, rivals: tuple[Alternativ
         command_id=case.command_id,
         instance=case.instance,
         have=economy.have[case.part],
-        chance=level.chance if level else 0.0,
+        chance=economy.chance(case.part, case.instance),
         value=case.value,
         cost=case.cost,
         bound=case.bound,

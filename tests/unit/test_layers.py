@@ -1,0 +1,175 @@
+"""Layers: a base that several constituents start from, from the catalogue to what a request finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pools import TIERS, World, actions, constituent, demand, pool
+
+from streams.catalog import Catalog, Composite, Constituent
+from streams.records import Action, Command, Instance, InstanceState, Outcome, Request
+from streams.stages.anatomy import Anatomy, Asked
+from streams.stages.base import Context
+from streams.stages.bases import Bases
+from streams.stages.critical_path import cold_ms
+from streams.stages.interceptor import Interceptor
+from streams.stages.provisioner import PlannedPool, PlannedProvisioner
+
+NAMES = "abcd"
+STEPS = st.lists(
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3
+).map(tuple)
+WAITS = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in (*NAMES, "x", "y")})
+BASES = st.fixed_dictionaries({name: st.sampled_from(["", "x", "y"]) for name in NAMES})
+
+
+def layered(name: str, *, base: str = "model", warm_up_ms: int = 1_000) -> Constituent:
+    return replace(constituent(name, warm_up_ms=warm_up_ms), base=base)
+
+
+def studio(adapters: int, *, cpu: float = 10.0) -> World:
+    """A model that takes ten seconds, and adapters that take one when it is warm."""
+    names = [f"a{i}" for i in range(adapters)]
+    return World(
+        constituent("model"),
+        *(layered(name) for name in names),
+        *(Composite(service=f"draw {name}", steps=((name,),)) for name in names),
+        pool(cpu),
+    )
+
+
+def test_a_base_is_warmed_alone_when_nothing_that_starts_from_it_pays() -> None:
+    world = studio(5)
+    assert world.hear(demand(1_000, ("draw a0", "bronze", 0.05))) == []
+    world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    assert world.live() == {"model": 1}
+
+
+def test_what_starts_from_a_cold_base_is_started_after_it() -> None:
+    world = studio(1)
+    first, second = world.hear(demand(1_000, ("draw a0", "gold", 1.0)))
+    assert (first.service, second.service) == ("model", "a0")
+    assert world.instances[f"{second.command_id}/1"].warm_since_ms == 1_000 + 10_000 + 1_000
+
+
+def test_what_a_warm_base_saves_already_is_not_counted_again() -> None:
+    world = studio(5)
+    world.hear(demand(1_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    for now_ms in (20_000, 21_000):
+        # With the model cold this would be worth eleven times as much, and would pay.
+        assert world.hear(demand(now_ms, ("draw a0", "bronze", 0.4))) == []
+
+
+def test_a_base_is_given_back_when_all_that_starts_from_it_is_warm() -> None:
+    world = studio(1)
+    made = [world.hear(demand(t, ("draw a0", "gold", 1.0))) for t in range(1_000, 90_000, 1_000)]
+    assert (Action.RELEASE, "model") in [a for commands in made for a in actions(commands)]
+    assert world.live() == {"a0": 1}
+
+
+def test_a_base_and_what_starts_from_it_do_not_fit_apart() -> None:
+    made = studio(1, cpu=1.5).hear(demand(1_000, ("draw a0", "gold", 0.05)))
+    assert actions(made) == [(Action.PROVISION, "model")]
+    made = studio(1, cpu=0.5).hear(demand(1_000, ("draw a0", "gold", 1.0)))
+    assert {command.action for command in made} == {Action.QUEUE}
+
+
+def test_a_command_for_a_base_says_how_likely_something_starts_from_it() -> None:
+    world = studio(5)
+    (command,) = world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    assert f"probability {-np.expm1(-0.25):.3g} and starts in 10 s" in command.reason
+
+
+@given(steps=STEPS, waits=WAITS, bases=BASES, warm=st.sets(st.sampled_from([*NAMES, "x", "y"])))
+def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
+    steps: tuple[tuple[str, ...], ...],
+    waits: dict[str, int],
+    bases: dict[str, str],
+    warm: set[str],
+) -> None:
+    parts = [layered(name, base=bases.get(name, ""), warm_up_ms=ms) for name, ms in waits.items()]
+    gold = replace(TIERS[0], weight=1.0)
+    anatomy = Anatomy(Catalog.of([*parts, gold, Composite(service="draw", steps=steps)]))
+    mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
+    mean[anatomy.services.index("draw"), [t.tier for t in anatomy.tiers].index("gold")] = 1.0
+    flags = [c.service in warm for c in anatomy.constituents]
+    one = np.ones(len(flags))
+    found = Bases(anatomy, anatomy.warm_up_ms, Asked(mean, mean), one, flags)
+
+    def waited_ms(warm: set[str]) -> int:
+        def wait(name: str) -> int:
+            base = bases[name]
+            return (
+                0
+                if name in warm
+                else waits[name] + (waits[base] if base and base not in warm else 0)
+            )
+
+        return cold_ms(steps, wait)
+
+    for base in set(bases.values()) - {""}:
+        saved = waited_ms(warm - {base}) - waited_ms(warm | {base})
+        assert sum(found.worth(anatomy.number[base])) * 1_000 == pytest.approx(saved)
+
+
+def provision(service: str) -> Command:
+    return Command(
+        command_id=f"p/{service}",
+        pool="p",
+        action=Action.PROVISION,
+        service=service,
+        count=1,
+        value=1.0,
+        cost=0.5,
+        priority=0.0,
+        issued_ms=1_000,
+        expires_ms=11_000,
+        reason="asked for",
+    )
+
+
+def test_on_paper_a_start_begins_with_its_base_unless_that_is_warm() -> None:
+    context = Context(catalog=studio(2).catalog, instances={})
+    plan: dict[str, PlannedPool] = {}
+    made = [
+        record
+        for name in ("a0", "a1")
+        for record in PlannedProvisioner().step(provision(name), plan, context)
+    ]
+    begun = [(m.service, m.warm_since_ms) for m in made if isinstance(m, Instance)]
+    assert begun == [("model", 11_000), ("a0", 12_000), ("a1", 12_000)]
+
+
+def test_on_paper_nothing_starts_for_whose_base_there_is_no_room() -> None:
+    context = Context(catalog=studio(1, cpu=0.5).catalog, instances={})
+    plan: dict[str, PlannedPool] = {}
+    made = list(PlannedProvisioner().step(provision("a0"), plan, context))
+    assert [record for record in made if isinstance(record, Instance)] == []
+
+
+@pytest.mark.parametrize(("warm_since_ms", "cold_ms"), [(1_000, 1_000), (9_000, 11_000)])
+def test_a_logged_request_waits_for_the_base_too_unless_that_is_warm(
+    warm_since_ms: int, cold_ms: int
+) -> None:
+    model = Instance(
+        instance_id="m",
+        service="model",
+        pool="p",
+        state=InstanceState.WARM,
+        endpoint="",
+        command_id="c",
+        started_ms=0,
+        changed_ms=0,
+        warm_since_ms=warm_since_ms,
+    )
+    context = Context(catalog=studio(1).catalog, instances={"m": model})
+    request = Request(
+        request_id="r", user="u", service="draw a0", at_ms=5_000, tier="gold", pool="p"
+    )
+    (outcome,) = Interceptor().step(request, {}, context)
+    assert isinstance(outcome, Outcome)
+    assert outcome.cold_ms == cold_ms
