@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier the catal
 NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # needs it
 
 Numbers = NDArray[np.int64]
+
+_PAIR = attrgetter("service", "tier")
+_EXPECTED, _VARIANCE = attrgetter("expected"), attrgetter("variance")
 
 
 @dataclass(slots=True)
@@ -70,14 +74,15 @@ class Anatomy:
     def asked(self, demands: Iterable[Demand]) -> Asked:
         """The demand of all partitions; that of tiers not in the catalogue counts as one tier."""
         asked = [s for demand in demands for s in demand.services]
-        place = self._places.__getitem__
-        places = np.array([place((s.service, s.tier)) for s in asked], np.int64)
+        places = np.fromiter(map(self._places.__getitem__, map(_PAIR, asked)), np.int64, len(asked))
         size = self._places.size
         mean, variance = (
-            np.bincount(places, values, size + 1)[:size]
+            np.bincount(places, np.fromiter(map(of, asked), np.float64, len(asked)), size + 1)[
+                :size
+            ]
             .astype(np.float64)
             .reshape(-1, len(self.tiers))
-            for values in ([s.expected for s in asked], [s.variance for s in asked])
+            for of in (_EXPECTED, _VARIANCE)
         )
         return Asked(mean, variance)
 

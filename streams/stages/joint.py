@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from streams.stages.value import Floats
 __all__ = ["Joint", "Parts", "layers_worth"]
 
 Parts = frozenset[int]  # constituents, by number
+Layer = tuple[
+    int, float, list[float]
+]  # the part that ends it, what it saves in ms, its worth by tier
 
 
 def layers_worth(anatomy: Anatomy, paths: Paths, asked: Asked, trust: Floats) -> Floats:
@@ -47,6 +49,7 @@ class Joint:
         self._starts = paths.wait_ms > 0.0
         self._lost: Floats | None = None
         self._lost_list: list[list[float]] | None = None
+        self._read: dict[int, list[Layer]] = {}
 
     def candidates(self, cost: Floats) -> list[Parts]:
         """Sets of several cold parts that complete a layer; those that cannot pay may be left out.
@@ -63,7 +66,8 @@ class Joint:
         at_least = np.cumsum(np.where(cold, cost[parts], 0.0), axis=1)
         found = set[Parts]()
         for step, i in np.argwhere((opened > 0.0) & (count > 1) & (at_most > at_least)).tolist():
-            found.add(frozenset(p for p in self._parts[step][: i + 1] if not self._warm[p]))
+            layers = self._layers(step)[: i + 1]
+            found.add(frozenset(part for part, _, _ in layers if not self._warm[part]))
         return sorted(found, key=sorted)
 
     def singles(self) -> Floats:
@@ -81,10 +85,10 @@ class Joint:
         found = set[Parts]()
         for step in self._touched(near):
             cold: list[int] = []
-            for i, part in enumerate(self._layers(step)):
+            for part, saved_ms, _ in self._layers(step):
                 if not self._warm[part]:
                     cold.append(part)
-                if cold and self._saved[step][i] > 0.0:
+                if cold and saved_ms > 0.0:
                     found.add(frozenset(cold))
         return sorted(found, key=sorted)
 
@@ -93,14 +97,13 @@ class Joint:
         total = [0.0] * len(self._anatomy.tiers)
         for step in self._touched(parts):
             counts = False
-            for i, part in enumerate(self._layers(step)):
+            for part, _, worth in self._layers(step):
                 if part in parts:
                     counts = True
                 elif not self._warm[part]:
                     break
                 if counts:
-                    for tier, worth in enumerate(self._worths[step][i]):
-                        total[tier] += worth
+                    total = [sum(pair) for pair in zip(total, worth, strict=True)]
         return tuple(total)
 
     def losses(self) -> Floats:
@@ -129,29 +132,12 @@ class Joint:
     def _touched(self, parts: Iterable[int]) -> list[int]:
         return sorted({step for part in parts for step in self._anatomy.steps_of[part]})
 
-    def _layers(self, step: int) -> Iterator[int]:
-        """The parts of a step that take a time to start, slowest first."""
-        for part, wait_ms in zip(self._parts[step], self._waits[step], strict=True):
-            if wait_ms <= 0.0:
-                return
-            yield part
-
-    @cached_property
-    def _parts(self) -> list[list[int]]:
-        found: list[list[int]] = self._paths.parts.tolist()
-        return found
-
-    @cached_property
-    def _waits(self) -> list[list[float]]:
-        found: list[list[float]] = self._paths.wait_ms.tolist()
-        return found
-
-    @cached_property
-    def _saved(self) -> list[list[float]]:
-        found: list[list[float]] = self._paths.saved_ms.tolist()
-        return found
-
-    @cached_property
-    def _worths(self) -> list[list[list[float]]]:
-        found: list[list[list[float]]] = self._worth.tolist()
+    def _layers(self, step: int) -> list[Layer]:
+        """The layers of a step whose parts take a time to start; most steps are never asked for."""
+        found = self._read.get(step)
+        if found is None:
+            paths, count = self._paths, np.count_nonzero(self._starts[step])
+            columns = paths.parts[step], paths.saved_ms[step], self._worth[step]
+            found = list(zip(*(column[:count].tolist() for column in columns), strict=True))
+            self._read[step] = found
         return found
