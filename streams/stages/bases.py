@@ -51,6 +51,7 @@ class Bases:
         self._anatomy, self._own_ms, self._warm = anatomy, warm_up_ms, warm
         self._asked, self._trust = asked, trust
         self._cold = (anatomy.base >= 0) & ~np.array(warm, np.bool_)[anatomy.base]
+        self._any_cold = bool(self._cold.any())
         self.wait_ms = self.with_base(warm_up_ms)
         self._worth = np.zeros((len(warm), len(anatomy.tiers)))
         self.requests = np.zeros(len(warm))
@@ -58,13 +59,15 @@ class Bases:
 
     def with_base(self, ms: Floats) -> Floats:
         """Of each constituent this time, and that of its base where it is cold."""
-        if not self._cold.any():
+        if not self._any_cold:
             return ms
         longer: Floats = ms + np.where(self._cold, ms[self._anatomy.base], 0.0)
         return longer
 
     def under(self, parts: Iterable[int]) -> set[int]:
         """The cold bases that these parts start from."""
+        if not self._any_cold:
+            return set()
         return {int(self._anatomy.base[part]) for part in parts if self._cold[part]}
 
     def weigh(self, bases: Iterable[int]) -> None:

@@ -85,16 +85,19 @@ class Economy:
         for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
             yield from self._further(part, self.have[part] + 1)
         alone = self._firsts.singles()
-        for part in np.flatnonzero(alone.sum(axis=1) * self.lead > self.start_cost).tolist():
-            yield from self._first(frozenset((part,)), alone[part].tolist())
+        pays = np.flatnonzero(alone.sum(axis=1) * self.lead > self.start_cost)
+        for part, worth in zip(pays.tolist(), alone[pays].tolist(), strict=True):
+            yield from self._first(frozenset((part,)), worth)
         for parts in self._firsts.candidates(self.start_cost):
             yield from self._first(parts, self._firsts.gain(parts))
         have = np.array(self.have, np.int64)
         may = (have > 0) & (have < self.levels.value.shape[1])
         value = self.levels.value[np.arange(len(have)), np.where(may, have, 0)]
-        for part in np.flatnonzero(may & (value * self.lead > self.start_cost)).tolist():
-            if self.have[part] >= self.least[part]:
-                yield from self._further(part, self.have[part] + 1)
+        may &= (value * self.lead > self.start_cost) & (have >= np.array(self.least))
+        pays = np.flatnonzero(may)
+        worths = self.levels.worths(pays, have[pays] + 1)
+        for part, worth in zip(pays.tolist(), worths, strict=True):
+            yield from self._further(part, self.have[part] + 1, worth)
 
     def then(self, choice: Choice) -> Iterator[Want]:
         """Take a grant in: what would pay since."""
@@ -228,13 +231,15 @@ class Economy:
             first = sorted(parts, key=lambda part: (part not in is_base, part))
             yield self._want([(part, 1) for part in first], value, worth)
 
-    def _further(self, part: int, k: int) -> Iterator[Want]:
+    def _further(self, part: int, k: int, worth: Sequence[float] = ()) -> Iterator[Want]:
+        """The k-th instance, if it pays or is pinned; what it is worth is looked up if not given."""
         pinned = k <= self.least[part]
         if (k == 1 and not pinned) or k > self.most[part]:
             return
         under = self._firsts.bases.under([part])
-        level = self.levels.level(part, k)
-        worth = level.worth if level else NOTHING * len(self.anatomy.tiers)
+        if not worth:
+            level = self.levels.level(part, k)
+            worth = level.worth if level else NOTHING * len(self.anatomy.tiers)
         value = sum(worth) * self._lead[part]
         if pinned or value > sum([self._start_cost[each] for each in (*under, part)]):
             parts = [*((base, 1) for base in under), (part, k)]
@@ -255,7 +260,7 @@ class Economy:
             share = share_of(needs, self.view.capacity)
         tier = self._top(worth)
         return Want(
-            parts=tuple((c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)),
+            parts=tuple([(c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)]),
             needs=needs,
             price=sum([c.price for c in constituents]),
             value=value,

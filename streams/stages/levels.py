@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from streams.records import Demand
-from streams.stages.anatomy import Anatomy, Asked
+from streams.stages.anatomy import Anatomy, Asked, Numbers
 from streams.stages.paths import Paths
 from streams.stages.value import Floats, used
 
@@ -49,7 +49,7 @@ class Level:
 
     chance: float  # that it is used within the horizon
     value: float  # expected worth of its being warm, in the unit of the prices
-    worth: tuple[float, ...]  # the same by tier
+    worth: Sequence[float]  # the same by tier
 
 
 def timing_of(
@@ -146,9 +146,12 @@ class Levels:
         """The k-th instance, when there is any chance that it is used."""
         if not 0 < k <= self.chance.shape[1] or not self.chance[part, k - 1]:
             return None
-        worth = self._gains[self._place[part], :, k - 1] * self._each[part]
-        return Level(
-            float(self.chance[part, k - 1]),
-            float(self.value[part, k - 1]),
-            tuple(worth.tolist()),
-        )
+        (worth,) = self.worths(np.array([part]), np.array([k]))
+        return Level(float(self.chance[part, k - 1]), float(self.value[part, k - 1]), worth)
+
+    def worths(self, parts: Numbers, ks: Numbers) -> list[list[float]]:
+        """What these instances are worth, one a row, by tier; there must be a chance of each."""
+        worth: list[list[float]] = (
+            self._gains[self._place[parts], :, ks - 1] * self._each[parts]
+        ).tolist()
+        return worth

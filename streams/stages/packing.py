@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 from streams.catalog import Resources
 
@@ -17,18 +18,17 @@ NOTHING = 1e-9  # a share below this counts as this
 EVERYTHING = 1e9  # share of what there is none of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Want:
-    """Instances that would pay for themselves, together."""
+class Want(NamedTuple):
+    """Instances that would pay for themselves, together; made in great number."""
 
     parts: tuple[tuple[str, int], ...]  # service, and which instance of it this would be
     needs: Resources
     price: float  # for an hour
     value: float
     cost: float
+    share: float  # of the pool, see `share_of`
     priority: int = 0  # of its tier
     tier: str = ""  # the highest that at least half of the value is for
-    share: float  # of the pool, see `share_of`
     patience: float = 1.0  # above 1 when queued for too long: its net value counts so much more
     pinned: bool = False  # an operator's word: comes first, whatever it is worth
 
@@ -53,8 +53,7 @@ class Want:
         return self.pinned or self.patience > 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idle:
+class Idle(NamedTuple):
     """An idle instance that may be taken away, and what would be lost."""
 
     service: str

@@ -103,19 +103,23 @@ def used(
         busy, at most 1; `at_once` the requests that one instance serves at the same time; a
         further instance used less often than `least` counts as not used, as do all after it.
     """
-    chance, uses = np.zeros((2, len(mean), most))
-    chance[:, 0] = at_least(mean, variance, 1)[:, 0]
-    chance[chance[:, 0] < NEGLIGIBLE, 0] = 0.0
-    uses[:, 0] = np.where(chance[:, 0] > 0.0, mean, 0.0)
+    first = at_least(mean, variance, 1)[:, 0]
+    first[first < NEGLIGIBLE] = 0.0
     limit = np.maximum(np.broadcast_to(np.asarray(least, np.float64), mean.shape), NEGLIGIBLE)
     # By Markov's inequality no further one is used more often than this.
     at_most = mean * np.minimum(1.0, mean * overlap)
-    deep = np.flatnonzero((uses[:, 0] > 0.0) & (at_most >= limit)) if most > 1 else ()
-    for each in np.unique(at_once[deep]) if len(deep) else ():
-        rows = deep[at_once[deep] == each]
-        found = _further(mean[rows], variance[rows], overlap[rows], int(each), most)
-        for into, further in zip((chance, uses), found, strict=True):
-            falling = np.minimum.accumulate(np.c_[into[rows, :1], further], axis=1)
+    deep = np.flatnonzero((first > 0.0) & (at_most >= limit)) if most > 1 else ()
+    further = [
+        (rows, *_further(mean[rows], variance[rows], overlap[rows], int(each), most))
+        for each in (np.unique(at_once[deep]) if len(deep) else ())
+        for rows in [deep[at_once[deep] == each]]
+    ]
+    width = 1 + max((found.shape[1] for _, found, _ in further), default=0)
+    chance, uses = np.zeros((2, len(mean), width))
+    chance[:, 0], uses[:, 0] = first, np.where(first > 0.0, mean, 0.0)
+    for rows, *found in further:
+        for into, columns in zip((chance, uses), found, strict=True):
+            falling = np.minimum.accumulate(np.c_[into[rows, :1], columns], axis=1)
             into[rows, : falling.shape[1]] = falling
         seldom = uses[rows, 1:] < limit[rows, None]
         for into in (chance, uses):

@@ -138,7 +138,7 @@ def test_nothing_is_packed_beyond_room_and_budget(
 
 
 def of_tier(want: Want, tier: str, *, pinned: bool = False) -> Want:
-    return replace(want, tier=tier, pinned=pinned)
+    return want._replace(tier=tier, pinned=pinned)
 
 
 def test_the_share_of_a_tier_binds_it_and_no_other() -> None:
@@ -150,7 +150,7 @@ def test_the_share_of_a_tier_binds_it_and_no_other() -> None:
 
 def test_for_want_of_quota_nothing_of_another_tier_is_given_up() -> None:
     pinned = of_tier(want("a"), "bronze", pinned=True)
-    lower = [replace(idle("b"), tier="gold"), replace(idle("c", value=0.5), tier="bronze")]
+    lower = [idle("b")._replace(tier="gold"), idle("c", value=0.5)._replace(tier="bronze")]
     space = replace(room(9), shares={"bronze": Resources()})
     assert outcome(choose([pinned], space, lower)) == {"a": "took c"}
     assert outcome(choose([pinned], space, lower[:1])) == {"a": "quota"}
@@ -172,10 +172,10 @@ def test_no_tier_is_given_more_than_its_share(
     free: Resources,
 ) -> None:
     wanted = [
-        replace(want(f"w{i}", value=value, priority=i % 2), needs=needs, tier=tier, pinned=pinned)
+        want(f"w{i}", value=value, priority=i % 2)._replace(needs=needs, tier=tier, pinned=pinned)
         for i, (needs, value, tier, pinned) in enumerate(wants)
     ]
-    lower = [replace(idle(f"i{i}"), needs=n, tier=tier) for i, (n, tier) in enumerate(spare)]
+    lower = [idle(f"i{i}")._replace(needs=n, tier=tier) for i, (n, tier) in enumerate(spare)]
     choices = choose(wanted, replace(room(0), free=free, shares=shares), lower)
     for tier, share in shares.items():
         used = [c.want.needs for c in choices if c.granted and c.want.tier == tier]
