@@ -24,6 +24,7 @@ from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.compare.advantage import OTHERS, advantages
 from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import POLICIES, SCALES, Row, compare
+from streams.errors import CatalogInvalid
 from streams.records import Request
 from streams.settings import Settings
 from streams.stages.base import Context, Unusable, admit
@@ -89,13 +90,10 @@ def command(
     figure: Path | None,
 ) -> None:
     """Compare what to keep warm: fixed keep-alive, histogram, caching, oracle, and foremesh."""
-    chosen = policies.split(",")
-    unknown = [name for name in chosen if name not in POLICIES]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(POLICIES)}")
+    chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
-    known = catalog_file.load(catalog_path) if catalog_path else infer(requests)
+    known = _without_layers(catalog_file.load(catalog_path)) if catalog_path else infer(requests)
     capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
     tested = [policy for name in chosen for policy in POLICIES[name](known, capacity_mib)]
     forecast = Forecast(known, settings.horizon_ms, tick_s * 1000)
@@ -114,6 +112,24 @@ def command(
         from streams.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
         draw(found, figure)
+
+
+def _chosen(policies: str) -> list[str]:
+    chosen = policies.split(",")
+    unknown = [name for name in chosen if name not in POLICIES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(POLICIES)}")
+    return chosen
+
+
+def _without_layers(known: Catalog) -> Catalog:
+    """The catalogue; one with layers is refused, for an account of their starts is not kept."""
+    if known.bases:
+        raise CatalogInvalid(
+            f"{min(known.bases)!r} is the base of other constituents, whose starts cannot be"
+            " compared yet: leave `base` out, and give each the time of its whole start"
+        )
+    return known
 
 
 def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from streams.catalog import Catalog, Constituent, Pool, Resources, Tier
+from streams.catalog_dump import dump
 from streams.cli.compare import command
 from streams.compare.advantage import advantages
 from streams.compare.histogram import IdleTimes
@@ -23,6 +25,7 @@ from streams.compare.policies import (
 )
 from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import Row, compare
+from streams.errors import CatalogInvalid
 from streams.records import Request
 from streams.settings import Settings
 
@@ -199,6 +202,17 @@ def test_the_command_writes_a_row_for_every_policy_and_parameter(tmp_path: Path)
     names = {"keep-alive", "always warm", "hybrid histogram", "greedy-dual", "oracle", "foremesh"}
     assert names | {"no keep-alive"} == {row["policy"] for row in made}
     assert all(f"<!-- {name} -->" in figure.read_text(encoding="utf-8") for name in names)
+
+
+def test_a_catalogue_with_layers_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    base, top = (Constituent(service=n, needs=SMALL["a"], warm_up_ms=1, price=1.0) for n in "xy")
+    catalog, path = tmp_path / "catalog.yaml", tmp_path / "log.csv"
+    path.write_text("user,service,time\nann,y,1700000000", encoding="utf-8")
+    layers = Catalog.of([*CATALOG, base, replace(top, base="x")])
+    catalog.write_text(dump(layers), encoding="utf-8")
+    found = CliRunner().invoke(command, [str(path), "--catalog", str(catalog)], obj=Settings())
+    assert isinstance(found.exception, CatalogInvalid)
+    assert "'x' is the base of other constituents" in str(found.exception)
 
 
 def test_an_unknown_policy_is_named() -> None:
