@@ -14,6 +14,7 @@ from streams.compare.run import Row
 __all__ = ["LEVELS", "OTHERS", "Advantage", "advantages"]
 
 LEVELS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06)  # cold-start rates
+ROUNDING = 1e-9  # of what comes back from the logarithm
 OTHERS = ("keep-alive", "hybrid histogram", "greedy-dual")
 
 _Numbers = NDArray[np.float64]
@@ -25,7 +26,7 @@ class Advantage:
 
     cold_start_rate: float  # of the best of the others here
     gb_hours: float  # that it wastes
-    cold_s: float  # that its requests wait for starts
+    cold_s: float  # that requests wait for starts with the best of the others that waste as much
     oracle_gb_hours: float  # wasted by an oracle with as many cold starts
     often_gb_hours: float  # wasted by ours with as many cold starts
     long_gb_hours: float  # wasted by ours when requests wait as long for starts
@@ -40,35 +41,34 @@ class _Curve:
     """
 
     waste: _Numbers  # GB hours
-    rate: _Numbers
-    cold_s: _Numbers
+    cold: _Numbers  # share of requests, or seconds that they wait
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> _Curve:
-        found = [
-            (row.wasted_gb_s / 3600, row.cold_start_rate, row.cold_start_ms / 1000)
-            for row in sorted(rows, key=lambda row: (row.wasted_gb_s, row.cold_start_rate))
-            if row.wasted_gb_s > 0 and row.cold_start_ms > 0
-        ]
-        best: list[tuple[float, float, float]] = []
-        for point in found:
-            if not best or point[1] < best[-1][1]:
-                best.append(point)
-        waste, rate, cold_s = np.array(best[::-1]).reshape(-1, 3).T
-        return cls(waste, rate, np.maximum.accumulate(cold_s))
+    def of(cls, points: Iterable[tuple[float, float]]) -> _Curve:
+        best: list[tuple[float, float]] = []
+        for waste, cold in sorted(points):
+            if waste > 0 and cold > 0 and (not best or cold < best[-1][1]):
+                best.append((waste, cold))
+        wastes, colds = np.array(best[::-1]).reshape(-1, 2).T
+        return cls(wastes, colds)
 
-    def waste_at(self, rate: float) -> float:
-        return _between(rate, self.rate, self.waste)
-
-    def waste_for(self, cold_s: float) -> float:
-        return _between(cold_s, self.cold_s, self.waste)
+    def waste_at(self, cold: float) -> float:
+        return _between(cold, self.cold, self.waste)
 
     def cold_at(self, waste: float) -> float:
-        return _between(waste, self.waste[::-1], self.cold_s[::-1])
+        return _between(waste, self.waste[::-1], self.cold[::-1])
+
+
+def _often(rows: Iterable[Row]) -> _Curve:
+    return _Curve.of((row.wasted_gb_s / 3600, row.cold_start_rate) for row in rows)
+
+
+def _long(rows: Iterable[Row]) -> _Curve:
+    return _Curve.of((row.wasted_gb_s / 3600, row.cold_start_ms / 1000) for row in rows)
 
 
 def _between(x: float, xs: _Numbers, ys: _Numbers) -> float:
-    if not len(xs) or not xs[0] <= x <= xs[-1]:
+    if not len(xs) or not xs[0] * (1 - ROUNDING) <= x <= xs[-1] * (1 + ROUNDING):
         return math.nan
     return float(np.exp(np.interp(np.log(x), np.log(xs), np.log(ys))))
 
@@ -77,24 +77,26 @@ def advantages(rows: Sequence[Row], levels: Sequence[float] = LEVELS) -> list[Ad
     """Ours beside the best of the others at each of these cold-start rates.
 
     The others are taken together: their best points, whichever policy they are of, make one
-    curve, so that ours has to beat all of them at once.
+    curve of how often and one of how long requests wait, so that ours has to beat all at once.
     """
-    others = _Curve.of(row for row in rows if row.policy in OTHERS)
-    ours = _Curve.of(row for row in rows if row.policy == "foremesh")
-    oracle = _Curve.of(row for row in rows if row.policy == "oracle")
+    others = [row for row in rows if row.policy in OTHERS]
+    ours = [row for row in rows if row.policy == "foremesh"]
+    oracle = _often(row for row in rows if row.policy == "oracle")
+    others_often, others_long = _often(others), _long(others)
+    ours_often, ours_long = _often(ours), _long(ours)
     found = []
     for rate in levels:
-        waste = others.waste_at(rate)
-        cold_s = others.cold_at(waste)
+        waste = others_often.waste_at(rate)
+        cold_s = others_long.cold_at(waste)
         found.append(
             Advantage(
                 cold_start_rate=rate,
                 gb_hours=waste,
                 cold_s=cold_s,
                 oracle_gb_hours=oracle.waste_at(rate),
-                often_gb_hours=ours.waste_at(rate),
-                long_gb_hours=ours.waste_for(cold_s),
-                ours_cold_s=ours.cold_at(waste),
+                often_gb_hours=ours_often.waste_at(rate),
+                long_gb_hours=ours_long.waste_at(cold_s),
+                ours_cold_s=ours_long.cold_at(waste),
             )
         )
     return found

@@ -221,14 +221,14 @@ def test_an_unknown_policy_is_named() -> None:
     assert "'magic' is none of keep-alive" in found.output
 
 
-def row(policy: str, gb_h: float, cold: float) -> Row:
-    """A point of a curve, of 1,000 requests that wait 10 s for each start."""
+def row(policy: str, gb_h: float, cold: float, wait_s: float = 10) -> Row:
+    """A point of a curve, of 1,000 requests that wait so long for each start."""
     return Row(
         policy=policy,
         parameter="",
         requests=1_000,
         cold_start_rate=cold,
-        cold_start_ms=round(10_000_000 * cold),
+        cold_start_ms=round(1_000_000 * wait_s * cold),
         wasted_seconds=gb_h * 3600,
         wasted_gb_s=gb_h * 3600,
         cost=gb_h,
@@ -251,6 +251,19 @@ def test_the_advantage_is_against_the_best_point_of_any_other_policy() -> None:
     assert (at.often_gb_hours, at.long_gb_hours) == pytest.approx((50, 50))
     # Halfway between 50 and 200 in the logarithm, so between 400 and 200 s.
     assert at.ours_cold_s == pytest.approx(math.sqrt(200 * 400))
+
+
+def test_who_waits_least_often_need_not_be_who_waits_least_long() -> None:
+    rows = [
+        row("keep-alive", 100, 0.04),
+        row("greedy-dual", 100, 0.05, wait_s=2),
+        row("keep-alive", 400, 0.02),
+        row("foremesh", 100, 0.04, wait_s=1),
+    ]
+
+    (at,) = advantages(rows, [0.04])
+
+    assert (at.gb_hours, at.cold_s, at.ours_cold_s) == pytest.approx((100, 100, 40))
 
 
 def test_there_is_no_advantage_where_a_curve_does_not_reach() -> None:
