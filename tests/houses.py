@@ -7,15 +7,16 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
-from streams.catalog import Catalog, Constituent
+from streams.catalog import Catalog, Constituent, Resources
 from streams.provisioners.base import Limits, Want, wall_ms
 from streams.provisioners.local import LocalProvisioner
 from streams.provisioners.pool import PoolProvisioner
 from streams.records import Instance, InstanceState
 
-__all__ = ["House", "LocalHouse", "Told", "until", "want"]
+__all__ = ["House", "LayeredHouse", "LocalHouse", "Told", "until", "want"]
 
 
 class Told:
@@ -61,6 +62,10 @@ class House(ABC):
     def make(self) -> PoolProvisioner[Any]:
         """A provisioner that is not open yet."""
 
+    def serving(self) -> Sequence[Instance]:
+        """The instances that requests may have, or will."""
+        return [one for one in self.now.instances() if one.service not in self.catalog.bases]
+
     @abstractmethod
     async def crash(self, instance: Instance) -> None:
         """End an instance behind its provisioner's back."""
@@ -90,6 +95,11 @@ class House(ABC):
         await until(lambda: len(self.told.last(InstanceState.WARM)) == count)
         return self.told.last(InstanceState.WARM)
 
+    def tell(self, instance: Instance) -> None:
+        """Publish; what bases tell is no test's here."""
+        if instance.service not in self.catalog.bases:
+            self.told.records.append(instance)
+
 
 class LocalHouse(House):
     """This machine."""
@@ -97,8 +107,7 @@ class LocalHouse(House):
     now: LocalProvisioner
 
     def make(self) -> LocalProvisioner:
-        emit = self.told.records.append
-        return LocalProvisioner("default", lambda: self.catalog, emit, self.limits)
+        return LocalProvisioner("default", lambda: self.catalog, self.tell, self.limits)
 
     async def crash(self, instance: Instance) -> None:
         for held, child in self.now.lives.children.items():
@@ -113,10 +122,22 @@ class LocalHouse(House):
         await self.now.close()
 
     def running(self) -> int:
-        return len(self.now.lives.children)
+        return sum(not held.lends for held in self.now.lives.children)
 
     @classmethod
     def slow(cls, name: str) -> Constituent:
         from services import constituent  # noqa: PLC0415
 
         return constituent(name, "--work-at-start", "20000000")
+
+
+class LayeredHouse(LocalHouse):
+    """This machine, where each instance is forked from a base that all share."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        command = ("{python}", "-S", "-I", "{zygote}", "--import", "asyncio")
+        base = Constituent(
+            service="base", needs=Resources(), warm_up_ms=100, price=0.0, command=command
+        )
+        layered = [replace(one, base="base") for one in catalog.constituents.values()]
+        super().__init__(Catalog.of([*catalog, base, *layered]))

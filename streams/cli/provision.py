@@ -65,7 +65,11 @@ def command(
     take_over: bool,
     dry_run: bool,
 ) -> None:
-    """Start and end instances of one pool as commanded."""
+    """Start and end instances of one pool as commanded.
+
+    On this machine a constituent with a `base` is forked from that, whose command is
+    `{python} {zygote} --import MODULES`; a pod on Kubernetes starts by itself, whatever its base.
+    """
     listen, keep_alive_ms = listen or settings.provisioner, round(keep_alive * 1000)
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415

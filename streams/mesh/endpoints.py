@@ -42,7 +42,7 @@ class Endpoints:
 
     def observe(self, instance: Instance) -> bool:
         """Take news in; whether it may change where requests go."""
-        if instance.pool != self._pool:
+        if instance.pool != self._pool or not instance.endpoint:  # not there yet, or a base
             return False
         name, serving = instance.instance_id, self._serving[instance.service]
         known = serving.get(name)

@@ -19,6 +19,7 @@ class KubernetesProvisioner(PoolProvisioner[PodLives]):
     """Carries out the commands of one pool on Deployments; satisfies `base.Provisioner`.
 
     Pods outlive it: a successor takes them over, and does no command again that is part of them.
+    No pod starts from another: a `base` is a Deployment like any other, and no start waits for it.
     """
 
     def __init__(

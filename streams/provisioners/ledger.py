@@ -23,7 +23,9 @@ class Held:
     instance: Instance
     constituent: Constituent
     ready: asyncio.Future[Instance]
-    used_ms: int  # last of use: warm, served or commanded
+    used_ms: int  # last of use: warm, served, commanded or forked from
+    base: Held | None = None  # what its start forks it from
+    lends: bool = False  # it is such a base, and serves no requests
     expires_ms: int = 0  # not to be started after this, unless urgent
     urgent: bool = False  # a request waits for it
     begun: bool = False  # its start has its turn
@@ -67,7 +69,16 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, constituent: Constituent, command_id: str, now_ms: int, reason: str) -> Held:
+    def add(
+        self,
+        constituent: Constituent,
+        command_id: str,
+        now_ms: int,
+        reason: str,
+        *,
+        base: Held | None = None,
+        lends: bool = False,
+    ) -> Held:
         """Reserve room for an instance that will be started."""
         name = f"{constituent.service}-{uuid.uuid4().hex[:12]}"
         held = Held(
@@ -85,6 +96,8 @@ class Ledger:
             constituent=constituent,
             ready=asyncio.get_running_loop().create_future(),
             used_ms=now_ms,
+            base=base,
+            lends=lends,
         )
         self._held[name] = held
         return held
@@ -124,8 +137,8 @@ class Ledger:
     def report(self, use: Use, now_ms: int) -> None:
         """Take news of use in; the record follows with the next `publish`."""
         held = self._held.get(use.instance_id)
-        if held is None or held.instance.state is InstanceState.STARTING:
-            return
+        if held is None or held.lends or held.instance.state is InstanceState.STARTING:
+            return  # of a base a gateway knows nothing but that it is there
         held.in_flight, held.heard_ms, held.used_ms = use.in_flight, now_ms, now_ms
         if use.claimable is not None:
             held.claimable = use.claimable
@@ -142,6 +155,19 @@ class Ledger:
             busy_ms=was.busy_ms + use.busy_ms,
         )
         held.changed |= held.instance != was
+
+    def lent(self, base: Held, now_ms: int) -> None:
+        """Note that an instance was forked: to a base that is use."""
+        base.used_ms = now_ms
+        base.instance = replace(base.instance, uses=base.instance.uses + 1)
+        base.changed = True
+
+    def lender(self, service: str) -> Held | None:
+        """The base that a start may wait for, or fork from now."""
+        for held in self:
+            if held.lends and held.instance.service == service and not held.ending:
+                return held
+        return None
 
     def publish(self, *, everything: bool = False) -> None:
         """Publish what changed by use; many uses between two calls make one record."""
@@ -167,12 +193,14 @@ class Ledger:
         return sum((held.needs for held in self if held.ending), Resources())
 
     def idle(self, now_ms: int, grace_ms: int, service: str | None = None) -> list[Held]:
-        """Those free for `grace_ms`, the longest idle first."""
+        """Those free for `grace_ms`, the longest idle first; a base with starts to come is not."""
+        needed = {held.base for held in self if not held.ready.done()}
         found = [
             held
             for held in self
             if held.instance.state is InstanceState.WARM
             and held.in_flight == 0
+            and held not in needed
             and not held.ending
             and now_ms - held.used_ms >= grace_ms
             and service in {None, held.instance.service}

@@ -25,6 +25,8 @@ class StartFailed(Exception):
 class Lives(ABC):
     """Starts instances, sees them warm, drain and end, and tells `freed` when room came free."""
 
+    layered = False  # whether instances are forked from the base that their constituent names
+
     def __init__(self, ledger: Ledger, limits: Limits, backoff: Backoff, freed: Pulse) -> None:
         self._ledger = ledger
         self._limits = limits

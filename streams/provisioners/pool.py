@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from streams.catalog import Catalog, Constituent, Pool, Resources
 from streams.provisioners.base import Limits, Refused, Use, Want, wall_ms
+from streams.provisioners.layers import Layers
 from streams.provisioners.ledger import Held, Ledger
 from streams.provisioners.lives import Lives, StartFailed
 from streams.provisioners.starts import Backoff, Pulse, Starts
@@ -55,6 +56,7 @@ class PoolProvisioner(Generic[L]):
         self._waiting = 0
         self._freed = Pulse()
         self.lives = make(self.ledger, limits, self._backoff, self._freed)
+        self._layers = Layers(self.ledger, catalog, forks=self.lives.layered)
 
     async def open(self, known: Sequence[Instance] = ()) -> None:
         """Make ready, take over what still runs of `known`, and bury the rest."""
@@ -91,18 +93,51 @@ class PoolProvisioner(Generic[L]):
         constituent = self._catalog().constituents.get(command.service)
         if constituent is None:
             return f"names a constituent that is not in the catalogue: {command.service}"
-        if self._backoff.until(command.service) > now_ms:
-            return f"waits: the last start of {command.service} failed"
+        if failed := self._paused(constituent, now_ms):
+            return f"waits: the last start of {failed} failed"
         for held in self.ledger:
             if held.instance.service == command.service:
                 held.used_ms = max(held.used_ms, now_ms)  # commanded: of use still
+        count = command.count
+        if self._layers.lends(command.service):  # one is enough
+            count = 0 if self.ledger.lender(command.service) else 1
         started = 0
-        while started < command.count and constituent.needs.fits(self._free()):
-            held = self.ledger.add(constituent, command.command_id, now_ms, command.reason)
-            held.expires_ms = command.expires_ms
-            self._starts.put(held)
+        while started < count and self._layers.needs(constituent).fits(self._free()):
+            self._reserve(constituent, command.command_id, command.reason, command.expires_ms)
             started += 1
         return f"starts {started} of {command.count} {command.service}"
+
+    def _paused(self, constituent: Constituent, now_ms: int) -> str:
+        """Which of what would have to start is not to be tried again yet."""
+        missing = self._layers.missing(constituent)
+        services = [constituent.service, *([missing.service] if missing else [])]
+        return next((x for x in services if self._backoff.until(x) > now_ms), "")
+
+    def _reserve(
+        self, constituent: Constituent, command_id: str, reason: str, expires_ms: int = 0
+    ) -> Held:
+        """Take room for an instance, and for its base where there is none, and queue the starts.
+
+        What never expires a request waits for.
+        """
+        if missing := self._layers.missing(constituent):
+            why = f"{constituent.service} starts from it"
+            self._reserve(missing, command_id, why, expires_ms)
+        held = self.ledger.add(
+            constituent,
+            command_id,
+            wall_ms(),
+            reason,
+            base=self._layers.lender(constituent),
+            lends=self._layers.lends(constituent.service),
+        )
+        held.expires_ms, held.urgent = expires_ms, not expires_ms
+        self._starts.put(held)
+        if held.base is not None:
+            held.base.expires_ms = max(held.base.expires_ms, expires_ms)
+            if held.urgent:
+                self._starts.hurry(held.base)
+        return held
 
     def _release(self, command: Command, now_ms: int) -> str:
         idle = self.ledger.idle(now_ms, self.limits.grace_ms, command.service)[: command.count]
@@ -122,6 +157,8 @@ class PoolProvisioner(Generic[L]):
         constituent = self._catalog().constituents.get(want.service)
         if constituent is None:
             raise Refused(f"{want.service} is not in the catalogue", known=False)
+        if want.service in self._catalog().bases:
+            raise Refused(f"{want.service} serves no requests: others start from it", known=False)
         try:
             async with asyncio.timeout(max(0.0, (want.deadline_ms - wall_ms()) / 1000)):
                 held = self._found(want) or await self._make(constituent, want)
@@ -144,24 +181,20 @@ class PoolProvisioner(Generic[L]):
         """Reserve an instance for a request, at the cost of idle ones when the pool is full."""
         if self._waiting >= self.limits.waiting:
             raise Refused(f"{self._waiting} requests wait already for room in pool {self.pool}")
-        if not constituent.needs.fits(self._capacity()):
+        if not self._layers.most(constituent).fits(self._capacity()):
             raise Refused(f"{want.service} needs more than pool {self.pool} has", retry_after_s=60)
         self._waiting += 1
         try:
-            while not constituent.needs.fits(self._free()):
-                self._make_room(constituent.needs)
+            while not (needs := self._layers.needs(constituent)).fits(self._free()):
+                self._make_room(needs, spared=self._layers.lender(constituent))
                 # One that is idle only just now may give way a moment later.
                 await self._freed.wait(self.limits.grace_ms / 1000)
         finally:
             self._waiting -= 1
-        held = self.ledger.add(
-            constituent, f"standard/{want.request_id}", wall_ms(), "a request waits for it"
-        )
-        held.urgent = True
-        self._starts.put(held)
-        return held
+        cause = f"standard/{want.request_id}"
+        return self._reserve(constituent, cause, "a request waits for it")
 
-    def _make_room(self, needs: Resources) -> None:
+    def _make_room(self, needs: Resources, spared: Held | None) -> None:
         """Let idle instances give way, but no faster than others can be started.
 
         Under overload nothing would live long enough to be used twice, if each request that
@@ -173,7 +206,8 @@ class PoolProvisioner(Generic[L]):
         for held in self.ledger.idle(wall_ms(), self.limits.grace_ms):
             if needs.fits(self._free() + self.ledger.returning()):
                 return
-            self.lives.end(held, "gave way to a request")
+            if held is not spared:
+                self.lives.end(held, "gave way to a request")
 
     # ------------------------------------------------------------------ what others ask
 

@@ -1,4 +1,4 @@
-"""A child process that serves HTTP: spawned, found ready, ended. It never outlives its parent."""
+"""Child processes: spawned, found ready by HTTP, ended. None outlives its parent."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 
 import aiohttp
 
-__all__ = ["Child", "NotReady", "argv_of", "free_port"]
+__all__ = ["Child", "Handle", "Member", "NotReady", "argv_of", "free_port", "spawned"]
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _POLL_S = 0.01
 _TAIL = 2_000
+_ZYGOTE = str(Path(__file__).with_name("zygote.py"))
 
 
 class NotReady(Exception):
@@ -36,10 +38,12 @@ def free_port() -> int:
 
 
 def argv_of(command: Sequence[str], port: int) -> list[str]:
-    """A catalogue's command line with `{python}` and `{port}` filled in."""
-    return [
-        word.replace("{python}", sys.executable).replace("{port}", str(port)) for word in command
-    ]
+    """A catalogue's command line with `{python}`, `{zygote}` and `{port}` filled in."""
+    known = {"{python}": sys.executable, "{zygote}": _ZYGOTE, "{port}": str(port)}
+    argv = list(command)
+    for name, value in known.items():
+        argv = [word.replace(name, value) for word in argv]
+    return argv
 
 
 def environment_of(port: int, environment: Mapping[str, str]) -> dict[str, str]:
@@ -54,18 +58,134 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-class Child:
-    """One child process in a session and process group of its own."""
+async def spawned(
+    command: Sequence[str], port: int, stdin: int = asyncio.subprocess.DEVNULL
+) -> tuple[asyncio.subprocess.Process, int]:
+    """Start a command line; returns the process, and where its standard error is to be read.
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, errors: int) -> None:
+    Raises
+    ------
+    NotReady
+        It cannot be executed.
+    """
+    if not command:
+        raise NotReady("the catalogue gives it no command")
+    reading, writing = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv_of(command, port),
+            env=environment_of(port, os.environ),
+            stdin=stdin,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=writing,
+            start_new_session=True,
+            # The hook is one system call; no lock is taken between fork and exec.
+            preexec_fn=functools.partial(_die_with, os.getpid()),
+        )
+    except OSError as error:
+        os.close(reading)
+        raise NotReady(f"{command[0]} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(writing)
+    return process, reading
+
+
+class Handle(Protocol):
+    """A running process, as asyncio has one."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for its end."""
+        ...
+
+    def send_signal(self, signal: int, /) -> None:
+        """Signal it; one that has ended raises ProcessLookupError, or takes no notice."""
+        ...
+
+
+class Member:
+    """A process with a session and process group of its own, and the last that it said."""
+
+    endpoint = ""  # it serves nothing
+
+    def __init__(self, process: Handle, errors: int) -> None:
         self._process = process
         self._errors = errors
         self._tail = b""
-        self.port = port
         self.pid = process.pid
-        self.endpoint = f"http://127.0.0.1:{port}"
         os.set_blocking(errors, False)
         asyncio.get_running_loop().add_reader(errors, self._read_errors)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def wait(self) -> str:
+        """Wait for its end; returns how it ended, in words."""
+        code = await self._process.wait()
+        self.kill()  # what it started may be left
+        self._close_errors()
+        how = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
+        said = self._tail.decode(errors="replace").strip().splitlines()
+        return f"{how}: {said[-1].strip()[:200]}" if code > 0 and said else how
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and make it end when it has not after `grace_s`."""
+        self._signal(signal.SIGTERM)
+        try:
+            # Not `wait_for`: before Python 3.12 it may lose who cancels it just then.
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+
+    def kill(self) -> None:
+        """Make it end now, and all that it started."""
+        if self.alive:  # what was forked just now may not have its group yet
+            self._signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _read_errors(self) -> None:
+        try:
+            data = os.read(self._errors, 65_536)
+        except BlockingIOError:
+            return
+        if data:
+            self._tail = (self._tail + data)[-_TAIL:]
+        else:
+            self._close_errors()
+
+    def _close_errors(self) -> None:
+        if self._errors < 0:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._tail = (self._tail + os.read(self._errors, 65_536))[-_TAIL:]
+        asyncio.get_running_loop().remove_reader(self._errors)
+        os.close(self._errors)
+        self._errors = -1
+
+
+class Child(Member):
+    """One that serves HTTP."""
+
+    def __init__(self, process: Handle, port: int, errors: int) -> None:
+        super().__init__(process, errors)
+        self.endpoint = f"http://127.0.0.1:{port}"
 
     @classmethod
     async def spawn(cls, command: Sequence[str]) -> Self:
@@ -76,32 +196,9 @@ class Child:
         NotReady
             It cannot be executed.
         """
-        if not command:
-            raise NotReady("the catalogue gives it no command")
         port = free_port()
-        reading, writing = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv_of(command, port),
-                env=environment_of(port, os.environ),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=writing,
-                start_new_session=True,
-                # The hook is one system call; no lock is taken between fork and exec.
-                preexec_fn=functools.partial(_die_with, os.getpid()),
-            )
-        except OSError as error:
-            os.close(reading)
-            raise NotReady(f"{command[0]} cannot be started: {error.strerror}") from error
-        finally:
-            os.close(writing)
-        return cls(process, port, reading)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.returncode is None
+        process, errors = await spawned(command, port)
+        return cls(process, port, errors)
 
     async def ready(self, session: aiohttp.ClientSession, path: str, timeout_s: float) -> None:
         """Wait until one real request is answered with 200.
@@ -143,49 +240,3 @@ class Child:
             raise NotReady(f"did not answer its warm-up request {path}: {said}") from error
         if not answer.ok:
             raise NotReady(f"answered its warm-up request {path} with {answer.status}")
-
-    async def wait(self) -> str:
-        """Wait for its end; returns how it ended, in words."""
-        code = await self._process.wait()
-        self._kill_group()  # what it started may be left
-        self._close_errors()
-        how = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
-        said = self._tail.decode(errors="replace").strip().splitlines()
-        return f"{how}: {said[-1].strip()[:200]}" if code > 0 and said else how
-
-    async def stop(self, grace_s: float) -> None:
-        """Ask it to end, and make it end when it has not after `grace_s`."""
-        self._signal(signal.SIGTERM)
-        try:
-            # Not `wait_for`: before Python 3.12 it may lose who cancels it just then.
-            async with asyncio.timeout(grace_s):
-                await self._process.wait()
-        except TimeoutError:
-            self._kill_group()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-
-    def _read_errors(self) -> None:
-        try:
-            data = os.read(self._errors, 65_536)
-        except BlockingIOError:
-            return
-        if data:
-            self._tail = (self._tail + data)[-_TAIL:]
-        else:
-            self._close_errors()
-
-    def _close_errors(self) -> None:
-        if self._errors < 0:
-            return
-        with contextlib.suppress(BlockingIOError):
-            self._tail = (self._tail + os.read(self._errors, 65_536))[-_TAIL:]
-        asyncio.get_running_loop().remove_reader(self._errors)
-        os.close(self._errors)
-        self._errors = -1

@@ -1,4 +1,4 @@
-"""Instances as child processes of this one."""
+"""Instances as child processes of this one, spawned, or forked from a base that runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from streams.provisioners.lives import Lives
 from streams.provisioners.process import Child, NotReady
 from streams.provisioners.utilisation import Meter
 from streams.provisioners.watchdog import Watchdog
+from streams.provisioners.zygotes import Zygote
 from streams.records import Instance, InstanceState
 
 __all__ = ["ProcessLives"]
@@ -22,10 +23,12 @@ __all__ = ["ProcessLives"]
 class ProcessLives(Lives):
     """Each instance is a process group; none outlives the provisioner."""
 
+    layered = True
+
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
         """Make ready to start instances; those of an earlier life died with it."""
         del known
-        self.children: dict[Held, Child] = {}
+        self.children: dict[Held, Child | Zygote] = {}
         self._meter = Meter()
         self._session = aiohttp.ClientSession()
         self._watchdog = Watchdog.start()
@@ -37,7 +40,7 @@ class ProcessLives(Lives):
             return
         now_ms = wall_ms()
         try:
-            child = await Child.spawn(held.constituent.command)
+            child = await self._begin(held)
         except NotReady as error:
             self._gone(held, f"crashed: {error}")
             return
@@ -56,9 +59,38 @@ class ProcessLives(Lives):
         else:
             self._warm(held)
 
-    async def _ready(self, child: Child, constituent: Constituent) -> None:
-        """Wait until it answers, and has had its first request."""
+    async def _begin(self, held: Held) -> Child | Zygote:
+        """Have its process."""
+        command = held.constituent.command
+        if held.lends:
+            return await Zygote.spawn(command)
+        if held.base is None:
+            return await Child.spawn(command)
+        zygote = self._zygote(held.base)
+        try:
+            child = await zygote.fork(command, self._limits.start_ms / 1000)
+        except NotReady as error:
+            if not zygote.lends and not held.base.ending:
+                held.base.ending = f"crashed: {error}"  # the next start has another
+                self._spawn(zygote.stop(self._limits.stop_ms / 1000))
+            raise
+        self._ledger.lent(held.base, wall_ms())
+        return child
+
+    def _zygote(self, base: Held) -> Zygote:
+        """What forks, of a base that is warm."""
+        zygote = self.children.get(base)
+        if not isinstance(zygote, Zygote) or base.ending:
+            why = base.ready.exception() or base.ending or base.instance.reason
+            raise NotReady(f"its base {base.instance.service}: {why}")
+        return zygote
+
+    async def _ready(self, child: Child | Zygote, constituent: Constituent) -> None:
+        """Wait until it has imported all; or until it answers, and has had its first request."""
         limit_s = self._limits.start_ms / 1000
+        if isinstance(child, Zygote):
+            await child.ready(limit_s)
+            return
         await child.ready(self._session, constituent.health, limit_s)
         if constituent.warm_up:
             await child.warm_up(
@@ -87,7 +119,7 @@ class ProcessLives(Lives):
         """Read memory and processor time of the process groups."""
         self._meter.read({held: child.pid for held, child in self.children.items()}, now_ms)
 
-    async def _watch(self, held: Held, child: Child) -> None:
+    async def _watch(self, held: Held, child: Child | Zygote) -> None:
         how = await child.wait()
         self._watchdog.forget(child.pid)
         del self.children[held]

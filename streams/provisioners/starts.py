@@ -1,4 +1,8 @@
-"""Starts, bounded and in order: what a request waits for comes before what is only expected."""
+"""Starts, bounded and in order: what a request waits for comes before what is only expected.
+
+What forks from a base is started once that is warm. It leaves its turn to the base when nobody has
+begun that, and to others until it is there: so one start at a time is enough for both.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,9 @@ class Starts:
         self._queue.put_nowait((0 if held.urgent else 1, next(self._order), held))
 
     def hurry(self, held: Held) -> None:
-        """A request waits for it now: move it to the front."""
+        """A request waits for it now: move it, and the base that it needs, to the front."""
+        if held.base is not None:
+            self.hurry(held.base)
         if not (held.begun or held.urgent):
             held.urgent = True
             self.put(held)  # the first of its two entries counts
@@ -55,9 +61,20 @@ class Starts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _put_after(self, base: Held, entry: tuple[int, int, Held]) -> None:
+        """Queue a start again, in its old place, once its base is there or has failed."""
+        base.ready.add_done_callback(lambda _: self._queue.put_nowait(entry))
+
     async def _work(self) -> None:
         while True:
-            _, _, held = await self._queue.get()
+            entry = await self._queue.get()
+            held = entry[-1]
+            if held.ready.done():
+                continue
+            base = held.base
+            if base is not None and not base.ready.done():
+                self._put_after(base, entry)
+                held = base
             if not (held.begun or held.ready.done()):
                 held.begun = True
                 await self._start(held)

@@ -34,8 +34,8 @@ class Meter:
             for process in members.get(group, ()):
                 try:
                     cpu += process.cpu_percent() * 10
-                    memory += process.memory_info().rss / _MIB
-                except psutil.NoSuchProcess:
+                    memory += _memory(process, held, groups) / _MIB
+                except (psutil.NoSuchProcess, psutil.AccessDenied):
                     continue
             since = held.instance.warm_since_ms
             settled = since is not None and since <= self._read_ms
@@ -55,3 +55,14 @@ class Meter:
             self._processes[pid] = process
             groups[group].append(process)
         return groups
+
+
+def _memory(process: psutil.Process, held: Held, running: Mapping[Held, int]) -> int:
+    """What is resident; of what is shared with a base, which has it all, only what was changed.
+
+    What its base has left behind is divided among those that share it.
+    """
+    if held.base is None:
+        return int(process.memory_info().rss)
+    full = process.memory_full_info()
+    return int(full.uss if held.base in running else full.pss)

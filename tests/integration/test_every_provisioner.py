@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from houses import House, LocalHouse, until, want
+from houses import House, LayeredHouse, LocalHouse, until, want
 from kube import KubernetesHouse
 from services import catalog_of, command, constituent
 
@@ -17,7 +17,9 @@ from streams.records import Action, InstanceState
 Build = Callable[[Catalog], House]
 
 
-@pytest.fixture(params=[LocalHouse, KubernetesHouse], ids=["local", "kubernetes"])
+@pytest.fixture(
+    params=[LocalHouse, LayeredHouse, KubernetesHouse], ids=["local", "layered", "kubernetes"]
+)
 def house(request: pytest.FixtureRequest) -> Build:
     """Where instances run, of a catalogue."""
     made: Build = request.param
@@ -98,7 +100,7 @@ async def test_a_crash_is_told_within_a_second(house: Build) -> None:
         await until(lambda: here.told.last(InstanceState.GONE), timeout_s=1.0)
 
         assert here.told.last(InstanceState.GONE)[0].reason.startswith("crashed: ")
-        assert provisioner.instances() == []
+        assert here.serving() == []
         await until(lambda: here.running() == 0)
 
 
@@ -148,7 +150,7 @@ async def test_a_restart_in_mid_start_leaves_what_was_commanded_and_no_more(hous
 
         await here.warm(2)
         assert here.running() == 2
-        assert len(again.instances()) == 2
+        assert len(here.serving()) == 2
         assert not here.told.last(InstanceState.STARTING)
 
 
@@ -180,7 +182,7 @@ async def test_an_expired_command_is_refused(house: Build) -> None:
         said = await provisioner.carry_out(command("a", expires_in_ms=-5_000))
 
         assert said.startswith("expired 5")
-        assert provisioner.instances() == []
+        assert here.serving() == []
 
 
 async def test_an_unknown_service_starts_nothing_and_is_named(house: Build) -> None:

@@ -149,6 +149,15 @@ def test_an_endpoint_that_is_no_address_is_left_out() -> None:
     assert not endpoints.observe(instance(InstanceState.WARM, "http://host.example:80"))
 
 
+def test_a_base_serves_nothing_and_nobody_is_warned_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    endpoints = Endpoints("default", ("127.0.0.1", 99))
+
+    assert not endpoints.observe(instance(InstanceState.WARM, endpoint=""))
+    assert not caplog.records
+
+
 def test_an_instance_is_in_use_until_it_was_quiet_for_a_while() -> None:
     usage = Usage("http://127.0.0.1:1")
     usage.add("a-1", 5)
