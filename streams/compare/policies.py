@@ -11,7 +11,15 @@ from streams.catalog import Constituent
 from streams.compare.histogram import IdleTimes
 from streams.compare.ledger import Ledger
 
-__all__ = ["GreedyDual", "HybridHistogram", "KeepAlive", "Oracle", "Policy", "Windows"]
+__all__ = [
+    "BoundedOracle",
+    "GreedyDual",
+    "HybridHistogram",
+    "KeepAlive",
+    "Oracle",
+    "Policy",
+    "Windows",
+]
 
 NEVER_MS = 1 << 62
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -161,7 +169,7 @@ class GreedyDual:
         if name not in ledger.constituents:
             return
         known = ledger.constituents[name]
-        size = max(1.0, known.needs.memory)
+        size = _size(known)
         self._priority.pop(name, None)
         while self._priority and self._held(ledger.constituents) + size > self._memory:
             self._evict(now_ms, ledger)
@@ -172,11 +180,45 @@ class GreedyDual:
         self._priority[name] = self._clock + self._uses[name] * known.warm_up_ms / size
 
     def _held(self, constituents: Mapping[str, Constituent]) -> float:
-        sizes = (constituents[name].needs.memory for name in self._priority)
-        return sum(max(1.0, size) for size in sizes)
+        return sum(_size(constituents[name]) for name in self._priority)
 
     def _evict(self, now_ms: int, ledger: Ledger) -> None:
         name = min(self._priority, key=lambda n: (self._priority[n], n))
         self._clock = self._priority.pop(name)
         self._uses.pop(name, None)
         ledger.end(name, now_ms)
+
+
+class BoundedOracle:
+    """Knows the next use: of what does not fit, what saves least for its memory until then goes.
+
+    A bound for policies that only choose what to give up; one that also starts ahead may do better.
+    """
+
+    name = "oracle"
+
+    def __init__(self, memory_mib: float) -> None:
+        self.parameter = f"{memory_mib / 1024:g} GiB"
+        self._memory = memory_mib
+        self._next: dict[str, int] = {}  # of what is warm, when it is used
+
+    def advance(self, now_ms: int, ledger: Ledger) -> None:
+        """Time alone changes nothing."""
+
+    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
+        """Give up what is worth least, itself perhaps."""
+        known = ledger.constituents
+        if name in known:
+            self._next[name] = next_ms
+        while sum(_size(known[held]) for held in self._next) > self._memory:
+            least = min(self._next, key=lambda held: (self._worth(held, now_ms, ledger), held))
+            del self._next[least]
+            ledger.end(least, now_ms)
+
+    def _worth(self, name: str, now_ms: int, ledger: Ledger) -> float:
+        known = ledger.constituents[name]
+        return known.warm_up_ms / _size(known) / max(1, self._next[name] - now_ms)
+
+
+def _size(constituent: Constituent) -> float:
+    return max(1.0, constituent.needs.memory)

@@ -16,6 +16,7 @@ from streams.compare.policies import (
     HOUR_MS,
     MINUTE_MS,
     NEVER_MS,
+    BoundedOracle,
     GreedyDual,
     HybridHistogram,
     KeepAlive,
@@ -29,9 +30,9 @@ from streams.stages.critical_path import Steps, steps_of
 
 __all__ = ["POLICIES", "SCALES", "Row", "compare"]
 
-KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440)
+KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440, 2880, 5760)
 RANGE_HOURS = (1, 2, 4, 8, 12, 24)
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)  # of all memory, for greedy-dual
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85)  # of all memory, for greedy-dual
 SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # of the worth: a price to each
 
 
@@ -64,7 +65,7 @@ POLICIES: dict[str, Callable[[Catalog, float], Iterable[Policy]]] = {
     "always-warm": lambda _c, _m: [KeepAlive(None)],
     "hybrid-histogram": lambda _c, _m: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
     "greedy-dual": lambda c, m: [GreedyDual(mib) for mib in _shares(c, m)],
-    "oracle": lambda _c, _m: [Oracle(m * MINUTE_MS) for m in KEEP_MINUTES],
+    "oracle": lambda _c, m: _oracles(m),
     "foremesh": lambda _c, _m: (),  # see `Predictive`: one object for all its parameters
 }
 
@@ -89,8 +90,8 @@ def compare(
     warm_up
         Share of the requests that policies only learn from; nothing is counted before.
     capacity_mib
-        Memory that there is. A policy of windows loses the least recently used; greedy-dual and
-        ours choose themselves, right after a request has been served.
+        Memory that there is. A policy of windows loses the least recently used; greedy-dual, the
+        oracle and ours choose themselves, right after a request has been served.
 
     Yields
     ------
@@ -172,6 +173,12 @@ def _with_next_uses(
 
 def _names(steps: Steps) -> list[str]:
     return list(dict.fromkeys(name for step in steps for name in step))
+
+
+def _oracles(memory_mib: float) -> list[Policy]:
+    if math.isfinite(memory_mib):
+        return [BoundedOracle(memory_mib)]
+    return [Oracle(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
 
 
 def _shares(catalog: Catalog, memory_mib: float) -> list[float]:

@@ -17,6 +17,7 @@ from streams.compare.advantage import advantages
 from streams.compare.histogram import IdleTimes
 from streams.compare.policies import (
     MINUTE_MS,
+    BoundedOracle,
     GreedyDual,
     HybridHistogram,
     KeepAlive,
@@ -108,6 +109,27 @@ def test_greedy_dual_evicts_what_is_used_least() -> None:
     row = result(GreedyDual(2048.0), uses)
     assert cold(row) == 4
     assert warm_minutes(row) == pytest.approx(5 + 1 + 2 + 0)
+
+
+def test_the_oracle_in_bounded_memory_gives_up_what_is_not_used_for_longest() -> None:
+    """Room for two: a goes when c comes, although it was used twice, for b comes again first."""
+    uses = log((0, "a"), (1, "a"), (2, "b"), (3, "c"), (4, "c"), (5, "b"), (9, "a"))
+    row = result(BoundedOracle(2048.0), uses)
+    assert cold(row) == 4
+    assert warm_minutes(row) == pytest.approx(3 + 7 + 6)
+
+
+def test_the_oracle_in_bounded_memory_keeps_what_starts_slowly() -> None:
+    """Room for one: a, slow and used later, and not b, fast and used sooner."""
+    slow = Constituent(service="a", needs=SMALL["a"], warm_up_ms=100_000, price=1.0)
+    catalog = Catalog.of([*CATALOG, slow])
+    uses = log((0, "a"), (1, "b"), (2, "b"), (5, "a"))
+    (row,) = [
+        made
+        for made in compare(uses, catalog, [BoundedOracle(1024.0)], warm_up=0.0)
+        if isinstance(made, Row)
+    ]
+    assert row.cold_start_ms == 100_000 + 2 * 10_000
 
 
 def test_greedy_dual_keeps_nothing_that_does_not_fit() -> None:
