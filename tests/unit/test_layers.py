@@ -1,247 +1,175 @@
-"""The rules of starts that need a base, with instances that are only promised."""
+"""Layers: a base that several constituents start from, from the catalogue to what a request finds."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
+import numpy as np
 import pytest
-from houses import Told, until, want
-from services import ONE, catalog_of, command, constituent
+from hypothesis import given
+from hypothesis import strategies as st
+from pools import TIERS, World, actions, constituent, demand, pool
 
-from streams.catalog import Catalog
-from streams.provisioners.base import Limits, Refused, Use
-from streams.provisioners.ledger import Held
-from streams.provisioners.lives import Lives
-from streams.provisioners.pool import PoolProvisioner
-from streams.records import Action, Instance, InstanceState
+from streams.catalog import Catalog, Composite, Constituent
+from streams.records import Action, Command, Instance, InstanceState, Outcome, Request
+from streams.stages.anatomy import Anatomy, Asked
+from streams.stages.base import Context
+from streams.stages.bases import Bases
+from streams.stages.critical_path import cold_ms
+from streams.stages.interceptor import Interceptor
+from streams.stages.provisioner import PlannedPool, PlannedProvisioner
 
-MODEL = constituent("model")
-SKETCH = replace(constituent("sketch"), base="model")
-PHOTO = replace(constituent("photo"), base="model")
-QUICK = Limits(starts=1, grace_ms=1, backoff_ms=10_000)
-
-
-class Promised(Lives):
-    """Instances that are warm at once, or fail, or are waited for, as a test has it."""
-
-    layered = True
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.begun: list[str] = []
-        self.failing: set[str] = set()
-        self.held_up: dict[str, asyncio.Event] = defaultdict(_set)
-
-    async def open(self, known: Sequence[Instance]) -> frozenset[str]:
-        del known
-        return frozenset()
-
-    async def start(self, held: Held) -> None:
-        if self._too_late(held):
-            return
-        service = held.instance.service
-        self.begun.append(service)
-        await self.held_up[service].wait()
-        base = held.base
-        if service in self.failing or (base is not None and base.ready.exception() is not None):
-            self._gone(held, f"crashed: {service} was to fail")
-        else:
-            self._warm(held)
-
-    async def stop(self, held: Held) -> None:
-        self._gone(held, held.ending)
-
-    async def close(self) -> None:
-        self._closing = True
-        await asyncio.gather(*self._tasks)
+NAMES = "abcd"
+STEPS = st.lists(
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3
+).map(tuple)
+WAITS = st.fixed_dictionaries({name: st.integers(0, 10_000) for name in (*NAMES, "x", "y")})
+BASES = st.fixed_dictionaries({name: st.sampled_from(["", "x", "y"]) for name in NAMES})
 
 
-class Unlayered(Promised):
-    layered = False
+def layered(name: str, *, base: str = "model", warm_up_ms: int = 1_000) -> Constituent:
+    return replace(constituent(name, warm_up_ms=warm_up_ms), base=base)
 
 
-def _set() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
+def studio(adapters: int, *, cpu: float = 10.0) -> World:
+    """A model that takes ten seconds, and adapters that take one when it is warm."""
+    names = [f"a{i}" for i in range(adapters)]
+    return World(
+        constituent("model"),
+        *(layered(name) for name in names),
+        *(Composite(service=f"draw {name}", steps=((name,),)) for name in names),
+        pool(cpu),
+    )
 
 
-@asynccontextmanager
-async def pool(
-    catalog: Catalog, limits: Limits = QUICK, lives: type[Promised] = Promised
-) -> AsyncIterator[tuple[PoolProvisioner[Promised], Told]]:
-    told = Told()
-    made = PoolProvisioner("default", lambda: catalog, told.records.append, limits, lives)
-    await made.open()
-    try:
-        yield made, told
-    finally:
-        for event in made.lives.held_up.values():
-            event.set()
-        await made.close()
+def test_a_base_is_warmed_alone_when_nothing_that_starts_from_it_pays() -> None:
+    world = studio(5)
+    assert world.hear(demand(1_000, ("draw a0", "bronze", 0.05))) == []
+    world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    assert world.live() == {"model": 1}
 
 
-def live(provisioner: PoolProvisioner[Promised]) -> list[str]:
-    return sorted(one.service for one in provisioner.instances())
+def test_what_starts_from_a_cold_base_is_started_after_it() -> None:
+    world = studio(1)
+    first, second = world.hear(demand(1_000, ("draw a0", "gold", 1.0)))
+    assert (first.service, second.service) == ("model", "a0")
+    assert world.instances[f"{second.command_id}/1"].warm_since_ms == 1_000 + 10_000 + 1_000
 
 
-async def test_a_start_begins_the_base_that_it_needs_with_one_start_at_a_time() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, told):
-        await here.carry_out(command("sketch"))
-        await here.carry_out(command("photo"))
-        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
-
-        assert here.lives.begun == ["model", "sketch", "photo"]
-
-
-async def test_two_requests_at_once_share_the_base_that_neither_finds() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, _):
-        asked = [here.standard(want("sketch", "r1")), here.standard(want("photo", "r2"))]
-        await asyncio.gather(*asked)
-
-        assert live(here) == ["model", "photo", "sketch"]
+def test_what_a_warm_base_saves_already_is_not_counted_again() -> None:
+    world = studio(5)
+    world.hear(demand(1_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    for now_ms in (20_000, 21_000):
+        # With the model cold this would be worth eleven times as much, and would pay.
+        assert world.hear(demand(now_ms, ("draw a0", "bronze", 0.4))) == []
 
 
-async def test_others_start_while_a_start_waits_for_its_base() -> None:
-    limits = replace(QUICK, starts=2)
-    async with pool(catalog_of(MODEL, SKETCH, constituent("other")), limits) as (here, told):
-        here.lives.held_up["model"].clear()
-        await here.carry_out(command("sketch"))
-        await here.carry_out(command("other"))
-        await until(lambda: told.last(InstanceState.WARM))
-
-        assert here.lives.begun == ["model", "other"]
+def test_a_base_is_given_back_when_all_that_starts_from_it_is_warm() -> None:
+    world = studio(1)
+    made = [world.hear(demand(t, ("draw a0", "gold", 1.0))) for t in range(1_000, 90_000, 1_000)]
+    assert (Action.RELEASE, "model") in [a for commands in made for a in actions(commands)]
+    assert world.live() == {"a0": 1}
 
 
-async def test_who_waits_for_a_start_hurries_its_base() -> None:
-    catalog = catalog_of(MODEL, SKETCH, constituent("first"), constituent("other"), room=9)
-    async with pool(catalog) as (here, _):
-        here.lives.held_up["first"].clear()
-        await here.carry_out(command("first"))
-        await here.carry_out(command("other"))
-        await here.carry_out(command("sketch"))
-        asked = asyncio.create_task(here.standard(want("sketch")))
-        await asyncio.sleep(0)
-        here.lives.held_up["first"].set()
-        await asked
-
-        assert here.lives.begun[:3] == ["first", "model", "sketch"]
+def test_a_base_and_what_starts_from_it_do_not_fit_apart() -> None:
+    made = studio(1, cpu=1.5).hear(demand(1_000, ("draw a0", "gold", 0.05)))
+    assert actions(made) == [(Action.PROVISION, "model")]
+    made = studio(1, cpu=0.5).hear(demand(1_000, ("draw a0", "gold", 1.0)))
+    assert {command.action for command in made} == {Action.QUEUE}
 
 
-async def test_a_base_waits_as_long_as_the_last_that_needs_it() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, constituent("first"))) as (here, told):
-        here.lives.held_up["first"].clear()
-        await here.carry_out(command("first"))
-        await here.carry_out(command("model", expires_in_ms=20))
-        await here.carry_out(command("sketch"))
-        await asyncio.sleep(0.03)
-        here.lives.held_up["first"].set()
-        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
+def test_a_command_for_a_base_says_how_likely_something_starts_from_it() -> None:
+    world = studio(5)
+    (command,) = world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    assert f"probability {-np.expm1(-0.25):.3g} and starts in 10 s" in command.reason
 
 
-async def test_room_is_taken_for_a_start_and_its_base_together() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, PHOTO, room=3)) as (here, _):
-        said = await here.carry_out(command("sketch", count=5))
+@given(steps=STEPS, waits=WAITS, bases=BASES, warm=st.sets(st.sampled_from([*NAMES, "x", "y"])))
+def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
+    steps: tuple[tuple[str, ...], ...],
+    waits: dict[str, int],
+    bases: dict[str, str],
+    warm: set[str],
+) -> None:
+    parts = [layered(name, base=bases.get(name, ""), warm_up_ms=ms) for name, ms in waits.items()]
+    gold = replace(TIERS[0], weight=1.0)
+    anatomy = Anatomy(Catalog.of([*parts, gold, Composite(service="draw", steps=steps)]))
+    mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
+    mean[anatomy.services.index("draw"), [t.tier for t in anatomy.tiers].index("gold")] = 1.0
+    flags = [c.service in warm for c in anatomy.constituents]
+    one = np.ones(len(flags))
+    found = Bases(anatomy, anatomy.warm_up_ms, Asked(mean, mean), one, flags)
 
-        assert said == "starts 2 of 5 sketch"
-        assert here.utilisation().used == ONE.times(3)
+    def waited_ms(warm: set[str]) -> int:
+        def wait(name: str) -> int:
+            base = bases[name]
+            return (
+                0
+                if name in warm
+                else waits[name] + (waits[base] if base and base not in warm else 0)
+            )
 
+        return cold_ms(steps, wait)
 
-async def test_what_fits_only_without_its_base_is_not_started() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, room=1)) as (here, _):
-        assert await here.carry_out(command("sketch")) == "starts 0 of 1 sketch"
-        with pytest.raises(Refused, match="needs more than pool default has"):
-            await here.standard(want("sketch"))
-
-
-async def test_one_base_is_enough() -> None:
-    async with pool(catalog_of(MODEL, SKETCH)) as (here, _):
-        first = await here.carry_out(command("model", count=2, name="c1"))
-        second = await here.carry_out(command("model", name="c2"))
-
-        assert (first, second) == ("starts 1 of 2 model", "starts 0 of 1 model")
-
-
-async def test_a_base_is_never_given_to_a_request() -> None:
-    async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
-        await here.carry_out(command("model"))
-        await until(lambda: told.last(InstanceState.WARM))
-        with pytest.raises(Refused, match="serves no requests") as refused:
-            await here.standard(want("model"))
-
-        assert not refused.value.known
-
-
-async def test_a_base_with_a_start_to_come_is_not_ended() -> None:
-    async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
-        await here.carry_out(command("model"))
-        await until(lambda: told.last(InstanceState.WARM))
-        here.lives.held_up["sketch"].clear()
-        await here.carry_out(command("sketch"))
-        await asyncio.sleep(0.01)
-
-        release = command("model", action=Action.RELEASE)
-        assert await here.carry_out(release) == "ends 0 of 1 model"
+    for base in set(bases.values()) - {""}:
+        saved = waited_ms(warm - {base}) - waited_ms(warm | {base})
+        assert sum(found.worth(anatomy.number[base])) * 1_000 == pytest.approx(saved)
 
 
-async def test_room_for_a_start_is_not_made_of_its_own_base() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, constituent("other"), room=2)) as (here, told):
-        await here.carry_out(command("model"))
-        await here.carry_out(command("other"))
-        await until(lambda: len(told.last(InstanceState.WARM)) == 2)
-        await here.standard(want("sketch"))
-
-        assert live(here) == ["model", "sketch"]
-
-
-async def test_room_for_another_is_made_of_an_idle_base() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, constituent("other"), room=1)) as (here, told):
-        await here.carry_out(command("model"))
-        await until(lambda: told.last(InstanceState.WARM))
-        await here.standard(want("other"))
-
-        assert live(here) == ["other"]
+def provision(service: str) -> Command:
+    return Command(
+        command_id=f"p/{service}",
+        pool="p",
+        action=Action.PROVISION,
+        service=service,
+        count=1,
+        value=1.0,
+        cost=0.5,
+        priority=0.0,
+        issued_ms=1_000,
+        expires_ms=11_000,
+        reason="asked for",
+    )
 
 
-async def test_a_base_that_fails_takes_its_starts_with_it_and_both_pause() -> None:
-    async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
-        here.lives.failing.add("model")
-        with pytest.raises(Refused, match="did not start"):
-            await here.standard(want("sketch"))
-
-        assert len(told.last(InstanceState.GONE)) == 2
-        said = [await here.carry_out(command(name)) for name in ("sketch", "model")]
-        assert said == [f"waits: the last start of {name} failed" for name in ("sketch", "model")]
-
-
-async def test_others_that_need_a_base_that_failed_pause_too() -> None:
-    async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, told):
-        here.lives.failing.add("model")
-        await here.carry_out(command("sketch"))
-        await until(lambda: len(told.last(InstanceState.GONE)) == 2)
-
-        assert await here.carry_out(command("photo")) == "waits: the last start of model failed"
+def test_on_paper_a_start_begins_with_its_base_unless_that_is_warm() -> None:
+    context = Context(catalog=studio(2).catalog, instances={})
+    plan: dict[str, PlannedPool] = {}
+    made = [
+        record
+        for name in ("a0", "a1")
+        for record in PlannedProvisioner().step(provision(name), plan, context)
+    ]
+    begun = [(m.service, m.warm_since_ms) for m in made if isinstance(m, Instance)]
+    assert begun == [("model", 11_000), ("a0", 12_000), ("a1", 12_000)]
 
 
-async def test_reports_of_gateways_do_not_keep_a_base() -> None:
-    async with pool(catalog_of(MODEL, SKETCH), replace(QUICK, keep_alive_ms=20)) as (here, told):
-        await here.carry_out(command("model"))
-        await until(lambda: told.last(InstanceState.WARM))
-        await asyncio.sleep(0.03)
-        (base,) = here.instances()
-        here.use([Use(instance_id=base.instance_id, in_flight=0, claimable=True)])
-        here.sweep()
-        await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+def test_on_paper_nothing_starts_for_whose_base_there_is_no_room() -> None:
+    context = Context(catalog=studio(1, cpu=0.5).catalog, instances={})
+    plan: dict[str, PlannedPool] = {}
+    made = list(PlannedProvisioner().step(provision("a0"), plan, context))
+    assert [record for record in made if isinstance(record, Instance)] == []
 
 
-async def test_where_nothing_forks_a_base_is_a_constituent_like_any_other() -> None:
-    catalog = catalog_of(MODEL, SKETCH, room=3)
-    async with pool(catalog, lives=Unlayered) as (here, told):
-        assert await here.carry_out(command("model", count=2)) == "starts 2 of 2 model"
-        assert await here.carry_out(command("sketch")) == "starts 1 of 1 sketch"
-        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
+@pytest.mark.parametrize(("warm_since_ms", "cold_ms"), [(1_000, 1_000), (9_000, 11_000)])
+def test_a_logged_request_waits_for_the_base_too_unless_that_is_warm(
+    warm_since_ms: int, cold_ms: int
+) -> None:
+    model = Instance(
+        instance_id="m",
+        service="model",
+        pool="p",
+        state=InstanceState.WARM,
+        endpoint="",
+        command_id="c",
+        started_ms=0,
+        changed_ms=0,
+        warm_since_ms=warm_since_ms,
+    )
+    context = Context(catalog=studio(1).catalog, instances={"m": model})
+    request = Request(
+        request_id="r", user="u", service="draw a0", at_ms=5_000, tier="gold", pool="p"
+    )
+    (outcome,) = Interceptor().step(request, {}, context)
+    assert isinstance(outcome, Outcome)
+    assert outcome.cold_ms == cold_ms

@@ -1,0 +1,247 @@
+"""The rules of starts that need a base, with instances that are only promised."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from houses import Told, until, want
+from services import ONE, catalog_of, command, constituent
+
+from streams.catalog import Catalog
+from streams.provisioners.base import Limits, Refused, Use
+from streams.provisioners.ledger import Held
+from streams.provisioners.lives import Lives
+from streams.provisioners.pool import PoolProvisioner
+from streams.records import Action, Instance, InstanceState
+
+MODEL = constituent("model")
+SKETCH = replace(constituent("sketch"), base="model")
+PHOTO = replace(constituent("photo"), base="model")
+QUICK = Limits(starts=1, grace_ms=1, backoff_ms=10_000)
+
+
+class Promised(Lives):
+    """Instances that are warm at once, or fail, or are waited for, as a test has it."""
+
+    layered = True
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.begun: list[str] = []
+        self.failing: set[str] = set()
+        self.held_up: dict[str, asyncio.Event] = defaultdict(_set)
+
+    async def open(self, known: Sequence[Instance]) -> frozenset[str]:
+        del known
+        return frozenset()
+
+    async def start(self, held: Held) -> None:
+        if self._too_late(held):
+            return
+        service = held.instance.service
+        self.begun.append(service)
+        await self.held_up[service].wait()
+        base = held.base
+        if service in self.failing or (base is not None and base.ready.exception() is not None):
+            self._gone(held, f"crashed: {service} was to fail")
+        else:
+            self._warm(held)
+
+    async def stop(self, held: Held) -> None:
+        self._gone(held, held.ending)
+
+    async def close(self) -> None:
+        self._closing = True
+        await asyncio.gather(*self._tasks)
+
+
+class Unlayered(Promised):
+    layered = False
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@asynccontextmanager
+async def pool(
+    catalog: Catalog, limits: Limits = QUICK, lives: type[Promised] = Promised
+) -> AsyncIterator[tuple[PoolProvisioner[Promised], Told]]:
+    told = Told()
+    made = PoolProvisioner("default", lambda: catalog, told.records.append, limits, lives)
+    await made.open()
+    try:
+        yield made, told
+    finally:
+        for event in made.lives.held_up.values():
+            event.set()
+        await made.close()
+
+
+def live(provisioner: PoolProvisioner[Promised]) -> list[str]:
+    return sorted(one.service for one in provisioner.instances())
+
+
+async def test_a_start_begins_the_base_that_it_needs_with_one_start_at_a_time() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, told):
+        await here.carry_out(command("sketch"))
+        await here.carry_out(command("photo"))
+        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
+
+        assert here.lives.begun == ["model", "sketch", "photo"]
+
+
+async def test_two_requests_at_once_share_the_base_that_neither_finds() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, _):
+        asked = [here.standard(want("sketch", "r1")), here.standard(want("photo", "r2"))]
+        await asyncio.gather(*asked)
+
+        assert live(here) == ["model", "photo", "sketch"]
+
+
+async def test_others_start_while_a_start_waits_for_its_base() -> None:
+    limits = replace(QUICK, starts=2)
+    async with pool(catalog_of(MODEL, SKETCH, constituent("other")), limits) as (here, told):
+        here.lives.held_up["model"].clear()
+        await here.carry_out(command("sketch"))
+        await here.carry_out(command("other"))
+        await until(lambda: told.last(InstanceState.WARM))
+
+        assert here.lives.begun == ["model", "other"]
+
+
+async def test_who_waits_for_a_start_hurries_its_base() -> None:
+    catalog = catalog_of(MODEL, SKETCH, constituent("first"), constituent("other"), room=9)
+    async with pool(catalog) as (here, _):
+        here.lives.held_up["first"].clear()
+        await here.carry_out(command("first"))
+        await here.carry_out(command("other"))
+        await here.carry_out(command("sketch"))
+        asked = asyncio.create_task(here.standard(want("sketch")))
+        await asyncio.sleep(0)
+        here.lives.held_up["first"].set()
+        await asked
+
+        assert here.lives.begun[:3] == ["first", "model", "sketch"]
+
+
+async def test_a_base_waits_as_long_as_the_last_that_needs_it() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, constituent("first"))) as (here, told):
+        here.lives.held_up["first"].clear()
+        await here.carry_out(command("first"))
+        await here.carry_out(command("model", expires_in_ms=20))
+        await here.carry_out(command("sketch"))
+        await asyncio.sleep(0.03)
+        here.lives.held_up["first"].set()
+        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
+
+
+async def test_room_is_taken_for_a_start_and_its_base_together() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, PHOTO, room=3)) as (here, _):
+        said = await here.carry_out(command("sketch", count=5))
+
+        assert said == "starts 2 of 5 sketch"
+        assert here.utilisation().used == ONE.times(3)
+
+
+async def test_what_fits_only_without_its_base_is_not_started() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, room=1)) as (here, _):
+        assert await here.carry_out(command("sketch")) == "starts 0 of 1 sketch"
+        with pytest.raises(Refused, match="needs more than pool default has"):
+            await here.standard(want("sketch"))
+
+
+async def test_one_base_is_enough() -> None:
+    async with pool(catalog_of(MODEL, SKETCH)) as (here, _):
+        first = await here.carry_out(command("model", count=2, name="c1"))
+        second = await here.carry_out(command("model", name="c2"))
+
+        assert (first, second) == ("starts 1 of 2 model", "starts 0 of 1 model")
+
+
+async def test_a_base_is_never_given_to_a_request() -> None:
+    async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
+        await here.carry_out(command("model"))
+        await until(lambda: told.last(InstanceState.WARM))
+        with pytest.raises(Refused, match="serves no requests") as refused:
+            await here.standard(want("model"))
+
+        assert not refused.value.known
+
+
+async def test_a_base_with_a_start_to_come_is_not_ended() -> None:
+    async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
+        await here.carry_out(command("model"))
+        await until(lambda: told.last(InstanceState.WARM))
+        here.lives.held_up["sketch"].clear()
+        await here.carry_out(command("sketch"))
+        await asyncio.sleep(0.01)
+
+        release = command("model", action=Action.RELEASE)
+        assert await here.carry_out(release) == "ends 0 of 1 model"
+
+
+async def test_room_for_a_start_is_not_made_of_its_own_base() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, constituent("other"), room=2)) as (here, told):
+        await here.carry_out(command("model"))
+        await here.carry_out(command("other"))
+        await until(lambda: len(told.last(InstanceState.WARM)) == 2)
+        await here.standard(want("sketch"))
+
+        assert live(here) == ["model", "sketch"]
+
+
+async def test_room_for_another_is_made_of_an_idle_base() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, constituent("other"), room=1)) as (here, told):
+        await here.carry_out(command("model"))
+        await until(lambda: told.last(InstanceState.WARM))
+        await here.standard(want("other"))
+
+        assert live(here) == ["other"]
+
+
+async def test_a_base_that_fails_takes_its_starts_with_it_and_both_pause() -> None:
+    async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
+        here.lives.failing.add("model")
+        with pytest.raises(Refused, match="did not start"):
+            await here.standard(want("sketch"))
+
+        assert len(told.last(InstanceState.GONE)) == 2
+        said = [await here.carry_out(command(name)) for name in ("sketch", "model")]
+        assert said == [f"waits: the last start of {name} failed" for name in ("sketch", "model")]
+
+
+async def test_others_that_need_a_base_that_failed_pause_too() -> None:
+    async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, told):
+        here.lives.failing.add("model")
+        await here.carry_out(command("sketch"))
+        await until(lambda: len(told.last(InstanceState.GONE)) == 2)
+
+        assert await here.carry_out(command("photo")) == "waits: the last start of model failed"
+
+
+async def test_reports_of_gateways_do_not_keep_a_base() -> None:
+    async with pool(catalog_of(MODEL, SKETCH), replace(QUICK, keep_alive_ms=20)) as (here, told):
+        await here.carry_out(command("model"))
+        await until(lambda: told.last(InstanceState.WARM))
+        await asyncio.sleep(0.03)
+        (base,) = here.instances()
+        here.use([Use(instance_id=base.instance_id, in_flight=0, claimable=True)])
+        here.sweep()
+        await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+
+async def test_where_nothing_forks_a_base_is_a_constituent_like_any_other() -> None:
+    catalog = catalog_of(MODEL, SKETCH, room=3)
+    async with pool(catalog, lives=Unlayered) as (here, told):
+        assert await here.carry_out(command("model", count=2)) == "starts 2 of 2 model"
+        assert await here.carry_out(command("sketch")) == "starts 1 of 1 sketch"
+        await until(lambda: len(told.last(InstanceState.WARM)) == 3)
