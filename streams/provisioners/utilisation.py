@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ class Meter:
                 try:
                     cpu += process.cpu_percent() * 10
                     memory += _memory(process, held, groups) / _MIB
-                except (psutil.NoSuchProcess, psutil.AccessDenied):
+                except psutil.NoSuchProcess:
                     continue
             since = held.instance.warm_since_ms
             settled = since is not None and since <= self._read_ms
@@ -62,7 +63,8 @@ def _memory(process: psutil.Process, held: Held, running: Mapping[Held, int]) ->
 
     What its base has left behind is divided among those that share it.
     """
-    if held.base is None:
-        return int(process.memory_info().rss)
-    full = process.memory_full_info()
-    return int(full.uss if held.base in running else full.pss)
+    with contextlib.suppress(psutil.AccessDenied):  # it has made itself another user's
+        if held.base is not None:
+            full = process.memory_full_info()
+            return int(full.uss if held.base in running else full.pss)
+    return int(process.memory_info().rss)
