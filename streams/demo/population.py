@@ -19,9 +19,9 @@ CYCLE = (2, 4)  # composites of a habit, fewest and most
 LOYALTY = (0.75, 0.97)  # probability of the next one in the cycle, least and most
 PACE_S = (4.0, 10.0)  # median gap between requests of a session
 SPREAD = 0.35  # sigma of the logarithm of a gap
-LENGTH = 4.0  # mean requests of a session
+LENGTH = 6.0  # mean requests of a session
 AWAY_S = 600.0  # median time between sessions in the past
-PAST_REQUESTS = 15  # of each user
+PAST_REQUESTS = 20  # of each user
 DRIFTERS = 0.2  # part of the users who drift
 
 

@@ -51,7 +51,7 @@ class Plan:
     seconds: float = 45.0
     seed: int = 7
     rate: float = 2.0  # requests a second, of all users
-    keep_alive_s: float = 5.0  # of an idle instance in the control
+    keep_alive_s: float = 8.0  # of an idle instance in the control
     keep: bool = False  # leave Kafka and PostgreSQL running
 
 

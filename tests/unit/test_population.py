@@ -18,8 +18,8 @@ def population(seed: int = 7, users: int = 200) -> Population:
     return Population(list(CATALOGUE.composites), TIERS, users, seed)
 
 
-def test_the_catalogue_has_8_composites_of_12_constituents() -> None:
-    assert (len(CATALOGUE.composites), len(CATALOGUE.constituents)) == (8, 12)
+def test_the_catalogue_has_24_composites_of_28_constituents() -> None:
+    assert (len(CATALOGUE.composites), len(CATALOGUE.constituents)) == (24, 28)
     assert CATALOGUE.tiers.keys() == TIERS.keys()
 
 
