@@ -72,6 +72,15 @@ __all__ = ["command", "show"]
     show_envvar=True,
     help="Memory that instances share.  [default: unbounded]",
 )
+@click.option(
+    "--per-start",
+    "start_s",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    show_envvar=True,
+    help="Seconds that having to wait at all counts for, beside the wait.",
+)
 @click.option("--json", "json_path", type=Path, show_envvar=True, help="Write the rows here.")
 @click.option("--figure", type=Path, show_envvar=True, help="Draw the curve: .png, .svg, .html.")
 @pass_settings
@@ -86,6 +95,7 @@ def command(
     warm_up: float,
     tick_s: int,
     capacity_gb: float | None,
+    start_s: float,
     json_path: Path | None,
     figure: Path | None,
 ) -> None:
@@ -95,23 +105,25 @@ def command(
     requests = [row for row in rows if isinstance(row, Request)]
     known = _without_layers(catalog_file.load(catalog_path)) if catalog_path else infer(requests)
     capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
-    tested = [policy for name in chosen for policy in POLICIES[name](known, capacity_mib)]
-    forecast = Forecast(known, settings.horizon_ms, tick_s * 1000)
+    start_ms = round(start_s * 1000)
+    entrants = (POLICIES[name](known, capacity_mib, start_ms) for name in chosen)
+    tested = [policy for some in entrants for policy in some]
+    forecast = Forecast(known, settings.horizon_ms, tick_s * 1000, start_ms)
     ours = Predictive(SCALES, forecast, capacity_mib) if "foremesh" in chosen else None
     steps = compare(
-        _usable(requests, known), known, tested, ours, warm_up=warm_up, capacity_mib=capacity_mib
+        _usable(requests, known),
+        known,
+        tested,
+        ours,
+        warm_up=warm_up,
+        capacity_mib=capacity_mib,
+        start_ms=start_ms,
     )
     bar = Console(stderr=True)
     total = len(requests) + len(tested) + (len(SCALES) if ours else 0)
     found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, Row)]
     show(found)
-    if json_path:
-        text = json.dumps([row.as_json() for row in found], indent=2)
-        json_path.write_text(text, encoding="utf-8")
-    if figure:
-        from streams.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
-
-        draw(found, figure)
+    _write(found, json_path, figure)
 
 
 def _chosen(policies: str) -> list[str]:
@@ -142,6 +154,16 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
             continue
         found.append(request)
     return sorted(found, key=lambda request: request.at_ms)
+
+
+def _write(rows: Sequence[Row], json_path: Path | None, figure: Path | None) -> None:
+    if json_path:
+        text = json.dumps([row.as_json() for row in rows], indent=2)
+        json_path.write_text(text, encoding="utf-8")
+    if figure:
+        from streams.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
+
+        draw(rows, figure)
 
 
 def show(rows: Sequence[Row]) -> None:

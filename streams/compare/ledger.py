@@ -36,6 +36,7 @@ class Ledger:
     catalog: Catalog
     from_ms: int
     capacity_mib: float = math.inf  # of memory; the least recently used makes room
+    start_ms: int = 0  # of waiting that having to wait at all counts for, beside the wait
     warm: dict[str, int] = field(default_factory=dict)  # constituent -> started at
     warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> over lives that ended
     judged: list[Judged] = field(default_factory=list)
@@ -75,7 +76,7 @@ class Ledger:
         if at_ms >= self.from_ms:
             waited_ms = cold_ms(steps, wait_ms)
             weight = self.catalog.tiers.get(request.tier, FALLBACK).weight
-            worth = weight * waited_ms / 1000
+            worth = weight * (waited_ms + self.start_ms) / 1000 if waited_ms else 0.0
             self.judged.append(Judged(request.user, request.service, waited_ms, worth))
         for step in steps:
             for name in step:

@@ -148,14 +148,16 @@ class GreedyDual:
     """Keep whatever fits in so much memory; the least worth keeping goes first.
 
     Fuerst and Sharma, FaasCache, ASPLOS'21, section 4.1: priority = clock + frequency x
-    cold-start time / memory, where the clock is the priority of the last one evicted.
+    cold-start time / memory, where the clock is the priority of the last one evicted. A start
+    may count for some time beside what it lasts.
     """
 
     name = "greedy-dual"
 
-    def __init__(self, memory_mib: float) -> None:
+    def __init__(self, memory_mib: float, start_ms: int = 0) -> None:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
+        self._start_ms = start_ms
         self._clock = 0.0
         self._uses: dict[str, int] = {}
         self._priority: dict[str, float] = {}
@@ -177,7 +179,8 @@ class GreedyDual:
             ledger.end(name, now_ms)
             return
         self._uses[name] = self._uses.get(name, 0) + 1
-        self._priority[name] = self._clock + self._uses[name] * known.warm_up_ms / size
+        cost_ms = known.warm_up_ms + self._start_ms
+        self._priority[name] = self._clock + self._uses[name] * cost_ms / size
 
     def _held(self, constituents: Mapping[str, Constituent]) -> float:
         return sum(_size(constituents[name]) for name in self._priority)
@@ -197,9 +200,10 @@ class BoundedOracle:
 
     name = "oracle"
 
-    def __init__(self, memory_mib: float) -> None:
+    def __init__(self, memory_mib: float, start_ms: int = 0) -> None:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
+        self._start_ms = start_ms
         self._next: dict[str, int] = {}  # of what is warm, when it is used
 
     def advance(self, now_ms: int, ledger: Ledger) -> None:
@@ -217,7 +221,8 @@ class BoundedOracle:
 
     def _worth(self, name: str, now_ms: int, ledger: Ledger) -> float:
         known = ledger.constituents[name]
-        return known.warm_up_ms / _size(known) / max(1, self._next[name] - now_ms)
+        cost_ms = known.warm_up_ms + self._start_ms
+        return cost_ms / _size(known) / max(1, self._next[name] - now_ms)
 
 
 def _size(constituent: Constituent) -> float:

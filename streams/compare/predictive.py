@@ -37,13 +37,14 @@ class Forecast:
     catalog: Catalog
     horizon_ms: int
     grain_ms: int  # rates change in steps of time no finer than this
+    start_ms: int = 0  # of waiting that having to wait at all counts for, beside the wait
 
     def __post_init__(self) -> None:
         self.anatomy = Anatomy(self.catalog)
         self.index = self.anatomy.number
         slowest_ms = round(self.anatomy.warm_up_ms.max(initial=0.0))
         self.intensity = Intensity(len(self.index), slowest_ms + EDGES_MS[1])
-        self._saved = _saved(self.anatomy)
+        self._saved = _saved(self.anatomy, self.start_ms)
         self._profiler = Profiler(horizon_ms=self.horizon_ms)
         self._state: MutableMapping[str, Any] = {}
 
@@ -76,15 +77,20 @@ class Forecast:
         self.intensity.heard(prediction.user, now_ms, within, at, worth[at])
 
 
-def _saved(anatomy: Anatomy) -> dict[str, list[tuple[int, float]]]:
-    """What each constituent saves a request of a service when it is warm, in ms; see `Paths`."""
+def _saved(anatomy: Anatomy, start_ms: int) -> dict[str, list[tuple[int, float]]]:
+    """What each constituent saves a request of a service when it is warm, in ms; see `Paths`.
+
+    A request waits when any part of its service is cold: all have the same share in that.
+    """
     paths = Paths(anatomy, anatomy.warm_up_ms)
     saved: dict[str, list[tuple[int, float]]] = {}
     steps = zip(anatomy.step_service, paths.parts, paths.shares, strict=True)
-    for service, parts, shares in steps:
+    for row, parts, shares in steps:
+        service = anatomy.services[row]
+        start_share_ms = start_ms / max(1, len(anatomy.parts_of(service)))
         pairs = zip(parts.tolist(), shares.tolist(), strict=True)
-        saved.setdefault(anatomy.services[service], []).extend(
-            (part, ms) for part, ms in pairs if part >= 0 and ms > 0
+        saved.setdefault(service, []).extend(
+            (part, ms + start_share_ms) for part, ms in pairs if part >= 0 and ms > 0
         )
     return saved
 

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,14 @@ class Row:
         return asdict(self)
 
 
-# Each from the catalogue and the memory that there is, in MiB.
-POLICIES: dict[str, Callable[[Catalog, float], Iterable[Policy]]] = {
-    "keep-alive": lambda _c, _m: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
-    "always-warm": lambda _c, _m: [KeepAlive(None)],
-    "hybrid-histogram": lambda _c, _m: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
-    "greedy-dual": lambda c, m: [GreedyDual(mib) for mib in _shares(c, m)],
-    "oracle": lambda _c, m: _oracles(m),
-    "foremesh": lambda _c, _m: (),  # see `Predictive`: one object for all its parameters
+# Each from the catalogue, the memory that there is, in MiB, and the ms that a start counts for.
+POLICIES: dict[str, Callable[[Catalog, float, int], Iterable[Policy]]] = {
+    "keep-alive": lambda _c, _m, _s: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
+    "always-warm": lambda _c, _m, _s: [KeepAlive(None)],
+    "hybrid-histogram": lambda _c, _m, _s: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
+    "greedy-dual": lambda c, m, s: [GreedyDual(mib, ms) for ms in {0, s} for mib in _shares(c, m)],
+    "oracle": lambda _c, m, s: _oracles(m, s),
+    "foremesh": lambda _c, _m, _s: (),  # see `Predictive`: one object for all its parameters
 }
 
 
@@ -78,6 +79,7 @@ def compare(
     *,
     warm_up: float = 0.3,
     capacity_mib: float = math.inf,
+    start_ms: int = 0,
 ) -> Iterator[Request | Row]:
     """Put a log through all policies, step by step; the rows come at the end.
 
@@ -92,6 +94,8 @@ def compare(
     capacity_mib
         Memory that there is. A policy of windows loses the least recently used; greedy-dual, the
         oracle and ours choose themselves, right after a request has been served.
+    start_ms
+        Time that having to wait at all counts for, beside the wait, in what waits are worth.
 
     Yields
     ------
@@ -101,7 +105,8 @@ def compare(
     if not requests:
         return
     from_ms = requests[int(warm_up * len(requests))].at_ms
-    entrants = _Entrants(catalog, policies, ours, from_ms, capacity_mib)
+    account = partial(Ledger, catalog, from_ms, start_ms=start_ms)
+    entrants = _Entrants(catalog, policies, ours, account, capacity_mib)
     for request, nexts in _with_next_uses(requests, catalog):
         entrants.take(request, nexts)
         yield request
@@ -116,7 +121,7 @@ class _Entrants:
         catalog: Catalog,
         policies: Iterable[Policy],
         ours: Predictive | None,
-        from_ms: int,
+        account: Callable[..., Ledger],
         capacity_mib: float,
     ) -> None:
         self._catalog = catalog
@@ -124,8 +129,8 @@ class _Entrants:
         self._runs: list[tuple[Policy, Ledger]] = []
         for policy in policies:
             room_mib = capacity_mib if isinstance(policy, Windows) else math.inf
-            self._runs.append((policy, Ledger(catalog, from_ms, room_mib)))
-        self._ledgers = [Ledger(catalog, from_ms) for _ in ours.parameters] if ours else []
+            self._runs.append((policy, account(capacity_mib=room_mib)))
+        self._ledgers = [account() for _ in ours.parameters] if ours else []
 
     def take(self, request: Request, nexts: Mapping[str, int]) -> None:
         """Let time pass up to a request, have it judged, and let everybody learn from it."""
@@ -175,9 +180,9 @@ def _names(steps: Steps) -> list[str]:
     return list(dict.fromkeys(name for step in steps for name in step))
 
 
-def _oracles(memory_mib: float) -> list[Policy]:
+def _oracles(memory_mib: float, start_ms: int) -> list[Policy]:
     if math.isfinite(memory_mib):
-        return [BoundedOracle(memory_mib)]
+        return [BoundedOracle(memory_mib, start_ms)]
     return [Oracle(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
 
 

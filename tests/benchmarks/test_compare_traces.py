@@ -33,17 +33,21 @@ pytestmark = [
 
 ALONE = ("keep-alive", "hybrid-histogram", "greedy-dual", "oracle")
 HORIZON_MS, GRAIN_MS = 60_000, 2_000
+LEAST = 0.01  # cold-start rate; half of it is shown but nothing is held
+START_MS = 20_000  # about what a base model takes: half of a start's worth is that there is one
 
 
 def rows(
     log: Sequence[Request],
     catalog: Catalog,
     capacity_gib: float = math.inf,
+    start_ms: int = 0,
 ) -> list[Row]:
     capacity = capacity_gib * 1024
-    others = [policy for name in ALONE for policy in POLICIES[name](catalog, capacity)]
-    ours = Predictive(SCALES, Forecast(catalog, HORIZON_MS, GRAIN_MS), capacity)
-    steps = compare(log, catalog, others, ours, capacity_mib=capacity)
+    made = (POLICIES[name](catalog, capacity, start_ms) for name in ALONE)
+    others = [policy for policies in made for policy in policies]
+    ours = Predictive(SCALES, Forecast(catalog, HORIZON_MS, GRAIN_MS, start_ms), capacity)
+    steps = compare(log, catalog, others, ours, capacity_mib=capacity, start_ms=start_ms)
     return [step for step in steps if isinstance(step, Row)]
 
 
@@ -51,16 +55,19 @@ def least_cold_s(found: Sequence[Row], *policies: str) -> float:
     return min(row.cold_start_ms / 1000 for row in found if row.policy in policies)
 
 
-def test_image_generation_waits_for_fewer_starts_with_the_same_memory() -> None:
+@pytest.mark.parametrize("start_ms", [0, START_MS])
+def test_image_generation_waits_for_fewer_starts_with_the_same_memory(start_ms: int) -> None:
+    """And needs less memory for what counts: as short waits, or as few when starts count."""
     log = gentd26.requests()
-    found = rows(log, gentd26.catalogue(log))
+    found = rows(log, gentd26.catalogue(log), start_ms=start_ms)
 
     show(found)
-    reached = [at for at in advantages(found) if not math.isnan(at.gb_hours)]
-    assert len(reached) >= 5
+    reached = [at for at in advantages(found) if at.cold_start_rate >= LEAST]
+    assert len(reached) == 6
     for at in reached:
         assert at.ours_cold_s <= 0.7 * at.cold_s
-        assert at.long_gb_hours <= 0.7 * at.gb_hours
+        valued = at.often_gb_hours if start_ms else at.long_gb_hours
+        assert valued <= 0.7 * at.gb_hours
 
 
 @pytest.mark.parametrize("gib", [16, 32, 64])

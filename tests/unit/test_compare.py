@@ -303,3 +303,31 @@ def test_the_total_cost_counts_what_a_wait_is_worth_to_its_tier() -> None:
 
     (row,) = [found for found in found if isinstance(found, Row)]
     assert (row.cold_start_ms, row.total_cost) == (20_000, 20.0)
+
+
+def test_having_to_wait_at_all_may_count_beside_the_wait() -> None:
+    """Twice 10 s, and twice 5 s for a start."""
+    made = compare(log((0, "a"), (10, "a")), CATALOG, [KeepAlive(0)], warm_up=0.0, start_ms=5_000)
+
+    (row,) = [found for found in made if isinstance(found, Row)]
+    assert (row.cold_start_ms, row.total_cost) == (20_000, 30.0)
+
+
+def test_our_policy_keeps_what_starts_fast_when_starts_count() -> None:
+    """Every other minute; a wait of 1 ms is worth no memory, a start that counts as 10 s is."""
+    fast = Constituent(service="a", needs=SMALL["a"], warm_up_ms=1, price=1.0)
+    catalog = Catalog.of([*CATALOG, fast])
+    rows = [
+        made
+        for start_ms in (0, 10_000)
+        for made in compare(
+            log(*((2 * i, "a") for i in range(40))),
+            catalog,
+            [],
+            Predictive([0.01], Forecast(catalog, 60_000, 2_000, start_ms)),
+            warm_up=0.0,
+        )
+        if isinstance(made, Row)
+    ]
+    assert cold(rows[0]) == 40
+    assert cold(rows[1]) < 10

@@ -51,7 +51,7 @@ def ours(log: list[Request], from_ms: int) -> Ledger:
 def others(log: list[Request]) -> list[Row]:
     """What policies that look neither at users nor into the future come to."""
     blind = ("keep-alive", "always-warm", "hybrid-histogram")
-    policies = [policy for name in blind for policy in POLICIES[name](CATALOG, 9_216.0)]
+    policies = [policy for name in blind for policy in POLICIES[name](CATALOG, 9_216.0, 0)]
     made = compare(log, CATALOG, policies, warm_up=WARM_UP)
     return [row for row in made if isinstance(row, Row)]
 
