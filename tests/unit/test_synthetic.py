@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from random import Random
 
 import pytest
-from synthetic import ALWAYS, CATALOG, FORETOLD, NEVER, optimal_cost, requests
+from synthetic import ALWAYS, CATALOG, FORETOLD, NEVER, START_MS, optimal_cost, requests
 
+from streams.catalog import Catalog
 from streams.compare.ledger import Ledger
+from streams.compare.policies import KeepAlive
 from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import POLICIES, Row, compare
 from streams.records import Request
@@ -108,3 +112,22 @@ def test_no_policy_beats_the_best_that_knows_the_structure(
 ) -> None:
     found = [total(ours), *(row.total_cost for row in others)]
     assert optimal_cost(log, from_ms) < min(found)
+
+
+@pytest.mark.parametrize("warm_up_ms", [1_000, 10_000, 60_000])
+def test_where_nothing_can_be_foretold_ours_costs_what_the_better_of_all_and_nothing_costs(
+    warm_up_ms: int,
+) -> None:
+    """Each service is asked for six times an hour by chance, by any of 200 users."""
+    numbers, at_ms, noise = Random(7), START_MS, []
+    names = list(CATALOG.constituents)
+    for i in range(4_000):
+        at_ms += round(numbers.expovariate(len(names) / 600_000))
+        user, service = f"u{numbers.randrange(200)}", numbers.choice(names)
+        noise.append(Request(request_id=f"r{i}", user=user, service=service, at_ms=at_ms))
+    slow = (replace(c, warm_up_ms=warm_up_ms) for c in CATALOG.constituents.values())
+    catalog = Catalog.of([*CATALOG, *slow])
+    policy = Predictive([1.0], Forecast(catalog, 60_000, 2_000))
+    made = compare(noise, catalog, [KeepAlive(0), KeepAlive(None)], policy, warm_up=WARM_UP)
+    nothing, everything, ours = (row.total_cost for row in made if isinstance(row, Row))
+    assert ours <= 1.02 * min(nothing, everything)
