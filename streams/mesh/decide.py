@@ -13,7 +13,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from urllib.parse import quote
 
 import aiohttp
 import grpc
@@ -21,14 +20,12 @@ from aiohttp import web
 from envoy.service.accesslog.v3 import als_pb2_grpc
 
 from streams.adapters import metrics
-from streams.gateway.app import serving
 from streams.gateway.warm_set import WarmSet, every, first_to_end
-from streams.mesh.clusters import DESTINATION, leased
-from streams.mesh.leases import Leases, key_of
-from streams.mesh.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
+from streams.mesh.checks import Checks, Door
+from streams.mesh.leases import Leases
 from streams.mesh.places import Places, Policy
-from streams.mesh.routes import only_part
 from streams.provisioners.base import Refused, wall_ms
+from streams.provisioners.service import address
 from streams.records import Instance, InstanceState
 from streams.settings import Settings
 
@@ -61,7 +58,7 @@ class Decider:
         self._leases = Leases(self._warm.claims)
         self._life = uuid.uuid4().hex[:8]  # leases of an earlier life are none of ours
         self._numbers = itertools.count()
-        self._asked_for: dict[str, dict[str, str]] = {}  # check -> path segment -> constituent
+        self._checks = Checks(self._warm.claims, self._leases, policy.deadline_ms)
         self._handlers: Mapping[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/lease": self._lease,
             "/release": self._release,
@@ -79,30 +76,30 @@ class Decider:
             als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._leases, told)
             told.add_insecure_port(self._places.leases)
             await told.start()
-            # Without routing: the check is asked for by every request.
-            server = web.Server(self._answer, access_log=None, handler_cancellation=True)
-            runner = web.ServerRunner(server)
-            await serving(
-                runner, self._places.decide, "decision service", lambda: first_to_end(work, stop)
-            )
-            await told.stop(_END_S)
-            await self._warm.close()
+            try:
+                await self._serve(lambda: first_to_end(work, stop))
+            finally:
+                await told.stop(_END_S)
+                await self._warm.close()
+
+    async def _serve(self, until: Callable[[], Awaitable[None]]) -> None:
+        """Listen while `until` runs; what is being served then is finished."""
+        others = web.Server(self._answer, access_log=None, handler_cancellation=True)
+        host, port = address(self._places.decide)
+        door = await asyncio.get_running_loop().create_server(
+            lambda: Door(self._checks.answer, others), host, port
+        )
+        told = {"action": "open"}
+        logger.info("The decision service listens on %s", self._places.decide, extra=told)
+        try:
+            await until()
+        finally:
+            door.close()
+            await others.shutdown(self._policy.deadline_ms / 1000)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        path = request.rel_url.raw_path
-        check, _, segment = path[1:].partition("/")
-        names = self._asked_for.get(f"/{check}")
-        if names is None:
-            handler = self._handlers.get(path)
-            return await handler(request) if handler else web.Response(status=404)
-        service = names.get(segment.partition("/")[0])
-        lease = self._warm.claims.take(service) if service else None
-        if lease is None:
-            return web.Response()
-        key = key_of(request.headers.get("x-request-id", ""), lease.instance.service)
-        self._leases.hold(key, lease, wall_ms() + self._policy.deadline_ms)
-        where = lease.instance.endpoint.removeprefix("http://").rstrip("/")
-        return web.Response(headers={DESTINATION: where})
+        handler = self._handlers.get(request.path)
+        return await handler(request) if handler else web.Response(status=404)
 
     # ------------------------------------------------------------------ activator
 
@@ -164,18 +161,4 @@ class Decider:
                 self._warm.claims.observe(instance)
 
     def _read_catalog(self) -> None:
-        catalog = self._warm.catalog
-        parts: dict[str, dict[str, str | None]] = {
-            COMPOSITE_CHECK: {
-                c.service: only_part(c, catalog) for c in catalog.composites.values()
-            },
-            CONSTITUENT_CHECK: {name: name for name in catalog.constituents},
-        }
-        self._asked_for = {
-            check: {
-                quote(name, safe=""): part
-                for name, part in names.items()
-                if part and leased(catalog.constituents[part])
-            }
-            for check, names in parts.items()
-        }
+        self._checks.read(self._warm.catalog)
