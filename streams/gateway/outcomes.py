@@ -32,9 +32,11 @@ def outcome_of(
     status, latency_ms
         What was answered, and how long that took.
     """
-    warm = sum(part.warm for part in parts.values())
-    cold = cold_ms(steps, lambda name: parts[name].wait_ms)
-    without = cold_ms(steps, lambda n: usual_ms[n] if parts[n].warm else parts[n].wait_ms)
+    warm = [part.warm for part in parts.values()].count(True)
+    waited = {name: part.wait_ms for name, part in parts.items()}
+    cold = _cold_ms(steps, waited)
+    usually = {n: usual_ms[n] if parts[n].warm else ms for n, ms in waited.items()}
+    without = _cold_ms(steps, usually)
     route = Route.PREALLOCATED if warm == len(parts) else Route.STANDARD
     return Outcome(
         request_id=asked.request_id,
@@ -52,3 +54,10 @@ def outcome_of(
         parts=tuple(parts.values()),
         source=Source.GATEWAY,
     )
+
+
+def _cold_ms(steps: Steps, waited: Mapping[str, int]) -> int:
+    """What waiting for constituents cost; most composites have one, and need no path."""
+    if len(waited) == 1:
+        return sum(waited.values())
+    return cold_ms(steps, waited.__getitem__)
