@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import aiohttp
@@ -18,10 +18,11 @@ from streams.provisioners.base import Use
 from streams.records import Instance
 from streams.settings import Settings
 
-__all__ = ["WarmSet", "every", "first_to_end"]
+__all__ = ["WarmSet", "every", "first_to_end", "reported"]
 
 logger = logging.getLogger(__name__)
 
+_USE = [field.name for field in fields(Use)]
 _REPORT_S = 0.02
 _AGAIN_S = 1.0
 _RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
@@ -103,7 +104,7 @@ class WarmSet:
         """Report use to the provisioner; what does not arrive is reported with the next."""
         if not uses:
             return
-        body = {"uses": [asdict(use) for use in uses]}
+        body = reported(uses)
         limit = aiohttp.ClientTimeout(total=2)
         try:
             async with self._session.post(f"{self._url}/use", json=body, timeout=limit) as answer:
@@ -111,6 +112,12 @@ class WarmSet:
         except (aiohttp.ClientError, TimeoutError):
             self.claims.unreport(uses)
             await asyncio.sleep(_AGAIN_S)  # what is to be told grows meanwhile
+
+
+def reported(uses: Iterable[Use]) -> dict[str, Any]:
+    """A report of use, for the provisioner."""
+    # `asdict` copies each value deeply, which takes six times as long.
+    return {"uses": [{name: getattr(use, name) for name in _USE} for use in uses]}
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:

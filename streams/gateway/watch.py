@@ -15,6 +15,7 @@ from streams.settings import Settings
 __all__ = ["Watch"]
 
 _READ_S = 30.0
+_PATIENT = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 1_000}
 _WAIT_S = 0.5  # also the longest that the process's end waits for it
 
 
@@ -27,14 +28,19 @@ class Watch:
     ----------
     settings
         Where Kafka is.
+    patient
+        Whether news of instances may come together, about once a second: the broker and this
+        process have less to do than with each the moment it is there.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._catalog, self._instances = (
-            View[Record](client_config(settings), settings.topic(topic), codec.decode)
-            for topic in ("catalog", "instances")
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+        config = client_config(settings)
+        waits = _PATIENT if patient else {}
+        self._catalog = View[Record](config, settings.topic("catalog"), codec.decode)
+        self._instances = View[Record](
+            {**config, **waits}, settings.topic("instances"), self._decode
         )
-        self._told: Mapping[str, Record] = {}
+        self._fresh: dict[str, Instance] = {}
         self.catalog = Catalog()
 
     async def open(self) -> None:
@@ -64,22 +70,25 @@ class Watch:
 
     def news(self) -> list[Instance]:
         """The instances whose record is new since the last call."""
-        told, self._told = self._told, self._instances.values
-        return [
-            value
-            for name, value in self._told.items()
-            if told.get(name) is not value and isinstance(value, Instance)
-        ]
+        # What is new was noted when it was read: to look for it costs more with every instance.
+        fresh, self._fresh = self._fresh, {}
+        return list(fresh.values())
 
     @property
     def instances(self) -> Mapping[str, Record]:
-        """The last record of every instance that was told by `news`, by name."""
-        return self._told
+        """The last record of every instance that the topic still has, by name."""
+        return self._instances.values
 
     def close(self) -> None:
         """Let go of the connections."""
         self._catalog.close()
         self._instances.close()
+
+    def _decode(self, data: bytes) -> Record:
+        record = codec.decode(data)
+        if isinstance(record, Instance):
+            self._fresh[record.instance_id] = record
+        return record
 
     def _read_catalog(self) -> None:
         found = self._catalog.values.values()

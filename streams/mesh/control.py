@@ -12,7 +12,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from streams.adapters import metrics
 from streams.errors import BrokerUnreachable
-from streams.gateway.warm_set import first_to_end
+from streams.gateway.warm_set import every, first_to_end
 from streams.gateway.watch import Watch
 from streams.mesh import messages
 from streams.mesh.clusters import clusters, leased
@@ -29,6 +29,7 @@ __all__ = ["ControlPlane"]
 logger = logging.getLogger(__name__)
 
 _END_S = 1.0
+_FORGET_S = 1.0
 
 
 class ControlPlane:
@@ -69,6 +70,7 @@ class ControlPlane:
         work = [
             self._watch.follow_catalog(self._set_catalog),
             self._watch.follow_instances(self._observe),
+            every(_FORGET_S, self._forget),
         ]
         try:
             await first_to_end(work, stop)
@@ -100,7 +102,11 @@ class ControlPlane:
 
     def _observe(self, news: Iterable[Instance]) -> None:
         changed = {instance.service for instance in news if self._endpoints.observe(instance)}
-        self._publish(changed | self._endpoints.forget(self._watch.instances))
+        self._publish(changed)
+
+    async def _forget(self) -> None:
+        """Drop instances that the topic has no more; their end was told before, unless missed."""
+        self._publish(self._endpoints.forget(self._watch.instances))
 
     def _publish(self, services: Iterable[str]) -> None:
         known = self._watch.catalog.constituents

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
 
 import aiohttp
 
+from streams.gateway.warm_set import reported
 from streams.provisioners.base import Use
 
 __all__ = ["Usage"]
@@ -58,7 +58,7 @@ class Usage:
         uses = self.news()
         if not uses:
             return
-        body = {"uses": [asdict(use) for use in uses]}
+        body = reported(uses)
         limit = aiohttp.ClientTimeout(total=2)
         try:
             async with session.post(self._url, json=body, timeout=limit) as answer:
