@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -74,6 +75,27 @@ def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_
     Door(run_foremesh)
     gone = eventually(lambda: [x for n, x in last(settings).items() if n in before and x.gone_ms])
     assert {x.reason for x in gone} == {"its provisioner ended before it"}
+
+
+async def test_requests_are_served_by_what_is_forked_from_a_base_and_never_by_the_base(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    zygote = ("{python}", "-S", "-I", "{zygote}", "--import", "asyncio")
+    layers = (
+        replace(constituent("model"), command=zygote),
+        replace(constituent("sketch"), base="model"),
+    )
+    send(settings, catalog_of(*layers))
+    door = Door(run_foremesh)
+    async with aiohttp.ClientSession() as session:
+        first = await door.ask(session, "only-sketch")
+        again = await door.ask(session, "only-sketch")
+        base = await door.ask(session, "only-model")
+
+    assert (first.status, first.headers["x-foremesh"]) == (200, "miss")
+    assert (again.status, again.headers["x-foremesh"]) == (200, "hit")
+    assert base.status >= 400
 
 
 def test_what_is_no_command_goes_to_the_dead_letters(
