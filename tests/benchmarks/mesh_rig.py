@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from streams.adapters.kafka import producer_config
 from streams.catalog import Catalog, Composite, Constituent, Pool, Tier
 from streams.devstack.child import free_ports
 from streams.engine.producer import CheckedProducer
+from streams.mesh.clusters import socket_address
 from streams.mesh.envoy import find
 from streams.provisioners.base import wall_ms
 from streams.records import Instance, InstanceState
@@ -191,21 +192,21 @@ def backend(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def plain(folder: Path, backend_port: int) -> Iterator[int]:
-    """An Envoy in front of one instance, without foremesh; its port."""
+def plain(folder: Path, name: str, endpoints: Iterable[str]) -> Iterator[int]:
+    """An Envoy in front of these addresses, without foremesh; its port."""
     [port] = free_ports(1)
-    endpoint = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": backend_port}}}
+    members = [{"endpoint": {"address": socket_address(place)}} for place in endpoints]
     cluster = {
         "name": "instance",
         "type": "STATIC",
         "connect_timeout": "0.25s",
         "load_assignment": {
             "cluster_name": "instance",
-            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+            "endpoints": [{"lb_endpoints": members}],
         },
     }
     listener = _listener(port, "127.0.0.1", {"route": {"cluster": "instance"}})
-    with envoy(folder, "plain", listener, cluster):
+    with envoy(folder, name, listener, cluster):
         yield port
 
 

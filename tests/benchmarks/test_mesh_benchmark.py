@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -35,7 +36,9 @@ SCALE = float(os.environ.get("FOREMESH_BENCH_SCALE", "1"))
 ROUNDS = 3
 RATE = 500
 CHANGES = 50
-WAYS = ("plain", "pool", "lease")
+# Without foremesh: in front of one instance, or of all that a pool has.
+WITHOUT = ("plain", "spread")
+WAYS = (*WITHOUT, "pool", "lease")
 
 
 @pytest.mark.benchmark
@@ -44,15 +47,21 @@ def test_what_foremesh_adds_to_envoy(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh, tmp_path: Path
 ) -> None:
     assert topics
-    with mesh_rig.backend(tmp_path) as backend, mesh_rig.plain(tmp_path, backend) as plain:
+    with ExitStack() as open_:
+        backend = open_.enter_context(mesh_rig.backend(tmp_path))
         instances = mesh_rig.thousand(backend)
+        pool = [i.endpoint.removeprefix("http://") for i in instances if "pool" in i.service]
+        places = {"plain": [f"127.0.0.1:{backend}"], "spread": pool}
+        ports = {
+            way: open_.enter_context(mesh_rig.plain(tmp_path, way, places[way])) for way in WITHOUT
+        }
         mesh_rig.tell(settings, instances)
         mesh = Mesh(run_foremesh)
         mesh.env["FOREMESH_PROVISIONER"] = f"http://127.0.0.1:{backend}"  # takes reports of use
         mesh.start("control", "log", "decide", provisioner=False)
         edge = int(mesh.places.edge.rpartition(":")[2])
         eventually(lambda: all(get(edge, f"/{n}") == 200 for n in mesh_rig.names("pool")))
-        ports = {"plain": plain, "pool": edge, "lease": edge}
+        ports |= {"pool": edge, "lease": edge}
         churn = mesh_rig.Churn(settings, instances, CHANGES)
         latency: dict[str, list[Any]] = {way: [] for way in WAYS}
         wrk: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -76,9 +85,9 @@ def test_what_foremesh_adds_to_envoy(
 
 def steady(way: str, port: int, churn: mesh_rig.Churn) -> dict[str, Any]:
     """Latency at a steady rate; with foremesh, while instances come and go."""
-    paths = [f"/{name}" for name in mesh_rig.names("pool" if way == "plain" else way)]
+    paths = [f"/{name}" for name in mesh_rig.names("pool" if way in WITHOUT else way)]
     argv = [sys.executable, str(HERE / "http_load.py"), str(port), str(RATE), str(8 * SCALE)]
-    if way == "plain":
+    if way in WITHOUT:
         told = subprocess.check_output([*argv, *paths])
     else:
         with churn:
@@ -93,7 +102,7 @@ def saturated(way: str, port: int, folder: Path) -> float:
     tool = shutil.which("wrk")
     assert tool, "wrk is missing: apt-get install wrk"
     script = folder / f"{way}.lua"
-    paths = ",".join(f'"/{n}"' for n in mesh_rig.names("pool" if way == "plain" else way))
+    paths = ",".join(f'"/{n}"' for n in mesh_rig.names("pool" if way in WITHOUT else way))
     script.write_text(
         f"local p = {{{paths}}}\nlocal n = 0\n"
         'local h = {["x-foremesh-user"] = "u1"}\n'
