@@ -24,7 +24,9 @@ from streams.stages.profiler import Profiler
 __all__ = ["Forecast", "Predictive"]
 
 HOUR_MS = 3_600_000
-START = 1.15  # how much more than its price what is cold has to be worth
+# How much more than its price what is cold has to be worth: what is wanted for about as long as
+# it takes to start is paid for twice as long.
+START = 2.0
 
 
 @dataclass
@@ -100,7 +102,7 @@ class Predictive:
 
     A constituent is kept for the next instant when what it is expected to save in it exceeds
     what it costs; there is nothing else to decide, since it can be given up or started at any
-    later time. What is cold has to be worth somewhat more, for the start is paid too.
+    later time. What is cold has to be worth more, for the start is paid too.
 
     All scales are decided upon at once: they differ only in the limit. When the capacity binds,
     what is worth most for its memory stays, which is optimal up to the last one that is cut.
