@@ -8,9 +8,10 @@
       payment: {cpu: 500, memory: 512, warm_up_ms: 2500, price: 0.05}
       index: {cpu: 500, memory: 512, warm_up_ms: 700, price: 0.05,
               warm_up: /search, warm_up_body: '{"query": "a"}'}   # posted before it counts as warm
-      model: {cpu: 100, memory: 9000, warm_up_ms: 8000, price: 0.2}   # may be warm alone, for
-      sketch: {cpu: 500, memory: 700, warm_up_ms: 900, price: 0.05, base: model}   # what starts
-      portrait: {cpu: 500, memory: 700, warm_up_ms: 900, price: 0.05, base: model}   # from it
+      model: {cpu: 100, memory: 9000, warm_up_ms: 8000, price: 0.2,   # may be warm alone, for what
+              command: ["{python}", "{zygote}", --import, torch]}   # is forked from it: see zygote
+      sketch: {cpu: 500, memory: 700, warm_up_ms: 900, price: 0.05, base: model}
+      portrait: {cpu: 500, memory: 700, warm_up_ms: 900, price: 0.05, base: model}
     composites:
       checkout: [[pricing, stock], payment]   # steps; those of an inner list run in parallel
       search: {steps: [index], logged: [page]}   # the access log keeps this parameter, no other

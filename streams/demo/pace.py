@@ -36,7 +36,7 @@ def affordable_rate(catalog: Catalog, starts_s: float, at_once: int) -> float:
 
 
 async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once: int) -> float:
-    """Mean time from spawning an instance to its first answer, measured on each of these.
+    """Mean time from spawning an instance to its first answer, each without a base.
 
     Raises
     ------

@@ -163,7 +163,8 @@ class Demo:
 
     def _asks(self, progress: Progress) -> list[Ask]:
         """The load; lighter than planned where instances start slowly."""
-        every = list(self.catalog.constituents.values())
+        known = self.catalog
+        every = [c for name, c in known.constituents.items() if name not in known.bases]
         task = progress.add_task("timing start-ups", total=1, news="")
         took_s = asyncio.run(start_up_s(every, self.folder / "models", STARTS))
         self.rate = min(self.plan.rate, affordable_rate(self.catalog, took_s, STARTS))

@@ -18,8 +18,9 @@ def population(seed: int = 7, users: int = 200) -> Population:
     return Population(list(CATALOGUE.composites), TIERS, users, seed)
 
 
-def test_the_catalogue_has_24_composites_of_28_constituents() -> None:
-    assert (len(CATALOGUE.composites), len(CATALOGUE.constituents)) == (24, 28)
+def test_the_catalogue_has_24_composites_of_28_constituents_and_a_base() -> None:
+    assert (len(CATALOGUE.composites), len(CATALOGUE.constituents)) == (24, 29)
+    assert CATALOGUE.bases == {"studio"}
     assert CATALOGUE.tiers.keys() == TIERS.keys()
 
 
