@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from threading import Event
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams.adapters import codec
-from streams.adapters.kafka import consumer_config, producer_config
+from streams.adapters.kafka import commit, consumer_config, producer_config
 from streams.adapters.metrics import BATCH_SECONDS, RECORDS
 from streams.adapters.postgres_sink import Entry, PostgresSink, Received
 from streams.engine.producer import CheckedProducer
@@ -154,11 +154,7 @@ class Sink:
     def _commit(self, batch: Sequence[Message]) -> None:
         last = {(m.topic() or "", m.partition() or 0): m.offset() or 0 for m in batch}
         offsets = [TopicPartition(*place, offset + 1) for place, offset in last.items()]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            # The partitions have gone to another sink: it reads this batch again, to no effect.
-            _log.warning("offsets not committed: %s", error, extra={"action": "sink_commit"})
+        commit(self._consumer, offsets)
 
 
 def _usable(message: Message) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
     ConfigResource,
@@ -28,6 +29,7 @@ __all__ = [
     "TopicState",
     "check_topics",
     "client_config",
+    "commit",
     "connect",
     "consumer_config",
     "create_topics",
@@ -35,6 +37,8 @@ __all__ = [
     "faust_broker_options",
     "producer_config",
 ]
+
+_log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 3 * 1024 * 1024  # a dead letter holds a record of 1 MiB, and more
 
@@ -235,3 +239,20 @@ def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]
 
 def _serves(key: str, have: str, want: str) -> bool:
     return int(have) >= int(want) if key == "max.message.bytes" else have == want
+
+
+def commit(consumer: Consumer, offsets: list[TopicPartition] | None = None) -> bool:
+    """Commit what was read, or these offsets; whether that was done.
+
+    It is not when the partitions have gone to another consumer, or are about to come back to this
+    one after Kafka was away: what was read is read again then, so its effects must be idempotent.
+    """
+    try:
+        if offsets is None:
+            consumer.commit(asynchronous=False)
+        else:
+            consumer.commit(offsets=offsets, asynchronous=False)
+    except KafkaException as error:
+        _log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
+        return False
+    return True

@@ -11,7 +11,7 @@ from aiohttp import web
 from confluent_kafka import Consumer, Message
 
 from streams.adapters import codec
-from streams.adapters.kafka import consumer_config, producer_config
+from streams.adapters.kafka import commit, consumer_config, producer_config
 from streams.catalog import Catalog
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed
@@ -122,7 +122,7 @@ class Service:
                 await self._take(message)
             # Offsets last: what came of the commands is on Kafka first.
             if await asyncio.to_thread(self._flush):
-                await asyncio.to_thread(self._consumer.commit, asynchronous=False)
+                await asyncio.to_thread(commit, self._consumer)
 
     def _poll(self) -> list[Message]:
         with self._reading:

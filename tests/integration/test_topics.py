@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
+import pytest
+from confluent_kafka import Consumer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AlterConfigOpType,
     ConfigEntry,
@@ -10,7 +13,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 from harness import Eventually, RunForemesh
 
-from streams.adapters.kafka import check_topics, connect, create_topics, declared
+from streams.adapters.kafka import (
+    check_topics,
+    commit,
+    connect,
+    consumer_config,
+    create_topics,
+    declared,
+)
 from streams.settings import Settings
 
 
@@ -67,3 +77,11 @@ def test_the_command_creates_and_checks_topics(
 
     assert settings.topic("requests") in run_foremesh("topics", "create").finish()
     run_foremesh("topics", "check").finish()
+
+
+def test_a_commit_that_kafka_does_not_take_is_told_and_ends_nobody(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Consumer(consumer_config(settings, settings.group("any")))) as consumer:
+        assert not commit(consumer)  # it has read nothing
+    assert "offsets not committed" in caplog.text
