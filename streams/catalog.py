@@ -108,6 +108,12 @@ class Catalog:
     composites: Mapping[str, Composite] = field(default_factory=dict)
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    # The constituents that others start from; no request asks for them.
+    bases: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        bases = frozenset(c.base for c in self.constituents.values() if c.base)
+        object.__setattr__(self, "bases", bases)
 
     @classmethod
     def of(cls, entries: Iterable[CatalogEntry]) -> Catalog:
@@ -127,11 +133,6 @@ class Catalog:
                 case Pool():
                     pools[entry.pool] = entry
         return cls(constituents, composites, tiers, pools)
-
-    @property
-    def bases(self) -> frozenset[str]:
-        """The constituents that others start from; no request asks for them."""
-        return frozenset(c.base for c in self.constituents.values() if c.base)
 
     def __iter__(self) -> Iterator[CatalogEntry]:
         for kind in (self.constituents, self.composites, self.tiers, self.pools):

@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from streams.provisioners.local import LocalProvisioner
 from streams.provisioners.pool import PoolProvisioner
 from streams.records import Instance, InstanceState
 
-__all__ = ["House", "LayeredHouse", "LocalHouse", "Told", "until", "want"]
+__all__ = ["House", "LayeredHouse", "LocalHouse", "Told", "local_provisioner", "until", "want"]
 
 
 class Told:
@@ -31,6 +32,19 @@ class Told:
     def last(self, *states: InstanceState) -> list[Instance]:
         newest = {one.instance_id: one for one in self.records}
         return [one for one in newest.values() if one.state in states]
+
+
+@asynccontextmanager
+async def local_provisioner(
+    catalog: Catalog, limits: Limits
+) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
+    told = Told()
+    made = LocalProvisioner("default", lambda: catalog, told.records.append, limits)
+    await made.open()
+    try:
+        yield made, told
+    finally:
+        await made.close()
 
 
 async def until(check: Callable[[], object], timeout_s: float = 10.0) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from streams.catalog import Catalog, CatalogEntry, Constituent, Pool, Resources, Tier
 from streams.records import (
     Action,
@@ -19,7 +21,7 @@ from streams.stages.trial_rows import Row
 from streams.trial import Trial
 from streams.verdict import Verdict
 
-__all__ = ["TIERS", "World", "actions", "constituent", "demand", "pool", "warm"]
+__all__ = ["TIERS", "World", "actions", "command", "constituent", "demand", "pool", "warm"]
 
 TIERS = (
     Tier(tier="gold", weight=0.1, sla_ms=500, priority=1),
@@ -62,6 +64,25 @@ def warm(service: str, instance_id: str, command_id: str, *, busy: bool = False)
         changed_ms=0,
         warm_since_ms=0,
     )
+
+
+def command(
+    name: str, action: Action = Action.PROVISION, service: str = "base", **changes: int
+) -> Command:
+    made = Command(
+        command_id=name,
+        pool="p",
+        action=action,
+        service=service,
+        count=1,
+        value=2.0,
+        cost=1.0,
+        priority=0.0,
+        issued_ms=1_000,
+        expires_ms=11_000,
+        reason="",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # only whole numbers are changed
 
 
 class World:

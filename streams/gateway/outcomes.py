@@ -34,9 +34,9 @@ def outcome_of(
     """
     warm = [part.warm for part in parts.values()].count(True)
     waited = {name: part.wait_ms for name, part in parts.items()}
-    cold = _cold_ms(steps, waited)
+    cold = cold_ms(steps, waited.__getitem__)
     usually = {n: usual_ms[n] if parts[n].warm else ms for n, ms in waited.items()}
-    without = _cold_ms(steps, usually)
+    without = cold_ms(steps, usually.__getitem__)
     route = Route.PREALLOCATED if warm == len(parts) else Route.STANDARD
     return Outcome(
         request_id=asked.request_id,
@@ -54,10 +54,3 @@ def outcome_of(
         parts=tuple(parts.values()),
         source=Source.GATEWAY,
     )
-
-
-def _cold_ms(steps: Steps, waited: Mapping[str, int]) -> int:
-    """What waiting for constituents cost; most composites have one, and need no path."""
-    if len(waited) == 1:
-        return sum(waited.values())
-    return cold_ms(steps, waited.__getitem__)

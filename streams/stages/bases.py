@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.stages.anatomy import Anatomy, Asked, Numbers
 from streams.stages.value import Floats
@@ -72,10 +73,10 @@ class Bases:
 
     def weigh(self, bases: Iterable[int]) -> None:
         """Value these bases, as what starts from them is warm or cold."""
-        anatomy = self._anatomy
+        anatomy, warm = self._anatomy, np.array(self._warm, np.bool_)
         for base in bases:
             steps = anatomy.steps_on[base]
-            saved_ms, part = self._saved_ms(base, steps)
+            saved_ms, part = self._saved_ms(base, steps, warm)
             mean = self._asked.mean[anatomy.step_service[steps]]
             trusted = (saved_ms * self._trust[part]) @ mean
             self._worth[base] = trusted / 1000 * anatomy.weight
@@ -98,14 +99,16 @@ class Bases:
         worth: Floats = np.where((np.array(self._warm) == warm)[:, None], self._worth, 0.0)
         return worth
 
-    def _saved_ms(self, base: int, steps: Numbers) -> tuple[Floats, Numbers]:
+    def _saved_ms(
+        self, base: int, steps: Numbers, warm: NDArray[np.bool_]
+    ) -> tuple[Floats, Numbers]:
         """What the base takes off the critical path of each step, and its slowest part without."""
         parts = self._anatomy.step_parts[steps]
-        cold = (parts >= 0) & ~np.array(self._warm, np.bool_)[parts]
+        cold = (parts >= 0) & ~warm[parts]
         ours = cold & (self._anatomy.base[parts] == base)
         now_ms = np.where(cold, self.wait_ms[parts], 0.0)
-        sign = 1.0 if self._warm[base] else -1.0
+        sign = 1.0 if warm[base] else -1.0
         other_ms = now_ms + sign * np.where(ours, self._own_ms[base], 0.0)
-        without, with_it = (other_ms, now_ms) if self._warm[base] else (now_ms, other_ms)
+        without, with_it = (other_ms, now_ms) if warm[base] else (now_ms, other_ms)
         slowest = without.argmax(axis=1)
         return without.max(axis=1) - with_it.max(axis=1), parts[np.arange(len(parts)), slowest]

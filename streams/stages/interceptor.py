@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streams.records import Instance, Outcome, Part, Record, Request, Result, Route, Source
 from streams.stages.base import Context, admit
-from streams.stages.critical_path import Steps, cold_ms, steps_of
+from streams.stages.critical_path import Steps, cold_ms, start_ms, steps_of
 
 __all__ = ["Interception", "Interceptor", "intercept"]
 
@@ -110,15 +110,20 @@ class Interceptor:
 
 
 def _warm_ups(steps: Steps, event: Request, context: Context) -> dict[str, int]:
-    """How long each constituent takes to start, its base first unless that is warm."""
+    """How long each constituent takes to start, as bases are warm."""
     known = context.catalog.constituents
     names = {name for step in steps for name in step} & known.keys()
     bases = {known[name].base for name in names} & known.keys()
-    cold_ms = {name: known[name].warm_up_ms for name in bases}
-    for instance in context.instances.values() if bases else ():
-        if instance.pool == event.pool and instance.warm_at(event.at_ms):
-            cold_ms.pop(instance.service, None)
-    return {name: known[name].warm_up_ms + cold_ms.get(known[name].base, 0) for name in names}
+    warm = {
+        instance.service
+        for instance in (context.instances.values() if bases else ())
+        if instance.pool == event.pool and instance.warm_at(event.at_ms)
+    }
+
+    def own_ms(name: str) -> int:
+        return known[name].warm_up_ms
+
+    return {name: round(start_ms(name, context.catalog, own_ms, warm)) for name in names}
 
 
 def _by_service(steps: Steps, event: Request, context: Context) -> dict[str, list[Instance]]:

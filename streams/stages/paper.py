@@ -9,7 +9,7 @@ from itertools import pairwise
 from streams.records import Action, Command, Instance
 from streams.stages.anatomy import FALLBACK
 from streams.stages.base import Context
-from streams.stages.critical_path import first_uses, steps_of
+from streams.stages.critical_path import first_uses, start_ms, steps_of
 from streams.stages.pool_view import PoolView
 from streams.stages.provisioner import Planned, PlannedPool, PlannedProvisioner, instances_of
 from streams.stages.watch import Pair
@@ -160,12 +160,10 @@ class _Requests:
                 self.cold.add(name)
 
     def _start_ms(self, name: str, live: set[str]) -> int:
-        """How long a part takes to start when these are there, its base first if that is not."""
-        start_ms = self.view.timing.warm_up_ms
-        base = self.view.anatomy.catalog.constituents[name].base
-        number = self.view.anatomy.number
-        first_ms = float(start_ms[number[base]]) if base in number and base not in live else 0.0
-        return round(float(start_ms[number[name]]) + first_ms)
+        """How long a part takes to start when these are there."""
+        number, own_ms = self.view.anatomy.number, self.view.timing.warm_up_ms
+        catalog = self.view.anatomy.catalog
+        return round(start_ms(name, catalog, lambda part: float(own_ms[number[part]]), live))
 
 
 def _on_request(name: str, view: PoolView) -> Command:

@@ -115,23 +115,29 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
     constituent = catalog.constituents.get(command.service)
     if constituent is None:
         return
-    base = catalog.constituents.get(constituent.base)
-    if base and not any(p.service == base.service for p in pool.live.values()):
-        first = replace(command, command_id=f"{command.command_id}/base", service=base.service)
-        yield from _start(replace(first, count=1), pool, catalog)
-    ready_ms = [p.warm_since_ms for p in pool.live.values() if base and p.service == base.service]
-    if base and not ready_ms:
-        return
+    begun_ms = command.issued_ms
+    if constituent.base in catalog.constituents:
+        base_id = f"{command.command_id}/base"
+        base = replace(command, command_id=base_id, service=constituent.base, count=1)
+        if not _ready_ms(base, pool):
+            yield from _start(base, pool, catalog)
+        if not (ready_ms := _ready_ms(base, pool)):
+            return
+        begun_ms = max(begun_ms, min(ready_ms))
     for k in range(1, command.count + 1):
         free = catalog.pools[command.pool].capacity - _used(pool, catalog)
         if not constituent.needs.fits(free):
             return
-        begun_ms = max(command.issued_ms, min(ready_ms, default=0))
         warm_since_ms = begun_ms + max(1, constituent.warm_up_ms)
         planned = Planned(command.service, command.command_id, command.issued_ms, warm_since_ms)
         name = f"{command.command_id}/{k}"
         pool.live[name] = planned
         yield _instance(name, command.pool, planned)
+
+
+def _ready_ms(command: Command, pool: PlannedPool) -> list[int]:
+    """When the instances of a command's service are warm."""
+    return [p.warm_since_ms for p in pool.live.values() if p.service == command.service]
 
 
 def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import aiohttp
 import psutil
 import pytest
 from harness import CHECKOUT, Eventually
-from houses import Told, until, want
+from houses import Told, local_provisioner, until, want
 from services import ONE, SERVICE, catalog_of, command, constituent
 
 from streams.catalog import Catalog, Constituent
@@ -50,17 +50,10 @@ def _module_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(LAYERED))
 
 
-@asynccontextmanager
-async def provisioner(
+def provisioner(
     catalog: Catalog = CATALOG, limits: Limits = QUICK
-) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
-    told = Told()
-    made = LocalProvisioner("default", lambda: catalog, told.records.append, limits)
-    await made.open()
-    try:
-        yield made, told
-    finally:
-        await made.close()
+) -> AbstractAsyncContextManager[tuple[LocalProvisioner, Told]]:
+    return local_provisioner(catalog, limits)
 
 
 async def seen_by(instance: Instance) -> dict[str, Any]:

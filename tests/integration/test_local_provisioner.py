@@ -3,15 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
-from houses import Told, until, want
+from houses import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.catalog import Catalog
@@ -22,17 +21,10 @@ from streams.records import InstanceState
 QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
 
 
-@asynccontextmanager
-async def provisioner(
+def provisioner(
     catalog: Catalog, limits: Limits = QUICK
-) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
-    told = Told()
-    made = LocalProvisioner("default", lambda: catalog, told.records.append, limits)
-    await made.open()
-    try:
-        yield made, told
-    finally:
-        await made.close()
+) -> AbstractAsyncContextManager[tuple[LocalProvisioner, Told]]:
+    return local_provisioner(catalog, limits)
 
 
 async def test_an_instance_is_warm_only_once_it_has_answered() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import TIERS, World, actions, constituent, demand, pool
+from pools import TIERS, World, actions, command, constituent, demand, pool, warm
 
 from streams.catalog import Catalog, Composite, Constituent
-from streams.records import Action, Command, Instance, InstanceState, Outcome, Request
+from streams.records import Action, Instance, Outcome, Request
 from streams.stages.anatomy import Anatomy, Asked
 from streams.stages.base import Context
 from streams.stages.bases import Bases
@@ -116,29 +116,13 @@ def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
         assert sum(found.worth(anatomy.number[base])) * 1_000 == pytest.approx(saved)
 
 
-def provision(service: str) -> Command:
-    return Command(
-        command_id=f"p/{service}",
-        pool="p",
-        action=Action.PROVISION,
-        service=service,
-        count=1,
-        value=1.0,
-        cost=0.5,
-        priority=0.0,
-        issued_ms=1_000,
-        expires_ms=11_000,
-        reason="asked for",
-    )
-
-
 def test_on_paper_a_start_begins_with_its_base_unless_that_is_warm() -> None:
     context = Context(catalog=studio(2).catalog, instances={})
     plan: dict[str, PlannedPool] = {}
     made = [
         record
         for name in ("a0", "a1")
-        for record in PlannedProvisioner().step(provision(name), plan, context)
+        for record in PlannedProvisioner().step(command(f"p/{name}", service=name), plan, context)
     ]
     begun = [(m.service, m.warm_since_ms) for m in made if isinstance(m, Instance)]
     assert begun == [("model", 11_000), ("a0", 12_000), ("a1", 12_000)]
@@ -147,7 +131,7 @@ def test_on_paper_a_start_begins_with_its_base_unless_that_is_warm() -> None:
 def test_on_paper_nothing_starts_for_whose_base_there_is_no_room() -> None:
     context = Context(catalog=studio(1, cpu=0.5).catalog, instances={})
     plan: dict[str, PlannedPool] = {}
-    made = list(PlannedProvisioner().step(provision("a0"), plan, context))
+    made = list(PlannedProvisioner().step(command("p/a0", service="a0"), plan, context))
     assert [record for record in made if isinstance(record, Instance)] == []
 
 
@@ -155,17 +139,7 @@ def test_on_paper_nothing_starts_for_whose_base_there_is_no_room() -> None:
 def test_a_logged_request_waits_for_the_base_too_unless_that_is_warm(
     warm_since_ms: int, cold_ms: int
 ) -> None:
-    model = Instance(
-        instance_id="m",
-        service="model",
-        pool="p",
-        state=InstanceState.WARM,
-        endpoint="",
-        command_id="c",
-        started_ms=0,
-        changed_ms=0,
-        warm_since_ms=warm_since_ms,
-    )
+    model = replace(warm("model", "m", "c"), warm_since_ms=warm_since_ms)
     context = Context(catalog=studio(1).catalog, instances={"m": model})
     request = Request(
         request_id="r", user="u", service="draw a0", at_ms=5_000, tier="gold", pool="p"

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pools import command
 
 from streams.catalog import Catalog, Constituent, Pool, Resources
 from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
@@ -18,25 +17,6 @@ CATALOG = Catalog.of(
         Pool(pool="p", capacity=Resources(cpu=5)),
     ]
 )
-
-
-def command(
-    name: str, action: Action = Action.PROVISION, service: str = "base", **changes: int
-) -> Command:
-    made = Command(
-        command_id=name,
-        pool="p",
-        action=action,
-        service=service,
-        count=1,
-        value=2.0,
-        cost=1.0,
-        priority=0.0,
-        issued_ms=1_000,
-        expires_ms=11_000,
-        reason="",
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]  # only whole numbers are changed
 
 
 def carry_out(commands: list[Command], state: dict[str, PlannedPool] | None = None) -> list[Record]:
