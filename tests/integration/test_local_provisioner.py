@@ -28,7 +28,7 @@ def provisioner(
 
 
 async def test_an_instance_is_warm_only_once_it_has_answered() -> None:
-    slow = constituent("slow", "--work-at-start", "3000000")
+    slow = constituent("slow", "--work-at-start", "10000000")
     async with provisioner(catalog_of(slow)) as (local, _):
         instance = await local.standard(want("slow"))
 
