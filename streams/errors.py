@@ -7,6 +7,7 @@ ForemeshError
 ├── DatabaseUnreachable
 ├── DeliveryFailed
 ├── FaustUntested
+├── LimitsUnavailable
 ├── LogUnreadable
 ├── SchemaUnknown
 ├── SettingInvalid
@@ -18,6 +19,8 @@ ForemeshError
 
 from __future__ import annotations
 
+from typing import Self
+
 __all__ = [
     "BrokerUnreachable",
     "CatalogInvalid",
@@ -26,6 +29,7 @@ __all__ = [
     "DeliveryFailed",
     "FaustUntested",
     "ForemeshError",
+    "LimitsUnavailable",
     "LogUnreadable",
     "SchemaUnknown",
     "SettingInvalid",
@@ -65,6 +69,16 @@ class DeliveryFailed(ForemeshError):
 
 class FaustUntested(ForemeshError):
     """The engine was not tested with this Faust: install faust-streaming 0.15.3."""
+
+
+class LimitsUnavailable(ForemeshError):
+    """Instances cannot be limited: use `systemd-run --user --scope -p Delegate=yes`, or be root."""
+
+    @classmethod
+    def because(cls, why: str) -> Self:
+        """The same with its cause."""
+        said, _, fix = str(cls()).partition(":")
+        return cls(f"{said}, since {why}:{fix}")
 
 
 class LogUnreadable(ForemeshError):

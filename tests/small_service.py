@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--work-at-start", type=int, default=0, help="additions before listening")
     parser.add_argument("--mib", type=int, default=0, help="memory to fill")
+    parser.add_argument("--mib-below", type=int, default=0, help="memory for a child to fill")
     parser.add_argument("--fail", type=int, help="exit with this code instead of serving")
     parser.add_argument("--quit-after", type=int, help="exit with code 7 after so many requests")
     parser.add_argument("--quit-first", type=Path, help="exit serving the first of this file")
@@ -65,6 +67,13 @@ def count_in(file: Path) -> int:
         return opened.tell()
 
 
+def fill_below(mib: int) -> None:
+    """Have a child in a session of its own that fills so much memory, and wait for it."""
+    if mib:
+        program = f"b'x' * ({mib} * 1024 * 1024)"
+        subprocess.run([sys.executable, "-c", program], start_new_session=True, check=True)
+
+
 async def main() -> None:
     given = arguments()
     if given.fail is not None:
@@ -72,6 +81,7 @@ async def main() -> None:
         raise SystemExit(given.fail)
     if given.child and os.fork() == 0:
         signal.pause()
+    fill_below(given.mib_below)
     for _ in range(given.work_at_start):
         pass
     stop = asyncio.Event()

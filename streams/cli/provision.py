@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 import click
 
 from streams.cli import pass_settings
 from streams.provisioners.base import Limits
+from streams.provisioners.cgroup_files import CONTROLLERS
 from streams.provisioners.running import until_signalled
 from streams.settings import Settings
 
@@ -39,6 +42,20 @@ __all__ = ["command"]
     show_envvar=True,
     help="Seconds after which an instance ends that nobody used or commanded.",
 )
+@click.option(
+    "--limit",
+    type=click.Choice(CONTROLLERS),
+    multiple=True,
+    show_envvar=True,
+    help="Limit each local instance to what the catalogue declares: beyond its memory it is ended, to"
+    " its cpu it is slowed down, while it starts too. May be repeated.  [default: neither]",
+)
+@click.option(
+    "--limit-if-possible",
+    is_flag=True,
+    show_envvar=True,
+    help="Go on without limits where cgroups do not allow them.",
+)
 @click.option("--namespace", show_envvar=True, help="Of the Deployments.  [default: the context's]")
 @click.option(
     "--take-over",
@@ -61,6 +78,8 @@ def command(
     listen: str | None,
     starts: int | None,
     keep_alive: float,
+    limit: Sequence[str],
+    limit_if_possible: bool,
     namespace: str | None,
     take_over: bool,
     dry_run: bool,
@@ -69,6 +88,11 @@ def command(
 
     On this machine a constituent with a `base` is forked from that, whose command is
     `{python} {zygote} --import MODULES`; a pod on Kubernetes starts by itself, whatever its base.
+
+    With `--limit` an instance here, and all that it starts, has the memory or cpu that the catalogue
+    declares, and no more. Its record says when it ended for that. Of the memory that it shares with
+    its base only what it changes counts. Cgroups (version 2 or 1) allow limits to root, and to a
+    process that systemd has started with Delegate=yes; where they do not, it says so and ends.
     """
     listen, keep_alive_ms = listen or settings.provisioner, round(keep_alive * 1000)
     if where == "kubernetes":
@@ -85,7 +109,13 @@ def command(
 
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
-        from streams.provisioners.service import Service  # noqa: PLC0415  # keep --help instant
+        # Here, to keep --help instant.
+        from streams.provisioners.cgroups import Cgroups  # noqa: PLC0415
+        from streams.provisioners.local import LocalProvisioner  # noqa: PLC0415
+        from streams.provisioners.service import Service  # noqa: PLC0415
 
-        service = Service(settings, pool, Limits(starts=starts or 2, keep_alive_ms=keep_alive_ms))
+        cgroups = partial(Cgroups.open, limit, required=not limit_if_possible)
+        make = partial(LocalProvisioner, cgroups=cgroups)
+        limits = Limits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
+        service = Service(settings, pool, limits, make)
         asyncio.run(until_signalled(lambda stop: service.run(listen, stop)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from streams.catalog import Catalog
 from streams.provisioners.base import Limits
+from streams.provisioners.cgroups import Cgroups
 from streams.provisioners.pool import PoolProvisioner
 from streams.provisioners.processes import ProcessLives
 from streams.records import Instance
@@ -25,5 +27,7 @@ class LocalProvisioner(PoolProvisioner[ProcessLives]):
         catalog: Callable[[], Catalog],
         emit: Callable[[Instance], None],
         limits: Limits | None = None,
+        cgroups: Callable[[], Cgroups] = Cgroups,
     ) -> None:
-        super().__init__(pool, catalog, emit, limits or Limits(), ProcessLives)
+        lives = functools.partial(ProcessLives, cgroups=cgroups)
+        super().__init__(pool, catalog, emit, limits or Limits(), lives)

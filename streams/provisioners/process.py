@@ -9,12 +9,15 @@ import functools
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
 import aiohttp
+
+from streams.provisioners.cgroups import FREE, Cgroup
 
 __all__ = ["Child", "Handle", "Member", "NotReady", "argv_of", "free_port", "spawned"]
 
@@ -52,14 +55,16 @@ def environment_of(port: int, environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PORT": str(port)}
 
 
-def _die_with(parent: int) -> None:
+def _before_exec(parent: int, doors: Sequence[int]) -> None:
+    for door in doors:  # before it runs anything: what it starts is in the same groups
+        os.write(door, b"0")
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
 
 
 async def spawned(
-    command: Sequence[str], port: int, stdin: int = asyncio.subprocess.DEVNULL
+    command: Sequence[str], port: int, cgroup: Cgroup, stdin: int = asyncio.subprocess.DEVNULL
 ) -> tuple[asyncio.subprocess.Process, int]:
     """Start a command line; returns the process, and where its standard error is to be read.
 
@@ -72,19 +77,23 @@ async def spawned(
         raise NotReady("the catalogue gives it no command")
     reading, writing = os.pipe()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv_of(command, port),
-            env=environment_of(port, os.environ),
-            stdin=stdin,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=writing,
-            start_new_session=True,
-            # The hook is one system call; no lock is taken between fork and exec.
-            preexec_fn=functools.partial(_die_with, os.getpid()),
-        )
+        with cgroup.doors() as doors:
+            process = await asyncio.create_subprocess_exec(
+                *argv_of(command, port),
+                env=environment_of(port, os.environ),
+                stdin=stdin,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=writing,
+                start_new_session=True,
+                # The hook is a few system calls; no lock is taken between fork and exec.
+                preexec_fn=functools.partial(_before_exec, os.getpid(), doors),
+            )
     except OSError as error:
         os.close(reading)
         raise NotReady(f"{command[0]} cannot be started: {error.strerror}") from error
+    except subprocess.SubprocessError as error:
+        os.close(reading)
+        raise NotReady(f"{command[0]} cannot be limited by its cgroups") from error
     finally:
         os.close(writing)
     return process, reading
@@ -188,8 +197,8 @@ class Child(Member):
         self.endpoint = f"http://127.0.0.1:{port}"
 
     @classmethod
-    async def spawn(cls, command: Sequence[str]) -> Self:
-        """Start a command line.
+    async def spawn(cls, command: Sequence[str], cgroup: Cgroup = FREE) -> Self:
+        """Start a command line, in a cgroup.
 
         Raises
         ------
@@ -197,7 +206,7 @@ class Child(Member):
             It cannot be executed.
         """
         port = free_port()
-        process, errors = await spawned(command, port)
+        process, errors = await spawned(command, port, cgroup)
         return cls(process, port, errors)
 
     async def ready(self, session: aiohttp.ClientSession, path: str, timeout_s: float) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
 from streams.catalog import Constituent
-from streams.provisioners.base import wall_ms
-from streams.provisioners.ledger import Held
+from streams.provisioners.base import Limits, wall_ms
+from streams.provisioners.cgroups import FREE, Cgroup, Cgroups
+from streams.provisioners.ledger import Held, Ledger
 from streams.provisioners.lives import Lives
 from streams.provisioners.process import Child, NotReady
+from streams.provisioners.starts import Backoff, Pulse
 from streams.provisioners.utilisation import Meter
 from streams.provisioners.watchdog import Watchdog
 from streams.provisioners.zygotes import Zygote
@@ -25,13 +27,25 @@ class ProcessLives(Lives):
 
     layered = True
 
+    def __init__(
+        self,
+        ledger: Ledger,
+        limits: Limits,
+        backoff: Backoff,
+        freed: Pulse,
+        cgroups: Callable[[], Cgroups] = Cgroups,
+    ) -> None:
+        super().__init__(ledger, limits, backoff, freed)
+        self._make_cgroups = cgroups
+
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
         """Make ready to start instances; those of an earlier life died with it."""
         del known
         self.children: dict[Held, Child | Zygote] = {}
         self._meter = Meter()
+        self._cgroups = self._make_cgroups()
         self._session = aiohttp.ClientSession()
-        self._watchdog = Watchdog.start()
+        self._watchdog = Watchdog.start(self._cgroups.folders)
         return frozenset()
 
     async def start(self, held: Held) -> None:
@@ -39,9 +53,12 @@ class ProcessLives(Lives):
         if self._too_late(held):
             return
         now_ms = wall_ms()
+        cgroup = FREE
         try:
-            child = await self._begin(held)
+            cgroup = self._cgroup(held)
+            child = await self._begin(held, cgroup)
         except NotReady as error:
+            await cgroup.remove()
             self._gone(held, f"crashed: {error}")
             return
         self.children[held] = child
@@ -49,7 +66,7 @@ class ProcessLives(Lives):
         self._ledger.enter(
             held, InstanceState.STARTING, wall_ms(), started_ms=now_ms, endpoint=child.endpoint
         )
-        self._spawn(self._watch(held, child))
+        self._spawn(self._watch(held, child, cgroup))
         try:
             await self._ready(child, held.constituent)
         except NotReady as error:
@@ -59,16 +76,23 @@ class ProcessLives(Lives):
         else:
             self._warm(held)
 
-    async def _begin(self, held: Held) -> Child | Zygote:
+    def _cgroup(self, held: Held) -> Cgroup:
+        """What it is limited by: of what it shares with its base, only what it changes counts."""
+        try:
+            return self._cgroups.group(held.instance.instance_id, held.constituent.needs)
+        except OSError as error:
+            raise NotReady(f"its limits cannot be set: {error.strerror}") from error
+
+    async def _begin(self, held: Held, cgroup: Cgroup) -> Child | Zygote:
         """Have its process."""
         command = held.constituent.command
         if held.lends:
-            return await Zygote.spawn(command)
+            return await Zygote.spawn(command, cgroup)
         if held.base is None:
-            return await Child.spawn(command)
+            return await Child.spawn(command, cgroup)
         zygote = self._zygote(held.base)
         try:
-            child = await zygote.fork(command, self._limits.start_ms / 1000)
+            child = await zygote.fork(command, self._limits.start_ms / 1000, cgroup)
         except NotReady as error:
             if not zygote.lends and not held.base.ending:
                 held.base.ending = f"crashed: {error}"  # the next start has another
@@ -113,14 +137,16 @@ class ProcessLives(Lives):
         await asyncio.gather(*(self.stop(held) for held in list(self.children)))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._watchdog.close()
+        self._cgroups.close()
         await self._session.close()
 
     def measure(self, now_ms: int) -> None:
         """Read memory and processor time of the process groups."""
         self._meter.read({held: child.pid for held, child in self.children.items()}, now_ms)
 
-    async def _watch(self, held: Held, child: Child | Zygote) -> None:
-        how = await child.wait()
+    async def _watch(self, held: Held, child: Child | Zygote, cgroup: Cgroup) -> None:
+        how = cgroup.explain(await child.wait())
+        await cgroup.remove()
         self._watchdog.forget(child.pid)
         del self.children[held]
         self._gone(held, held.ending or f"crashed: {how}")

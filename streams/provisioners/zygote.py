@@ -10,7 +10,8 @@ Standard input is a socket of packets that the provisioner alone holds the other
 write to it can have code run. A packet is a JSON object, and any program may speak so:
 
 - ``{"ready": true}`` it says once, when everything is imported;
-- ``{"argv": [...], "port": N}`` asks for an instance, with a descriptor for its standard error;
+- ``{"argv": [...], "port": N}`` asks for an instance, with a descriptor for its standard error, and
+  more where it is limited, one for each of its cgroups: it writes 0 to them before it runs;
 - ``{"pid": N}`` or ``{"error": "..."}`` is the answer.
 
 The instance runs what that command line would run by itself. It is forked twice: the provisioner,
@@ -46,6 +47,7 @@ __all__ = ["main", "program_of"]
 
 _PR_SET_PDEATHSIG = 1
 _MOST = 256 * 1024  # bytes of a packet
+_DESCRIPTORS = 8  # of a packet, at most
 # Generators that do not notice a fork: without this all instances would draw the same numbers.
 _SEEDED = ("numpy.random", "torch")
 
@@ -101,30 +103,30 @@ def _serve(pipe: socket.socket, parent: int) -> list[str]:
     """Fork whenever asked; returns in each fork, with what to run, and never here."""
     pipe.send(json.dumps({"ready": True}).encode())
     while True:
-        said, errors, _, _ = socket.recv_fds(pipe, _MOST, 1)
+        said, descriptors, _, _ = socket.recv_fds(pipe, _MOST, _DESCRIPTORS)
         if not said:
             raise SystemExit(0)  # the provisioner has let go
         order = json.loads(said)
         try:
             words = program_of(order["argv"])
-            if _fork(pipe, parent):
+            if _fork(pipe, parent, descriptors[1:]):
                 pipe.close()
-                _become(order["port"], errors)
+                _become(order["port"], descriptors)
                 return words
         except (OSError, ValueError) as error:
             pipe.send(json.dumps({"error": str(error)}).encode())
-        for descriptor in errors:
+        for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _fork(pipe: socket.socket, parent: int) -> bool:
+def _fork(pipe: socket.socket, parent: int, doors: Sequence[int]) -> bool:
     """Fork one and answer with its number; whether this is the fork."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         between = os.fork()
         if between == 0:
             ours.close()
-            _orphan(theirs, parent)
+            _orphan(theirs, parent, doors)
             return True
         theirs.close()
         os.waitpid(between, 0)  # now the other is adopted
@@ -137,11 +139,13 @@ def _fork(pipe: socket.socket, parent: int) -> bool:
         return False
 
 
-def _orphan(theirs: socket.socket, parent: int) -> None:
+def _orphan(theirs: socket.socket, parent: int, doors: Sequence[int]) -> None:
     """Fork again, so that somebody else must be the parent; wait until it is known who."""
     try:
         if os.fork():
             os._exit(0)
+        for door in doors:
+            os.write(door, b"0")
         theirs.send(str(os.getpid()).encode())
         told = theirs.recv(1)
     except OSError:  # there is no room for it, or its base has ended
@@ -153,10 +157,11 @@ def _orphan(theirs: socket.socket, parent: int) -> None:
         os._exit(1)
 
 
-def _become(port: int, errors: list[int]) -> None:
+def _become(port: int, descriptors: Sequence[int]) -> None:
     """Have what is an instance's own."""
-    for descriptor in errors:
+    for descriptor in descriptors[:1]:
         os.dup2(descriptor, 2)
+    for descriptor in descriptors:
         os.close(descriptor)
     os.environ["PORT"] = str(port)
     for name in _SEEDED:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+from streams.provisioners.cgroups import FREE, Cgroup
 from streams.provisioners.process import Child, Member, NotReady, argv_of, free_port, spawned
 
 __all__ = ["Zygote"]
@@ -35,8 +36,8 @@ class Zygote(Member):
         self._lost = False
 
     @classmethod
-    async def spawn(cls, command: Sequence[str]) -> Self:
-        """Start a command line.
+    async def spawn(cls, command: Sequence[str], cgroup: Cgroup = FREE) -> Self:
+        """Start a command line, in a cgroup.
 
         Raises
         ------
@@ -47,7 +48,7 @@ class Zygote(Member):
         ours.setblocking(False)
         with theirs:
             try:
-                process, errors = await spawned(command, 0, stdin=theirs.fileno())
+                process, errors = await spawned(command, 0, cgroup, stdin=theirs.fileno())
             except BaseException:
                 ours.close()
                 raise
@@ -74,15 +75,15 @@ class Zygote(Member):
         if said.get("ready") is not True:
             raise NotReady(f"said {json.dumps(said)}, not that it is ready")
 
-    async def fork(self, command: Sequence[str], timeout_s: float) -> Child:
-        """Have it fork what a command line runs.
+    async def fork(self, command: Sequence[str], timeout_s: float, cgroup: Cgroup = FREE) -> Child:
+        """Have it fork what a command line runs, in a cgroup.
 
         Raises
         ------
         NotReady
             It cannot, or it ended, or did not answer in time: then it `lends` no more.
         """
-        fork = self._keep(self._fork(command))
+        fork = self._keep(self._fork(command, cgroup))
         try:
             async with asyncio.timeout(timeout_s):
                 return await asyncio.shield(fork)
@@ -116,14 +117,14 @@ class Zygote(Member):
         task.add_done_callback(self._forks.discard)
         return task
 
-    async def _fork(self, command: Sequence[str]) -> Child:
+    async def _fork(self, command: Sequence[str], cgroup: Cgroup) -> Child:
         port = free_port()
         order = json.dumps({"argv": argv_of(command, port), "port": port}).encode()
         reading, writing = os.pipe()
         try:
             async with self._turn:
                 with _adopting():
-                    said = await self._ask(order, writing)
+                    said = await self._ask(order, writing, cgroup)
             return Child(_Adopted.of(said), port, reading)
         except BaseException:
             os.close(reading)
@@ -131,9 +132,10 @@ class Zygote(Member):
         finally:
             os.close(writing)
 
-    async def _ask(self, order: bytes, errors: int) -> dict[str, Any]:
+    async def _ask(self, order: bytes, errors: int, cgroup: Cgroup) -> dict[str, Any]:
         try:
-            socket.send_fds(self._pipe, [order], [errors])
+            with cgroup.doors() as doors:
+                socket.send_fds(self._pipe, [order], [errors, *doors])
         except OSError as error:
             raise NotReady(f"its base cannot be asked: {error.strerror}") from error
         return await self._hear()

@@ -77,6 +77,23 @@ def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_
     assert {x.reason for x in gone} == {"its provisioner ended before it"}
 
 
+def test_an_instance_that_ends_for_a_limit_is_told_so_where_limits_are_possible(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("greedy", "--mib", "64")))  # of 32 that it declares
+    asked = {"FOREMESH_PROVISION_LIMIT": "memory cpu", "FOREMESH_PROVISION_LIMIT_IF_POSSIBLE": "1"}
+    door = Door(run_foremesh, **asked)
+    send(settings, [command("greedy")])
+    state = InstanceState.GONE
+    if "Instances cannot be limited, since" in door.provisioner.output:
+        state = InstanceState.WARM
+    (instance, *_) = eventually(lambda: in_state(settings, state))
+
+    limited = "took more than its limit of 32 MiB of memory" in instance.reason
+    assert limited == (state is InstanceState.GONE)
+
+
 async def test_requests_are_served_by_what_is_forked_from_a_base_and_never_by_the_base(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
