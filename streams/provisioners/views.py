@@ -62,7 +62,7 @@ class _Followed:
         self._view.close()
 
     def _changed(self) -> None:
-        raise NotImplementedError
+        """Make of the view what is asked for, after each change; where that is the view, nothing."""
 
 
 class CatalogView(_Followed):
@@ -78,30 +78,14 @@ class CatalogView(_Followed):
 
 
 class InstanceView(_Followed):
-    """Instances as they change: `news` are those whose record is new since it was last asked."""
+    """Instances as they change."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "instances")
-        self._told: dict[str, Record] = {}
-        self._news: list[Instance] = []
 
     def all(self) -> list[Instance]:
         """The last record of every instance."""
         return [value for value in self._view.values.values() if isinstance(value, Instance)]
-
-    def news(self) -> list[Instance]:
-        """Those that changed since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def _changed(self) -> None:
-        values = dict(self._view.values)
-        self._news += [
-            value
-            for name, value in values.items()
-            if self._told.get(name) is not value and isinstance(value, Instance)
-        ]
-        self._told = values
 
 
 def all_instances(settings: Settings) -> list[Instance]:
