@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from streams.catalog import Constituent
+from streams.catalog import Constituent, Resources
 from streams.provisioners.base import Limits, wall_ms
 from streams.provisioners.cgroups import FREE, Cgroup, Cgroups
 from streams.provisioners.ledger import Held, Ledger
@@ -77,9 +77,14 @@ class ProcessLives(Lives):
             self._warm(held)
 
     def _cgroup(self, held: Held) -> Cgroup:
-        """What it is limited by: of what it shares with its base, only what it changes counts."""
+        """What limits it, with all that it starts.
+
+        A base is not limited. It is charged for what its instances share with it, and for pages
+        that it has changed since but they have not: the more start from it, the more it would take.
+        """
+        needs = Resources() if held.lends else held.constituent.needs
         try:
-            return self._cgroups.group(held.instance.instance_id, held.constituent.needs)
+            return self._cgroups.group(held.instance.instance_id, needs)
         except OSError as error:
             raise NotReady(f"its limits cannot be set: {error.strerror}") from error
 

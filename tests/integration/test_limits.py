@@ -142,7 +142,7 @@ class TestForked:
     @staticmethod
     def catalog(*arguments: str) -> Catalog:
         base = replace(
-            needing(constituent("base"), memory=160),
+            needing(constituent("base"), memory=16, cpu=10),  # it is not limited
             command=("{python}", "{zygote}", "--import", "asyncio,weights"),
         )
         command = ("{python}", "-S", "-I", SERVICE, *arguments)
