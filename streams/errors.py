@@ -72,7 +72,7 @@ class FaustUntested(ForemeshError):
 
 
 class LimitsUnavailable(ForemeshError):
-    """Instances cannot be limited: use `systemd-run --user --scope -p Delegate=yes`, or be root."""
+    """Instances cannot be limited: use `systemd-run --scope -p Delegate=yes`; as root in version 1."""
 
     @classmethod
     def because(cls, why: str) -> Self:

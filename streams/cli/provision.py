@@ -91,9 +91,9 @@ def command(
 
     With `--limit` an instance here, and all that it starts, has the memory or cpu that the catalogue
     declares, and no more. Its record says when it ended for that. Of the memory that it shares with
-    its base only what it changes counts; a base itself is not limited. Cgroups (version 2 or 1)
-    allow limits to root, and to a process that systemd has started with Delegate=yes; where they do
-    not, it says so and ends.
+    its base only what it changes counts; a base itself is not limited. Cgroups allow
+    limits to what systemd has started with Delegate=yes (version 2), or to root (version 1); where
+    they do not, it says so and ends.
     """
     listen, keep_alive_ms = listen or settings.provisioner, round(keep_alive * 1000)
     if where == "kubernetes":

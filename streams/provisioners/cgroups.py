@@ -203,7 +203,7 @@ def _tree(place: Place, controllers: Sequence[str]) -> _Tree:
     except OSError as error:
         if tree is not None:
             tree.close()
-        why = f"{place.folder} cannot be divided ({error.strerror})"
+        why = f"{place.folder}, of version {place.version}, cannot be divided ({error.strerror})"
         raise LimitsUnavailable.because(why) from error
 
 

@@ -38,8 +38,9 @@ def place(controller: str) -> Place | None:
     )
 
 
+@pytest.fixture
 def allowed() -> bool:
-    """Whether this machine's cgroups allow limits to this process, seen without the code at test."""
+    """Whether the machine's cgroups allow limits to this process, seen without the code at test."""
     for controller in BOTH:
         at = place(controller)
         if at is None or not os.access(at.folder, os.W_OK):
@@ -53,9 +54,6 @@ def allowed() -> bool:
     return True
 
 
-ALLOWED = allowed()
-
-
 def groups() -> Iterator[Path]:
     """Whatever provisioners have made, or left."""
     for at in filter(None, map(place, BOTH)):
@@ -64,10 +62,10 @@ def groups() -> Iterator[Path]:
 
 @asynccontextmanager
 async def limited(
-    catalog: Catalog, *controllers: str
+    allowed: bool, catalog: Catalog, *controllers: str
 ) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
     told = Told()
-    cgroups = partial(Cgroups.open, controllers or BOTH, required=ALLOWED)
+    cgroups = partial(Cgroups.open, controllers or BOTH, required=allowed)
     made = LocalProvisioner("default", lambda: catalog, told.records.append, QUICK, cgroups)
     await made.open()
     try:
@@ -88,9 +86,9 @@ def pid_of(local: LocalProvisioner, instance: Instance) -> int:
     return next(c.pid for h, c in local.lives.children.items() if h.instance == instance)
 
 
-async def ended(local: LocalProvisioner, told: Told, service: str) -> str | None:
+async def ended(allowed: bool, local: LocalProvisioner, told: Told, service: str) -> str | None:
     """Why it ended when it was started; None, since it serves, where nothing limits it."""
-    if not ALLOWED:
+    if not allowed:
         await local.standard(want(service, in_ms=60_000))
         return None
     with pytest.raises(Refused, match=ENDED):
@@ -99,37 +97,39 @@ async def ended(local: LocalProvisioner, told: Told, service: str) -> str | None
     return told.last(InstanceState.GONE)[0].reason
 
 
-async def test_an_instance_that_takes_more_than_its_memory_is_ended_and_says_so() -> None:
+async def test_an_instance_that_takes_more_than_its_memory_is_ended_and_says_so(
+    allowed: bool,
+) -> None:
     greedy = needing(constituent("greedy", "--mib", "96"))
-    async with limited(roomy(greedy)) as (local, told):
-        reason = await ended(local, told, "greedy")
+    async with limited(allowed, roomy(greedy)) as (local, told):
+        reason = await ended(allowed, local, told, "greedy")
 
-        assert not ALLOWED or reason == f"crashed: {ENDED}: was killed by signal 9"
+        assert not allowed or reason == f"crashed: {ENDED}: was killed by signal 9"
 
 
-async def test_so_is_one_whose_descendant_takes_it_in_a_session_of_its_own() -> None:
+async def test_so_is_one_whose_descendant_takes_it_in_a_session_of_its_own(allowed: bool) -> None:
     greedy = needing(constituent("greedy", "--mib-below", "96"))
-    async with limited(roomy(greedy)) as (local, told):
-        reason = await ended(local, told, "greedy")
+    async with limited(allowed, roomy(greedy)) as (local, told):
+        reason = await ended(allowed, local, told, "greedy")
 
-        assert not ALLOWED or str(reason).startswith(f"crashed: {ENDED}: ")
+        assert not allowed or str(reason).startswith(f"crashed: {ENDED}: ")
 
 
-async def test_an_instance_within_its_memory_serves() -> None:
+async def test_an_instance_within_its_memory_serves(allowed: bool) -> None:
     modest = needing(constituent("modest", "--mib", "16"))
-    async with limited(roomy(modest)) as (local, _):
+    async with limited(allowed, roomy(modest)) as (local, _):
         assert (await local.standard(want("modest", in_ms=60_000))).state is InstanceState.WARM
 
 
-async def test_an_instance_is_slowed_down_to_its_cpu() -> None:
+async def test_an_instance_is_slowed_down_to_its_cpu(allowed: bool) -> None:
     slow = needing(constituent("slow", "--work-at-start", "4000000"), cpu=200)
-    async with limited(roomy(slow), "cpu") as (local, _):
+    async with limited(allowed, roomy(slow), "cpu") as (local, _):
         instance = await local.standard(want("slow", in_ms=60_000))
         times = psutil.Process(pid_of(local, instance)).cpu_times()
         assert instance.warm_since_ms is not None
         took_s = (instance.warm_since_ms - instance.started_ms) / 1000
 
-        assert not ALLOWED or (times.user + times.system) / took_s < 0.3
+        assert not allowed or (times.user + times.system) / took_s < 0.3
 
 
 class TestForked:
@@ -149,33 +149,35 @@ class TestForked:
         forked = replace(needing(constituent("forked")), base="base", command=command)
         return roomy(base, forked)
 
-    async def test_what_an_instance_shares_with_its_base_is_the_bases(self) -> None:
-        async with limited(self.catalog()) as (local, _):  # the base has 64 MiB of weights
+    async def test_what_an_instance_shares_with_its_base_is_the_bases(self, allowed: bool) -> None:
+        async with limited(allowed, self.catalog()) as (local, _):  # the base has 64 MiB of weights
             instance = await local.standard(want("forked", in_ms=60_000))
             resident = psutil.Process(pid_of(local, instance)).memory_info().rss
 
             assert resident > 48 * 1024 * 1024
 
-    async def test_what_it_takes_beyond_is_limited_and_its_base_lives_on(self) -> None:
-        async with limited(self.catalog("--mib", "96")) as (local, told):
-            reason = await ended(local, told, "forked")
+    async def test_what_it_takes_beyond_is_limited_and_its_base_lives_on(
+        self, allowed: bool
+    ) -> None:
+        async with limited(allowed, self.catalog("--mib", "96")) as (local, told):
+            reason = await ended(allowed, local, told, "forked")
 
-            assert not ALLOWED or reason == f"crashed: {ENDED}: was killed by signal 9"
+            assert not allowed or reason == f"crashed: {ENDED}: was killed by signal 9"
             assert told.last(InstanceState.WARM)[0].service == "base"
 
-    async def test_so_is_what_it_starts(self) -> None:
-        async with limited(self.catalog("--mib-below", "96")) as (local, told):
-            reason = await ended(local, told, "forked")
+    async def test_so_is_what_it_starts(self, allowed: bool) -> None:
+        async with limited(allowed, self.catalog("--mib-below", "96")) as (local, told):
+            reason = await ended(allowed, local, told, "forked")
 
-            assert not ALLOWED or str(reason).startswith(f"crashed: {ENDED}: ")
+            assert not allowed or str(reason).startswith(f"crashed: {ENDED}: ")
 
 
-async def test_its_group_ends_with_an_instance_and_all_with_the_provisioner() -> None:
+async def test_its_group_ends_with_an_instance_and_all_with_the_provisioner(allowed: bool) -> None:
     before = set(groups())
-    async with limited(roomy(needing(constituent("a")))) as (local, told):
+    async with limited(allowed, roomy(needing(constituent("a")))) as (local, told):
         instance = await local.standard(want("a", in_ms=60_000))
         made = [own / instance.instance_id for own in set(groups()) - before]
-        assert bool(made) == ALLOWED
+        assert bool(made) == allowed
         assert all(group.exists() for group in made)
         os.kill(pid_of(local, instance), signal.SIGKILL)
         await until(lambda: told.last(InstanceState.GONE))
@@ -195,9 +197,9 @@ class Alone(NamedTuple):
 
 
 @contextmanager
-def alone(program: str, *before: str) -> Iterator[Alone]:
+def alone(allowed: bool, program: str, *before: str) -> Iterator[Alone]:
     """Run a program of Python so."""
-    above = Cgroups.open(BOTH, required=ALLOWED)
+    above = Cgroups.open(BOTH, required=allowed)
     try:
         with above.group("alone", Resources()).doors() as doors:
             process = subprocess.Popen(
@@ -230,7 +232,7 @@ print("open" if cgroups.folders else "without", flush=True)
 input()
 """
 
-SERVING = f"""
+SERVING = """
 import asyncio, dataclasses, functools
 from services import catalog_of, command, constituent
 from streams.catalog import Resources
@@ -238,7 +240,7 @@ from streams.provisioners.cgroups import Cgroups
 from streams.provisioners.local import LocalProvisioner
 
 async def main():
-    cgroups = functools.partial(Cgroups.open, {BOTH}, required={ALLOWED})
+    cgroups = functools.partial(Cgroups.open, {}, required={})
     needs = Resources(memory=64, cpu=1_000)
     catalog = catalog_of(dataclasses.replace(constituent("a", "--child"), needs=needs), room=30)
     local = LocalProvisioner("default", lambda: catalog, lambda _: None, None, cgroups)
@@ -273,20 +275,20 @@ def opened(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_what_a_killed_provisioner_has_left_ends_at_the_next_start() -> None:
-    with alone(OPENING.format(BOTH, ALLOWED)) as (process, groups):
+def test_what_a_killed_provisioner_has_left_ends_at_the_next_start(allowed: bool) -> None:
+    with alone(allowed, OPENING.format(BOTH, allowed)) as (process, groups):
         left, sleeping = left_in(groups)
         with sleeping:
-            assert opened(process) == ("open" if ALLOWED else "without")
-            if not ALLOWED:
+            assert opened(process) == ("open" if allowed else "without")
+            if not allowed:
                 sleeping.kill()
 
             assert sleeping.wait(timeout=5) == -signal.SIGKILL
             assert not any(folder.exists() for folder in left)
 
 
-def test_what_a_provisioner_that_lives_has_is_left_alone() -> None:
-    with alone(OPENING.format(BOTH, ALLOWED)) as (process, groups), ExitStack() as stack:
+def test_what_a_provisioner_that_lives_has_is_left_alone(allowed: bool) -> None:
+    with alone(allowed, OPENING.format(BOTH, allowed)) as (process, groups), ExitStack() as stack:
         left, sleeping = left_in(groups)
         stack.enter_context(sleeping)
         stack.callback(sleeping.kill)
@@ -301,13 +303,13 @@ def test_what_a_provisioner_that_lives_has_is_left_alone() -> None:
 
 
 def test_a_provisioner_that_is_killed_leaves_nothing_when_its_watchdog_lives(
-    eventually: Eventually,
+    allowed: bool, eventually: Eventually
 ) -> None:
-    with alone(SERVING) as held:
+    with alone(allowed, SERVING.format(BOTH, allowed)) as held:
         assert held.process.stdout is not None
         pids = [int(pid) for pid in held.process.stdout.readline().split()]
         assert len(pids) == 2
-        assert bool(held.made()) == ALLOWED
+        assert bool(held.made()) == allowed
         held.process.kill()
 
         eventually(lambda: not held.made())
@@ -327,9 +329,9 @@ def runs(pid: int) -> bool:
         return False
 
 
-def shut() -> Sequence[str]:
+def shut(allowed: bool) -> Sequence[str]:
     """A command before another that takes from it what this process may do, as a container does."""
-    if not ALLOWED:
+    if not allowed:
         return ()
     mounts = {str(mount_of(controller)) for controller in BOTH}
     root = () if os.geteuid() == 0 else ("--map-root-user",)
@@ -343,17 +345,19 @@ def mount_of(controller: str) -> Path:
     return next(one for one in (at.folder, *at.folder.parents) if one.is_mount())
 
 
-def test_where_cgroups_do_not_allow_it_it_says_so_in_one_sentence_with_the_fix() -> None:
-    with alone(OPENING.format(BOTH, True), *shut()) as (process, _):
+def test_where_cgroups_do_not_allow_it_it_says_so_in_one_sentence_with_the_fix(
+    allowed: bool,
+) -> None:
+    with alone(allowed, OPENING.format(BOTH, True), *shut(allowed)) as (process, _):
         _, said = process.communicate("\n", timeout=30)
 
     sentence = said.splitlines()[-1].removeprefix("streams.errors.LimitsUnavailable: ")
     assert sentence.startswith("Instances cannot be limited, since ")
-    assert sentence.endswith(": use `systemd-run --user --scope -p Delegate=yes`, or be root.")
+    assert sentence.endswith(": use `systemd-run --scope -p Delegate=yes`; as root in version 1.")
 
 
-def test_it_goes_on_without_where_it_may() -> None:
-    with alone(OPENING.format(BOTH, False), *shut()) as (process, _):
+def test_it_goes_on_without_where_it_may(allowed: bool) -> None:
+    with alone(allowed, OPENING.format(BOTH, False), *shut(allowed)) as (process, _):
         out, said = process.communicate("\n\n", timeout=30)
 
     assert out == "without\n"
