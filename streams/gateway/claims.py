@@ -105,7 +105,10 @@ class Claims:
         return tuple(self._starting[service].values())
 
     def take(self, service: str) -> Lease | None:
-        """Claim a free instance, the last used first, so that the others may be ended."""
+        """Claim a free instance, the last used first, so that the others may be ended.
+
+        One that is new comes last: Envoy may not have heard of it yet.
+        """
         free = self._free.get(service)
         if not free:
             return None
@@ -205,15 +208,16 @@ class Claims:
         if instance.state is InstanceState.WARM:
             lease.ours = False
             if instance.instance_id not in self._free[instance.service]:
-                self._make_free(lease)
+                self._make_free(lease, last=True)
         elif not lease.ours:
             self._free[instance.service].pop(instance.instance_id, None)
 
-    def _make_free(self, lease: Lease) -> None:
+    def _make_free(self, lease: Lease, *, last: bool = False) -> None:
+        """Give it to who waits; else it is taken first, or last."""
         service = lease.instance.service
         free = self._free[service]
         free[lease.instance.instance_id] = lease
-        free.move_to_end(lease.instance.instance_id)
+        free.move_to_end(lease.instance.instance_id, last=not last)
         line = self._lines[service]
         while line and free:
             place = line.popleft()

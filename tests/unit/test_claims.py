@@ -64,6 +64,13 @@ def test_the_instance_used_last_is_given_first() -> None:
     assert warm.take("a") is first
 
 
+def test_a_new_instance_is_given_last_since_envoy_may_not_know_it_yet() -> None:
+    warm = claims("x", "y")
+    warm.observe(instance("new"))
+
+    assert [took(warm.take("a")) for _ in range(3)][-1] == "new"
+
+
 def test_what_drains_is_given_to_nobody() -> None:
     warm = claims("x")
     warm.observe(instance("x", state=InstanceState.DRAINING))
