@@ -38,7 +38,10 @@ class Snapshot:
         self.refused = 0  # answers that an Envoy did not take
 
     def put(self, kind: str, resources: Mapping[str, Any], *, whole: bool = False) -> None:
-        """Set resources of a kind, by name; with `whole` there are no others."""
+        """Set resources of a kind, by name; with `whole` there are no others.
+
+        A resource is a message, or an `Any` that holds it.
+        """
         now = self._resources[kind]
         packed = {name: _packed(resource) for name, resource in resources.items()}
         new = {
@@ -165,6 +168,8 @@ class Stream:
 
 
 def _packed(message: Any) -> any_pb2.Any:
+    if isinstance(message, any_pb2.Any):
+        return message
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
     return packed

@@ -60,7 +60,7 @@ def read(entry: Any) -> Entry:
         latency_ms=_ms(common.duration),
         serve_ms=max(0, round(answered_ms - sent_ms)),
         constituent=headers.get(SERVICE, ""),
-        warm=tags.get("tier") == "warm",
+        warm=tags.get("result") == "hit",
         instance_id=tags.get("instance", ""),
         timing=response.response_headers.get("server-timing", ""),
     )

@@ -92,9 +92,11 @@ async def test_a_changed_cluster_is_told_its_endpoints_again() -> None:
     assert said(envoy) == [("Cluster", 1), ("ClusterLoadAssignment", 1)]
 
 
-def instance(state: InstanceState, endpoint: str = "http://127.0.0.1:1234") -> Instance:
+def instance(
+    state: InstanceState, endpoint: str = "http://127.0.0.1:1234", name: str = "a-1"
+) -> Instance:
     return Instance(
-        instance_id="a-1",
+        instance_id=name,
         service="a",
         pool="default",
         state=state,
@@ -105,10 +107,17 @@ def instance(state: InstanceState, endpoint: str = "http://127.0.0.1:1234") -> I
     )
 
 
+def told(endpoints: Endpoints, *, lease: bool) -> Any:
+    packed = endpoints.assignment("a", lease=lease)
+    made = endpoint_pb2.ClusterLoadAssignment()
+    assert packed.Unpack(made)
+    return made
+
+
 def ports(endpoints: Endpoints, *, lease: bool) -> list[list[int]]:
     return [
         [x.endpoint.address.socket_address.port_value for x in group.lb_endpoints]
-        for group in endpoints.assignment("a", lease=lease).endpoints
+        for group in told(endpoints, lease=lease).endpoints
     ]
 
 
@@ -118,8 +127,8 @@ def ports(endpoints: Endpoints, *, lease: bool) -> list[list[int]]:
         (InstanceState.STARTING, [[], [99]], [[99], []]),
         (InstanceState.WARM, [[1234], [99]], [[99], [1234]]),
         (InstanceState.BUSY, [[], [99]], [[99], [1234]]),
-        (InstanceState.DRAINING, [[], [99]], [[99], []]),
-        (InstanceState.GONE, [[], [99]], [[99], []]),
+        (InstanceState.DRAINING, [[], [99]], [[99], [1234]]),
+        (InstanceState.GONE, [[], [99]], [[99], [1234]]),
     ],
 )
 def test_who_is_sent_requests_in_each_state(
@@ -133,6 +142,37 @@ def test_who_is_sent_requests_in_each_state(
         endpoints.observe(instance(state))
 
     assert (ports(endpoints, lease=False), ports(endpoints, lease=True)) == (pool, lease)
+
+
+def test_a_leased_instance_that_ended_is_reached_for_a_moment_and_then_forgotten() -> None:
+    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints.observe(instance(InstanceState.WARM))
+    endpoints.observe(instance(InstanceState.DRAINING))
+
+    assert endpoints.forget(["a-1"]) == set()
+    assert ports(endpoints, lease=True) == [[99], [1234]]
+    assert endpoints.forget(["a-1"]) == {"a"}
+    assert ports(endpoints, lease=True) == [[99], []]
+
+
+def test_an_instance_at_the_address_of_one_that_ended_takes_its_place() -> None:
+    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints.observe(instance(InstanceState.WARM))
+    endpoints.observe(instance(InstanceState.GONE))
+    endpoints.observe(instance(InstanceState.WARM, name="a-2"))
+    for _ in range(2):
+        endpoints.forget(["a-1", "a-2"])
+
+    assert ports(endpoints, lease=True) == [[99], [1234]]
+    [member] = told(endpoints, lease=True).endpoints[1].lb_endpoints
+    assert member.metadata.filter_metadata["envoy.lb"]["instance"] == "a-2"
+
+
+def test_every_priority_is_told_with_its_number_also_when_it_is_empty() -> None:
+    endpoints = Endpoints("default", ("127.0.0.1", 99))
+
+    assert [group.priority for group in told(endpoints, lease=False).endpoints] == [0, 1]
+    assert told(endpoints, lease=False).cluster_name == "a"
 
 
 def test_an_instance_whose_record_was_deleted_is_forgotten() -> None:
