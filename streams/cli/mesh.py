@@ -108,7 +108,7 @@ def decide(settings: Settings, *, places: Places, pool: str, queue: int, deadlin
     from streams.mesh.decide import Decider  # noqa: PLC0415  # keep --help instant
 
     policy = Policy(pool=pool, deadline_ms=deadline_ms)
-    _run(Decider(settings, places, policy, queue).run, uvloop=True)
+    _run(Decider(settings, places, policy, queue).run)
 
 
 @command.command()
@@ -194,14 +194,7 @@ def _text(path: str) -> str:
         raise SettingInvalid(f"{path or 'the key set'} cannot be read: {error.strerror}") from error
 
 
-def _run(run: Callable[[asyncio.Event], Any], *, uvloop: bool = False) -> None:
-    """Run a process until it is told to end."""
-    from streams.provisioners.running import until_signalled  # noqa: PLC0415
+def _run(work: Callable[[asyncio.Event], Any]) -> None:
+    from streams.mesh.process import run  # noqa: PLC0415  # keep --help instant
 
-    if not uvloop:
-        asyncio.run(until_signalled(run))
-        return
-    import uvloop as fast  # noqa: PLC0415
-
-    with asyncio.Runner(loop_factory=fast.new_event_loop) as runner:
-        runner.run(until_signalled(run))
+    run(work)
