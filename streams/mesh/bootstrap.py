@@ -24,6 +24,8 @@ def bootstrap(places: Places, node: str = "edge") -> dict[str, Any]:
             "ads_config": {
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
+                # It names all that this Envoy is made of: too much to say with every answer.
+                "set_node_on_first_message_only": True,
                 "grpc_services": [service],
             },
             "cds_config": source,
