@@ -23,7 +23,7 @@ __all__ = ["WarmSet", "every", "first_to_end", "reported"]
 logger = logging.getLogger(__name__)
 
 _USE = [field.name for field in fields(Use)]
-_REPORT_S = 0.02
+_REPORT_S = 0.05
 _AGAIN_S = 1.0
 _RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
 

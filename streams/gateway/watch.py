@@ -16,6 +16,7 @@ __all__ = ["Watch"]
 
 _READ_S = 30.0
 _PATIENT = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 1_000}
+_GATHER_S = 0.03  # what changes within it is news together: each costs all who listen
 _WAIT_S = 0.5  # also the longest that the process's end waits for it
 
 
@@ -63,10 +64,11 @@ class Watch:
                 changed()
 
     async def follow_instances(self, changed: Callable[[list[Instance]], None]) -> None:
-        """Hand over the news of instances for ever."""
+        """Hand over the news of instances for ever: at once after a pause, else gathered."""
         while True:
             if await asyncio.to_thread(self._instances.wait, _WAIT_S):
                 changed(self.news())
+                await asyncio.sleep(_GATHER_S)
 
     def news(self) -> list[Instance]:
         """The instances whose record is new since the last call."""

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import asyncio
+
+from harness import eventually
+
+from streams.adapters import codec
+from streams.adapters.kafka import producer_config
+from streams.engine.producer import CheckedProducer
+from streams.gateway.watch import Watch
+from streams.records import Instance, InstanceState
+from streams.settings import Settings
+
+CHANGES = 40
+APART_S = 0.005
+
+
+async def test_changes_of_instances_that_come_close_together_are_news_together(
+    settings: Settings, topics: list[str]
+) -> None:
+    assert topics
+    news: list[list[Instance]] = []
+    watch = Watch(settings)
+    await watch.open()
+    following = asyncio.create_task(watch.follow_instances(news.append))
+    producer = CheckedProducer({**producer_config(settings), "linger.ms": 0})
+    for number in range(CHANGES):
+        told = warm(number)
+        producer.send(settings.topic("instances"), told.instance_id.encode(), codec.encode(told))
+        await asyncio.sleep(APART_S)
+
+    await asyncio.to_thread(eventually, lambda: sum(map(len, news)) == CHANGES)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    watch.close()
+
+    assert len(news) < CHANGES / 2
+
+
+def warm(number: int) -> Instance:
+    return Instance(
+        instance_id=f"a-{number}",
+        service="a",
+        pool="default",
+        state=InstanceState.WARM,
+        endpoint="http://127.0.0.1:1234",
+        command_id="c",
+        started_ms=0,
+        changed_ms=0,
+    )
