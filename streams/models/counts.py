@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.models.compiled import inner
+from streams.models.wire import packed
 
 __all__ = ["Row", "empty", "grown", "total", "trimmed", "visit"]
 
+_ENTRY = 4  # bytes
 Row = npt.NDArray[np.uint16]  # entries x (number, count); those that count 0 stand last
 
 
@@ -86,6 +88,10 @@ def grown(row: Row, size: int) -> Row:
     return more
 
 
-def trimmed(row: Row) -> Row:
-    """The entries that count something."""
-    return row[: np.count_nonzero(row[:, 1])]
+def trimmed(row: Row) -> bytes:
+    """The entries that count something, as bytes."""
+    data = packed(row)
+    end = len(data)
+    while end and not (data[end - 1] or data[end - 2]):  # the count of the last entry
+        end -= _ENTRY
+    return data[:end]

@@ -11,7 +11,7 @@ from streams.models.counts import Row, empty, trimmed
 from streams.models.mixing import BUCKETS, SETS, M, new_newton
 from streams.models.profile import Profile
 from streams.models.returns import CELLS
-from streams.models.wire import Reader, Writer
+from streams.models.wire import Reader, Writer, packed
 
 __all__ = ["Population", "State", "context_keys", "order_keys", "pace_of"]
 
@@ -42,7 +42,7 @@ class Population:
         """Append this row."""
         for name in self.__slots__:
             value = getattr(self, name)
-            out.array(trimmed(value) if value.dtype == np.uint16 else value)
+            out.blob(trimmed(value) if value.dtype == np.uint16 else packed(value))
 
     @classmethod
     def read(cls, data: Reader) -> Self:

@@ -10,13 +10,14 @@ import numpy as np
 from streams.models.columns import Numbers
 from streams.models.counts import Row, empty, trimmed
 from streams.models.mixing import NOTE, M, Weights
-from streams.models.wire import Reader, Writer
+from streams.models.wire import Reader, Writer, packed
 
 __all__ = ["NONE", "Profile"]
 
 PENDING = 8  # requests that may wait for their feedback; an older one is forgotten
 NONE = 0xFFFF  # no service
 _TAIL = 5
+_NOTE = np.zeros(NOTE, np.uint16)
 
 
 class Profile:
@@ -56,7 +57,7 @@ class Profile:
         self.last_ms = 0
         self.pace = 0  # the last two gaps, coarsely
         self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
-        self.pending: list[tuple[int, Numbers]] = []  # checksum of the request id, note
+        self.pending: list[bytes] = []  # checksum of the request id and note, as written
 
     def __len__(self) -> int:
         return self._held
@@ -85,31 +86,32 @@ class Profile:
 
     def wait(self, request_id: str, note: Numbers) -> None:
         """Keep a scored prediction until its feedback comes, the oldest no longer than that."""
-        self.pending = [*self.pending[-PENDING + 1 :], (zlib.crc32(request_id.encode()), note)]
+        out = _checksum(request_id)
+        out.array(note)
+        self.pending = [*self.pending[-PENDING + 1 :], bytes(out.data)]
 
     def settle(self, request_id: str) -> Numbers | None:
         """Take out the note that the feedback of a request is about."""
-        wanted = zlib.crc32(request_id.encode())
-        for at, (checksum, note) in enumerate(self.pending):
-            if checksum == wanted:
+        wanted = bytes(_checksum(request_id).data)
+        for at, entry in enumerate(self.pending):
+            if entry.startswith(wanted):
                 self.pending = self.pending[:at] + self.pending[at + 1 :]
-                return note
+                return Reader(entry, len(wanted)).array_like(_NOTE)
         return None
 
     def write(self, out: Writer) -> None:
         """Append this profile."""
-        items = self.items
-        small = not np.count_nonzero(items > 0xFF)  # `max` would let go of the interpreter
+        items = packed(self.items)
+        low, high = items[::2], items[1::2]
+        small = high.count(0) == len(high)
         out.uint(small)
-        out.array(items.astype(np.uint8) if small else items)
+        out.blob(low if small else items)
         out.uints((self.last_ms, self.pace, self.ranks, self.first, self.told))
         out.array(self.kinds)
         out.array(self.weights)
-        out.array(trimmed(self.gaps))
+        out.blob(trimmed(self.gaps))
         out.uint(len(self.pending))
-        for checksum, note in self.pending:
-            out.uint(checksum)
-            out.array(note)
+        out.data += b"".join(self.pending)
 
     @classmethod
     def read(cls, data: Reader) -> Self:
@@ -126,6 +128,18 @@ class Profile:
         profile.kinds = data.array_like(profile.kinds)
         profile.weights = data.array_like(profile.weights)
         profile.gaps = data.array_like(profile.gaps)
-        note = np.zeros(NOTE, np.uint16)
-        profile.pending = [(data.uint(), data.array_like(note)) for _ in range(data.uint())]
+        profile.pending = [_entry(data) for _ in range(data.uint())]
         return profile
+
+
+def _checksum(request_id: str) -> Writer:
+    out = Writer()
+    out.uint(zlib.crc32(request_id.encode()))
+    return out
+
+
+def _entry(data: Reader) -> bytes:
+    start = data.at
+    data.uint()
+    data.array_like(_NOTE)
+    return data.data[start : data.at]

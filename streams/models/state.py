@@ -14,7 +14,7 @@ from streams.models.parameters import Parameters
 from streams.models.population import Population
 from streams.models.profile import Profile
 from streams.models.vocabulary import Vocabulary
-from streams.models.wire import Reader, Writer
+from streams.models.wire import Array, Reader, Writer, packed
 
 __all__ = ["decode", "encode"]
 
@@ -31,19 +31,26 @@ _OBJECTS: Mapping[int, Any] = {
 }
 _KINDS = {kind: number for number, kind in _OBJECTS.items()}
 _ROW, _WEIGHTS = 4, 5
-_ROW_HEAD, _WEIGHTS_HEAD = bytes((VERSION, _ROW)), bytes((VERSION, _WEIGHTS))
 
 
 def encode(value: Any) -> bytes:
     """The bytes of a row: version, kind, content."""
-    out = Writer()
     if isinstance(value, np.ndarray):
-        counts = value.dtype.char == "H"
-        out.data += _ROW_HEAD if counts else _WEIGHTS_HEAD
-        out.array(trimmed(value) if counts else value)
-    else:
-        out.data += bytes((VERSION, _KINDS[type(value)]))
-        value.write(out)
+        return _array(value)
+    out = Writer()
+    out.data += bytes((VERSION, _KINDS[type(value)]))
+    value.write(out)
+    return bytes(out.data)
+
+
+def _array(values: Array) -> bytes:
+    counts = values.dtype.char == "H"
+    kind, data = (_ROW, trimmed(values)) if counts else (_WEIGHTS, packed(values))
+    if len(data) < 0x80:  # so are nearly all that are saved, several an event
+        return bytes((VERSION, kind, len(data))) + data
+    out = Writer()
+    out.data += bytes((VERSION, kind))
+    out.blob(data)
     return bytes(out.data)
 
 

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Reader", "Writer"]
+__all__ = ["Array", "Reader", "Writer", "packed"]
 
 Array = npt.NDArray[Any]
 
 _LITTLE = sys.byteorder == "little"
+
+
+def packed(values: Array) -> bytes:
+    """The numbers of an array as they are, little endian."""
+    return values.tobytes() if _LITTLE else values.byteswap().tobytes()
 
 
 class Writer:
@@ -39,10 +44,11 @@ class Writer:
 
     def uint(self, value: int) -> None:
         """Append a non-negative integer: 7 bits a byte, low ones first."""
+        append = self.data.append
         while value > 0x7F:
-            self.data.append(value & 0x7F | 0x80)
+            append(value & 0x7F | 0x80)
             value >>= 7
-        self.data.append(value)
+        append(value)
 
     def uints(self, values: Iterable[int]) -> None:
         """Append several non-negative integers, without their number."""
@@ -59,8 +65,8 @@ class Writer:
         self.blob(value.encode())
 
     def array(self, values: Array) -> None:
-        """Append the numbers of an array as they are, little endian, their size first."""
-        self.blob(values.tobytes() if _LITTLE else values.byteswap().tobytes())
+        """Append the numbers of an array, their size first."""
+        self.blob(packed(values))
 
 
 class Reader:

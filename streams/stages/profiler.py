@@ -98,10 +98,6 @@ class Profiler:
         del now_ms, state, context
         return ()
 
-    def encode(self, value: Any) -> bytes:
-        """The versioned bytes of a row of the state."""
-        return rows.encode(value)
-
-    def decode(self, data: bytes) -> Any:
-        """The row of these bytes; ValueError otherwise."""
-        return rows.decode(data)
+    # The versioned bytes of a row of the state; the row of these bytes, ValueError otherwise.
+    encode = staticmethod(rows.encode)
+    decode = staticmethod(rows.decode)
