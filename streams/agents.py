@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from streams.adapters import codec, kafka, metrics
@@ -77,7 +76,7 @@ def _wiring(settings: Settings, names: Iterable[str]) -> Wiring:
     topics = {topic for name in names for topic in STAGES[name].views}
     views = {t: View(client, settings.topic(t), codec.decode, _name) for t in topics}
     return Wiring(
-        codec=SimpleNamespace(encode=codec.encode, decode=codec.decode),
+        codec=codec.installed(),
         client_config=client,
         producer_config=kafka.producer_config(settings),
         views=views,

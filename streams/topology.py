@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 from streams.catalog import Composite, Constituent, Pool, Tier
 from streams.control import Control
@@ -124,22 +126,23 @@ STAGES: Mapping[str, StageRow] = {
 
 _TOPIC_OF: Mapping[type, str] = {kind: t.name for t in TOPICS.values() for kind in t.records}
 
-_KEYS: Mapping[type, Callable[..., str]] = {
-    Request: lambda r: r.user,
-    Prediction: lambda r: r.user,
-    Demand: lambda r: r.pool,
+_KEYS: Mapping[type, Callable[[Any], str | bytes | None]] = {
+    Request: attrgetter("user"),
+    Prediction: attrgetter("user"),
+    Demand: attrgetter("pool"),
     Constituent: lambda r: f"constituent/{r.service}",
     Composite: lambda r: f"composite/{r.service}",
     Tier: lambda r: f"tier/{r.tier}",
     Pool: lambda r: f"pool/{r.pool}",
-    Utilisation: lambda r: r.pool,
-    Command: lambda r: r.pool,
-    Control: lambda r: r.pool,
-    Verdict: lambda r: r.pool,
-    Trial: lambda r: r.pool,
-    Instance: lambda r: r.instance_id,
-    Outcome: lambda r: r.user,
-    Feedback: lambda r: r.user,
+    Utilisation: attrgetter("pool"),
+    Command: attrgetter("pool"),
+    Control: attrgetter("pool"),
+    Verdict: attrgetter("pool"),
+    Trial: attrgetter("pool"),
+    Instance: attrgetter("instance_id"),
+    Outcome: attrgetter("user"),
+    Feedback: attrgetter("user"),
+    DeadLetter: attrgetter("key"),
 }
 
 
@@ -150,9 +153,8 @@ def topic_of(record: Record) -> str:
 
 def key_of(record: Record) -> bytes | None:
     """The key that this record is partitioned by."""
-    if isinstance(record, DeadLetter):
-        return record.key
-    return _KEYS[type(record)](record).encode()
+    key = _KEYS[type(record)](record)
+    return key.encode() if isinstance(key, str) else key
 
 
 def changelog(stage: str) -> str:

@@ -26,7 +26,7 @@ from streams.adapters.record_forms import Convert, field_names, form_of
 from streams.adapters.schema_rules import unreadable
 from streams.records import Record
 
-__all__ = ["RECORDS", "Codec", "Undecodable", "decode", "encode", "schema_problems"]
+__all__ = ["RECORDS", "Codec", "Undecodable", "decode", "encode", "installed", "schema_problems"]
 
 RECORDS: Mapping[str, type] = {
     "request": records.Request,
@@ -165,18 +165,19 @@ def _fault_of(error: Exception) -> str:
 
 
 @functools.cache
-def _codec() -> Codec:
+def installed() -> Codec:
+    """The codec of the schemas of this installation; making it takes a tenth of a second."""
     return Codec(data_path("schemas"))
 
 
 def encode(record: Record) -> bytes:
     """The bytes of a record, by the schemas of this installation; see `Codec.encode`."""
-    return _codec().encode(record)
+    return installed().encode(record)
 
 
 def decode(data: bytes) -> Record:
     """The record of these bytes, by the schemas of this installation; see `Codec.decode`."""
-    return _codec().decode(data)
+    return installed().decode(data)
 
 
 def schema_problems() -> list[str]:
