@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from streams.engine.batch import RawRecord
+from streams.engine.store import PartitionStore
 from streams.errors import StateUnreadable
 from streams.records import DeadLetter, Record
 from streams.stages.base import Context, Stage, Unusable
 from streams.topology import TOPICS, key_of
 
-__all__ = ["Codec", "Done", "Draft", "Steps", "misplaced"]
+__all__ = ["Codec", "Done", "Steps", "misplaced"]
 
 logger = logging.getLogger(__name__)
-
-S = TypeVar("S")
 
 
 class Codec(Protocol):
@@ -31,72 +30,8 @@ class Codec(Protocol):
         ...
 
 
-class Done(NamedTuple):
-    """What came of one record."""
-
-    outcome: str  # done, dead (cannot be used) or failed (the step did)
-    records: Sequence[Record]
-
-
-class Draft(MutableMapping[str, S]):
-    """Assignments of one step, kept back until it has succeeded.
-
-    A step that fails leaves the state as it was, as far as it assigned values rather than
-    changed them in place.
-    """
-
-    def __init__(self) -> None:
-        self._base: MutableMapping[str, S] = {}
-        self._changes: dict[str, S] = {}
-        self._gone: set[str] = set()
-
-    def begin(self, base: MutableMapping[str, S]) -> None:
-        """Start from `base`, without changes."""
-        self._base = base
-        if self._changes or self._gone:
-            self._changes, self._gone = {}, set()
-
-    def commit(self) -> None:
-        """Make the changes in the base."""
-        base = self._base
-        if self._gone:
-            for key in self._gone:
-                base.pop(key, None)
-        for key, value in self._changes.items():
-            base[key] = value
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """As a mapping's; an absent key is common, so that it costs no exception."""
-        if key in self._changes:
-            return self._changes[key]
-        return default if key in self._gone else self._base.get(key, default)
-
-    def __getitem__(self, key: str) -> S:
-        if key in self._changes:
-            return self._changes[key]
-        if key in self._gone:
-            raise KeyError(key)
-        return self._base[key]
-
-    def __setitem__(self, key: str, value: S) -> None:
-        self._gone.discard(key)
-        self._changes[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self._changes.pop(key, None)
-        self._gone.add(key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._changes or (key not in self._gone and key in self._base)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from (key for key in self._base if key not in self._gone)
-        yield from (key for key in self._changes if key not in self._base)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+# What came of one record: done, dead (it cannot be used) or failed (the step did); and what it made.
+Done = tuple[str, Sequence[Record]]
 
 
 class Steps:
@@ -112,11 +47,10 @@ class Steps:
 
     def __init__(self, stage: Stage[Any], codec: Codec) -> None:
         self._stage, self._step, self._decode = stage, stage.step, codec.decode
-        self._draft: Draft[Any] = Draft()
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
     def take(
-        self, topic: str, record: RawRecord, state: MutableMapping[str, Any], context: Context
+        self, topic: str, record: RawRecord, state: PartitionStore[Any], context: Context
     ) -> Done:
         """Take a record of `topic` (without prefix) in; what goes wrong becomes a dead letter.
 
@@ -133,46 +67,46 @@ class Steps:
             return self._refuse(str(error), topic, record, context)
         if reason := misplaced(event, topic, record.key):
             return self._refuse(reason, topic, record, context)
-        draft = self._draft
-        draft.begin(state)
         try:
-            records = tuple(self._step(event, draft, context))
-        except Unusable as error:
-            return self._refuse(str(error), topic, record, context)
-        except StateUnreadable:
-            raise
-        except Exception as error:
-            logger.exception(
-                "%s failed at %s[%d]@%d",
-                self._stage.name, topic, context.partition, record.offset,
-                extra={"action": "step_failed"},
-            )  # fmt: skip
-            reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
-            return Done("failed", [self._dead_letter(reason, topic, record, context)])
-        draft.commit()
-        return Done("done", records)
+            records = tuple(self._step(event, state, context))
+        except Exception as error:  # noqa: BLE001  # whatever a step raises becomes a record
+            state.rollback()
+            return self._failed(error, topic, record, context)
+        state.commit()
+        return "done", records
 
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, Any], context: Context
-    ) -> Iterable[Record]:
+    def _failed(self, error: Exception, topic: str, record: RawRecord, context: Context) -> Done:
+        if isinstance(error, StateUnreadable):
+            raise error
+        if isinstance(error, Unusable):
+            return self._refuse(str(error), topic, record, context)
+        logger.error(
+            "%s failed at %s[%d]@%d",
+            self._stage.name, topic, context.partition, record.offset,
+            exc_info=error, extra={"action": "step_failed"},
+        )  # fmt: skip
+        reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
+        return "failed", [self._dead_letter(reason, topic, record, context)]
+
+    def tick(self, now_ms: int, state: PartitionStore[Any], context: Context) -> Iterable[Record]:
         """Tell the stage the time; a tick that fails changes nothing and is logged."""
-        self._draft.begin(state)
         try:
-            records = tuple(self._stage.tick(now_ms, self._draft, context))
+            records = tuple(self._stage.tick(now_ms, state, context))
         except StateUnreadable:
             raise
         except Exception:
+            state.rollback()
             logger.exception(
                 "%s failed at a tick", self._stage.name, extra={"action": "tick_failed"}
             )
             return ()
-        self._draft.commit()
+        state.commit()
         return records
 
     def _refuse(self, reason: str, topic: str, record: RawRecord, context: Context) -> Done:
         if not self._reports.get(topic):
-            return Done("dead", ())
-        return Done("dead", [self._dead_letter(reason, topic, record, context)])
+            return "dead", ()
+        return "dead", [self._dead_letter(reason, topic, record, context)]
 
     def _dead_letter(
         self, reason: str, topic: str, record: RawRecord, context: Context

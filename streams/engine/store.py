@@ -32,12 +32,15 @@ LIVE = 20_000  # decoded values kept between saves; beyond these the bytes are k
 
 
 class PartitionStore(MutableMapping[str, S], Generic[S]):
-    """State by key; a change counts when it is assigned.
+    """State by key; a change counts when it is assigned, and lasts from `commit` on.
+
+    A step that fails is undone by `rollback`, as far as it assigned values rather than changed
+    them in place.
 
     Parameters
     ----------
     encode, decode
-        Between a value and its bytes, see `stages.base.Stage`.
+        Between a value and its bytes, see `stages.base.Stage`. No value is None.
     limit
         Most keys. Beyond, those assigned longest ago are forgotten, shared ones last.
     live
@@ -56,58 +59,106 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         self._users: OrderedDict[str, bytes] = OrderedDict()  # the last assigned at the end
         self._shared: OrderedDict[str, bytes] = OrderedDict()
         self._live: dict[str, S] = {}  # decoded, where newer than the bytes or already used
+        self._before: dict[str, S | None] = {}  # what this step replaced, None: nothing decoded
+        self._gone: set[str] = set()  # what it deleted
         self._dirty: dict[str, None] = {}  # changed or deleted since the last save, in order
         self.position: dict[str, int] = {}  # input topic -> offset of the next record
 
     # ------------------------------------------------------------------- the mapping
 
     def __getitem__(self, key: str) -> S:
-        try:
-            return self._live[key]
-        except KeyError:
-            value = self._live[key] = self._read(key, self._rows(key)[key])
-            return value
+        found = self._live.get(key)
+        return self._fetch(key) if found is None else found
 
     def get(self, key: str, default: Any = None) -> Any:
-        """As a mapping's; an absent key is common, so that it costs no exception."""
-        if key in self._live:
-            return self._live[key]
-        return self[key] if key in self._rows(key) else default
+        """As a mapping's; most are of rows in use, dozens a step."""
+        found = self._live.get(key)
+        if found is not None:
+            return found
+        rows = self._users if key >= USER else self._shared
+        return self._fetch(key) if key in rows and key not in self._gone else default
 
     def __setitem__(self, key: str, value: S) -> None:
-        rows = self._users if key >= USER else self._shared
+        if key not in self._before:
+            self._before[key] = self._live.get(key)
         self._live[key] = value
-        self._touch(key)
-        if key in rows:
-            rows.move_to_end(key)
-            return
-        rows[key] = b""
-        while len(self._users) + len(self._shared) > self._limit:
-            del self[next(iter(self._users or self._shared))]
+        if self._gone:
+            self._gone.discard(key)
 
     def __delitem__(self, key: str) -> None:
-        del self._rows(key)[key]
-        self._live.pop(key, None)
-        self._touch(key)
+        if key not in self:
+            raise KeyError(key)
+        self._before.setdefault(key, self._live.pop(key, None))
+        self._gone.add(key)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key in self._rows(key)
+        if key in self._live:
+            return True
+        return isinstance(key, str) and key in self._rows(key) and key not in self._gone
 
     def __iter__(self) -> Iterator[str]:
-        yield from list(self._shared)
-        yield from list(self._users)
+        known = [key for rows in (self._shared, self._users) for key in rows]
+        yield from (key for key in known if key not in self._gone)
+        made = [key for key in self._before if key not in self._gone]
+        yield from (key for key in made if key not in self._rows(key))
 
     def __len__(self) -> int:
-        return len(self._users) + len(self._shared)
+        return sum(1 for _ in self)
 
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
         return self._users if key >= USER else self._shared
 
-    def _touch(self, key: str) -> None:
-        # In the order of the last change: read back in this order, the rows are again ordered
-        # by how long they have been silent, so that eviction does not depend on restarts.
-        self._dirty.pop(key, None)
-        self._dirty[key] = None
+    def _fetch(self, key: str) -> S:
+        if key in self._gone:
+            raise KeyError(key)
+        value = self._live[key] = self._read(key, self._rows(key)[key])
+        return value
+
+    # ------------------------------------------------------------------- steps
+
+    def commit(self) -> None:
+        """Let the changes since the last commit last."""
+        if not self._before:
+            return
+        if self._gone:
+            self._drop(self._gone)
+            self._gone.clear()
+        known, dirty = len(self._users) + len(self._shared), self._dirty
+        for key in self._before:  # dozens a step: no calls
+            # In the order of the last change: read back in this order, the rows are again ordered
+            # by how long they have been silent, so that eviction does not depend on restarts.
+            dirty.pop(key, None)
+            dirty[key] = None
+            rows = self._users if key >= USER else self._shared
+            if key in rows:
+                rows.move_to_end(key)
+            else:
+                rows[key] = b""
+        self._before.clear()
+        if len(self._users) + len(self._shared) > known:
+            self._evict()
+
+    def _drop(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._before.pop(key, None)
+            if self._rows(key).pop(key, None) is not None:
+                self._live.pop(key, None)
+                self._dirty.pop(key, None)
+                self._dirty[key] = None
+
+    def _evict(self) -> None:
+        while len(self._users) + len(self._shared) > self._limit:
+            self._drop([next(iter(self._users or self._shared))])
+
+    def rollback(self) -> None:
+        """Undo the changes since the last commit."""
+        for key, value in self._before.items():
+            if value is None:
+                self._live.pop(key, None)
+            else:
+                self._live[key] = value
+        self._before.clear()
+        self._gone.clear()
 
     def _read(self, key: str, data: bytes) -> S:
         try:
@@ -126,21 +177,24 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
 
     def save(self) -> list[tuple[bytes, bytes | None]]:
         """The rows to write as one, and from now on the saved ones; empty without a change."""
+        self.commit()
         if not self._dirty:
             return []
-        written = [(key.encode(), self._save(key)) for key in self._dirty]
+        written = list(self._encoded())
         self._dirty.clear()
         if len(self._live) > self._most_live:
             self._live.clear()
         position = json.dumps({"form": FORM, "next": self.position}, sort_keys=True)
         return [*written, (POSITION, position.encode())]
 
-    def _save(self, key: str) -> bytes | None:
-        rows = self._rows(key)
-        if key not in rows:
-            return None
-        data = rows[key] = self._encode(self._live[key])
-        return data
+    def _encoded(self) -> Iterator[tuple[bytes, bytes | None]]:
+        encode, live = self._encode, self._live
+        for key in self._dirty:
+            rows = self._users if key >= USER else self._shared
+            data = None
+            if key in rows:
+                data = rows[key] = encode(live[key])
+            yield key.encode(), data
 
     def load(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take in committed rows of the changelog, oldest first."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeVar
 
 from streams.catalog import Catalog
 from streams.records import Instance, Record, Request
@@ -23,14 +23,13 @@ class Unusable(Exception):
     """A record that no stage can use; the message is the reason kept with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a step may look at besides its event and its state; all of it is given."""
 
     partition: int = 0  # of the input topic
     record_ms: int = 0  # when the record was produced (Kafka's timestamp)
-    catalog: Catalog = field(default_factory=Catalog)
-    instances: Mapping[str, Instance] = field(default_factory=dict)  # by instance id
+    catalog: Catalog = Catalog()
+    instances: Mapping[str, Instance] = MappingProxyType({})  # by instance id
 
 
 class Stage(Protocol[S]):

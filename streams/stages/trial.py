@@ -61,7 +61,7 @@ class Arm:
             pool,
             self.row,
             scene.demands,
-            replace(scene.context, instances=instances),
+            scene.context._replace(instances=instances),
             serve_ms=config.serve_ms,
             anatomy=view.anatomy,
         )
