@@ -13,6 +13,8 @@ from streams.topology import TOPICS, key_of, topic_of
 
 __all__ = ["Outbox"]
 
+LINGER_MS = 1  # what is put comes in batches already
+
 
 class Outbox:
     """Records on their way to their topics.
@@ -27,7 +29,8 @@ class Outbox:
 
     def __init__(self, settings: Settings, wiring: Wiring) -> None:
         self._topics = {name: settings.topic(name) for name in TOPICS}
-        self._encode, self._config = wiring.codec.encode, wiring.producer_config
+        self._encode = wiring.codec.encode
+        self._config = {**wiring.producer_config, "linger.ms": LINGER_MS}
         self._timeout_s = settings.delivery_ms / 1000
         self._producer = CheckedProducer(self._config)
         self._waiting: defaultdict[str, list[Row]] = defaultdict(list)

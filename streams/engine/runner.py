@@ -1,16 +1,8 @@
 """One stage, run: batches in, outputs and state out, nothing lost and no state counted twice.
 
-A batch is stepped through at once and its outputs are on their way; every `commit_ms` what was
-taken is made to last, in this order:
-
-1. the changed state is encoded; steps go on, but their outputs are held back;
-2. every output of before is delivered, and those held back are on their way;
-3. the encoded state and its input position are written in one transaction (see `store`);
-4. the offsets become committable, and Faust commits them.
-
-After a crash between 2 and 3 the same records are taken again on the same state, and the same
-outputs, with the same ids, are sent again; after one between 3 and 4 the position tells them. A
-failure of 2 or 3 puts the partition back to what is saved; `TRIES` in a row stop the worker.
+A batch is stepped through at once and its outputs are on their way; what was taken is made to
+last by `saver`. When that fails the partition is put back to what is saved; `TRIES` in a row stop
+the worker.
 """
 
 from __future__ import annotations
@@ -20,7 +12,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from faust.types import TP
@@ -30,6 +21,7 @@ from streams.engine.crew import Crew
 from streams.engine.outbox import Outbox
 from streams.engine.partition import Owned, Saved
 from streams.engine.producer import TransactionalWriter, WriterFenced
+from streams.engine.saver import Saver
 from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore
 from streams.engine.world import Wiring, World
@@ -64,11 +56,19 @@ class Runner:
         self._names = {settings.topic(name): name for name in row.reads}
         self._outbox = Outbox(settings, wiring)
         self._world = World({name: wiring.views[name] for name in row.views})
-        self._owned, self._settled = dict[int, Owned](), dict[TP, int]()
+        self._owned = dict[int, Owned]()
         self._crew = Crew(row.name)
         self._stepping = asyncio.Lock()  # one batch, tick or start of a save at a time
-        self._saving = asyncio.Lock()  # one save at a time
-        self._wake = asyncio.Event()  # save early: too much is unsaved
+        self._saver = Saver(
+            row.name,
+            settings,
+            wiring.meter,
+            crew=self._crew,
+            outbox=self._outbox,
+            owned=self._owned,
+            stepping=self._stepping,
+            put_back=self._put_back,
+        )
         self._rewind: Callable[[TP, int], Awaitable[None]]
 
     # ------------------------------------------------------------------- life
@@ -88,7 +88,7 @@ class Runner:
             Stops the worker.
         """
         self._rewind, self._crew.crash = rewind, crash
-        self._crew.spawn(self._save_regularly())
+        self._crew.spawn(self._saver.run())
         if self.settings.clock == "wall":
             self._crew.spawn(self._tick_regularly())
 
@@ -106,14 +106,18 @@ class Runner:
     def _may_fetch(self, owned: Owned | None) -> bool:
         if owned is None or not owned.ready:
             return False
-        full = owned.full(self.settings.batch_records, self.settings.batch_bytes)
+        full = self._saver.full(owned)
         if full:
-            self._wake.set()
+            self._saver.wake()
         return not full
 
     def settled(self) -> Mapping[TP, int]:
         """Per partition the offset before which all is delivered and saved."""
-        return self._settled
+        return self._saver.settled
+
+    async def settle(self) -> None:
+        """Deliver and save all that was taken, unless the worker is beyond it."""
+        await self._crew.guarded(self._saver.save())
 
     def assigned(self, tps: set[TP], generation: int) -> None:
         """Own these partitions; fetch their state."""
@@ -125,7 +129,7 @@ class Runner:
     async def revoked(self, tps: set[TP]) -> None:
         """Let go of these partitions and their state."""
         for tp in tps:
-            self._settled.pop(tp, None)
+            self._saver.settled.pop(tp, None)
             owned = self._owned.pop(tp.partition, None)
             if owned is not None:
                 owned.revoked, owned.ready = True, False
@@ -147,7 +151,7 @@ class Runner:
     async def _resume(
         self, owned: Owned, writer: TransactionalWriter, store: PartitionStore[Any]
     ) -> None:
-        for tp, offset in self._settled.items():
+        for tp, offset in self._saver.settled.items():
             if tp.partition == owned.number:  # settled without a change of state, so not in it
                 name = self._names[tp.topic]
                 store.position[name] = max(store.position.get(name, 0), offset)
@@ -247,54 +251,3 @@ class Runner:
                     context = self._world.context(owned.number, time.time_ns() // 1_000_000)
                     self._outbox.put(self._steps.tick(context.record_ms, owned.store, context))
                 self._outbox.send()
-
-    async def _save_regularly(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.commit_ms / 1000):
-                    await self._wake.wait()
-            self._wake.clear()
-            await self._save()
-
-    async def settle(self) -> None:
-        """Deliver and save all that was taken, unless the worker is beyond it."""
-        await self._crew.guarded(self._save())
-
-    async def _save(self) -> None:
-        async with self._saving:
-            async with self._stepping:
-                owned = [o for o in self._owned.values() if o.ready and o.changed]
-                # After a crash state may hold what was never sent: it must not last.
-                if self._crew.failed or not owned:
-                    return
-                writes = [(o, o.store.save(), dict(o.store.position)) for o in owned]
-                self._outbox.hold()
-            if await self._delivered() and not self._crew.failed:
-                await asyncio.gather(*(self._write(*write) for write in writes))
-
-    async def _delivered(self) -> bool:
-        try:
-            await self._crew.call(self._outbox.deliver)
-        except DeliveryFailed as error:
-            async with self._stepping:
-                self._outbox.drop()
-                for one in [o for o in self._owned.values() if o.ready]:
-                    self._put_back(one, error)
-            return False
-        self._outbox.release()
-        return True
-
-    async def _write(self, owned: Owned, rows: Any, position: Mapping[str, int]) -> None:
-        if rows and owned.writer is not None:
-            try:
-                await self._crew.call(owned.writer.write, rows)
-            except DeliveryFailed as error:
-                self._put_back(owned, error)
-                return
-        owned.failures = 0
-        if owned.revoked:
-            return
-        settled = {self.settings.topic(name): offset for name, offset in position.items()}
-        self._settled |= {TP(topic, owned.number): offset for topic, offset in settled.items()}
-        for taken_s in owned.forget(settled):
-            self._wiring.meter.batch(self.row.name, time.monotonic() - taken_s)
