@@ -39,6 +39,7 @@ CHANGES = 50
 # Without foremesh: in front of one instance, or of all that a pool has.
 WITHOUT = ("plain", "spread")
 WAYS = (*WITHOUT, "pool", "lease")
+LATE = "cluster.foremesh-decide.upstream_rq_timeout"  # checks that were not waited for any longer
 
 
 @pytest.mark.benchmark
@@ -79,6 +80,7 @@ def test_what_foremesh_adds_to_envoy(
             "requests_per_s": {way: round(median(found)) for way, found in wrk.items()},
             "routed_after_ms": {f"p{q}": round(float(np.percentile(late, q)), 1) for q in (50, 99)},
             "log": mesh.stats("access_logs.grpc_access_log.*"),
+            "decided_late": mesh.stats(LATE)[LATE],
         }
         report(result)
 
@@ -160,4 +162,4 @@ def report(result: dict[str, Any]) -> None:
         added = {q: round(has[q] - plain[q], 3) for q in has}
         share = per_s / result["requests_per_s"]["plain"]
         print(f"{way}: {has}, added {added}; {per_s} requests/s ({share:.0%})")  # noqa: T201
-    print(result["routed_after_ms"], result["log"])  # noqa: T201 - its purpose
+    print(result["routed_after_ms"], result["log"], result["decided_late"], "late")  # noqa: T201 - its purpose
