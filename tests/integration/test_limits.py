@@ -54,10 +54,9 @@ def allowed() -> bool:
     return True
 
 
-def groups() -> Iterator[Path]:
-    """Whatever provisioners have made, or left."""
-    for at in filter(None, map(place, BOTH)):
-        yield from at.folder.glob("foremesh-*")
+def groups(folders: Sequence[Path]) -> set[Path]:
+    """Whatever provisioners have made there, or left."""
+    return {one for folder in folders for one in folder.glob("foremesh-*")}
 
 
 @asynccontextmanager
@@ -173,17 +172,18 @@ class TestForked:
 
 
 async def test_its_group_ends_with_an_instance_and_all_with_the_provisioner(allowed: bool) -> None:
-    before = set(groups())
+    folders = [at.folder for at in map(place, BOTH) if at]  # of this process, as yet
+    before = groups(folders)
     async with limited(allowed, roomy(needing(constituent("a")))) as (local, told):
         instance = await local.standard(want("a", in_ms=60_000))
-        made = [own / instance.instance_id for own in set(groups()) - before]
+        made = [own / instance.instance_id for own in groups(folders) - before]
         assert bool(made) == allowed
         assert all(group.exists() for group in made)
         os.kill(pid_of(local, instance), signal.SIGKILL)
         await until(lambda: told.last(InstanceState.GONE))
 
         assert not any(group.exists() for group in made)
-    assert set(groups()) == before
+    assert groups(folders) == before
 
 
 class Alone(NamedTuple):
@@ -191,9 +191,6 @@ class Alone(NamedTuple):
 
     process: subprocess.Popen[str]
     groups: Sequence[Path]
-
-    def made(self) -> list[Path]:
-        return [one for group in self.groups for one in group.glob("foremesh-*")]
 
 
 @contextmanager
@@ -276,8 +273,8 @@ def opened(process: subprocess.Popen[str]) -> str:
 
 
 def test_what_a_killed_provisioner_has_left_ends_at_the_next_start(allowed: bool) -> None:
-    with alone(allowed, OPENING.format(BOTH, allowed)) as (process, groups):
-        left, sleeping = left_in(groups)
+    with alone(allowed, OPENING.format(BOTH, allowed)) as (process, its):
+        left, sleeping = left_in(its)
         with sleeping:
             assert opened(process) == ("open" if allowed else "without")
             if not allowed:
@@ -288,8 +285,8 @@ def test_what_a_killed_provisioner_has_left_ends_at_the_next_start(allowed: bool
 
 
 def test_what_a_provisioner_that_lives_has_is_left_alone(allowed: bool) -> None:
-    with alone(allowed, OPENING.format(BOTH, allowed)) as (process, groups), ExitStack() as stack:
-        left, sleeping = left_in(groups)
+    with alone(allowed, OPENING.format(BOTH, allowed)) as (process, its), ExitStack() as stack:
+        left, sleeping = left_in(its)
         stack.enter_context(sleeping)
         stack.callback(sleeping.kill)
         for folder in left:
@@ -309,10 +306,10 @@ def test_a_provisioner_that_is_killed_leaves_nothing_when_its_watchdog_lives(
         assert held.process.stdout is not None
         pids = [int(pid) for pid in held.process.stdout.readline().split()]
         assert len(pids) == 2
-        assert bool(held.made()) == allowed
+        assert bool(groups(held.groups)) == allowed
         held.process.kill()
 
-        eventually(lambda: not held.made())
+        eventually(lambda: not groups(held.groups))
         eventually(lambda: not any(map(runs, pids)))
         eventually(lambda: all(map(empty, held.groups)))  # and may be entered again
 
