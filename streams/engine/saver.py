@@ -79,11 +79,12 @@ class Saver:
     async def run(self) -> None:
         """Save regularly."""
         for turn in count():
+            due_s = time.monotonic() + self._settings.commit_ms / SLICES / 1000
+            await self.save(turn % SLICES)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.commit_ms / SLICES / 1000):
+                async with asyncio.timeout(due_s - time.monotonic()):
                     await self._wake.wait()
             self._wake.clear()
-            await self.save(turn % SLICES)
 
     async def save(self, turn: int | None = None) -> None:
         """Save the partitions whose turn it is and those that are full; without a turn, all."""
