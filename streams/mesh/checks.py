@@ -63,12 +63,13 @@ class Checks:
     def answer(self, head: bytes) -> bytes:
         """The answer to a check, from its request line and headers."""
         service = self._asked_for.get(_place(_target(head)))
-        lease = self._claims.take(service) if service else None
-        if lease is None:
+        if service is None:
             return _OPEN
         _, _, rest = head.partition(_ID)
-        request_id = rest.partition(b"\r\n")[0].decode("latin-1")
-        key = key_of(request_id, lease.instance.service)
+        key = key_of(rest.partition(b"\r\n")[0].decode("latin-1"), service)
+        lease = None if self._leases.has_ended(key) else self._claims.take(service)
+        if lease is None:
+            return _OPEN
         self._leases.hold(key, lease, wall_ms() + self._deadline_ms)
         where = lease.instance.endpoint.removeprefix("http://").rstrip("/")
         return (_CLAIMED % where).encode()

@@ -136,7 +136,7 @@ class Decider:
     async def _sweep(self) -> None:
         now_ms = wall_ms()
         self._admit(now_ms)
-        self._leases.expire(now_ms)
+        self._leases.sweep(now_ms)
 
     def _observe(self, instance: Instance) -> None:
         """Take news in; leave what was started for a request to that request, until it had it.

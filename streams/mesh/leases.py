@@ -24,7 +24,8 @@ class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # un
     """Leases by key; Envoy's log tells which requests have ended.
 
     A lease that was claimed in the path of a request goes by the request and the service: so also
-    one is found again whose claim came too late for Envoy to know of it.
+    one is found again whose claim came too late for Envoy to know of it. A claim may be later than
+    even the end of its request, which then is remembered: nobody would end that lease.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # un
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
         self._held: dict[str, list[tuple[Lease, int]]] = {}  # key -> leases, and when they end
+        self._ended: set[str] = set()  # requests that had no lease, since the last `sweep`
+        self._ended_before: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -47,16 +50,21 @@ class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # un
         """Give a lease back: who served in the end, or that the instance is dead."""
         lease = self._let_go(key, instance_id)
         if lease is None:
-            return
-        if lost:
+            self._ended.add(key)
+        elif lost:
             self._claims.lose(lease)
         elif instance_id == lease.instance.instance_id:
             self._claims.give_back(lease, served_ms)
         else:  # Envoy could not reach it, or does not know it yet
             asyncio.get_running_loop().call_later(_DOUBT_S, self._claims.put_back, lease)
 
-    def expire(self, now_ms: int) -> None:
-        """End the leases whose requests must have ended, unheard of."""
+    def has_ended(self, key: str) -> bool:
+        """Whether this request has just ended: who claims for it is late."""
+        return key in self._ended or key in self._ended_before
+
+    def sweep(self, now_ms: int) -> None:
+        """End the leases whose requests must have ended, unheard of; forget what ended long ago."""
+        self._ended_before, self._ended = self._ended, set()
         over = [
             (key, lease)
             for key, leases in self._held.items()

@@ -59,6 +59,19 @@ def test_a_claim_goes_by_the_id_of_its_request() -> None:
     assert free.take("a") is not None
 
 
+def test_nothing_is_claimed_for_a_request_that_has_just_ended() -> None:
+    free = claims("x")
+    leases = Leases(free)
+    asked = Checks(free, leases, 10_000)
+    asked.read(CATALOG)
+    leases.end("r1/a", "", 0)  # Envoy did not wait, and the standard path has served it
+    leases.sweep(0)
+
+    assert asked.answer(head("/constituent/a")) == STANDARD
+    leases.sweep(500)
+    assert asked.answer(head("/constituent/a")) == CLAIMED
+
+
 class Wire(asyncio.Transport):
     """A connection without a network."""
 

@@ -47,9 +47,9 @@ def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
     free = claims("x")
     leases = Leases(free)
     leases.hold("r/a", taken(free), 10_000)
-    leases.expire(11_000)
+    leases.sweep(11_000)
     assert len(leases) == 1
-    leases.expire(11_001)
+    leases.sweep(11_001)
 
     assert took(free.take("a")) == "x"
 
