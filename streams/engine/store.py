@@ -75,8 +75,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         found = self._live.get(key)
         if found is not None:
             return found
-        rows = self._users if key >= USER else self._shared
-        return self._fetch(key) if key in rows and key not in self._gone else default
+        return self._fetch(key) if key in self else default
 
     def __setitem__(self, key: str, value: S) -> None:
         if key not in self._before:
@@ -103,7 +102,9 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         yield from (key for key in made if key not in self._rows(key))
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        made = sum(key not in self._rows(key) for key in self._before.keys() - self._gone)
+        gone = sum(key in self._rows(key) for key in self._gone)
+        return len(self._users) + len(self._shared) + made - gone
 
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
         return self._users if key >= USER else self._shared
@@ -190,8 +191,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     def _encoded(self) -> Iterator[tuple[bytes, bytes | None]]:
         encode, live = self._encode, self._live
         for key in self._dirty:
-            rows = self._users if key >= USER else self._shared
-            data = None
+            rows, data = self._rows(key), None
             if key in rows:
                 data = rows[key] = encode(live[key])
             yield key.encode(), data
