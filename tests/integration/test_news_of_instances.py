@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 
 from harness import eventually
+from pools import warm
 
 from streams.adapters import codec
 from streams.adapters.kafka import producer_config
 from streams.engine.producer import CheckedProducer
 from streams.gateway.watch import Watch
-from streams.records import Instance, InstanceState
+from streams.records import Instance
 from streams.settings import Settings
 
 CHANGES = 40
@@ -25,7 +26,7 @@ async def test_changes_of_instances_that_come_close_together_are_news_together(
     following = asyncio.create_task(watch.follow_instances(news.append))
     producer = CheckedProducer({**producer_config(settings), "linger.ms": 0})
     for number in range(CHANGES):
-        told = warm(number)
+        told = warm("a", f"a-{number}", "c")
         producer.send(settings.topic("instances"), told.instance_id.encode(), codec.encode(told))
         await asyncio.sleep(APART_S)
 
@@ -35,16 +36,3 @@ async def test_changes_of_instances_that_come_close_together_are_news_together(
     watch.close()
 
     assert len(news) < CHANGES / 2
-
-
-def warm(number: int) -> Instance:
-    return Instance(
-        instance_id=f"a-{number}",
-        service="a",
-        pool="default",
-        state=InstanceState.WARM,
-        endpoint="http://127.0.0.1:1234",
-        command_id="c",
-        started_ms=0,
-        changed_ms=0,
-    )
