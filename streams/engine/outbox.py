@@ -55,15 +55,15 @@ class Outbox:
         self.send()
         self._held = True
 
-    def deliver(self) -> None:
-        """Wait until all that was sent is delivered; blocks.
+    async def deliver(self) -> None:
+        """Wait until all that was sent is delivered.
 
         Raises
         ------
         DeliveryFailed
             Some are not: what is put after `drop` has nothing to do with them.
         """
-        self._producer.flush(self._timeout_s)
+        await self._producer.emptied(self._timeout_s)
 
     def release(self) -> None:
         """Send what was held back."""

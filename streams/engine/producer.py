@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ Headers = Sequence[tuple[str, bytes]]
 Row = tuple[bytes | None, bytes | None]  # key and value
 
 CHUNK = 10_000  # rows that are handed over at once
+LOOK_S = 0.001  # a delivery takes a few milliseconds
 MOST_QUEUED = 50_000  # with a chunk well below what librdkafka's queue holds, 100,000
 
 FENCED = {
@@ -100,7 +103,20 @@ class CheckedProducer:
         DeliveryFailed
             Something was refused, or is not delivered within `timeout_s` seconds.
         """
-        left = self._producer.flush(timeout_s)
+        self._producer.flush(timeout_s)
+        self._check(timeout_s)
+
+    async def emptied(self, timeout_s: float) -> None:
+        """As `flush`, in an event loop: a thread would wait for the interpreter besides."""
+        deadline = time.monotonic() + timeout_s
+        while self._producer.poll(0) or len(self._producer):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(LOOK_S)
+        self._check(timeout_s)
+
+    def _check(self, timeout_s: float) -> None:
+        left = len(self._producer)
         failures, self._failures = self._failures, []
         if left or failures:
             why = failures[0] if failures else f"no answer within {timeout_s:.0f} s"

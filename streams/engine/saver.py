@@ -105,7 +105,7 @@ class Saver:
 
     async def _delivered(self) -> bool:
         try:
-            await self._crew.call(self._outbox.deliver)
+            await self._outbox.deliver()
         except DeliveryFailed as error:
             async with self._stepping:
                 self._outbox.drop()
