@@ -65,7 +65,9 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
     wiring = _wiring(settings, stages)
     options = kafka.faust_broker_options(settings)
     apps = [
-        StageApp(Runner(stage, STAGES[name], settings, wiring), settings, options)
+        StageApp(
+            Runner(stage, STAGES[name], settings, wiring), settings, options, wiring.client_config
+        )
         for name, stage in stages.items()
     ]
     return WorkerApp(apps, settings)

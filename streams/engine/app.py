@@ -52,7 +52,6 @@ class _App(faust.App):
             broker_heartbeat_interval=settings.session_ms / 1000 / 4,
             broker_request_timeout=max(settings.session_ms, 30_000) / 1000,
             broker_commit_interval=settings.commit_ms / 1000,
-            consumer_max_fetch_size=settings.batch_bytes,
             stream_buffer_maxsize=16,  # batches
             stream_wait_empty=True,
             web_enabled=False,
@@ -64,13 +63,25 @@ class _App(faust.App):
 
 
 class StageApp(_App):
-    """One stage: its consumer group and its agent."""
+    """One stage: its consumer group and its agent.
+
+    Parameters
+    ----------
+    broker_options
+        Servers' security, as Faust is told; it keeps the group.
+    client_config
+        Servers and security, as librdkafka is told; it fetches.
+    """
 
     def __init__(
-        self, runner: Runner, settings: Settings, broker_options: Mapping[str, Any]
+        self,
+        runner: Runner,
+        settings: Settings,
+        broker_options: Mapping[str, Any],
+        client_config: Mapping[str, Any],
     ) -> None:
         check_versions()
-        self.owner, self.settings = runner, settings
+        self.owner, self.settings, self.client_config = runner, settings, client_config
         super().__init__(settings.group(runner.row.name), settings, **broker_options)
         names = [settings.topic(name) for name in runner.row.reads]
         # Faust 0.15.3: bytes with the raw codec are handed through as they are (serializers).

@@ -1,4 +1,4 @@
-"""The thread in which aiokafka consumes, as a stage needs it.
+"""The thread in which aiokafka keeps the consumer group, as a stage needs it; it fetches nothing.
 
 Relied on: faust-streaming 0.15.3 with aiokafka 0.14, as named at each override.
 """
@@ -20,11 +20,9 @@ from faust.types import TP
 
 from streams.errors import BrokerUnreachable
 
-__all__ = ["FETCH_WAIT_MS", "ConsumerThread"]
+__all__ = ["ConsumerThread"]
 
 logger = logging.getLogger(__name__)
-
-FETCH_WAIT_MS = 20
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -32,8 +30,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         # Faust 0.15.3, aiokafka.py:604: without tables it assigns round-robin, which tears apart
-        # partitions of the same number; and fetch_max_wait_ms=1500 is fixed, for which aiokafka
-        # (fetcher.py:609) lets every other partition of the same broker wait.
+        # partitions of the same number.
         conf = self.app.conf
         settings = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
         return aiokafka.AIOKafkaConsumer(
@@ -43,8 +40,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             partition_assignment_strategy=[RangePartitionAssignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -69,14 +64,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
-    async def check_group(self) -> None:
-        """Raise what keeps this worker out of its group.
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """As Faust (consumer.py:1345); what is paused aiokafka does not fetch (fetcher.py:634)."""
+        self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
 
-        aiokafka 0.14 (group_coordinator.py:324) says so only to those who fetch, which Faust does
-        not before it has partitions: the worker would wait for ever.
+    async def check_group(self) -> None:
+        """Stay in the group; raise what keeps this worker out of it.
+
+        aiokafka 0.14 says so only to those who fetch (group_coordinator.py:324), which Faust does
+        not before it has partitions; and it leaves the group when nobody does for long (:791).
         """
         try:
-            self._ensure_consumer()._coordinator.check_errors()  # noqa: SLF001  # has no other
+            await self._ensure_consumer().getmany()
         except KafkaError as error:
             raise BrokerUnreachable(
                 f"The consumer group {self.app.conf.id} does not take this worker in: {error}"

@@ -8,7 +8,6 @@ relied on is the behaviour of faust-streaming 0.15.3 with aiokafka 0.14, named a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -20,13 +19,15 @@ from mode import Service
 from mode.utils.futures import notify
 
 from streams.engine.batch import Batch, Owner, RawRecord, cut
-from streams.engine.consumer_thread import FETCH_WAIT_MS, ConsumerThread
+from streams.engine.consumer_thread import ConsumerThread
+from streams.engine.fetcher import Fetcher
 from streams.errors import FaustUntested
 
 __all__ = ["BatchConsumer", "BatchTransport", "check_versions"]
 
 TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0.7."}
 WATCH_S = 1.0
+FETCH_S = 0.1  # a partition that may be fetched again is, after so long
 
 
 def check_versions() -> None:
@@ -58,19 +59,35 @@ class BatchConsumer(driver.Consumer):
         self._most_records: int = app.settings.batch_records
         self._most_bytes: int = app.settings.batch_bytes
         self._fetched: dict[TP, int] = {}  # offset after the last record handed on
+        self._fetcher = Fetcher(app.client_config, self._most_records, self._most_bytes)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust 0.15.3, aiokafka.py:235.
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's
-        # Faust 0.15.3, consumer.py:803, asks for the active partitions. Those whose state is not
-        # there yet are left out, whatever else Faust resumes. No partition would mean all.
+        # Faust 0.15.3, consumer.py:803, asks for the active partitions, and aiokafka for them.
+        # Those whose state is not there yet are left out, whatever else Faust resumes.
         active = self.owner.ready(active_partitions or set())
-        if not active:
-            await asyncio.sleep(FETCH_WAIT_MS / 1000)
-            return {}
-        return await super()._getmany(active, timeout)
+        return await self._fetcher.fetch(active, min(timeout, FETCH_S))
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go on where the group has committed (Faust 0.15.3, consumer.py:1441)."""
+        committed: Mapping[Any, int] = await super().seek_to_committed()
+        self._fetcher.seek({TP(*tp): offset for tp, offset in committed.items()})
+        return committed
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Go on at these offsets (Faust 0.15.3, consumer.py:1449)."""
+        self._fetcher.seek(partitions)
+        self._read_offset.update(partitions)
+
+    def highwater(self, tp: TP) -> int:
+        """The end of a partition (Faust 0.15.3, consumer.py:1460, asks aiokafka)."""
+        return self._fetcher.end(tp)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: Faust 0.15.3, aiokafka.py:241, looks at what aiokafka fetched, which is none."""
 
     @Service.task
     async def _watch_group(self) -> None:
@@ -98,8 +115,7 @@ class BatchConsumer(driver.Consumer):
 
     def _batch_message(self, tp: TP, chunk: Sequence[RawRecord], generation: int) -> Any:
         follows = self._fetched.get(tp)
-        end = self.highwater(tp) or 0
-        batch = Batch(tp.topic, tp.partition, generation, follows, chunk, end)
+        batch = Batch(tp.topic, tp.partition, generation, follows, chunk, self.highwater(tp))
         self._fetched[tp] = batch.next_offset
         # The last offset: Faust drops a message below the offset it read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch
@@ -181,6 +197,7 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """As Faust (consumer.py:652), which ends in `wait_empty`; then let go of the state."""
         await super().on_partitions_revoked(revoked)
+        self._fetcher.forget()
         await self.owner.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -188,6 +205,11 @@ class BatchConsumer(driver.Consumer):
         self._fetched.clear()
         self.owner.assigned(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_stop(self) -> None:
+        """As Faust (aiokafka.py:285), which ends in `wait_empty`; then fetch no more."""
+        await super().on_stop()
+        await self._fetcher.close()
 
 
 class BatchTransport(driver.Transport):
