@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 from streams.errors import StateUnreadable
@@ -60,8 +61,10 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         self._shared: OrderedDict[str, bytes] = OrderedDict()
         self._live: dict[str, S] = {}  # decoded, where newer than the bytes or already used
         self._before: dict[str, S | None] = {}  # what this step replaced, None: nothing decoded
+        self._made: list[str] = []  # keys that it assigned first
         self._gone: set[str] = set()  # what it deleted
-        self._dirty: dict[str, None] = {}  # changed or deleted since the last save, in order
+        self._dirty: dict[str, int] = {}  # changed or deleted since the last save: when last
+        self._changes = count()
         self.position: dict[str, int] = {}  # input topic -> offset of the next record
 
     # ------------------------------------------------------------------- the mapping
@@ -79,7 +82,9 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
 
     def __setitem__(self, key: str, value: S) -> None:
         if key not in self._before:
-            self._before[key] = self._live.get(key)
+            self._before[key] = found = self._live.get(key)
+            if found is None and key not in self._rows(key):
+                self._made.append(key)
         self._live[key] = value
         if self._gone:
             self._gone.discard(key)
@@ -96,15 +101,15 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return isinstance(key, str) and key in self._rows(key) and key not in self._gone
 
     def __iter__(self) -> Iterator[str]:
+        self._arrange()
         known = [key for rows in (self._shared, self._users) for key in rows]
         yield from (key for key in known if key not in self._gone)
-        made = [key for key in self._before if key not in self._gone]
-        yield from (key for key in made if key not in self._rows(key))
+        yield from [key for key in self._made if key not in self._gone]
 
     def __len__(self) -> int:
-        made = sum(key not in self._rows(key) for key in self._before.keys() - self._gone)
+        both = self._gone.intersection(self._made)
         gone = sum(key in self._rows(key) for key in self._gone)
-        return len(self._users) + len(self._shared) + made - gone
+        return len(self._users) + len(self._shared) + len(self._made) - len(both) - gone
 
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
         return self._users if key >= USER else self._shared
@@ -124,32 +129,47 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         if self._gone:
             self._drop(self._gone)
             self._gone.clear()
-        known, dirty = len(self._users) + len(self._shared), self._dirty
-        for key in self._before:  # dozens a step: no calls
-            # In the order of the last change: read back in this order, the rows are again ordered
-            # by how long they have been silent, so that eviction does not depend on restarts.
-            dirty.pop(key, None)
-            dirty[key] = None
-            rows = self._users if key >= USER else self._shared
-            if key in rows:
-                rows.move_to_end(key)
-            else:
-                rows[key] = b""
+        self._dirty.update(zip(self._before, self._changes, strict=False))  # dozens a step: no loop
         self._before.clear()
-        if len(self._users) + len(self._shared) > known:
+        if self._made:
+            for key in self._made:
+                if key in self._live:  # not deleted again
+                    self._rows(key)[key] = b""
+            self._made.clear()
             self._evict()
 
     def _drop(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._before.pop(key, None)
+            self._live.pop(key, None)
             if self._rows(key).pop(key, None) is not None:
-                self._live.pop(key, None)
-                self._dirty.pop(key, None)
-                self._dirty[key] = None
+                self._dirty[key] = next(self._changes)
 
     def _evict(self) -> None:
         while len(self._users) + len(self._shared) > self._limit:
-            self._drop([next(iter(self._users or self._shared))])
+            self._drop([self._oldest(self._users or self._shared)])
+
+    def _arrange(self) -> list[str]:
+        """Bring the rows into the order of their last change; what is dirty, in this order.
+
+        Written and read back in it, they are ordered by how long they have been silent: neither
+        eviction nor what a stage does with each row depends on restarts.
+        """
+        dirty = sorted(self._dirty, key=self._dirty.__getitem__)
+        for key in dirty:
+            rows = self._rows(key)
+            if key in rows:
+                rows.move_to_end(key)
+        return dirty
+
+    def _oldest(self, rows: OrderedDict[str, bytes]) -> str:
+        """The row changed longest ago; on the way those changed since the last save go aside."""
+        for _ in range(len(rows)):
+            key = next(iter(rows))
+            if key not in self._dirty:
+                return key
+            rows.move_to_end(key)
+        return min(rows, key=self._dirty.__getitem__)
 
     def rollback(self) -> None:
         """Undo the changes since the last commit."""
@@ -159,6 +179,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
             else:
                 self._live[key] = value
         self._before.clear()
+        self._made.clear()
         self._gone.clear()
 
     def _read(self, key: str, data: bytes) -> S:
@@ -190,7 +211,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
 
     def _encoded(self) -> Iterator[tuple[bytes, bytes | None]]:
         encode, live = self._encode, self._live
-        for key in self._dirty:
+        for key in self._arrange():
             rows, data = self._rows(key), None
             if key in rows:
                 data = rows[key] = encode(live[key])
