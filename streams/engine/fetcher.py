@@ -129,8 +129,8 @@ class Fetcher:
             self._waiter, self._consumer.poll, timeout_s
         )
         first = await asyncio.shield(self._first)
-        self._first = None
-        if self._stale:
+        self._first, stale, self._stale = None, self._stale, False
+        if stale:
             # The record may be from before a `seek`: all is fetched again from where it was.
             self._follow(set())
             return []

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+from faust.types import TP
+
+from streams.adapters import kafka
+from streams.engine.fetcher import Fetched, Fetcher
+from streams.engine.producer import CheckedProducer
+from streams.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("topics")
+
+WAIT_S = 0.2
+LIMIT_S = 20.0
+
+
+def topic(settings: Settings) -> str:
+    return settings.topic("requests")
+
+
+def send(settings: Settings, values: Iterable[bytes], partition: int = 0) -> None:
+    producer = CheckedProducer(kafka.producer_config(settings))
+    for value in values:
+        producer.send(topic(settings), b"key", value, partition=partition)
+    producer.flush(20)
+
+
+@asynccontextmanager
+async def fetching(settings: Settings) -> AsyncIterator[Fetcher]:
+    fetcher = Fetcher(kafka.client_config(settings), most_records=100, most_bytes=1_000_000)
+    try:
+        yield fetcher
+    finally:
+        await fetcher.close()
+
+
+async def fetch(fetcher: Fetcher, tps: set[TP], count: int) -> dict[TP, list[Fetched]]:
+    """As many records as are wanted, of all partitions together; not one more may come."""
+    found: dict[TP, list[Fetched]] = {}
+    async with asyncio.timeout(LIMIT_S):
+        while sum(map(len, found.values())) < count:
+            for tp, records in (await fetcher.fetch(tps, WAIT_S)).items():
+                found.setdefault(tp, []).extend(records)
+    return found
+
+
+def values(records: Iterable[Fetched]) -> list[bytes | None]:
+    return [record.value for record in records]
+
+
+async def test_records_come_from_the_offset_that_was_sought(settings: Settings) -> None:
+    send(settings, [b"%d" % n for n in range(250)])
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 200})
+        found = (await fetch(fetcher, {first}, 50))[first]
+        assert values(found) == [b"%d" % n for n in range(200, 250)]
+        assert [record.offset for record in found] == list(range(200, 250))
+        assert fetcher.end(first) == 250
+
+
+async def test_a_partition_nobody_committed_is_read_from_its_beginning(settings: Settings) -> None:
+    send(settings, [b"one", b"two"])
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: None})
+        assert values((await fetch(fetcher, {first}, 2))[first]) == [b"one", b"two"]
+
+
+async def test_no_more_records_come_at_once_than_is_allowed(settings: Settings) -> None:
+    send(settings, [b"value"] * 1_000)
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0})
+        sizes = [len((await fetch(fetcher, {first}, 1))[first]) for _ in range(10)]
+    assert max(sizes) <= 100
+
+
+async def test_a_partition_left_out_goes_on_where_it_stopped(settings: Settings) -> None:
+    first, second = TP(topic(settings), 0), TP(topic(settings), 1)
+    send(settings, [b"%d" % n for n in range(300)], 0)
+    send(settings, [b"other"], 1)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0, second: 0})
+        begun = (await fetch(fetcher, {first}, 1))[first]
+        other = await fetch(fetcher, {second}, 1)
+        rest = (await fetch(fetcher, {first}, 300 - len(begun)))[first]
+    assert values([*begun, *rest]) == [b"%d" % n for n in range(300)]
+    assert {tp: values(records) for tp, records in other.items()} == {second: [b"other"]}
+
+
+async def test_nothing_is_fetched_of_a_partition_that_nobody_sought(settings: Settings) -> None:
+    send(settings, [b"value"])
+    async with fetching(settings) as fetcher:
+        assert await fetcher.fetch({TP(topic(settings), 0)}, WAIT_S) == {}
+
+
+async def test_who_waits_is_woken_by_a_lone_record(settings: Settings) -> None:
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0})
+        waiting = asyncio.create_task(fetcher.fetch({first}, LIMIT_S))
+        await asyncio.sleep(WAIT_S)
+        await asyncio.to_thread(send, settings, [b"alone"])
+        async with asyncio.timeout(LIMIT_S / 2):
+            assert values((await waiting)[first]) == [b"alone"]
+
+
+async def test_what_came_to_one_who_was_cancelled_comes_to_the_next(settings: Settings) -> None:
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0})
+        waiting = asyncio.create_task(fetcher.fetch({first}, 2.0))
+        await asyncio.sleep(WAIT_S)
+        waiting.cancel()
+        await asyncio.to_thread(send, settings, [b"one", b"two"])
+        assert values((await fetch(fetcher, {first}, 2))[first]) == [b"one", b"two"]
+
+
+async def test_a_seek_while_somebody_waits_is_not_answered_from_before_it(
+    settings: Settings,
+) -> None:
+    send(settings, [b"one", b"two"])
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 2})
+        waiting = asyncio.create_task(fetcher.fetch({first}, 2.0))
+        await asyncio.sleep(WAIT_S)
+        await asyncio.to_thread(send, settings, [b"three"])
+        fetcher.seek({first: 0})
+        found = (await waiting).get(first, [])
+        found += (await fetch(fetcher, {first}, 3 - len(found)))[first]
+    assert values(found) == [b"one", b"two", b"three"]
+
+
+async def test_after_forgetting_nothing_comes_before_the_next_seek(settings: Settings) -> None:
+    send(settings, [b"value"])
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0})
+        await fetch(fetcher, {first}, 1)
+        fetcher.forget()
+        assert await fetcher.fetch({first}, WAIT_S) == {}
+        fetcher.seek({first: 0})
+        assert values((await fetch(fetcher, {first}, 1))[first]) == [b"value"]
