@@ -30,6 +30,14 @@ _LOADING = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 
+# What is to be done where more than the address is wrong.
+_FIXES = {
+    KafkaError._AUTHENTICATION: "set FOREMESH_KAFKA_USERNAME and FOREMESH_KAFKA_PASSWORD",  # noqa: SLF001  # its public name
+    KafkaError._SSL: "set FOREMESH_KAFKA_SSL_CA to the certificates to trust",  # noqa: SLF001
+}
+
+_HEAR_S = 1.0  # so long one who knocks waits before listening to what is wrong
+
 T = TypeVar("T")
 Offsets = dict[tuple[str, int], int]  # by topic on the broker and partition
 
@@ -42,18 +50,27 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
     BrokerUnreachable
         None answered within `timeout_s` seconds; the message says what was tried.
     """
-    heard: list[str] = []
-    ours: dict[str, Any] = {"error_cb": lambda error: heard.append(error.str()), "log_level": 0}
+    heard: list[KafkaError] = []
+    ours: dict[str, Any] = {"error_cb": heard.append, "log_level": 0}
     client = AdminClient({**config, **ours})
-    try:
-        client.list_topics(timeout=timeout_s)
-    except KafkaException as error:
-        why = heard[-1] if heard else error.args[0].str()
-        raise BrokerUnreachable(
-            f"No Kafka broker answers at {config['bootstrap.servers']} ({why}): set FOREMESH_KAFKA "
-            "to its host:port, or run `foremesh up`"
-        ) from error
-    return client
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            client.list_topics(timeout=max(0.0, min(left_s, _HEAR_S)))
+        except KafkaException as error:
+            client.poll(0)  # or nothing is heard
+            plain = next((e for e in heard if e.code() in _FIXES), None)
+            if plain or left_s < _HEAR_S:
+                raise _unreachable(config, plain or (heard or [error.args[0]])[-1]) from error
+        else:
+            return client
+
+
+def _unreachable(config: Mapping[str, Any], why: KafkaError) -> BrokerUnreachable:
+    fix = _FIXES.get(why.code(), "set FOREMESH_KAFKA to its host:port, or run `foremesh up`")
+    servers = config["bootstrap.servers"]
+    return BrokerUnreachable(f"No Kafka broker answers at {servers} ({why.str()}): {fix}")
 
 
 def first_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:

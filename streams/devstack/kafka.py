@@ -6,7 +6,7 @@ import base64
 import os
 import signal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -53,9 +53,27 @@ PROPERTIES: Mapping[str, object] = {
 
 
 class Kafka:
-    """A broker whose data, log and pid are below `folder`."""
+    """A broker whose data, log and pid are below `folder`.
 
-    def __init__(self, folder: Path, build: Path) -> None:
+    Parameters
+    ----------
+    build
+        Folder of Kafka's jars, fetched when they are not there.
+    listeners
+        Further ones, each `NAME://host:port`; at `address` is the plain one.
+    properties
+        Further properties of the server, what those listeners need among them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        build: Path,
+        *,
+        listeners: Iterable[str] = (),
+        properties: Mapping[str, object] | None = None,
+    ) -> None:
+        self._listeners, self._properties = tuple(listeners), properties or {}
         self._folder = folder.absolute()
         self._build = build
         self.child = Child("Kafka", self._folder)
@@ -107,11 +125,12 @@ class Kafka:
 
     def _configure(self) -> Path:
         port, controller = free_ports(2)
-        listener = f"PLAINTEXT://127.0.0.1:{port}"
+        listeners = ",".join((f"PLAINTEXT://127.0.0.1:{port}", *self._listeners))
         values = {
             **PROPERTIES,
-            "listeners": f"{listener},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": listener,
+            **self._properties,
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": listeners,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": self._folder / "data",
         }
