@@ -24,7 +24,6 @@ __all__ = ["Fetched", "Fetcher"]
 logger = logging.getLogger(__name__)
 
 CONFIG = {
-    "group.id": "foremesh-fetcher",  # librdkafka wants one; it is never joined
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_uncommitted",  # as Faust 0.15.3 reads (aiokafka.py:609)
@@ -54,7 +53,7 @@ class Fetcher:
     Parameters
     ----------
     config
-        Of librdkafka: servers and security.
+        Of librdkafka: servers, security, and the id of a group, which it wants but never joins.
     most_records, most_bytes
         Handed over at once, of all partitions; fetched at once, of each.
     """

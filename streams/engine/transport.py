@@ -59,7 +59,9 @@ class BatchConsumer(driver.Consumer):
         self._most_records: int = app.settings.batch_records
         self._most_bytes: int = app.settings.batch_bytes
         self._fetched: dict[TP, int] = {}  # offset after the last record handed on
-        self._fetcher = Fetcher(app.client_config, self._most_records, self._most_bytes)
+        # The group's own id: who may read its topics may name it, where Kafka has ACLs.
+        config = {**app.client_config, "group.id": app.conf.id}
+        self._fetcher = Fetcher(config, self._most_records, self._most_bytes)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust 0.15.3, aiokafka.py:235.

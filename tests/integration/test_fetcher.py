@@ -31,7 +31,8 @@ def send(settings: Settings, values: Iterable[bytes], partition: int = 0) -> Non
 
 @asynccontextmanager
 async def fetching(settings: Settings) -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher(kafka.client_config(settings), most_records=100, most_bytes=1_000_000)
+    config = {**kafka.client_config(settings), "group.id": settings.group("fetcher")}
+    fetcher = Fetcher(config, most_records=100, most_bytes=1_000_000)
     try:
         yield fetcher
     finally:
