@@ -68,7 +68,8 @@ async def churn(
                 group.create_task(_ask(mesh, session, dice.choice(COMPOSITES), number, found))
         disturbing[0].cancel()
         await asyncio.gather(*disturbing[1:])
-    print(found.asked, dict(found.answers), found.killed)  # noqa: T201 - shown with -s
+    told = mesh.stats("access_logs.grpc_access_log.*")
+    print(found.asked, dict(found.answers), found.killed, told)  # noqa: T201 - shown with -s
     await asyncio.to_thread(_count, settings, found)
     return found
 
@@ -154,7 +155,7 @@ def _count(settings: Settings, found: Churned) -> None:
     def all_told() -> bool:
         told = [x.request_id for x in read(settings, "outcomes") if isinstance(x, Outcome)]
         found.outcomes = Counter(name for name in told if name.startswith("churn-"))
-        assert len(found.outcomes) == found.asked
+        assert len(found.outcomes) == found.asked, f"{len(found.outcomes)} of {found.asked} told"
         return True
 
     eventually(all_told, 120)
