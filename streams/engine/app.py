@@ -15,7 +15,8 @@ from faust.types import TP
 from mode import ServiceT
 
 from streams.engine.runner import Runner
-from streams.engine.transport import BatchTransport, check_versions
+from streams.engine.transport import BatchTransport
+from streams.engine.versions import check_versions
 from streams.settings import Settings
 
 __all__ = ["STOP_S", "StageApp", "WorkerApp", "run"]

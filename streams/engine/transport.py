@@ -3,13 +3,12 @@
 Faust's cost is per message, about 70 µs; here a message is everything fetched of a partition.
 Consumer group, assignment, pause and resume, back-pressure and rebalance stay Faust's. What is
 relied on is the behaviour of faust-streaming 0.15.3 with aiokafka 0.14, named at each override;
-`check_versions` refuses others.
+`versions.check_versions` refuses others.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
@@ -21,30 +20,11 @@ from mode.utils.futures import notify
 from streams.engine.batch import Batch, Owner, RawRecord, cut
 from streams.engine.consumer_thread import ConsumerThread
 from streams.engine.fetcher import Fetcher
-from streams.errors import FaustUntested
 
-__all__ = ["BatchConsumer", "BatchTransport", "check_versions"]
+__all__ = ["BatchConsumer", "BatchTransport"]
 
-TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0.7."}
 WATCH_S = 1.0
 FETCH_S = 0.1  # a partition that may be fetched again is, after so long
-
-
-def check_versions() -> None:
-    """Refuse a Faust that the overrides below were not tested with.
-
-    Raises
-    ------
-    FaustUntested
-        Names what is installed and what is needed.
-    """
-    for package, tested in TESTED.items():
-        found = version(package)
-        if not found.startswith(tested):
-            raise FaustUntested(
-                f"The engine was not tested with {package} {found}: install "
-                f"{package} {tested}{'*' if tested.endswith('.') else ''}"
-            )
 
 
 class BatchConsumer(driver.Consumer):
