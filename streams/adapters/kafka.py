@@ -99,6 +99,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "delivery.timeout.ms": settings.delivery_ms,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "linger.ms": 5,
+        "log_level": 3,  # errors: what librdkafka tries again, as a new broker's first answer, is none
     }
 
 

@@ -39,8 +39,7 @@ class Events:
         topic: Callable[[str], str],
         most: int = 50_000,
     ) -> None:
-        bounds = {"queue.buffering.max.messages": most, "log_level": 3}
-        self._producer = Producer({**config, **bounds})
+        self._producer = Producer({**config, "queue.buffering.max.messages": most})
         self._encode = encode
         self._topic = topic
         self.delivered = 0
