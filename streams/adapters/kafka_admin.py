@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ _FIXES = {
     KafkaError._SSL: "set FOREMESH_KAFKA_SSL_CA to the certificates to trust",  # noqa: SLF001
 }
 
-_HEAR_S = 1.0  # so long one who knocks waits before listening to what is wrong
+_HEAR_S = 1.0  # so long one who knocks waits before listening to what is wrong, then twice that
 
 T = TypeVar("T")
 Offsets = dict[tuple[str, int], int]  # by topic on the broker and partition
@@ -54,17 +55,18 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
     ours: dict[str, Any] = {"error_cb": heard.append, "log_level": 0}
     client = AdminClient({**config, **ours})
     deadline = time.monotonic() + timeout_s
-    while True:
-        left_s = deadline - time.monotonic()
+    for knock in itertools.count():
+        left_s, wait_s = deadline - time.monotonic(), _HEAR_S * 2.0**knock
         try:
-            client.list_topics(timeout=max(0.0, min(left_s, _HEAR_S)))
+            client.list_topics(timeout=max(0.0, min(left_s, wait_s)))
         except KafkaException as error:
             client.poll(0)  # or nothing is heard
             plain = next((e for e in heard if e.code() in _FIXES), None)
-            if plain or left_s < _HEAR_S:
+            if plain or left_s <= wait_s:
                 raise _unreachable(config, plain or (heard or [error.args[0]])[-1]) from error
         else:
-            return client
+            break
+    return client
 
 
 def _unreachable(config: Mapping[str, Any], why: KafkaError) -> BrokerUnreachable:
