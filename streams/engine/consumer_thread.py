@@ -29,7 +29,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread with the aiokafka consumer in it."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        # Faust 0.15.3, aiokafka.py:604: without tables it assigns round-robin, which tears apart
+        # Faust 0.15.3, aiokafka.py:579: without tables it assigns round-robin, which tears apart
         # partitions of the same number.
         conf = self.app.conf
         settings = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
@@ -65,19 +65,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """As Faust (consumer.py:1345); what is paused aiokafka does not fetch (fetcher.py:634)."""
+        """As Faust (consumer.py:1365); what is paused aiokafka does not fetch (fetcher.py:634)."""
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
         await super().on_partitions_assigned(assigned, generation_id)
 
-    async def check_group(self) -> None:
-        """Stay in the group; raise what keeps this worker out of it.
+    async def check_group(self, alive: bool) -> None:
+        """Raise what keeps this worker out of its group; stay in it when it is `alive`.
 
         aiokafka 0.14 says so only to those who fetch (group_coordinator.py:324), which Faust does
         not before it has partitions; and it leaves the group when nobody does for long (:791).
         """
+        consumer = self._ensure_consumer()
         try:
-            await self._ensure_consumer().getmany()
+            consumer._coordinator.check_errors()  # noqa: SLF001  # has no other
         except KafkaError as error:
             raise BrokerUnreachable(
                 f"The consumer group {self.app.conf.id} does not take this worker in: {error}"
             ) from error
+        if alive:
+            with consumer._subscription.fetch_context():  # noqa: SLF001  # has no other
+                pass

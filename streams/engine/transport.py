@@ -39,6 +39,7 @@ class BatchConsumer(driver.Consumer):
         self._most_records: int = app.settings.batch_records
         self._most_bytes: int = app.settings.batch_bytes
         self._fetched: dict[TP, int] = {}  # offset after the last record handed on
+        self._asked = False  # for records, since the group was last looked at
         # The group's own id: who may read its topics may name it, where Kafka has ACLs.
         config = {**app.client_config, "group.id": app.conf.id}
         self._fetcher = Fetcher(config, self._most_records, self._most_bytes)
@@ -51,6 +52,7 @@ class BatchConsumer(driver.Consumer):
         # Faust 0.15.3, consumer.py:803, asks for the active partitions, and aiokafka for them.
         # Those whose state is not there yet are left out, whatever else Faust resumes.
         active = self.owner.ready(active_partitions or set())
+        self._asked = True
         return await self._fetcher.fetch(active, min(timeout, FETCH_S))
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -69,25 +71,27 @@ class BatchConsumer(driver.Consumer):
         return self._fetcher.end(tp)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust 0.15.3, aiokafka.py:241, looks at what aiokafka fetched, which is none."""
+        """Nothing: Faust 0.15.3, aiokafka.py:299, looks at what aiokafka fetched, which is none."""
 
     @Service.task
     async def _watch_group(self) -> None:
         async for _ in self.itertimer(WATCH_S, name="group"):
-            await self._thread.call_thread(self._thread.check_group)
+            alive = self._asked or not self._active_partitions  # or the agent takes no more
+            self._asked = False
+            await self._thread.call_thread(self._thread.check_group, alive)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # Faust's
         """Fetch; a message for each batch.
 
-        Faust 0.15.3, consumer.py:704: one for each record. As there, what was fetched while the
-        flow was stopped is forgotten by seeking to the committed offsets.
+        Faust 0.15.3, consumer.py:704: one for each record. There, after what was fetched while
+        the flow was stopped, it seeks to the committed offsets; here to where that began.
         """
         records, _ = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            self._fetcher.seek({tp: fetched[0].offset for tp, fetched in records.items()})
             return
         for tp, fetched in records.items():
             for chunk in cut(fetched, self._most_records, self._most_bytes):
@@ -185,11 +189,12 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """As Faust (consumer.py:679); the state is fetched aside, or heartbeats would stop."""
         self._fetched.clear()
+        self._fetcher.forget()
         self.owner.assigned(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_stop(self) -> None:
-        """As Faust (aiokafka.py:285), which ends in `wait_empty`; then fetch no more."""
+        """As Faust (aiokafka.py:293), which ends in `wait_empty`; then fetch no more."""
         await super().on_stop()
         await self._fetcher.close()
 

@@ -12,7 +12,7 @@ TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0
 
 
 def check_versions() -> None:
-    """Refuse a Faust that the overrides below were not tested with.
+    """Refuse a Faust, and what it stands on, that the engine was not tested with.
 
     Raises
     ------
