@@ -26,16 +26,21 @@ logger = logging.getLogger(__name__)
 CONFIG = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
-    "isolation.level": "read_uncommitted",  # as Faust 0.15.3 reads (aiokafka.py:609)
+    "isolation.level": "read_uncommitted",  # as Faust 0.15.3 reads (aiokafka.py:571)
+    "check.crcs": True,
     "fetch.wait.max.ms": 50,  # a partition that comes waits for the fetch that is out
     "fetch.queue.backoff.ms": 5,  # as does one that has been fetched far enough ahead
     "queued.max.messages.kbytes": 32 * 1024,
+    "log_level": 2,  # what is wrong with a connection is heard, not logged twenty times a second
 }
-HOPELESS = {  # no waiting mends it
+# No waiting mends it. Of what is broken librdkafka says so once, and goes on behind it.
+HOPELESS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError._AUTHENTICATION,  # noqa: SLF001  # its public name
-    KafkaError._FATAL,  # noqa: SLF001
+    KafkaError._BAD_MSG,  # noqa: SLF001  # its public name
+    KafkaError._BAD_COMPRESSION,  # noqa: SLF001
+    KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
 }
+MOST_QUEUED, MOST_BYTES = 10_000_000, 1_000_000_000  # that librdkafka takes
 
 
 class Fetched(NamedTuple):
@@ -59,9 +64,15 @@ class Fetcher:
     """
 
     def __init__(self, config: Mapping[str, Any], most_records: int, most_bytes: int) -> None:
-        own = {"queued.min.messages": 2 * most_records, "max.partition.fetch.bytes": most_bytes}
+        self._most = max(1, most_records)
+        own = {
+            "queued.min.messages": min(2 * self._most, MOST_QUEUED),
+            "max.partition.fetch.bytes": min(max(1, most_bytes), MOST_BYTES),
+            "error_cb": self._hear,
+        }
+        self._heard: int | None = None  # the code of what was heard last
         self._consumer = Consumer({**config, **CONFIG, **own})
-        self._most = most_records
+        self._open = True
         self._position: dict[TP, int] = {}  # offset of the record to hand over next
         self._flowing: set[TP] = set()  # of these librdkafka fetches, from there on
         self._waiter = ThreadPoolExecutor(1, "fetcher")
@@ -80,7 +91,7 @@ class Fetcher:
         self._position.clear()
 
     async def fetch(self, tps: set[TP], timeout_s: float) -> dict[TP, list[Fetched]]:
-        """The next records of these partitions, as soon as there is one; after `seek`.
+        """The next records of these partitions, as soon as there is one; none after `close`.
 
         Raises
         ------
@@ -88,6 +99,9 @@ class Fetcher:
             They are not to be had.
         """
         self._follow(tps & self._position.keys())
+        if not self._open:
+            await asyncio.sleep(timeout_s)
+            return {}
         messages = [] if self._first else self._consumer.consume(self._most, 0)
         if not messages:
             messages = await self._wait(timeout_s)
@@ -105,6 +119,8 @@ class Fetcher:
 
     async def close(self) -> None:
         """Let go of the connections."""
+        self.forget()
+        self._open = False
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._waiter, self._consumer.close)
         self._waiter.shutdown(wait=False)
@@ -131,9 +147,18 @@ class Fetcher:
         self._first, stale, self._stale = None, self._stale, False
         if stale:
             # The record may be from before a `seek`: all is fetched again from where it was.
+            if first is not None and (error := first.error()):
+                _heed(error)
             self._follow(set())
+        if stale or first is None or not self._open:
             return []
-        return [] if first is None else [first, *self._consumer.consume(self._most - 1, 0)]
+        return [first, *self._consumer.consume(self._most - 1, 0)]
+
+    def _hear(self, error: KafkaError) -> None:
+        """What is wrong with a connection; it is tried again without an end."""
+        if error.code() != self._heard:
+            self._heard = error.code()
+            logger.warning("Fetching: %s", error.str(), extra={"action": "fetch_failed"})
 
 
 def _by_partition(messages: Iterable[Any]) -> Iterator[tuple[TP, list[Fetched]]]:

@@ -148,3 +148,28 @@ async def test_after_forgetting_nothing_comes_before_the_next_seek(settings: Set
         assert await fetcher.fetch({first}, WAIT_S) == {}
         fetcher.seek({first: 0})
         assert values((await fetch(fetcher, {first}, 1))[first]) == [b"value"]
+
+
+async def test_after_it_is_closed_nothing_comes_and_nothing_fails(settings: Settings) -> None:
+    send(settings, [b"value"])
+    first = TP(topic(settings), 0)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0})
+        await fetch(fetcher, {first}, 1)
+        waiting = asyncio.create_task(fetcher.fetch({first}, WAIT_S))
+        await asyncio.sleep(0)
+    assert await waiting == {}
+    fetcher.forget()
+    assert await fetcher.fetch({first}, 0.01) == {}
+
+
+async def test_sizes_that_kafka_does_not_take_are_brought_within_bounds(settings: Settings) -> None:
+    send(settings, [b"one", b"two"])
+    first = TP(topic(settings), 0)
+    config = {**kafka.client_config(settings), "group.id": settings.group("fetcher")}
+    fetcher = Fetcher(config, most_records=0, most_bytes=0)
+    try:
+        fetcher.seek({first: 0})
+        assert values((await fetch(fetcher, {first}, 2))[first]) == [b"one", b"two"]
+    finally:
+        await fetcher.close()
