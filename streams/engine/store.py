@@ -107,9 +107,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         yield from [key for key in self._made if key not in self._gone]
 
     def __len__(self) -> int:
-        both = self._gone.intersection(self._made)
-        gone = sum(key in self._rows(key) for key in self._gone)
-        return len(self._users) + len(self._shared) + len(self._made) - len(both) - gone
+        return len(self._users) + len(self._shared) + len(self._made) - len(self._gone)
 
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
         return self._users if key >= USER else self._shared
