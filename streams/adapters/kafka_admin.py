@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -54,9 +53,9 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
     heard: list[KafkaError] = []
     ours: dict[str, Any] = {"error_cb": heard.append, "log_level": 0}
     client = AdminClient({**config, **ours})
-    deadline = time.monotonic() + timeout_s
-    for knock in itertools.count():
-        left_s, wait_s = deadline - time.monotonic(), _HEAR_S * 2.0**knock
+    deadline, wait_s = time.monotonic() + timeout_s, _HEAR_S
+    while True:
+        left_s = deadline - time.monotonic()
         try:
             client.list_topics(timeout=max(0.0, min(left_s, wait_s)))
         except KafkaException as error:
@@ -64,9 +63,9 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
             plain = next((e for e in heard if e.code() in _FIXES), None)
             if plain or left_s <= wait_s:
                 raise _unreachable(config, plain or (heard or [error.args[0]])[-1]) from error
+            wait_s *= 2
         else:
-            break
-    return client
+            return client
 
 
 def _unreachable(config: Mapping[str, Any], why: KafkaError) -> BrokerUnreachable:
