@@ -29,10 +29,18 @@ def send(settings: Settings, values: Iterable[bytes], partition: int = 0) -> Non
     producer.flush(20)
 
 
+@pytest.fixture
+def first(settings: Settings) -> TP:
+    """The partition that most tests read."""
+    return TP(topic(settings), 0)
+
+
 @asynccontextmanager
-async def fetching(settings: Settings) -> AsyncIterator[Fetcher]:
+async def fetching(
+    settings: Settings, most_records: int = 100, most_bytes: int = 1_000_000
+) -> AsyncIterator[Fetcher]:
     config = {**kafka.client_config(settings), "group.id": settings.group("fetcher")}
-    fetcher = Fetcher(config, most_records=100, most_bytes=1_000_000)
+    fetcher = Fetcher(config, most_records, most_bytes)
     try:
         yield fetcher
     finally:
@@ -53,9 +61,8 @@ def values(records: Iterable[Fetched]) -> list[bytes | None]:
     return [record.value for record in records]
 
 
-async def test_records_come_from_the_offset_that_was_sought(settings: Settings) -> None:
+async def test_records_come_from_the_offset_that_was_sought(settings: Settings, first: TP) -> None:
     send(settings, [b"%d" % n for n in range(250)])
-    first = TP(topic(settings), 0)
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 200})
         found = (await fetch(fetcher, {first}, 50))[first]
@@ -64,25 +71,25 @@ async def test_records_come_from_the_offset_that_was_sought(settings: Settings) 
         assert fetcher.end(first) == 250
 
 
-async def test_a_partition_nobody_committed_is_read_from_its_beginning(settings: Settings) -> None:
+async def test_a_partition_nobody_committed_is_read_from_its_beginning(
+    settings: Settings, first: TP
+) -> None:
     send(settings, [b"one", b"two"])
-    first = TP(topic(settings), 0)
     async with fetching(settings) as fetcher:
         fetcher.seek({first: None})
         assert values((await fetch(fetcher, {first}, 2))[first]) == [b"one", b"two"]
 
 
-async def test_no_more_records_come_at_once_than_is_allowed(settings: Settings) -> None:
+async def test_no_more_records_come_at_once_than_is_allowed(settings: Settings, first: TP) -> None:
     send(settings, [b"value"] * 1_000)
-    first = TP(topic(settings), 0)
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 0})
         sizes = [len((await fetch(fetcher, {first}, 1))[first]) for _ in range(10)]
     assert max(sizes) <= 100
 
 
-async def test_a_partition_left_out_goes_on_where_it_stopped(settings: Settings) -> None:
-    first, second = TP(topic(settings), 0), TP(topic(settings), 1)
+async def test_a_partition_left_out_goes_on_where_it_stopped(settings: Settings, first: TP) -> None:
+    second = TP(topic(settings), 1)
     send(settings, [b"%d" % n for n in range(300)], 0)
     send(settings, [b"other"], 1)
     async with fetching(settings) as fetcher:
@@ -94,14 +101,15 @@ async def test_a_partition_left_out_goes_on_where_it_stopped(settings: Settings)
     assert {tp: values(records) for tp, records in other.items()} == {second: [b"other"]}
 
 
-async def test_nothing_is_fetched_of_a_partition_that_nobody_sought(settings: Settings) -> None:
+async def test_nothing_is_fetched_of_a_partition_that_nobody_sought(
+    settings: Settings, first: TP
+) -> None:
     send(settings, [b"value"])
     async with fetching(settings) as fetcher:
-        assert await fetcher.fetch({TP(topic(settings), 0)}, WAIT_S) == {}
+        assert await fetcher.fetch({first}, WAIT_S) == {}
 
 
-async def test_who_waits_is_woken_by_a_lone_record(settings: Settings) -> None:
-    first = TP(topic(settings), 0)
+async def test_who_waits_is_woken_by_a_lone_record(settings: Settings, first: TP) -> None:
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 0})
         waiting = asyncio.create_task(fetcher.fetch({first}, LIMIT_S))
@@ -111,8 +119,9 @@ async def test_who_waits_is_woken_by_a_lone_record(settings: Settings) -> None:
             assert values((await waiting)[first]) == [b"alone"]
 
 
-async def test_what_came_to_one_who_was_cancelled_comes_to_the_next(settings: Settings) -> None:
-    first = TP(topic(settings), 0)
+async def test_what_came_to_one_who_was_cancelled_comes_to_the_next(
+    settings: Settings, first: TP
+) -> None:
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 0})
         waiting = asyncio.create_task(fetcher.fetch({first}, 2.0))
@@ -123,10 +132,9 @@ async def test_what_came_to_one_who_was_cancelled_comes_to_the_next(settings: Se
 
 
 async def test_a_seek_while_somebody_waits_is_not_answered_from_before_it(
-    settings: Settings,
+    settings: Settings, first: TP
 ) -> None:
     send(settings, [b"one", b"two"])
-    first = TP(topic(settings), 0)
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 2})
         waiting = asyncio.create_task(fetcher.fetch({first}, 2.0))
@@ -138,9 +146,10 @@ async def test_a_seek_while_somebody_waits_is_not_answered_from_before_it(
     assert values(found) == [b"one", b"two", b"three"]
 
 
-async def test_after_forgetting_nothing_comes_before_the_next_seek(settings: Settings) -> None:
+async def test_after_forgetting_nothing_comes_before_the_next_seek(
+    settings: Settings, first: TP
+) -> None:
     send(settings, [b"value"])
-    first = TP(topic(settings), 0)
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 0})
         await fetch(fetcher, {first}, 1)
@@ -150,9 +159,10 @@ async def test_after_forgetting_nothing_comes_before_the_next_seek(settings: Set
         assert values((await fetch(fetcher, {first}, 1))[first]) == [b"value"]
 
 
-async def test_after_it_is_closed_nothing_comes_and_nothing_fails(settings: Settings) -> None:
+async def test_after_it_is_closed_nothing_comes_and_nothing_fails(
+    settings: Settings, first: TP
+) -> None:
     send(settings, [b"value"])
-    first = TP(topic(settings), 0)
     async with fetching(settings) as fetcher:
         fetcher.seek({first: 0})
         await fetch(fetcher, {first}, 1)
@@ -163,13 +173,10 @@ async def test_after_it_is_closed_nothing_comes_and_nothing_fails(settings: Sett
     assert await fetcher.fetch({first}, 0.01) == {}
 
 
-async def test_sizes_that_kafka_does_not_take_are_brought_within_bounds(settings: Settings) -> None:
+async def test_sizes_that_kafka_does_not_take_are_brought_within_bounds(
+    settings: Settings, first: TP
+) -> None:
     send(settings, [b"one", b"two"])
-    first = TP(topic(settings), 0)
-    config = {**kafka.client_config(settings), "group.id": settings.group("fetcher")}
-    fetcher = Fetcher(config, most_records=0, most_bytes=0)
-    try:
+    async with fetching(settings, most_records=0, most_bytes=0) as fetcher:
         fetcher.seek({first: 0})
         assert values((await fetch(fetcher, {first}, 2))[first]) == [b"one", b"two"]
-    finally:
-        await fetcher.close()

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
-from harness import CHECKOUT, RunForemesh, Running, eventually
+from harness import CHECKOUT, RunForemesh, eventually
 from services import read, send
 
 from streams.devstack import tools
@@ -90,51 +90,41 @@ def admit(address: str) -> None:
 
 
 @pytest.fixture
-def foremesh(secured: Settings, tmp_path: Path) -> Iterator[RunForemesh]:
-    """The command line on that Kafka, as child processes that end with the test."""
-    running: list[Running] = []
-
-    def run(*args: str, **env: str) -> Running:
-        settings = {**secured.to_env(), **env}
-        running.append(Running(args, settings, tmp_path / f"{len(running)}.log"))
-        return running[-1]
-
-    yield run
-    for one in running:
-        if one.process.poll() is None:
-            one.kill()
+def settings(secured: Settings) -> Settings:
+    """In the place of those of the plain Kafka, for whatever a test starts."""
+    return secured
 
 
 def test_the_flow_runs_on_a_kafka_with_tls_and_passwords(
-    secured: Settings, foremesh: RunForemesh
+    settings: Settings, run_foremesh: RunForemesh
 ) -> None:
-    foremesh("topics", "create").finish()
-    worker = foremesh("worker", "profiler", "aggregator")
+    run_foremesh("topics", "create").finish()
+    worker = run_foremesh("worker", "profiler", "aggregator")
     now_ms = time.time_ns() // 1_000_000
     asked = [
         Request(request_id=f"r{n}", user=f"user{n % 5}", service="only", at_ms=now_ms + n)
         for n in range(50)
     ]
-    send(secured, asked)
+    send(settings, asked)
 
     def predicted() -> set[str]:
         assert worker.process.poll() is None, worker.output
-        found = read(secured, "predictions")
+        found = read(settings, "predictions")
         return {one.request_id for one in found if isinstance(one, Prediction)}
 
     eventually(lambda: predicted() == {one.request_id for one in asked}, 60)
     assert worker.stop(30) == 0, worker.output
 
 
-def test_a_wrong_password_is_told_in_a_sentence(foremesh: RunForemesh) -> None:
-    asked = foremesh("topics", "create", FOREMESH_KAFKA_PASSWORD="guessed")
+def test_a_wrong_password_is_told_in_a_sentence(run_foremesh: RunForemesh) -> None:
+    asked = run_foremesh("topics", "create", FOREMESH_KAFKA_PASSWORD="guessed")
     assert asked.wait(90) != 0
     assert "Traceback" not in asked.output
     assert "FOREMESH_KAFKA_PASSWORD" in asked.output
 
 
-def test_a_certificate_that_is_not_trusted_is_told_in_a_sentence(foremesh: RunForemesh) -> None:
-    asked = foremesh("topics", "create", FOREMESH_KAFKA_SSL_CA="")
+def test_a_certificate_that_is_not_trusted_is_told_in_a_sentence(run_foremesh: RunForemesh) -> None:
+    asked = run_foremesh("topics", "create", FOREMESH_KAFKA_SSL_CA="")
     assert asked.wait(90) != 0
     assert "Traceback" not in asked.output
     assert "FOREMESH_KAFKA_SSL_CA" in asked.output
