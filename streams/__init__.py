@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
     """`streams.app` for `faust -A streams worker`, made from the environment when asked for."""
     if name != "app":
         raise AttributeError(f"module 'streams' has no attribute {name!r}")
-    from streams.agents import create_app  # noqa: PLC0415  # a plain import needs no Kafka
+    from streams.pipeline.worker import create_app  # noqa: PLC0415  # a plain import needs no Kafka
     from streams.settings import Settings  # noqa: PLC0415
 
     return globals().setdefault("app", create_app(Settings.from_env()))

@@ -28,9 +28,17 @@ from pathlib import Path
 
 from harness import CHECKOUT
 
-from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_dump import dump
+from streams.catalog.yaml_writer import dump
 from streams.records import Request
+from streams.records.catalog import (
+    Catalog,
+    CatalogEntry,
+    Composite,
+    Constituent,
+    Pool,
+    Resources,
+    Tier,
+)
 
 __all__ = ["FOLDER", "catalogue", "requests"]
 

@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
 
-from streams.catalog import Catalog, Constituent, Resources
-from streams.provisioners.base import Limits, Want, wall_ms
-from streams.provisioners.local import LocalProvisioner
-from streams.provisioners.pool import PoolProvisioner
+from streams.provisioners.core.base import Limits, Want
+from streams.provisioners.core.pool import PoolProvisioner
+from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Instance, InstanceState
+from streams.records.catalog import Catalog, Constituent, Resources
+from streams.runtime.clock import wall_ms
 
 __all__ = ["House", "LayeredHouse", "LocalHouse", "Told", "local_provisioner", "until", "want"]
 

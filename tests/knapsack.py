@@ -6,8 +6,8 @@ from random import Random
 
 from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]  # no types
 
-from streams.catalog import Resources
-from streams.stages.packing import Room, Want, pack, share_of
+from streams.allocator.packing import Room, Want, pack, share_of
+from streams.records.catalog import Resources
 
 CAPACITY = Resources(cpu=8, memory=8, bandwidth=8)
 

@@ -19,11 +19,19 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from services import ONE
 
-from streams.catalog import Catalog, Constituent
-from streams.provisioners.base import Limits
-from streams.provisioners.cluster import CONSTITUENT, COST, NOT_FOUND, POOL, Away, Cluster, code_of
-from streams.provisioners.kubernetes import KubernetesProvisioner
+from streams.provisioners.core.base import Limits
+from streams.provisioners.kubernetes.cluster import (
+    CONSTITUENT,
+    COST,
+    NOT_FOUND,
+    POOL,
+    Away,
+    Cluster,
+    code_of,
+)
+from streams.provisioners.kubernetes.provisioner import KubernetesProvisioner
 from streams.records import Instance
+from streams.records.catalog import Catalog, Constituent
 
 __all__ = ["NAMESPACE", "Kube", "KubernetesHouse"]
 

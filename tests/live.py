@@ -17,10 +17,10 @@ from harness import RunForemesh, Running, eventually
 
 from streams.adapters import codec, kafka
 from streams.adapters.dead_letters import Letter, letters, read_topic
+from streams.flow.topology import STAGES
+from streams.pipeline.sink import READS
 from streams.records import Record
 from streams.settings import Settings
-from streams.sink import READS
-from streams.topology import STAGES
 
 __all__ = ["Live"]
 

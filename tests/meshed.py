@@ -14,7 +14,7 @@ from harness import RunForemesh, Running, eventually
 from services import Answer, answers
 
 from streams.devstack.child import free_ports
-from streams.mesh.places import Places
+from streams.request_path.envoy.addresses import Places
 
 __all__ = ["Mesh"]
 

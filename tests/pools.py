@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streams.catalog import Catalog, CatalogEntry, Constituent, Pool, Resources, Tier
+from streams.allocator.stage import Allocator, Config
+from streams.allocator.trial.state import Row
 from streams.records import (
     Action,
     Command,
@@ -14,12 +15,11 @@ from streams.records import (
     Record,
     ServiceDemand,
 )
-from streams.stages.allocator import Allocator, Config
+from streams.records.catalog import Catalog, CatalogEntry, Constituent, Pool, Resources, Tier
+from streams.records.trials import Trial
+from streams.records.verdicts import Verdict
 from streams.stages.base import Context
-from streams.stages.provisioner import PlannedPool, PlannedProvisioner
-from streams.stages.trial_rows import Row
-from streams.trial import Trial
-from streams.verdict import Verdict
+from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
 __all__ = ["TIERS", "World", "actions", "command", "constituent", "demand", "pool", "warm"]
 

@@ -13,13 +13,13 @@ from harness import RunForemesh, Running, eventually
 
 from streams.adapters import codec
 from streams.adapters.kafka import client_config, producer_config
-from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.engine.producer import CheckedProducer
-from streams.provisioners.base import wall_ms
-from streams.provisioners.process import free_port
+from streams.flow.topology import key_of, topic_of
+from streams.provisioners.local.child_process import free_port
 from streams.records import Action, Command, Record
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
-from streams.topology import key_of, topic_of
 
 SERVICE = str(Path(__file__).with_name("small_service.py"))
 

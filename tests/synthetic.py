@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.records import Request
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 
 __all__ = ["ALWAYS", "CATALOG", "FORETOLD", "NEVER", "Gap", "optimal_cost", "requests"]
 

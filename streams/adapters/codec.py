@@ -18,13 +18,13 @@ from typing import Any, NamedTuple, cast
 from fastavro import parse_schema, schemaless_reader
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from streams import catalog, control, records, trial, verdict
+from streams import records
 from streams.adapters.avro_reader import Read, reader_of
 from streams.adapters.avro_writer import Write, writer_of
-from streams.adapters.files import data_path
 from streams.adapters.record_forms import Convert, field_names, form_of
 from streams.adapters.schema_rules import unreadable
-from streams.records import Record
+from streams.records import Record, catalog, control, trials, verdicts
+from streams.runtime.files import data_path
 
 __all__ = ["RECORDS", "Codec", "Undecodable", "decode", "encode", "installed", "schema_problems"]
 
@@ -39,8 +39,8 @@ RECORDS: Mapping[str, type] = {
     "utilisation": records.Utilisation,
     "control": control.Control,
     "command": records.Command,
-    "verdict": verdict.Verdict,
-    "trial": trial.Trial,
+    "verdict": verdicts.Verdict,
+    "trial": trials.Trial,
     "instance": records.Instance,
     "outcome": records.Outcome,
     "feedback": records.Feedback,

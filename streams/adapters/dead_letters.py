@@ -12,9 +12,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streams.adapters import codec
 from streams.adapters.kafka import client_config
 from streams.errors import BrokerUnreachable, TopicsMissing
+from streams.flow.topology import TOPICS
 from streams.records import DeadLetter
 from streams.settings import Settings
-from streams.topology import TOPICS
 
 __all__ = ["REPLAY_HEADER", "Letter", "letters", "read_topic", "replayed"]
 

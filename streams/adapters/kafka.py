@@ -21,8 +21,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from streams.adapters.kafka_admin import ANSWER_S, connected, end_offsets
 from streams.errors import SettingInvalid, TopicsMissing
+from streams.flow.topology import STAGES, TOPICS, changelog
 from streams.settings import Settings
-from streams.topology import STAGES, TOPICS, changelog
 
 __all__ = [
     "MAX_MESSAGE_BYTES",

@@ -16,8 +16,8 @@ from streams.adapters.kafka_admin import (
     patiently,
 )
 from streams.errors import BrokerUnreachable
+from streams.flow.topology import STAGES
 from streams.settings import Settings
-from streams.topology import STAGES
 
 __all__ = ["SINK_READS", "GroupLag", "group_lags"]
 

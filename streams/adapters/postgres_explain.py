@@ -11,8 +11,8 @@ from psycopg.rows import dict_row
 
 from streams.adapters.postgres import connected
 from streams.adapters.sql import queries
-from streams.control import Mode
-from streams.verdict import Alternative, Choice, Expected, Verdict
+from streams.records.control import Mode
+from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 
 __all__ = ["Grounds", "Realised", "UserBehind", "grounds_at", "grounds_of"]
 

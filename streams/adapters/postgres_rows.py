@@ -14,8 +14,8 @@ from streams.records import (
     Record,
     Utilisation,
 )
-from streams.trial import Trial
-from streams.verdict import Verdict
+from streams.records.trials import Trial
+from streams.records.verdicts import Verdict
 
 __all__ = ["Row", "rows_of", "storable"]
 

@@ -10,21 +10,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams import catalog_file
 from streams.adapters import codec, kafka
 from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import RequestLog
-from streams.catalog import Catalog, CatalogEntry, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_dump import dump
-from streams.catalog_infer import ADVICE, infer
+from streams.catalog import yaml_reader
+from streams.catalog.inference import ADVICE, infer
+from streams.catalog.yaml_writer import dump
 from streams.cli import pass_settings
 from streams.cli.last_values import ANSWER_S, last_values
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid
+from streams.flow.topology import key_of
 from streams.records import Request
+from streams.records.catalog import (
+    Catalog,
+    CatalogEntry,
+    Composite,
+    Constituent,
+    Pool,
+    Resources,
+    Tier,
+)
 from streams.settings import Settings
-from streams.topology import key_of
 
 __all__ = ["command", "in_force", "publish"]
 
@@ -39,7 +47,7 @@ def command() -> None:
 @pass_settings
 def load(settings: Settings, file: str) -> None:
     """Put the catalogue of FILE into force, whole: what is not in it is withdrawn."""
-    done = publish(settings, catalog_file.load(file))
+    done = publish(settings, yaml_reader.load(file))
     click.echo(", ".join(f"{done[what]} {what}" for what in ("loaded", "unchanged", "withdrawn")))
 
 

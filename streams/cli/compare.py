@@ -14,11 +14,10 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from streams import catalog_file
 from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import RequestLog
-from streams.catalog import Catalog
-from streams.catalog_infer import infer
+from streams.catalog import yaml_reader
+from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.compare.advantage import OTHERS, advantages
@@ -26,6 +25,7 @@ from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import POLICIES, SCALES, Row, compare
 from streams.errors import CatalogInvalid
 from streams.records import Request
+from streams.records.catalog import Catalog
 from streams.settings import Settings
 from streams.stages.base import Context, Unusable, admit
 
@@ -103,7 +103,7 @@ def command(
     chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
-    known = _without_layers(catalog_file.load(catalog_path)) if catalog_path else infer(requests)
+    known = _without_layers(yaml_reader.load(catalog_path)) if catalog_path else infer(requests)
     capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
     start_ms = round(start_s * 1000)
     entrants = (POLICIES[name](known, capacity_mib, start_ms) for name in chosen)

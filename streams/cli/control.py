@@ -12,7 +12,7 @@ from rich.text import Text
 
 from streams.cli import pass_settings, trial
 from streams.cli.control_word import because, change, in_force
-from streams.control import DAY_MINUTES, Control, Mode, Pin, Quota
+from streams.records.control import DAY_MINUTES, Control, Mode, Pin, Quota
 from streams.settings import Settings
 
 __all__ = ["command"]

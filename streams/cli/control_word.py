@@ -9,10 +9,10 @@ import click
 
 from streams.adapters import codec, kafka
 from streams.cli.last_values import ANSWER_S, last_values
-from streams.control import Control
 from streams.engine.producer import CheckedProducer
+from streams.flow.topology import key_of
+from streams.records.control import Control
 from streams.settings import Settings
-from streams.topology import key_of
 
 __all__ = ["because", "change", "in_force"]
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from streams.adapters.postgres_explain import Grounds, grounds_at, grounds_of
 from streams.cli import pass_settings
-from streams.explain import decided, what_would_change
+from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time
 from streams.settings import Settings
 

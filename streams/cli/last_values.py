@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from streams.adapters import codec, kafka
-from streams.engine.view import View
+from streams.engine.topic_view import View
 from streams.settings import Settings
 
 __all__ = ["ANSWER_S", "last_values"]

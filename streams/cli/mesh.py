@@ -14,7 +14,7 @@ import click
 
 from streams.cli import pass_settings
 from streams.errors import SettingInvalid
-from streams.mesh.places import Jwt, Places, Policy
+from streams.request_path.envoy.addresses import Jwt, Places, Policy
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -87,7 +87,7 @@ def control(
     jwt_tier_claim: str,
 ) -> None:
     """Tell Envoys of catalogue and instances (aggregated discovery service)."""
-    from streams.mesh.control import ControlPlane  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.control_plane import ControlPlane  # noqa: PLC0415  # keep --help instant
 
     jwt = None
     if jwt_issuer:
@@ -105,7 +105,7 @@ def control(
 @pass_settings
 def decide(settings: Settings, *, places: Places, pool: str, queue: int, deadline_ms: int) -> None:
     """Claim exclusive instances for requests (external authorization by HTTP)."""
-    from streams.mesh.decide import Decider  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.decision_service import Decider  # noqa: PLC0415  # keep --help instant
 
     policy = Policy(pool=pool, deadline_ms=deadline_ms)
     _run(Decider(settings, places, policy, queue).run)
@@ -121,7 +121,7 @@ def activate(
     settings: Settings, *, places: Places, pool: str, queue: int, deadline_ms: int
 ) -> None:
     """Start what is missing and hold the request meanwhile: the standard path."""
-    from streams.mesh.activate import Activator  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.activator import Activator  # noqa: PLC0415  # keep --help instant
 
     policy = Policy(pool=pool, deadline_ms=deadline_ms)
     _run(Activator(settings, places, policy, queue).run)
@@ -133,7 +133,7 @@ def activate(
 @pass_settings
 def log(settings: Settings, *, places: Places, pool: str) -> None:
     """Write requests and outcomes to Kafka, from Envoy's access log."""
-    from streams.mesh.access_log import AccessLog  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.access_log import AccessLog  # noqa: PLC0415  # keep --help instant
 
     async def run(stop: asyncio.Event) -> None:
         await AccessLog(settings, places, pool).run(stop)
@@ -148,7 +148,7 @@ def log(settings: Settings, *, places: Places, pool: str) -> None:
 @pass_settings
 def compose(settings: Settings, *, places: Places, pool: str, deadline_ms: int) -> None:
     """Orchestrate composites behind Envoy, each constituent through Envoy again."""
-    from streams.gateway.through import ThroughGateway  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.gateway.through_envoy import ThroughGateway  # noqa: PLC0415  # keep --help instant
 
     gateway = ThroughGateway(settings, pool, deadline_ms, f"http://{places.inner}")
     _run(lambda stop: gateway.run(places.compose, stop))
@@ -166,7 +166,7 @@ def compose(settings: Settings, *, places: Places, pool: str, deadline_ms: int) 
 )
 def bootstrap(*, places: Places, node: str, output: Path | None) -> None:
     """Write what an Envoy is started with."""
-    from streams.mesh.bootstrap import bootstrap as made  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.bootstrap import bootstrap as made  # noqa: PLC0415  # keep --help instant
 
     text = json.dumps(made(places, node), indent=2) + "\n"
     if output is None:
@@ -182,7 +182,7 @@ def bootstrap(*, places: Places, node: str, output: Path | None) -> None:
 @pass_settings
 def envoy(settings: Settings, *, places: Places, node: str, workers: int) -> None:
     """Run Envoy, told where its control plane is."""
-    from streams.mesh.envoy import become  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.binary import become  # noqa: PLC0415  # keep --help instant
 
     become(places, Path(settings.build) / "envoy", node, workers)
 
@@ -195,6 +195,6 @@ def _text(path: str) -> str:
 
 
 def _run(work: Callable[[asyncio.Event], Any]) -> None:
-    from streams.mesh.process import run  # noqa: PLC0415  # keep --help instant
+    from streams.runtime.event_loop import run  # noqa: PLC0415  # keep --help instant
 
     run(work)

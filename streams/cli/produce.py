@@ -20,9 +20,9 @@ from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed, TopicsMissing
+from streams.flow.topology import key_of
 from streams.records import DeadLetter, Request
 from streams.settings import Settings
-from streams.topology import key_of
 
 __all__ = ["command"]
 

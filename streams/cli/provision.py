@@ -9,9 +9,9 @@ from functools import partial
 import click
 
 from streams.cli import pass_settings
-from streams.provisioners.base import Limits
-from streams.provisioners.cgroup_files import CONTROLLERS
-from streams.provisioners.running import until_signalled
+from streams.provisioners.core.base import Limits
+from streams.provisioners.local.cgroup_files import CONTROLLERS
+from streams.runtime.event_loop import until_signalled
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -111,9 +111,9 @@ def command(
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
         # Here, to keep --help instant.
-        from streams.provisioners.cgroups import Cgroups  # noqa: PLC0415
-        from streams.provisioners.local import LocalProvisioner  # noqa: PLC0415
-        from streams.provisioners.service import Service  # noqa: PLC0415
+        from streams.provisioners.core.service import Service  # noqa: PLC0415
+        from streams.provisioners.local.cgroups import Cgroups  # noqa: PLC0415
+        from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
 
         cgroups = partial(Cgroups.open, limit, required=not limit_if_possible)
         make = partial(LocalProvisioner, cgroups=cgroups)

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import click
 
 from streams.errors import ClusterUnreachable, ToolMissing
-from streams.provisioners.base import Limits
-from streams.provisioners.service import Service
-from streams.provisioners.views import CatalogView
+from streams.provisioners.core.base import Limits
+from streams.provisioners.core.service import Service
+from streams.provisioners.core.views import CatalogView
 from streams.settings import Settings
 
 try:
     from lightkube import AsyncClient
     from lightkube.exceptions import ConfigError
 
-    from streams.provisioners.cluster import Away, Cluster
-    from streams.provisioners.kubernetes import KubernetesProvisioner
-    from streams.provisioners.lease import Leadership
-    from streams.provisioners.survey import survey
+    from streams.provisioners.kubernetes.cluster import Away, Cluster
+    from streams.provisioners.kubernetes.lease import Leadership
+    from streams.provisioners.kubernetes.provisioner import KubernetesProvisioner
+    from streams.provisioners.kubernetes.survey import survey
 except ModuleNotFoundError as error:
     raise ToolMissing(f"{error.name} is missing: pip install 'foremesh[kubernetes]'") from error
 

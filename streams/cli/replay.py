@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams import catalog_file
 from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import BadRow, RequestLog
-from streams.catalog import Catalog
-from streams.catalog_infer import infer
+from streams.catalog import yaml_reader
+from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.pipeline.replay import Flow
 from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
-from streams.replay import Flow
+from streams.records.catalog import Catalog
 from streams.report.summary import Summary, summarise
 from streams.report.tables import as_json, tables
 from streams.settings import Settings
@@ -77,7 +77,7 @@ def command(
 
 def _catalog(items: RequestLog, path: str | None) -> Catalog:
     if path is not None:
-        return catalog_file.load(path)
+        return yaml_reader.load(path)
     if items.name == "-":
         raise click.UsageError("standard input is read once only: name a catalogue with --catalog")
     click.echo("No --catalog: every service stands for itself, with guessed numbers.", err=True)

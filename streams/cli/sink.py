@@ -23,7 +23,7 @@ def command(settings: Settings, metrics_port: int | None) -> None:
     from streams.adapters import metrics  # noqa: PLC0415  # keep --help instant
     from streams.adapters.kafka import connect  # noqa: PLC0415
     from streams.adapters.postgres_schema import pending  # noqa: PLC0415
-    from streams.sink import Sink  # noqa: PLC0415
+    from streams.pipeline.sink import Sink  # noqa: PLC0415
 
     if missing := pending(settings.postgres):
         raise DatabaseUnreachable(

@@ -13,10 +13,10 @@ from rich.text import Text
 from streams.cli import pass_settings
 from streams.cli.control_word import because, change, in_force
 from streams.cli.last_values import last_values
-from streams.control import STANDARD, Control, Variant
+from streams.records.control import STANDARD, Control, Variant
+from streams.records.trials import Trial
 from streams.report.tables import iso_time
 from streams.settings import Settings
-from streams.trial import Trial
 
 __all__ = ["challenge", "challenged", "promote", "promoted", "trial", "withdraw"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from streams.cli import pass_settings
+from streams.flow.topology import STAGES
 from streams.settings import Settings
-from streams.topology import STAGES
 
 __all__ = ["command"]
 
@@ -20,9 +20,9 @@ __all__ = ["command"]
 def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | None) -> None:
     """Run the stages in this process."""
     from streams.adapters import metrics  # noqa: PLC0415  # Faust loads slowly
-    from streams.agents import create_app, stage_names  # noqa: PLC0415
-    from streams.engine.app import run  # noqa: PLC0415
-    from streams.pipeline import stages_of  # noqa: PLC0415
+    from streams.engine.faust.app import run  # noqa: PLC0415
+    from streams.pipeline.assembly import stages_of  # noqa: PLC0415
+    from streams.pipeline.worker import create_app, stage_names  # noqa: PLC0415
 
     made = stages_of(settings)
     app = create_app(settings, {name: made[name] for name in stage_names(stages)})

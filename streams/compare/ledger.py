@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from streams.catalog import Catalog, Constituent
+from streams.allocator.valuation.catalog_index import FALLBACK
+from streams.catalog.critical_path import Steps, cold_ms
 from streams.records import Request
-from streams.stages.anatomy import FALLBACK
-from streams.stages.critical_path import Steps, cold_ms
+from streams.records.catalog import Catalog, Constituent
 
 __all__ = ["Judged", "Ledger"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Protocol
 
-from streams.catalog import Constituent
 from streams.compare.histogram import IdleTimes
 from streams.compare.ledger import Ledger
+from streams.records.catalog import Constituent
 
 __all__ = [
     "BoundedOracle",

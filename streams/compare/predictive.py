@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.catalog import Catalog
+from streams.allocator.valuation.catalog_index import FALLBACK, Anatomy
+from streams.allocator.valuation.paths import Paths
 from streams.compare.intensity import Intensity
 from streams.compare.ledger import Ledger
 from streams.models.silence import EDGES_MS
 from streams.records import Prediction, Request
-from streams.stages.anatomy import FALLBACK, Anatomy
+from streams.records.catalog import Catalog
+from streams.stages.aggregator.hazard import soon
 from streams.stages.base import Context
-from streams.stages.hazard import soon
-from streams.stages.paths import Paths
 from streams.stages.profiler import Profiler
 
 __all__ = ["Forecast", "Predictive"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from streams.catalog import Catalog
+from streams.catalog.critical_path import Steps, steps_of
 from streams.compare.ledger import Judged, Ledger
 from streams.compare.policies import (
     HOUR_MS,
@@ -27,7 +27,7 @@ from streams.compare.policies import (
 )
 from streams.compare.predictive import Predictive
 from streams.records import Request
-from streams.stages.critical_path import Steps, steps_of
+from streams.records.catalog import Catalog
 
 __all__ = ["POLICIES", "SCALES", "Row", "compare"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streams.demo.company import Company
 from streams.devstack.child import free_ports
-from streams.mesh.places import PROCESSES, Places
+from streams.request_path.envoy.addresses import PROCESSES, Places
 from streams.settings import Settings
 
 __all__ = ["Mesh"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiohttp
 
-from streams.catalog import Catalog, Constituent
 from streams.errors import StackFailed
-from streams.provisioners.process import Child, NotReady
+from streams.provisioners.local.child_process import Child, NotReady
+from streams.records.catalog import Catalog, Constituent
 
 __all__ = ["affordable_rate", "start_up_s"]
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams import catalog_file
 from streams.adapters import codec, kafka
 from streams.adapters.lag import group_lags
 from streams.adapters.postgres_read import count_outcomes
 from streams.adapters.postgres_schema import migrate
-from streams.catalog import Catalog, Pool
+from streams.catalog import yaml_reader
 from streams.cli.catalog import publish
 from streams.demo.company import Company, until
 from streams.demo.load import Played, play
@@ -27,11 +26,12 @@ from streams.demo.population import Ask, Population
 from streams.demo.results import show
 from streams.devstack import Stack, tools
 from streams.engine.producer import CheckedProducer
-from streams.mesh import envoy
-from streams.provisioners.base import wall_ms
+from streams.flow.topology import key_of
 from streams.records import Request
+from streams.records.catalog import Catalog, Pool
+from streams.request_path.envoy import binary
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
-from streams.topology import key_of
 
 __all__ = ["Demo", "Plan"]
 
@@ -74,7 +74,7 @@ class Demo:
         self.build = Path(settings.build).absolute()
         self.folder = self.build / "demo"
         self.company = Company(self.folder / "logs")
-        self.catalog = catalog_file.load(Path(__file__).with_name("catalogue.yaml"))
+        self.catalog = yaml_reader.load(Path(__file__).with_name("catalogue.yaml"))
         self.population = Population(list(self.catalog.composites), TIERS, plan.users, plan.seed)
         self.rate = plan.rate
 
@@ -113,7 +113,7 @@ class Demo:
 
     def _start(self, stack: Stack, progress: Progress) -> None:
         task = progress.add_task("Kafka and PostgreSQL", total=4, news="")
-        envoy.find()
+        binary.find()
         tools.java()
         tools.kafka_jars(self.build)
         progress.advance(task)

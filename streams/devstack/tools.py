@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from streams.adapters.files import data_path
 from streams.errors import StackFailed, ToolMissing
+from streams.runtime.files import data_path
 
 __all__ = ["java", "kafka_jars", "locked", "postgres_programs"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from streams.engine.producer import CheckedProducer, Row
 from streams.engine.world import Wiring
+from streams.flow.topology import TOPICS, key_of, topic_of
 from streams.records import Record
 from streams.settings import Settings
-from streams.topology import TOPICS, key_of, topic_of
 
 __all__ = ["Outbox"]
 

@@ -26,9 +26,9 @@ from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore
 from streams.engine.world import Wiring, World
 from streams.errors import BrokerUnreachable, DeliveryFailed
+from streams.flow.topology import StageRow, changelog
 from streams.settings import Settings
 from streams.stages.base import Stage
-from streams.topology import StageRow, changelog
 
 __all__ = ["Runner"]
 

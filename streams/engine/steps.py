@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from streams.engine.batch import RawRecord
 from streams.engine.store import PartitionStore
 from streams.errors import StateUnreadable
+from streams.flow.topology import TOPICS, key_of
 from streams.records import DeadLetter, Record
 from streams.stages.base import Context, Stage, Unusable
-from streams.topology import TOPICS, key_of
 
 __all__ = ["Codec", "Done", "Steps", "misplaced"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streams.catalog import Catalog, CatalogEntry
 from streams.engine.steps import Codec
-from streams.engine.view import View
+from streams.engine.topic_view import View
 from streams.records import Instance
+from streams.records.catalog import Catalog, CatalogEntry
 from streams.stages.base import Context
 
 __all__ = ["Meter", "Wiring", "World"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
-from streams.catalog import Catalog
 from streams.records import Instance, Record, Request
+from streams.records.catalog import Catalog
 
 __all__ = ["Context", "Stage", "Unusable", "admit"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
+from streams.catalog.critical_path import Steps, cold_ms, start_ms, steps_of
 from streams.records import Instance, Outcome, Part, Record, Request, Result, Route, Source
 from streams.stages.base import Context, admit
-from streams.stages.critical_path import Steps, cold_ms, start_ms, steps_of
 
 __all__ = ["Interception", "Interceptor", "intercept"]
 

@@ -12,8 +12,8 @@ from live import Live
 
 from streams.adapters import codec, kafka
 from streams.engine.producer import CheckedProducer
+from streams.flow.topology import key_of
 from streams.records import Outcome, Request
-from streams.topology import key_of
 
 NUMBER = 6_000
 PER_S = 400

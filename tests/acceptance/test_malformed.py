@@ -13,9 +13,9 @@ from live import Live
 
 from streams.adapters import codec, kafka
 from streams.adapters.dead_letters import read_topic
-from streams.catalog import Tier
 from streams.engine.producer import CheckedProducer
 from streams.records import Outcome, Request
+from streams.records.catalog import Tier
 
 GOOD = 10_000
 OF_EACH_KIND = 1_000

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from live import Live
 
-from streams import catalog_file
 from streams.adapters import codec, kafka
+from streams.catalog import yaml_reader
 from streams.engine.producer import CheckedProducer
+from streams.flow.topology import STAGES, key_of
+from streams.pipeline.replay import replay
 from streams.records import Command, Instance, Outcome, Prediction, Record, Request, Result
-from streams.replay import replay
 from streams.settings import Settings
-from streams.topology import STAGES, key_of
 
 CATALOGUE = """\
 constituents:
@@ -69,7 +69,7 @@ def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     path.write_text(CATALOGUE)
     requests = population()
-    expected = list(replay(requests, live.settings, catalog_file.parse(CATALOGUE)))
+    expected = list(replay(requests, live.settings, yaml_reader.parse(CATALOGUE)))
 
     live.catalogue(path)
     live.worker(*STAGES)

@@ -22,9 +22,9 @@ from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
 
-from streams.catalog import Constituent, Resources
-from streams.provisioners.cluster import Away, Cluster, Journal, Owned, WarmSet, code_of
-from streams.provisioners.lease import Leadership, Times
+from streams.provisioners.kubernetes.cluster import Away, Cluster, Journal, Owned, WarmSet, code_of
+from streams.provisioners.kubernetes.lease import Leadership, Times
+from streams.records.catalog import Constituent, Resources
 
 pytestmark = pytest.mark.timeout(2_400)  # the first time the server is built
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from work import STAGES, Clock
 
-from streams.agents import create_app
-from streams.engine.app import WorkerApp, run
+from streams.engine.faust.app import WorkerApp, run
+from streams.pipeline.worker import create_app
 from streams.settings import Settings
 
 

@@ -22,11 +22,11 @@ from streams.adapters import codec, kafka
 from streams.engine.producer import CheckedProducer, TransactionalWriter
 from streams.engine.recovery import read_partition
 from streams.engine.store import PartitionStore
+from streams.flow.topology import changelog
 from streams.records import Prediction, Request
 from streams.settings import Settings
 from streams.stages.base import Context
 from streams.stages.profiler import Profiler
-from streams.topology import changelog
 
 TRACE = CHECKOUT.parent / "shared" / "data" / "so_badges" / "events.csv.gz"
 

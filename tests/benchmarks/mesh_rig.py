@@ -19,15 +19,15 @@ from services import ONE, send
 
 from streams.adapters import codec
 from streams.adapters.kafka import producer_config
-from streams.catalog import Catalog, Composite, Constituent, Pool, Tier
 from streams.devstack.child import free_ports
 from streams.engine.producer import CheckedProducer
-from streams.mesh.clusters import socket_address
-from streams.mesh.envoy import find
-from streams.provisioners.base import wall_ms
+from streams.flow.topology import key_of
 from streams.records import Instance, InstanceState
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Tier
+from streams.request_path.envoy.binary import find
+from streams.request_path.envoy.clusters import socket_address
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
-from streams.topology import key_of
 
 SERVICES = 10  # of each mode
 EACH = 50

@@ -13,9 +13,9 @@ from contender_stock import State
 from counting import Counting
 
 from streams.adapters import codec
+from streams.flow.topology import key_of
 from streams.settings import Settings
 from streams.stages.base import Context
-from streams.topology import key_of
 
 
 def application(settings: Settings, datadir: str = ".") -> faust.App:

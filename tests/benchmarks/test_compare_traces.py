@@ -13,14 +13,14 @@ import pytest
 from figures import TRACE, trace
 from rich.console import Console
 
-from streams.catalog import Catalog
-from streams.catalog_infer import infer
+from streams.catalog.inference import infer
 from streams.cli.compare import show
 from streams.compare.advantage import advantages
 from streams.compare.policies import KeepAlive
 from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import POLICIES, SCALES, Row, compare
 from streams.records import Request
+from streams.records.catalog import Catalog
 
 pytestmark = [
     pytest.mark.benchmark,

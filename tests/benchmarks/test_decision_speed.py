@@ -10,9 +10,9 @@ from statistics import mean, median
 import pytest
 from knapsack import gaps_to_the_best
 
-from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.allocator.stage import Allocator
 from streams.records import Action, Command, Demand, Instance, InstanceState, ServiceDemand
-from streams.stages.allocator import Allocator
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.stages.base import Context
 
 CONSTITUENTS, USERS, PARTITIONS, TICKS = 1_000, 1_000_000, 8, 20

@@ -27,9 +27,9 @@ from harness import RunForemesh, eventually
 from meshed import Mesh, listens
 from services import ONE, send
 
-from streams.catalog import Composite, Constituent
-from streams.provisioners.base import wall_ms
 from streams.records import InstanceState
+from streams.records.catalog import Composite, Constituent
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
 SCALE = float(os.environ.get("FOREMESH_BENCH_SCALE", "1"))

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 from streams.adapters import codec
+from streams.flow.topology import key_of, topic_of
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
 from streams.stages.base import Context, Stage
 from streams.stages.profiler import Profiler
-from streams.topology import key_of, topic_of
 
 CASES = ("decode", "state", "send", "profiler")
 

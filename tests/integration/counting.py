@@ -14,8 +14,8 @@ import struct
 from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
-from streams.agents import create_app
-from streams.engine.app import run
+from streams.engine.faust.app import run
+from streams.pipeline.worker import create_app
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
 from streams.stages.base import Context, Unusable

@@ -31,10 +31,10 @@ from streams.adapters.codec import decode, encode
 from streams.engine.producer import CheckedProducer
 from streams.engine.recovery import read_partition
 from streams.engine.store import PartitionStore
+from streams.flow.topology import changelog
 from streams.records import Outcome, Request
 from streams.settings import Settings
 from streams.stages.base import Context
-from streams.topology import changelog
 
 
 class Load:

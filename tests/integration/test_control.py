@@ -11,11 +11,11 @@ from services import ONE, catalog_of, constituent, send
 
 from streams.adapters import codec
 from streams.adapters.dead_letters import read_topic
-from streams.provisioners.base import wall_ms
 from streams.records import Action, Command, Demand, Record, ServiceDemand, Utilisation
+from streams.records.trials import Trial
+from streams.records.verdicts import Choice, Verdict
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
-from streams.trial import Trial
-from streams.verdict import Choice, Verdict
 
 EFFECT_S = 1.0
 

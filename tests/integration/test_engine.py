@@ -15,11 +15,11 @@ from harness import eventually
 
 from streams.adapters import kafka
 from streams.adapters.codec import decode
-from streams.agents import create_app, stage_names
 from streams.engine.producer import CheckedProducer, TransactionalWriter, WriterFenced
 from streams.engine.recovery import read_partition
-from streams.engine.view import View
+from streams.engine.topic_view import View
 from streams.errors import DeliveryFailed, SettingInvalid, TopicsMissing
+from streams.pipeline.worker import create_app, stage_names
 from streams.records import DeadLetter
 from streams.settings import Settings
 

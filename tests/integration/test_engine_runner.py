@@ -11,10 +11,10 @@ from engine_harness import records, refuse, saved_state
 from faust.types import TP
 
 from streams.adapters.codec import encode
-from streams.agents import create_app
-from streams.engine.app import StageApp
 from streams.engine.batch import Batch
+from streams.engine.faust.app import StageApp
 from streams.engine.runner import Runner
+from streams.pipeline.worker import create_app
 from streams.records import Request
 from streams.settings import Settings
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from services import catalog_of, constituent
 
-from streams.mesh.bootstrap import bootstrap
-from streams.mesh.clusters import clusters
-from streams.mesh.envoy import find
-from streams.mesh.listeners import listeners
-from streams.mesh.places import Jwt, Places, Policy
-from streams.mesh.routes import routes
+from streams.request_path.envoy.addresses import Jwt, Places, Policy
+from streams.request_path.envoy.binary import find
+from streams.request_path.envoy.bootstrap import bootstrap
+from streams.request_path.envoy.clusters import clusters
+from streams.request_path.envoy.listeners import listeners
+from streams.request_path.envoy.routes import routes
 
 KEYS = '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": "c2VjcmV0"}]}'
 # Names that mean something in paths, in headers, or to Envoy's formatter.

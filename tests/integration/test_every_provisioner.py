@@ -10,9 +10,9 @@ from houses import House, LayeredHouse, LocalHouse, until, want
 from kube import KubernetesHouse
 from services import catalog_of, command, constituent
 
-from streams.catalog import Catalog
-from streams.provisioners.base import Refused, Use
+from streams.provisioners.core.base import Refused, Use
 from streams.records import Action, InstanceState
+from streams.records.catalog import Catalog
 
 Build = Callable[[Catalog], House]
 

@@ -11,8 +11,8 @@ import grpc
 import pytest
 from harness import CHECKOUT
 
-from streams.provisioners import externalscaler_pb2
-from streams.provisioners.keda import METRIC, Scaler, Wanted, serve
+from streams.provisioners.keda import externalscaler_pb2
+from streams.provisioners.keda.scaler import METRIC, Scaler, Wanted, serve
 from streams.records import Instance, InstanceState
 
 PROTO = CHECKOUT / "streams" / "provisioners" / "externalscaler.proto"

@@ -13,10 +13,10 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.base import Refused
-from streams.provisioners.cluster import COST, Cluster
-from streams.provisioners.lease import Leadership, Times
-from streams.provisioners.survey import survey
+from streams.provisioners.core.base import Refused
+from streams.provisioners.kubernetes.cluster import COST, Cluster
+from streams.provisioners.kubernetes.lease import Leadership, Times
+from streams.provisioners.kubernetes.survey import survey
 from streams.records import Action, InstanceState
 
 DEPLOYMENTS = "apps/v1/deployments"

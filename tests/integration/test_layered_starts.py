@@ -20,10 +20,10 @@ from harness import CHECKOUT, Eventually
 from houses import Told, local_provisioner, until, want
 from services import ONE, SERVICE, catalog_of, command, constituent
 
-from streams.catalog import Catalog, Constituent
-from streams.provisioners.base import Limits, Refused
-from streams.provisioners.local import LocalProvisioner
+from streams.provisioners.core.base import Limits, Refused
+from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Action, Instance, InstanceState
+from streams.records.catalog import Catalog, Constituent
 
 LAYERED = CHECKOUT / "tests" / "layered"
 QUICK = Limits(starts=1, grace_ms=20, stop_ms=300, start_ms=10_000)

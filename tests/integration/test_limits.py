@@ -20,12 +20,12 @@ from harness import CHECKOUT, Eventually
 from houses import Told, until, want
 from services import ONE, SERVICE, catalog_of, constituent
 
-from streams.catalog import Catalog, Constituent, Resources
-from streams.provisioners.base import Limits, Refused
-from streams.provisioners.cgroup_files import Place, place_of
-from streams.provisioners.cgroups import Cgroups
-from streams.provisioners.local import LocalProvisioner
+from streams.provisioners.core.base import Limits, Refused
+from streams.provisioners.local.cgroup_files import Place, place_of
+from streams.provisioners.local.cgroups import Cgroups
+from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Instance, InstanceState
+from streams.records.catalog import Catalog, Constituent, Resources
 
 QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=60_000)
 BOTH = ("memory", "cpu")

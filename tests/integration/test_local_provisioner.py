@@ -13,10 +13,10 @@ import pytest
 from houses import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
-from streams.catalog import Catalog
-from streams.provisioners.base import Limits, Refused, Use
-from streams.provisioners.local import LocalProvisioner
+from streams.provisioners.core.base import Limits, Refused, Use
+from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import InstanceState
+from streams.records.catalog import Catalog
 
 QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
 

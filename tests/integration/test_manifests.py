@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from services import catalog_of, command, constituent
 
 from streams.cli import cli
-from streams.provisioners.cluster import CONSTITUENT, POOL
-from streams.provisioners.lease import Leadership
+from streams.provisioners.kubernetes.cluster import CONSTITUENT, POOL
+from streams.provisioners.kubernetes.lease import Leadership
 from streams.records import Action, InstanceState
 from streams.settings import Settings
 

@@ -8,8 +8,8 @@ from pools import warm
 from streams.adapters import codec
 from streams.adapters.kafka import producer_config
 from streams.engine.producer import CheckedProducer
-from streams.gateway.watch import Watch
 from streams.records import Instance
+from streams.request_path.core.topic_watch import Watch
 from streams.settings import Settings
 
 CHANGES = 40

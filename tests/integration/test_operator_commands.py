@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from harness import RunForemesh, eventually
 
-from streams import catalog_file
 from streams.adapters import codec, kafka
 from streams.adapters.dead_letters import REPLAY_HEADER, letters, read_topic
+from streams.catalog import yaml_reader
 from streams.cli.catalog import in_force, publish
 from streams.engine.producer import CheckedProducer
+from streams.flow.topology import key_of
 from streams.records import DeadLetter, Request
 from streams.settings import Settings
-from streams.topology import key_of
 
 pytestmark = pytest.mark.usefixtures("topics")
 
@@ -67,15 +67,15 @@ def test_a_catalogue_is_loaded_whole_and_loading_it_again_changes_nothing(
     assert "5 loaded, 0 unchanged, 0 withdrawn" in first
     again = run_foremesh("catalog", "load", str(path)).finish()
     assert "0 loaded, 5 unchanged, 0 withdrawn" in again
-    assert catalog_file.parse(CATALOGUE) == catalog_file.parse(
+    assert yaml_reader.parse(CATALOGUE) == yaml_reader.parse(
         run_foremesh("catalog", "show", "--output", "yaml").finish()
     )
 
 
 def test_what_is_no_longer_in_the_catalogue_is_withdrawn(settings: Settings) -> None:
-    publish(settings, catalog_file.parse(CATALOGUE))
+    publish(settings, yaml_reader.parse(CATALOGUE))
     smaller = CATALOGUE.replace("[[pricing, stock]]", "[pricing]").replace("  gold:", "  blue:")
-    done = publish(settings, catalog_file.parse(smaller))
+    done = publish(settings, yaml_reader.parse(smaller))
     assert done == {"loaded": 2, "unchanged": 3, "withdrawn": 1}
     assert "tier/gold" not in in_force(settings)
     assert "tier/blue" in in_force(settings)

@@ -12,8 +12,8 @@ from harness import RunForemesh
 from kube import NAMESPACE, Kube, deployment
 from services import catalog_of, command, constituent, read, send
 
-from streams.provisioners import externalscaler_pb2
-from streams.provisioners.process import free_port
+from streams.provisioners.keda import externalscaler_pb2
+from streams.provisioners.local.child_process import free_port
 from streams.records import Instance, InstanceState, Utilisation
 from streams.settings import Settings
 

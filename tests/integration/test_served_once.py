@@ -11,8 +11,8 @@ from harness import RunForemesh, Running, eventually
 from meshed import Mesh
 from services import Answer, Door, catalog_of, command, constituent, read, send
 
-from streams.gateway.again import AGAIN
 from streams.records import Instance, InstanceState
+from streams.request_path.core.retries import AGAIN
 from streams.settings import Settings
 
 ALL = ("control", "log", "decide", "activate", "compose")

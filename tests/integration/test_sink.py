@@ -12,9 +12,10 @@ from harness import Eventually, RunForemesh
 from streams.adapters import codec
 from streams.adapters.kafka import connect, producer_config
 from streams.adapters.postgres_sink import Entry, PostgresSink, Received
-from streams.catalog import Resources
 from streams.engine.producer import CheckedProducer
 from streams.errors import DatabaseUnreachable
+from streams.flow.topology import key_of, topic_of
+from streams.pipeline.sink import Sink
 from streams.records import (
     Action,
     Command,
@@ -30,10 +31,9 @@ from streams.records import (
     ServiceProbability,
     Utilisation,
 )
+from streams.records.catalog import Resources
+from streams.records.trials import Score, Trial
 from streams.settings import Settings
-from streams.sink import Sink
-from streams.topology import key_of, topic_of
-from streams.trial import Score, Trial
 
 NOW = 1_700_000_000_000
 

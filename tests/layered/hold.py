@@ -9,7 +9,7 @@ import psutil
 from services import command
 from test_layered_starts import CATALOG
 
-from streams.provisioners.local import LocalProvisioner
+from streams.provisioners.local.provisioner import LocalProvisioner
 
 
 async def main() -> None:

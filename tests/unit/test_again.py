@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.catalog import Composite
-from streams.gateway.again import is_idempotent
+from streams.records.catalog import Composite
+from streams.request_path.core.retries import is_idempotent
 
 
 @pytest.mark.parametrize(

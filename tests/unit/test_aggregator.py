@@ -16,9 +16,9 @@ from streams.records import (
     Result,
     ServiceProbability,
 )
-from streams.stages.aggregator import Aggregator, Config
+from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
+from streams.stages.aggregator.state import UNIT, PoolRow, Row, Vector
 from streams.stages.base import Context
-from streams.stages.demand_rows import UNIT, PoolRow, Row, Vector
 
 TICK_MS = 1_000
 
@@ -68,7 +68,7 @@ def feedback(service: str, ms: int) -> Feedback:
 
 
 def aggregator() -> Aggregator:
-    return Aggregator(Config(tick_ms=TICK_MS))
+    return Aggregator(AggregatorConfig(tick_ms=TICK_MS))
 
 
 def demands(records: list[Record]) -> list[Demand]:

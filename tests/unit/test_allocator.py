@@ -11,8 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pools import World, actions, constituent, demand, pool, warm
 
-from streams.catalog import Composite, Constituent, Pool, Resources
-from streams.control import Control, Mode, Pin, Quota
+from streams.allocator.state import PoolRow
 from streams.records import (
     Action,
     Command,
@@ -20,8 +19,9 @@ from streams.records import (
     MeasuredWarmUp,
     Utilisation,
 )
-from streams.stages.pool_rows import PoolRow
-from streams.verdict import Choice
+from streams.records.catalog import Composite, Constituent, Pool, Resources
+from streams.records.control import Control, Mode, Pin, Quota
+from streams.records.verdicts import Choice
 
 # Nobody waits longer: see `Config.starve_ms`. All gold that could be taken is worth at most
 # `WORTH_RATIO` times what waits, and what has just been given is held for a while.

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import streams.catalog_file
-from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_dump import dump
-from streams.catalog_file import load, parse
-from streams.catalog_infer import ADVICE, MAX_SERVICES, infer
+import streams.catalog.yaml_reader
+from streams.catalog.inference import ADVICE, MAX_SERVICES, infer
+from streams.catalog.yaml_reader import load, parse
+from streams.catalog.yaml_writer import dump
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.records import Request
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200).filter(
     lambda name: name.strip() != ""
@@ -94,7 +94,7 @@ def test_what_is_dumped_is_parsed_as_it_was(catalog: Catalog) -> None:
 
 
 def test_the_example_in_the_documentation_is_a_catalogue() -> None:
-    text = (streams.catalog_file.__doc__ or "").split("::\n")[1]
+    text = (streams.catalog.yaml_reader.__doc__ or "").split("::\n")[1]
     catalog = parse(textwrap.dedent(text))
     assert catalog.composites["checkout"].steps == (("pricing", "stock"), ("payment",))
     assert catalog.constituents["stock"].concurrency == 8

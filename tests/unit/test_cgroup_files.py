@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalog import Resources
-from streams.provisioners.cgroup_files import (
+from streams.provisioners.local.cgroup_files import (
     Place,
     exceeded,
     folder_name,
     limits_of,
     place_of,
 )
+from streams.records.catalog import Resources
 
 UNIFIED = "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 DIVIDED = """\

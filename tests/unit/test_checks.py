@@ -7,9 +7,9 @@ import pytest
 from services import catalog_of, constituent
 from test_claims import claims
 
-from streams.gateway.claims import Claims
-from streams.mesh.checks import Checks, Door
-from streams.mesh.leases import Leases
+from streams.request_path.core.claims import Claims
+from streams.request_path.envoy.checks import Checks, Door
+from streams.request_path.envoy.leases import Leases
 
 STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 CLAIMED = (

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services import constituent
 
-from streams.catalog import Catalog
-from streams.gateway.claims import Claims, Lease
-from streams.provisioners.base import Use
+from streams.provisioners.core.base import Use
 from streams.records import Instance, InstanceState
+from streams.records.catalog import Catalog
+from streams.request_path.core.claims import Claims, Lease
 
 
 def instance(

@@ -14,7 +14,7 @@ from harness import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams import catalog, control, records, trial, verdict
+from streams import records
 from streams.adapters.codec import (
     HEADER_BYTES,
     RECORDS,
@@ -26,8 +26,19 @@ from streams.adapters.codec import (
     schema_problems,
     versions,
 )
-from streams.catalog import Pool, Resources
-from streams.records import Outcome, Record, Request, Result, Route, Source
+from streams.records import (
+    Outcome,
+    Record,
+    Request,
+    Result,
+    Route,
+    Source,
+    catalog,
+    control,
+    trials,
+    verdicts,
+)
+from streams.records.catalog import Pool, Resources
 
 LONG = st.integers(-(2**63), 2**63 - 1)
 NUMBER = st.floats(allow_nan=False)
@@ -64,7 +75,7 @@ def test_a_record_comes_back_as_it_went(record: Record) -> None:
 def test_every_record_type_has_a_schema() -> None:
     kinds = {
         kind
-        for module in (records, catalog, control, trial, verdict)
+        for module in (records, catalog, control, trials, verdicts)
         for name in module.__all__
         if is_dataclass(kind := getattr(module, name)) and isinstance(kind, type)
     }
@@ -78,9 +89,9 @@ def test_every_record_type_has_a_schema() -> None:
         control.Pin,
         control.Quota,
         control.Variant,
-        trial.Score,
-        verdict.Expected,
-        verdict.Alternative,
+        trials.Score,
+        verdicts.Expected,
+        verdicts.Alternative,
     }
 
     assert kinds - parts == set(RECORDS.values())

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streams.catalog import Catalog, Constituent, Pool, Resources, Tier
-from streams.catalog_dump import dump
+from streams.catalog.yaml_writer import dump
 from streams.cli.compare import command
 from streams.compare.advantage import advantages
 from streams.compare.histogram import IdleTimes
@@ -28,6 +27,7 @@ from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import Row, compare
 from streams.errors import CatalogInvalid
 from streams.records import Request
+from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.settings import Settings
 
 SMALL = {name: Resources(cpu=1, memory=1024.0) for name in ("a", "b", "c")}

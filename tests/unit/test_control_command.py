@@ -6,9 +6,9 @@ from click.testing import CliRunner
 
 from streams.cli.control import command, pin_of, pin_text
 from streams.cli.trial import challenged, promoted, rows
-from streams.control import STANDARD, Control, Pin, Variant
+from streams.records.control import STANDARD, Control, Pin, Variant
+from streams.records.trials import Score, Trial
 from streams.settings import Settings
-from streams.trial import Score, Trial
 
 BOLD = Variant(name="bold", price=0.5)
 

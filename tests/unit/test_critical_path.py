@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from streams.catalog import Catalog, Composite
-from streams.stages.critical_path import cold_ms, steps_of
+from streams.catalog.critical_path import cold_ms, steps_of
+from streams.records.catalog import Catalog, Composite
 
 
 def test_steps_add_up_and_the_slowest_part_of_a_step_counts() -> None:

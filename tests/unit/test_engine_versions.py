@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.engine import versions
+from streams.engine.faust import versions
 from streams.errors import FaustUntested
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streams.control import Mode
-from streams.explain import decided, what_would_change
-from streams.verdict import Choice, Expected, Verdict
+from streams.records.control import Mode
+from streams.records.verdicts import Choice, Expected, Verdict
+from streams.report.explanation import decided, what_would_change
 
 LEFT = Verdict(
     pool="p",

@@ -8,8 +8,6 @@ import pytest
 from harness import CHECKOUT
 
 from streams.adapters.codec import RECORDS, decode, encode
-from streams.catalog import Composite, Constituent, Pool, Resources, Tier
-from streams.control import Control, Mode, Pin, Quota, Variant
 from streams.records import (
     Action,
     Command,
@@ -31,8 +29,10 @@ from streams.records import (
     Source,
     Utilisation,
 )
-from streams.trial import Score, Trial
-from streams.verdict import Alternative, Choice, Expected, Verdict
+from streams.records.catalog import Composite, Constituent, Pool, Resources, Tier
+from streams.records.control import Control, Mode, Pin, Quota, Variant
+from streams.records.trials import Score, Trial
+from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_700_000_000_000

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from streams.catalog import Catalog, Composite, Constituent, Resources
 from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
+from streams.records.catalog import Catalog, Composite, Constituent, Resources
 from streams.stages.base import Context, Unusable
 from streams.stages.interceptor import Interceptor, intercept
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalog import Catalog, Composite, Constituent, Resources, Tier
-from streams.stages.anatomy import Anatomy, Asked
-from streams.stages.critical_path import cold_ms
-from streams.stages.joint import Joint, layers_worth
-from streams.stages.paths import Paths
+from streams.allocator.valuation.catalog_index import Anatomy, Asked
+from streams.allocator.valuation.joint import Joint, layers_worth
+from streams.allocator.valuation.paths import Paths
+from streams.catalog.critical_path import cold_ms
+from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
 NAMES = st.sampled_from("abcd")
 STEPS = st.lists(st.lists(NAMES, min_size=1, max_size=3).map(tuple), min_size=1, max_size=3)

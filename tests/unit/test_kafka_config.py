@@ -16,8 +16,8 @@ from streams.adapters.kafka import (
     producer_config,
 )
 from streams.errors import SettingInvalid
+from streams.flow.topology import STAGES, TOPICS
 from streams.settings import Settings
-from streams.topology import STAGES, TOPICS
 
 SASL = Settings(
     kafka="broker:9092",

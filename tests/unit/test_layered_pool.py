@@ -13,12 +13,12 @@ import pytest
 from houses import Told, until, want
 from services import ONE, catalog_of, command, constituent
 
-from streams.catalog import Catalog
-from streams.provisioners.base import Limits, Refused, Use
-from streams.provisioners.ledger import Held
-from streams.provisioners.lives import Lives
-from streams.provisioners.pool import PoolProvisioner
+from streams.provisioners.core.base import Limits, Refused, Use
+from streams.provisioners.core.ledger import Held
+from streams.provisioners.core.lives import Lives
+from streams.provisioners.core.pool import PoolProvisioner
 from streams.records import Action, Instance, InstanceState
+from streams.records.catalog import Catalog
 
 MODEL = constituent("model")
 SKETCH = replace(constituent("sketch"), base="model")

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import TIERS, World, actions, command, constituent, demand, pool, warm
 
-from streams.catalog import Catalog, Composite, Constituent
+from streams.allocator.valuation.bases import Bases
+from streams.allocator.valuation.catalog_index import Anatomy, Asked
+from streams.catalog.critical_path import cold_ms
 from streams.records import Action, Instance, Outcome, Request
-from streams.stages.anatomy import Anatomy, Asked
+from streams.records.catalog import Catalog, Composite, Constituent
 from streams.stages.base import Context
-from streams.stages.bases import Bases
-from streams.stages.critical_path import cold_ms
 from streams.stages.interceptor import Interceptor
-from streams.stages.provisioner import PlannedPool, PlannedProvisioner
+from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
 NAMES = "abcd"
 STEPS = st.lists(

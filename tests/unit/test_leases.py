@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from test_claims import claims, instance, took
 
-from streams.gateway.claims import Claims, Lease
-from streams.mesh.leases import Leases
 from streams.records import InstanceState
+from streams.request_path.core.claims import Claims, Lease
+from streams.request_path.envoy.leases import Leases
 
 
 def taken(free: Claims) -> Lease:

@@ -9,10 +9,10 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from streams.mesh.discovery import CLUSTERS, ENDPOINTS, Snapshot, Stream
-from streams.mesh.endpoints import Endpoints
-from streams.mesh.usage import Usage
 from streams.records import Instance, InstanceState
+from streams.request_path.envoy.discovery import CLUSTERS, ENDPOINTS, Snapshot, Stream
+from streams.request_path.envoy.endpoints import Endpoints
+from streams.request_path.envoy.usage import Usage
 
 
 def clusters(*names: str) -> dict[str, Any]:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from services import catalog_of, constituent
 
-from streams.catalog import Catalog, Composite
-from streams.gateway.warm_ups import WarmUps
-from streams.mesh.entries import Entry, Unusable, records_of
 from streams.records import Outcome, Part, Request, Result, Route
+from streams.records.catalog import Catalog, Composite
+from streams.request_path.core.start_up_times import WarmUps
+from streams.request_path.envoy.access_log_entries import Entry, Unusable, records_of
 
 CATALOG = Catalog.of(
     [

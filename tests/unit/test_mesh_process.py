@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from streams.mesh.process import run
+from streams.runtime.event_loop import run
 
 
 def test_what_was_imported_is_not_looked_through_for_garbage() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from services import catalog_of, constituent
 
-from streams.catalog import Catalog
-from streams.gateway.again import AGAIN
-from streams.mesh.listeners import listeners
-from streams.mesh.places import Places, Policy
-from streams.mesh.routes import EDGE, INNER, routes
+from streams.records.catalog import Catalog
+from streams.request_path.core.retries import AGAIN
+from streams.request_path.envoy.addresses import Places, Policy
+from streams.request_path.envoy.listeners import listeners
+from streams.request_path.envoy.routes import EDGE, INNER, routes
 
 SERVICES = (constituent("lease"), constituent("pool", concurrency=8))
 UNSERVED = {"connect-failure", "refused-stream", "reset-before-request"}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from streams.gateway.orchestrate import last_step_of
-from streams.gateway.standard import instance_of
+from streams.request_path.core.orchestration import last_step_of
+from streams.request_path.core.standard_path import instance_of
 
 
 def test_an_instance_is_given_back_after_its_last_step() -> None:

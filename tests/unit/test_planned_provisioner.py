@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import command
 
-from streams.catalog import Catalog, Constituent, Pool, Resources
 from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
+from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.stages.base import Context
-from streams.stages.provisioner import PlannedPool, PlannedProvisioner
+from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
 CATALOG = Catalog.of(
     [

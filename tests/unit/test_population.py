@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from streams import catalog_file, demo
+from streams import demo
+from streams.catalog import yaml_reader
 from streams.demo.constituent import Model, model_file
 from streams.demo.pace import affordable_rate
 from streams.demo.population import Population
 
-CATALOGUE = catalog_file.load(Path(demo.__file__).with_name("catalogue.yaml"))
+CATALOGUE = yaml_reader.load(Path(demo.__file__).with_name("catalogue.yaml"))
 TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streams import catalog_file
 from streams.adapters.request_log import BadRow
+from streams.catalog import yaml_reader
 from streams.cli import cli
 from streams.cli.produce import paced, shifted
 from streams.errors import CatalogInvalid
@@ -54,6 +54,6 @@ def test_a_first_catalogue_never_overwrites_one_whose_numbers_may_be_edited(tmp_
     log.write_text("user,item\nada,sketch\n")
     words = ["catalog", "infer", str(log), "-o", str(path)]
     assert CliRunner().invoke(cli, words, catch_exceptions=False).exit_code == 0
-    assert list(catalog_file.load(path).composites) == ["sketch"]
+    assert list(yaml_reader.load(path).composites) == ["sketch"]
     with pytest.raises(CatalogInvalid, match="cannot be written: File exists"):
         CliRunner().invoke(cli, words, catch_exceptions=False)

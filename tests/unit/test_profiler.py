@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.catalog import Catalog, Composite, Resources
 from streams.records import Feedback, Prediction, Request, Result, Utilisation
+from streams.records.catalog import Catalog, Composite, Resources
+from streams.stages.aggregator.hazard import soon
 from streams.stages.base import Context, Unusable
-from streams.stages.hazard import soon
 from streams.stages.profiler import Config, Profiler
 
 HOUR = 3_600_000

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import World, constituent, demand, pool
 
-from streams.catalog import Catalog, Tier
-from streams.explain import what_would_change
 from streams.records import Action
-from streams.verdict import Choice
+from streams.records.catalog import Catalog, Tier
+from streams.records.verdicts import Choice
+from streams.report.explanation import what_would_change
 
 
 def bronze(quota: float) -> Tier:

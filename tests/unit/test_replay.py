@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from streams.adapters.codec import decode
-from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.control import STANDARD, Control, Variant
-from streams.pipeline import stages_of
+from streams.flow.topology import STAGES
+from streams.pipeline.assembly import stages_of
+from streams.pipeline.replay import Flow, partition_of, replay
 from streams.records import (
     Command,
     DeadLetter,
@@ -19,10 +19,10 @@ from streams.records import (
     Request,
     Result,
 )
-from streams.replay import Flow, partition_of, replay
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.records.control import STANDARD, Control, Variant
+from streams.records.trials import Trial
 from streams.settings import Settings
-from streams.topology import STAGES
-from streams.trial import Trial
 
 CATALOG = Catalog.of(
     [

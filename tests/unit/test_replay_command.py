@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from streams.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.catalog_dump import dump
+from streams.catalog.yaml_writer import dump
 from streams.cli import cli
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 
 CATALOG = Catalog.of(
     [

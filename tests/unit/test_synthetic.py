@@ -9,13 +9,13 @@ from random import Random
 import pytest
 from synthetic import ALWAYS, CATALOG, FORETOLD, NEVER, START_MS, optimal_cost, requests
 
-from streams.catalog import Catalog
+from streams.catalog.critical_path import steps_of
 from streams.compare.ledger import Ledger
 from streams.compare.policies import KeepAlive
 from streams.compare.predictive import Forecast, Predictive
 from streams.compare.run import POLICIES, Row, compare
 from streams.records import Request
-from streams.stages.critical_path import steps_of
+from streams.records.catalog import Catalog
 
 WARM_UP = 0.3  # share of the log that is only learnt from
 # Ours knows a silence by its stage only and starts a start-up and 15 s ahead of one. Worked by

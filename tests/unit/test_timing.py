@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.gateway import timing
 from streams.records import Outcome, Part, Result, Route
+from streams.request_path.core import server_timing
 
 whole = st.integers(0, 10**7)
 parts = st.builds(
@@ -36,12 +36,12 @@ def test_the_parts_of_an_outcome_come_back_from_its_header(made: list[Part]) -> 
         parts=tuple(made),
     )
 
-    header = timing.of(outcome)
+    header = server_timing.of(outcome)
 
     assert header.isascii()
-    assert list(timing.parts_of(header)) == made
+    assert list(server_timing.parts_of(header)) == made
 
 
 @given(st.text(max_size=200))
 def test_a_header_of_somebody_else_is_no_error(header: str) -> None:
-    assert all(part.wait_ms >= 0 for part in timing.parts_of(header))
+    assert all(part.wait_ms >= 0 for part in server_timing.parts_of(header))

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import World, constituent, demand, pool
 
-from streams.control import STANDARD, Control, Mode, Variant
+from streams.allocator.trial.arms import TrialRow
 from streams.records import Action, Command, Demand, ServiceDemand
-from streams.stages.trial import TrialRow
-from streams.trial import Score, Trial
-from streams.verdict import Verdict
+from streams.records.control import STANDARD, Control, Mode, Variant
+from streams.records.trials import Score, Trial
+from streams.records.verdicts import Verdict
 
 TWIN = Variant(name="twin")
 DEAR = Variant(name="dear", price=1_000.0)

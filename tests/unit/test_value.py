@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.stages import value
+from streams.allocator.valuation import tail_probability
 
 PROBABILITIES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40)
 
 
 def at_least(mean: float, variance: float, most: int) -> list[float]:
-    tails: list[float] = value.at_least(mean, variance, most)[0].tolist()
+    tails: list[float] = tail_probability.at_least(mean, variance, most)[0].tolist()
     return tails
 
 
 def used(mean: float, variance: float, *, overlap: float, at_once: int, most: int) -> list[float]:
-    chances, _ = value.used(
+    chances, _ = tail_probability.used(
         np.array([mean]),
         np.array([variance]),
         overlap=np.array([overlap]),
@@ -98,7 +98,7 @@ def test_many_at_once_are_each_what_it_is_alone(
     rows: list[tuple[list[float], float, int]],
 ) -> None:
     means, variances = np.array([moments(users) for users, _, _ in rows]).T
-    together, _ = value.used(
+    together, _ = tail_probability.used(
         means,
         variances,
         overlap=np.array([overlap for _, overlap, _ in rows]),
@@ -114,7 +114,7 @@ def test_many_at_once_are_each_what_it_is_alone(
 
 
 def test_an_instance_is_used_as_often_as_requests_find_all_before_it_busy() -> None:
-    _, uses = value.used(
+    _, uses = tail_probability.used(
         np.array([30.0]),
         np.array([30.0]),
         overlap=np.array([0.02]),

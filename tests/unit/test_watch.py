@@ -5,10 +5,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from streams.catalog import Catalog, Composite, Constituent, Resources, Tier
+from streams.allocator.calibration import ALARM, BEST, WORST, Watch
+from streams.allocator.valuation.catalog_index import Anatomy, Asked
 from streams.records import Demand, ServiceDemand
-from streams.stages.anatomy import Anatomy, Asked
-from streams.stages.watch import ALARM, BEST, WORST, Watch
+from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
 HORIZON_MS, TICK_MS = 60_000, 1_000
 PAIR = ("draw", "gold")

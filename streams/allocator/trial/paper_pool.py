@@ -1,0 +1,189 @@
+"""A pool on paper: what of the requests that came would have been warm, and what that would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from streams.allocator.calibration import Pair
+from streams.allocator.valuation.catalog_index import FALLBACK
+from streams.allocator.view import PoolView
+from streams.catalog.critical_path import first_uses, start_ms, steps_of
+from streams.records import Action, Command, Instance
+from streams.records.trials import Score
+from streams.stages.base import Context
+from streams.stages.planned_provisioner import (
+    Planned,
+    PlannedPool,
+    PlannedProvisioner,
+    instances_of,
+)
+
+__all__ = ["PaperPool"]
+
+HOUR_MS = 3_600_000
+STANDARD = "standard"  # what a request started; see `pool_view.ON_REQUEST`
+
+
+@dataclass(slots=True)
+class PaperPool:
+    """Instances that would be there, and what they have come to.
+
+    The counterfactual is to start everything on request and to keep nothing: a request is saved
+    the part of this that it does not wait, and all warm time is paid for.
+    """
+
+    score: Score
+    at_ms: int  # up to here time was taken in
+    planned: PlannedPool = field(default_factory=PlannedPool)
+
+    @classmethod
+    def of(cls, variant: str, instances: Iterable[Instance], at_ms: int) -> PaperPool:
+        """A pool with the instances that there are."""
+        live = {
+            i.instance_id: Planned(
+                i.service,
+                i.command_id,
+                i.started_ms,
+                at_ms if i.warm_since_ms is None else i.warm_since_ms,
+            )
+            for i in instances
+        }
+        return cls(Score(variant=variant), at_ms, PlannedPool(at_ms, live))
+
+    def instances(self, pool: str) -> dict[str, Instance]:
+        """As records, by id."""
+        return {i.instance_id: i for i in instances_of(pool, self.planned)}
+
+    def carry_out(self, command: Command, context: Context) -> None:
+        """Do on paper what a command says."""
+        for _ in PlannedProvisioner().step(command, {command.pool: self.planned}, context):
+            pass
+
+    def pass_time(self, fresh: Mapping[Pair, int], view: PoolView, context: Context) -> None:
+        """Let time come to that of the view, and the requests that came have what was warm.
+
+        Parameters
+        ----------
+        fresh
+            How many came since the last time, by composite and tier; those of higher tiers are
+            served first. What they find cold starts once they have been served.
+        """
+        self._pay(view)
+        cold = self._serve(fresh, view)
+        known = {planned.service for planned in self.planned.live.values()}
+        for name in sorted(cold - known):
+            self.carry_out(_on_request(name, view), context)
+        self.at_ms = view.now_ms
+
+    def _pay(self, view: PoolView) -> None:
+        """Account for what was warm."""
+        warm_ms, cost = 0, 0.0
+        for planned in self.planned.live.values():
+            lasted_ms = max(0, view.now_ms - max(planned.warm_since_ms, self.at_ms))
+            part = view.anatomy.number.get(planned.service)
+            warm_ms += lasted_ms
+            cost += (
+                lasted_ms / HOUR_MS * float(view.anatomy.price[part]) if part is not None else 0.0
+            )
+        score = self.score
+        self.score = replace(
+            score,
+            warm_ms=score.warm_ms + warm_ms,
+            wasted_ms=score.wasted_ms + warm_ms,
+            cost=score.cost + cost,
+        )
+
+    def _serve(self, fresh: Mapping[Pair, int], view: PoolView) -> set[str]:
+        """Judge the requests; the parts that some of them found cold."""
+        tiers = [tier.tier for tier in view.anatomy.tiers]
+        order = {tier: i for i, tier in enumerate(tiers)}
+        places, cold = self._places(view), set[str]()
+        live = {planned.service for planned in self.planned.live.values()}
+        for (service, tier), count in sorted(
+            fresh.items(), key=lambda item: (order.get(item[0][1], len(order)), item[0])
+        ):
+            found = _Requests(count, places, view, live)
+            for step in first_uses(steps_of(view.anatomy.catalog, service)):
+                found.take([name for name in step if name in view.anatomy.number])
+            cold |= found.cold
+            self._count(found, view.anatomy.catalog.tiers.get(tier, FALLBACK).weight)
+        return cold
+
+    def _count(self, found: _Requests, weight: float) -> None:
+        score, saved_ms = self.score, found.worst_ms - found.cold_ms
+        self.score = replace(
+            score,
+            requests=score.requests + found.count,
+            cold_ms=score.cold_ms + found.cold_ms,
+            saved_ms=score.saved_ms + saved_ms,
+            wasted_ms=max(0, score.wasted_ms - found.serving_ms),
+            worth=score.worth + weight * saved_ms / 1000,
+        )
+
+    def _places(self, view: PoolView) -> dict[str, int]:
+        """How many requests the warm instances of each part may serve since the last time."""
+        anatomy, elapsed_ms = view.anatomy, max(1, view.now_ms - self.at_ms)
+        places: dict[str, int] = {}
+        for planned in self.planned.live.values():
+            part = anatomy.number.get(planned.service)
+            if part is not None and planned.warm_since_ms <= self.at_ms:
+                turns = max(1.0, elapsed_ms / max(1.0, float(view.timing.serve_ms[part])))
+                more = int(turns * int(anatomy.at_once[part]))
+                places[planned.service] = places.get(planned.service, 0) + more
+        return places
+
+
+@dataclass(slots=True)
+class _Requests:
+    """So many requests of one kind, step by step."""
+
+    count: int
+    places: dict[str, int]  # of each part that are left; brought up to date
+    view: PoolView
+    live: set[str]  # constituents with an instance: who starts from one of these starts sooner
+    cold: set[str] = field(default_factory=set)
+    cold_ms: int = 0
+    worst_ms: int = 0  # had nothing been warm
+    serving_ms: int = 0
+
+    def take(self, step: Sequence[str]) -> None:
+        """Have them all go through a step: as slow for each as its slowest cold part."""
+        number, timing = self.view.anatomy.number, self.view.timing
+        worst_ms = {name: self._start_ms(name, set()) for name in step}
+        wait_ms = {name: self._start_ms(name, self.live) for name in step}
+        warm = {name: min(self.count, self.places.get(name, 0)) for name in step}
+        for first, last in pairwise(sorted({0, self.count, *warm.values()})):
+            slowest = max((wait_ms[name] for name in step if warm[name] <= first), default=0)
+            self.cold_ms += (last - first) * slowest
+        self.worst_ms += self.count * max(worst_ms.values(), default=0)
+        for name in step:
+            self.serving_ms += round(warm[name] * float(timing.serve_ms[number[name]]))
+            self.places[name] = self.places.get(name, 0) - warm[name]
+            if warm[name] < self.count:
+                self.cold.add(name)
+
+    def _start_ms(self, name: str, live: set[str]) -> int:
+        """How long a part takes to start when these are there."""
+        number, own_ms = self.view.anatomy.number, self.view.timing.warm_up_ms
+        catalog = self.view.anatomy.catalog
+        return round(start_ms(name, catalog, lambda part: float(own_ms[number[part]]), live))
+
+
+def _on_request(name: str, view: PoolView) -> Command:
+    """What the standard path does for a request that finds nothing."""
+    now_ms = view.now_ms
+    return Command(
+        command_id=f"{STANDARD}/{name}/{now_ms}",
+        pool=view.pool.pool,
+        action=Action.PROVISION,
+        service=name,
+        count=1,
+        value=0.0,
+        cost=0.0,
+        priority=0.0,
+        issued_ms=now_ms,
+        expires_ms=now_ms + 1,
+        reason="a request found none",
+    )

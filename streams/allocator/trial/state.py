@@ -1,0 +1,48 @@
+"""The allocator's state, trials included, as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from streams.allocator import state
+from streams.allocator.state import PoolRow
+from streams.allocator.trial.arms import Arm, TrialRow
+from streams.allocator.trial.paper_pool import PaperPool
+from streams.records import Demand
+from streams.records.control import Variant
+from streams.records.trials import Score
+from streams.stages.planned_provisioner import planned_form, planned_of
+from streams.stages.state_rows import from_row, to_row
+
+__all__ = ["Row", "decode", "encode"]
+
+TRIAL = state.DEMAND + 1  # first byte, after those of `pool_rows`
+
+Row = PoolRow | Demand | TrialRow
+
+
+def encode(row: Row) -> bytes:
+    """The bytes of any of these rows."""
+    if not isinstance(row, TrialRow):
+        return state.encode(row)
+    return to_row(TRIAL, [row.since_ms, row.told_ms, [_arm_form(arm) for arm in row.arms]])
+
+
+def decode(data: bytes) -> Row:
+    """The row of these bytes."""
+    if data[:1] != bytes((TRIAL,)):
+        return state.decode(data)
+    _, (since_ms, told_ms, arms) = from_row(data, range(TRIAL, TRIAL + 1))
+    return TrialRow(since_ms, tuple(_arm_of(*arm) for arm in arms), told_ms)
+
+
+def _arm_form(arm: Arm) -> list[Any]:
+    paper = [asdict(arm.paper.score), arm.paper.at_ms, planned_form(arm.paper.planned)]
+    return [asdict(arm.variant), paper, state.pool_form(arm.row)]
+
+
+def _arm_of(variant: dict[str, Any], paper: list[Any], row: list[Any]) -> Arm:
+    score, at_ms, planned = paper
+    pool = PaperPool(Score(**score), at_ms, planned_of(planned))
+    return Arm(Variant(**variant), pool, state.pool_of(row))

@@ -1,0 +1,167 @@
+"""A catalogue as arrays, so that a decision looks at all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.allocator.packing import share_of
+from streams.allocator.valuation.tail_probability import Floats
+from streams.catalog.critical_path import first_uses, steps_of
+from streams.records import Demand
+from streams.records.catalog import Catalog, Resources, Tier
+
+__all__ = ["FALLBACK", "NOBODY", "Anatomy", "Asked", "Numbers"]
+
+FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier the catalogue does not have
+NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # needs it
+
+Numbers = NDArray[np.int64]
+
+_PAIR = attrgetter("service", "tier")
+_EXPECTED, _VARIANCE = attrgetter("expected"), attrgetter("variance")
+
+
+@dataclass(slots=True)
+class Asked:
+    """Expected requests within the horizon: a row per service, a column per tier."""
+
+    mean: Floats
+    variance: Floats
+
+
+class Anatomy:
+    """What a catalogue says, numbered: constituents in order of name, tiers highest first.
+
+    Parameters
+    ----------
+    catalog
+        Kept as `catalog`: whoever keeps an anatomy tells by it whether it is still the one.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.constituents = [c for _, c in sorted(catalog.constituents.items())]
+        self.number = {c.service: i for i, c in enumerate(self.constituents)}
+        self.price = np.array([c.price for c in self.constituents], np.float64)
+        self.at_once = np.array([max(1, c.concurrency) for c in self.constituents], np.int64)
+        self.warm_up_ms = np.array([c.warm_up_ms for c in self.constituents], np.float64)
+        base = [self.number.get(c.base, -1) for c in self.constituents]
+        self.base: Numbers = np.array(base, np.int64)  # what it starts from; -1 for none
+        tiers = {FALLBACK.tier: FALLBACK} | dict(catalog.tiers)
+        self.tiers = sorted(tiers.values(), key=lambda t: (-t.priority, t.tier))
+        self.weight = np.array([tier.weight for tier in self.tiers], np.float64)
+        self._shares: tuple[Resources, list[float]] | None = None
+        # A service that the catalogue does not compose is its own part.
+        self.services = list(dict.fromkeys([*sorted(catalog.composites), *self.number]))
+        self._places = _Places(self.services, [tier.tier for tier in self.tiers])
+        self.step_service, self.step_parts = self._steps()
+        self._parts_of: dict[str, frozenset[int]] = {}
+        for row, parts in zip(self.step_service.tolist(), self.step_parts.tolist(), strict=True):
+            name = self.services[row]
+            self._parts_of[name] = self.parts_of(name) | {part for part in parts if part >= 0}
+        self.steps_of: list[list[int]] = [[] for _ in self.constituents]
+        for step, parts in enumerate(self.step_parts.tolist()):
+            for part in parts:
+                if part >= 0:
+                    self.steps_of[part].append(step)
+        self.steps_on = self._steps_on()
+
+    def asked(self, demands: Iterable[Demand]) -> Asked:
+        """The demand of all partitions; that of tiers not in the catalogue counts as one tier."""
+        asked = [s for demand in demands for s in demand.services]
+        places = np.fromiter(map(self._places.__getitem__, map(_PAIR, asked)), np.int64, len(asked))
+        size = self._places.size
+        mean, variance = (
+            np.bincount(places, np.fromiter(map(of, asked), np.float64, len(asked)), size + 1)[
+                :size
+            ]
+            .astype(np.float64)
+            .reshape(-1, len(self.tiers))
+            for of in (_EXPECTED, _VARIANCE)
+        )
+        return Asked(mean, variance)
+
+    def shares(self, capacity: Resources) -> Sequence[float]:
+        """How much of a pool of this capacity one instance of each constituent is."""
+        if self._shares is None or self._shares[0] != capacity:
+            self._shares = (capacity, [share_of(c.needs, capacity) for c in self.constituents])
+        return self._shares[1]
+
+    def counts(self, by_name: Mapping[str, int]) -> Numbers:
+        """A number for each constituent, 0 for those not named."""
+        result = np.zeros(len(self.constituents), np.int64)
+        for name, count in by_name.items():
+            if name in self.number:
+                result[self.number[name]] = count
+        return result
+
+    def place(self, pair: tuple[str, str]) -> tuple[int, int] | None:
+        """The row and column of a service and tier; None for a service of no use."""
+        at = self._places[pair]
+        return None if at == self._places.size else divmod(at, len(self.tiers))
+
+    def parts_of(self, service: str) -> frozenset[int]:
+        """The constituents that a service needs."""
+        return self._parts_of.get(service, frozenset())
+
+    def composites_of(self, part: int) -> Iterator[int]:
+        """The services that need a constituent, or something that starts from it."""
+        for step in self.steps_on.get(part, self.steps_of[part]):
+            yield int(self.step_service[step])
+
+    def on(self, bases: Iterable[int]) -> set[int]:
+        """The constituents that start from these bases."""
+        return {part for base in bases for part in np.flatnonzero(self.base == base).tolist()}
+
+    def bases_near(self, parts: Iterable[int]) -> set[int]:
+        """The bases among these constituents, and those of what stands in a step with them."""
+        if not self.steps_on:
+            return set()
+        steps = sorted({step for part in parts for step in self.steps_of[part]})
+        near = np.unique(self.base[self.step_parts[steps]][self.step_parts[steps] >= 0]).tolist()
+        return {*near, *(self.steps_on.keys() & set(parts))} - {-1}
+
+    def _steps(self) -> tuple[Numbers, Numbers]:
+        """The service of each step, and its parts where they are used first; -1 for none."""
+        found = [
+            (i, [self.number[part] for part in step if part in self.number])
+            for i, name in enumerate(self.services)
+            for step in first_uses(steps_of(self.catalog, name))
+        ]
+        services, steps = [i for i, _ in found], [step for _, step in found]
+        parts = np.full((len(steps), max(map(len, steps), default=0) or 1), -1, np.int64)
+        for row, step in zip(parts, steps, strict=True):
+            row[: len(step)] = step
+        return np.array(services, np.int64), parts
+
+    def _steps_on(self) -> dict[int, Numbers]:
+        """The steps with a part that starts from a base, for each base."""
+        there = self.step_parts >= 0
+        of = np.where(there, self.base[self.step_parts], -1)
+        bases = np.unique(self.base[self.base >= 0]).tolist()
+        return {base: np.flatnonzero((of == base).any(axis=1)) for base in bases}
+
+
+class _Places(dict[tuple[str, str], int]):
+    """Where the demand of a service and tier stands; at the end what is of no use."""
+
+    def __init__(self, services: Sequence[str], tiers: Sequence[str]) -> None:
+        super().__init__()
+        self._row = {name: i for i, name in enumerate(services)}
+        self._column = {name: i for i, name in enumerate(tiers)}
+        self.size = len(services) * len(tiers)
+
+    def __missing__(self, pair: tuple[str, str]) -> int:
+        service, tier = pair
+        if service not in self._row:
+            return self.size
+        column = self._column.get(tier, self._column[FALLBACK.tier])
+        place = self._row[service] * len(self._column) + column
+        if tier in self._column:  # so that there are no more than the catalogue has
+            self[pair] = place
+        return place

@@ -1,0 +1,80 @@
+"""A first catalogue from a request log: right names, and numbers to be edited."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from streams.errors import LogUnreadable
+from streams.records import Request
+from streams.records.catalog import (
+    Catalog,
+    CatalogEntry,
+    Composite,
+    Constituent,
+    Pool,
+    Resources,
+    Tier,
+)
+
+__all__ = ["ADVICE", "infer"]
+
+MAX_SERVICES = 10_000
+MAX_NAME = 256  # characters
+
+NEEDS = Resources(cpu=1000, memory=1024, bandwidth=10)
+WARM_UP_MS = 10_000
+PRICE = 1.0  # of one warm instance for an hour: the unit of everything else
+WEIGHT = 0.01  # a minute of a warm instance pays when it saves 1.7 s
+SLA_MS = 1_000
+
+ADVICE = """\
+Edit the numbers: the log says which services, tiers and pools there are, not what they need.
+Each composite stands for itself here; name the constituents that it is made of and that start
+on their own. A pool holds a tenth of the services, so that there is something to decide."""
+
+
+def infer(requests: Iterable[Request]) -> Catalog:
+    """Guess a catalogue from requests, the most frequent services first.
+
+    Raises
+    ------
+    LogUnreadable
+        There is no service, or there are so many that the column must be another one.
+    """
+    services: Counter[str] = Counter()
+    tiers: Counter[str] = Counter()
+    pools: Counter[str] = Counter()
+    for request in requests:
+        if not all(0 < len(n.strip()) <= MAX_NAME for n in (request.service, request.tier)):
+            continue
+        for counts, name in (
+            (services, request.service),
+            (tiers, request.tier),
+            (pools, request.pool),
+        ):
+            counts[name] += 1
+            if len(counts) > MAX_SERVICES:
+                raise LogUnreadable(
+                    f"The log has more than {MAX_SERVICES} services, tiers or pools, such as"
+                    f" {name[:40]!r}: name the right column, see --item, --tier and --pool"
+                )
+    if not services:
+        raise LogUnreadable("The log names no service: name the right column with --item")
+    return Catalog.of(_entries(_ordered(services), _ordered(tiers), _ordered(pools)))
+
+
+def _ordered(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def _entries(services: list[str], tiers: list[str], pools: list[str]) -> Iterable[CatalogEntry]:
+    room = max(math.ceil(len(services) / 10), min(len(services), 4))
+    for name in services:
+        yield Constituent(service=name, needs=NEEDS, warm_up_ms=WARM_UP_MS, price=PRICE)
+        yield Composite(service=name, steps=((name,),))
+    for name in tiers:
+        yield Tier(tier=name, weight=WEIGHT, sla_ms=SLA_MS)
+    for name in pools:
+        yield Pool(pool=name, capacity=NEEDS.times(room))

@@ -1,0 +1,159 @@
+"""The Faust applications: one for each stage, since each is a consumer group, and one of them all."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import faust
+from faust.app.base import BootStrategy
+from faust.types import TP
+from mode import ServiceT
+
+from streams.engine.faust.transport import BatchTransport
+from streams.engine.faust.versions import check_versions
+from streams.engine.runner import Runner
+from streams.settings import Settings
+
+__all__ = ["STOP_S", "StageApp", "WorkerApp", "run"]
+
+logger = logging.getLogger(__name__)
+
+STOP_S = 20.0  # a worker that was told to stop is gone after so long, whatever hangs
+
+
+class _Boot(BootStrategy):
+    """Only what is needed: no web server (it would listen on all addresses), no Faust producer."""
+
+    enable_web = False
+    enable_kafka_producer = False
+
+
+class _Bare(_Boot):
+    enable_kafka = False
+
+
+class _App(faust.App):
+    """A Faust application that leaves no files."""
+
+    BootStrategy = _Boot
+
+    def __init__(self, name: str, settings: Settings, **options: Any) -> None:
+        super().__init__(
+            name,
+            broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+            store="memory://",
+            topic_allow_declare=False,  # `foremesh topics create` does
+            topic_disable_leader=True,  # it would want a topic of its own
+            broker_session_timeout=settings.session_ms / 1000,
+            broker_heartbeat_interval=settings.session_ms / 1000 / 4,
+            broker_request_timeout=max(settings.session_ms, 30_000) / 1000,
+            broker_commit_interval=settings.commit_ms / 1000,
+            stream_buffer_maxsize=16,  # batches
+            stream_wait_empty=True,
+            web_enabled=False,
+            **options,
+        )
+
+    def _create_directories(self) -> None:
+        """Faust 0.15.3 makes its data folders here (app/base.py:1967); nothing is put there."""
+
+
+class StageApp(_App):
+    """One stage: its consumer group and its agent.
+
+    Parameters
+    ----------
+    broker_options
+        Servers' security, as Faust is told; it keeps the group.
+    client_config
+        Servers and security, as librdkafka is told; it fetches.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        settings: Settings,
+        broker_options: Mapping[str, Any],
+        client_config: Mapping[str, Any],
+    ) -> None:
+        check_versions()
+        self.owner, self.settings, self.client_config = runner, settings, client_config
+        super().__init__(settings.group(runner.row.name), settings, **broker_options)
+        names = [settings.topic(name) for name in runner.row.reads]
+        # Faust 0.15.3: bytes with the raw codec are handed through as they are (serializers).
+        channel = self.topic(*names, value_type=bytes, value_serializer="raw")
+        self.agent(channel, name=runner.row.name)(self._agent)
+
+    def _new_transport(self) -> BatchTransport:
+        # Faust 0.15.3, app/base.py:1932: by the scheme of the broker's URL.
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    async def _agent(self, batches: Any) -> None:
+        async for batch in batches:
+            await self.owner.take(batch)
+
+    async def on_start(self) -> None:
+        """Start the runner with what it needs of Faust."""
+        await super().on_start()
+        self.owner.start(self._rewind, self.crash)
+
+    async def _rewind(self, tp: TP, offset: int) -> None:
+        consumer: Any = self.consumer
+        await consumer.rewind(tp, offset)
+
+    async def on_shutdown(self) -> None:
+        """When all else has stopped, so has the runner."""
+        await super().on_shutdown()
+        await self.owner.stop()
+
+
+class WorkerApp(_App):
+    """The stages of one worker; itself it does nothing."""
+
+    BootStrategy = _Bare
+
+    def __init__(self, stages: Iterable[StageApp], settings: Settings) -> None:
+        self.stages = list(stages)
+        super().__init__(f"{settings.prefix}foremesh", settings)
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Faust 0.15.3 starts what this returns, and stops it in reverse (app/base.py:703)."""
+        return self.stages
+
+    async def stop(self) -> None:
+        """Stop within `STOP_S`: Faust may hang on a broker that does not answer (#501)."""
+        guard = threading.Timer(STOP_S, _end)
+        guard.daemon = True
+        guard.start()
+        await super().stop()
+
+
+def run(app: WorkerApp) -> NoReturn:
+    """Run a worker in this process until SIGTERM or SIGINT; exits."""
+    # What was imported stays: looking through it again would stop all stages for .2 s.
+    gc.collect()
+    gc.freeze()
+    for chatty in ("aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    worker = faust.Worker(
+        app,
+        loglevel=logging.getLogger().level,
+        redirect_stdouts=False,
+        override_logging=False,
+        quiet=True,
+    )
+    worker.execute_from_commandline()
+
+
+def _end() -> None:
+    logger.error(
+        "The worker did not stop within %.0f s and is ended; what it had not saved is done again",
+        STOP_S,
+        extra={"action": "worker_ended"},
+    )
+    os._exit(1)

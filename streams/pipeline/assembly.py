@@ -1,0 +1,30 @@
+"""The stages of the flow, made from the settings: the same ones live and in a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streams.allocator.stage import Allocator, Config
+from streams.settings import Settings
+from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
+from streams.stages.base import Stage
+from streams.stages.feedback import FeedbackStage
+from streams.stages.interceptor import Interceptor
+from streams.stages.planned_provisioner import PlannedProvisioner
+from streams.stages.profiler import Profiler
+
+__all__ = ["stages_of"]
+
+
+def stages_of(settings: Settings) -> Mapping[str, Stage[Any]]:
+    """A stage for each row of `topology.STAGES`, by its name and in the order of the flow."""
+    stages: tuple[Stage[Any], ...] = (
+        Profiler(horizon_ms=settings.horizon_ms),
+        Aggregator(AggregatorConfig(tick_ms=settings.tick_ms)),
+        Allocator(Config(tick_ms=settings.tick_ms, horizon_ms=settings.horizon_ms)),
+        Interceptor(),
+        FeedbackStage(),
+        PlannedProvisioner(),
+    )
+    return {stage.name: stage for stage in stages}

@@ -1,0 +1,139 @@
+"""The same stages over a recorded log, in one thread and without Kafka."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
+
+from streams.adapters.codec import encode
+from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
+from streams.pipeline.assembly import stages_of
+from streams.records import DeadLetter, Instance, InstanceState, Record
+from streams.records.catalog import Catalog
+from streams.settings import Settings
+from streams.stages.base import Context, Stage, Unusable
+
+__all__ = ["Flow", "partition_of", "replay"]
+
+GONE_FOR_MS = 3_600_000  # an instance gone for so long is seen no more
+
+logger = logging.getLogger(__name__)
+
+
+def partition_of(key: bytes | None, partitions: int) -> int:
+    """The partition that Kafka's default partitioner sends a key to."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions if key is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A record on its way to the readers of its topic."""
+
+    record: Record
+    topic: str
+    key: bytes | None
+    partition: int
+    offset: int
+
+
+class Flow:
+    """The whole flow as one object: feed it a record, get all that follows from it.
+
+    Topics are queues in order, partitions and state as on Kafka, compacted topics are seen at
+    once. After each record everything is carried through until nothing is left to do, so the
+    result is that of a live run with `clock = event` to which requests come one by one.
+
+    Parameters
+    ----------
+    settings
+        Partitions, horizon, tick.
+    catalog
+        What the services are made of.
+    received_ms
+        When the records count as produced: what is far after it is refused. 0 to refuse nothing.
+    """
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog | None = None, *, received_ms: int = 0
+    ) -> None:
+        self.settings = settings
+        self.catalog = catalog or Catalog()
+        self.instances: dict[str, Instance] = {}
+        self._gone: deque[Instance] = deque()
+        self._received_ms = received_ms
+        self._stages = stages_of(settings)
+        self._state: dict[tuple[str, int], MutableMapping[str, Any]] = {}
+        self._offsets: dict[tuple[str, int], int] = {}
+        self._readers = {
+            topic: [row for row in STAGES.values() if topic in row.reads] for topic in TOPICS
+        }
+
+    def feed(self, record: Record) -> Iterator[Record]:
+        """The record and all its consequences, in the order in which they come about."""
+        waiting = deque([self._publish(record)])
+        while waiting:
+            queued = waiting.popleft()
+            yield queued.record
+            for row in self._readers[queued.topic]:
+                waiting.extend(self._publish(made) for made in self._step(row, queued))
+
+    def state(self, stage: str, partition: int) -> MutableMapping[str, Any]:
+        """What a stage remembers in a partition."""
+        return self._state.setdefault((stage, partition), {})
+
+    def _publish(self, record: Record) -> Queued:
+        topic, key = topic_of(record), key_of(record)
+        partition = partition_of(key, self.settings.partitions)
+        offset = self._offsets.get((topic, partition), 0)
+        self._offsets[topic, partition] = offset + 1
+        if isinstance(record, Instance):
+            self._see(record)
+        return Queued(record, topic, key, partition, offset)
+
+    def _see(self, instance: Instance) -> None:
+        """Put it in view, and forget those gone long before it is."""
+        self.instances[instance.instance_id] = instance
+        if instance.state is InstanceState.GONE:
+            self._gone.append(instance)
+            while self._gone[0].changed_ms < instance.changed_ms - GONE_FOR_MS:
+                self.instances.pop(self._gone.popleft().instance_id, None)
+
+    def _step(self, row: StageRow, queued: Queued) -> list[Record]:
+        stage: Stage[Any] = self._stages[row.name]
+        context = Context(queued.partition, self._received_ms, self.catalog, self.instances)
+        try:
+            return list(stage.step(queued.record, self.state(row.name, queued.partition), context))
+        except Unusable as unusable:
+            if TOPICS[queued.topic].reported_by != row.name:
+                return []  # the stage that reports it does
+            return [self._dead(row.name, queued, str(unusable))]
+        except Exception as error:  # as the engine does: a record that breaks a step is one
+            logger.exception("%s failed", row.name, extra={"action": "step_failed"})
+            reason = f"{row.name} failed: {type(error).__name__}: {error}"
+            return [self._dead(row.name, queued, reason)]
+
+    def _dead(self, stage: str, queued: Queued, reason: str) -> DeadLetter:
+        return DeadLetter(
+            topic=queued.topic,
+            partition=queued.partition,
+            offset=queued.offset,
+            stage=stage,
+            reason=reason,
+            at_ms=self._received_ms,
+            key=queued.key,
+            value=encode(queued.record),
+        )
+
+
+def replay(
+    requests: Iterable[Record], settings: Settings, catalog: Catalog | None = None
+) -> Iterator[Record]:
+    """Every record that a log leads to, in order, the requests themselves included."""
+    flow = Flow(settings, catalog)
+    for request in requests:
+        yield from flow.feed(request)

@@ -1,0 +1,90 @@
+"""The stages as Faust agents: wiring, no logic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from streams.adapters import codec, kafka, metrics
+from streams.engine.faust.app import StageApp, WorkerApp
+from streams.engine.runner import Runner
+from streams.engine.topic_view import View
+from streams.engine.world import Wiring
+from streams.errors import SettingInvalid, TopicsMissing
+from streams.flow.topology import STAGES, key_of
+from streams.pipeline.assembly import stages_of
+from streams.records import Record
+from streams.settings import Settings
+from streams.stages.base import Stage
+
+__all__ = ["create_app", "stage_names"]
+
+
+class _Meter:
+    """The runner's figures as Prometheus metrics."""
+
+    def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
+        metrics.RECORDS.labels(stage, topic, outcome).inc(count)
+
+    def batch(self, stage: str, seconds: float) -> None:
+        metrics.BATCH_SECONDS.labels(stage).observe(seconds)
+
+    def lag(self, stage: str, partition: int, count: int) -> None:
+        metrics.LAG.labels(stage, str(partition)).set(count)
+
+
+def stage_names(names: Iterable[str] = ()) -> list[str]:
+    """The stages of these names; without any, all that are not optional.
+
+    Raises
+    ------
+    SettingInvalid
+        There is no stage of a name; the message lists those there are.
+    """
+    wanted = list(names) or [row.name for row in STAGES.values() if not row.optional]
+    for name in wanted:
+        if name not in STAGES:
+            raise SettingInvalid(f"There is no stage {name!r}: use {', '.join(STAGES)}")
+    return wanted
+
+
+def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = None) -> WorkerApp:
+    """A Faust application that runs these stages (all that are not optional, by default).
+
+    Raises
+    ------
+    BrokerUnreachable, TopicsMissing
+        No broker answers; topics are not as declared.
+    """
+    problems = kafka.check_topics(settings)
+    if problems:
+        raise TopicsMissing("; ".join(problems))
+    if stages is None:
+        made = stages_of(settings)
+        stages = {name: made[name] for name in stage_names()}
+    wiring = _wiring(settings, stages)
+    options = kafka.faust_broker_options(settings)
+    apps = [
+        StageApp(
+            Runner(stage, STAGES[name], settings, wiring), settings, options, wiring.client_config
+        )
+        for name, stage in stages.items()
+    ]
+    return WorkerApp(apps, settings)
+
+
+def _wiring(settings: Settings, names: Iterable[str]) -> Wiring:
+    client = kafka.client_config(settings)
+    topics = {topic for name in names for topic in STAGES[name].views}
+    views = {t: View(client, settings.topic(t), codec.decode, _name) for t in topics}
+    return Wiring(
+        codec=codec.installed(),
+        client_config=client,
+        producer_config=kafka.producer_config(settings),
+        views=views,
+        meter=_Meter(),
+    )
+
+
+def _name(record: Record) -> str:
+    return (key_of(record) or b"").decode()

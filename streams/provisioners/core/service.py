@@ -1,0 +1,190 @@
+"""The provisioner as a process: commands in, instances and utilisation out, a door on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from confluent_kafka import Consumer, Message
+
+from streams.adapters import codec
+from streams.adapters.kafka import commit, consumer_config, producer_config
+from streams.engine.producer import CheckedProducer
+from streams.errors import DeliveryFailed
+from streams.flow.topology import key_of, topic_of
+from streams.provisioners.core.base import Limits, Provisioner
+from streams.provisioners.core.server import application
+from streams.provisioners.core.views import CatalogView, all_instances
+from streams.records import Command, DeadLetter, Instance, InstanceState, Record
+from streams.records.catalog import Catalog
+from streams.runtime.addresses import address
+from streams.runtime.clock import wall_ms
+from streams.runtime.tasks import every, first_to_end
+from streams.settings import Settings
+
+__all__ = ["Service"]
+
+logger = logging.getLogger(__name__)
+
+Make = Callable[[str, Callable[[], Catalog], Callable[[Instance], None], Limits], Provisioner]
+
+_POLL_S = 0.1
+_SWEEP_S = 0.1
+_CATALOG_S = 5.0  # besides before each batch of commands
+_AT_ONCE = 500  # commands taken before the offsets are committed
+_FORGET_MS = 15 * 60_000  # records of ended instances are kept for requests that come late
+
+
+class Service:
+    """One pool's provisioner between Kafka and its processes.
+
+    Parameters
+    ----------
+    settings
+        Where Kafka is.
+    pool
+        The pool whose commands are carried out.
+    limits
+        The bounds that the provisioner keeps.
+    make
+        The provisioner, of pool, catalogue, what takes records, and limits.
+    """
+
+    def __init__(self, settings: Settings, pool: str, limits: Limits, make: Make) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._producer = CheckedProducer(producer_config(settings))
+        self._consumer = Consumer(consumer_config(settings, settings.group(f"provisioner-{pool}")))
+        self._reading = threading.Lock()
+        self._catalog = CatalogView(settings)
+        self._republish = False
+        self.provisioner = make(pool, lambda: self._catalog.now, self._send, limits)
+
+    async def run(self, listen: str, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then end every instance."""
+        known = await asyncio.to_thread(self._prepare)
+        await self.provisioner.open(known)
+        runner = web.AppRunner(application(self.provisioner), access_log=None)
+        await runner.setup()
+        host, port = address(listen)
+        await web.TCPSite(runner, host, port).start()
+        logger.info(
+            "Pool %s: the provisioner listens on %s", self._pool, listen, extra={"action": "open"}
+        )
+        try:
+            await first_to_end(self._work(), stop)
+        finally:
+            await runner.cleanup()
+            await self.provisioner.close()
+            await asyncio.to_thread(self._close)
+
+    def _work(self) -> list[Awaitable[None]]:
+        """What runs until the process is told to stop; a part that fails ends it."""
+        return [
+            self._follow_commands(),
+            every(_SWEEP_S, self._sweep),
+            every(_CATALOG_S, self._catalog.follow),
+            every(max(1.0, self._settings.tick_ms / 1000), self._measure),
+        ]
+
+    def _prepare(self) -> list[Instance]:
+        """Read the catalogue and the instances of an earlier life."""
+        self._catalog.read()
+        known = [
+            instance
+            for instance in all_instances(self._settings)
+            if instance.pool == self._pool and instance.state is not InstanceState.GONE
+        ]
+        self._consumer.subscribe([self._settings.topic("commands")])
+        return known
+
+    # ------------------------------------------------------------------ commands
+
+    async def _follow_commands(self) -> None:
+        while True:
+            messages = await asyncio.to_thread(self._poll)
+            if not messages:
+                continue
+            await self._catalog.follow()
+            for message in messages:
+                await self._take(message)
+            # Offsets last: what came of the commands is on Kafka first.
+            if await asyncio.to_thread(self._flush):
+                await asyncio.to_thread(commit, self._consumer)
+
+    def _poll(self) -> list[Message]:
+        with self._reading:
+            first = self._consumer.poll(_POLL_S)
+            if first is None:
+                return []
+            return [m for m in [first, *self._consumer.consume(_AT_ONCE, 0)] if m.error() is None]
+
+    async def _take(self, message: Message) -> None:
+        try:
+            command = _command_of(message)
+        except codec.Undecodable as error:
+            self._send(_dead_letter(message, str(error), self._settings.prefix))
+            return
+        if command.pool == self._pool:
+            came_of_it = await self.provisioner.carry_out(command)
+            told = {"action": "command", "command": command.command_id}
+            logger.debug("Command %s %s", command.command_id, came_of_it, extra=told)
+
+    # ------------------------------------------------------------------ what is told
+
+    def _send(self, record: Record) -> None:
+        topic = self._settings.topic(topic_of(record))
+        self._producer.send(topic, key_of(record), codec.encode(record))
+
+    def _flush(self) -> bool:
+        """Whether all that was sent is on Kafka; what is not will be sent again."""
+        try:
+            self._producer.flush(self._settings.delivery_ms / 1000)
+        except DeliveryFailed as error:
+            logger.warning("%s", error, extra={"action": "delivery_failed"})
+            self._republish = True
+            return False
+        return True
+
+    def _close(self) -> None:
+        # A cancelled task leaves its thread polling: it would take the revocation that close
+        # waits for.
+        with self._reading:
+            self._consumer.close()
+        self._flush()
+
+    async def _sweep(self) -> None:
+        self.provisioner.sweep()
+        topic = self._settings.topic("instances")
+        for instance in self.provisioner.forgotten(wall_ms() - _FORGET_MS):
+            self._producer.send(topic, key_of(instance), None)
+        if self._republish:
+            self._republish = False
+            self.provisioner.republish()
+
+    async def _measure(self) -> None:
+        self._send(self.provisioner.utilisation())
+
+
+def _command_of(message: Message) -> Command:
+    record = codec.decode(message.value() or b"")
+    if not isinstance(record, Command):
+        raise codec.Undecodable(f"is a {type(record).__name__}, not a Command")
+    return record
+
+
+def _dead_letter(message: Message, reason: str, prefix: str) -> DeadLetter:
+    _, at_ms = message.timestamp()
+    return DeadLetter(
+        topic=(message.topic() or "").removeprefix(prefix),
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        stage="provisioner",
+        reason=reason,
+        at_ms=at_ms,
+        key=message.key(),
+        value=message.value(),
+    )

@@ -1,0 +1,136 @@
+"""KEDA's external scaler: how many instances of each constituent are wanted, for its autoscalers.
+
+Wanted are the instances that a dry run of the provisioner plans from the allocator's commands; they
+are on the topic `instances`. A ScaledObject names what it scales in its trigger's metadata:
+`constituent`, and `pool` where that is not "default". What cannot be known is an error and never a
+number, so that KEDA falls back as its `fallback` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import grpc
+
+from streams.provisioners.core.starts import Pulse
+from streams.provisioners.keda import externalscaler_pb2 as pb
+from streams.records import Instance, InstanceState
+
+__all__ = ["METRIC", "Scaler", "Wanted", "serve"]
+
+METRIC = "foremesh-wanted"
+_SERVICE = "externalscaler.ExternalScaler"
+_STALE_S = 30.0
+
+
+class Wanted:
+    """How many instances of each constituent a pool is to have, and whether that is of now."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.changed = Pulse()
+        self._clock = clock
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._read_s = float("-inf")
+
+    def read(self, instances: Iterable[Instance]) -> None:
+        """Take in all instances, as the topic stands now."""
+        ending = {InstanceState.DRAINING, InstanceState.GONE}
+        self._counts = Counter(
+            (one.pool, one.service) for one in instances if one.state not in ending
+        )
+        self._read_s = self._clock()
+        self.changed.now()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the topic could not be read for too long."""
+        return self._clock() - self._read_s > _STALE_S
+
+    def of(self, pool: str, service: str) -> int:
+        """How many are wanted."""
+        return self._counts[pool, service]
+
+
+class Scaler:
+    """The four calls of `externalscaler.proto`."""
+
+    def __init__(self, wanted: Wanted, known: Callable[[str], bool]) -> None:
+        self._wanted = wanted
+        self._known = known
+
+    def handler(self) -> Any:
+        """These calls, for a gRPC server."""
+        one, many = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
+        calls: dict[str, tuple[Any, Any, Any]] = {
+            "IsActive": (one, self.is_active, pb.ScaledObjectRef),
+            "StreamIsActive": (many, self.stream_is_active, pb.ScaledObjectRef),
+            "GetMetricSpec": (one, self.get_metric_spec, pb.ScaledObjectRef),
+            "GetMetrics": (one, self.get_metrics, pb.GetMetricsRequest),
+        }
+        handlers = {
+            name: kind(call, asks.FromString, lambda answer: answer.SerializeToString())
+            for name, (kind, call, asks) in calls.items()
+        }
+        return grpc.method_handlers_generic_handler(_SERVICE, handlers)
+
+    async def is_active(self, ref: Any, context: Any) -> Any:
+        """Whether any instance is wanted: KEDA goes from none to one, or to none, by this."""
+        return pb.IsActiveResponse(result=await self._count(ref, context) > 0)
+
+    async def stream_is_active(self, ref: Any, context: Any) -> AsyncIterator[Any]:
+        """The same, pushed whenever it changes; the stream breaks when it cannot be known."""
+        last = None
+        while True:
+            now = await self._count(ref, context) > 0
+            if now != last:
+                yield pb.IsActiveResponse(result=now)
+                last = now
+            await self._wanted.changed.wait(_STALE_S)
+
+    async def get_metric_spec(self, ref: Any, context: Any) -> Any:
+        """One pod for each instance that is wanted."""
+        await self._named(ref, context)
+        spec = pb.MetricSpec(metricName=METRIC, targetSize=1, targetSizeFloat=1.0)
+        return pb.GetMetricSpecResponse(metricSpecs=[spec])
+
+    async def get_metrics(self, request: Any, context: Any) -> Any:
+        """How many instances are wanted."""
+        count = await self._count(request.scaledObjectRef, context)
+        value = pb.MetricValue(
+            metricName=request.metricName or METRIC, metricValue=count, metricValueFloat=count
+        )
+        return pb.GetMetricsResponse(metricValues=[value])
+
+    async def _named(self, ref: Any, context: Any) -> tuple[str, str]:
+        service = ref.scalerMetadata.get("constituent", "")
+        if not service:
+            said = f"ScaledObject {ref.name}: its trigger's metadata has no `constituent`"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, said)
+        if not self._known(service):
+            said = f"ScaledObject {ref.name}: {service} is no constituent of the catalogue"
+            await context.abort(grpc.StatusCode.NOT_FOUND, said)
+        return ref.scalerMetadata.get("pool", "default"), service
+
+    async def _count(self, ref: Any, context: Any) -> int:
+        named = await self._named(ref, context)
+        if self._wanted.stale:
+            said = f"the instances have not been read for {_STALE_S:g} s: is Kafka away?"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, said)
+        return self._wanted.of(*named)
+
+
+@contextlib.asynccontextmanager
+async def serve(scaler: Scaler, listen: str) -> AsyncIterator[int]:
+    """Serve on an address; gives the port."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((scaler.handler(),))
+    port: int = server.add_insecure_port(listen)
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(grace=1.0)

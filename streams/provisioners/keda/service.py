@@ -1,0 +1,37 @@
+"""The external scaler as a process: the planned instances in, KEDA's questions answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from streams.provisioners.core.views import CatalogView, InstanceView
+from streams.provisioners.keda.scaler import Scaler, Wanted, serve
+from streams.settings import Settings
+
+__all__ = ["run"]
+
+logger = logging.getLogger(__name__)
+
+_READ_S = 0.5
+
+
+async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set."""
+    catalog, instances, wanted = CatalogView(settings), InstanceView(settings), Wanted()
+    await asyncio.to_thread(catalog.read)
+    await asyncio.to_thread(instances.read)
+    scaler = Scaler(wanted, lambda service: service in catalog.now.constituents)
+    async with serve(scaler, listen):
+        logger.info("KEDA's scaler listens on %s", listen, extra={"action": "open"})
+        while not stop.is_set():
+            await catalog.follow()
+            await instances.follow()
+            if not instances.away:
+                wanted.read(instances.all())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_READ_S):
+                    await stop.wait()
+    catalog.close()
+    instances.close()

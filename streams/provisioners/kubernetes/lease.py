@@ -1,0 +1,160 @@
+"""Leadership by a Lease: of several provisioners of a pool one works, the others stand by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lightkube import AsyncClient
+from lightkube.models.coordination_v1 import LeaseSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.types import PatchType
+
+from streams.provisioners.kubernetes.cluster import CONFLICT, NOT_FOUND, Away, code_of
+
+__all__ = ["Leadership", "Times"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """In seconds, as Kubernetes' own components have them."""
+
+    lease_s: float = 15.0  # a leader silent for so long may be replaced
+    renew_s: float = 10.0  # a leader that could not renew for so long steps down
+    retry_s: float = 2.0
+
+
+class Leadership:
+    """Holds a Lease, or waits for it.
+
+    As in client-go, a leader counts as silent by our own clock, from when we saw its last renewal:
+    clocks of different machines are never compared.
+    """
+
+    def __init__(
+        self, client: AsyncClient, name: str, identity: str, times: Times | None = None
+    ) -> None:
+        self._client, self._name, self._identity = client, name, identity
+        self._times = times or Times()
+        self._seen: tuple[object, ...] = ()  # holder and renewal, as last seen
+        self._seen_s = 0.0
+
+    async def lead(
+        self, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
+    ) -> bool:
+        """Run while leading; returns False when leadership was lost, and `run` told to stop."""
+        if not await self._gain(stop):
+            return True
+        logger.info("Leads %s as %s", self._name, self._identity, extra={"action": "lead"})
+        over = asyncio.Event()
+        work = asyncio.ensure_future(run(over))
+        keep = asyncio.create_task(self._keep())
+        told = asyncio.create_task(stop.wait())
+        await asyncio.wait((work, keep, told), return_when=asyncio.FIRST_COMPLETED)
+        kept = not keep.done()
+        over.set()
+        try:
+            await work
+        finally:
+            for task in (keep, told):
+                task.cancel()
+            lost, _ = await asyncio.gather(keep, told, return_exceptions=True)
+            if isinstance(lost, Exception):
+                raise lost
+            if kept:
+                await self._give_up()
+        return kept
+
+    async def _gain(self, stop: asyncio.Event) -> bool:
+        while not stop.is_set():
+            try:
+                if await self._try():
+                    return True
+            except Away as error:
+                logger.warning("The lease cannot be had: %s", error, extra={"action": "lease"})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._times.retry_s):
+                    await stop.wait()
+        return False
+
+    async def _keep(self) -> None:
+        """Renew; returns when leadership is lost."""
+        renewed = time.monotonic()
+        while time.monotonic() - renewed < self._times.renew_s:
+            await asyncio.sleep(self._times.retry_s)
+            with contextlib.suppress(Away, TimeoutError):
+                async with asyncio.timeout(self._times.renew_s):
+                    if not await self._try():
+                        break
+                    renewed = time.monotonic()
+        logger.error("Leads %s no more", self._name, extra={"action": "lost_lead"})
+
+    async def _try(self) -> bool:
+        """Take the lease when it is ours, free or silent; whether it is ours now."""
+        now = datetime.now(UTC)
+        try:
+            lease = await self._client.get(Lease, self._name)
+        except Away as error:
+            if code_of(error) != NOT_FOUND:
+                raise
+            fresh = Lease(metadata=ObjectMeta(name=self._name), spec=self._spec(now, now, 0))
+            return await self._won(self._client.create(fresh))
+        spec = lease.spec or LeaseSpec()
+        if spec.holderIdentity not in {None, "", self._identity} and not self._silent(spec):
+            return False
+        mine = spec.holderIdentity == self._identity
+        since = spec.acquireTime if mine and spec.acquireTime else now
+        changes = (spec.leaseTransitions or 0) + (not mine)
+        # The version read is part of what is written: of two that try, one gets a conflict.
+        return await self._write(lease, self._spec(since, now, changes))
+
+    def _silent(self, spec: LeaseSpec) -> bool:
+        seen = (spec.holderIdentity, spec.renewTime)
+        if seen != self._seen:
+            self._seen, self._seen_s = seen, time.monotonic()
+        duration_s = spec.leaseDurationSeconds or self._times.lease_s
+        return time.monotonic() - self._seen_s > duration_s
+
+    def _spec(self, since: datetime, now: datetime, changes: int) -> LeaseSpec:
+        return LeaseSpec(
+            holderIdentity=self._identity,
+            leaseDurationSeconds=max(1, round(self._times.lease_s)),
+            acquireTime=since,
+            renewTime=now,
+            leaseTransitions=changes,
+        )
+
+    async def _write(self, read: Lease, spec: LeaseSpec) -> bool:
+        version = read.metadata.resourceVersion if read.metadata else None
+        changed = Lease(metadata=ObjectMeta(resourceVersion=version), spec=spec)
+        return await self._won(
+            self._client.patch(Lease, self._name, changed, patch_type=PatchType.MERGE)
+        )
+
+    @staticmethod
+    async def _won(call: Awaitable[Lease]) -> bool:
+        try:
+            await call
+        except Away as error:
+            if code_of(error) == CONFLICT:
+                return False
+            raise
+        return True
+
+    async def _give_up(self) -> None:
+        """Let the next one begin at once."""
+        with contextlib.suppress(Away):
+            lease = await self._client.get(Lease, self._name)
+            spec = lease.spec or LeaseSpec()
+            if spec.holderIdentity == self._identity and spec.acquireTime and spec.renewTime:
+                freed = self._spec(spec.acquireTime, spec.renewTime, spec.leaseTransitions or 0)
+                freed.holderIdentity = ""
+                await self._write(lease, freed)

@@ -1,0 +1,40 @@
+"""Instances as pods of a Kubernetes cluster."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from streams.provisioners.core.base import Limits
+from streams.provisioners.core.pool import PoolProvisioner
+from streams.provisioners.kubernetes.cluster import Cluster
+from streams.provisioners.kubernetes.pod_lives import PodLives
+from streams.records import Instance
+from streams.records.catalog import Catalog
+
+__all__ = ["KubernetesProvisioner"]
+
+
+class KubernetesProvisioner(PoolProvisioner[PodLives]):
+    """Carries out the commands of one pool on Deployments; satisfies `base.Provisioner`.
+
+    Pods outlive it: a successor takes them over, and does no command again that is part of them.
+    No pod starts from another: a `base` is a Deployment like any other, and no start waits for it.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        catalog: Callable[[], Catalog],
+        emit: Callable[[Instance], None],
+        limits: Limits,
+        *,
+        cluster: Cluster,
+    ) -> None:
+        super().__init__(
+            pool,
+            catalog,
+            emit,
+            limits,
+            functools.partial(PodLives, cluster=cluster, catalog=catalog),
+        )

@@ -1,0 +1,251 @@
+"""Child processes: spawned, found ready by HTTP, ended. None outlives its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import aiohttp
+
+from streams.provisioners.local.cgroups import FREE, Cgroup
+
+__all__ = ["Child", "Handle", "Member", "NotReady", "argv_of", "free_port", "spawned"]
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_POLL_S = 0.01
+_TAIL = 2_000
+_ZYGOTE = str(Path(__file__).with_name("zygote.py"))
+
+
+class NotReady(Exception):
+    """A child did not come to answer its health request; the message says why."""
+
+
+def free_port() -> int:
+    """A port of the kernel's choice that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def argv_of(command: Sequence[str], port: int) -> list[str]:
+    """A catalogue's command line with `{python}`, `{zygote}` and `{port}` filled in."""
+    known = {"{python}": sys.executable, "{zygote}": _ZYGOTE, "{port}": str(port)}
+    argv = list(command)
+    for name, value in known.items():
+        argv = [word.replace(name, value) for word in argv]
+    return argv
+
+
+def environment_of(port: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """The child's environment: PORT, and none of our settings (they hold secrets)."""
+    kept = {k: v for k, v in environment.items() if not k.startswith("FOREMESH_")}
+    return {**kept, "PORT": str(port)}
+
+
+def _before_exec(parent: int, doors: Sequence[int]) -> None:
+    for door in doors:  # before it runs anything: what it starts is in the same groups
+        os.write(door, b"0")
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+async def spawned(
+    command: Sequence[str], port: int, cgroup: Cgroup, stdin: int = asyncio.subprocess.DEVNULL
+) -> tuple[asyncio.subprocess.Process, int]:
+    """Start a command line; returns the process, and where its standard error is to be read.
+
+    Raises
+    ------
+    NotReady
+        It cannot be executed.
+    """
+    if not command:
+        raise NotReady("the catalogue gives it no command")
+    reading, writing = os.pipe()
+    try:
+        with cgroup.doors() as doors:
+            process = await asyncio.create_subprocess_exec(
+                *argv_of(command, port),
+                env=environment_of(port, os.environ),
+                stdin=stdin,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=writing,
+                start_new_session=True,
+                # The hook is a few system calls; no lock is taken between fork and exec.
+                preexec_fn=functools.partial(_before_exec, os.getpid(), doors),
+            )
+    except OSError as error:
+        os.close(reading)
+        raise NotReady(f"{command[0]} cannot be started: {error.strerror}") from error
+    except subprocess.SubprocessError as error:
+        os.close(reading)
+        raise NotReady(f"{command[0]} cannot be limited by its cgroups") from error
+    finally:
+        os.close(writing)
+    return process, reading
+
+
+class Handle(Protocol):
+    """A running process, as asyncio has one."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for its end."""
+        ...
+
+    def send_signal(self, signal: int, /) -> None:
+        """Signal it; one that has ended raises ProcessLookupError, or takes no notice."""
+        ...
+
+
+class Member:
+    """A process with a session and process group of its own, and the last that it said."""
+
+    endpoint = ""  # it serves nothing
+
+    def __init__(self, process: Handle, errors: int) -> None:
+        self._process = process
+        self._errors = errors
+        self._tail = b""
+        self.pid = process.pid
+        os.set_blocking(errors, False)
+        asyncio.get_running_loop().add_reader(errors, self._read_errors)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def wait(self) -> str:
+        """Wait for its end; returns how it ended, in words."""
+        code = await self._process.wait()
+        self.kill()  # what it started may be left
+        self._close_errors()
+        how = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
+        said = self._tail.decode(errors="replace").strip().splitlines()
+        return f"{how}: {said[-1].strip()[:200]}" if code > 0 and said else how
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and make it end when it has not after `grace_s`."""
+        self._signal(signal.SIGTERM)
+        try:
+            # Not `wait_for`: before Python 3.12 it may lose who cancels it just then.
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+
+    def kill(self) -> None:
+        """Make it end now, and all that it started."""
+        if self.alive:  # what was forked just now may not have its group yet
+            self._signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _read_errors(self) -> None:
+        try:
+            data = os.read(self._errors, 65_536)
+        except BlockingIOError:
+            return
+        if data:
+            self._tail = (self._tail + data)[-_TAIL:]
+        else:
+            self._close_errors()
+
+    def _close_errors(self) -> None:
+        if self._errors < 0:
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._tail = (self._tail + os.read(self._errors, 65_536))[-_TAIL:]
+        asyncio.get_running_loop().remove_reader(self._errors)
+        os.close(self._errors)
+        self._errors = -1
+
+
+class Child(Member):
+    """One that serves HTTP."""
+
+    def __init__(self, process: Handle, port: int, errors: int) -> None:
+        super().__init__(process, errors)
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    @classmethod
+    async def spawn(cls, command: Sequence[str], cgroup: Cgroup = FREE) -> Self:
+        """Start a command line, in a cgroup.
+
+        Raises
+        ------
+        NotReady
+            It cannot be executed.
+        """
+        port = free_port()
+        process, errors = await spawned(command, port, cgroup)
+        return cls(process, port, errors)
+
+    async def ready(self, session: aiohttp.ClientSession, path: str, timeout_s: float) -> None:
+        """Wait until one real request is answered with 200.
+
+        Raises
+        ------
+        NotReady
+            It ended, or did not answer in time.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while self.alive and asyncio.get_running_loop().time() < deadline:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                limit = aiohttp.ClientTimeout(total=timeout_s)
+                async with session.get(self.endpoint + path, timeout=limit) as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(_POLL_S)
+        raise NotReady(f"did not answer {path} within {timeout_s:g} s" if self.alive else "ended")
+
+    async def warm_up(
+        self, session: aiohttp.ClientSession, path: str, body: str, timeout_s: float
+    ) -> None:
+        """Have one request served: what is loaded or compiled at first use is then done.
+
+        Raises
+        ------
+        NotReady
+            It was not answered in time, or with an error.
+        """
+        method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
+        limit = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with session.request(
+                method, self.endpoint + path, data=body or None, headers=headers, timeout=limit
+            ) as answer:
+                await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = str(error) or f"nothing within {timeout_s:g} s"
+            raise NotReady(f"did not answer its warm-up request {path}: {said}") from error
+        if not answer.ok:
+            raise NotReady(f"answered its warm-up request {path} with {answer.status}")

@@ -1,0 +1,156 @@
+"""What an entry of Envoy's access log says, as records of ours: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from streams.records import Outcome, Part, Request, Source
+from streams.records.catalog import Catalog
+from streams.request_path.core import server_timing
+from streams.request_path.core.headers import TIER, USER
+from streams.request_path.core.outcomes import outcome_of
+from streams.request_path.core.start_up_times import WarmUps
+from streams.request_path.envoy.routes import SERVICE, only_part
+from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
+
+__all__ = ["Entry", "Unusable", "read", "records_of"]
+
+_CLOSED = 499  # the user went away before there was a status
+
+
+class Unusable(ValueError):
+    """An entry that no record can be made of; the message says why."""
+
+
+class Entry(NamedTuple):
+    """One request as Envoy saw it; a tuple, since one is made for every request."""
+
+    request_id: str
+    route: str  # its name: the composite at the edge; empty for what is not in the catalogue
+    user: str
+    tier: str
+    path: str
+    at_ms: int
+    status: int
+    latency_ms: float  # first byte received to last byte sent
+    serve_ms: int  # last byte sent to the upstream to first byte of its answer
+    constituent: str  # that was asked for; empty when the gateway was
+    warm: bool  # a warm instance answered, after retries
+    instance_id: str  # which
+    timing: str  # header server-timing of the answer
+
+
+def read(entry: Any) -> Entry:
+    """Read an entry (`HTTPAccessLogEntry`)."""
+    common, request, response = entry.common_properties, entry.request, entry.response
+    headers, tags = request.request_headers, common.custom_tags
+    answered_ms, sent_ms = map(
+        _ms, (common.time_to_first_upstream_rx_byte, common.time_to_last_upstream_tx_byte)
+    )
+    return Entry(
+        request_id=request.request_id,
+        route=common.route_name,
+        user=headers.get(USER, ""),
+        tier=headers.get(TIER, ""),
+        path=request.original_path or request.path,
+        at_ms=int(_ms(common.start_time)),
+        status=response.response_code.value or _CLOSED,
+        latency_ms=_ms(common.duration),
+        serve_ms=max(0, round(answered_ms - sent_ms)),
+        constituent=headers.get(SERVICE, ""),
+        warm=tags.get("result") == "hit",
+        instance_id=tags.get("instance", ""),
+        timing=response.response_headers.get("server-timing", ""),
+    )
+
+
+def _ms(told: Any) -> float:
+    """A duration or time; its own methods cost more."""
+    return float(told.seconds * 1000 + told.nanos / 1e6)
+
+
+def records_of(
+    entry: Entry, catalog: Catalog, warm_ups: WarmUps, pool: str
+) -> tuple[Request, Outcome]:
+    """The request and its outcome.
+
+    Raises
+    ------
+    Unusable
+        It is no request for a composite, or nobody's.
+    """
+    composite = catalog.composites.get(entry.route)
+    if composite is None:
+        raise Unusable("not for a composite of the catalogue")
+    if not entry.user or len(entry.user) > MAX_NAME or len(entry.request_id) > MAX_NAME:
+        raise Unusable("nobody's, or of too long a name")
+    asked = Request(
+        request_id=entry.request_id,
+        user=entry.user,
+        service=composite.service,
+        at_ms=entry.at_ms,
+        parameters=_parameters(entry.path, composite.logged),
+        tier=_tier(entry.tier, catalog),
+        pool=pool,
+        source=Source.GATEWAY,
+    )
+    if only := only_part(composite, catalog):
+        parts = {only: _part(only, entry)}
+    else:
+        told, names = _parts(entry), composite.constituents
+        parts = {n: told[n] if n in told else Part(service=n, warm=False) for n in names}
+    usual = warm_ups.of(tuple(parts), catalog)
+    return asked, outcome_of(
+        asked, composite.steps, parts, usual, status=entry.status, latency_ms=entry.latency_ms
+    )
+
+
+def _part(name: str, entry: Entry) -> Part:
+    """What the only constituent of a composite did."""
+    if entry.warm:
+        return Part(service=name, warm=True, instance_id=entry.instance_id, serve_ms=entry.serve_ms)
+    told = _parts(entry).get(name)  # by the activator
+    if told is None:
+        return Part(service=name, warm=False, wait_ms=round(entry.latency_ms))
+    serve_ms = max(0, entry.serve_ms - told.wait_ms)
+    return Part(
+        service=name,
+        warm=told.warm,
+        instance_id=told.instance_id,
+        wait_ms=told.wait_ms,
+        serve_ms=serve_ms,
+        warm_up_ms=told.warm_up_ms,
+    )
+
+
+def _parts(entry: Entry) -> dict[str, Part]:
+    return {part.service: part for part in server_timing.parts_of(entry.timing)}
+
+
+def _tier(asked: str, catalog: Catalog) -> str:
+    """The tier asked for when there is such a one, else "standard", else the lowest."""
+    tiers = catalog.tiers
+    if asked in tiers or not tiers:
+        return asked or "standard"
+    if "standard" in tiers:
+        return "standard"
+    return min(tiers, key=lambda name: (tiers[name].priority, name))
+
+
+def _parameters(path: str, allowed: tuple[str, ...]) -> Mapping[str, str]:
+    """Those of the query that the catalogue allows to be logged, within bounds."""
+    if not allowed or "?" not in path:
+        return {}
+    try:
+        query = parse_qsl(urlsplit(path).query, max_num_fields=10 * MAX_PARAMETERS)
+    except ValueError:
+        return {}
+    found: dict[str, str] = {}
+    size = 0
+    for key, value in query:
+        size += len(key) + len(value)
+        if key in allowed and len(found) < MAX_PARAMETERS and size <= MAX_PARAMETER_BYTES:
+            found[key] = value
+    return found

@@ -1,0 +1,137 @@
+"""The check that Envoy makes before it routes (`ext_authz` over HTTP): which instance serves.
+
+It is in the path of every request, and Envoy alone asks: so its few bytes are read here, without
+a web framework.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import cast
+from urllib.parse import quote
+
+from streams.records.catalog import Catalog
+from streams.request_path.core.claims import Claims
+from streams.request_path.envoy.clusters import DESTINATION, leased
+from streams.request_path.envoy.leases import Leases, key_of
+from streams.request_path.envoy.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
+from streams.request_path.envoy.routes import only_part
+from streams.runtime.clock import wall_ms
+
+__all__ = ["Checks", "Door"]
+
+_MOST = 1024 * 1024  # bytes of a check, far above what Envoy lets a user send
+_OPEN = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"  # to the standard path
+_CLAIMED = f"HTTP/1.1 200 OK\r\n{DESTINATION}: %s\r\ncontent-length: 0\r\n\r\n"
+_ID = b"\r\nx-request-id: "  # as Envoy writes it
+_END = b"\r\n\r\n"
+_CHECKS = (f"{COMPOSITE_CHECK}/".encode(), f"{CONSTITUENT_CHECK}/".encode())
+
+Answer = Callable[[bytes], bytes]
+
+
+class Checks:
+    """Claims an exclusive instance for a request, where there is a free one.
+
+    Parameters
+    ----------
+    claims, leases
+        Where instances are from, and where it is kept who has which.
+    deadline_ms
+        Most that a request may take.
+    """
+
+    def __init__(self, claims: Claims, leases: Leases, deadline_ms: int) -> None:
+        self._claims, self._leases, self._deadline_ms = claims, leases, deadline_ms
+        self._asked_for: Mapping[bytes, str] = {}  # check and path segment -> constituent
+
+    def read(self, catalog: Catalog) -> None:
+        """Learn which paths are for exclusive instances."""
+        composites = {c.service: only_part(c, catalog) for c in catalog.composites.values()}
+        parts: dict[str, dict[str, str | None]] = {
+            COMPOSITE_CHECK: composites,
+            CONSTITUENT_CHECK: {name: name for name in catalog.constituents},
+        }
+        self._asked_for = {
+            f"{check}/{quote(name, safe='')}".encode(): part
+            for check, names in parts.items()
+            for name, part in names.items()
+            if part and leased(catalog.constituents[part])
+        }
+
+    def answer(self, head: bytes) -> bytes:
+        """The answer to a check, from its request line and headers."""
+        service = self._asked_for.get(_place(_target(head)))
+        if service is None:
+            return _OPEN
+        _, _, rest = head.partition(_ID)
+        key = key_of(rest.partition(b"\r\n")[0].decode("latin-1"), service)
+        lease = None if self._leases.has_ended(key) else self._claims.take(service)
+        if lease is None:
+            return _OPEN
+        self._leases.hold(key, lease, wall_ms() + self._deadline_ms)
+        where = lease.instance.endpoint.removeprefix("http://").rstrip("/")
+        return (_CLAIMED % where).encode()
+
+
+class Door(asyncio.Protocol):
+    """A new connection: Envoy's, which makes checks as long as it lives, or another's.
+
+    Parameters
+    ----------
+    answer
+        Answers a check.
+    other
+        Makes the protocol of connections that do not begin with a check.
+    """
+
+    def __init__(self, answer: Answer, other: Callable[[], asyncio.Protocol]) -> None:
+        self._answer, self._other = answer, other
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first line."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See who it is, and leave the connection to who serves them."""
+        self._data += data
+        if b"\r\n" not in self._data:
+            if len(self._data) > _MOST:
+                self._transport.close()
+            return
+        is_check = _target(self._data).startswith(_CHECKS)
+        next_ = _Checked(self._answer) if is_check else self._other()
+        self._transport.set_protocol(next_)
+        next_.connection_made(self._transport)
+        next_.data_received(self._data)
+
+
+class _Checked(asyncio.Protocol):
+    """A connection of Envoy: checks without a body, one after the other."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._left = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        *heads, self._left = (self._left + data).split(_END)
+        for head in heads:
+            self._transport.write(self._answer(head))
+        if len(self._left) > _MOST:
+            self._transport.close()
+
+
+def _target(head: bytes) -> bytes:
+    """What a request asks for; empty when it is none."""
+    _, _, rest = head.partition(b" ")
+    return rest.partition(b" ")[0]
+
+
+def _place(target: bytes) -> bytes:
+    """Its first two segments."""
+    return b"/".join(target.partition(b"?")[0].split(b"/", 3)[:3])

@@ -1,0 +1,144 @@
+"""Envoy's clusters: one a constituent, in one of two shapes, and those of our own services.
+
+*pool*, for constituents whose instances serve many requests at once: warm instances are priority
+0, the standard path is priority 1. *lease*, for exclusive ones: the standard path is priority 0,
+and a warm instance is reached only by its address, which the decision service has claimed. In both
+a request that meets a dead instance is tried once more, on the standard path, unless it may have
+been served already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from streams.records.catalog import Catalog, Constituent
+from streams.request_path.core.retries import IDLE_S
+from streams.request_path.envoy.addresses import Places
+from streams.runtime.addresses import address
+
+__all__ = ["DESTINATION", "OURS", "clusters", "leased", "ours", "socket_address"]
+
+# The header of the Gateway API Inference Extension's endpoint picker protocol.
+DESTINATION = "x-gateway-destination-endpoint"
+OURS = "foremesh-"  # how the names of the clusters of our own services begin
+MANY = 100_000
+
+_TYPE = "type.googleapis.com/envoy.extensions"
+# One dead connection is enough: the provisioner will say so a moment later.
+_OUTLIERS = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 1,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "consecutive_5xx": 0,
+    "consecutive_gateway_failure": 0,
+    "max_ejection_percent": 100,
+    "base_ejection_time": "2s",
+    "interval": "1s",
+}
+_UNBOUNDED = {  # queues are bounded at the standard path, where they form
+    "thresholds": [
+        {
+            "max_connections": MANY,
+            "max_pending_requests": MANY,
+            "max_requests": MANY,
+            "max_retries": MANY,
+        }
+    ]
+}
+
+
+def leased(constituent: Constituent) -> bool:
+    """Whether its instances are claimed for one request each."""
+    return constituent.concurrency == 1
+
+
+def clusters(catalog: Catalog, places: Places) -> Iterator[dict[str, Any]]:
+    """All clusters of a catalogue."""
+    for constituent in catalog.constituents.values():
+        yield _constituent(constituent)
+    yield ours("log", places.log, http2=True)
+    yield ours("decide", places.decide)
+    yield ours("leases", places.leases, http2=True)
+    yield ours("compose", places.compose)
+
+
+def _constituent(constituent: Constituent) -> dict[str, Any]:
+    cluster = {
+        "name": constituent.service,
+        "type": "EDS",
+        "connect_timeout": "0.25s",
+        "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "circuit_breakers": _UNBOUNDED,
+        "typed_extension_protocol_options": _http(idle=f"{IDLE_S}s"),
+    }
+    if leased(constituent):
+        return {**cluster, "load_balancing_policy": _BY_ADDRESS}
+    return {**cluster, "lb_policy": "LEAST_REQUEST", "outlier_detection": _OUTLIERS}
+
+
+_BY_ADDRESS = {
+    "policies": [
+        {
+            "typed_extension_config": {
+                "name": "envoy.load_balancing_policies.override_host",
+                "typed_config": {
+                    "@type": f"{_TYPE}.load_balancing_policies.override_host.v3.OverrideHost",
+                    "override_host_sources": [{"header": DESTINATION}],
+                    "fallback_policy": {
+                        "policies": [
+                            {
+                                "typed_extension_config": {
+                                    "name": "envoy.load_balancing_policies.round_robin",
+                                    "typed_config": {
+                                        "@type": f"{_TYPE}.load_balancing_policies.round_robin.v3"
+                                        ".RoundRobin"
+                                    },
+                                }
+                            }
+                        ]
+                    },
+                },
+            }
+        }
+    ]
+}
+
+
+def ours(name: str, place: str, *, http2: bool = False) -> dict[str, Any]:
+    """The cluster of one of our own services."""
+    return {
+        "name": OURS + name,
+        "type": "STRICT_DNS",
+        "connect_timeout": "0.25s",
+        "circuit_breakers": _UNBOUNDED,
+        "typed_extension_protocol_options": _http(http2=http2),
+        "load_assignment": {
+            "cluster_name": OURS + name,
+            "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": socket_address(place)}}]},
+            ],
+        },
+    }
+
+
+def _http(*, idle: str = "60s", http2: bool = False) -> dict[str, Any]:
+    # A host that has vanished, and says nothing more, is noticed.
+    alive = {"connection_keepalive": {"interval": "5s", "timeout": "5s"}}
+    protocol = {"http2_protocol_options": alive} if http2 else {"http_protocol_options": {}}
+    return {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",
+            "common_http_protocol_options": {"idle_timeout": idle},
+            "explicit_http_config": protocol,
+        }
+    }
+
+
+def socket_address(place: str) -> dict[str, Any]:
+    """A place in Envoy's words."""
+    host, port = address(place)
+    return {"socket_address": {"address": host, "port_value": port}}

@@ -1,0 +1,176 @@
+"""Envoy's listeners: who the user is, what may be believed, the decision, and the access log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from streams.request_path.core.headers import TIER, USER
+from streams.request_path.core.retries import AGAIN, UNKNOWN
+from streams.request_path.envoy.addresses import Jwt, Places, Policy
+from streams.request_path.envoy.clusters import DESTINATION, OURS, socket_address
+from streams.request_path.envoy.routes import EDGE, INNER, LEASED, SERVICE
+
+__all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "listeners"]
+
+COMPOSITE_CHECK, CONSTITUENT_CHECK = "/composite", "/constituent"
+
+_TYPE = "type.googleapis.com/envoy.extensions"
+_MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+_STARTED_HERE = (DESTINATION, LEASED, SERVICE)
+_STARTED_AT_EDGE = (AGAIN,)  # the gateway behind it says so, too
+
+
+def listeners(places: Places, policy: Policy) -> Iterator[dict[str, Any]]:
+    """The listener for users, and the one for who orchestrates."""
+    yield _listener(EDGE, places.edge, COMPOSITE_CHECK, policy, policy.jwt)
+    yield _listener(INNER, places.inner, CONSTITUENT_CHECK, policy, None)
+
+
+def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None) -> dict[str, Any]:
+    removed = [*_STARTED_HERE, *(_STARTED_AT_EDGE if name == EDGE else ())]
+    if jwt is not None:  # the token says it
+        removed += [USER, *([TIER] if jwt.tier_claim else [])]
+    manager = {
+        "@type": _MANAGER,
+        "stat_prefix": name,
+        "use_remote_address": name == EDGE,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "early_header_mutation_extensions": [
+            {
+                "name": "envoy.http.early_header_mutation.header_mutation",
+                "typed_config": {
+                    "@type": _MUTATION,
+                    "mutations": [{"remove": header} for header in removed],
+                },
+            }
+        ],
+        "http_filters": [
+            *([_verified(jwt)] if jwt else []),
+            _decided(check, policy),
+            _filter("router", f"{_TYPE}.filters.http.router.v3.Router"),
+        ],
+        "local_reply_config": {"mappers": [_PERHAPS_SERVED, _RETRY_LATER]},
+        "access_log": [_log(name, policy), _ended(policy)],
+        "rds": {
+            "route_config_name": name,
+            "config_source": {"ads": {}, "resource_api_version": "V3"},
+        },
+    }
+    chain = {"filters": [{"name": "envoy.http", "typed_config": manager}]}
+    return {"name": name, "address": socket_address(place), "filter_chains": [chain]}
+
+
+def _verified(jwt: Jwt) -> dict[str, Any]:
+    claims = {USER: jwt.claim} | ({TIER: jwt.tier_claim} if jwt.tier_claim else {})
+    provider = {
+        "issuer": jwt.issuer,
+        "local_jwks": {"inline_string": jwt.jwks},
+        "forward": True,
+        "clear_route_cache": True,  # there is a route for those without a user
+        "claim_to_headers": [
+            {"header_name": header, "claim_name": claim} for header, claim in claims.items()
+        ],
+    }
+    return _filter(
+        "jwt_authn",
+        f"{_TYPE}.filters.http.jwt_authn.v3.JwtAuthentication",
+        providers={"users": provider},
+        rules=[
+            {"match": {"path": "/healthz"}},
+            {"match": {"prefix": "/"}, "requires": {"provider_name": "users"}},
+        ],
+    )
+
+
+def _decided(check: str, policy: Policy) -> dict[str, Any]:
+    return _filter(
+        "ext_authz",
+        f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthz",
+        transport_api_version="V3",
+        failure_mode_allow=True,  # to the standard path
+        allowed_headers={"patterns": [{"exact": "x-request-id"}]},
+        http_service={
+            "server_uri": {
+                "uri": "http://decide",
+                "cluster": f"{OURS}decide",
+                "timeout": f"{policy.decide_ms / 1000:.3f}s",
+            },
+            "path_prefix": check,
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": DESTINATION}]}
+            },
+        },
+    )
+
+
+def _log(name: str, policy: Policy) -> dict[str, Any]:
+    return _grpc_log(
+        name,
+        "log",
+        policy.log_flush_ms,
+        additional_request_headers_to_log=[USER, TIER, SERVICE],
+        additional_response_headers_to_log=["server-timing"],
+    )
+
+
+def _ended(policy: Policy) -> dict[str, Any]:
+    """For the decision service: which requests for exclusive instances have ended, and where."""
+    present = {"header": {"name": LEASED, "present_match": True}}
+    told = _grpc_log(
+        "leases", "leases", policy.lease_flush_ms, additional_request_headers_to_log=[SERVICE]
+    )
+    return {**told, "filter": {"header_filter": present}}
+
+
+def _grpc_log(name: str, cluster: str, flush_ms: int, **more: Any) -> dict[str, Any]:
+    return {
+        "name": "envoy.access_loggers.http_grpc",
+        "typed_config": {
+            "@type": f"{_TYPE}.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+            "common_config": {
+                "log_name": name,
+                "transport_api_version": "V3",
+                "grpc_service": {"envoy_grpc": {"cluster_name": f"{OURS}{cluster}"}},
+                "buffer_flush_interval": f"{flush_ms / 1000:.3f}s",
+                "buffer_size_bytes": 65_536,
+                "custom_tags": [_tag("result"), _tag("instance")],
+            },
+            **more,
+        },
+    }
+
+
+def _tag(name: str) -> dict[str, Any]:
+    """A tag from the metadata of the endpoint that answered, after retries."""
+    key = {"key": "envoy.lb", "path": [{"key": name}]}
+    return {"tag": name, "metadata": {"kind": {"host": {}}, "metadata_key": key}}
+
+
+def _filter(name: str, kind: str, **config: Any) -> dict[str, Any]:
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": kind, **config}}
+
+
+# Nobody is told to ask again for what may have been done.
+_PERHAPS_SERVED = {
+    "filter": {"response_flag_filter": {"flags": ["UC", "UR"]}},
+    "status_code": 502,
+    "body_format_override": {
+        "text_format_source": {"inline_string": json.dumps({"error": f"an instance {UNKNOWN}"})},
+        "content_type": "application/json",
+    },
+}
+_RETRY_LATER = {
+    "filter": {
+        "status_code_filter": {
+            "comparison": {
+                "op": "EQ",
+                "value": {"default_value": 503, "runtime_key": "foremesh.unavailable"},
+            }
+        }
+    },
+    "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
+}

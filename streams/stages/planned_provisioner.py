@@ -1,0 +1,183 @@
+"""What instances would be, had commands been carried out: for dry runs and recorded logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
+from streams.records.catalog import Catalog, Resources
+from streams.stages.base import Context
+from streams.stages.state_rows import from_row, to_row
+
+__all__ = [
+    "Planned",
+    "PlannedPool",
+    "PlannedProvisioner",
+    "instances_of",
+    "planned_form",
+    "planned_of",
+]
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An instance that would be running."""
+
+    service: str
+    command_id: str
+    started_ms: int
+    warm_since_ms: int
+
+
+@dataclass(slots=True)
+class PlannedPool:
+    """A pool's instances, and the commands done that could still come again."""
+
+    now_ms: int = 0
+    live: dict[str, Planned] = field(default_factory=dict)  # by instance id
+    done: dict[str, int] = field(default_factory=dict)  # command id -> its expiry
+
+
+class PlannedProvisioner:
+    """Stage "provisioner": carries commands out on paper, in event time.
+
+    An instance is warm its warm-up time after the command. What a command causes begins a
+    millisecond after it, so a request of the very time of the command finds the same whether it
+    is judged before or after. State: one row a pool.
+    """
+
+    name = "provisioner"
+
+    def step(
+        self, event: Record, state: MutableMapping[str, PlannedPool], context: Context
+    ) -> Iterable[Record]:
+        """Carry one command out, unless it is done, expired or beyond capacity."""
+        assert isinstance(event, Command)
+        pool = state.get(event.pool) or PlannedPool()
+        pool.now_ms = max(pool.now_ms, event.issued_ms)
+        known = context.catalog
+        if (
+            event.action is Action.QUEUE
+            or event.command_id in pool.done
+            or event.expires_ms <= pool.now_ms
+            or event.pool not in known.pools
+        ):
+            return ()
+        pool.done = {c: end for c, end in pool.done.items() if end > pool.now_ms}
+        pool.done[event.command_id] = event.expires_ms
+        provision = event.action is Action.PROVISION
+        changed = tuple(_start(event, pool, known) if provision else _release(event, pool))
+        state[event.pool] = pool
+        return (*changed, _utilisation(event.pool, pool, known))
+
+    def tick(
+        self, now_ms: int, state: MutableMapping[str, PlannedPool], context: Context
+    ) -> Iterable[Record]:
+        """Say nothing: what was planned takes its course."""
+        del now_ms, state, context
+        return ()
+
+    def encode(self, value: PlannedPool) -> bytes:
+        """The bytes of a pool's row."""
+        return to_row(VERSION, planned_form(value))
+
+    def decode(self, data: bytes) -> PlannedPool:
+        """The row of these bytes."""
+        return planned_of(from_row(data, range(VERSION, VERSION + 1))[1])
+
+
+def planned_form(pool: PlannedPool) -> list[Any]:
+    """A pool as plain values."""
+    live = {
+        name: [p.service, p.command_id, p.started_ms, p.warm_since_ms]
+        for name, p in pool.live.items()
+    }
+    return [pool.now_ms, live, pool.done]
+
+
+def planned_of(form: Iterable[Any]) -> PlannedPool:
+    """The pool of these plain values."""
+    now_ms, live, done = form
+    return PlannedPool(now_ms, {name: Planned(*p) for name, p in live.items()}, done)
+
+
+def instances_of(name: str, pool: PlannedPool) -> Iterator[Instance]:
+    """What would be running in a pool of this name."""
+    for instance_id, planned in pool.live.items():
+        yield _instance(instance_id, name, planned)
+
+
+def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[Instance]:
+    constituent = catalog.constituents.get(command.service)
+    if constituent is None:
+        return
+    begun_ms = command.issued_ms
+    if constituent.base in catalog.constituents:
+        base_id = f"{command.command_id}/base"
+        base = replace(command, command_id=base_id, service=constituent.base, count=1)
+        if not _ready_ms(base, pool):
+            yield from _start(base, pool, catalog)
+        if not (ready_ms := _ready_ms(base, pool)):
+            return
+        begun_ms = max(begun_ms, min(ready_ms))
+    for k in range(1, command.count + 1):
+        free = catalog.pools[command.pool].capacity - _used(pool, catalog)
+        if not constituent.needs.fits(free):
+            return
+        warm_since_ms = begun_ms + max(1, constituent.warm_up_ms)
+        planned = Planned(command.service, command.command_id, command.issued_ms, warm_since_ms)
+        name = f"{command.command_id}/{k}"
+        pool.live[name] = planned
+        yield _instance(name, command.pool, planned)
+
+
+def _ready_ms(command: Command, pool: PlannedPool) -> list[int]:
+    """When the instances of a command's service are warm."""
+    return [p.warm_since_ms for p in pool.live.values() if p.service == command.service]
+
+
+def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
+    """End those of the service that became warm last."""
+    names = [name for name, p in pool.live.items() if p.service == command.service]
+    names.sort(key=lambda name: (pool.live[name].warm_since_ms, name), reverse=True)
+    gone_ms = command.issued_ms + 1
+    for name in names[: command.count]:
+        yield replace(
+            _instance(name, command.pool, pool.live.pop(name)),
+            state=InstanceState.GONE,
+            changed_ms=gone_ms,
+            gone_ms=gone_ms,
+            reason=f"released by {command.command_id}",
+        )
+
+
+def _instance(name: str, pool: str, planned: Planned) -> Instance:
+    return Instance(
+        instance_id=name,
+        service=planned.service,
+        pool=pool,
+        state=InstanceState.WARM,
+        endpoint="",
+        command_id=planned.command_id,
+        started_ms=planned.started_ms,
+        changed_ms=planned.warm_since_ms,
+        warm_since_ms=planned.warm_since_ms,
+        reason="planned",
+    )
+
+
+def _used(pool: PlannedPool, catalog: Catalog) -> Resources:
+    used = Resources()
+    for planned in pool.live.values():
+        constituent = catalog.constituents.get(planned.service)
+        used += constituent.needs if constituent else Resources()
+    return used
+
+
+def _utilisation(name: str, pool: PlannedPool, catalog: Catalog) -> Utilisation:
+    capacity = catalog.pools[name].capacity
+    return Utilisation(pool=name, at_ms=pool.now_ms, capacity=capacity, used=_used(pool, catalog))
