@@ -6,7 +6,8 @@ from random import Random
 
 from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]  # no types
 
-from streams.allocator.packing import Room, Want, pack, share_of
+from streams.allocator.packing import Room, Want, pack
+from streams.allocator.valuation.catalog_index import share_of
 from streams.records.catalog import Resources
 
 CAPACITY = Resources(cpu=8, memory=8, bandwidth=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streams.allocator.stage import Allocator, Config
-from streams.allocator.trial.state import Row
+from streams.allocator.state_bytes import Row
 from streams.records import (
     Action,
     Command,

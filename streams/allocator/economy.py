@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from streams.allocator.packing import Choice, Idle, Want, share_of
-from streams.allocator.valuation.catalog_index import NOBODY
+from streams.allocator.packing import Choice, Idle, Want
+from streams.allocator.valuation.catalog_index import NOBODY, share_of
 from streams.allocator.valuation.first_instances import Firsts
 from streams.allocator.valuation.joint import Parts
 from streams.allocator.valuation.levels import Levels, uses_of

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from streams.records.catalog import Resources
 
-__all__ = ["Choice", "Idle", "Room", "Want", "pack", "share_of"]
+__all__ = ["Choice", "Idle", "Room", "Want", "pack"]
 
 NOTHING = 1e-9  # a share below this counts as this
-EVERYTHING = 1e9  # share of what there is none of
 
 
 class Want(NamedTuple):
@@ -26,7 +25,7 @@ class Want(NamedTuple):
     price: float  # for an hour
     value: float
     cost: float
-    share: float  # of the pool, see `share_of`
+    share: float  # of the pool, see `valuation.catalog_index.share_of`
     priority: int = 0  # of its tier
     tier: str = ""  # the highest that at least half of the value is for
     patience: float = 1.0  # above 1 when queued for too long: its net value counts so much more
@@ -115,20 +114,6 @@ class Choice:
     def granted(self) -> bool:
         """Whether it is started."""
         return not self.bound or bool(self.taken)
-
-
-def share_of(needs: Resources, capacity: Resources) -> float:
-    """How much of a pool these needs are: the length of the vector of their shares.
-
-    Packing by it comes closer to the optimum than by the dominant share, the largest of them:
-    1.4 % below it against 2.0 %, at the mean over small random pools.
-    """
-    pairs = (
-        (needs.cpu, capacity.cpu),
-        (needs.memory, capacity.memory),
-        (needs.bandwidth, capacity.bandwidth),
-    )
-    return math.hypot(*[n / have if have > 0 else EVERYTHING * (n > 0) for n, have in pairs])
 
 
 def pack(

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from streams.allocator.decision import Config, Decision
 from streams.allocator.state import PoolRow
-from streams.allocator.trial.arms import Scene, TrialRow, begun, rivals
-from streams.allocator.trial.state import Row, decode, encode
+from streams.allocator.state_bytes import Row, decode, encode
+from streams.allocator.trial import Scene, TrialRow, begun, rivals
 from streams.allocator.valuation.catalog_index import Anatomy
 from streams.allocator.view import PoolView
 from streams.records import Demand, Record, Utilisation

@@ -1,0 +1,1 @@
+"""Exact, batched stream processing: fetch, step, checkpoint, recover; knows no stage by name."""

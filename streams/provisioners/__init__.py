@@ -1,1 +1,1 @@
-"""What carries commands out: one interface (`base`), local child processes behind it (`local`)."""
+"""What carries commands out; nothing here decides what is worth keeping warm."""

@@ -36,15 +36,6 @@ class Resources:
             self.cpu <= free.cpu and self.memory <= free.memory and self.bandwidth <= free.bandwidth
         )
 
-    def dominant_share(self, capacity: Resources) -> float:
-        """The largest share of `capacity` that these take (DRF, NSDI'11, section 4)."""
-        pairs = (
-            (self.cpu, capacity.cpu),
-            (self.memory, capacity.memory),
-            (self.bandwidth, capacity.bandwidth),
-        )
-        return max(need / have if have > 0 else (0.0 if need <= 0 else 1e9) for need, have in pairs)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constituent:

@@ -1,1 +1,1 @@
-"""What came of it: outcomes and instances summed up, as tables, JSON and a picture."""
+"""Outcomes, instances and decisions summed up for people: tables, JSON, a picture, sentences."""

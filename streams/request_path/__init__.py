@@ -1,0 +1,1 @@
+"""Between a request and its instances: claims, the standard path, outcomes; decides no pre-allocation."""

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from knapsack import CAPACITY, gaps_to_the_best
 
-from streams.allocator.packing import Choice, Idle, Room, Want, pack, share_of
+from streams.allocator.packing import Choice, Idle, Room, Want, pack
+from streams.allocator.valuation.catalog_index import share_of
 from streams.records.catalog import Resources
 
 AMOUNT = st.integers(0, 4).map(float)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import World, constituent, demand, pool
 
-from streams.allocator.trial.arms import TrialRow
+from streams.allocator.trial import TrialRow
 from streams.records import Action, Command, Demand, ServiceDemand
 from streams.records.control import STANDARD, Control, Mode, Variant
 from streams.records.trials import Score, Trial

@@ -1,0 +1,1 @@
+"""The rules of a pool wherever its instances run: commands, room, starts, the standard path."""

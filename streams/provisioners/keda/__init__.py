@@ -1,0 +1,1 @@
+"""KEDA's external scaler: how many instances are wanted, for autoscalers that ask."""

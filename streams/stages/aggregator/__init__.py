@@ -1,0 +1,1 @@
+"""Stage "aggregator": the demand of all users of a partition as sums that cost nothing per user."""

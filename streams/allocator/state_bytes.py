@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from streams.allocator import state
+from streams.allocator.paper_pool import PaperPool
 from streams.allocator.state import PoolRow
-from streams.allocator.trial.arms import Arm, TrialRow
-from streams.allocator.trial.paper_pool import PaperPool
+from streams.allocator.trial import Arm, TrialRow
 from streams.records import Demand
 from streams.records.control import Variant
 from streams.records.trials import Score

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from streams.allocator.calibration import Pair, Watch
 from streams.allocator.decision import Config, Decision
+from streams.allocator.paper_pool import PaperPool
 from streams.allocator.state import PoolRow
-from streams.allocator.trial.paper_pool import PaperPool
 from streams.allocator.view import SERVING, PoolView, more_of, taken_by
 from streams.records import Demand, InstanceState, Record
 from streams.records.catalog import Resources

@@ -1,0 +1,55 @@
+"""Instances of constituents, their states, and how long they take to start."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["Instance", "InstanceState", "MeasuredWarmUp"]
+
+
+class InstanceState(enum.StrEnum):
+    """The life of an instance: starting -> warm <-> busy -> draining -> gone."""
+
+    STARTING = "starting"  # process spawned, no request answered yet
+    WARM = "warm"  # has answered a real request, free
+    BUSY = "busy"  # serving as many requests as it may
+    DRAINING = "draining"  # finishes what it serves, takes nothing new
+    GONE = "gone"  # ended, or crashed (the reason says which)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance of a constituent; its last record tells its whole life."""
+
+    instance_id: str
+    service: str  # the constituent
+    pool: str
+    state: InstanceState
+    endpoint: str  # http://host:port, empty before there is one
+    command_id: str  # the command that started it, or standard/<request id>
+    started_ms: int  # spawned
+    changed_ms: int  # entered `state`
+    warm_since_ms: int | None = None  # first answered request
+    gone_ms: int | None = None
+    uses: int = 0  # requests served so far
+    busy_ms: int = 0  # time spent serving so far
+    reason: str = ""  # why it is in this state
+
+    def warm_at(self, at_ms: int) -> bool:
+        """Whether it could have served at `at_ms`: event time decides, never arrival order."""
+        if self.warm_since_ms is None or self.warm_since_ms > at_ms:
+            return False
+        if self.state is InstanceState.DRAINING and self.changed_ms <= at_ms:
+            return False
+        return self.gone_ms is None or at_ms < self.gone_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredWarmUp:
+    """Start-up times of a constituent, as measured; cumulative, so repeating it is harmless."""
+
+    service: str  # the constituent
+    count: int
+    total_ms: int
+    squares_ms2: float  # sum of squares, for a quantile

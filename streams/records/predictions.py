@@ -1,0 +1,59 @@
+"""What users are expected to ask for: a vector a user, and its sum over users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from streams.records.instances import MeasuredWarmUp
+
+__all__ = ["Demand", "Prediction", "ServiceDemand", "ServiceProbability"]
+
+
+class ServiceProbability(NamedTuple):
+    """One entry of a user's vector; as a tuple, since they are made by the million."""
+
+    service: str
+    probability: float  # that it is the user's next composite, whenever that comes
+    within: float  # that the user asks for it within the horizon, now or a few requests later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a user asks for next, and when: the user's prediction vector."""
+
+    request_id: str  # the request that caused it
+    user: str
+    services: tuple[ServiceProbability, ...]  # most probable first
+    unseen: float  # mass kept for a service never seen; with `services` it sums to 1
+    horizon_ms: int  # what `within` refers to, counted from made_ms
+    expected_ms: tuple[int, int, int]  # gap to the next request: 10 %, 50 %, 90 % quantile
+    made_ms: int  # event time of the request that caused it
+    expires_ms: int  # after this it says nothing any more
+    model: str  # model version
+    tier: str = "standard"
+    pool: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDemand:
+    """Expected requests for a composite from one tier, summed over users."""
+
+    service: str  # the composite
+    tier: str
+    expected: float  # sum over users of p (`within`)
+    variance: float  # sum over users of p (1 - p): Poisson-binomial
+    seen: int = 0  # requests that came so far; cumulative, and begun anew now and then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What the users of one partition are expected to ask of one pool."""
+
+    pool: str
+    partition: int  # of `predictions`
+    at_ms: int  # event time of the tick
+    horizon_ms: int
+    services: tuple[ServiceDemand, ...]
+    warm_ups: tuple[MeasuredWarmUp, ...] = ()
+    expires_ms: int = 0  # after this it is dropped from the pool's sum
