@@ -1,4 +1,4 @@
-"""What cold parts cost a request: steps follow one another, the parts of a step run in parallel."""
+"""The critical path of a composite: its steps are sequential, constituents of a step parallel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Steps = tuple[tuple[str, ...], ...]
 
 
 def steps_of(catalog: Catalog, service: str) -> Steps:
-    """The steps of a composite; a service that the catalogue does not compose is its own part."""
+    """The steps of a composite; a name that is no composite is a constituent alone."""
     composite = catalog.composites.get(service)
     return composite.steps if composite else ((service,),)
 
@@ -21,12 +21,12 @@ def steps_of(catalog: Catalog, service: str) -> Steps:
 def start_ms(
     name: str, catalog: Catalog, own_ms: Callable[[str], float], warm: Container[str]
 ) -> float:
-    """How long a constituent of the catalogue takes to start, its base first unless that is warm.
+    """Start-up time of a constituent, in ms, with that of its base unless the base is warm.
 
     Parameters
     ----------
     own_ms
-        How long each takes from a warm base.
+        Start-up time of each from a warm base, in ms.
     warm
         The constituents with a warm instance.
     """
@@ -36,21 +36,21 @@ def start_ms(
 
 
 def cold_ms(steps: Steps, wait_ms: Callable[[str], int]) -> int:
-    """Time that starting instances puts on the critical path, in ms.
+    """Cold-start time on the critical path, in ms.
 
     Parameters
     ----------
     steps
-        The composite's constituents. One that comes again in a later step is warm by then.
+        The composite's constituents. One that is used again in a later step is warm by then.
     wait_ms
-        How long a constituent has to be waited for; 0 for a warm one.
+        Wait for a constituent, in ms; 0 for a warm one.
     """
     return sum(max((wait_ms(part) for part in step), default=0) for step in first_uses(steps))
 
 
 @lru_cache(maxsize=10_000)  # asked for at every request
 def first_uses(steps: Steps) -> Steps:
-    """The steps, each constituent only where it is used first."""
+    """The steps, with each constituent only where it is first used."""
     seen: set[str] = set()
     first: list[tuple[str, ...]] = []
     for step in steps:

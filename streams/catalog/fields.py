@@ -1,4 +1,4 @@
-"""What the entries of a catalogue file consist of, and how a value is read from YAML's nodes."""
+"""The fields of catalogue entries, and the readers of their values from YAML nodes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 
-__all__ = ["SECTIONS", "Field", "Wrong", "name_of", "near", "text_of"]
+__all__ = ["SECTIONS", "CatalogField", "FieldInvalid", "name_of", "near", "text_of"]
 
 MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
 MAX_STEPS = 64  # steps of a composite, and constituents of a step
 
 
-class Wrong(ValueError):
-    """A value that cannot be used: the sentence goes on after the field's name."""
+class FieldInvalid(ValueError):
+    """A value that cannot be used; the message continues a sentence that begins with the field."""
 
     def __init__(self, node: Node, text: str) -> None:
         super().__init__(text)
@@ -27,7 +27,7 @@ class Wrong(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class CatalogField:
     """A field of an entry."""
 
     read: Callable[[Node], Any]
@@ -44,7 +44,7 @@ def near(name: str, known: Mapping[str, Any]) -> str:
 def text_of(node: Node) -> str:
     """The text of a scalar."""
     if not isinstance(node, ScalarNode):
-        raise Wrong(node, "must be one value, not a list or a mapping")
+        raise FieldInvalid(node, "must be one value, not a list or a mapping")
     return str(node.value)
 
 
@@ -52,9 +52,9 @@ def name_of(node: Node) -> str:
     """A name: some text, not too long."""
     name = text_of(node)
     if not name.strip():
-        raise Wrong(node, "must not be empty")
+        raise FieldInvalid(node, "must not be empty")
     if len(name) > MAX_NAME:
-        raise Wrong(node, f"must have {MAX_NAME} characters at most, it has {len(name)}")
+        raise FieldInvalid(node, f"must have {MAX_NAME} characters at most, it has {len(name)}")
     return name
 
 
@@ -64,11 +64,11 @@ def amount(node: Node) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise Wrong(node, f"must be a number, it is {text[:40]!r}") from None
+        raise FieldInvalid(node, f"must be a number, it is {text[:40]!r}") from None
     if not math.isfinite(number):
-        raise Wrong(node, f"must be a finite number, it is {text[:40]!r}")
+        raise FieldInvalid(node, f"must be a finite number, it is {text[:40]!r}")
     if number < 0:
-        raise Wrong(node, f"must not be negative, it is {text}")
+        raise FieldInvalid(node, f"must not be negative, it is {text}")
     return number
 
 
@@ -76,7 +76,7 @@ def share(node: Node) -> float:
     """A number from 0 to 1."""
     number = amount(node)
     if number > 1:
-        raise Wrong(node, f"must be a share from 0 to 1, it is {text_of(node)}")
+        raise FieldInvalid(node, f"must be a share from 0 to 1, it is {text_of(node)}")
     return number
 
 
@@ -93,9 +93,9 @@ def whole(least: int) -> Callable[[Node], int]:
         try:
             number = int(text)
         except ValueError:
-            raise Wrong(node, f"must be a whole number, it is {text[:40]!r}") from None
+            raise FieldInvalid(node, f"must be a whole number, it is {text[:40]!r}") from None
         if not least <= number <= MAX_WHOLE:
-            raise Wrong(node, f"must be between {least} and {MAX_WHOLE}, it is {text[:40]}")
+            raise FieldInvalid(node, f"must be between {least} and {MAX_WHOLE}, it is {text[:40]}")
         return number
 
     return read
@@ -104,7 +104,7 @@ def whole(least: int) -> Callable[[Node], int]:
 def words(node: Node) -> tuple[str, ...]:
     """A list of texts."""
     if not isinstance(node, SequenceNode):
-        raise Wrong(node, "must be a list, as [python, -m, service]")
+        raise FieldInvalid(node, "must be a list, as [python, -m, service]")
     return tuple(text_of(item) for item in node.value)
 
 
@@ -112,7 +112,7 @@ def yes_or_no(node: Node) -> bool:
     """A truth value."""
     text = text_of(node).lower()
     if text not in {"true", "false"}:
-        raise Wrong(node, f"must be true or false, it is {text[:40]!r}")
+        raise FieldInvalid(node, f"must be true or false, it is {text[:40]!r}")
     return text == "true"
 
 
@@ -120,7 +120,7 @@ def path(node: Node) -> str:
     """A path of a URL."""
     text = text_of(node)
     if not text.startswith("/"):
-        raise Wrong(node, f"must begin with /, it is {text[:40]!r}")
+        raise FieldInvalid(node, f"must begin with /, it is {text[:40]!r}")
     return text
 
 
@@ -130,63 +130,65 @@ def json_text(node: Node) -> str:
     try:
         json.loads(text)
     except ValueError:
-        raise Wrong(node, f"must be JSON, it is {text[:40]!r}") from None
+        raise FieldInvalid(node, f"must be JSON, it is {text[:40]!r}") from None
     return text
 
 
 def steps_of(node: Node) -> tuple[tuple[tuple[Node, str], ...], ...]:
     """The steps of a composite: names or lists of names, each with its node."""
     if not isinstance(node, SequenceNode):
-        raise Wrong(node, "must be a list of steps, as [[pricing, stock], payment]")
+        raise FieldInvalid(node, "must be a list of steps, as [[pricing, stock], payment]")
     if not 0 < len(node.value) <= MAX_STEPS:
-        raise Wrong(node, f"must have 1 to {MAX_STEPS} steps, it has {len(node.value)}")
+        raise FieldInvalid(node, f"must have 1 to {MAX_STEPS} steps, it has {len(node.value)}")
     return tuple(_step(item) for item in node.value)
 
 
 def _step(node: Node) -> tuple[tuple[Node, str], ...]:
     items = node.value if isinstance(node, SequenceNode) else [node]
     if not 0 < len(items) <= MAX_STEPS:
-        raise Wrong(node, f"must have 1 to {MAX_STEPS} constituents a step, it has {len(items)}")
+        raise FieldInvalid(
+            node, f"must have 1 to {MAX_STEPS} constituents a step, it has {len(items)}"
+        )
     names = tuple((item, name_of(item)) for item in items)
     twice = [name for i, (_, name) in enumerate(names) if name in {n for _, n in names[:i]}]
     if twice:
-        raise Wrong(node, f"names {twice[0]!r} twice in one step")
+        raise FieldInvalid(node, f"names {twice[0]!r} twice in one step")
     return names
 
 
 # What one instance takes, or a pool has.
 _RESOURCES = {
-    "cpu": Field(read=amount, about="millicores"),
-    "memory": Field(read=amount, about="MiB"),
+    "cpu": CatalogField(read=amount, about="millicores"),
+    "memory": CatalogField(read=amount, about="MiB"),
 }
 
-SECTIONS: Mapping[str, Mapping[str, Field]] = {
+SECTIONS: Mapping[str, Mapping[str, CatalogField]] = {
     "constituents": {
         **_RESOURCES,
-        "bandwidth": Field(read=amount, about="Mbit/s", required=False),
-        "warm_up_ms": Field(read=whole(0), about="ms from start to first answer"),
-        "price": Field(read=amount, about="of one warm instance for an hour"),
-        "concurrency": Field(read=whole(1), about="requests served at once", required=False),
-        "command": Field(read=words, about="what to start", required=False),
-        "health": Field(read=path, about="path that answers when ready", required=False),
-        "warm_up": Field(read=path, about="path to ask before it is warm", required=False),
-        "warm_up_body": Field(read=json_text, about="JSON to post there", required=False),
-        "base": Field(read=name_of, about="constituent that it starts from", required=False),
+        "bandwidth": CatalogField(read=amount, about="Mbit/s", required=False),
+        "warm_up_ms": CatalogField(read=whole(0), about="ms from start to first answer"),
+        "price": CatalogField(read=amount, about="of one warm instance for an hour"),
+        "concurrency": CatalogField(read=whole(1), about="requests served at once", required=False),
+        "command": CatalogField(read=words, about="what to start", required=False),
+        "health": CatalogField(read=path, about="path that answers when ready", required=False),
+        "warm_up": CatalogField(read=path, about="path to ask before it is warm", required=False),
+        "warm_up_body": CatalogField(read=json_text, about="JSON to post there", required=False),
+        "base": CatalogField(read=name_of, about="constituent that it starts from", required=False),
     },
     "composites": {  # or the steps alone
-        "steps": Field(read=steps_of, about="what is called after what"),
-        "logged": Field(read=words, about="parameters that may be logged", required=False),
-        "idempotent": Field(read=yes_or_no, about="may be served twice", required=False),
+        "steps": CatalogField(read=steps_of, about="what is called after what"),
+        "logged": CatalogField(read=words, about="parameters that may be logged", required=False),
+        "idempotent": CatalogField(read=yes_or_no, about="may be served twice", required=False),
     },
     "tiers": {
-        "weight": Field(read=amount, about="worth of a second not waited"),
-        "sla_ms": Field(read=whole(0), about="latency promised"),
-        "priority": Field(read=whole(-MAX_WHOLE), about="higher is first", required=False),
-        "quota": Field(read=share, about="share of a pool it may hold", required=False),
+        "weight": CatalogField(read=amount, about="worth of a second not waited"),
+        "sla_ms": CatalogField(read=whole(0), about="latency promised"),
+        "priority": CatalogField(read=whole(-MAX_WHOLE), about="higher is first", required=False),
+        "quota": CatalogField(read=share, about="share of a pool it may hold", required=False),
     },
     "pools": {
         **_RESOURCES,
-        "bandwidth": Field(read=amount, about="Mbit/s"),
-        "budget": Field(read=amount_or_all, about="most spent in an hour", required=False),
+        "bandwidth": CatalogField(read=amount, about="Mbit/s"),
+        "budget": CatalogField(read=amount_or_all, about="most spent in an hour", required=False),
     },
 }

@@ -1,4 +1,4 @@
-"""A first catalogue from a request log: right names, and numbers to be edited."""
+"""A first catalogue from a request log: its names are right, its numbers are to be edited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue as YAML, written by people: read with the line of every error.
+"""Reads the catalogue from YAML written by people, and reports every error with its line.
 
 ::
 
@@ -36,7 +36,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
-from streams.catalog.fields import SECTIONS, Field, Wrong, name_of, near
+from streams.catalog.fields import SECTIONS, CatalogField, FieldInvalid, name_of, near
 from streams.errors import CatalogInvalid
 from streams.records.catalog import (
     Catalog,
@@ -85,7 +85,7 @@ def parse(text: str, name: str = "catalogue") -> Catalog:
     CatalogInvalid
         It has errors: all of them, in the order of their lines.
     """
-    reader = _Reader()
+    reader = _CatalogReader()
     entries = list(reader.entries(_compose(text, name)))
     if reader.faults:
         found = sorted(set(reader.faults))
@@ -111,8 +111,8 @@ def _compose(text: str, name: str) -> Node:
 
 
 @dataclass
-class _Reader:
-    """Reads on after an error, so that all are found at once."""
+class _CatalogReader:
+    """Continues after an error, so that all are reported at once."""
 
     faults: list[tuple[int, str]] = field(default_factory=list)  # line, sentence
     known: dict[str, Node] = field(default_factory=dict)  # constituents, also faulty ones
@@ -146,7 +146,7 @@ class _Reader:
             self.must_fit(constituents, pools)
 
     def pairs(self, node: Node, what: str, at: Node) -> dict[str, tuple[Node, Node]]:
-        """The named values of a mapping that stands at `at`: of two of a name the first."""
+        """The named values of a mapping at `at`; of duplicate names the first."""
         if not isinstance(node, MappingNode):
             self.fault(at, f"{what} must be a mapping of names")
             return {}
@@ -154,7 +154,7 @@ class _Reader:
         for key, value in node.value:
             try:
                 name = name_of(key)
-            except Wrong as wrong:
+            except FieldInvalid as wrong:
                 self.fault(key, f"a name in {what} {wrong}")
                 continue
             if name in found:
@@ -181,10 +181,10 @@ class _Reader:
                 self.fault(key, f"{what} has no {field_name} ({item.about})")
         return read if len(self.faults) == before else None
 
-    def value(self, what: str, name: str, item: Field, node: Node) -> Any:
+    def value(self, what: str, name: str, item: CatalogField, node: Node) -> Any:
         try:
             return item.read(node)
-        except Wrong as wrong:
+        except FieldInvalid as wrong:
             self.fault(wrong.node, f"{what}: {name} {wrong}" if name else f"{what} {wrong}")
             return None
 
@@ -232,7 +232,7 @@ class _Reader:
             yield Composite(service=name, steps=steps, **values)
 
     def must_have_bases(self, constituents: list[Constituent]) -> None:
-        """A base is a constituent, and has none itself: one layer, and a start needs two at most."""
+        """Check bases: each is a constituent without a base of its own, so layers are one deep."""
         for item in constituents:
             what = f"constituent {item.service!r}: base {item.base!r}"
             if item.base and item.base not in self.known:
@@ -259,5 +259,5 @@ class _Reader:
 
 
 def _resources(values: dict[str, Any]) -> Resources:
-    """Take the resources out of an entry's values."""
+    """The resources of an entry, removed from its values."""
     return Resources(**{f.name: values.pop(f.name, 0.0) for f in fields(Resources)})

@@ -1,4 +1,4 @@
-"""The catalogue written as YAML, as people write it."""
+"""Writes the catalogue as YAML, the way people write it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ may take. Steps of a composite run one after the other, those of an inner list i
 
 
 def dump(catalog: Catalog, comment: str = "") -> str:
-    """Write a catalogue as YAML, so that `catalog_file.parse` gives it back; `comment` goes on top."""
+    """Write a catalogue as YAML, so that `yaml_reader.parse` reads it back; `comment` goes on top."""
     sections: dict[str, dict[str, Any]] = {
         "constituents": {name: _plain(item) for name, item in catalog.constituents.items()},
         "composites": {name: _composite(item) for name, item in catalog.composites.items()},

@@ -1,4 +1,4 @@
-"""`foremesh control`: an operator's word on a pool, in effect within a second."""
+"""`foremesh control`: operator overrides of a pool, in effect within a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli import pass_settings, trial
-from streams.cli.control_word import because, change, in_force
+from streams.cli.control_record import change, in_force, reason_option
 from streams.records.control import DAY_MINUTES, Control, Mode, Pin, Quota
 from streams.settings import Settings
 
@@ -20,7 +20,7 @@ __all__ = ["command"]
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-class Minute(click.ParamType):
+class MinuteOfDay(click.ParamType):
     """A time of day in UTC, as 08:30; in minutes."""
 
     name = "hh:mm"
@@ -28,7 +28,7 @@ class Minute(click.ParamType):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Read it."""
+        """Minutes since midnight."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d\d):([0-5]\d)", str(value))
@@ -66,7 +66,7 @@ def show(settings: Settings) -> None:
 @command.command()
 @click.argument("pool")
 @click.argument("mode", type=click.Choice([mode.value for mode in Mode]))
-@because
+@reason_option
 @pass_settings
 def mode(settings: Settings, pool: str, mode: str, reason: str) -> None:
     """Set a POOL's MODE.
@@ -79,7 +79,7 @@ def mode(settings: Settings, pool: str, mode: str, reason: str) -> None:
 
 @command.command()
 @click.argument("pool")
-@because
+@reason_option
 @pass_settings
 def pause(settings: Settings, pool: str, reason: str) -> None:
     """Decide nothing for POOL until resumed; what there is stays."""
@@ -88,7 +88,7 @@ def pause(settings: Settings, pool: str, reason: str) -> None:
 
 @command.command()
 @click.argument("pool")
-@because
+@reason_option
 @pass_settings
 def resume(settings: Settings, pool: str, reason: str) -> None:
     """Decide for POOL again."""
@@ -98,7 +98,7 @@ def resume(settings: Settings, pool: str, reason: str) -> None:
 @command.command()
 @click.argument("pool")
 @click.argument("amount", type=click.FloatRange(min=0), required=False)
-@because
+@reason_option
 @pass_settings
 def budget(settings: Settings, pool: str, amount: float | None, reason: str) -> None:
     """Let warm instances of POOL cost at most AMOUNT an hour; without it, the catalogue's."""
@@ -109,7 +109,7 @@ def budget(settings: Settings, pool: str, amount: float | None, reason: str) -> 
 @click.argument("pool")
 @click.argument("tier")
 @click.argument("amount", type=click.FloatRange(min=0), required=False)
-@because
+@reason_option
 @pass_settings
 def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason: str) -> None:
     """Let instances of POOL for TIER cost at most AMOUNT an hour; without it, any amount."""
@@ -129,13 +129,13 @@ def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason
               show_default=True, help="Instances to have, as far as there is room.")  # fmt: skip
 @click.option("--max", "most", type=click.IntRange(min=0), show_envvar=True,
               help="Instances to have at most.  [default: what pays]")  # fmt: skip
-@click.option("--from", "begins", type=Minute(), default=0, show_envvar=True,
+@click.option("--from", "begins", type=MinuteOfDay(), default=0, show_envvar=True,
               help="Time of day, UTC.  [default: 00:00]")  # fmt: skip
-@click.option("--until", "ends", type=Minute(), default=DAY_MINUTES, show_envvar=True,
+@click.option("--until", "ends", type=MinuteOfDay(), default=DAY_MINUTES, show_envvar=True,
               help="The same; before --from it is the next day.  [default: 24:00]")  # fmt: skip
 @click.option("--day", "days", type=click.Choice(DAYS), multiple=True, show_envvar=True,
               help="On which it begins; may be given again.  [default: every day]")  # fmt: skip
-@because
+@reason_option
 @pass_settings
 def pin(settings: Settings, /, pool: str, service: str, reason: str, **given: object) -> None:
     """Have at least and at most so many instances of SERVICE in POOL, at certain times."""
@@ -146,7 +146,7 @@ def pin(settings: Settings, /, pool: str, service: str, reason: str, **given: ob
 @command.command()
 @click.argument("pool")
 @click.argument("service")
-@because
+@reason_option
 @pass_settings
 def unpin(settings: Settings, pool: str, service: str, reason: str) -> None:
     """Take all pins of SERVICE in POOL away."""

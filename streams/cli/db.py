@@ -8,7 +8,7 @@ import click
 
 from streams.adapters.postgres_schema import migrate, pending, prune
 from streams.cli import pass_settings
-from streams.cli.durations import Duration
+from streams.cli.durations import DurationParam
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -46,7 +46,7 @@ def status_command(settings: Settings) -> None:
 @command.command("prune")
 @click.option(
     "--keep",
-    type=Duration(),
+    type=DurationParam(),
     required=True,
     show_envvar=True,
     help="How much to keep, counted back from the newest prediction: 12h, 30d.",

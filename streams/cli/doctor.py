@@ -1,4 +1,4 @@
-"""`foremesh doctor`: what is wrong, and what to do about it."""
+"""`foremesh doctor`: checks of everything that foremesh needs, each failure with its fix."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from streams.cli import pass_settings
 from streams.errors import ForemeshError
 from streams.settings import Settings
 
-__all__ = ["Finding", "command", "examine"]
+__all__ = ["DoctorFinding", "command", "examine"]
 
 BROKER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """What one check found."""
 
     check: str
     ok: bool
-    says: str  # a sentence, the fix included when not ok
+    says: str  # a sentence, with the fix when not ok
 
 
 @click.command()
@@ -53,7 +53,7 @@ def command(settings: Settings, ctx: click.Context, output: str) -> None:
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings) -> Iterator[DoctorFinding]:
     """Every check; those that need the broker are left out when it does not answer."""
     broker = list(_check("broker", lambda: _broker(settings), f"answers at {settings.kafka}"))
     yield from broker
@@ -65,14 +65,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _lag(settings)
 
 
-def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[Finding]:
+def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[DoctorFinding]:
     try:
         found = problems()
     except ForemeshError as error:
         found = [str(error)]
-    yield from (Finding(check=name, ok=False, says=problem) for problem in found)
+    yield from (DoctorFinding(check=name, ok=False, says=problem) for problem in found)
     if not found:
-        yield Finding(check=name, ok=True, says=well)
+        yield DoctorFinding(check=name, ok=True, says=well)
 
 
 def _broker(settings: Settings) -> list[str]:
@@ -90,25 +90,25 @@ def _database(settings: Settings) -> list[str]:
     return [f"lacks {', '.join(missing)}: run `foremesh db migrate`"] if missing else []
 
 
-def _lag(settings: Settings) -> Iterator[Finding]:
+def _lag(settings: Settings) -> Iterator[DoctorFinding]:
     try:
         lags = group_lags(settings)
     except ForemeshError as error:
-        yield Finding(check="lag", ok=False, says=str(error))
+        yield DoctorFinding(check="lag", ok=False, says=str(error))
     else:
-        yield from map(_judged, lags)
+        yield from map(_finding_of, lags)
 
 
-def _judged(lag: GroupLag) -> Finding:
-    """A group is ill when records wait and nobody reads them; being behind is no illness."""
+def _finding_of(lag: GroupLag) -> DoctorFinding:
+    """A group fails when records wait and it has no members; lag alone is no failure."""
     state = f"{lag.members} members, {lag.records} records behind"
     if lag.members or not lag.records or lag.optional:
-        return Finding(check=f"lag of {lag.stage}", ok=True, says=state)
+        return DoctorFinding(check=f"lag of {lag.stage}", ok=True, says=state)
     run = "foremesh sink" if lag.stage == "sink" else f"foremesh worker {lag.stage}"
-    return Finding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
+    return DoctorFinding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
 
 
-def _table(findings: list[Finding]) -> Table:
+def _table(findings: list[DoctorFinding]) -> Table:
     table = Table("", "check", "finding")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]wrong[/]"

@@ -6,12 +6,12 @@ import re
 
 import click
 
-__all__ = ["Duration"]
+__all__ = ["DurationParam"]
 
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-class Duration(click.ParamType):
+class DurationParam(click.ParamType):
     """A duration as `90s`, `15m`, `2h` or `7d`; in ms."""
 
     name = "duration"
@@ -19,7 +19,7 @@ class Duration(click.ParamType):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Read it."""
+        """Milliseconds."""
         found = re.fullmatch(r"(\d{1,9})([smhd])", str(value))
         if found is None:
             self.fail(f"{value!r} is none of 90s, 15m, 2h, 7d", param, ctx)

@@ -22,7 +22,7 @@ from streams.settings import Settings
 __all__ = ["command"]
 
 
-class Moment(click.ParamType):
+class MomentParam(click.ParamType):
     """A time as ISO 8601 (UTC unless it says otherwise) or in ms since the epoch; in ms."""
 
     name = "time"
@@ -30,7 +30,7 @@ class Moment(click.ParamType):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Read it."""
+        """Milliseconds since the epoch."""
         text = str(value)
         if text.isdecimal():
             return int(text)
@@ -45,7 +45,7 @@ class Moment(click.ParamType):
 @click.command()
 @click.argument("command_id", required=False)
 @click.option("--service", show_envvar=True, help="A constituent, in place of a command.")
-@click.option("--at", type=Moment(), show_envvar=True, help="When.  [default: now]")
+@click.option("--at", type=MomentParam(), show_envvar=True, help="When.  [default: now]")
 @click.option("--pool", show_envvar=True, help="Of this pool only.")
 @click.option("--challenger", default="", show_envvar=True, help="What this one would have done.")
 @click.option(

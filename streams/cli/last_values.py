@@ -1,4 +1,4 @@
-"""What stands on a compacted topic, for commands that show or change it."""
+"""The last record of each key of a compacted topic, for commands that show or change it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def last_values(settings: Settings, topic: str, *kinds: type[T]) -> dict[str, T]
     view = View(kafka.client_config(settings), settings.topic(topic), codec.decode)
     try:
         view.catch_up(ANSWER_S)
-        return {key: said for key, said in sorted(view.values.items()) if isinstance(said, kinds)}
+        return {key: last for key, last in sorted(view.values.items()) if isinstance(last, kinds)}
     finally:
         view.close()

@@ -74,7 +74,7 @@ def command(
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        with Sender(settings, source_of(log)) as sender:
+        with LogProducer(settings, source_of(log)) as sender:
             for item in items:
                 sender.send(item)
     except KeyboardInterrupt:
@@ -97,7 +97,7 @@ def must_be_there(settings: Settings) -> None:
 
 
 @dataclass
-class Sender:
+class LogProducer:
     """Sends the rows of a log and counts what is delivered."""
 
     settings: Settings

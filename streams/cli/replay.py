@@ -23,7 +23,7 @@ from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.pipeline.replay import Flow
 from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
 from streams.records.catalog import Catalog
-from streams.report.summary import Summary, summarise
+from streams.report.summary import FlowSummary, summarise
 from streams.report.tables import as_json, tables
 from streams.settings import Settings
 
@@ -67,7 +67,7 @@ def command(
     """
     items = RequestLog(log, mapping, limit=limit)
     known = _catalog(items, catalog_path)
-    run = Run(Flow(settings, known, received_ms=time.time_ns() // 1_000_000))
+    run = ReplayRun(Flow(settings, known, received_ms=time.time_ns() // 1_000_000))
     summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
         click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
@@ -85,7 +85,7 @@ def _catalog(items: RequestLog, path: str | None) -> Catalog:
 
 
 @dataclass
-class Run:
+class ReplayRun:
     """A replay under way, with what is kept of it."""
 
     flow: Flow
@@ -130,7 +130,7 @@ class Run:
         self.reasons[reason if known else "other reasons"] += 1
 
 
-def _show(summary: Summary, run: Run) -> None:
+def _show(summary: FlowSummary, run: ReplayRun) -> None:
     console = Console()
     console.print(*tables(summary), sep="\n")
     console.print(_counted("Records made", "record", run.records))

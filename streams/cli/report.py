@@ -10,7 +10,7 @@ from rich.console import Console
 
 from streams.adapters.postgres_read import read_history
 from streams.cli import pass_settings
-from streams.cli.durations import Duration
+from streams.cli.durations import DurationParam
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -18,7 +18,10 @@ __all__ = ["command"]
 
 @click.command()
 @click.option(
-    "--since", type=Duration(), show_envvar=True, help="Only so far back from the newest outcome."
+    "--since",
+    type=DurationParam(),
+    show_envvar=True,
+    help="Only so far back from the newest outcome.",
 )
 @click.option(
     "--output",

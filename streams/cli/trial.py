@@ -1,4 +1,4 @@
-"""`foremesh control` of a champion and its challenger: begin a trial, look at it, end it."""
+"""`foremesh control` of a trial: begin it, show the scores of champion and challenger, end it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli import pass_settings
-from streams.cli.control_word import because, change, in_force
+from streams.cli.control_record import change, in_force, reason_option
 from streams.cli.last_values import last_values
 from streams.records.control import STANDARD, Control, Variant
 from streams.records.trials import Trial
@@ -33,7 +33,7 @@ __all__ = ["challenge", "challenged", "promote", "promoted", "trial", "withdraw"
 @click.option("--settle", "settle_s", type=click.FloatRange(min=0),
               default=STANDARD.settle_ms / 1000, show_default=True, show_envvar=True,
               help="Seconds for which it has to be before it is given back.")  # fmt: skip
-@because
+@reason_option
 @pass_settings
 def challenge(
     settings: Settings, pool: str, name: str, *, price: float, slack: float, settle_s: float,
@@ -50,7 +50,7 @@ def challenge(
 @click.command()
 @click.argument("pool")
 @click.argument("name")
-@because
+@reason_option
 @pass_settings
 def promote(settings: Settings, pool: str, name: str, reason: str) -> None:
     """Decide upon POOL by the parameters of this NAME from now on.
@@ -62,7 +62,7 @@ def promote(settings: Settings, pool: str, name: str, reason: str) -> None:
 
 @click.command()
 @click.argument("pool")
-@because
+@reason_option
 @pass_settings
 def withdraw(settings: Settings, pool: str, reason: str) -> None:
     """End the trial of POOL; its champion stays in force."""
@@ -77,14 +77,14 @@ def trial(settings: Settings, pool: str | None) -> None:
     table = Table("pool", "variant", "price", "slack", "settle s", "since")
     for name in ("requests", "saved s", "waited s", "wasted s", "worth", "cost", "net"):
         table.add_column(name, justify="right")
-    words = in_force(settings)
-    for cells in rows((c for c in words.values() if pool in {None, c.pool}), _told(settings)):
+    controls = [c for c in in_force(settings).values() if pool in {None, c.pool}]
+    for cells in rows(controls, _published_trials(settings)):
         table.add_row(*map(Text, cells))
     Console().print(table)
 
 
 def challenged(now: Control, variant: Variant) -> Control:
-    """With this challenger.
+    """The control with this challenger.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def challenged(now: Control, variant: Variant) -> Control:
 
 
 def promoted(now: Control, name: str) -> Control:
-    """With the variant of this name in force; the same when it is already.
+    """The control with the variant of this name in force, unchanged when it is already.
 
     Raises
     ------
@@ -111,17 +111,17 @@ def promoted(now: Control, name: str) -> Control:
     return replace(now, variants=(first, *known.values()))
 
 
-def rows(words: Iterable[Control], told: dict[str, Trial]) -> Iterator[tuple[str, ...]]:
+def rows(controls: Iterable[Control], trials: dict[str, Trial]) -> Iterator[tuple[str, ...]]:
     """A row for each variant, the champion first; without figures where there is no trial yet."""
-    for word in words:
-        variants = word.variants or (word.champion,)
-        found = told.get(word.pool)
+    for control in controls:
+        variants = control.variants or (control.champion,)
+        found = trials.get(control.pool)
         names = tuple(variant.name for variant in variants)
         valid = found is not None and tuple(score.variant for score in found.scores) == names
         for i, variant in enumerate(variants):
             role = variant.name if i else f"{variant.name} (in force)"
             settle = f"{variant.settle_ms / 1000:g}"
-            terms = (word.pool, role, f"{variant.price:g}", f"{variant.slack:g}", settle)
+            terms = (control.pool, role, f"{variant.price:g}", f"{variant.slack:g}", settle)
             yield (*terms, *(_figures(found, i) if found and valid else ("",) * 8))
 
 
@@ -136,6 +136,6 @@ def _figures(found: Trial, i: int) -> tuple[str, ...]:
     )
 
 
-def _told(settings: Settings) -> dict[str, Trial]:
-    """The scores of each pool as told last."""
+def _published_trials(settings: Settings) -> dict[str, Trial]:
+    """The scores of each pool as last published."""
     return {found.pool: found for found in last_values(settings, "trials", Trial).values()}

@@ -15,7 +15,7 @@ from streams.demo.bar import Bar, bar_of
 from streams.demo.load import Played
 from streams.errors import StackFailed
 from streams.report.figure import draw
-from streams.report.summary import PoolSummary, Summary, summarise
+from streams.report.summary import FlowSummary, PoolSummary, summarise
 from streams.report.tables import as_json, tables
 
 __all__ = ["show"]
@@ -56,7 +56,7 @@ def _figures(bar: Bar | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
     }
 
 
-def _headlines(summary: Summary, hits: Mapping[str, Hits]) -> list[str]:
+def _headlines(summary: FlowSummary, hits: Mapping[str, Hits]) -> list[str]:
     return [f"{name}: {_headline(pool, hits[name])}" for name, pool in summary.pools.items()]
 
 
@@ -84,7 +84,7 @@ def _troubles(played: Mapping[str, Played]) -> Iterator[str]:
             yield f"{pool}: {count} requests ended with {fault}."
 
 
-def _check(summary: Summary, played: Mapping[str, Played]) -> None:
+def _check(summary: FlowSummary, played: Mapping[str, Played]) -> None:
     for pool, load in played.items():
         found = summary.pools[pool].total.count if pool in summary.pools else 0
         if found != load.sent:

@@ -1,4 +1,4 @@
-"""The catalogue: what services are made of, what they need, who uses them and where they run."""
+"""The catalogue: constituents and their needs, composites, tiers of users, pools of resources."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constituent:
-    """A service that instances are started of (ServiceRequirements)."""
+    """A service of which instances are started (ServiceRequirements)."""
 
     service: str
     needs: Resources  # of one instance
@@ -50,7 +50,7 @@ class Constituent:
     health: str = "/healthz"  # path that answers 200 when ready
     warm_up: str = ""  # local provisioner: path to ask once more before it counts as warm
     warm_up_body: str = ""  # JSON to post there; without one it is a GET
-    base: str = ""  # a constituent that its start needs warm: `warm_up_ms` is what is left then
+    base: str = ""  # constituent that it is started from; `warm_up_ms` counts from a warm base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,8 @@ class Composite:
 
     service: str
     steps: tuple[tuple[str, ...], ...]
-    logged: tuple[str, ...] = ()  # parameters that the access log may keep; no others
-    idempotent: bool = False  # serving a request twice is as good as once, whatever its method
+    logged: tuple[str, ...] = ()  # the only parameters that the access log may keep
+    idempotent: bool = False  # a request may be served twice, whatever its method
 
     @property
     def constituents(self) -> tuple[str, ...]:
@@ -73,10 +73,10 @@ class Tier:
     """A class of users."""
 
     tier: str
-    weight: float  # worth of one second not waited, in the unit of the prices
+    weight: float  # value of a second not waited, in the unit of the prices
     sla_ms: int  # latency promised
     priority: int = 0  # higher is served first; may take a lower one's idle instance
-    quota: float = 1.0  # share of a pool that warm instances held for it may take of each resource
+    quota: float = 1.0  # largest share of each resource of a pool for its warm instances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Catalog:
     composites: Mapping[str, Composite] = field(default_factory=dict)
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
-    # The constituents that others start from; no request asks for them.
+    # Constituents that others are started from; no request calls them.
     bases: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What an operator wants of a pool, beside what the catalogue says of it."""
+"""Operator overrides of a pool, on top of its catalogue entry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Mode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """How many instances of a constituent there have to be, whatever the economy says."""
+    """Bounds on the instances of a constituent, whatever they are worth."""
 
     service: str  # the constituent
     least: int = 0  # as far as capacity and budget allow
@@ -33,7 +33,7 @@ class Pin:
     until_minute: int = DAY_MINUTES  # not after it: until that minute of the following day
 
     def holds(self, at_ms: int) -> bool:
-        """Whether it holds at a time."""
+        """Whether the pin is in effect at a time."""
         minute, day = at_ms // MINUTE_MS % DAY_MINUTES, at_ms // MINUTE_MS // DAY_MINUTES
         overnight = self.until_minute <= self.from_minute
         if overnight and minute < self.until_minute:
@@ -45,7 +45,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """Most that warm instances may cost that are mostly for one tier."""
+    """The most that warm instances held mostly for one tier may cost."""
 
     tier: str
     budget: float  # in an hour
@@ -53,12 +53,12 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Parameters by which a pool is decided upon."""
+    """Parameters of the decisions about a pool."""
 
     name: str = "standard"
-    price: float = 1.0  # times its price that warm time counts: above 1 less is kept warm
-    slack: float = 0.2  # part by which an idle instance may be worth less than it costs
-    settle_ms: int = 5_000  # it is given back when it has been worth less for so long
+    price: float = 1.0  # multiplier on the price of warm time: above 1 less is kept warm
+    slack: float = 0.2  # fraction by which an idle instance may be worth less than its cost
+    settle_ms: int = 5_000  # an idle instance is released after being worth less for this long
 
 
 STANDARD = Variant()
@@ -66,7 +66,7 @@ STANDARD = Variant()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """An operator's word on a pool: the last one holds, whole."""
+    """Operator override of a pool; replaces the previous one."""
 
     pool: str
     mode: Mode = Mode.ON
@@ -79,11 +79,11 @@ class Control:
 
     @property
     def champion(self) -> Variant:
-        """By which the pool is decided upon."""
+        """The variant in force."""
         return self.variants[0] if self.variants else STANDARD
 
     def limits(self, at_ms: int) -> dict[str, tuple[int, int | None]]:
-        """Of each constituent pinned at a time how many at least and at most: the narrowest."""
+        """The narrowest bounds, (least, most), of each constituent that is pinned at a time."""
         found: dict[str, tuple[int, int | None]] = {}
         for pin in self.pins:
             if pin.holds(at_ms):

@@ -74,5 +74,5 @@ class Feedback:
     cold_ms: int
     saved_ms: int
     hit_rate: float  # of this user, exponentially weighted
-    drift: bool  # the user's hits have changed for the worse (HDDM-A): forget faster
+    drift: bool  # the user's hit rate has dropped (HDDM-A): forget faster
     warm_ups: tuple[MeasuredWarmUp, ...] = ()  # start-up times measured by this request

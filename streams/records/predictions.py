@@ -11,10 +11,10 @@ __all__ = ["Demand", "Prediction", "ServiceDemand", "ServiceProbability"]
 
 
 class ServiceProbability(NamedTuple):
-    """One entry of a user's vector; as a tuple, since they are made by the million."""
+    """One entry of a user's vector; a tuple, because millions of them are made."""
 
     service: str
-    probability: float  # that it is the user's next composite, whenever that comes
+    probability: float  # that it is the user's next composite, at whatever time
     within: float  # that the user asks for it within the horizon, now or a few requests later
 
 
@@ -25,11 +25,11 @@ class Prediction:
     request_id: str  # the request that caused it
     user: str
     services: tuple[ServiceProbability, ...]  # most probable first
-    unseen: float  # mass kept for a service never seen; with `services` it sums to 1
+    unseen: float  # probability of a composite not listed; with `services` it sums to 1
     horizon_ms: int  # what `within` refers to, counted from made_ms
     expected_ms: tuple[int, int, int]  # gap to the next request: 10 %, 50 %, 90 % quantile
     made_ms: int  # event time of the request that caused it
-    expires_ms: int  # after this it says nothing any more
+    expires_ms: int  # event time after which it is void
     model: str  # model version
     tier: str = "standard"
     pool: str = "default"
@@ -43,12 +43,12 @@ class ServiceDemand:
     tier: str
     expected: float  # sum over users of p (`within`)
     variance: float  # sum over users of p (1 - p): Poisson-binomial
-    seen: int = 0  # requests that came so far; cumulative, and begun anew now and then
+    seen: int = 0  # requests so far; cumulative, and reset now and then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What the users of one partition are expected to ask of one pool."""
+    """Expected requests of the users of one partition to one pool."""
 
     pool: str
     partition: int  # of `predictions`

@@ -1,4 +1,4 @@
-"""Why a constituent was started, queued, given back or left: the facts of a decision."""
+"""Why a constituent was started, queued, released or left: the facts of a decision."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Choice(enum.StrEnum):
 
     START = "start"  # one more instance
     QUEUE = "queue"  # wanted, but it does not fit
-    RELEASE = "release"  # idle instances are given back
-    KEEP = "keep"  # what there is stays, no further one pays
-    LEAVE = "leave"  # there is none, and none pays
+    RELEASE = "release"  # idle instances are released
+    KEEP = "keep"  # the instances stay, and no further one pays
+    LEAVE = "leave"  # there is no instance, and none pays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was decided about a constituent, and on what grounds; it holds until the next one.
+    """A decision about a constituent and its grounds; in effect until the next one.
 
     Values and costs are in the unit of the prices, over the horizon.
     """
@@ -50,17 +50,17 @@ class Verdict:
     at_ms: int  # event time of the decision
     choice: Choice
     mode: Mode  # in `shadow` nothing was done
-    command_id: str  # that came of it, or would have; empty when none
-    instance: int  # the how-manieth it is about
-    have: int  # instances there or under way
-    chance: float  # that this one is used within the horizon
-    value: float  # expected worth of this one
-    cost: float  # of having it
+    command_id: str  # the resulting command, or what it would have been; empty when none
+    instance: int  # 1-based ordinal of the instance
+    have: int  # instances present or under way
+    chance: float  # probability that this one is used within the horizon
+    value: float  # expected value of this one
+    cost: float  # of keeping it
     bound: str  # what decided: value, pin, cpu, memory, bandwidth, budget, quota
     tier: str  # the highest it is for
     price: float  # of one instance for an hour
     horizon_ms: int
-    warm_up_ms: int  # start-up time that was reckoned with
-    expected: tuple[Expected, ...] = ()  # most first, a few
+    warm_up_ms: int  # start-up time assumed
+    expected: tuple[Expected, ...] = ()  # a few, most requests first
     alternatives: tuple[Alternative, ...] = ()  # a few
-    challenger: str = ""  # whose it is when it was only tried, on paper; else empty
+    challenger: str = ""  # the simulated challenger that decided so; empty when it was in force

@@ -1,4 +1,4 @@
-"""A decision in sentences: what was decided, on what grounds, and what would have changed it."""
+"""A decision in sentences: what was decided, and what would have changed it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["decided", "what_would_change"]
 
 
 def decided(verdict: Verdict) -> str:
-    """What was decided."""
+    """The decision as a sentence."""
     name, k = verdict.service, verdict.instance
     said = {
         Choice.START: f"instance {k} of {name} was started",
@@ -26,7 +26,7 @@ def decided(verdict: Verdict) -> str:
 
 
 def what_would_change(verdict: Verdict) -> Iterator[str]:
-    """What would have led to another decision, a sentence each."""
+    """What would have led to another decision, one sentence each."""
     value, cost = verdict.value, verdict.cost
     if verdict.bound == "pin":
         yield "an operator's pin decided: without it, value against cost would have"

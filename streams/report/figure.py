@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from streams.report.summary import Latency, PoolSummary, Summary
+from streams.report.summary import FlowSummary, LatencySample, PoolSummary
 
 __all__ = ["draw"]
 
@@ -16,7 +16,7 @@ BUCKETS = 40  # points in time
 COLOURS = {"hit": "#1b7837", "partial": "#c2a01c", "miss": "#b2182b", "refused": "#555555"}
 
 
-def draw(summary: Summary, path: Path) -> None:
+def draw(summary: FlowSummary, path: Path) -> None:
     """Write the picture; the ending (`.png`, `.svg`, `.pdf`) says in which form.
 
     Raises
@@ -31,7 +31,7 @@ def draw(summary: Summary, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _hit_rate(axes: Axes, summary: Summary) -> None:
+def _hit_rate(axes: Axes, summary: FlowSummary) -> None:
     for name, pool in summary.pools.items():
         if len(pool.at_ms):
             axes.plot(*_buckets(pool), marker=".", label=name)
@@ -53,7 +53,7 @@ def _buckets(pool: PoolSummary) -> tuple[np.ndarray, np.ndarray]:
     return middle_ms.astype("datetime64[ms]"), 100 * hits[seen] / counts[seen]
 
 
-def _latency(axes: Axes, summary: Summary) -> None:
+def _latency(axes: Axes, summary: FlowSummary) -> None:
     styles = ("-", "--", ":", "-.")
     for i, (name, pool) in enumerate(summary.pools.items()):
         for result, colour in COLOURS.items():
@@ -68,6 +68,6 @@ def _latency(axes: Axes, summary: Summary) -> None:
         axes.legend()
 
 
-def _cumulative(latency: Latency) -> tuple[np.ndarray, np.ndarray]:
+def _cumulative(latency: LatencySample) -> tuple[np.ndarray, np.ndarray]:
     values = np.maximum(latency.sorted_ms, 0.1)  # a logarithm has no zero
     return values, 100 * np.arange(1, len(values) + 1) / len(values)

@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 
 from streams.records import Command, Instance, Outcome, Result, Route
 
-__all__ = ["InstanceTime", "Latency", "PoolSummary", "Requests", "Summary", "summarise"]
+__all__ = [
+    "FlowSummary",
+    "InstanceTime",
+    "LatencySample",
+    "PoolSummary",
+    "RequestSummary",
+    "summarise",
+]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Latencies in ms, of requests that we answered; one observed from a log has none."""
+class LatencySample:
+    """Latencies in ms of the requests that foremesh served; those observed from a log have none."""
 
     sorted_ms: NDArray[np.float64]
 
@@ -38,8 +45,8 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
-    """How a group of requests went."""
+class RequestSummary:
+    """Hits, waits and latencies of a group of requests."""
 
     count: int
     hits: int
@@ -48,7 +55,7 @@ class Requests:
     refused: int  # whatever their result
     cold_ms: int  # cold-start time waited for
     saved_ms: int  # cold-start time that warm instances spared
-    latency: Latency  # of those served
+    latency: LatencySample  # of those served
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Self:
@@ -63,7 +70,7 @@ class Requests:
             refused=len(outcomes) - len(served),
             cold_ms=sum(outcome.cold_ms for outcome in outcomes),
             saved_ms=sum(outcome.saved_ms for outcome in outcomes),
-            latency=Latency.of(served),
+            latency=LatencySample.of(served),
         )
 
 
@@ -85,10 +92,10 @@ class InstanceTime:
 class PoolSummary:
     """One pool; a control without pre-allocation is a pool of its own."""
 
-    total: Requests
-    services: Mapping[str, Requests]  # by composite
-    tiers: Mapping[str, Requests]
-    latency: Mapping[str, Latency]  # by result, and `refused`
+    total: RequestSummary
+    services: Mapping[str, RequestSummary]  # by composite
+    tiers: Mapping[str, RequestSummary]
+    latency: Mapping[str, LatencySample]  # by result, and `refused`
     instances: InstanceTime
     instances_by_service: Mapping[str, InstanceTime]  # by constituent
     instances_by_tier: Mapping[str, InstanceTime]  # the tier that they were started for
@@ -97,7 +104,7 @@ class PoolSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class FlowSummary:
     """All pools, and the event time that they span."""
 
     from_ms: int
@@ -106,7 +113,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Life:
+class _InstanceLife:
     service: str
     tier: str
     warm_ms: int
@@ -115,7 +122,7 @@ class _Life:
 
 def summarise(
     outcomes: Iterable[Outcome], instances: Iterable[Instance], commands: Iterable[Command] = ()
-) -> Summary:
+) -> FlowSummary:
     """Sum up how requests went and what the instances cost.
 
     The arguments are read in this order, each to its end: a replay may make the later ones of
@@ -138,7 +145,7 @@ def summarise(
     tiers |= {f"standard/{outcome.request_id}": outcome.tier for outcome in requests.values()}
     by_pool = _grouped(requests.values(), lambda outcome: outcome.pool)
     lives_by_pool = _grouped(lives.values(), lambda life: life.pool)
-    return Summary(
+    return FlowSummary(
         from_ms=min(times, default=now_ms),
         to_ms=now_ms,
         pools={
@@ -151,16 +158,16 @@ def summarise(
     )
 
 
-def _pool(outcomes: list[Outcome], lives: list[_Life]) -> PoolSummary:
+def _pool(outcomes: list[Outcome], lives: list[_InstanceLife]) -> PoolSummary:
     outcomes.sort(key=lambda outcome: outcome.at_ms)
     services = _grouped(outcomes, lambda outcome: outcome.service)
     tiers = _grouped(outcomes, lambda outcome: outcome.tier)
     results = _grouped(outcomes, _label)
     return PoolSummary(
-        total=Requests.of(outcomes),
-        services={name: Requests.of(found) for name, found in services.items()},
-        tiers={name: Requests.of(found) for name, found in tiers.items()},
-        latency={name: Latency.of(found) for name, found in results.items()},
+        total=RequestSummary.of(outcomes),
+        services={name: RequestSummary.of(found) for name, found in services.items()},
+        tiers={name: RequestSummary.of(found) for name, found in tiers.items()},
+        latency={name: LatencySample.of(found) for name, found in results.items()},
         instances=_time(lives),
         instances_by_service=_times(lives, lambda life: life.service),
         instances_by_tier=_times(lives, lambda life: life.tier),
@@ -173,19 +180,21 @@ def _label(outcome: Outcome) -> str:
     return "refused" if outcome.route is Route.REFUSED else outcome.result.value
 
 
-def _life(instance: Instance, tiers: Mapping[str, str], now_ms: int) -> _Life:
+def _life(instance: Instance, tiers: Mapping[str, str], now_ms: int) -> _InstanceLife:
     end_ms = now_ms if instance.gone_ms is None else instance.gone_ms
     from_ms = end_ms if instance.warm_since_ms is None else instance.warm_since_ms
     warm_ms = max(0, end_ms - from_ms)
     tier = tiers.get(instance.command_id, "")
-    return _Life(instance.service, tier, warm_ms, min(instance.busy_ms, warm_ms))
+    return _InstanceLife(instance.service, tier, warm_ms, min(instance.busy_ms, warm_ms))
 
 
-def _times(lives: list[_Life], key: Callable[[_Life], str]) -> dict[str, InstanceTime]:
+def _times(
+    lives: list[_InstanceLife], key: Callable[[_InstanceLife], str]
+) -> dict[str, InstanceTime]:
     return {name: _time(found) for name, found in _grouped(lives, key).items()}
 
 
-def _time(lives: list[_Life]) -> InstanceTime:
+def _time(lives: list[_InstanceLife]) -> InstanceTime:
     return InstanceTime(
         instances=sum(life.warm_ms > 0 for life in lives),
         warm_s=sum(life.warm_ms for life in lives) / 1000,

@@ -10,14 +10,20 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from streams.report.summary import InstanceTime, Latency, PoolSummary, Requests, Summary
+from streams.report.summary import (
+    FlowSummary,
+    InstanceTime,
+    LatencySample,
+    PoolSummary,
+    RequestSummary,
+)
 
 __all__ = ["as_json", "iso_time", "tables"]
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}  # of latencies in ms
 
 
-def tables(summary: Summary) -> Iterator[Table]:
+def tables(summary: FlowSummary) -> Iterator[Table]:
     """The tables of a report: requests, latency, by service, by tier, and instances."""
     span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
     yield _table(
@@ -38,7 +44,7 @@ def tables(summary: Summary) -> Iterator[Table]:
     )
 
 
-def _latencies(pool: PoolSummary) -> Mapping[str, Latency]:
+def _latencies(pool: PoolSummary) -> Mapping[str, LatencySample]:
     return {**pool.latency, "all served": pool.total.latency} if pool.latency else {}
 
 
@@ -50,7 +56,7 @@ def _with_all(
 
 def _table(
     title: str,
-    summary: Summary,
+    summary: FlowSummary,
     columns: Mapping[str, Callable[[Any], str]],
     rows: Callable[[PoolSummary], Mapping[str, Any]],
     name: str = "",
@@ -76,7 +82,7 @@ def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f}" if whole else "-"
 
 
-REQUESTS: Mapping[str, Callable[[Requests], str]] = {
+REQUESTS: Mapping[str, Callable[[RequestSummary], str]] = {
     "requests": lambda r: f"{r.count:,}",
     "hit %": lambda r: _share(r.hits, r.count),
     "partial %": lambda r: _share(r.partials, r.count),
@@ -84,8 +90,8 @@ REQUESTS: Mapping[str, Callable[[Requests], str]] = {
     "saved s": lambda r: _number(r.saved_ms / 1000),
     "waited s": lambda r: _number(r.cold_ms / 1000),
 }
-REFUSED: Mapping[str, Callable[[Requests], str]] = {"refused": lambda r: f"{r.refused:,}"}
-LATENCY: Mapping[str, Callable[[Latency], str]] = {
+REFUSED: Mapping[str, Callable[[RequestSummary], str]] = {"refused": lambda r: f"{r.refused:,}"}
+LATENCY: Mapping[str, Callable[[LatencySample], str]] = {
     "requests": lambda found: f"{len(found):,}",
     "p50 ms": lambda found: _number(found.quantile(QUANTILES["p50"])),
     "p95 ms": lambda found: _number(found.quantile(QUANTILES["p95"])),
@@ -100,7 +106,7 @@ INSTANCES: Mapping[str, Callable[[InstanceTime], str]] = {
 }
 
 
-def as_json(summary: Summary) -> dict[str, Any]:
+def as_json(summary: FlowSummary) -> dict[str, Any]:
     """The same as plain values; times in ISO 8601, rates from 0 to 1."""
     return {
         "from": iso_time(summary.from_ms),
@@ -123,7 +129,7 @@ def _pool(pool: PoolSummary) -> dict[str, Any]:
     }
 
 
-def _requests(r: Requests) -> dict[str, Any]:
+def _requests(r: RequestSummary) -> dict[str, Any]:
     counts = {"hit": r.hits, "partial": r.partials, "miss": r.misses}
     return {
         "requests": r.count,
@@ -135,7 +141,7 @@ def _requests(r: Requests) -> dict[str, Any]:
     }
 
 
-def _latency(found: Latency) -> dict[str, Any]:
+def _latency(found: LatencySample) -> dict[str, Any]:
     return {"requests": len(found), **{name: found.quantile(q) for name, q in QUANTILES.items()}}
 
 

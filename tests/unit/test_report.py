@@ -19,7 +19,7 @@ from streams.records import (
     Route,
 )
 from streams.report.figure import draw
-from streams.report.summary import Summary, summarise
+from streams.report.summary import FlowSummary, summarise
 from streams.report.tables import as_json, iso_time, tables
 
 NOW = 1_700_000_000_000
@@ -96,7 +96,7 @@ OUTCOMES = st.lists(
 )
 
 
-def shown(summary: Summary) -> str:
+def shown(summary: FlowSummary) -> str:
     console = Console(width=80, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as captured:
         console.print(*tables(summary), sep="\n")

@@ -1,4 +1,4 @@
-"""An operator's word on a pool: how it is read, and put into force."""
+"""Control records of pools: read those in force, publish a changed one."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from streams.flow.topology import key_of
 from streams.records.control import Control
 from streams.settings import Settings
 
-__all__ = ["because", "change", "in_force"]
+__all__ = ["change", "in_force", "reason_option"]
 
-because = click.option("--reason", default="", show_envvar=True, help="For whoever asks later.")
+reason_option = click.option(
+    "--reason", default="", show_envvar=True, help="Why, for whoever asks later."
+)
 
 
 def in_force(settings: Settings) -> dict[str, Control]:
-    """What operators have said last, by pool."""
+    """The control record in force of each pool that has one."""
     return last_values(settings, "control", Control)
 
 
 def change(
     settings: Settings, pool: str, reason: str, changed: Callable[[Control], Control]
 ) -> None:
-    """Put a pool's control into force, changed.
+    """Publish the control record of a pool with a change made to it.
 
     Raises
     ------
     BrokerUnreachable, TopicsMissing, DeliveryFailed
-        It is not known to be in force; saying it again is safe.
+        It is not known to be in force; publishing it again is safe.
     """
     now = in_force(settings).get(pool, Control(pool=pool))
     new = replace(changed(now), reason=reason)
