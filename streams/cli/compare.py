@@ -20,10 +20,10 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
-from streams.compare.advantage import OTHERS, advantages
-from streams.compare.predictive import Forecast, Predictive
-from streams.compare.run import POLICIES, SCALES, Row, compare
 from streams.errors import CatalogInvalid
+from streams.lab.compare.advantage import OTHERS, advantages
+from streams.lab.compare.predictive import Forecast, Predictive
+from streams.lab.compare.run import POLICIES, SCALES, Row, compare
 from streams.records import Request
 from streams.records.catalog import Catalog
 from streams.settings import Settings
@@ -161,7 +161,7 @@ def _write(rows: Sequence[Row], json_path: Path | None, figure: Path | None) -> 
         text = json.dumps([row.as_json() for row in rows], indent=2)
         json_path.write_text(text, encoding="utf-8")
     if figure:
-        from streams.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
+        from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
         draw(rows, figure)
 

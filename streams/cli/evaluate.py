@@ -18,12 +18,12 @@ from streams.adapters.log_columns import ColumnMapping
 from streams.adapters.request_log import RequestLog
 from streams.cli.log_options import log_options, with_progress
 from streams.errors import LogUnreadable
-from streams.evaluate import published_report, report
-from streams.evaluate.prequential import Evaluation, evaluate
-from streams.evaluate.published import events_learnt, folds, log_files, methods, read, score
-from streams.evaluate.published_report import Comparison
-from streams.models.mixture import Config
-from streams.models.recurrent import RecurrentConfig
+from streams.lab.evaluate import published_report, report
+from streams.lab.evaluate.prequential import Evaluation, evaluate
+from streams.lab.evaluate.published import events_learnt, folds, log_files, methods, read, score
+from streams.lab.evaluate.published_report import Comparison
+from streams.lab.models.recurrent import RecurrentConfig
+from streams.models.next_request.mixture import Config
 from streams.records import Request
 
 __all__ = ["command"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.compiled import inner
-from streams.models.wire import packed
+from streams.models.kernels import inner
+from streams.models.state_bytes import packed
 
 __all__ = ["Row", "empty", "grown", "total", "trimmed", "visit"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.compiled import inner
+from streams.models.kernels import inner
 
 __all__ = ["logarithms"]
 

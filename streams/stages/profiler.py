@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Any
 
-from streams.models import state as rows
-from streams.models.chains import expected_within
-from streams.models.mixture import Config, Mixture
+from streams.models.next_request import state_codec as rows
+from streams.models.next_request.lookahead import expected_within
+from streams.models.next_request.mixture import Config, Mixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
 from streams.stages.base import Context, Unusable, admit
 

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from streams.catalog.inference import infer
 from streams.cli.compare import show
-from streams.compare.advantage import advantages
-from streams.compare.policies import KeepAlive
-from streams.compare.predictive import Forecast, Predictive
-from streams.compare.run import POLICIES, SCALES, Row, compare
+from streams.lab.compare.advantage import advantages
+from streams.lab.compare.policies import KeepAlive
+from streams.lab.compare.predictive import Forecast, Predictive
+from streams.lab.compare.run import POLICIES, SCALES, Row, compare
 from streams.records import Request
 from streams.records.catalog import Catalog
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streams.evaluate.ahead import Ahead
-from streams.models.mixture import Mixture
+from streams.lab.evaluate.ahead import Ahead
+from streams.models.next_request.mixture import Mixture
 
 
 def looked_ahead(gap_ms: int, sessions: int = 400) -> dict[str, dict[str, float]]:

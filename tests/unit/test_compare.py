@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from streams.catalog.yaml_writer import dump
 from streams.cli.compare import command
-from streams.compare.advantage import advantages
-from streams.compare.histogram import IdleTimes
-from streams.compare.policies import (
+from streams.errors import CatalogInvalid
+from streams.lab.compare.advantage import advantages
+from streams.lab.compare.histogram import IdleTimes
+from streams.lab.compare.policies import (
     MINUTE_MS,
     BoundedOracle,
     GreedyDual,
@@ -23,9 +24,8 @@ from streams.compare.policies import (
     Oracle,
     Policy,
 )
-from streams.compare.predictive import Forecast, Predictive
-from streams.compare.run import Row, compare
-from streams.errors import CatalogInvalid
+from streams.lab.compare.predictive import Forecast, Predictive
+from streams.lab.compare.run import Row, compare
 from streams.records import Request
 from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.settings import Settings

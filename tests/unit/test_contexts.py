@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models import state as rows
-from streams.models.classifier import NextService
-from streams.models.parameters import Parameters
-from streams.models.population import hour_of
+from streams.lab.models.classifier import NextService
+from streams.models.next_request import state_codec as rows
+from streams.models.next_request.parameters import Parameters
+from streams.models.next_request.population import hour_of
 
 HOUR_MS = 3_600_000
 texts = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=30)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.evaluate.demand import demand
-from streams.models.demand import DemandForecast, season_of
+from streams.lab.evaluate.demand import demand
+from streams.lab.models.demand import DemandForecast, season_of
 from streams.records import Request
 
 HOUR_MS = 3_600_000

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 from streams.cli import cli
 from streams.errors import LogUnreadable
-from streams.evaluate.prequential import evaluate
-from streams.evaluate.scores import Scores, reliability, summary
-from streams.evaluate.when import When
-from streams.models.mixture import Config
-from streams.models.recurrent import RecurrentConfig
+from streams.lab.evaluate.prequential import evaluate
+from streams.lab.evaluate.scores import Scores, reliability, summary
+from streams.lab.evaluate.when import When
+from streams.lab.models.recurrent import RecurrentConfig
+from streams.models.next_request.mixture import Config
 from streams.records import Request
 
 

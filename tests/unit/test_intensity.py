@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streams.compare.intensity import Intensity
-from streams.models.silence import EDGES_MS
+from streams.lab.compare.intensity import Intensity
+from streams.lab.models.silence import EDGES_MS
 
 FIRST, BOTH = np.array([0]), np.array([0, 1])
 

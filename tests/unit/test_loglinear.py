@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models import spans
-from streams.models.contexts import KINDS, Cases, contexts, numbered
-from streams.models.loglinear import LogLinear
+from streams.lab.models import spans
+from streams.lab.models.contexts import KINDS, Cases, contexts, numbered
+from streams.lab.models.loglinear import LogLinear
 
 RNG = np.random.default_rng(7)
 

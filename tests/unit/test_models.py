@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.models import state as rows
-from streams.models.classifier import MODELS, NextService
-from streams.models.gaps import Gaps
-from streams.models.mixture import Config, Mixture
-from streams.models.profile import Profile
+from streams.lab.models import state_codec as rows
+from streams.lab.models.classifier import MODELS, NextService
+from streams.models.arrival.gaps import Gaps
+from streams.models.next_request.mixture import Config, Mixture
+from streams.models.next_request.profile import Profile
 
 every_model = pytest.mark.parametrize("name", MODELS)
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from streams.cli import cli
 from streams.errors import LogUnreadable
-from streams.evaluate.published import DAY_MS, END, FoldScore, folds, log_of, read, score
-from streams.evaluate.published_report import Comparison, rows, verdict
+from streams.lab.evaluate.published import DAY_MS, END, FoldScore, folds, log_of, read, score
+from streams.lab.evaluate.published_report import Comparison, rows, verdict
 from streams.records import Request
 
 HOUR_MS = 3_600_000

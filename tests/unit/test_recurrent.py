@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models import state as rows
-from streams.models.classifier import NextService
-from streams.models.gru import chances, train
-from streams.models.mixture import Mixture
-from streams.models.network import (
+from streams.lab.models import state_codec as rows
+from streams.lab.models.classifier import NextService
+from streams.lab.models.ensemble import Pool
+from streams.lab.models.gru import chances, train
+from streams.lab.models.network import (
     CORE,
     GAPS,
     OWN,
@@ -27,8 +27,8 @@ from streams.models.network import (
     gap_of,
     row_of,
 )
-from streams.models.pool import Pool
-from streams.models.recurrent import Recurrent, RecurrentConfig
+from streams.lab.models.recurrent import Recurrent, RecurrentConfig
+from streams.models.next_request.mixture import Mixture
 
 
 def walked(

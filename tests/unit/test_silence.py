@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.models.silence import Silence, context_of, stage_of
+from streams.lab.models.silence import Silence, context_of, stage_of
 
 
 def silences(lengths_ms: list[int], context: int = 0) -> Silence:

@@ -10,10 +10,10 @@ import pytest
 from synthetic import ALWAYS, CATALOG, FORETOLD, NEVER, START_MS, optimal_cost, requests
 
 from streams.catalog.critical_path import steps_of
-from streams.compare.ledger import Ledger
-from streams.compare.policies import KeepAlive
-from streams.compare.predictive import Forecast, Predictive
-from streams.compare.run import POLICIES, Row, compare
+from streams.lab.compare.ledger import Ledger
+from streams.lab.compare.policies import KeepAlive
+from streams.lab.compare.predictive import Forecast, Predictive
+from streams.lab.compare.run import POLICIES, Row, compare
 from streams.records import Request
 from streams.records.catalog import Catalog
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.models.wire import Reader, Writer
+from streams.models.state_bytes import Reader, Writer
 from streams.records import MeasuredWarmUp, ServiceDemand
 
 __all__ = ["UNIT", "PoolRow", "Roster", "Row", "Sums", "Vector", "decode", "encode"]

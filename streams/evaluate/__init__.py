@@ -1,1 +1,0 @@
-"""Prequential evaluation: every event is predicted before it is learnt, by the live code."""

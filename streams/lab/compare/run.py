@@ -1,0 +1,228 @@
+"""A log through all policies at once, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from streams.catalog.critical_path import Steps, steps_of
+from streams.lab.compare.ledger import Judged, Ledger
+from streams.lab.compare.policies import (
+    HOUR_MS,
+    MINUTE_MS,
+    NEVER_MS,
+    BoundedOracle,
+    GreedyDual,
+    HybridHistogram,
+    KeepAlive,
+    Oracle,
+    Policy,
+    Windows,
+)
+from streams.lab.compare.predictive import Predictive
+from streams.records import Request
+from streams.records.catalog import Catalog
+
+__all__ = ["POLICIES", "SCALES", "Row", "compare"]
+
+KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440, 2880, 5760)
+RANGE_HOURS = (1, 2, 4, 8, 12, 24)
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85)  # of all memory, for greedy-dual
+SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # of the worth: a price to each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One policy with one parameter."""
+
+    policy: str
+    parameter: str
+    requests: int
+    cold_start_rate: float  # share of requests that waited for a start
+    cold_start_ms: int  # on the critical path, together
+    wasted_seconds: float  # of warm instances
+    wasted_gb_s: float
+    cost: float  # of warm time, in the unit of the prices
+    total_cost: float = 0.0  # with what the waits are worth, by tier
+    utility: float = 1.0  # share of the warm time that a use came after
+    latency_ms: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # added: p50, p95, p99
+    service_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
+    user_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as plain values."""
+        return asdict(self)
+
+
+# Each from the catalogue, the memory that there is, in MiB, and the ms that a start counts for.
+POLICIES: dict[str, Callable[[Catalog, float, int], Iterable[Policy]]] = {
+    "keep-alive": lambda _c, _m, _s: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
+    "always-warm": lambda _c, _m, _s: [KeepAlive(None)],
+    "hybrid-histogram": lambda _c, _m, _s: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
+    "greedy-dual": lambda c, m, s: [GreedyDual(mib, ms) for ms in {0, s} for mib in _shares(c, m)],
+    "oracle": lambda _c, m, s: _oracles(m, s),
+    "foremesh": lambda _c, _m, _s: (),  # see `Predictive`: one object for all its parameters
+}
+
+
+def compare(
+    requests: Sequence[Request],
+    catalog: Catalog,
+    policies: Sequence[Policy],
+    ours: Predictive | None = None,
+    *,
+    warm_up: float = 0.3,
+    capacity_mib: float = math.inf,
+    start_ms: int = 0,
+) -> Iterator[Request | Row]:
+    """Put a log through all policies, step by step; the rows come at the end.
+
+    Parameters
+    ----------
+    requests
+        In order of time.
+    ours
+        The predictive policy, which has a row for each of its scales.
+    warm_up
+        Share of the requests that policies only learn from; nothing is counted before.
+    capacity_mib
+        Memory that there is. A policy of windows loses the least recently used; greedy-dual, the
+        oracle and ours choose themselves, right after a request has been served.
+    start_ms
+        Time that having to wait at all counts for, beside the wait, in what waits are worth.
+
+    Yields
+    ------
+    Request or Row
+        Each request once all policies have taken it, for a progress bar; then a row a policy.
+    """
+    if not requests:
+        return
+    from_ms = requests[int(warm_up * len(requests))].at_ms
+    account = partial(Ledger, catalog, from_ms, start_ms=start_ms)
+    entrants = _Entrants(catalog, policies, ours, account, capacity_mib)
+    for request, nexts in _with_next_uses(requests, catalog):
+        entrants.take(request, nexts)
+        yield request
+    yield from entrants.close(requests[-1].at_ms)
+
+
+class _Entrants:
+    """All policies with their accounts."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        policies: Iterable[Policy],
+        ours: Predictive | None,
+        account: Callable[..., Ledger],
+        capacity_mib: float,
+    ) -> None:
+        self._catalog = catalog
+        self._ours = ours
+        self._runs: list[tuple[Policy, Ledger]] = []
+        for policy in policies:
+            room_mib = capacity_mib if isinstance(policy, Windows) else math.inf
+            self._runs.append((policy, account(capacity_mib=room_mib)))
+        self._ledgers = [account() for _ in ours.parameters] if ours else []
+
+    def take(self, request: Request, nexts: Mapping[str, int]) -> None:
+        """Let time pass up to a request, have it judged, and let everybody learn from it."""
+        self._pass(request.at_ms)
+        steps = steps_of(self._catalog, request.service)
+        for policy, ledger in self._runs:
+            ledger.judge(request, steps)
+            for name, next_ms in nexts.items():
+                policy.used(name, request.at_ms, next_ms, ledger)
+        for ledger in self._ledgers:
+            ledger.judge(request, steps)
+        if self._ours:
+            self._ours.learn(request, nexts, self._ledgers)
+
+    def close(self, at_ms: int) -> Iterator[Row]:
+        """End everything; a row a policy and parameter."""
+        self._pass(at_ms)
+        for policy, ledger in self._runs:
+            ledger.close(at_ms)
+            yield _row(policy.name, policy.parameter, ledger)
+        for i, ledger in enumerate(self._ledgers):
+            assert self._ours
+            ledger.close(at_ms)
+            yield _row(self._ours.name, self._ours.parameters[i], ledger)
+
+    def _pass(self, now_ms: int) -> None:
+        for policy, ledger in self._runs:
+            policy.advance(now_ms, ledger)
+        if self._ours:
+            self._ours.advance(now_ms, self._ledgers)
+
+
+def _with_next_uses(
+    requests: Sequence[Request], catalog: Catalog
+) -> Iterator[tuple[Request, dict[str, int]]]:
+    """Each request with the next use of each of its constituents, for the oracle."""
+    coming: dict[str, int] = {}
+    found: list[dict[str, int]] = []
+    for request in reversed(requests):
+        names = _names(steps_of(catalog, request.service))
+        found.append({name: coming.get(name, NEVER_MS) for name in names})
+        coming.update(dict.fromkeys(names, request.at_ms))
+    return zip(requests, reversed(found), strict=True)
+
+
+def _names(steps: Steps) -> list[str]:
+    return list(dict.fromkeys(name for step in steps for name in step))
+
+
+def _oracles(memory_mib: float, start_ms: int) -> list[Policy]:
+    if math.isfinite(memory_mib):
+        return [BoundedOracle(memory_mib, start_ms)]
+    return [Oracle(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
+
+
+def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
+    whole = sum(max(1.0, known.needs.memory) for known in catalog.constituents.values())
+    return list(dict.fromkeys(min(memory_mib, share * whole) for share in SHARES))
+
+
+def _row(policy: str, parameter: str, ledger: Ledger) -> Row:
+    cold = np.array([judged.cold_ms for judged in ledger.judged], np.float64)
+    return Row(
+        policy=policy,
+        parameter=parameter,
+        requests=len(cold),
+        cold_start_rate=float((cold > 0).mean()) if len(cold) else 0.0,
+        cold_start_ms=int(cold.sum()),
+        wasted_seconds=ledger.wasted_ms / 1000,
+        wasted_gb_s=ledger.wasted_gb_s,
+        cost=ledger.cost,
+        total_cost=ledger.cost + sum(judged.worth for judged in ledger.judged),
+        utility=ledger.utility,
+        latency_ms=_quantiles(cold, (0.5, 0.95, 0.99)),
+        service_rates=_rates(ledger.judged, lambda judged: judged.service),
+        user_rates=_rates(ledger.judged, lambda judged: judged.user),
+    )
+
+
+def _rates(judged: Iterable[Judged], group: Callable[[Judged], str]) -> tuple[float, float, float]:
+    """Cold-start rate at the 50th, 75th and 90th percentile over groups."""
+    cold: defaultdict[str, list[bool]] = defaultdict(list)
+    for one in judged:
+        cold[group(one)].append(one.cold_ms > 0)
+    rates = np.array([sum(found) / len(found) for found in cold.values()])
+    return _quantiles(rates, (0.5, 0.75, 0.9))
+
+
+def _quantiles(
+    values: np.ndarray[Any, np.dtype[np.float64]], at: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    if not len(values):
+        return (0.0, 0.0, 0.0)
+    low, middle, high = np.quantile(values, at).tolist()
+    return (low, middle, high)

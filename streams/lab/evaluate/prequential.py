@@ -1,0 +1,163 @@
+"""One pass over a trace: predict, score, learn, feed back."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streams.lab.evaluate.ahead import Ahead
+from streams.lab.evaluate.demand import Demanded, demand
+from streams.lab.evaluate.scores import Scores, summary
+from streams.lab.evaluate.when import HORIZONS_MS, When
+from streams.lab.models import state_codec as rows
+from streams.lab.models.ensemble import NAMES, ROWS, Opinion, Pool
+from streams.lab.models.recurrent import RecurrentConfig
+from streams.models.next_request.mixture import Config, Mixture, View
+from streams.models.next_request.profile import Profile
+from streams.records import Request
+
+__all__ = ["SLICES", "Evaluation", "evaluate"]
+
+SLICES = ("all", "change", "first5", "history_5_19", "history_20_99", "history_100_up")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came of one trace."""
+
+    events: int
+    us_per_event: float  # CPU time of predict, learn and feedback
+    state_bytes: Sequence[int]  # of each user
+    scores: Scores
+    when: When
+    ahead: Ahead
+    demand: Demanded | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures, for programs."""
+        return {
+            "events": self.events,
+            "us_per_event": round(self.us_per_event, 2),
+            "state_bytes_median": statistics.median(self.state_bytes or [0]),
+            "state_bytes_max": max(self.state_bytes, default=0),
+            "slices": summary(self.scores),
+            "when": self.when.summary(),
+            "ahead": self.ahead.summary(),
+            "demand": self.demand.summary() if self.demand else {},
+        }
+
+
+def evaluate(
+    requests: Sequence[Request],
+    config: Config | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    rnn: RecurrentConfig | None = None,
+) -> Evaluation:
+    """Score the profiler's model on requests in time order.
+
+    An event is scored when its user has an earlier one. Feedback follows each event at once,
+    through the function that the live feedback goes through.
+
+    Parameters
+    ----------
+    requests
+        In the order in which they are predicted and learnt.
+    config
+        Parameters of the mixture.
+    advance
+        Told how many events were done since it was last called.
+    rnn
+        Parameters of the recurrent network, which is then shown, alone and with the mixture.
+    """
+    mixture, state = Mixture(config), dict[str, Any]()
+    pool = Pool(mixture, rnn) if rnn else None
+    names = ("mixture", *mixture.members, *(NAMES if pool else ()))
+    scores, when, ahead = Scores(names, SLICES), When(), Ahead()
+    spent = 0
+    for done, request in enumerate(_told(requests, advance)):
+        begun = time.thread_time_ns()
+        profile = mixture.profile(state, request.user)
+        view = mixture.view(state, profile)
+        opinion = pool.predict(state, request.user, view) if pool else None
+        spent += time.thread_time_ns() - begun
+        if len(profile):
+            item = mixture.vocabulary(state).find(request.service)
+            _score(scores, view, opinion, profile, item)
+            _score_gap(when, mixture, state, request)
+        begun = time.thread_time_ns()
+        if pool:
+            pool.learn(state, request.user, request.service, request.at_ms, view, opinion)
+        _learn(mixture, state, request, str(done), view)
+        spent += time.thread_time_ns() - begun
+        ahead.heard(mixture, state, request.user, request.at_ms)
+    return Evaluation(
+        events=len(requests),
+        us_per_event=spent / 1000 / max(len(requests), 1),
+        state_bytes=_sizes(state),
+        scores=scores,
+        when=when,
+        ahead=ahead,
+        demand=demand(requests),
+    )
+
+
+def _told(requests: Sequence[Request], advance: Callable[[int], None]) -> Iterator[Request]:
+    """The requests, telling every so often how far it is."""
+    for done, request in enumerate(requests, 1):
+        yield request
+        if done % 500 == 0:
+            advance(500)
+
+
+def _learn(
+    mixture: Mixture, state: dict[str, Any], request: Request, request_id: str, view: View
+) -> None:
+    mixture.learn(
+        state,
+        request.user,
+        request.service,
+        at_ms=request.at_ms,
+        request_id=request_id,
+        parameters=request.parameters,
+        view=view,
+    )
+    mixture.feedback(state, request.user, request_id)
+
+
+def _sizes(state: Mapping[str, Any]) -> list[int]:
+    """Bytes of each user: the profile, and the network's memory where there is one."""
+    users = [key[2:] for key in state if key.startswith("u/")]
+    keys = [[f"{kind}/{user}" for kind in "uh" if f"{kind}/{user}" in state] for user in users]
+    return [sum(len(rows.encode(state[key])) for key in parts) for parts in keys]
+
+
+def _score(
+    scores: Scores, view: View, opinion: Opinion | None, profile: Profile, item: int | None
+) -> None:
+    length = len(profile)
+    flags = (
+        True,
+        item != profile.last,
+        length < 5,
+        5 <= length < 20,
+        20 <= length < 100,
+        length >= 100,
+    )
+    table = view.table[Mixture.rows, :]
+    if opinion is not None:
+        table = np.concatenate([table, opinion.table[ROWS, :]])
+    scores.add(table, view.column(item), flags, view.others)
+
+
+def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:
+    profile = mixture.profile(state, request.user)
+    _, gaps_ms = mixture.outlook(state, profile, HORIZONS_MS[0])
+    within = [mixture.within(state, profile, horizon) for horizon in HORIZONS_MS]
+    gap = max(request.at_ms - profile.last_ms, 0)
+    when.add(request.user, gap, within, gaps_ms)

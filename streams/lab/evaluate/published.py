@@ -1,0 +1,229 @@
+"""The published protocol for the next event of a case: its folds, its scores, its methods.
+
+Rama-Maneiro, Vidal & Lama (2023), Deep learning for predictive business process monitoring:
+review and benchmark, IEEE Trans. Services Computing 16(1). Here the user is the case.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.adapters.log_columns import ColumnMapping
+from streams.adapters.request_log import RequestLog
+from streams.errors import LogUnreadable
+from streams.lab.models import spans
+from streams.lab.models.contexts import KINDS, Cases, contexts, numbered
+from streams.lab.models.loglinear import LogLinear
+from streams.models.next_request.vocabulary import Vocabulary
+from streams.records import Request
+
+__all__ = [
+    "DAY_MS",
+    "FOLDS",
+    "FoldScore",
+    "Log",
+    "events_learnt",
+    "folds",
+    "log_files",
+    "methods",
+    "read",
+    "score",
+]
+
+Ints = npt.NDArray[np.int64]
+Methods = Mapping[str, Mapping[int, float]]  # method -> fold -> value
+
+DAY_MS = 86_400_000
+FOLDS = 5
+END = 0  # the class of "the case ends here"
+_COLUMNS = ColumnMapping(user="case", service="activity", time="ts", time_unit="s")
+_SUFFIX = ".events.csv.gz"
+_BATCH = 32
+_PASSES_WHICH, _PASSES_WHEN = 3, 1  # chosen on validation parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """A log, ready to be learnt."""
+
+    contexts: Ints  # events x kinds: what is known after each event
+    different: int  # contexts
+    labels: Ints  # the next activity of the case, or `END`
+    gaps_ms: Ints  # until it; none before the end
+    case: Ints  # number of the case, in the order of the cases' names
+    cases: int  # how many
+    classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldScore:
+    """What came of one fold."""
+
+    accuracy: float  # share of prefixes whose next class was the most probable one
+    mae_days: float  # of the time until it
+
+
+def log_files(folder: Path, names: Collection[str] = ()) -> dict[str, Path]:
+    """The logs in a folder by name in small letters, or only those named.
+
+    Raises
+    ------
+    LogUnreadable
+        There are none, or one that was named is not there.
+    """
+    found = {
+        path.name.removesuffix(_SUFFIX).lower(): path for path in sorted(folder.glob(f"*{_SUFFIX}"))
+    }
+    if not found:
+        raise LogUnreadable(f"{folder} holds no *{_SUFFIX}: give the benchmark's folder")
+    for name in names:
+        if name.lower() not in found:
+            raise LogUnreadable(f"{folder} has no log {name!r}: it has {', '.join(found)}")
+    wanted = {name.lower() for name in names}
+    return {name: path for name, path in found.items() if not wanted or name in wanted}
+
+
+def read(path: Path, limit: int | None = None) -> Log:
+    """Read a log: at most `limit` of its rows."""
+    by_case: defaultdict[str, list[Request]] = defaultdict(list)
+    for item in islice(RequestLog(path, _COLUMNS), limit):
+        if not isinstance(item, Request):
+            raise LogUnreadable(f"{path}, line {item.line}: {item.reason}")
+        by_case[item.user].append(item)
+    if len(by_case) < 2 * FOLDS:
+        raise LogUnreadable(f"{path}: {len(by_case)} cases are too few, give at least {2 * FOLDS}")
+    return log_of([by_case[case] for case in sorted(by_case)])
+
+
+def log_of(cases: list[list[Request]]) -> Log:
+    """The log of these cases, each in its order: parameters are the attributes of an event."""
+    activities, attributes = Vocabulary(), Vocabulary()
+    events = [event for case in cases for event in case]
+    sizes = np.array([len(case) for case in cases], np.int64)
+    ends = np.cumsum(sizes)
+    done = np.array([1 + activities.number(event.service) for event in events], np.int64)
+    at_ms = np.array([event.at_ms for event in events], np.int64)
+    said = [attributes.number(repr(sorted(event.parameters.items()))) for event in events]
+    last = np.zeros(len(events), bool)
+    last[ends - 1] = True
+    known, different = numbered(
+        contexts(
+            Cases(
+                activities=done,
+                attributes=1 + np.array(said, np.int64),
+                at_ms=at_ms,
+                first=np.repeat(ends - sizes, sizes),
+            )
+        )
+    )
+    return Log(
+        contexts=known,
+        different=different,
+        labels=np.where(last, END, np.roll(done, -1)),
+        gaps_ms=np.where(last, 0, np.maximum(np.roll(at_ms, -1) - at_ms, 0)),
+        case=np.repeat(np.arange(len(cases)), sizes),
+        cases=len(cases),
+        classes=len(activities) + 1,
+    )
+
+
+def folds(cases: int) -> Iterator[tuple[Ints, Ints]]:
+    """Cases to learn from and cases to score, fold by fold.
+
+    Those of scikit-learn's ``KFold(5, shuffle=True, random_state=42)``; of what is not scored
+    the first 80 % are learnt, and the rest is for validation, of which nothing is learnt here.
+    """
+    order = np.arange(cases)
+    np.random.RandomState(42).shuffle(order)  # the published folds are its
+    for part in np.array_split(order, FOLDS):
+        others = np.setdiff1d(np.arange(cases), part)
+        yield others[: int(len(others) * 0.8)], np.sort(part)
+
+
+def events_learnt(log: Log, parts: Collection[tuple[Ints, Ints]]) -> int:
+    """How many times an event is learnt when all these folds are scored."""
+    sizes = np.bincount(log.case, minlength=log.cases)
+    return sum(int(sizes[learn].sum()) for learn, _ in parts) * (_PASSES_WHICH + _PASSES_WHEN)
+
+
+def score(
+    log: Log, fold: tuple[Ints, Ints], advance: Callable[[int], None] = lambda _: None
+) -> FoldScore:
+    """Learn one part of a log and score the other, of which nothing is learnt.
+
+    Parameters
+    ----------
+    log
+        The log.
+    fold
+        Cases to learn and cases to score.
+    advance
+        Told how many events were learnt since it was last called.
+    """
+    learn, test = (np.flatnonzero(np.isin(log.case, cases)) for cases in fold)
+    which = _learnt(
+        log, learn, log.labels, classes=log.classes, passes=_PASSES_WHICH, advance=advance
+    )
+    when = _learnt(
+        log,
+        learn,
+        spans.class_of(log.gaps_ms),
+        classes=spans.CLASSES,
+        passes=_PASSES_WHEN,
+        advance=advance,
+    )
+    known = log.contexts[test]
+    hits = which.predict_proba(known).argmax(1) == log.labels[test]
+    off_ms = np.abs(spans.median_ms(when.predict_proba(known)) - log.gaps_ms[test])
+    return FoldScore(accuracy=float(hits.mean()), mae_days=float(off_ms.mean()) / DAY_MS)
+
+
+def _learnt(
+    log: Log,
+    events: Ints,
+    labels: Ints,
+    *,
+    classes: int,
+    passes: int,
+    advance: Callable[[int], None],
+) -> LogLinear:
+    model = LogLinear(kinds=KINDS, contexts=log.different, classes=classes)
+    # Scored cases come from any time, so what is learnt last should be no time of its own.
+    order = np.random.default_rng(1).permutation(events)
+    for step in (model.learn, *[model.revise] * (passes - 1)):
+        for at in range(0, len(order), _BATCH):
+            chosen = order[at : at + _BATCH]
+            step(log.contexts[chosen], labels[chosen])
+            advance(len(chosen))
+    return model
+
+
+def methods(folder: Path) -> tuple[Mapping[str, Methods], Mapping[str, Methods]]:
+    """Accuracy and next-timestamp error in days of every published method, by log and fold."""
+    results = folder / "published"
+    return (
+        _results(results / "accuracy_raw_results.csv", "accuracy"),
+        _results(results / "nt_mae_raw_results.csv", "nt_mae"),
+    )
+
+
+def _results(path: Path, column: str) -> dict[str, dict[str, dict[int, float]]]:
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                folds_of = found.setdefault(row["log"], {}).setdefault(row["approach"], {})
+                folds_of[int(row["fold"])] = float(row[column])
+    except OSError as error:
+        raise LogUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
+    except (KeyError, ValueError) as error:
+        raise LogUnreadable(f"{path} is no table of results: {error}") from error
+    return found

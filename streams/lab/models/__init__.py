@@ -1,0 +1,1 @@
+"""Models that only experiments run; one that a worker runs belongs to `streams.models`."""

@@ -1,0 +1,175 @@
+"""What a recurrent network keeps: its weights, what it learns from, and a state for each user."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.models.next_request.mixing import BUCKETS, SETS
+from streams.models.state_bytes import Reader, Writer
+
+__all__ = [
+    "CORE", "EXPERTS", "GAPS", "GATES", "OWN", "RING", "ROWS", "SHARED", "STEPS", "UNSEEN",
+    "WIDTH", "Memory", "Network", "PoolWeights", "gap_of", "row_of",
+]  # fmt: skip
+
+Floats = npt.NDArray[Any]
+
+WIDTH = 32  # of the hidden state, and of what stands for a service
+GATES = 3 * WIDTH
+STEPS = 8  # inputs of a segment: how far back a gradient goes
+RING = 4_096  # segments that are learnt from
+GAPS = 20
+OWN, SHARED = 768, 240  # services with a row of their own; rows that all later ones share
+ROWS = 1 + OWN + SHARED
+CORE = (2 * WIDTH + GAPS) * GATES + ROWS  # weights, and biases of services
+EXPERTS = 2  # in a pool: the mixture, the network
+UNSEEN = 0  # the row of a service that nobody used before
+# At first: spread of what stands for a service; how much of it goes through, so that the last
+# service is likely to come again; what speaks for keeping the state.
+_SPREAD, _REPEAT, _FORGET = 0.3, 2.0, -1.0
+
+
+def row_of(number: int) -> int:
+    """The row of a service."""
+    return 1 + (number if number < OWN else OWN + (number - OWN) % SHARED)
+
+
+def gap_of(gap_ms: int) -> int:
+    """A gap in factors of four from a millisecond; 0 where there is none."""
+    return 1 + min(gap_ms.bit_length() >> 1, GAPS - 2) if gap_ms >= 0 else 0
+
+
+class Memory:
+    """A user's hidden state, and the segment that their next request belongs to."""
+
+    __slots__ = ("hidden", "segment")
+
+    def __init__(self) -> None:
+        self.hidden = np.zeros(WIDTH, np.float16)
+        self.segment = 0  # number of the segment, 0 before the first
+
+    def write(self, out: Writer) -> None:
+        """Append this memory."""
+        out.array(self.hidden)
+        out.uint(self.segment)
+
+    @classmethod
+    def read(cls, data: Reader) -> Self:
+        """The memory that `write` appended."""
+        memory = cls()
+        memory.hidden = data.array_like(memory.hidden)
+        memory.segment = data.uint()
+        return memory
+
+
+class Network:
+    """The weights that all users share, their optimiser, and a ring of what happened of late.
+
+    Guarantees: what is read back goes on exactly as what was written.
+
+    Parameters
+    ----------
+    seed
+        Of the first weights.
+    """
+
+    __slots__ = (
+        "events", "first", "lived", "opened", "rows", "second", "seed", "sizes", "starts", "steps",
+        "theta", "touched",
+    )  # fmt: skip
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.events = 0  # learnt
+        self.steps = 0  # of the optimiser
+        self.opened = 0  # segments so far
+        self.rows = 1  # of services in use, `UNSEEN` first
+        self.theta = np.zeros(0, np.float32)
+        self.first = np.zeros(0, np.float32)
+        self.second = np.zeros(0, np.float32)
+        self.starts = np.zeros((RING, WIDTH), np.float16)
+        self.lived = np.zeros((RING, 3 * STEPS), np.uint16)  # inputs, gaps, targets
+        self.sizes = np.zeros(RING, np.uint8)  # targets known; there is an input more
+        self.touched: list[int] = []  # places in the ring with a new target since the last step
+        self._grow(first_weights(seed))
+
+    def make_room(self, rows: int) -> None:
+        """See to it that so many rows of services can be used."""
+        self.rows = max(self.rows, rows)
+        while len(self.theta) < CORE + self.rows * WIDTH:
+            held = (len(self.theta) - CORE) // WIDTH
+            self._grow(first_services(self.seed, held, held))
+
+    def _grow(self, more: Floats) -> None:
+        self.theta = np.concatenate([self.theta, more])
+        nothing = np.zeros_like(more)
+        self.first, self.second = (np.concatenate([m, nothing]) for m in (self.first, self.second))
+
+    def write(self, out: Writer) -> None:
+        """Append this network."""
+        out.uints((self.seed, self.events, self.steps, self.opened, self.rows))
+        held = min(self.opened + 1, RING)
+        for array in (self.theta, self.first, self.second):
+            out.array(array)
+        for ring in (self.starts, self.lived, self.sizes):
+            out.array(ring[:held])
+        out.uint(len(self.touched))
+        out.uints(self.touched)
+
+    @classmethod
+    def read(cls, data: Reader) -> Self:
+        """The network that `write` appended."""
+        network = cls()
+        (network.seed, network.events, network.steps, network.opened, network.rows) = data.uints(5)
+        for name in ("theta", "first", "second"):
+            setattr(network, name, data.array_like(getattr(network, name)[:0]))
+        for ring in (network.starts, network.lived, network.sizes):
+            held = data.array_like(ring[:0])
+            ring[: len(held)] = held
+        network.touched = data.uints(data.uint())
+        return network
+
+
+class PoolWeights:
+    """What the mixture and the network are worth: for all, and by context."""
+
+    __slots__ = ("sets", "shifts")
+
+    def __init__(self) -> None:
+        self.sets = np.zeros((1 + SETS, EXPERTS + 1), np.float32)  # the last counts the steps
+        self.sets[0, 0] = 1.0  # the mixture alone, until the network is worth something
+        self.shifts = np.zeros(BUCKETS)
+
+    def write(self, out: Writer) -> None:
+        """Append these weights."""
+        out.array(self.sets)
+        out.array(self.shifts)
+
+    @classmethod
+    def read(cls, data: Reader) -> Self:
+        """The weights that `write` appended."""
+        weights = cls()
+        weights.sets = data.array_like(weights.sets)
+        weights.shifts = data.array_like(weights.shifts)
+        return weights
+
+
+def first_weights(seed: int) -> Floats:
+    """Weights before anything was learnt, with 16 rows of services."""
+    rng = np.random.default_rng((seed, 0))
+    square = rng.standard_normal((2 * WIDTH, GATES)) / WIDTH**0.5
+    own = np.arange(WIDTH)
+    square[own, 2 * WIDTH + own] += _REPEAT
+    gaps, biases = np.zeros((GAPS, GATES)), np.zeros(ROWS)
+    gaps[:, :WIDTH] = _FORGET
+    parts = [square.ravel(), gaps.ravel(), biases, first_services(seed, 0, 16)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def first_services(seed: int, held: int, more: int) -> Floats:
+    """What stands for so many services beyond those held."""
+    rows = np.random.default_rng((seed, 1, held)).standard_normal((more, WIDTH))
+    return (_SPREAD * rows).ravel().astype(np.float32)

@@ -1,0 +1,145 @@
+"""What is remembered of one user."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Self
+
+import numpy as np
+
+from streams.models.counts import Row, empty, trimmed
+from streams.models.next_request.candidates import Numbers
+from streams.models.next_request.mixing import NOTE, M, Weights
+from streams.models.state_bytes import Reader, Writer, packed
+
+__all__ = ["NONE", "Profile"]
+
+PENDING = 8  # requests that may wait for their feedback; an older one is forgotten
+NONE = 0xFFFF  # no service
+_TAIL = 5
+_NOTE = np.zeros(NOTE, np.uint16)
+
+
+class Profile:
+    """A user's requests, gaps, own mixture weights and predictions that wait for feedback.
+
+    Idea: the sequence of requests is the state, and the counts of its contexts are made when
+    they are asked for; so the bytes are one or two per request. When twice `keep` requests are
+    held, the older half is dropped.
+
+    Guarantees: what is read back goes on exactly as what was written.
+    """
+
+    __slots__ = (
+        "_held",
+        "_items",
+        "first",
+        "gaps",
+        "kinds",
+        "last_ms",
+        "pace",
+        "pending",
+        "ranks",
+        "tail",
+        "told",
+        "weights",
+    )
+
+    def __init__(self) -> None:
+        self._items = np.zeros(8, np.uint16)
+        self._held = 0
+        self.tail = [0] * _TAIL  # the last services plus 1, the latest first
+        self.first = 0  # number of the first service plus 1
+        self.told = 0  # checksum of the parameters of the last request
+        self.gaps: Row = empty()
+        self.kinds = np.zeros(3, np.float32)  # decayed: repeats, returns to another, first uses
+        self.weights: Weights = np.zeros(M + 1, np.float32)
+        self.last_ms = 0
+        self.pace = 0  # the last two gaps, coarsely
+        self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
+        self.pending: list[bytes] = []  # checksum of the request id and note, as written
+
+    def __len__(self) -> int:
+        return self._held
+
+    @property
+    def items(self) -> Numbers:
+        """Numbers of the services asked for, oldest first."""
+        return self._items[: self._held]
+
+    @property
+    def last(self) -> int:
+        """The last service, `NONE` before the first request."""
+        return (self.tail[0] - 1) & NONE
+
+    def append(self, item: int, keep: int) -> None:
+        """Take in the next request; of twice `keep`, the later half is kept."""
+        if self._held >= 2 * keep:
+            self._items = self._items[self._held - keep : self._held].copy()
+            self._held = keep
+        if self._held == len(self._items):
+            self._items = np.concatenate([self._items, np.zeros_like(self._items)])
+        self._items[self._held] = item
+        self._held += 1
+        self.tail = [item + 1, *self.tail[:-1]]
+        self.first = self.first or item + 1
+
+    def wait(self, request_id: str, note: Numbers) -> None:
+        """Keep a scored prediction until its feedback comes, the oldest no longer than that."""
+        out = _checksum(request_id)
+        out.array(note)
+        self.pending = [*self.pending[-PENDING + 1 :], bytes(out.data)]
+
+    def settle(self, request_id: str) -> Numbers | None:
+        """Take out the note that the feedback of a request is about."""
+        wanted = bytes(_checksum(request_id).data)
+        for at, entry in enumerate(self.pending):
+            if entry.startswith(wanted):
+                self.pending = self.pending[:at] + self.pending[at + 1 :]
+                return Reader(entry, len(wanted)).array_like(_NOTE)
+        return None
+
+    def write(self, out: Writer) -> None:
+        """Append this profile."""
+        items = packed(self.items)
+        low, high = items[::2], items[1::2]
+        small = high.count(0) == len(high)
+        out.uint(small)
+        out.blob(low if small else items)
+        out.uints((self.last_ms, self.pace, self.ranks, self.first, self.told))
+        out.array(self.kinds)
+        out.array(self.weights)
+        out.blob(trimmed(self.gaps))
+        out.uint(len(self.pending))
+        out.data += b"".join(self.pending)
+
+    @classmethod
+    def read(cls, data: Reader) -> Self:
+        """The profile that `write` appended."""
+        profile = cls()
+        kind = np.uint8 if data.uint() else np.uint16
+        profile._items = data.array_like(np.zeros(0, kind)).astype(np.uint16)
+        profile._held = len(profile._items)
+        latest = profile._items[-_TAIL:].tolist()[::-1]
+        profile.tail = [*(item + 1 for item in latest), *profile.tail][:_TAIL]
+        if not profile._held:
+            profile._items = np.zeros(8, np.uint16)
+        profile.last_ms, profile.pace, profile.ranks, profile.first, profile.told = data.uints(5)
+        profile.kinds = data.array_like(profile.kinds)
+        profile.weights = data.array_like(profile.weights)
+        profile.gaps = data.array_like(profile.gaps)
+        profile.pending = [_entry(data) for _ in range(data.uint())]
+        return profile
+
+
+def _checksum(request_id: str) -> Writer:
+    out = Writer()
+    out.uint(zlib.crc32(request_id.encode()))
+    return out
+
+
+def _entry(data: Reader) -> bytes:
+    start = data.at
+    data.uint()
+    data.array_like(_NOTE)
+    return data.data[start : data.at]

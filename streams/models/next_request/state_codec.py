@@ -1,0 +1,80 @@
+"""The versioned bytes of whatever the profiler keeps in its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from streams.models.counts import empty, trimmed
+from streams.models.next_request.mixing import M
+from streams.models.next_request.parameters import Parameters
+from streams.models.next_request.population import Population
+from streams.models.next_request.profile import Profile
+from streams.models.next_request.vocabulary import Vocabulary
+from streams.models.state_bytes import Array, Reader, Writer, packed
+
+__all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
+
+VERSION = 3
+
+# Kinds 7 to 9 are taken by the models of the lab.
+OBJECTS: Mapping[int, Any] = {1: Profile, 2: Population, 3: Vocabulary, 6: Parameters}
+_ROW, _WEIGHTS = 4, 5
+
+
+class StateCodec:
+    """Encodes rows of the state as version, kind, content; and reads them back.
+
+    Parameters
+    ----------
+    objects
+        By kind, the classes of rows other than arrays, with `write` and `read`.
+    """
+
+    def __init__(self, objects: Mapping[int, Any]) -> None:
+        self._objects = objects
+        self._kinds = {row: kind for kind, row in objects.items()}
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes of a row."""
+        if isinstance(value, np.ndarray):
+            return _array(value)
+        out = Writer()
+        out.data += bytes((VERSION, self._kinds[type(value)]))
+        value.write(out)
+        return bytes(out.data)
+
+    def decode(self, data: bytes) -> Any:
+        """The row of these bytes; ValueError where they are not one."""
+        if len(data) < 2 or data[0] != VERSION:
+            raise ValueError(f"not a row of the profiler's state, version {VERSION}: {data[:8]!r}")
+        reader = Reader(data, 2)
+        value = self._read(data[1], reader)
+        reader.end()
+        return value
+
+    def _read(self, kind: int, data: Reader) -> Any:
+        if kind == _ROW:
+            return data.array_like(empty())
+        if kind == _WEIGHTS:
+            return data.array_like(np.zeros(M + 1, np.float32))
+        if kind not in self._objects:
+            raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
+        return self._objects[kind].read(data)
+
+
+def _array(values: Array) -> bytes:
+    counts = values.dtype.char == "H"
+    kind, data = (_ROW, trimmed(values)) if counts else (_WEIGHTS, packed(values))
+    if len(data) < 0x80:  # so are nearly all that are saved, several an event
+        return bytes((VERSION, kind, len(data))) + data
+    out = Writer()
+    out.data += bytes((VERSION, kind))
+    out.blob(data)
+    return bytes(out.data)
+
+
+_codec = StateCodec(OBJECTS)
+encode, decode = _codec.encode, _codec.decode

@@ -1,0 +1,62 @@
+"""Names as small numbers, in order of first appearance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+from streams.models.state_bytes import Reader, Writer
+
+__all__ = ["MOST", "Vocabulary"]
+
+MOST = 60_000  # names a vocabulary holds: two bytes each in a history, with room to spare
+
+
+class Vocabulary:
+    """The services of a partition, numbered as they appear.
+
+    Parameters
+    ----------
+    names
+        Names known already, in order.
+
+    Examples
+    --------
+    >>> names = Vocabulary(["pay"])
+    >>> names.number("receipt"), names.number("pay"), names.names
+    (1, 0, ['pay', 'receipt'])
+    """
+
+    __slots__ = ("_numbers", "names")
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def find(self, name: str) -> int | None:
+        """The number of a name, None for one that is new."""
+        return self._numbers.get(name)
+
+    def number(self, name: str) -> int:
+        """The number of a name, given now if it is new; all beyond the most share the last."""
+        found = self._numbers.get(name)
+        if found is None:
+            found = min(len(self.names), MOST - 1)
+            if found == len(self.names):
+                self._numbers[name] = found
+                self.names.append(name)
+        return found
+
+    def write(self, out: Writer) -> None:
+        """Append the names."""
+        out.uint(len(self.names))
+        for name in self.names:
+            out.text(name)
+
+    @classmethod
+    def read(cls, data: Reader) -> Self:
+        """The vocabulary that `write` appended."""
+        return cls(data.text() for _ in range(data.uint()))
