@@ -16,7 +16,7 @@ from harness import Running, eventually
 from meshed import Mesh
 from services import catalog_of, command, constituent, read, send
 
-from streams.devstack.kafka import Kafka
+from streams.devstack.kafka import KafkaServer
 from streams.records import Action, Instance, InstanceState, Outcome
 from streams.settings import Settings
 
@@ -42,7 +42,7 @@ class Churned:
 
 
 async def churn(
-    mesh: Mesh, settings: Settings, kafka: Kafka, seconds: float, rate: float
+    mesh: Mesh, settings: Settings, kafka: KafkaServer, seconds: float, rate: float
 ) -> Churned:
     """Ask at a steady rate; kill instances, the control plane once, restart Kafka once."""
     alone = constituent("a", "--alone")
@@ -137,11 +137,11 @@ async def _control(mesh: Mesh, control: Running) -> None:
     mesh.again("control")
 
 
-async def _broker(kafka: Kafka) -> None:
+async def _broker(kafka: KafkaServer) -> None:
     await asyncio.to_thread(_restart, kafka)
 
 
-def _restart(kafka: Kafka) -> None:
+def _restart(kafka: KafkaServer) -> None:
     """Stop the broker and start it again where it was: at the same ports."""
     process = psutil.Process(kafka.child.pid or 0)
     command_line = process.cmdline()

@@ -13,7 +13,7 @@ from live import Live
 
 from streams.adapters.kafka import connect, create_topics, declared
 from streams.adapters.postgres_schema import migrate
-from streams.devstack import Stack
+from streams.devstack import LocalStack
 from streams.settings import Settings
 
 BUILD = CHECKOUT / "build"
@@ -30,21 +30,21 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A real Kafka and a real PostgreSQL, for the whole session; no start, no tests."""
-    with Stack(BUILD, tmp_path_factory.mktemp("stack")) as started:
+    with LocalStack(BUILD, tmp_path_factory.mktemp("stack")) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def template(stack: Stack) -> str:
+def template(stack: LocalStack) -> str:
     """A database with the schema, to copy."""
     migrate(stack.postgres.create(TEMPLATE))
     return TEMPLATE
 
 
 @pytest.fixture
-def settings(stack: Stack, template: str, tmp_path: Path) -> Iterator[Settings]:
+def settings(stack: LocalStack, template: str, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a corner of the stack that nobody else uses, with a database of its own."""
     name = f"t{uuid.uuid4().hex[:8]}"
     yield Settings(

@@ -47,9 +47,9 @@ def command(
     Kafka, PostgreSQL, Envoy, workers and instances are real and started for it; everything is
     stopped at the end.
     """
-    from streams.demo.run import Demo, Plan  # noqa: PLC0415  # keep --help instant
+    from streams.demo.run import DemoPlan, DemoRun  # noqa: PLC0415  # keep --help instant
 
-    plan = Plan(
+    plan = DemoPlan(
         users=users,
         seconds=seconds,
         seed=seed,
@@ -58,7 +58,7 @@ def command(
         keep=keep,
     )
     console = Console()
-    demo = Demo(plan, settings, console)
+    demo = DemoRun(plan, settings, console)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, demo.company.interrupt)
     try:

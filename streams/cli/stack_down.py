@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from streams.cli import pass_settings
-from streams.devstack import Stack
+from streams.devstack import LocalStack
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -20,5 +20,5 @@ def command(settings: Settings) -> None:
     """Stop the local stack. Its data stay in build/stack: delete that to start afresh."""
     console = Console()
     with console.status("stopping Kafka and PostgreSQL"):
-        Stack(Path(settings.build)).stop()
+        LocalStack(Path(settings.build)).stop()
     console.print("Nothing of the local stack runs.")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.cli import pass_settings
-from streams.devstack import Stack
+from streams.devstack import LocalStack
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -20,7 +20,7 @@ __all__ = ["command"]
 @pass_settings
 def command(settings: Settings, ctx: click.Context) -> None:
     """Say what of the local stack runs, and where; exit code 1 when something does not."""
-    stack = Stack(Path(settings.build))
+    stack = LocalStack(Path(settings.build))
     env = stack.env() if all(child.pid for child in stack.children) else {}
     table = Table("server", "pid", "address", "log")
     for child, address in zip(stack.children, [*env.values(), "", ""], strict=False):

@@ -11,7 +11,7 @@ from rich.console import Console
 from streams.adapters.kafka import create_topics
 from streams.adapters.postgres_schema import migrate
 from streams.cli import pass_settings
-from streams.devstack import Stack, tools
+from streams.devstack import LocalStack, tools
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -27,7 +27,7 @@ def command(settings: Settings) -> None:
         tools.java()
         tools.kafka_jars(build)
         status.update("starting Kafka and PostgreSQL")
-        stack = Stack(build, tied=False).start()
+        stack = LocalStack(build, tied=False).start()
         local = replace(settings, kafka=stack.kafka.address, postgres=stack.postgres.url())
         status.update("creating topics")
         topics = create_topics(local)

@@ -9,11 +9,11 @@ from statistics import median
 
 from streams.records import Instance, Outcome, Result, Route
 
-__all__ = ["Bar", "bar_of"]
+__all__ = ["HitAdvantage", "hit_advantage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class HitAdvantage:
     """Medians in ms. A miss waits for starts, so a hit is to be ahead by one at least."""
 
     hit_ms: float
@@ -34,7 +34,9 @@ class Bar:
         )
 
 
-def bar_of(outcomes: Iterable[Outcome], instances: Iterable[Instance]) -> Bar | None:
+def hit_advantage(
+    outcomes: Iterable[Outcome], instances: Iterable[Instance]
+) -> HitAdvantage | None:
     """The bar of what was served and started; None without a hit, a miss or a start.
 
     Parameters
@@ -56,7 +58,7 @@ def bar_of(outcomes: Iterable[Outcome], instances: Iterable[Instance]) -> Bar | 
         return None
     took_ms = {service: median(found) for service, found in starts.items()}
     slowest = max(took_ms, key=lambda service: took_ms[service])
-    return Bar(
+    return HitAdvantage(
         hit_ms=median(served[Result.HIT]),
         miss_ms=median(served[Result.MISS]),
         slowest=slowest,

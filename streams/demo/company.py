@@ -11,17 +11,17 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.devstack.child import Child
+from streams.devstack.child import ServerProcess
 from streams.errors import StackFailed
 from streams.settings import Settings
 
-__all__ = ["Company", "until"]
+__all__ = ["DemoProcesses", "until"]
 
 _START_S = 60.0
 _STOP_S = 30.0
 
 
-class Company:
+class DemoProcesses:
     """Child processes that end with this one, and are watched meanwhile.
 
     Parameters
@@ -32,7 +32,7 @@ class Company:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ServerProcess] = {}
         self._interrupted = False
 
     def interrupt(self, *_: object) -> None:
@@ -47,7 +47,7 @@ class Company:
         """Run `foremesh ARGS` under a name."""
         folder = self._folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        child = self._children[name] = Child(name, folder)
+        child = self._children[name] = ServerProcess(name, folder)
         child.start(
             [sys.executable, "-m", "streams", *args],
             env={**os.environ, **settings.to_env(), **env},

@@ -20,7 +20,7 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Model", "main", "model_file"]
+__all__ = ["IndexedModel", "main", "model_file"]
 
 _MIB = 1024 * 1024
 _ROW = 256  # numbers in a row of the model
@@ -40,7 +40,7 @@ def model_file(folder: Path, mib: int) -> Path:
     return path
 
 
-class Model:
+class IndexedModel:
     """The model in memory, with an index of its rows.
 
     Parameters
@@ -65,7 +65,7 @@ class Model:
 
 
 async def _handle(
-    model: Model, work: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    model: IndexedModel, work: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Serve one connection, keep-alive; asyncio's sockets have no delay."""
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
@@ -85,7 +85,7 @@ async def _handle(
     writer.close()
 
 
-async def _serve(model: Model, work: int, port: int) -> None:
+async def _serve(model: IndexedModel, work: int, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = arguments(argv)
     for name in filter(None, given.imports.split(",")):
         importlib.import_module(name)
-    model = Model(model_file(given.folder, given.model_mib).read_bytes(), given.index)
+    model = IndexedModel(model_file(given.folder, given.model_mib).read_bytes(), given.index)
     asyncio.run(_serve(model, given.work, int(os.environ["PORT"])))
 
 

@@ -10,10 +10,10 @@ from http import HTTPStatus
 
 import aiohttp
 
-from streams.demo.population import Ask
+from streams.demo.population import SyntheticRequest
 from streams.records import Result
 
-__all__ = ["Played", "play"]
+__all__ = ["LoadResult", "play"]
 
 _AT_ONCE = 256
 _LATE_S = 0.25
@@ -21,7 +21,7 @@ _TIMEOUT_S = 30.0
 
 
 @dataclass(slots=True)
-class Played:
+class LoadResult:
     """What came of a load."""
 
     sent: int = 0
@@ -41,11 +41,11 @@ class Played:
 
 
 async def play(
-    asks: Sequence[Ask],
+    asks: Sequence[SyntheticRequest],
     url: str,
     prefix: str,
-    told: Callable[[Played], None],
-) -> Played:
+    told: Callable[[LoadResult], None],
+) -> LoadResult:
     """Send all requests at their time (open loop), at most 256 at once.
 
     Parameters
@@ -59,7 +59,7 @@ async def play(
     told
         Called whenever there is news.
     """
-    played = Played()
+    played = LoadResult()
     loop = asyncio.get_running_loop()
     room = asyncio.Semaphore(_AT_ONCE)
     connector = aiohttp.TCPConnector(limit=0)
@@ -67,7 +67,7 @@ async def play(
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         began = loop.time()
 
-        async def one(ask: Ask, name: str) -> None:
+        async def one(ask: SyntheticRequest, name: str) -> None:
             try:
                 await _send(session, url, ask, name, played)
             finally:
@@ -86,7 +86,7 @@ async def play(
 
 
 async def _send(
-    session: aiohttp.ClientSession, url: str, ask: Ask, name: str, played: Played
+    session: aiohttp.ClientSession, url: str, ask: SyntheticRequest, name: str, played: LoadResult
 ) -> None:
     headers = {"x-foremesh-user": ask.user, "x-foremesh-tier": ask.tier, "x-request-id": name}
     try:

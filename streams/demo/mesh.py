@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
-from streams.demo.company import Company
+from streams.demo.company import DemoProcesses
 from streams.devstack.child import free_ports
 from streams.request_path.envoy.addresses import PROCESSES, Places
 from streams.settings import Settings
 
-__all__ = ["Mesh"]
+__all__ = ["DemoMesh"]
 
 
-class Mesh:
+class DemoMesh:
     """Serves a pool from `open` to `close`.
 
     Parameters
@@ -26,7 +26,7 @@ class Mesh:
         Where Kafka is.
     """
 
-    def __init__(self, company: Company, pool: str, settings: Settings) -> None:
+    def __init__(self, company: DemoProcesses, pool: str, settings: Settings) -> None:
         self._company = company
         self._pool = pool
         provisioner, *ports = free_ports(1 + len(fields(Places)))

@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Ask", "Habit", "Population", "User"]
+__all__ = ["SyntheticPopulation", "SyntheticRequest", "SyntheticUser", "UserHabit"]
 
 CYCLE = (2, 4)  # composites of a habit, fewest and most
 LOYALTY = (0.75, 0.97)  # probability of the next one in the cycle, least and most
@@ -26,7 +26,7 @@ DRIFTERS = 0.2  # part of the users who drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class SyntheticRequest:
     """A request that somebody will make."""
 
     at_s: float  # since the beginning
@@ -36,7 +36,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Habit:
+class UserHabit:
     """Which composite follows which: the next of the cycle, or any."""
 
     cycle: Sequence[str]
@@ -51,14 +51,14 @@ class Habit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class SyntheticUser:
     """Somebody with a habit."""
 
     name: str
     tier: str
     pace_s: float
-    habit: Habit
-    later: Habit  # the habit after the drift; the same for most
+    habit: UserHabit
+    later: UserHabit  # the habit after the drift; the same for most
 
     def session(
         self, start_s: float, drift_s: float, chance: random.Random
@@ -75,7 +75,7 @@ class User:
 
 
 @dataclass(frozen=True)
-class Population:
+class SyntheticPopulation:
     """Users, and what they ask for; the same for the same arguments.
 
     Parameters
@@ -94,41 +94,43 @@ class Population:
     tiers: Mapping[str, float]
     users: int
     seed: int
-    people: tuple[User, ...] = field(init=False)
+    people: tuple[SyntheticUser, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         chance = random.Random(f"users/{self.seed}")  # noqa: S311 - a simulation
         object.__setattr__(self, "people", tuple(self._user(n, chance) for n in range(self.users)))
 
-    def past(self) -> list[Ask]:
+    def past(self) -> list[SyntheticRequest]:
         """What everybody asked for before, in order; it ends at time 0."""
         chance = random.Random(f"past/{self.seed}")  # noqa: S311 - a simulation
         asked = [ask for user in self.people for ask in self._past_of(user, chance)]
         return sorted(asked, key=lambda ask: ask.at_s)
 
-    def live(self, seconds: float, rate: float) -> list[Ask]:
+    def live(self, seconds: float, rate: float) -> list[SyntheticRequest]:
         """`rate` requests a second for so many seconds, in order.
 
         Sessions that had begun before are seen from their middle on, and the last are cut off.
         """
         chance = random.Random(f"live/{self.seed}")  # noqa: S311 - a simulation
-        asked: list[tuple[float, int, Ask]] = []
+        asked: list[tuple[float, int, SyntheticRequest]] = []
         before_s = 3 * LENGTH * max(PACE_S)
         start_s = -before_s
         while start_s < seconds:
             user = chance.choice(self.people)
             for at_s, service in user.session(start_s, seconds / 2, chance):
                 if 0 <= at_s < seconds:
-                    ask = Ask(at_s=at_s, user=user.name, tier=user.tier, service=service)
+                    ask = SyntheticRequest(
+                        at_s=at_s, user=user.name, tier=user.tier, service=service
+                    )
                     heapq.heappush(asked, (at_s, len(asked), ask))
             start_s += chance.expovariate(rate / LENGTH)
         return [heapq.heappop(asked)[2] for _ in range(len(asked))]
 
-    def _user(self, number: int, chance: random.Random) -> User:
+    def _user(self, number: int, chance: random.Random) -> SyntheticUser:
         habit = self._habit(chance)
         drifts = chance.random() < DRIFTERS
         names, shares = zip(*self.tiers.items(), strict=True)
-        return User(
+        return SyntheticUser(
             name=f"synthetic-{number:04}",
             tier=chance.choices(names, shares)[0],
             pace_s=chance.uniform(*PACE_S),
@@ -136,11 +138,11 @@ class Population:
             later=self._habit(chance) if drifts else habit,
         )
 
-    def _habit(self, chance: random.Random) -> Habit:
+    def _habit(self, chance: random.Random) -> UserHabit:
         cycle = chance.sample(self.services, chance.randint(*CYCLE))
-        return Habit(cycle, chance.uniform(*LOYALTY), self.services)
+        return UserHabit(cycle, chance.uniform(*LOYALTY), self.services)
 
-    def _past_of(self, user: User, chance: random.Random) -> Iterator[Ask]:
+    def _past_of(self, user: SyntheticUser, chance: random.Random) -> Iterator[SyntheticRequest]:
         """His last requests, told backwards from a session that ended a while ago."""
         found: list[tuple[float, str]] = []
         start_s = 0.0
@@ -150,4 +152,6 @@ class Population:
             start_s = session[-1][0] + chance.lognormvariate(math.log(AWAY_S), 0.5)
         end_s = start_s
         for at_s, service in found[:PAST_REQUESTS]:
-            yield Ask(at_s=at_s - end_s, user=user.name, tier=user.tier, service=service)
+            yield SyntheticRequest(
+                at_s=at_s - end_s, user=user.name, tier=user.tier, service=service
+            )

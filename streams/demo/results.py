@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from streams.adapters.postgres_read import Hits, read_history, read_hits
-from streams.demo.bar import Bar, bar_of
-from streams.demo.load import Played
+from streams.demo.bar import HitAdvantage, hit_advantage
+from streams.demo.load import LoadResult
 from streams.errors import StackFailed
 from streams.report.figure import draw
 from streams.report.summary import FlowSummary, PoolSummary, summarise
@@ -22,7 +22,7 @@ __all__ = ["show"]
 
 
 def show(
-    console: Console, postgres: str, played: Mapping[str, Played], folder: Path, about: str
+    console: Console, postgres: str, played: Mapping[str, LoadResult], folder: Path, about: str
 ) -> None:
     """Print the tables and write `report.json` and `report.png` into `folder`.
 
@@ -36,7 +36,7 @@ def show(
     instances = [instance for instance in history.instances if instance.pool in played]
     summary = summarise(outcomes, instances, history.commands)
     hits = {pool: read_hits(postgres, pool) for pool in played}
-    bar = bar_of(outcomes, instances)
+    bar = hit_advantage(outcomes, instances)
     draw(summary, folder / "report.png")
     text = json.dumps({"about": about, **_figures(bar, hits), **as_json(summary)}, indent=2)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
@@ -49,7 +49,7 @@ def show(
     _check(summary, played)
 
 
-def _figures(bar: Bar | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
+def _figures(bar: HitAdvantage | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
     return {
         "hits_against_misses": bar and {"ahead_ms": bar.ahead_ms, **asdict(bar)},
         "hits": {pool: found._asdict() for pool, found in hits.items()},
@@ -76,7 +76,7 @@ def _headline(pool: PoolSummary, hits: Hits) -> str:
     )
 
 
-def _troubles(played: Mapping[str, Played]) -> Iterator[str]:
+def _troubles(played: Mapping[str, LoadResult]) -> Iterator[str]:
     for pool, load in played.items():
         if load.late:
             yield f"{pool}: {load.late} requests were sent late: the machine could not keep up."
@@ -84,7 +84,7 @@ def _troubles(played: Mapping[str, Played]) -> Iterator[str]:
             yield f"{pool}: {count} requests ended with {fault}."
 
 
-def _check(summary: FlowSummary, played: Mapping[str, Played]) -> None:
+def _check(summary: FlowSummary, played: Mapping[str, LoadResult]) -> None:
     for pool, load in played.items():
         found = summary.pools[pool].total.count if pool in summary.pools else 0
         if found != load.sent:

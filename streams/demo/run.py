@@ -18,13 +18,13 @@ from streams.adapters.postgres_read import count_outcomes
 from streams.adapters.postgres_schema import migrate
 from streams.catalog import yaml_reader
 from streams.cli.catalog import publish
-from streams.demo.company import Company, until
-from streams.demo.load import Played, play
-from streams.demo.mesh import Mesh
+from streams.demo.company import DemoProcesses, until
+from streams.demo.load import LoadResult, play
+from streams.demo.mesh import DemoMesh
 from streams.demo.pace import affordable_rate, start_up_s
-from streams.demo.population import Ask, Population
+from streams.demo.population import SyntheticPopulation, SyntheticRequest
 from streams.demo.results import show
-from streams.devstack import Stack, tools
+from streams.devstack import LocalStack, tools
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.records import Request
@@ -33,7 +33,7 @@ from streams.request_path.envoy import binary
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
-__all__ = ["Demo", "Plan"]
+__all__ = ["DemoPlan", "DemoRun"]
 
 TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
 CONTROL, FOREMESH, PAST = "control", "foremesh", "past"
@@ -44,7 +44,7 @@ _PAST_ENDS_MS = 60_000  # before the demonstration begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DemoPlan:
     """What is played."""
 
     users: int = 300
@@ -55,7 +55,7 @@ class Plan:
     keep: bool = False  # leave Kafka and PostgreSQL running
 
 
-class Demo:
+class DemoRun:
     """Starts everything, plays, shows, stops everything.
 
     Parameters
@@ -68,14 +68,16 @@ class Demo:
         Where it is shown.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, console: Console) -> None:
+    def __init__(self, plan: DemoPlan, settings: Settings, console: Console) -> None:
         self.plan = plan
         self.console = console
         self.build = Path(settings.build).absolute()
         self.folder = self.build / "demo"
-        self.company = Company(self.folder / "logs")
+        self.company = DemoProcesses(self.folder / "logs")
         self.catalog = yaml_reader.load(Path(__file__).with_name("catalogue.yaml"))
-        self.population = Population(list(self.catalog.composites), TIERS, plan.users, plan.seed)
+        self.population = SyntheticPopulation(
+            list(self.catalog.composites), TIERS, plan.users, plan.seed
+        )
         self.rate = plan.rate
 
     def run(self) -> None:
@@ -86,7 +88,7 @@ class Demo:
         ForemeshError
             Something did not start, ended by itself, or does not add up.
         """
-        stack = Stack(self.build, self.folder / "stack", tied=not self.plan.keep)
+        stack = LocalStack(self.build, self.folder / "stack", tied=not self.plan.keep)
         self._clean(stack)
         try:
             with self._progress() as progress:
@@ -104,14 +106,14 @@ class Demo:
 
     # ------------------------------------------------------------------ set-up
 
-    def _clean(self, stack: Stack) -> None:
+    def _clean(self, stack: LocalStack) -> None:
         """Begin anew; an earlier demonstration may have been kept."""
         stack.stop()
         shutil.rmtree(self.folder / "stack", ignore_errors=True)
         shutil.rmtree(self.folder / "logs", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _start(self, stack: Stack, progress: Progress) -> None:
+    def _start(self, stack: LocalStack, progress: Progress) -> None:
         task = progress.add_task("Kafka and PostgreSQL", total=4, news="")
         binary.find()
         tools.java()
@@ -161,7 +163,7 @@ class Demo:
         until(learnt, _LEARN_S, "the past is not learnt", self.company.check)
         progress.update(task, completed=len(past))
 
-    def _asks(self, progress: Progress) -> list[Ask]:
+    def _asks(self, progress: Progress) -> list[SyntheticRequest]:
         """The load; lighter than planned where instances start slowly."""
         known = self.catalog
         every = [c for name, c in known.constituents.items() if name not in known.bases]
@@ -174,16 +176,16 @@ class Demo:
 
     # ------------------------------------------------------------------ play
 
-    def _play(self, pool: str, asks: list[Ask], progress: Progress) -> Played:
+    def _play(self, pool: str, asks: list[SyntheticRequest], progress: Progress) -> LoadResult:
         """Play against one pool, from its start to its end."""
         what = "without pre-allocation" if pool == CONTROL else "with foremesh"
         task = progress.add_task(f"{len(asks)} requests {what}", total=len(asks), news="")
-        mesh = Mesh(self.company, pool, self.settings[pool])
+        mesh = DemoMesh(self.company, pool, self.settings[pool])
         keep_alive_s = self.plan.keep_alive_s if pool == CONTROL else 120
         starts = ("--keep-alive", str(keep_alive_s), "--starts", str(STARTS))
         mesh.open(*starts, models=self.folder / "models")
 
-        def told(played: Played) -> None:
+        def told(played: LoadResult) -> None:
             said = ", ".join(f"{count} {name}" for name, count in sorted(played.answers.items()))
             progress.update(task, completed=played.done, news=said)
 
@@ -199,8 +201,8 @@ class Demo:
         until(lambda: count_outcomes(postgres, pool) >= sent, _WRITE_S, sorry, self.company.check)
 
     async def _watched(
-        self, asks: list[Ask], url: str, pool: str, told: Callable[[Played], None]
-    ) -> Played:
+        self, asks: list[SyntheticRequest], url: str, pool: str, told: Callable[[LoadResult], None]
+    ) -> LoadResult:
         """Play, and stop at once when one of the processes ends."""
 
         async def watch() -> None:
@@ -254,7 +256,7 @@ class Demo:
         )
 
 
-def _requests(past: list[Ask], now_ms: int) -> Iterator[Request]:
+def _requests(past: list[SyntheticRequest], now_ms: int) -> Iterator[Request]:
     """The past as a request log; it ends at `now_ms`."""
     for number, ask in enumerate(past):
         yield Request(

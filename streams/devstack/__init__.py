@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from streams.devstack.stack import Stack, env_of
+from streams.devstack.stack import LocalStack, env_of
 
-__all__ = ["Stack", "env_of"]
+__all__ = ["LocalStack", "env_of"]

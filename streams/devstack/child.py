@@ -18,12 +18,12 @@ import psutil
 from streams.devstack import spawn
 from streams.errors import StackFailed
 
-__all__ = ["Child", "free_ports", "run", "until"]
+__all__ = ["ServerProcess", "free_ports", "run", "until"]
 
 logger = logging.getLogger(__name__)
 
 
-class Child:
+class ServerProcess:
     """A server of its own session.
 
     Parameters
@@ -136,7 +136,7 @@ def run(
         raise StackFailed(f"{what} failed with exit code {done.returncode}:\n{done.stdout}")
 
 
-def until(ready: Callable[[], bool], child: Child, timeout_s: float) -> None:
+def until(ready: Callable[[], bool], child: ServerProcess, timeout_s: float) -> None:
     """Wait until `ready`; raises `StackFailed` when the child ends first or time is up."""
     deadline = time.monotonic() + timeout_s
     while not ready():

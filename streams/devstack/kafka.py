@@ -13,10 +13,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streams.devstack import tools
-from streams.devstack.child import Child, free_ports, run, until
+from streams.devstack.child import ServerProcess, free_ports, run, until
 from streams.errors import StackFailed
 
-__all__ = ["Kafka"]
+__all__ = ["KafkaServer"]
 
 START_S = 120.0  # 4 s on an idle machine
 STOP_S = 10.0
@@ -52,7 +52,7 @@ PROPERTIES: Mapping[str, object] = {
 }
 
 
-class Kafka:
+class KafkaServer:
     """A broker whose data, log and pid are below `folder`.
 
     Parameters
@@ -76,7 +76,7 @@ class Kafka:
         self._listeners, self._properties = tuple(listeners), properties or {}
         self._folder = folder.absolute()
         self._build = build
-        self.child = Child("Kafka", self._folder)
+        self.child = ServerProcess("Kafka", self._folder)
         self._tied = False
 
     @property

@@ -17,10 +17,10 @@ import psycopg
 from psycopg import sql
 
 from streams.devstack import tools
-from streams.devstack.child import Child, free_ports, run, until
+from streams.devstack.child import ServerProcess, free_ports, run, until
 from streams.errors import StackFailed
 
-__all__ = ["Postgres"]
+__all__ = ["PostgresServer"]
 
 START_S = 120.0  # 1 s on an idle machine
 STOP_S = 10.0
@@ -41,12 +41,12 @@ OPTIONS: Mapping[str, object] = {
 }
 
 
-class Postgres:
+class PostgresServer:
     """A server whose data, log and pid are below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        self.child = Child("PostgreSQL", self._folder)
+        self.child = ServerProcess("PostgreSQL", self._folder)
         self._tied = False
 
     def url(self, database: str = OWNER) -> str:

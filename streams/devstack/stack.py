@@ -8,16 +8,16 @@ from types import TracebackType
 from typing import Self
 
 from streams.devstack import tools
-from streams.devstack.child import Child
-from streams.devstack.kafka import Kafka
-from streams.devstack.postgres import Postgres
+from streams.devstack.child import ServerProcess
+from streams.devstack.kafka import KafkaServer
+from streams.devstack.postgres import PostgresServer
 
-__all__ = ["Stack", "env_of"]
+__all__ = ["LocalStack", "env_of"]
 
 START_S = 300.0
 
 
-class Stack:
+class LocalStack:
     """A Kafka and a PostgreSQL on ports of their own; a context manager.
 
     Parameters
@@ -33,8 +33,8 @@ class Stack:
     def __init__(self, build: Path, folder: Path | None = None, *, tied: bool = True) -> None:
         self._folder = folder or build / "stack"
         self._tied = tied
-        self.kafka = Kafka(self._folder / "kafka", build)
-        self.postgres = Postgres(self._folder / "postgres")
+        self.kafka = KafkaServer(self._folder / "kafka", build)
+        self.postgres = PostgresServer(self._folder / "postgres")
 
     def start(self) -> Self:
         """Start what does not run; returns when both serve.
@@ -62,7 +62,7 @@ class Stack:
             self._stop()
 
     @property
-    def children(self) -> tuple[Child, Child]:
+    def children(self) -> tuple[ServerProcess, ServerProcess]:
         """The processes: Kafka's, PostgreSQL's."""
         return self.kafka.child, self.postgres.child
 

@@ -19,7 +19,7 @@ from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster as Server
 from lightkube.config.models import User
 
-from streams.devstack.child import Child, free_ports, until
+from streams.devstack.child import ServerProcess, free_ports, until
 
 __all__ = ["BUILD", "ApiServer", "Programs", "definition", "programs", "started"]
 MODULE = "k8s.io/apiextensions-apiserver@v0.37.2"
@@ -101,7 +101,7 @@ def started(found: Programs, folder: Path) -> Iterator[ApiServer]:
     data.mkdir(mode=0o700)
     _certificates(keys)
     client, peer, port = free_ports(3)
-    etcd, server = Child("etcd", data), Child("API server", keys)
+    etcd, server = ServerProcess("etcd", data), ServerProcess("API server", keys)
     urls = f"http://127.0.0.1:{client}"
     etcd_argv = [found.etcd, "--data-dir", data / "data", "--listen-client-urls", urls]
     etcd_argv += ["--advertise-client-urls", urls]

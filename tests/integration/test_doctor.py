@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 from harness import RunForemesh, Running
 
 from streams.adapters.kafka import producer_config
-from streams.devstack import Stack
+from streams.devstack import LocalStack
 from streams.settings import Settings
 
 
@@ -59,7 +59,7 @@ def test_records_that_nobody_reads_are_reported(
 
 
 def test_a_database_without_schema_is_reported(
-    stack: Stack, settings: Settings, topics: list[str], run_foremesh: RunForemesh
+    stack: LocalStack, settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
     empty = f"{psycopg.conninfo.conninfo_to_dict(settings.postgres)['dbname']}-empty"

@@ -18,15 +18,15 @@ from engine_harness import Load, Workers, allow, check, come_and_go, committed, 
 from harness import CHECKOUT, eventually
 
 from streams.adapters.kafka import create_topics
-from streams.devstack.kafka import Kafka
+from streams.devstack.kafka import KafkaServer
 from streams.settings import Settings
 
 PER_S = 1_000
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    kafka = Kafka(tmp_path_factory.mktemp("broker"), CHECKOUT / "build")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    kafka = KafkaServer(tmp_path_factory.mktemp("broker"), CHECKOUT / "build")
     kafka.launch(tied=True)
     try:
         kafka.wait()
@@ -36,7 +36,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @pytest.fixture
-def own(broker: Kafka) -> Settings:
+def own(broker: KafkaServer) -> Settings:
     settings = Settings(
         kafka=broker.address,
         prefix=f"{uuid.uuid4().hex[:6]}-",
@@ -106,7 +106,7 @@ def test_a_worker_that_was_thought_dead_cannot_write(own: Settings, workers: Wor
 
 
 def test_a_broker_that_restarts_interrupts_and_no_more(
-    broker: Kafka, own: Settings, workers: Workers
+    broker: KafkaServer, own: Settings, workers: Workers
 ) -> None:
     with Load(own, PER_S):
         workers.start()
@@ -118,7 +118,7 @@ def test_a_broker_that_restarts_interrupts_and_no_more(
 
 
 def test_deliveries_that_fail_for_ten_seconds_are_made_again(
-    broker: Kafka, own: Settings, workers: Workers
+    broker: KafkaServer, own: Settings, workers: Workers
 ) -> None:
     own = replace(own, delivery_ms=3_000)
     with Load(own, PER_S):
@@ -150,7 +150,7 @@ def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: W
     assert "not delivered to Kafka" in workers.logs()
 
 
-def restart(broker: Kafka, before: Callable[[], int]) -> int:
+def restart(broker: KafkaServer, before: Callable[[], int]) -> int:
     """Stop the broker and start it again where it was; what `before` said."""
     said = before()
     process = psutil.Process(broker.child.pid or 0)

@@ -10,7 +10,7 @@ from harness import CHECKOUT, Running
 from meshed import Mesh
 
 from streams.adapters.kafka import create_topics
-from streams.devstack.kafka import Kafka
+from streams.devstack.kafka import KafkaServer
 from streams.settings import Settings
 
 SECONDS = float(os.environ.get("FOREMESH_CHURN_S", "24"))  # 600 for the whole of it
@@ -18,9 +18,9 @@ PER_S = float(os.environ.get("FOREMESH_CHURN_PER_S", "15"))  # also where the ma
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Kafka]:
+def broker(tmp_path: Path) -> Iterator[KafkaServer]:
     """A Kafka of its own: it will be restarted."""
-    kafka = Kafka(tmp_path / "broker", CHECKOUT / "build")
+    kafka = KafkaServer(tmp_path / "broker", CHECKOUT / "build")
     kafka.launch(tied=False)
     try:
         kafka.wait()
@@ -31,7 +31,7 @@ def broker(tmp_path: Path) -> Iterator[Kafka]:
 
 @pytest.mark.timeout(SECONDS + 300)
 async def test_no_request_fails_and_each_has_one_outcome_while_everything_comes_and_goes(
-    broker: Kafka, tmp_path: Path
+    broker: KafkaServer, tmp_path: Path
 ) -> None:
     settings = Settings(kafka=broker.address, partitions=2, build=str(tmp_path / "build"))
     create_topics(settings)

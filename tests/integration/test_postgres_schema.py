@@ -9,7 +9,7 @@ import pytest
 
 from streams.adapters.postgres_schema import migrate, pending
 from streams.adapters.sql import migrations, schema
-from streams.devstack import Stack
+from streams.devstack import LocalStack
 from streams.errors import DatabaseUnreachable, SettingInvalid
 from streams.settings import Settings
 
@@ -38,7 +38,7 @@ CATALOGUE = {
 
 
 @pytest.fixture
-def empty_database(stack: Stack, settings: Settings) -> Iterator[str]:
+def empty_database(stack: LocalStack, settings: Settings) -> Iterator[str]:
     name = f"{settings.prefix.rstrip('-')}_empty"
     yield stack.postgres.create(name)
     stack.postgres.drop(name)

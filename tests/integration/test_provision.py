@@ -12,7 +12,7 @@ from harness import CHECKOUT, Eventually, RunForemesh
 from services import SERVICE, Door, catalog_of, command, constituent, read, send
 
 from streams.adapters.kafka import create_topics, producer_config
-from streams.devstack.kafka import Kafka
+from streams.devstack.kafka import KafkaServer
 from streams.engine.producer import CheckedProducer
 from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation
 from streams.settings import Settings
@@ -147,7 +147,7 @@ def test_a_dry_run_says_what_would_have_been(
 async def test_while_kafka_is_away_requests_are_served_and_what_is_lost_is_counted(
     settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
 ) -> None:
-    kafka = Kafka(tmp_path / "kafka", CHECKOUT / "build")
+    kafka = KafkaServer(tmp_path / "kafka", CHECKOUT / "build")
     kafka.launch(tied=True)
     kafka.wait()
     try:

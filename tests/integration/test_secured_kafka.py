@@ -19,7 +19,7 @@ from services import read, send
 
 from streams.devstack import tools
 from streams.devstack.child import free_ports
-from streams.devstack.kafka import Kafka
+from streams.devstack.kafka import KafkaServer
 from streams.records import Prediction, Request
 from streams.settings import Settings
 
@@ -47,7 +47,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     [port] = free_ports(1)
     names = ("PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT", "SECURED:SASL_SSL")
     of_listener = "listener.name.secured."
-    kafka = Kafka(
+    kafka = KafkaServer(
         folder / "kafka",
         CHECKOUT / "build",
         listeners=[f"SECURED://127.0.0.1:{port}"],

@@ -13,14 +13,14 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from harness import CHECKOUT, Eventually, Running
 
-from streams.devstack import Stack, env_of
-from streams.devstack.child import Child, free_ports
+from streams.devstack import LocalStack, env_of
+from streams.devstack.child import ServerProcess, free_ports
 from streams.errors import StackFailed
 
 TIED = """
 import pathlib, sys, time
-from streams.devstack import Stack
-with Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])):
+from streams.devstack import LocalStack
+with LocalStack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])):
     print("ready", flush=True)
     time.sleep(120)
 """
@@ -70,10 +70,13 @@ def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
 
 @pytest.mark.usefixtures("stack")
 def test_data_outlive_down_and_up(build: Path) -> None:
-    with Stack(build, tied=True) as first, psycopg.connect(first.postgres.url()) as connection:
+    with LocalStack(build, tied=True) as first, psycopg.connect(first.postgres.url()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
 
-    with Stack(build, tied=True) as second, psycopg.connect(second.postgres.url()) as connection:
+    with (
+        LocalStack(build, tied=True) as second,
+        psycopg.connect(second.postgres.url()) as connection,
+    ):
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
 
 
@@ -94,7 +97,7 @@ def test_a_stack_ends_with_the_process_that_started_it(
 
 
 def test_a_port_that_somebody_took_first_is_given_up(
-    stack: Stack, build: Path, monkeypatch: pytest.MonkeyPatch
+    stack: LocalStack, build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = [int(stack.kafka.address.split(":")[1]), *free_ports(1)]
     for module, ports in (("kafka", taken), ("postgres", taken[:1])):
@@ -103,13 +106,13 @@ def test_a_port_that_somebody_took_first_is_given_up(
             f"streams.devstack.{module}.free_ports", lambda _, choices=choices: next(choices)
         )
 
-    with Stack(build) as other:
+    with LocalStack(build) as other:
         assert other.kafka.address != stack.kafka.address
         assert not other.postgres.url().endswith(f":{taken[0]}/foremesh")
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    child = Child("A server", tmp_path)
+    child = ServerProcess("A server", tmp_path)
     child.start(["/bin/sh", "-c", "echo the disk is full"], env={})
     assert child._popen is not None
     child._popen.wait(10)
@@ -119,7 +122,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, eventually: Eventually) -> None:
-    child = Child("A server", tmp_path)
+    child = ServerProcess("A server", tmp_path)
     child.start(["/bin/sh", "-c", "trap '' TERM; echo deaf; sleep 60 & wait; wait"], env={})
     eventually(lambda: "deaf" in child.log_end())
     pid = child.pid
@@ -132,14 +135,14 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, eventually: Even
 
 
 def test_a_pid_of_another_process_is_left_alone(tmp_path: Path) -> None:
-    child = Child("A server", tmp_path)
+    child = ServerProcess("A server", tmp_path)
     (tmp_path / "pid").write_text(f"{os.getpid()} 1.0\n")
 
     assert child.pid is None
     child.stop(signal.SIGTERM, 0.2)
 
 
-def test_servers_listen_on_loopback_only(stack: Stack) -> None:
+def test_servers_listen_on_loopback_only(stack: LocalStack) -> None:
     pids = [child.pid for child in stack.children]
     assert all(pids)
     for pid in pids:
@@ -149,7 +152,7 @@ def test_servers_listen_on_loopback_only(stack: Stack) -> None:
                 assert connection.laddr.ip.removeprefix("::ffff:") == "127.0.0.1"
 
 
-def test_postgres_asks_for_its_password(stack: Stack) -> None:
+def test_postgres_asks_for_its_password(stack: LocalStack) -> None:
     url = stack.postgres.url()
     password = psycopg.conninfo.conninfo_to_dict(url)["password"]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streams.demo.bar import bar_of
+from streams.demo.bar import hit_advantage
 from streams.records import Instance, InstanceState, Outcome, Result, Route
 
 HIT = Outcome(
@@ -36,7 +36,7 @@ SLOW = replace(QUICK, instance_id="i2", service="payment", warm_since_ms=1_800)
 
 
 def test_hits_are_held_against_the_start_of_the_slowest_constituent() -> None:
-    bar = bar_of([HIT, MISS], [QUICK, SLOW])
+    bar = hit_advantage([HIT, MISS], [QUICK, SLOW])
 
     assert bar is not None
     assert (bar.ahead_ms, bar.slowest, bar.start_ms) == (900.0, "payment", 800)
@@ -44,7 +44,7 @@ def test_hits_are_held_against_the_start_of_the_slowest_constituent() -> None:
 
 
 def test_a_bar_that_is_missed_is_called_so() -> None:
-    bar = bar_of([HIT, replace(MISS, latency_ms=105.0)], [SLOW])
+    bar = hit_advantage([HIT, replace(MISS, latency_ms=105.0)], [SLOW])
 
     assert "100 ms: less than the 800 ms" in str(bar)
 
@@ -54,15 +54,15 @@ def test_medians_count_neither_partial_hits_nor_what_was_refused() -> None:
     refused = replace(MISS, route=Route.REFUSED, latency_ms=1.0)
     starts = [replace(SLOW, warm_since_ms=1_000 + took_ms) for took_ms in (700, 800, 5_000)]
 
-    bar = bar_of([HIT, MISS, partial, refused], starts)
+    bar = hit_advantage([HIT, MISS, partial, refused], starts)
 
     assert bar is not None
     assert (bar.hit_ms, bar.miss_ms, bar.start_ms) == (5.0, 905.0, 800)
 
 
 def test_what_never_became_warm_has_no_start() -> None:
-    assert bar_of([HIT, MISS], [replace(SLOW, warm_since_ms=None)]) is None
+    assert hit_advantage([HIT, MISS], [replace(SLOW, warm_since_ms=None)]) is None
 
 
 def test_without_misses_there_is_nothing_to_beat() -> None:
-    assert bar_of([HIT], [SLOW]) is None
+    assert hit_advantage([HIT], [SLOW]) is None

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from streams.demo.company import Company, until
+from streams.demo.company import DemoProcesses, until
 
 
 def test_an_interrupt_that_was_lost_comes_again_where_something_is_waited_for(
     tmp_path: Path,
 ) -> None:
-    company = Company(tmp_path)
+    company = DemoProcesses(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         company.interrupt()
     with pytest.raises(KeyboardInterrupt):

@@ -7,16 +7,16 @@ import pytest
 
 from streams import demo
 from streams.catalog import yaml_reader
-from streams.demo.constituent import Model, model_file
+from streams.demo.constituent import IndexedModel, model_file
 from streams.demo.pace import affordable_rate
-from streams.demo.population import Population
+from streams.demo.population import SyntheticPopulation
 
 CATALOGUE = yaml_reader.load(Path(demo.__file__).with_name("catalogue.yaml"))
 TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
 
 
-def population(seed: int = 7, users: int = 200) -> Population:
-    return Population(list(CATALOGUE.composites), TIERS, users, seed)
+def population(seed: int = 7, users: int = 200) -> SyntheticPopulation:
+    return SyntheticPopulation(list(CATALOGUE.composites), TIERS, users, seed)
 
 
 def test_the_catalogue_has_24_composites_of_28_constituents_and_a_base() -> None:
@@ -67,7 +67,7 @@ def test_a_slow_machine_is_asked_for_less() -> None:
 def test_a_model_is_written_once_and_read_whole(tmp_path: Path) -> None:
     path = model_file(tmp_path, 1)
     written = path.stat().st_mtime_ns
-    model = Model(model_file(tmp_path, 1).read_bytes(), index=10)
+    model = IndexedModel(model_file(tmp_path, 1).read_bytes(), index=10)
 
     assert path.stat().st_mtime_ns == written
     assert len(model.index) == 10
