@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,8 +14,9 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from harness import CHECKOUT, Eventually, Running
 
-from streams.devstack import LocalStack, env_of
+from streams.devstack import LocalStack, env_of, spawn, tools
 from streams.devstack.child import ServerProcess, free_ports
+from streams.devstack.postgres import UNPRIVILEGED, PostgresServer
 from streams.errors import StackFailed
 
 TIED = """
@@ -23,6 +25,14 @@ from streams.devstack import LocalStack
 with LocalStack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])):
     print("ready", flush=True)
     time.sleep(120)
+"""
+
+# Drops a capability for good, as containers do, then executes the rest of the command line.
+WITHOUT = """
+import ctypes, os, sys
+PR_CAPBSET_DROP = 24
+ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, int(sys.argv[1]), 0, 0, 0)
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -94,6 +104,66 @@ def test_a_stack_ends_with_the_process_that_started_it(
         owner.kill()
 
     eventually(lambda: processes_below(folder) == [])
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A directory that only its owner may enter."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def copied(programs: Path, folder: Path) -> Path:
+    """The programs of PostgreSQL and their libraries, in the layout of their wheel."""
+    wheel = programs.parents[1]
+    for part in (programs.parent, wheel.with_name(f"{wheel.name}.libs")):
+        shutil.copytree(part, folder / part.relative_to(wheel.parent), symlinks=True)
+    return folder / programs.relative_to(wheel.parent)
+
+
+def test_postgres_runs_below_a_directory_that_only_its_owner_may_enter(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = copied(tools.postgres_programs(), home)
+    monkeypatch.setattr(tools, "postgres_programs", lambda: programs)
+    postgres = PostgresServer(home / "postgres")
+    try:
+        postgres.launch(tied=True)
+        postgres.wait()
+        with psycopg.connect(postgres.url()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        postgres.stop()
+        shutil.rmtree(programs.parent)  # 38 MB
+
+
+def as_nobody(code: str, *before: str) -> list[str]:
+    """The words that Python code prints as the user that root becomes for PostgreSQL."""
+    argv = [*before, sys.executable, spawn.__file__, str(os.getpid()), "0", UNPRIVILEGED]
+    argv += [sys.executable, "-c", code]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize("lacking", [None, spawn.CAP_DAC_READ_SEARCH])
+def test_a_program_that_root_starts_as_nobody_finds_files_that_only_root_may_reach(
+    home: Path, lacking: int | None
+) -> None:
+    wanted = home / "program"
+    wanted.touch(mode=0o755)
+    before = () if lacking is None else (sys.executable, "-c", WITHOUT, str(lacking))
+
+    answer = as_nobody(f"import os; print(os.access({str(wanted)!r}, os.X_OK))", *before)
+
+    assert answer == ["True"]
+
+
+def test_a_program_that_root_starts_as_nobody_has_at_most_one_capability() -> None:
+    said = as_nobody("print(open('/proc/self/status').read())")
+
+    held = {name: int(said[said.index(name) + 1], 16) for name in ("CapPrm:", "CapEff:")}
+    assert all(sets.bit_count() <= 1 for sets in held.values())
+    assert int(said[said.index("Uid:") + 1]) != 0
 
 
 def test_a_port_that_somebody_took_first_is_given_up(
