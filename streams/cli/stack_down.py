@@ -1,4 +1,4 @@
-"""`foremesh down`: the local stack ends, its data stay."""
+"""`foremesh down`: stop the local stack and keep its data."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ __all__ = ["command"]
 def command(settings: Settings) -> None:
     """Stop the local stack. Its data stay in build/stack: delete that to start afresh."""
     console = Console()
+    build = Path(settings.build)
     with console.status("stopping Kafka and PostgreSQL"):
-        LocalStack(Path(settings.build)).stop()
-    console.print("Nothing of the local stack runs.")
+        stopped = LocalStack(build).stop()
+    click.echo(_summary(stopped, build / "stack"))
+
+
+def _summary(stopped: list[str], folder: Path) -> str:
+    if not stopped:
+        return "Nothing of the local stack was running."
+    whose = "their" if len(stopped) > 1 else "its"
+    return f"Stopped {' and '.join(stopped)}; {whose} data stay in {folder}."

@@ -1,4 +1,4 @@
-"""`foremesh status`: what of the local stack runs, and where."""
+"""`foremesh status`: which servers of the local stack run, and where."""
 
 from __future__ import annotations
 

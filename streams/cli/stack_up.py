@@ -1,4 +1,4 @@
-"""`foremesh up`: the local stack, from nothing to topics and tables."""
+"""`foremesh up`: start the local stack, create its topics and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local stack: Kafka and PostgreSQL as child processes, without Docker and without root."""
+"""The local stack: Kafka and PostgreSQL as child processes, without Docker or root rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child process that is found again by its pid file and leaves nothing behind."""
+"""Start, find and stop child processes: later commands find them by their pid file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 class ServerProcess:
-    """A server of its own session.
+    """A server in a session of its own.
 
     Parameters
     ----------
     name
-        Of the server, for people.
+        Name of the server in messages.
     folder
-        Holds `pid` and `log`.
+        Directory of its `pid` and `log` files.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -43,14 +43,14 @@ class ServerProcess:
     def start(
         self, argv: list[str], *, env: Mapping[str, str], death_signal: int = 0, user: str = "-"
     ) -> None:
-        """Start `argv`, unless it runs.
+        """Start `argv`, unless it is running.
 
         Parameters
         ----------
         death_signal
-            Sent to it when the thread that calls this ends; 0 for none.
+            Signal that it gets when the calling thread ends; 0 for none.
         user
-            Who root becomes for it.
+            User that it runs as when we are root; "-" for root itself.
         """
         if self.process() is not None:
             return
@@ -69,14 +69,14 @@ class ServerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the running process."""
+        """Its process id while it runs, else None."""
         process = self.process()
         return process.pid if process else None
 
     def process(self) -> psutil.Process | None:
-        """The running process, also one that an earlier command started."""
+        """The running process, even if an earlier command started it; None when none runs."""
         if self._popen is not None:
-            self._popen.poll()  # when it has ended, take note of it
+            self._popen.poll()  # reaps it if it has ended
         try:
             pid, started = self._pid_file.read_text().split()
             process = psutil.Process(int(pid))
@@ -86,8 +86,14 @@ class ServerProcess:
             return None
         return process if running else None
 
-    def stop(self, how: signal.Signals, timeout_s: float) -> None:
-        """Ask it to end, then make it end; returns when it and its children are gone."""
+    def stop(self, how: signal.Signals, timeout_s: float) -> bool:
+        """Send it a signal, then SIGKILL after a time; returns once it and its children are gone.
+
+        Returns
+        -------
+        bool
+            Whether it was running.
+        """
         process = self.process()
         if process is not None:
             family = [process, *_children(process)]
@@ -100,9 +106,10 @@ class ServerProcess:
         if self._popen is not None:
             self._popen.wait(5)
         self._pid_file.unlink(missing_ok=True)
+        return process is not None
 
     def alive_or_raise(self) -> None:
-        """Raise `StackFailed`, with the end of its log, when it has ended."""
+        """Raise `StackFailed`, with the end of its log, if it has ended."""
         if self.process() is None:
             raise StackFailed(
                 f"{self.name} ended while it started; {self.log} ends with:\n{self.log_end()}"
@@ -117,9 +124,9 @@ class ServerProcess:
 def run(
     argv: list[str], what: str, timeout_s: float, *, env: Mapping[str, str], user: str = "-"
 ) -> None:
-    """Run a tool to its end as a child, raise `StackFailed` when it fails."""
+    """Run a command to its end; raises `StackFailed` when it fails or takes too long."""
     try:
-        done = subprocess.run(  # noqa: S603  # our own tools, no shell
+        done = subprocess.run(  # noqa: S603  # our own commands, no shell
             _spawned(argv, signal.SIGKILL, user),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -137,7 +144,7 @@ def run(
 
 
 def until(ready: Callable[[], bool], child: ServerProcess, timeout_s: float) -> None:
-    """Wait until `ready`; raises `StackFailed` when the child ends first or time is up."""
+    """Wait until `ready`; raises `StackFailed` when the child ends first or time runs out."""
     deadline = time.monotonic() + timeout_s
     while not ready():
         child.alive_or_raise()
@@ -150,7 +157,7 @@ def until(ready: Callable[[], bool], child: ServerProcess, timeout_s: float) -> 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on, chosen by the kernel."""
+    """Free ports on the loopback interface, chosen by the kernel."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -31,7 +31,7 @@ PROPERTIES: Mapping[str, object] = {
     "message.max.bytes": 3 * 1024 * 1024,
     "num.network.threads": 2,
     "num.io.threads": 4,
-    # One node: nothing to replicate to, and few groups.
+    # A single node: no replication, and few consumer groups.
     "offsets.topic.num.partitions": 4,
     "offsets.topic.replication.factor": 1,
     "share.coordinator.state.topic.num.partitions": 1,
@@ -40,10 +40,10 @@ PROPERTIES: Mapping[str, object] = {
     "transaction.state.log.num.partitions": 1,
     "transaction.state.log.replication.factor": 1,
     "transaction.state.log.min.isr": 1,
-    # Groups form and fail over at once.
+    # Groups form and fail over without delay.
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1000,
-    # Compaction works within seconds; many small topics stay cheap.
+    # Compaction runs within seconds; many small topics stay cheap.
     "log.cleaner.enable": "true",
     "log.cleaner.backoff.ms": 1000,
     "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
@@ -53,16 +53,16 @@ PROPERTIES: Mapping[str, object] = {
 
 
 class KafkaServer:
-    """A broker whose data, log and pid are below `folder`.
+    """A broker that keeps its data, log and pid below `folder`.
 
     Parameters
     ----------
     build
-        Folder of Kafka's jars, fetched when they are not there.
+        Directory of Kafka's jars, which are fetched when missing.
     listeners
-        Further ones, each `NAME://host:port`; at `address` is the plain one.
+        Additional listeners, each `NAME://host:port`; the plaintext one is at `address`.
     properties
-        Further properties of the server, what those listeners need among them.
+        Additional server properties, including those that the listeners need.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class KafkaServer:
 
     @property
     def address(self) -> str:
-        """The bootstrap server, host:port."""
+        """The bootstrap server as host:port."""
         return (self._folder / "address").read_text()
 
     def launch(self, *, tied: bool) -> None:
-        """Start it, unless it runs; `tied`: it ends when the calling thread does."""
+        """Start it, unless it is running; `tied`: it ends with the calling thread."""
         if self.child.pid:
             return
         self._tied = tied
@@ -98,7 +98,7 @@ class KafkaServer:
         self.child.start(argv, death_signal=signal.SIGKILL if tied else 0, env=_env())
 
     def wait(self) -> None:
-        """Wait until it serves metadata: its port opens earlier than that."""
+        """Wait until it serves metadata; its port opens earlier than that."""
         for left in reversed(range(TRIES)):
             try:
                 until(self._serves, self.child, START_S)
@@ -109,12 +109,12 @@ class KafkaServer:
             else:
                 return
 
-    def stop(self) -> None:
-        """End it; returns when it is gone."""
-        self.child.stop(signal.SIGTERM, STOP_S)
+    def stop(self) -> bool:
+        """Stop it; returns, once it is gone, whether it was running."""
+        return self.child.stop(signal.SIGTERM, STOP_S)
 
     def _serves(self) -> bool:
-        """Whether it answers with its brokers; it, not another Kafka that took its port first."""
+        """Whether this broker answers, and not another one that took its port first."""
         client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         try:
             metadata = client.list_topics(timeout=1)

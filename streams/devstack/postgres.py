@@ -1,7 +1,7 @@
-"""PostgreSQL, from its wheel, as a child process.
+"""PostgreSQL from its wheel as a child process.
 
-The wheel's own launcher is not used: as root it adds a user to the system and opens the folders
-above its data to everybody.
+The wheel's own launcher is not used: as root it adds a system user and makes the directories above
+its data readable by everybody.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ START_S = 120.0  # 1 s on an idle machine
 STOP_S = 10.0
 TRIES = 3  # a port that was free may be taken before the server binds it
 OWNER = "foremesh"
-UNPRIVILEGED = "nobody"  # who runs it when we are root, which it refuses; on every Unix
+UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root; this user exists on every Unix
 
 OPTIONS: Mapping[str, object] = {
     "listen_addresses": "127.0.0.1",
@@ -35,14 +35,14 @@ OPTIONS: Mapping[str, object] = {
     "shared_buffers": "64MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "fsync": "off",  # a stack to try things on: it need not survive a power cut
+    "fsync": "off",  # a stack for development need not survive a power failure
     "synchronous_commit": "off",
     "full_page_writes": "off",
 }
 
 
 class PostgresServer:
-    """A server whose data, log and pid are below `folder`."""
+    """A server that keeps its data, log and pid below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -50,13 +50,13 @@ class PostgresServer:
         self._tied = False
 
     def url(self, database: str = OWNER) -> str:
-        """The URL of one of its databases, with the password."""
+        """The URL of one of its databases, including the password."""
         password = (self._folder / "password").read_text()
         port = (self._folder / "port").read_text()
         return f"postgresql://{OWNER}:{password}@127.0.0.1:{port}/{database}"
 
     def launch(self, *, tied: bool) -> None:
-        """Start it, unless it runs; `tied`: it ends when the calling thread does."""
+        """Start it, unless it is running; `tied`: it ends with the calling thread."""
         if self.child.pid:
             return
         self._tied = tied
@@ -68,12 +68,12 @@ class PostgresServer:
         argv = [str(programs / "postgres"), "-D", str(self._folder / "data"), "-p", str(port)]
         for key, value in OPTIONS.items():
             argv += ["-c", f"{key}={value}"]
-        # SIGINT is its fast shutdown: it frees its shared memory, SIGKILL would not.
+        # SIGINT is the fast shutdown, which frees shared memory; SIGKILL would not.
         death_signal = signal.SIGINT if tied else 0
         self.child.start(argv, env=_env(), death_signal=death_signal, user=UNPRIVILEGED)
 
     def wait(self) -> None:
-        """Wait until it answers; the database `foremesh` is there then."""
+        """Wait until it accepts connections, then create the database `foremesh`."""
         for left in reversed(range(TRIES)):
             try:
                 until(self._answers, self.child, START_S)
@@ -86,7 +86,7 @@ class PostgresServer:
         self.create(OWNER)
 
     def create(self, database: str, template: str = "template1") -> str:
-        """Create a database, unless it is there; its URL."""
+        """Create a database unless it exists; returns its URL."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             names = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
             if names.fetchone() is None:
@@ -98,15 +98,15 @@ class PostgresServer:
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database even while clients are connected to it."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
             )
 
-    def stop(self) -> None:
-        """End it; returns when it is gone."""
-        self.child.stop(signal.SIGINT, STOP_S)
+    def stop(self) -> bool:
+        """Stop it; returns, once it is gone, whether it was running."""
+        return self.child.stop(signal.SIGINT, STOP_S)
 
     def _answers(self) -> bool:
         try:

