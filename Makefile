@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test unit check bench apiserver lock proto clean tools
+.PHONY: help install demo test unit check bench apiserver lock proto clean tools wrk
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -27,7 +27,7 @@ check: install ## lint, format, types, shape of the code
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/unit/test_shape.py
 
-bench: install build/kafka/.fetched ## measure throughput and latency
+bench: wrk install build/kafka/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
 apiserver: install ## test against Kubernetes' own API server, which Go builds first, in minutes
@@ -52,6 +52,9 @@ tools:
 	  || { echo "Java 17 or later is missing: install a Java runtime"; exit 1; }
 	@command -v mvn >/dev/null || test -e build/kafka/.fetched \
 	  || { echo "Maven is missing: install it, it fetches Kafka's jars once"; exit 1; }
+
+wrk:
+	@command -v wrk >/dev/null || { echo "wrk is missing: install the package wrk, it generates load"; exit 1; }
 
 .venv/installed: deploy/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
