@@ -1,1 +1,1 @@
-"""A demonstration: synthetic users, small real services, everything else as in production."""
+"""The demonstration: synthetic users and small services; everything else as in production."""

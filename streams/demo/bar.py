@@ -1,4 +1,4 @@
-"""By how much hits beat misses, and what that has to be held against: a real start-up."""
+"""How much faster hits are than misses, compared with the start-up time of an instance."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["HitAdvantage", "hit_advantage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HitAdvantage:
-    """Medians in ms. A miss waits for starts, so a hit is to be ahead by one at least."""
+    """Median latencies in ms. A miss waits for start-ups, so a hit should save at least one."""
 
     hit_ms: float
     miss_ms: float
-    slowest: str  # the constituent whose start takes longest
-    start_ms: float  # and how long: from spawning it to its first answer
+    slowest: str  # the constituent that takes longest to start
+    start_ms: float  # its median start-up time, from spawning it to its first answer
 
     @property
     def ahead_ms(self) -> float:
-        """By how much hits beat misses."""
+        """By how much hits are faster than misses."""
         return self.miss_ms - self.hit_ms
 
     def __str__(self) -> str:
-        held = "at least" if self.ahead_ms >= self.start_ms else "less than"
+        compared = "at least" if self.ahead_ms >= self.start_ms else "less than"
         return (
-            f"At the median hits beat misses by {self.ahead_ms:,.0f} ms: {held} the"
+            f"At the median hits beat misses by {self.ahead_ms:,.0f} ms: {compared} the"
             f" {self.start_ms:,.0f} ms that the slowest constituent, {self.slowest}, takes to start."
         )
 
@@ -37,14 +37,14 @@ class HitAdvantage:
 def hit_advantage(
     outcomes: Iterable[Outcome], instances: Iterable[Instance]
 ) -> HitAdvantage | None:
-    """The bar of what was served and started; None without a hit, a miss or a start.
+    """The advantage of hits over misses; None without a hit, a miss or a start-up.
 
     Parameters
     ----------
     outcomes
-        Partial hits, and what was refused, count for neither.
+        Partial hits and refused requests count as neither hits nor misses.
     instances
-        Those that became warm tell how long that took, each once.
+        Start-up times come from those that became warm, each once.
     """
     served: defaultdict[Result, list[float]] = defaultdict(list)
     for outcome in outcomes:

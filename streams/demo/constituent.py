@@ -1,8 +1,8 @@
-"""A small HTTP service whose start-up is real work, for demonstrations and tests.
+"""A small HTTP service whose start-up does real work, for demonstrations and tests.
 
-It imports what it is told to import, reads a model file (written on first use), builds an index
-over it, and only then listens on PORT. Each POST multiplies a vector by the model. Run by its
-path, it imports nothing of foremesh, as a service of somebody else's would not.
+It imports the modules that it is given, reads a model file (written on first use), builds an index
+of its rows, and only then listens on PORT. Each POST sums rows of the model. Run by its path, it
+imports nothing of foremesh, like a service written by somebody else.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pathlib import Path
 __all__ = ["IndexedModel", "main", "model_file"]
 
 _MIB = 1024 * 1024
-_ROW = 256  # numbers in a row of the model
+_ROW = 256  # numbers per row of the model
 _MOST_BODY = 1024 * 1024
 
 
 def model_file(folder: Path, mib: int) -> Path:
-    """The generated model of this size; written whole, then renamed, so readers never see half."""
+    """The generated model of this size; renamed once complete, so readers never see a part."""
     path = folder / f"model-{mib}.f64"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,14 +41,14 @@ def model_file(folder: Path, mib: int) -> Path:
 
 
 class IndexedModel:
-    """The model in memory, with an index of its rows.
+    """A model in memory with an index of its rows.
 
     Parameters
     ----------
     data
-        The model file's content: rows of 256 numbers of 8 bytes.
+        Content of the model file: rows of 256 numbers of 8 bytes.
     index
-        How many rows to index; this is the part of the start-up that burns processor time.
+        Number of rows to index; this is the CPU-bound part of the start-up.
     """
 
     def __init__(self, data: bytes, index: int) -> None:
@@ -60,14 +60,14 @@ class IndexedModel:
         return sum(value >> 32 for value in self.weights[row * _ROW : (row + 1) * _ROW])
 
     def serve(self, work: int) -> int:
-        """One request's work: the norm of `work` rows."""
+        """The work of one request: the norms of `work` rows."""
         return sum(self._norm(row % self.rows) for row in range(work))
 
 
 async def _handle(
     model: IndexedModel, work: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Serve one connection, keep-alive; asyncio's sockets have no delay."""
+    """Serve one keep-alive connection; asyncio sets TCP_NODELAY."""
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
         while head := await reader.readuntil(b"\r\n\r\n"):
             lines = head.decode("latin-1").lower().split("\r\n")
@@ -109,7 +109,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Do the start-up's work, then serve until SIGTERM."""
+    """Do the start-up work, then serve until SIGTERM."""
     given = arguments(argv)
     for name in filter(None, given.imports.split(",")):
         importlib.import_module(name)

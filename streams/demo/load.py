@@ -1,4 +1,4 @@
-"""Real-time HTTP load: each request is sent when it is due, whatever became of those before."""
+"""Open-loop HTTP load: each request is sent when due, whether earlier ones have ended or not."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _TIMEOUT_S = 30.0
 
 @dataclass(slots=True)
 class LoadResult:
-    """What came of a load."""
+    """The outcome of a load, counted while it runs."""
 
     sent: int = 0
-    late: int = 0  # sent a quarter of a second late or more: then the load was not as planned
-    answers: Counter[str] = field(default_factory=Counter)  # by x-foremesh, or the fault
+    late: int = 0  # sent over .25 s after they were due: the load was not as planned
+    answers: Counter[str] = field(default_factory=Counter)  # by header x-foremesh, or by failure
 
     @property
     def done(self) -> int:
-        """How many have come to an end."""
+        """Number of requests that have ended."""
         return sum(self.answers.values())
 
     @property
     def faults(self) -> Mapping[str, int]:
-        """How many ended otherwise than served, by status or error."""
+        """Number of requests that were not served, by status or error."""
         served = {kind.value for kind in Result}
         return {answer: n for answer, n in sorted(self.answers.items()) if answer not in served}
 
@@ -46,18 +46,18 @@ async def play(
     prefix: str,
     told: Callable[[LoadResult], None],
 ) -> LoadResult:
-    """Send all requests at their time (open loop), at most 256 at once.
+    """Send each request when it is due (open loop), at most 256 concurrently.
 
     Parameters
     ----------
     asks
-        In order of time.
+        Requests in order of time.
     url
-        Of Envoy.
+        URL of Envoy.
     prefix
-        Of the request ids; the number in the order follows.
+        Prefix of the request ids, before the position in the sequence.
     told
-        Called whenever there is news.
+        Called whenever a request was sent or has ended.
     """
     played = LoadResult()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The mesh of one pool: Envoy, all that drives it, and the instances behind it, as processes."""
+"""The request path of one pool as processes: Envoy, its control services, the provisioner."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["DemoMesh"]
 
 
 class DemoMesh:
-    """Serves a pool from `open` to `close`.
+    """Serves one pool between `open` and `close`.
 
     Parameters
     ----------
-    company
-        Whose processes they are.
+    processes
+        Starts and stops the processes.
     pool
-        Its pool.
+        Name of the pool.
     settings
-        Where Kafka is.
+        Settings of the processes, such as the address of Kafka.
     """
 
-    def __init__(self, company: DemoProcesses, pool: str, settings: Settings) -> None:
-        self._company = company
+    def __init__(self, processes: DemoProcesses, pool: str, settings: Settings) -> None:
+        self._processes = processes
         self._pool = pool
         provisioner, *ports = free_ports(1 + len(fields(Places)))
         self._provisioner = f"127.0.0.1:{provisioner}"
@@ -36,14 +36,14 @@ class DemoMesh:
         self.url = f"http://{self._places.edge}"
 
     def open(self, *provision: str, models: Path) -> None:
-        """Start all of it; returns when Envoy knows its routes.
+        """Start all processes; returns once Envoy has its routes.
 
         Parameters
         ----------
         provision
-            Options of the provisioner.
+            Options of `foremesh provision`.
         models
-            Folder of the instances' models.
+            Directory of the model files of the instances.
         """
         provisioner = ("provision", "--pool", self._pool, *provision)
         self._start("provisioner", *provisioner, MODEL_FOLDER=str(models))
@@ -52,19 +52,21 @@ class DemoMesh:
             self._start(name, "mesh", name)
         at = self._places
         for place in (self._provisioner, at.decide, at.compose):
-            self._company.wait_for_answer(place)
+            self._processes.wait_for_answer(place)
         for place in (at.control, at.log, at.leases, at.activate):
-            self._company.wait_for_port(place)
-        self._start(envoy, "mesh", envoy)  # last: what cannot be logged yet has no outcome
-        self._company.wait_for_answer(at.edge)
+            self._processes.wait_for_port(place)
+        self._start(
+            envoy, "mesh", envoy
+        )  # last: requests before the log service runs have no outcome
+        self._processes.wait_for_answer(at.edge)
 
     def close(self) -> None:
-        """End all of it, Envoy first."""
-        self._company.stop(*map(self._name, reversed(("provisioner", *PROCESSES))))
+        """Stop all processes, Envoy first."""
+        self._processes.stop(*map(self._name, reversed(("provisioner", *PROCESSES))))
 
     def _start(self, name: str, *args: str, **env: str) -> None:
         env |= {Places.variable("pool"): self._pool, **self._places.to_env()}
-        self._company.start(self._name(name), self._settings, *args, **env)
+        self._processes.start(self._name(name), self._settings, *args, **env)
 
     def _name(self, process: str) -> str:
         return f"{process}-{self._pool}"

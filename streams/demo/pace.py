@@ -1,4 +1,4 @@
-"""How much load this machine can take, so that starting instances does not saturate it."""
+"""Find the request rate at which starting instances does not saturate this machine."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from streams.records.catalog import Catalog, Constituent
 
 __all__ = ["affordable_rate", "start_up_s"]
 
-_BUSY = 0.6  # part of the machine that cold starts may take when every request is a miss
+_BUSY = 0.6  # share of the CPU that cold starts may take when every request is a miss
 _START_S = 60.0
-_LEAST = 0.25  # requests a second, however slow the machine
+_LEAST = 0.25  # requests per second, even on a slow machine
 
 
 def affordable_rate(catalog: Catalog, starts_s: float, at_once: int) -> float:
-    """Requests a second for which cold starts take 60 % of the machine, if all were misses.
+    """Requests per second at which cold starts take 60 % of the CPU if all requests miss.
 
     Parameters
     ----------
     catalog
-        Composites, all asked for alike.
+        Its composites are requested equally often.
     starts_s
-        Mean start-up time, with `at_once` starts at the same time.
+        Mean start-up time while `at_once` instances start concurrently.
     """
     parts = [len(composite.constituents) for composite in catalog.composites.values()]
     return max(_LEAST, _BUSY * at_once / starts_s / (sum(parts) / len(parts)))
 
 
 async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once: int) -> float:
-    """Mean time from spawning an instance to its first answer, each without a base.
+    """Mean time from spawning an instance to its first answer, without shared bases.
 
     Raises
     ------
     StackFailed
-        One does not start.
+        An instance does not start.
     """
-    os.environ["MODEL_FOLDER"] = str(models)  # written now, read at each start from then on
+    os.environ["MODEL_FOLDER"] = str(models)  # written in the first round, then only read
     room = asyncio.Semaphore(at_once)
 
     async def one(session: aiohttp.ClientSession, constituent: Constituent) -> float:
@@ -59,7 +59,7 @@ async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once:
 
     try:
         async with aiohttp.ClientSession() as session:
-            for each in constituents:  # models are written and modules compiled
+            for each in constituents:  # writes the models and compiles the modules
                 await one(session, each)
             took = await asyncio.gather(*(one(session, each) for each in constituents))
     except NotReady as error:

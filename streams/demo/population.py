@@ -1,8 +1,8 @@
-"""Synthetic users with habits. Everything here is made up; only the seed decides.
+"""Synthetic users with habits; all data are generated, and determined by a seed.
 
-Each user has a habit: a Markov chain over a few composites, mostly going round a cycle of his
-own. He comes in sessions, with log-normal gaps between requests around a pace of his own. Half
-way through the live part some users drift: they take up another habit.
+Each user has a habit: a Markov chain over a few composites that mostly follows the user's own
+cycle. Requests come in sessions, with log-normal gaps around the user's own pace. Half way through
+the live part some users drift: they change to another habit.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass, field
 
 __all__ = ["SyntheticPopulation", "SyntheticRequest", "SyntheticUser", "UserHabit"]
 
-CYCLE = (2, 4)  # composites of a habit, fewest and most
-LOYALTY = (0.75, 0.97)  # probability of the next one in the cycle, least and most
+CYCLE = (2, 4)  # minimum and maximum number of composites in a habit
+LOYALTY = (0.75, 0.97)  # minimum and maximum probability of following the cycle
 PACE_S = (4.0, 10.0)  # median gap between requests of a session
-SPREAD = 0.35  # sigma of the logarithm of a gap
-LENGTH = 6.0  # mean requests of a session
+SPREAD = 0.35  # standard deviation of the logarithm of a gap
+LENGTH = 6.0  # mean number of requests per session
 AWAY_S = 600.0  # median time between sessions in the past
-PAST_REQUESTS = 20  # of each user
-DRIFTERS = 0.2  # part of the users who drift
+PAST_REQUESTS = 20  # per user
+DRIFTERS = 0.2  # share of the users who drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticRequest:
-    """A request that somebody will make."""
+    """A request that a synthetic user makes at a given time."""
 
-    at_s: float  # since the beginning
+    at_s: float  # relative to the start of the load; negative in the past
     user: str
     tier: str
     service: str
@@ -37,14 +37,14 @@ class SyntheticRequest:
 
 @dataclass(frozen=True, slots=True)
 class UserHabit:
-    """Which composite follows which: the next of the cycle, or any."""
+    """A Markov chain: with probability `loyalty` the next of the cycle, otherwise any service."""
 
     cycle: Sequence[str]
     loyalty: float
     services: Sequence[str]
 
     def after(self, service: str | None, chance: random.Random) -> str:
-        """The composite asked for after `service`, or first."""
+        """The composite requested after `service`, or as the first of a session."""
         if service not in self.cycle or chance.random() > self.loyalty:
             return chance.choice(self.cycle if service is None else self.services)
         return self.cycle[(self.cycle.index(service) + 1) % len(self.cycle)]
@@ -52,18 +52,18 @@ class UserHabit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticUser:
-    """Somebody with a habit."""
+    """A user with a habit, a pace and a tier."""
 
     name: str
     tier: str
     pace_s: float
     habit: UserHabit
-    later: UserHabit  # the habit after the drift; the same for most
+    later: UserHabit  # the habit after the drift; for most users the same one
 
     def session(
         self, start_s: float, drift_s: float, chance: random.Random
     ) -> Iterator[tuple[float, str]]:
-        """One session: when, and what."""
+        """The requests of one session: time and composite of each."""
         at_s, service = start_s, None
         while True:
             habit = self.habit if at_s < drift_s else self.later
@@ -76,18 +76,18 @@ class SyntheticUser:
 
 @dataclass(frozen=True)
 class SyntheticPopulation:
-    """Users, and what they ask for; the same for the same arguments.
+    """Users and their requests; equal arguments give equal requests.
 
     Parameters
     ----------
     services
         The composites.
     tiers
-        Their share of the users.
+        Share of the users in each tier.
     users
-        How many.
+        Number of users.
     seed
-        Decides everything.
+        Seed of all random choices.
     """
 
     services: Sequence[str]
@@ -101,15 +101,15 @@ class SyntheticPopulation:
         object.__setattr__(self, "people", tuple(self._user(n, chance) for n in range(self.users)))
 
     def past(self) -> list[SyntheticRequest]:
-        """What everybody asked for before, in order; it ends at time 0."""
+        """All requests of the past in order of time, before time 0."""
         chance = random.Random(f"past/{self.seed}")  # noqa: S311 - a simulation
         asked = [ask for user in self.people for ask in self._past_of(user, chance)]
         return sorted(asked, key=lambda ask: ask.at_s)
 
     def live(self, seconds: float, rate: float) -> list[SyntheticRequest]:
-        """`rate` requests a second for so many seconds, in order.
+        """On average `rate` requests per second for so many seconds, in order of time.
 
-        Sessions that had begun before are seen from their middle on, and the last are cut off.
+        Sessions may begin before time 0 or continue after the end; those parts are left out.
         """
         chance = random.Random(f"live/{self.seed}")  # noqa: S311 - a simulation
         asked: list[tuple[float, int, SyntheticRequest]] = []
@@ -143,7 +143,7 @@ class SyntheticPopulation:
         return UserHabit(cycle, chance.uniform(*LOYALTY), self.services)
 
     def _past_of(self, user: SyntheticUser, chance: random.Random) -> Iterator[SyntheticRequest]:
-        """His last requests, told backwards from a session that ended a while ago."""
+        """The user's last requests, shifted in time so that the last session ended before 0."""
         found: list[tuple[float, str]] = []
         start_s = 0.0
         while len(found) < PAST_REQUESTS:

@@ -1,4 +1,4 @@
-"""What came of the demonstration, read back from PostgreSQL."""
+"""The results of the demonstration, read back from PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ def show(
     Raises
     ------
     StackFailed
-        The outcomes in the database are not those of the requests that were sent.
+        The number of outcomes in the database is not that of the requests sent.
     """
     history = read_history(postgres)
     outcomes = [outcome for outcome in history.outcomes if outcome.pool in played]
     instances = [instance for instance in history.instances if instance.pool in played]
     summary = summarise(outcomes, instances, history.commands)
     hits = {pool: read_hits(postgres, pool) for pool in played}
-    bar = hit_advantage(outcomes, instances)
+    advantage = hit_advantage(outcomes, instances)
     draw(summary, folder / "report.png")
-    text = json.dumps({"about": about, **_figures(bar, hits), **as_json(summary)}, indent=2)
+    text = json.dumps({"about": about, **_figures(advantage, hits), **as_json(summary)}, indent=2)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     console.print(*tables(summary), sep="\n")
     console.print(about, *_headlines(summary, hits), *_troubles(played), sep="\n")
     console.print(
-        str(bar) if bar else "There were no hits and misses both: neither beats the other."
+        str(advantage) if advantage else "Without both hits and misses there is nothing to compare."
     )
-    console.print(f"{folder / 'report.png'} shows it, report.json beside it has all figures.")
+    console.print(
+        f"{folder / 'report.png'} shows the results; report.json beside it has all figures."
+    )
     _check(summary, played)
 
 
-def _figures(bar: HitAdvantage | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
+def _figures(advantage: HitAdvantage | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
     return {
-        "hits_against_misses": bar and {"ahead_ms": bar.ahead_ms, **asdict(bar)},
+        "hits_against_misses": advantage and {"ahead_ms": advantage.ahead_ms, **asdict(advantage)},
         "hits": {pool: found._asdict() for pool, found in hits.items()},
     }
 
@@ -69,7 +71,7 @@ def _headline(pool: PoolSummary, hits: Hits) -> str:
         if latency
     ]
     return (
-        f"{total.hits} of {total.count} requests found all warm,"
+        f"{total.hits} of {total.count} requests found all instances warm,"
         f" {hits.started_before} in instances started before them; median {', '.join(medians)};"
         f" {total.cold_ms / 1000:,.1f} s waited for cold starts;"
         f" {pool.instances.warm_s:,.0f} warm instance-seconds"
