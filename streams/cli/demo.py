@@ -1,4 +1,4 @@
-"""`foremesh demo`: play a synthetic population against a real stack."""
+"""`foremesh demo`: send the requests of synthetic users to a real stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.settings import Settings
 
 __all__ = ["command"]
 
-INTERRUPTED = 130  # exit code, as shells have it
+INTERRUPTED = 130  # exit code of shells after SIGINT
 
 
 @click.command()
@@ -60,7 +60,7 @@ def command(
     console = Console()
     demo = DemoRun(plan, settings, console)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, demo.company.interrupt)
+        signal.signal(number, demo.processes.interrupt)
     try:
         demo.run()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The processes of the demonstration: the real command line, each with a log of its own."""
+"""The processes of the demonstration: real `foremesh` commands, each with its own log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.devstack.child import ServerProcess
+from streams.devstack.child import ServerProcess, run
 from streams.errors import StackFailed
 from streams.settings import Settings
 
@@ -22,12 +22,12 @@ _STOP_S = 30.0
 
 
 class DemoProcesses:
-    """Child processes that end with this one, and are watched meanwhile.
+    """Child processes that end with this one, and whose unexpected end is reported.
 
     Parameters
     ----------
     folder
-        Of their logs.
+        Directory of their logs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,26 +36,31 @@ class DemoProcesses:
         self._interrupted = False
 
     def interrupt(self, *_: object) -> None:
-        """Handle a signal: raise `KeyboardInterrupt` here, and again wherever `check` is called.
+        """Handle a signal: raise `KeyboardInterrupt` now, and again in the next `check`.
 
-        Once is not enough: Python drops what is raised while it collects garbage.
+        Raising once is not enough: Python drops exceptions raised during garbage collection.
         """
         self._interrupted = True
         raise KeyboardInterrupt
 
     def start(self, name: str, settings: Settings, *args: str, **env: str) -> None:
-        """Run `foremesh ARGS` under a name."""
+        """Start `foremesh ARGS` in the background, under a name."""
         folder = self._folder / name
         folder.mkdir(parents=True, exist_ok=True)
         child = self._children[name] = ServerProcess(name, folder)
         child.start(
-            [sys.executable, "-m", "streams", *args],
+            _foremesh(args),
             env={**os.environ, **settings.to_env(), **env},
             death_signal=signal.SIGKILL,
         )
 
+    def finish(self, settings: Settings, *args: str) -> None:
+        """Run `foremesh ARGS` to its end; raises `StackFailed` when it fails."""
+        what = f"`foremesh {' '.join(args)}`"
+        run(_foremesh(args), what, _START_S, env={**os.environ, **settings.to_env()})
+
     def wait_for_answer(self, place: str) -> None:
-        """Wait until a process answers HTTP at host:port."""
+        """Wait until a process answers HTTP health checks at host:port."""
         until(lambda: _answers(place), _START_S, f"nothing answers at {place}", self.check)
 
     def wait_for_port(self, place: str) -> None:
@@ -63,12 +68,12 @@ class DemoProcesses:
         until(lambda: _listens(place), _START_S, f"nothing listens at {place}", self.check)
 
     def check(self) -> None:
-        """Raise `StackFailed`, with the end of its log, when one has ended by itself.
+        """Raise `StackFailed`, with the end of the log, if a process has ended by itself.
 
         Raises
         ------
         KeyboardInterrupt
-            There was an interrupt.
+            An interrupt arrived.
         """
         if self._interrupted:
             raise KeyboardInterrupt
@@ -79,7 +84,7 @@ class DemoProcesses:
                 )
 
     def stop(self, *names: str) -> None:
-        """End these in turn, or all, the last started first."""
+        """Stop these processes in turn; without names all of them, the last started first."""
         for name in names or reversed(list(self._children)):
             child = self._children.pop(name, None)
             if child is not None:
@@ -89,13 +94,17 @@ class DemoProcesses:
 def until(
     done: Callable[[], bool], timeout_s: float, sorry: str, meanwhile: Callable[[], None]
 ) -> None:
-    """Wait for a condition; `StackFailed` with the sentence when it does not come in time."""
+    """Wait for a condition; raises `StackFailed` with the text `sorry` when time runs out."""
     deadline = time.monotonic() + timeout_s
     while not done():
         meanwhile()
         if time.monotonic() > deadline:
             raise StackFailed(f"{sorry} after {timeout_s:.0f} s")
         time.sleep(0.1)
+
+
+def _foremesh(args: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "streams", *args]
 
 
 def _answers(place: str) -> bool:

@@ -1,4 +1,4 @@
-"""The demonstration: the same synthetic requests, first without pre-allocation, then with it."""
+"""Run the demonstration: the same synthetic requests, first without pre-allocation, then with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.adapters.lag import group_lags
 from streams.adapters.postgres_read import count_outcomes
 from streams.adapters.postgres_schema import migrate
 from streams.catalog import yaml_reader
-from streams.cli.catalog import publish
+from streams.catalog.yaml_writer import dump
 from streams.demo.company import DemoProcesses, until
 from streams.demo.load import LoadResult, play
 from streams.demo.mesh import DemoMesh
@@ -37,7 +37,7 @@ __all__ = ["DemoPlan", "DemoRun"]
 
 TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
 CONTROL, FOREMESH, PAST = "control", "foremesh", "past"
-STARTS = 2  # instances that start at once
+STARTS = 2  # instances that may start concurrently
 _LEARN_S = 240.0
 _WRITE_S = 120.0
 _PAST_ENDS_MS = 60_000  # before the demonstration begins
@@ -45,27 +45,27 @@ _PAST_ENDS_MS = 60_000  # before the demonstration begins
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
-    """What is played."""
+    """Parameters of a demonstration."""
 
     users: int = 300
     seconds: float = 45.0
     seed: int = 7
-    rate: float = 2.0  # requests a second, of all users
-    keep_alive_s: float = 8.0  # of an idle instance in the control
-    keep: bool = False  # leave Kafka and PostgreSQL running
+    rate: float = 2.0  # requests per second of all users together
+    keep_alive_s: float = 8.0  # after which an idle instance of the control ends
+    keep: bool = False  # whether to leave Kafka and PostgreSQL running
 
 
 class DemoRun:
-    """Starts everything, plays, shows, stops everything.
+    """Starts all processes, sends the load, shows the results, stops all processes.
 
     Parameters
     ----------
     plan
-        What is played.
+        Parameters of the demonstration.
     settings
-        Where files go (`build`); servers are the demonstration's own.
+        Only `build` is used, the directory of its files; it starts servers of its own.
     console
-        Where it is shown.
+        Shows progress and results.
     """
 
     def __init__(self, plan: DemoPlan, settings: Settings, console: Console) -> None:
@@ -73,7 +73,7 @@ class DemoRun:
         self.console = console
         self.build = Path(settings.build).absolute()
         self.folder = self.build / "demo"
-        self.company = DemoProcesses(self.folder / "logs")
+        self.processes = DemoProcesses(self.folder / "logs")
         self.catalog = yaml_reader.load(Path(__file__).with_name("catalogue.yaml"))
         self.population = SyntheticPopulation(
             list(self.catalog.composites), TIERS, plan.users, plan.seed
@@ -81,12 +81,12 @@ class DemoRun:
         self.rate = plan.rate
 
     def run(self) -> None:
-        """Play it.
+        """Run the whole demonstration.
 
         Raises
         ------
         ForemeshError
-            Something did not start, ended by itself, or does not add up.
+            A process did not start or ended by itself, or outcomes are missing.
         """
         stack = LocalStack(self.build, self.folder / "stack", tied=not self.plan.keep)
         self._clean(stack)
@@ -96,18 +96,18 @@ class DemoRun:
                 self._learn(progress)
                 asks = self._asks(progress)
                 played = {pool: self._play(pool, asks, progress) for pool in (CONTROL, FOREMESH)}
-                self._write_down(progress)
+                self._await_sinks(progress)
             show(self.console, self.settings[FOREMESH].postgres, played, self.folder, self._about())
         finally:
-            self.company.stop()
-            gc.collect()  # clients in cycles of references would complain of the broker's end
+            self.processes.stop()
+            gc.collect()  # clients in reference cycles would log the end of the broker as an error
             if not self.plan.keep:
                 stack.stop()
 
     # ------------------------------------------------------------------ set-up
 
     def _clean(self, stack: LocalStack) -> None:
-        """Begin anew; an earlier demonstration may have been kept."""
+        """Remove what an earlier demonstration has left; its servers may still run."""
         stack.stop()
         shutil.rmtree(self.folder / "stack", ignore_errors=True)
         shutil.rmtree(self.folder / "logs", ignore_errors=True)
@@ -129,25 +129,28 @@ class DemoRun:
             tick_ms=500,
             build=str(self.build),
         )
-        # The control has a flow of its own: nobody may learn from requests that come again.
+        # A flow of its own for the control: the stages must not learn the same requests twice.
         self.settings = {CONTROL: replace(local, prefix="control-"), FOREMESH: local}
         migrate(local.postgres)
         for pool, settings in self.settings.items():
             kafka.create_topics(settings)
-            publish(settings, self._catalog_for(pool))
+            self._load_catalog(pool, settings)
             progress.advance(task)
 
-    def _catalog_for(self, pool: str) -> Catalog:
+    def _load_catalog(self, pool: str, settings: Settings) -> None:
+        """Put the catalogue into force with its only pool under this name."""
         (shop,) = self.catalog.pools.values()
         entries = [entry for entry in self.catalog if not isinstance(entry, Pool)]
-        return Catalog.of([*entries, replace(shop, pool=pool)])
+        path = self.folder / f"catalogue-{pool}.yaml"
+        path.write_text(dump(Catalog.of([*entries, replace(shop, pool=pool)])), encoding="utf-8")
+        self.processes.finish(settings, "catalog", "load", str(path))
 
     def _learn(self, progress: Progress) -> None:
-        """Send the past, and let the stages learn it."""
+        """Send the requests of the past and wait until the stages have learnt them."""
         settings = self.settings[FOREMESH]
-        self.company.start("worker", settings, "worker")
+        self.processes.start("worker", settings, "worker")
         for pool, theirs in self.settings.items():
-            self.company.start(f"sink-{pool}", theirs, "sink")
+            self.processes.start(f"sink-{pool}", theirs, "sink")
         past = self.population.past()
         producer = CheckedProducer(kafka.producer_config(settings))
         for request in _requests(past, wall_ms() - _PAST_ENDS_MS):
@@ -160,14 +163,14 @@ class DemoRun:
             progress.update(task, completed=max(0, len(past) - behind["profiler"]))
             return not any(behind[s] for s in ("profiler", "aggregator", "feedback", "interceptor"))
 
-        until(learnt, _LEARN_S, "the past is not learnt", self.company.check)
+        until(learnt, _LEARN_S, "the past requests were not learnt", self.processes.check)
         progress.update(task, completed=len(past))
 
     def _asks(self, progress: Progress) -> list[SyntheticRequest]:
-        """The load; lighter than planned where instances start slowly."""
+        """The requests to send; fewer than planned where instances start slowly."""
         known = self.catalog
         every = [c for name, c in known.constituents.items() if name not in known.bases]
-        task = progress.add_task("timing start-ups", total=1, news="")
+        task = progress.add_task("measuring start-up times", total=1, news="")
         took_s = asyncio.run(start_up_s(every, self.folder / "models", STARTS))
         self.rate = min(self.plan.rate, affordable_rate(self.catalog, took_s, STARTS))
         news = f"{took_s * 1000:.0f} ms each: {self.rate:.1f} requests/s"
@@ -177,10 +180,10 @@ class DemoRun:
     # ------------------------------------------------------------------ play
 
     def _play(self, pool: str, asks: list[SyntheticRequest], progress: Progress) -> LoadResult:
-        """Play against one pool, from its start to its end."""
+        """Start the processes of one pool, send it the load, stop them."""
         what = "without pre-allocation" if pool == CONTROL else "with foremesh"
         task = progress.add_task(f"{len(asks)} requests {what}", total=len(asks), news="")
-        mesh = DemoMesh(self.company, pool, self.settings[pool])
+        mesh = DemoMesh(self.processes, pool, self.settings[pool])
         keep_alive_s = self.plan.keep_alive_s if pool == CONTROL else 120
         starts = ("--keep-alive", str(keep_alive_s), "--starts", str(STARTS))
         mesh.open(*starts, models=self.folder / "models")
@@ -190,24 +193,24 @@ class DemoRun:
             progress.update(task, completed=played.done, news=said)
 
         played = asyncio.run(self._watched(asks, mesh.url, pool, told))
-        self._hear(pool, played.sent)
+        self._await_outcomes(pool, played.sent)
         mesh.close()
         return played
 
-    def _hear(self, pool: str, sent: int) -> None:
-        """Wait until all that Envoy logs has come to PostgreSQL."""
+    def _await_outcomes(self, pool: str, sent: int) -> None:
+        """Wait until PostgreSQL has an outcome for each request that was sent."""
         postgres = self.settings[pool].postgres
-        sorry = f"not all outcomes of {pool} are in PostgreSQL"
-        until(lambda: count_outcomes(postgres, pool) >= sent, _WRITE_S, sorry, self.company.check)
+        sorry = f"PostgreSQL lacks outcomes of {pool}"
+        until(lambda: count_outcomes(postgres, pool) >= sent, _WRITE_S, sorry, self.processes.check)
 
     async def _watched(
         self, asks: list[SyntheticRequest], url: str, pool: str, told: Callable[[LoadResult], None]
     ) -> LoadResult:
-        """Play, and stop at once when one of the processes ends."""
+        """Send the load, but stop at once when one of the processes ends."""
 
         async def watch() -> None:
             while True:
-                self.company.check()
+                self.processes.check()
                 await asyncio.sleep(0.5)
 
         watching = asyncio.create_task(watch())
@@ -222,19 +225,19 @@ class DemoRun:
                 task.cancel()
             await asyncio.gather(watching, playing, return_exceptions=True)
 
-    def _write_down(self, progress: Progress) -> None:
+    def _await_sinks(self, progress: Progress) -> None:
         """Wait until the sinks have written everything to PostgreSQL."""
-        self.company.stop("worker")
+        self.processes.stop("worker")
         task = progress.add_task("writing to PostgreSQL", total=None, news="")
 
         def written() -> bool:
             groups = [g for settings in self.settings.values() for g in group_lags(settings)]
             return not any(group.records for group in groups if group.stage == "sink")
 
-        until(written, _WRITE_S, "not all is written to PostgreSQL", self.company.check)
+        until(written, _WRITE_S, "the sinks are still writing to PostgreSQL", self.processes.check)
         progress.update(task, total=1, completed=1)
 
-    # ------------------------------------------------------------------ how it looks
+    # ------------------------------------------------------------------ output
 
     def _progress(self) -> Progress:
         return Progress(
@@ -252,12 +255,12 @@ class DemoRun:
             f" {self.rate:.2g} requests/s, the same requests twice, each time through an Envoy."
             f" {CONTROL}: an instance starts when a request needs it and ends when idle for"
             f" {plan.keep_alive_s:g} s."
-            f" {FOREMESH}: predicted, started before, released when not worth it."
+            f" {FOREMESH}: instances start before predicted requests and end when not worth their price."
         )
 
 
 def _requests(past: list[SyntheticRequest], now_ms: int) -> Iterator[Request]:
-    """The past as a request log; it ends at `now_ms`."""
+    """The past requests as records whose time ends at `now_ms`."""
     for number, ask in enumerate(past):
         yield Request(
             request_id=f"{PAST}-{number:06}",

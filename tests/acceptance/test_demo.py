@@ -8,6 +8,10 @@ import psutil
 import pytest
 from harness import CHECKOUT, Eventually, Running
 
+from streams.demo.company import DemoProcesses
+from streams.errors import StackFailed
+from streams.settings import Settings
+
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
@@ -72,3 +76,10 @@ def test_an_interrupted_demo_stops_all_it_started(
     assert running.wait(60) == 130
     assert "everything that was started is stopped" in running.output
     assert running_still(seen) == []
+
+
+def test_a_command_of_the_demo_that_fails_is_reported_with_its_output(tmp_path: Path) -> None:
+    processes = DemoProcesses(tmp_path)
+
+    with pytest.raises(StackFailed, match=r"(?s)`foremesh catalog load.*cannot be read"):
+        processes.finish(Settings(), "catalog", "load", str(tmp_path / "missing.yaml"))
