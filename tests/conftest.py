@@ -11,8 +11,9 @@ from harness import CHECKOUT, Eventually, RunForemesh, Running
 from harness import eventually as ask_until
 from live import Live
 
-from streams.adapters.kafka import connect, create_topics, declared
-from streams.adapters.postgres_schema import migrate
+from streams.adapters.kafka.clients import connect
+from streams.adapters.kafka.topics import create_topics, declared
+from streams.adapters.postgres.maintenance import migrate
 from streams.devstack import LocalStack
 from streams.settings import Settings
 

@@ -15,10 +15,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 from harness import RunForemesh, Running, eventually
 
-from streams.adapters import codec, kafka
-from streams.adapters.dead_letters import Letter, letters, read_topic
-from streams.flow.topology import STAGES
-from streams.pipeline.sink import READS
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import connect
+from streams.adapters.kafka.dead_letters import DeadLetterAtOffset, letters, read_topic
+from streams.flow.topology import STAGES, TOPOLOGY
 from streams.records import Record
 from streams.settings import Settings
 
@@ -33,7 +33,7 @@ class Live:
     def __init__(self, settings: Settings, run_foremesh: RunForemesh) -> None:
         self.settings = settings
         self._run = run_foremesh
-        self._admin: AdminClient = kafka.connect(settings)
+        self._admin: AdminClient = connect(settings)
         self._groups: dict[str, tuple[str, ...]] = {}  # group -> topics
 
     def run(self, *args: str, **env: str) -> str:
@@ -48,7 +48,7 @@ class Live:
 
     def sink(self) -> Running:
         """Start the sink."""
-        self._groups[self.settings.group("sink")] = READS
+        self._groups[self.settings.group("sink")] = TOPOLOGY.stored
         return self._run("sink")
 
     # ------------------------------------------------------------------- Kafka
@@ -103,7 +103,7 @@ class Live:
         values = [message.value() for message in read_topic(self.settings, name)]
         return [codec.decode(value) for value in values if value is not None]
 
-    def dead(self) -> list[Letter]:
+    def dead(self) -> list[DeadLetterAtOffset]:
         """All dead letters."""
         return list(letters(self.settings))
 

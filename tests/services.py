@@ -11,8 +11,8 @@ import aiohttp
 from confluent_kafka import Consumer, TopicPartition
 from harness import RunForemesh, Running, eventually
 
-from streams.adapters import codec
-from streams.adapters.kafka import client_config, producer_config
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of, topic_of
 from streams.provisioners.local.child_process import free_port

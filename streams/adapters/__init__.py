@@ -1,0 +1,1 @@
+"""The borders to Kafka, PostgreSQL, log files and Prometheus; decisions of the flow stay out."""

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams.adapters import codec, kafka
-from streams.adapters.log_columns import ColumnMapping
-from streams.adapters.request_log import RequestLog
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
+from streams.adapters.logs.columns import ColumnMapping
+from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
 from streams.catalog.yaml_writer import dump
@@ -106,7 +107,7 @@ def publish(settings: Settings, catalog: Catalog) -> Counter[str]:
         It is not known to be in force; loading it again is safe.
     """
     before, done = in_force(settings), Counter[str]()
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     topic = settings.topic("catalog")
     for entry in catalog:
         key = key_of(entry) or b""

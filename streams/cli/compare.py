@@ -14,8 +14,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.log_columns import ColumnMapping
-from streams.adapters.request_log import RequestLog
+from streams.adapters.logs.columns import ColumnMapping
+from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import click
 
-from streams.adapters import codec, kafka
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.cli.last_values import ANSWER_S, last_values
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
@@ -38,7 +39,7 @@ def change(
     """
     now = in_force(settings).get(pool, Control(pool=pool))
     new = replace(changed(now), reason=reason)
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     producer.send(settings.topic("control"), key_of(new), codec.encode(new))
     producer.flush(ANSWER_S)
     click.echo(f"{pool}: {new.mode.value}{', paused' if new.paused else ''}, in force")

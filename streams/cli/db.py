@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from streams.adapters.postgres_schema import migrate, pending, prune
+from streams.adapters.postgres.maintenance import migrate, pending, prune
 from streams.cli import pass_settings
 from streams.cli.durations import DurationParam
 from streams.settings import Settings

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams.adapters import kafka
-from streams.adapters.dead_letters import REPLAY_HEADER, Letter, letters, replayed
+from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.dead_letters import REPLAY_HEADER, DeadLetterAtOffset, letters, replayed
 from streams.cli import pass_settings
 from streams.engine.producer import CheckedProducer
 from streams.settings import Settings
@@ -94,7 +94,7 @@ def replay(
     """
     done = Counter[str]()
     before = {} if again else sent_before(settings, topic, reason)
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     for item in chosen(settings, topic, reason):
         what = disposition(item, before)
         done[what] += 1
@@ -113,23 +113,25 @@ def replay(
 SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"
 
 
-def disposition(item: Letter, before: dict[str, set[bytes]]) -> str:
+def disposition(item: DeadLetterAtOffset, before: dict[str, set[bytes]]) -> str:
     """What is to be done with a letter."""
     if item.topic is None:
         return OF_A_FILE
     return SENT_BEFORE if item.name in before.get(item.topic, ()) else SENT
 
 
-def chosen(settings: Settings, topic: str | None, reason: str | None) -> Iterator[Letter]:
+def chosen(
+    settings: Settings, topic: str | None, reason: str | None
+) -> Iterator[DeadLetterAtOffset]:
     """The letters of a topic whose reason contains a text."""
     for item in letters(settings):
         if topic in {None, item.letter.topic} and (reason or "") in item.letter.reason:
             yield item
 
 
-def latest(items: Iterable[Letter], limit: int) -> tuple[int, list[Letter]]:
+def latest(items: Iterable[DeadLetterAtOffset], limit: int) -> tuple[int, list[DeadLetterAtOffset]]:
     """How many there are, and the latest of them in the order of time."""
-    heap: list[tuple[tuple[int, int, int], Letter]] = []  # each place is unique
+    heap: list[tuple[tuple[int, int, int], DeadLetterAtOffset]] = []  # each place is unique
     total = 0
     for item in items:
         total += 1
@@ -150,7 +152,7 @@ def sent_before(settings: Settings, topic: str | None, reason: str | None) -> di
     return {name: replayed(settings, name, since_ms) for name, since_ms in oldest.items()}
 
 
-def as_json(item: Letter) -> dict[str, Any]:
+def as_json(item: DeadLetterAtOffset) -> dict[str, Any]:
     """A letter as JSON has it."""
     letter = item.letter
     return {
@@ -170,7 +172,7 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
-def as_row(item: Letter) -> tuple[str, ...]:
+def as_row(item: DeadLetterAtOffset) -> tuple[str, ...]:
     """A letter as a row of the table."""
     letter = item.letter
     time = datetime.fromtimestamp(item.stored_ms / 1000, UTC).isoformat(" ", "seconds")[:-6]

@@ -10,10 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from streams.adapters.codec import schema_problems
-from streams.adapters.kafka import check_topics, connect
-from streams.adapters.lag import GroupLag, group_lags
-from streams.adapters.postgres_schema import pending
+from streams.adapters.avro.codec import schema_problems
+from streams.adapters.kafka.clients import connect
+from streams.adapters.kafka.lag import GroupLag, group_lags
+from streams.adapters.kafka.topics import check_topics
+from streams.adapters.postgres.maintenance import pending
 from streams.cli import pass_settings
 from streams.errors import ForemeshError
 from streams.settings import Settings

@@ -14,8 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streams.adapters.log_columns import ColumnMapping
-from streams.adapters.request_log import RequestLog
+from streams.adapters.logs.columns import ColumnMapping
+from streams.adapters.logs.request_log import RequestLog
 from streams.cli.log_options import log_options, with_progress
 from streams.errors import LogUnreadable
 from streams.lab.evaluate import published_report, report

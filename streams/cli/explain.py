@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.postgres_explain import Grounds, grounds_at, grounds_of
+from streams.adapters.postgres.explanation import Grounds, grounds_at, grounds_of
 from streams.cli import pass_settings
 from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time

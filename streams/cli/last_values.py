@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from streams.adapters import codec, kafka
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config
 from streams.engine.topic_view import View
 from streams.settings import Settings
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 def last_values(settings: Settings, topic: str, *kinds: type[T]) -> dict[str, T]:
     """The last records of these kinds on a topic (without prefix), by key and in its order."""
-    view = View(kafka.client_config(settings), settings.topic(topic), codec.decode)
+    view = View(client_config(settings), settings.topic(topic), codec.decode)
     try:
         view.catch_up(ANSWER_S)
         return {key: last for key, last in sorted(view.values.items()) if isinstance(last, kinds)}

@@ -19,8 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from streams.adapters.log_columns import TIME_UNITS, ColumnMapping
-from streams.adapters.request_log import BadRow, RequestLog
+from streams.adapters.logs.columns import TIME_UNITS, ColumnMapping
+from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.records import Request
 
 __all__ = ["log_argument", "log_options", "with_progress"]

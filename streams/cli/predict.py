@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.postgres_read import latest_prediction
+from streams.adapters.postgres.queries import latest_prediction
 from streams.cli import pass_settings
 from streams.records import Prediction
 from streams.report.tables import iso_time

@@ -13,9 +13,10 @@ from typing import Self
 
 import click
 
-from streams.adapters import codec, kafka
-from streams.adapters.log_columns import ColumnMapping
-from streams.adapters.request_log import BadRow, RequestLog
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import connect, producer_config
+from streams.adapters.logs.columns import ColumnMapping
+from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
@@ -90,7 +91,7 @@ def source_of(log: str) -> str:
 
 def must_be_there(settings: Settings) -> None:
     """Raise `TopicsMissing` unless both topics written to are there."""
-    there = kafka.connect(settings).list_topics(timeout=ANSWER_S).topics
+    there = connect(settings).list_topics(timeout=ANSWER_S).topics
     for name in map(settings.topic, ("requests", "dead-letters")):
         if name not in there:
             raise TopicsMissing(f"topic {name} is missing: run `foremesh topics create`")
@@ -108,7 +109,7 @@ class LogProducer:
     delivered: int = 0  # requests, for certain
 
     def __post_init__(self) -> None:
-        self.producer = CheckedProducer({**kafka.producer_config(self.settings), **BOUNDED})
+        self.producer = CheckedProducer({**producer_config(self.settings), **BOUNDED})
 
     def __enter__(self) -> Self:
         return self

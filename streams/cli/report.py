@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from streams.adapters.postgres_read import read_history
+from streams.adapters.postgres.queries import read_history
 from streams.cli import pass_settings
 from streams.cli.durations import DurationParam
 from streams.settings import Settings

@@ -21,9 +21,9 @@ __all__ = ["command"]
 def command(settings: Settings, metrics_port: int | None) -> None:
     """Write what happens on Kafka to PostgreSQL, until told to stop."""
     from streams.adapters import metrics  # noqa: PLC0415  # keep --help instant
-    from streams.adapters.kafka import connect  # noqa: PLC0415
-    from streams.adapters.postgres_schema import pending  # noqa: PLC0415
-    from streams.pipeline.sink import Sink  # noqa: PLC0415
+    from streams.adapters.kafka.clients import connect  # noqa: PLC0415
+    from streams.adapters.postgres.maintenance import pending  # noqa: PLC0415
+    from streams.pipeline.sink import RecordSink  # noqa: PLC0415
 
     if missing := pending(settings.postgres):
         raise DatabaseUnreachable(
@@ -31,7 +31,7 @@ def command(settings: Settings, metrics_port: int | None) -> None:
         )
     connect(settings)
     metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
-    sink = Sink(settings)
+    sink = RecordSink(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sink.stop())
     sink.run()

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from streams.adapters.kafka import create_topics
-from streams.adapters.postgres_schema import migrate
+from streams.adapters.kafka.topics import create_topics
+from streams.adapters.postgres.maintenance import migrate
 from streams.cli import pass_settings
 from streams.devstack import LocalStack, tools
 from streams.settings import Settings

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from streams.adapters import kafka
+from streams.adapters.kafka.topics import check_topics, create_topics, declared
 from streams.cli import pass_settings
 from streams.errors import TopicsMissing
 from streams.settings import Settings
@@ -24,7 +24,7 @@ def command() -> None:
 def create(settings: Settings) -> None:
     """Create the topics that are missing."""
     table = Table("topic", "partitions", "")
-    for topic in kafka.create_topics(settings):
+    for topic in create_topics(settings):
         table.add_row(
             topic.name, str(topic.partitions), "created" if topic.created else "was there"
         )
@@ -37,11 +37,11 @@ def create(settings: Settings) -> None:
 def check(settings: Settings) -> None:
     """Say what is not as declared; exit code 1 when something is."""
     check_or_raise(settings)
-    click.echo(f"{len(kafka.declared(settings))} topics are as declared")
+    click.echo(f"{len(declared(settings))} topics are as declared")
 
 
 def check_or_raise(settings: Settings) -> None:
     """Raise `TopicsMissing` with every problem."""
-    problems = kafka.check_topics(settings)
+    problems = check_topics(settings)
     if problems:
         raise TopicsMissing("topics are not as declared:\n" + "\n".join(problems))

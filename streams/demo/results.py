@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from streams.adapters.postgres_read import Hits, read_history, read_hits
+from streams.adapters.postgres.queries import Hits, read_history, read_hits
 from streams.demo.bar import HitAdvantage, hit_advantage
 from streams.demo.load import LoadResult
 from streams.errors import StackFailed

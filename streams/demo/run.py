@@ -12,10 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.adapters import codec, kafka
-from streams.adapters.lag import group_lags
-from streams.adapters.postgres_read import count_outcomes
-from streams.adapters.postgres_schema import migrate
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.lag import group_lags
+from streams.adapters.kafka.topics import create_topics
+from streams.adapters.postgres.maintenance import migrate
+from streams.adapters.postgres.queries import count_outcomes
 from streams.catalog import yaml_reader
 from streams.catalog.yaml_writer import dump
 from streams.demo.company import DemoProcesses, until
@@ -133,7 +135,7 @@ class DemoRun:
         self.settings = {CONTROL: replace(local, prefix="control-"), FOREMESH: local}
         migrate(local.postgres)
         for pool, settings in self.settings.items():
-            kafka.create_topics(settings)
+            create_topics(settings)
             self._load_catalog(pool, settings)
             progress.advance(task)
 
@@ -152,7 +154,7 @@ class DemoRun:
         for pool, theirs in self.settings.items():
             self.processes.start(f"sink-{pool}", theirs, "sink")
         past = self.population.past()
-        producer = CheckedProducer(kafka.producer_config(settings))
+        producer = CheckedProducer(producer_config(settings))
         for request in _requests(past, wall_ms() - _PAST_ENDS_MS):
             producer.send(settings.topic("requests"), key_of(request), codec.encode(request))
         producer.flush(settings.delivery_ms / 1000)

@@ -1,9 +1,10 @@
-"""The flow as data: one row a topic, one row a stage. Topics, agents and the picture follow it."""
+"""The flow as data: one row per topic and stage, one registration per kind of record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -24,18 +25,48 @@ from streams.records.control import Control
 from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
 
-__all__ = ["STAGES", "TOPICS", "StageRow", "Topic", "changelog", "key_of", "mermaid", "topic_of"]
+__all__ = [
+    "SINK",
+    "STAGES",
+    "TOPICS",
+    "TOPOLOGY",
+    "FlowTopology",
+    "RecordKind",
+    "StageRow",
+    "Topic",
+    "changelog",
+    "key_of",
+    "mermaid",
+    "topic_of",
+]
+
+SINK = "sink"  # consumer group of `foremesh sink`
+
+
+@dataclass(frozen=True, slots=True)
+class RecordKind:
+    """The registration of a kind of record."""
+
+    record: type
+    schema: str  # folder below schemas/
+    key: Callable[[Any], str | bytes | None]  # what it is partitioned by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """A topic: what is on it, and whether only the last record of a key counts."""
+    """A topic: the kinds of record on it, who keeps them, and whether it is compacted."""
 
     name: str
-    key: str  # what it is keyed by, in words
-    records: tuple[type, ...]
-    compacted: bool = False
+    kinds: tuple[RecordKind, ...]
+    keyed_by: str  # for people
+    about: str  # for people
+    compacted: bool = False  # only the last record of a key counts
+    stored: bool = False  # the sink writes its records to PostgreSQL, to tables declared there
     reported_by: str = ""  # of several readers, the one that dead-letters what is unusable
+    records: tuple[type, ...] = field(init=False)  # of the kinds; looked up for every record
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", tuple(kind.record for kind in self.kinds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,50 +76,169 @@ class StageRow:
     name: str
     reads: tuple[str, ...]  # partitioned with the group; co-partitioned when several
     views: tuple[str, ...] = ()  # compacted topics that every worker reads whole
-    stale_ms: int = 0  # age that views may have; before a record is refused they are seen anew
+    stale_ms: int = 0  # age of a view at which it is refreshed before a record is refused
     writes: tuple[str, ...] = ()
     optional: bool = False  # runs only when asked for
 
 
-TOPICS: Mapping[str, Topic] = {
-    topic.name: topic
-    for topic in (
-        Topic(name="requests", key="user", records=(Request,), reported_by="profiler"),
+class FlowTopology:
+    """Topics and stages, and what follows from them.
+
+    A kind of record is registered once, in the row of its topic: the codec finds its schema here,
+    producers its topic and key, the sink and the lag of its group what is stored.
+
+    Parameters
+    ----------
+    topics, stages
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        A kind of record or a schema is registered twice.
+    """
+
+    def __init__(self, topics: Iterable[Topic], stages: Iterable[StageRow]) -> None:
+        self.topics: Mapping[str, Topic] = {topic.name: topic for topic in topics}
+        self.stages: Mapping[str, StageRow] = {stage.name: stage for stage in stages}
+        kinds = [kind for topic in self.topics.values() for kind in topic.kinds]
+        for what, count in Counter(x for k in kinds for x in (k.record, k.schema)).items():
+            if count > 1:
+                raise ValueError(f"{what} is registered twice")
+        self.schemas: Mapping[str, type] = {kind.schema: kind.record for kind in kinds}
+        self._keys = {kind.record: kind.key for kind in kinds}
+        self._topics = {kind: t.name for t in self.topics.values() for kind in t.records}
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The topics that the sink reads."""
+        return tuple(topic.name for topic in self.topics.values() if topic.stored)
+
+    @property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """The topics that each consumer group reads: those of the stages, and the sink's."""
+        return {stage.name: stage.reads for stage in self.stages.values()} | {SINK: self.stored}
+
+    def topic_of(self, record: Record) -> str:
+        """The topic that this record belongs on, without the prefix."""
+        return self._topics[type(record)]
+
+    def key_of(self, record: Record) -> bytes | None:
+        """The key that this record is partitioned by."""
+        key = self._keys[type(record)](record)
+        return key.encode() if isinstance(key, str) else key
+
+
+_USER, _POOL = attrgetter("user"), attrgetter("pool")
+
+TOPOLOGY = FlowTopology(
+    topics=(
+        Topic(
+            name="requests",
+            kinds=(RecordKind(Request, "request", _USER),),
+            keyed_by="user",
+            about="who asked for which composite, with what parameters, when",
+            reported_by="profiler",
+        ),
         Topic(
             name="predictions",
-            key="user",
-            records=(Prediction,),
+            kinds=(RecordKind(Prediction, "prediction", _USER),),
+            keyed_by="user",
+            about="a probability for each next composite, and of its coming within the horizon",
             compacted=True,
+            stored=True,
             reported_by="aggregator",
         ),
-        Topic(name="demand", key="pool", records=(Demand,), reported_by="allocator"),
+        Topic(
+            name="demand",
+            kinds=(RecordKind(Demand, "demand", _POOL),),
+            keyed_by="pool",
+            about="expected requests by composite and tier, summed over a partition's users",
+            reported_by="allocator",
+        ),
         Topic(
             name="catalog",
-            key="kind and name",
-            records=(Constituent, Composite, Tier, Pool),
+            kinds=(
+                RecordKind(Constituent, "constituent", lambda r: f"constituent/{r.service}"),
+                RecordKind(Composite, "composite", lambda r: f"composite/{r.service}"),
+                RecordKind(Tier, "tier", lambda r: f"tier/{r.tier}"),
+                RecordKind(Pool, "pool", lambda r: f"pool/{r.pool}"),
+            ),
+            keyed_by="kind and name",
+            about="constituents with needs, price and base, composites, tiers, pools",
             compacted=True,
         ),
         Topic(
             name="control",
-            key="pool",
-            records=(Control,),
+            kinds=(RecordKind(Control, "control", _POOL),),
+            keyed_by="pool",
+            about="an operator's word: mode, pause, pins, budget, quotas, champion, challenger",
             compacted=True,
             reported_by="allocator",
         ),
-        Topic(name="utilisation", key="pool", records=(Utilisation,), reported_by="allocator"),
-        Topic(name="commands", key="pool", records=(Command,), reported_by="provisioner"),
-        Topic(name="verdicts", key="pool", records=(Verdict,)),
-        Topic(name="trials", key="pool", records=(Trial,), compacted=True),
-        Topic(name="instances", key="instance", records=(Instance,), compacted=True),
-        Topic(name="outcomes", key="user", records=(Outcome,), reported_by="feedback"),
-        Topic(name="feedback", key="user", records=(Feedback,), reported_by="profiler"),
-        Topic(name="dead-letters", key="source key", records=(DeadLetter,)),
-    )
-}
-
-STAGES: Mapping[str, StageRow] = {
-    stage.name: stage
-    for stage in (
+        Topic(
+            name="utilisation",
+            kinds=(RecordKind(Utilisation, "utilisation", _POOL),),
+            keyed_by="pool",
+            about="capacity and use of cpu, memory, bandwidth",
+            stored=True,
+            reported_by="allocator",
+        ),
+        Topic(
+            name="commands",
+            kinds=(RecordKind(Command, "command", _POOL),),
+            keyed_by="pool",
+            about="provision, release or queue: with value, cost, and the reason in words",
+            stored=True,
+            reported_by="provisioner",
+        ),
+        Topic(
+            name="verdicts",
+            kinds=(RecordKind(Verdict, "verdict", _POOL),),
+            keyed_by="pool",
+            about="what was weighed at a decision, for `foremesh explain`",
+            stored=True,
+        ),
+        Topic(
+            name="trials",
+            kinds=(RecordKind(Trial, "trial", _POOL),),
+            keyed_by="pool",
+            about="what champion and challenger have saved and cost, on paper",
+            compacted=True,
+            stored=True,
+        ),
+        Topic(
+            name="instances",
+            kinds=(RecordKind(Instance, "instance", attrgetter("instance_id")),),
+            keyed_by="instance",
+            about="starting, warm, busy, draining, gone",
+            compacted=True,
+            stored=True,
+        ),
+        Topic(
+            name="outcomes",
+            kinds=(RecordKind(Outcome, "outcome", _USER),),
+            keyed_by="user",
+            about="hit, partial or miss: exactly one for each request",
+            stored=True,
+            reported_by="feedback",
+        ),
+        Topic(
+            name="feedback",
+            kinds=(RecordKind(Feedback, "feedback", _USER),),
+            keyed_by="user",
+            about="what profiler and aggregator learn from an outcome",
+            reported_by="profiler",
+        ),
+        Topic(
+            name="dead-letters",
+            kinds=(RecordKind(DeadLetter, "dead-letter", attrgetter("key")),),
+            keyed_by="source key",
+            about="the original bytes, where they stood, and the reason",
+            stored=True,
+        ),
+    ),
+    stages=(
         StageRow(
             name="profiler",
             reads=("requests", "feedback"),
@@ -121,40 +271,11 @@ STAGES: Mapping[str, StageRow] = {
             writes=("instances", "utilisation"),
             optional=True,
         ),
-    )
-}
+    ),
+)
 
-_TOPIC_OF: Mapping[type, str] = {kind: t.name for t in TOPICS.values() for kind in t.records}
-
-_KEYS: Mapping[type, Callable[[Any], str | bytes | None]] = {
-    Request: attrgetter("user"),
-    Prediction: attrgetter("user"),
-    Demand: attrgetter("pool"),
-    Constituent: lambda r: f"constituent/{r.service}",
-    Composite: lambda r: f"composite/{r.service}",
-    Tier: lambda r: f"tier/{r.tier}",
-    Pool: lambda r: f"pool/{r.pool}",
-    Utilisation: attrgetter("pool"),
-    Command: attrgetter("pool"),
-    Control: attrgetter("pool"),
-    Verdict: attrgetter("pool"),
-    Trial: attrgetter("pool"),
-    Instance: attrgetter("instance_id"),
-    Outcome: attrgetter("user"),
-    Feedback: attrgetter("user"),
-    DeadLetter: attrgetter("key"),
-}
-
-
-def topic_of(record: Record) -> str:
-    """The topic that this record belongs on, without the prefix."""
-    return _TOPIC_OF[type(record)]
-
-
-def key_of(record: Record) -> bytes | None:
-    """The key that this record is partitioned by."""
-    key = _KEYS[type(record)](record)
-    return key.encode() if isinstance(key, str) else key
+TOPICS, STAGES = TOPOLOGY.topics, TOPOLOGY.stages
+topic_of, key_of = TOPOLOGY.topic_of, TOPOLOGY.key_of
 
 
 def changelog(stage: str) -> str:
@@ -162,10 +283,10 @@ def changelog(stage: str) -> str:
     return f"{stage}-state"
 
 
-def mermaid() -> str:
+def mermaid(topology: FlowTopology = TOPOLOGY) -> str:
     """The flow as a Mermaid diagram."""
     lines = ["flowchart LR"]
-    for stage in STAGES.values():
+    for stage in topology.stages.values():
         lines += [f"  {topic}([{topic}]) --> {stage.name}" for topic in stage.reads]
         lines += [f"  {topic}([{topic}]) -.-> {stage.name}" for topic in stage.views]
         lines += [f"  {stage.name} --> {topic}([{topic}])" for topic in stage.writes]

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
 
-from streams.adapters.codec import encode
+from streams.adapters.avro.codec import encode
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 from streams.pipeline.assembly import stages_of
 from streams.records import DeadLetter, Instance, InstanceState, Record

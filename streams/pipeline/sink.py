@@ -1,70 +1,75 @@
-"""From Kafka to PostgreSQL: what `foremesh sink` does."""
+"""From Kafka to PostgreSQL: the process behind `foremesh sink`."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Event
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from streams.adapters import codec
-from streams.adapters.kafka import commit, consumer_config, producer_config
+from streams.adapters.avro.codec import RecordCodec, RecordUndecodable, installed
+from streams.adapters.kafka.clients import commit, consumer_config, producer_config
 from streams.adapters.metrics import BATCH_SECONDS, RECORDS
-from streams.adapters.postgres_sink import Entry, PostgresSink, Received
+from streams.adapters.postgres.rows import StoredTable
+from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
+from streams.adapters.postgres.tables import TABLES, stored_tables
 from streams.engine.producer import CheckedProducer
 from streams.errors import DatabaseUnreachable, TopicsMissing
-from streams.flow.topology import TOPICS
-from streams.records import DeadLetter, Record
+from streams.flow.topology import SINK, TOPOLOGY, FlowTopology
+from streams.records import DeadLetter
 from streams.settings import Settings
 
-__all__ = ["Sink"]
+__all__ = ["RecordSink"]
 
 _log = logging.getLogger(__name__)
 
-READS = (
-    "predictions",
-    "commands",
-    "verdicts",
-    "trials",
-    "instances",
-    "utilisation",
-    "outcomes",
-    "dead-letters",
-)
-BATCH = 5_000  # most records written at once: a transaction costs as much as some hundred rows
-CHUNK = 100  # records taken from the client at once: of the largest they are 300 MiB
-LINGER_S = 0.2  # how long a batch waits for more
+BATCH = 5_000  # most records per transaction, which costs as much as some hundred rows
+CHUNK = 100  # most records per call of the client: 300 MiB if all have the largest size
+LINGER_S = 0.2  # how long a batch waits for more records
 PATIENCE_S = 60.0  # how long PostgreSQL may be away
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 
-class Sink:
-    """Writes what happens on Kafka to PostgreSQL.
+class RecordSink:
+    """Writes the records of the stored topics to PostgreSQL.
 
-    Guarantee: at least once up to the tables, which take a record twice as once. A record that
-    cannot be stored hurts only itself: it is sent to `dead-letters`, unless a stage does that.
+    Guarantee: at least once up to the tables, whose writes are idempotent. A record that cannot be
+    stored affects no other: it is sent to `dead-letters`, unless a stage does that.
 
     Parameters
     ----------
     settings
-        Kafka, PostgreSQL, and how many bytes a batch may have.
+        Kafka, PostgreSQL, and the most bytes of a batch.
     patience_s
-        How long to try again while PostgreSQL is away, before giving up.
+        How long to retry while PostgreSQL is away, before giving up.
+    topology, codec, tables
+        The kinds of record that are stored, their encoding and their tables; by default those of
+        this flow.
     """
 
-    def __init__(self, settings: Settings, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        patience_s: float = PATIENCE_S,
+        *,
+        topology: FlowTopology = TOPOLOGY,
+        codec: RecordCodec | None = None,
+        tables: Iterable[StoredTable] = TABLES,
+    ) -> None:
         self._settings = settings
         self._patience_s = patience_s
-        self._consumer = Consumer(consumer_config(settings, settings.group("sink")))
+        self._topology = topology
+        self._codec = installed() if codec is None else codec
+        self._consumer = Consumer(consumer_config(settings, settings.group(SINK)))
         self._producer = CheckedProducer(producer_config(settings))
-        self._database = PostgresSink(settings.postgres)
+        self._database = PostgresSink(settings.postgres, tables=stored_tables(topology, tables))
         self._stopping = Event()
 
     def stop(self) -> None:
-        """Have `run` return after the batch in hand."""
+        """Make `run` return after the current batch."""
         self._stopping.set()
 
     def run(self) -> None:
@@ -73,11 +78,11 @@ class Sink:
         Raises
         ------
         DatabaseUnreachable
-            PostgreSQL was away for longer than `patience_s`; start again, nothing is lost.
+            PostgreSQL was away for longer than `patience_s`; nothing is lost, run again.
         DeliveryFailed, TopicsMissing
-            Kafka does not take dead letters; a topic is not there.
+            Dead letters are not delivered; a topic does not exist.
         """
-        self._consumer.subscribe([self._settings.topic(name) for name in READS])
+        self._consumer.subscribe([self._settings.topic(name) for name in self._topology.stored])
         try:
             while not self._stopping.is_set():
                 if batch := self._read():
@@ -104,38 +109,44 @@ class Sink:
         return batch
 
     def _settle(self, batch: Sequence[Message]) -> None:
-        """Be done with a batch. The order is what loses nothing, whenever this process ends."""
-        with BATCH_SECONDS.labels("sink").time():
+        """Write and commit a batch. In this order nothing is lost, whenever the process ends."""
+        with BATCH_SECONDS.labels(SINK).time():
             entries, letters = self._decoded(batch)
             # 1. Write to PostgreSQL: one transaction.
             letters += self._written(entries)
             # 2. Flush the producer: everything delivered, or fail.
             for letter in letters:
                 self._producer.send(
-                    self._settings.topic("dead-letters"), letter.key, codec.encode(letter)
+                    self._settings.topic("dead-letters"), letter.key, self._codec.encode(letter)
                 )
             self._producer.flush(self._settings.delivery_ms / 1000)
             # 3. Commit the offsets.
             self._commit(batch)
 
-    def _decoded(self, batch: Sequence[Message]) -> tuple[list[Entry], list[DeadLetter]]:
-        entries: list[Entry] = []
+    def _decoded(self, batch: Sequence[Message]) -> tuple[list[SinkEntry], list[DeadLetter]]:
+        entries: list[SinkEntry] = []
         letters: list[DeadLetter] = []
         for message in batch:
-            received = _received(message)
-            topic = received.topic.removeprefix(self._settings.prefix)
+            received = _received(message, self._settings.prefix)
             outcome = "done"
-            if received.value is not None:  # a deletion on a compacted topic ends no history
+            if received.value is not None:  # a tombstone deletes no row
                 try:
-                    entries.append(Entry(_record(topic, received.value), received))
-                except codec.Undecodable as error:
+                    entries.append(self._entry(received, received.value))
+                except RecordUndecodable as error:
                     outcome = "dead"
-                    if not TOPICS[topic].reported_by:
+                    if not self._topology.topics[received.topic].reported_by:
                         letters.append(received.dead(str(error)))
-            RECORDS.labels("sink", topic, outcome).inc()
+            RECORDS.labels(SINK, received.topic, outcome).inc()
         return entries, letters
 
-    def _written(self, entries: Sequence[Entry]) -> list[DeadLetter]:
+    def _entry(self, received: ReceivedRecord, value: bytes) -> SinkEntry:
+        record = self._codec.decode(value)
+        if not isinstance(record, self._topology.topics[received.topic].records):
+            kind = type(record).__name__
+            raise RecordUndecodable(f"a {kind} does not belong on {received.topic}")
+        return SinkEntry(record, received)
+
+    def _written(self, entries: Sequence[SinkEntry]) -> list[DeadLetter]:
         deadline = time.monotonic() + self._patience_s
         for pause_s in _pauses():
             try:
@@ -144,12 +155,12 @@ class Sink:
                 if time.monotonic() + pause_s > deadline:
                     raise
                 _log.warning(
-                    "PostgreSQL is away, trying again in %.1f s: %s",
+                    "PostgreSQL is unreachable, retrying in %.1f s: %s",
                     pause_s, error, extra={"action": "sink_retry"},
                 )  # fmt: skip
                 if self._stopping.wait(pause_s):
                     raise
-        raise AssertionError  # the pauses have no end
+        raise AssertionError  # the pauses are endless
 
     def _commit(self, batch: Sequence[Message]) -> None:
         last = {(m.topic() or "", m.partition() or 0): m.offset() or 0 for m in batch}
@@ -163,27 +174,20 @@ def _usable(message: Message) -> bool:
         return True
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise TopicsMissing(f"{TopicsMissing.__doc__} ({error.str()})")
-    _log.warning("Kafka says: %s", error.str(), extra={"action": "sink_kafka"})
+    _log.warning("Kafka reports an error: %s", error.str(), extra={"action": "sink_kafka"})
     return False
 
 
-def _received(message: Message) -> Received:
+def _received(message: Message, prefix: str) -> ReceivedRecord:
     _, at_ms = message.timestamp()
-    return Received(
-        topic=message.topic() or "",
+    return ReceivedRecord(
+        topic=(message.topic() or "").removeprefix(prefix),
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         at_ms=at_ms,
         key=message.key(),
         value=message.value(),
     )
-
-
-def _record(topic: str, value: bytes) -> Record:
-    record = codec.decode(value)
-    if not isinstance(record, TOPICS[topic].records):
-        raise codec.Undecodable(f"a {type(record).__name__} does not belong on {topic}")
-    return record
 
 
 def _pauses() -> Iterator[float]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streams.adapters import codec, kafka, metrics
+from streams.adapters import metrics
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config, faust_broker_options, producer_config
+from streams.adapters.kafka.topics import check_topics
 from streams.engine.faust.app import StageApp, WorkerApp
 from streams.engine.runner import Runner
 from streams.engine.topic_view import View
@@ -56,14 +59,14 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
     BrokerUnreachable, TopicsMissing
         No broker answers; topics are not as declared.
     """
-    problems = kafka.check_topics(settings)
+    problems = check_topics(settings)
     if problems:
         raise TopicsMissing("; ".join(problems))
     if stages is None:
         made = stages_of(settings)
         stages = {name: made[name] for name in stage_names()}
     wiring = _wiring(settings, stages)
-    options = kafka.faust_broker_options(settings)
+    options = faust_broker_options(settings)
     apps = [
         StageApp(
             Runner(stage, STAGES[name], settings, wiring), settings, options, wiring.client_config
@@ -74,13 +77,13 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
 
 
 def _wiring(settings: Settings, names: Iterable[str]) -> Wiring:
-    client = kafka.client_config(settings)
+    client = client_config(settings)
     topics = {topic for name in names for topic in STAGES[name].views}
     views = {t: View(client, settings.topic(t), codec.decode, _name) for t in topics}
     return Wiring(
         codec=codec.installed(),
         client_config=client,
-        producer_config=kafka.producer_config(settings),
+        producer_config=producer_config(settings),
         views=views,
         meter=_Meter(),
     )

@@ -10,7 +10,8 @@ import pytest
 from harness import eventually
 from live import Live
 
-from streams.adapters import codec, kafka
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.records import Outcome, Request
@@ -34,7 +35,7 @@ pools:
 def send(live: Live) -> None:
     """Send requests at a steady rate."""
     chance, begun = random.Random(3), time.monotonic()
-    producer = CheckedProducer(kafka.producer_config(live.settings))
+    producer = CheckedProducer(producer_config(live.settings))
     for number in range(NUMBER):
         request = Request(
             request_id=f"r{number}",

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from live import Live
 
-from streams.adapters import codec, kafka
-from streams.adapters.dead_letters import read_topic
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.dead_letters import read_topic
 from streams.engine.producer import CheckedProducer
 from streams.records import Outcome, Request
 from streams.records.catalog import Tier
@@ -117,7 +118,7 @@ def send_all(live: Live) -> None:
     ]
     CHANCE.shuffle(kinds)
     numbers = iter(range(GOOD))
-    producer = CheckedProducer(kafka.producer_config(live.settings))
+    producer = CheckedProducer(producer_config(live.settings))
     for kind in kinds:
         key, value = kind(numbered(next(numbers) if kind is keyed else None))
         headers = [("kind", kind.__name__.encode())]

@@ -8,7 +8,7 @@ import pytest
 from harness import CHECKOUT
 from live import Live
 
-from streams.adapters.request_log import read_log
+from streams.adapters.logs.request_log import read_log
 from streams.records import Outcome, Request
 from streams.settings import Settings
 

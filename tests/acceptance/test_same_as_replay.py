@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from live import Live
 
-from streams.adapters import codec, kafka
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.catalog import yaml_reader
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import STAGES, key_of
@@ -74,7 +75,7 @@ def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
     live.catalogue(path)
     live.worker(*STAGES)
     live.be_quiet()
-    producer = CheckedProducer(kafka.producer_config(live.settings))
+    producer = CheckedProducer(producer_config(live.settings))
     for request in requests:
         name = live.settings.topic("requests")
         producer.send(name, key_of(request), codec.encode(request))

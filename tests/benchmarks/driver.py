@@ -18,7 +18,9 @@ from pathlib import Path
 
 from work import STAGES
 
-from streams.adapters import codec, kafka
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import connect, producer_config
+from streams.adapters.kafka.topics import create_topics, declared
 from streams.engine.producer import CheckedProducer
 from streams.records import Record, Request
 from streams.settings import Settings
@@ -50,17 +52,17 @@ def requests(users: int, seed: int = 1) -> Iterator[Request]:
 def corner(base: Settings) -> Iterator[Settings]:
     """Topics that nobody else uses."""
     own = replace(base, prefix=f"b{uuid.uuid4().hex[:6]}-")
-    kafka.create_topics(own)
+    create_topics(own)
     try:
         yield own
     finally:
-        client = kafka.connect(own)
-        for future in client.delete_topics(list(kafka.declared(own))).values():
+        client = connect(own)
+        for future in client.delete_topics(list(declared(own))).values():
             future.result(30)
 
 
 def fill(settings: Settings, count: int, users: int) -> None:
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     topic = settings.topic("requests")
     for request in islice(requests(users), count):
         producer.send(topic, request.user.encode(), codec.encode(request))

@@ -18,7 +18,8 @@ from typing import Any
 from confluent_kafka import Consumer
 from driver import CHECKOUT, HERE, corner, requests
 
-from streams.adapters import codec, kafka
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config, consumer_config, producer_config
 from streams.engine.producer import CheckedProducer, TransactionalWriter
 from streams.engine.recovery import read_partition
 from streams.engine.store import PartitionStore
@@ -49,7 +50,7 @@ def latency(base: Settings, per_s: float, seconds: float = 12.0) -> dict[str, fl
 
 def _probe(settings: Settings, per_s: float, seconds: float) -> list[float]:
     sent: dict[str, float] = {}
-    consumer = Consumer({**kafka.consumer_config(settings, "probe"), "fetch.wait.max.ms": 5})
+    consumer = Consumer({**consumer_config(settings, "probe"), "fetch.wait.max.ms": 5})
     consumer.subscribe([settings.topic("predictions")])
     taken: list[float] = []
     finished = threading.Event()
@@ -75,7 +76,7 @@ def _probe(settings: Settings, per_s: float, seconds: float) -> list[float]:
 def _send(
     settings: Settings, per_s: float, seconds: float, sent: dict[str, float], done: threading.Event
 ) -> None:
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     stream, begun, number = requests(1_000), time.monotonic(), 0
     time.sleep(8)  # the worker starts
     begun = time.monotonic()
@@ -122,14 +123,14 @@ def recovery(base: Settings, rows: int = 400_000) -> float:
     """Rows of state a second, from the changelog into the store."""
     with corner(base) as settings:
         topic = settings.topic(changelog("profiler"))
-        config = kafka.producer_config(settings)
+        config = producer_config(settings)
         writer = TransactionalWriter(config, f"{settings.prefix}w", topic, 0)
         for start in range(0, rows, 50_000):
             chunk = range(start, min(rows, start + 50_000))
             writer.write([(f"u/user{n}".encode(), bytes(500)) for n in chunk])
         store: PartitionStore[bytes] = PartitionStore(bytes, bytes, 10**9)
         begun = time.perf_counter()
-        for found in read_partition(kafka.client_config(settings), topic, 0, lambda: False):
+        for found in read_partition(client_config(settings), topic, 0, lambda: False):
             store.load(found)
         seconds = time.perf_counter() - begun
         assert len(store) == rows

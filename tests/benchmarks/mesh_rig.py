@@ -17,8 +17,8 @@ from typing import Any, Self
 from harness import eventually
 from services import ONE, send
 
-from streams.adapters import codec
-from streams.adapters.kafka import producer_config
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.devstack.child import free_ports
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of

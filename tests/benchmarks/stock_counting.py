@@ -12,7 +12,7 @@ import faust
 from contender_stock import State
 from counting import Counting
 
-from streams.adapters import codec
+from streams.adapters.avro import codec
 from streams.flow.topology import key_of
 from streams.settings import Settings
 from streams.stages.base import Context

@@ -15,8 +15,9 @@ from engine_harness import Expected, Load, Workers, come_and_go, records
 from harness import CHECKOUT
 from rich.console import Console
 
-from streams.adapters import kafka
-from streams.adapters.codec import decode
+from streams.adapters.avro.codec import decode
+from streams.adapters.kafka.clients import client_config
+from streams.adapters.kafka.topics import create_topics
 from streams.engine.recovery import read_partition
 from streams.records import Outcome
 from streams.settings import Settings
@@ -29,7 +30,7 @@ QUIET_S = 90.0  # its rebalances take up to a minute
 @pytest.mark.timeout(900)
 def test_what_stock_faust_keeps_of_its_state(settings: Settings, tmp_path: Path) -> None:
     own = replace(settings, prefix=f"{uuid.uuid4().hex[:6]}-", commit_ms=200, session_ms=6_000)
-    kafka.create_topics(own)
+    create_topics(own)
     with Workers(own, tmp_path, stock_counting.main) as workers, Load(own, PER_S, 500) as load:
         workers.start()
         time.sleep(15)  # stock Faust takes so long to begin
@@ -75,7 +76,7 @@ def settled(settings: Settings) -> Counter[str]:
 def table(settings: Settings) -> dict[str, bytes]:
     """The table, as its changelog has it: keys are JSON there, and bytes are themselves."""
     topic = f"{settings.prefix}stock-state-changelog"
-    config = kafka.client_config(settings)
+    config = client_config(settings)
     rows: dict[bytes, bytes | None] = {}
     for number in range(settings.partitions):
         for chunk in read_partition(config, topic, number, lambda: False):

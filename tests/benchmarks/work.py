@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
-from streams.adapters import codec
+from streams.adapters.avro import codec
 from streams.flow.topology import key_of, topic_of
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings

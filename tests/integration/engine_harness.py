@@ -26,8 +26,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from counting import Counting, State
 from harness import eventually
 
-from streams.adapters import kafka
-from streams.adapters.codec import decode, encode
+from streams.adapters.avro.codec import decode, encode
+from streams.adapters.kafka.clients import (
+    MAX_MESSAGE_BYTES,
+    client_config,
+    connect,
+    consumer_config,
+    producer_config,
+)
 from streams.engine.producer import CheckedProducer
 from streams.engine.recovery import read_partition
 from streams.engine.store import PartitionStore
@@ -61,7 +67,7 @@ class Load:
 
     def _run(self) -> None:
         patient = replace(self._settings, delivery_ms=300_000)
-        producer = CheckedProducer(kafka.producer_config(patient))
+        producer = CheckedProducer(producer_config(patient))
         chance, begun = random.Random(7), time.monotonic()
         while not self._stop.wait(0.01):
             due = int((time.monotonic() - begun) * self._per_s)
@@ -171,7 +177,7 @@ class Expected:
 
 def records(settings: Settings, topic: str, partition: int) -> Iterator[bytes]:
     """The values of a partition, from its start to its end."""
-    config = kafka.client_config(settings)
+    config = client_config(settings)
     for rows in read_partition(config, settings.topic(topic), partition, lambda: False):
         yield from (value for _, value in rows if value is not None)
 
@@ -180,14 +186,14 @@ def saved_state(settings: Settings, partition: int) -> tuple[dict[str, bytes], d
     """State and input position, as the changelog has them."""
     store: PartitionStore[bytes] = PartitionStore(bytes, bytes, 10**9)
     name = settings.topic(changelog("interceptor"))
-    for rows in read_partition(kafka.client_config(settings), name, partition, lambda: False):
+    for rows in read_partition(client_config(settings), name, partition, lambda: False):
         store.load(rows)
     return dict(store), dict(store.position)
 
 
 def committed(settings: Settings) -> list[int]:
     """The committed offset of each partition."""
-    consumer = Consumer(kafka.consumer_config(settings, settings.group("interceptor")))
+    consumer = Consumer(consumer_config(settings, settings.group("interceptor")))
     topic = settings.topic("requests")
     asked = [TopicPartition(topic, number) for number in range(settings.partitions)]
     try:
@@ -235,13 +241,13 @@ def refuse(settings: Settings, topic: str) -> None:
 
 def allow(settings: Settings, topic: str) -> None:
     """The broker takes records for this topic again."""
-    _largest(settings, topic, kafka.MAX_MESSAGE_BYTES)
+    _largest(settings, topic, MAX_MESSAGE_BYTES)
 
 
 def _largest(settings: Settings, topic: str, size: int) -> None:
     entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     name = settings.topic(topic)
     asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-    client = kafka.connect(settings)
+    client = connect(settings)
     for future in client.incremental_alter_configs([asked]).values():
         future.result(30)

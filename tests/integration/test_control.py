@@ -9,8 +9,8 @@ from harness import eventually
 from live import Live
 from services import ONE, catalog_of, constituent, send
 
-from streams.adapters import codec
-from streams.adapters.dead_letters import read_topic
+from streams.adapters.avro import codec
+from streams.adapters.kafka.dead_letters import read_topic
 from streams.records import Action, Command, Demand, Record, ServiceDemand, Utilisation
 from streams.records.trials import Trial
 from streams.records.verdicts import Choice, Verdict

@@ -7,7 +7,7 @@ import psycopg
 from confluent_kafka import Producer
 from harness import RunForemesh, Running
 
-from streams.adapters.kafka import producer_config
+from streams.adapters.kafka.clients import producer_config
 from streams.devstack import LocalStack
 from streams.settings import Settings
 

@@ -13,8 +13,8 @@ from counting import Counting
 from engine_harness import Workers, check, committed, records, send
 from harness import eventually
 
-from streams.adapters import kafka
-from streams.adapters.codec import decode
+from streams.adapters.avro.codec import decode
+from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.producer import CheckedProducer, TransactionalWriter, WriterFenced
 from streams.engine.recovery import read_partition
 from streams.engine.topic_view import View
@@ -34,7 +34,7 @@ def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
 
 @pytest.fixture
 def producer(settings: Settings) -> CheckedProducer:
-    return CheckedProducer(kafka.producer_config(settings))
+    return CheckedProducer(producer_config(settings))
 
 
 def test_a_quiet_restart_repeats_nothing(
@@ -123,7 +123,7 @@ def test_a_view_has_the_last_value_of_each_key(
     settings: Settings, producer: CheckedProducer
 ) -> None:
     topic = settings.topic("instances")
-    view = View(kafka.client_config(settings), topic, bytes.decode)
+    view = View(client_config(settings), topic, bytes.decode)
     assert not view.catch_up(30)
     for key, value in ((b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"\xff"), (b"b", None)):
         producer.send(topic, key, value)
@@ -142,7 +142,7 @@ def test_a_view_has_the_last_value_of_each_key(
 
 def test_a_view_of_a_missing_topic_says_so(settings: Settings) -> None:
     with pytest.raises(TopicsMissing):
-        View(kafka.client_config(settings), "nowhere", bytes.decode).catch_up(10)
+        View(client_config(settings), "nowhere", bytes.decode).catch_up(10)
 
 
 def test_a_record_that_is_too_large_is_refused_at_once(
@@ -154,7 +154,7 @@ def test_a_record_that_is_too_large_is_refused_at_once(
 
 def test_what_is_not_delivered_in_time_is_an_error(settings: Settings) -> None:
     nowhere = replace(settings, kafka="127.0.0.1:1", delivery_ms=500)
-    producer = CheckedProducer({**kafka.producer_config(nowhere), "log_level": 0})
+    producer = CheckedProducer({**producer_config(nowhere), "log_level": 0})
     producer.send("requests", b"k", b"v")
     with pytest.raises(DeliveryFailed, match="1 records not delivered"):
         producer.flush(5)
@@ -162,14 +162,14 @@ def test_what_is_not_delivered_in_time_is_an_error(settings: Settings) -> None:
 
 def test_a_writer_is_fenced_by_the_next_one(settings: Settings) -> None:
     topic = settings.topic("interceptor-state")
-    config = {**kafka.producer_config(settings), "log_level": 0}
+    config = {**producer_config(settings), "log_level": 0}
     first = TransactionalWriter(config, f"{settings.prefix}w", topic, 1)
     first.write([(b"a", b"1"), (b"b", b"2")])
     second = TransactionalWriter(config, f"{settings.prefix}w", topic, 1)
     with pytest.raises(WriterFenced):
         first.write([(b"a", b"late")])
     second.write([(b"b", None)])
-    chunks = read_partition(kafka.client_config(settings), topic, 1, lambda: False)
+    chunks = read_partition(client_config(settings), topic, 1, lambda: False)
     assert [row for chunk in chunks for row in chunk] == [
         (b"a", b"1"),
         (b"b", b"2"),

@@ -17,7 +17,7 @@ import pytest
 from engine_harness import Load, Workers, allow, check, come_and_go, committed, refuse
 from harness import CHECKOUT, eventually
 
-from streams.adapters.kafka import create_topics
+from streams.adapters.kafka.topics import create_topics
 from streams.devstack.kafka import KafkaServer
 from streams.settings import Settings
 

@@ -10,7 +10,7 @@ from counting import Counting
 from engine_harness import records, refuse, saved_state
 from faust.types import TP
 
-from streams.adapters.codec import encode
+from streams.adapters.avro.codec import encode
 from streams.engine.batch import Batch
 from streams.engine.faust.app import StageApp
 from streams.engine.runner import Runner

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from faust.types import TP
 
-from streams.adapters import kafka
+from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.fetcher import Fetched, Fetcher
 from streams.engine.producer import CheckedProducer
 from streams.settings import Settings
@@ -23,7 +23,7 @@ def topic(settings: Settings) -> str:
 
 
 def send(settings: Settings, values: Iterable[bytes], partition: int = 0) -> None:
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     for value in values:
         producer.send(topic(settings), b"key", value, partition=partition)
     producer.flush(20)
@@ -39,7 +39,7 @@ def first(settings: Settings) -> TP:
 async def fetching(
     settings: Settings, most_records: int = 100, most_bytes: int = 1_000_000
 ) -> AsyncIterator[Fetcher]:
-    config = {**kafka.client_config(settings), "group.id": settings.group("fetcher")}
+    config = {**client_config(settings), "group.id": settings.group("fetcher")}
     fetcher = Fetcher(config, most_records, most_bytes)
     try:
         yield fetcher

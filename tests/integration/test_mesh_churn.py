@@ -9,7 +9,7 @@ from churning import churn
 from harness import CHECKOUT, Running
 from meshed import Mesh
 
-from streams.adapters.kafka import create_topics
+from streams.adapters.kafka.topics import create_topics
 from streams.devstack.kafka import KafkaServer
 from streams.settings import Settings
 

@@ -5,8 +5,8 @@ import asyncio
 from harness import eventually
 from pools import warm
 
-from streams.adapters import codec
-from streams.adapters.kafka import producer_config
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.engine.producer import CheckedProducer
 from streams.records import Instance
 from streams.request_path.core.topic_watch import Watch

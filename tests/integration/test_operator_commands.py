@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from harness import RunForemesh, eventually
 
-from streams.adapters import codec, kafka
-from streams.adapters.dead_letters import REPLAY_HEADER, letters, read_topic
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.dead_letters import REPLAY_HEADER, letters, read_topic
 from streams.catalog import yaml_reader
 from streams.cli.catalog import in_force, publish
 from streams.engine.producer import CheckedProducer
@@ -38,7 +39,7 @@ def requests(settings: Settings) -> list[Request]:
 
 
 def put_letters(settings: Settings, *found: DeadLetter) -> None:
-    producer = CheckedProducer(kafka.producer_config(settings))
+    producer = CheckedProducer(producer_config(settings))
     for letter in found:
         name = settings.topic("dead-letters")
         producer.send(name, key_of(letter), codec.encode(letter))

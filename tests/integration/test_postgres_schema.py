@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from streams.adapters.postgres_schema import migrate, pending
-from streams.adapters.sql import migrations, schema
+from streams.adapters.postgres.maintenance import migrate, pending
+from streams.adapters.postgres.sql import migrations, schema
 from streams.devstack import LocalStack
 from streams.errors import DatabaseUnreachable, SettingInvalid
 from streams.settings import Settings

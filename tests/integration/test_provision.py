@@ -11,7 +11,8 @@ import psutil
 from harness import CHECKOUT, Eventually, RunForemesh
 from services import SERVICE, Door, catalog_of, command, constituent, read, send
 
-from streams.adapters.kafka import create_topics, producer_config
+from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.topics import create_topics
 from streams.devstack.kafka import KafkaServer
 from streams.engine.producer import CheckedProducer
 from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from harness import RunForemesh
 
-from streams.adapters.postgres_read import (
+from streams.adapters.postgres.queries import (
     count_outcomes,
     latest_prediction,
     read_history,
     read_hits,
 )
-from streams.adapters.postgres_sink import Entry, PostgresSink, Received
+from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.errors import DatabaseUnreachable
 from streams.records import (
     Action,
@@ -97,7 +97,9 @@ COMMAND = Command(
 def store(settings: Settings, records: Sequence[Record]) -> None:
     sink = PostgresSink(settings.postgres)
     entries = [
-        Entry(record, Received(topic="t", partition=0, offset=n, at_ms=0, key=None, value=None))
+        SinkEntry(
+            record, ReceivedRecord(topic="t", partition=0, offset=n, at_ms=0, key=None, value=None)
+        )
         for n, record in enumerate(records)
     ]
     assert sink.write(entries) == []

@@ -13,14 +13,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 from harness import Eventually, RunForemesh
 
-from streams.adapters.kafka import (
-    check_topics,
-    commit,
-    connect,
-    consumer_config,
-    create_topics,
-    declared,
-)
+from streams.adapters.kafka.clients import commit, connect, consumer_config
+from streams.adapters.kafka.topics import check_topics, create_topics, declared
 from streams.settings import Settings
 
 

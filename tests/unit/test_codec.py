@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams import records
-from streams.adapters.codec import (
+from streams.adapters.avro.codec import (
     HEADER_BYTES,
-    RECORDS,
-    Codec,
-    Undecodable,
+    RecordCodec,
+    RecordUndecodable,
     decode,
     encode,
     header_of,
     schema_problems,
     versions,
 )
+from streams.flow.topology import TOPOLOGY
 from streams.records import (
     Outcome,
     Record,
@@ -40,6 +40,7 @@ from streams.records import (
 )
 from streams.records.catalog import Pool, Resources
 
+RECORDS = TOPOLOGY.schemas
 LONG = st.integers(-(2**63), 2**63 - 1)
 NUMBER = st.floats(allow_nan=False)
 
@@ -141,7 +142,7 @@ def test_bytes_of_an_older_version_are_read_with_the_defaults(tmp_path: Path) ->
     old = io.BytesIO()
     schemaless_writer(old, parse_schema(schema), asdict(REQUEST))
 
-    decoded = Codec(tmp_path).decode(header_of(parse_schema(schema)) + old.getvalue())
+    decoded = RecordCodec(tmp_path).decode(header_of(parse_schema(schema)) + old.getvalue())
 
     assert decoded == replace(REQUEST, pool="default")
 
@@ -161,7 +162,7 @@ def test_infinity_is_a_number_like_others() -> None:
 
 @given(st.binary(max_size=2_000))
 def test_noise_is_undecodable_and_nothing_else(data: bytes) -> None:
-    with pytest.raises(Undecodable):
+    with pytest.raises(RecordUndecodable):
         decode(data)
 
 
@@ -170,7 +171,7 @@ def test_noise_is_undecodable_and_nothing_else(data: bytes) -> None:
 def test_noise_behind_a_header_raises_nothing_else(record: Record, noise: bytes) -> None:
     try:
         decoded = decode(encode(record)[:HEADER_BYTES] + noise)
-    except Undecodable:
+    except RecordUndecodable:
         return
     assert type(decoded) is type(record)
 
@@ -181,14 +182,14 @@ def test_a_truncated_record_is_undecodable(record: Record, data: st.DataObject) 
     whole = encode(record)
     cut = data.draw(st.integers(0, len(whole) - 1))
 
-    with pytest.raises(Undecodable):
+    with pytest.raises(RecordUndecodable):
         decode(whole[:cut])
 
 
 @FEWER
 @given(ANY_RECORD, st.binary(min_size=1, max_size=50))
 def test_bytes_after_the_record_are_undecodable(record: Record, more: bytes) -> None:
-    with pytest.raises(Undecodable, match=f"{len(more)} bytes after the record"):
+    with pytest.raises(RecordUndecodable, match=f"{len(more)} bytes after the record"):
         decode(encode(record) + more)
 
 
@@ -199,7 +200,7 @@ def test_a_flipped_byte_never_raises_anything_else(record: Record, data: st.Data
     position = data.draw(st.integers(0, len(changed) - 1))
     changed[position] ^= data.draw(st.integers(1, 255))
 
-    with suppress(Undecodable):
+    with suppress(RecordUndecodable):
         decode(bytes(changed))
 
 
@@ -228,7 +229,7 @@ HUGE = b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"  # the varint of 2**63 - 1
     ],
 )
 def test_the_fault_is_named(data: bytes, fault: str) -> None:
-    with pytest.raises(Undecodable, match=fault):
+    with pytest.raises(RecordUndecodable, match=fault):
         decode(data)
 
 
@@ -252,5 +253,5 @@ def test_an_array_that_claims_a_great_length_costs_no_more_than_its_bytes(claime
     )
     whole = encode(outcome)  # ends with the empty array's 0 and the source's 0
 
-    with pytest.raises(Undecodable):
+    with pytest.raises(RecordUndecodable):
         decode(whole[:-2] + claimed + bytes(64))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters import codec
+from streams.adapters.avro import codec
 from streams.engine.batch import RawRecord, cut
 from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore

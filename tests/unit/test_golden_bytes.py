@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from harness import CHECKOUT
 
-from streams.adapters.codec import RECORDS, decode, encode
+from streams.adapters.avro.codec import decode, encode
+from streams.flow.topology import TOPOLOGY
 from streams.records import (
     Action,
     Command,
@@ -290,7 +291,7 @@ def test_bytes_of_a_released_version_still_mean_the_same(version: str) -> None:
     assert decode(golden) == EXAMPLES[version]
 
 
-@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("record", TOPOLOGY.schemas)
 def test_the_highest_version_is_the_one_written(record: str) -> None:
     highest = max(EXAMPLES, key=lambda version: (version.startswith(f"{record}/"), version))
     golden = bytes.fromhex((GOLDEN / f"{highest}.hex").read_text())

@@ -8,13 +8,13 @@ from confluent_kafka import Producer
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from streams.adapters.kafka import (
+from streams.adapters.kafka.clients import (
     client_config,
     consumer_config,
-    declared,
     faust_broker_options,
     producer_config,
 )
+from streams.adapters.kafka.topics import declared
 from streams.errors import SettingInvalid
 from streams.flow.topology import STAGES, TOPICS
 from streams.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streams.adapters.request_log import BadRow
+from streams.adapters.logs.request_log import BadRow
 from streams.catalog import yaml_reader
 from streams.cli import cli
 from streams.cli.produce import paced, shifted

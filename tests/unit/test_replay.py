@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeVar
 
-from streams.adapters.codec import decode
+from streams.adapters.avro.codec import decode
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
 from streams.pipeline.replay import Flow, partition_of, replay

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.adapters.log_columns import RowUnreadable, epoch_ms
-from streams.adapters.log_rows import MAX_LINE
-from streams.adapters.request_log import BadRow, ColumnMapping, RequestLog, read_log
+from streams.adapters.logs.columns import RowUnreadable, epoch_ms
+from streams.adapters.logs.request_log import BadRow, ColumnMapping, RequestLog, read_log
+from streams.adapters.logs.rows import MAX_LINE
 from streams.errors import LogUnreadable
 from streams.records import Request
 
@@ -80,9 +80,7 @@ def test_csv_and_json_lines_plain_and_gzipped_give_the_same_requests(
 
 
 def test_a_log_is_read_from_standard_input() -> None:
-    program = (
-        "from streams.adapters.request_log import read_log\nprint([r.user for r in read_log('-')])"
-    )
+    program = "from streams.adapters.logs.request_log import read_log\nprint([r.user for r in read_log('-')])"
     found = subprocess.run(
         [sys.executable, "-c", program],
         input=gzip.compress(b"user,item\nada,x\ngrace,y\n"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streams.adapters.schema_rules import unreadable
+from streams.adapters.avro.compatibility import unreadable
 
 Schema = Any
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from streams.adapters.log_columns import ColumnMapping
-from streams.adapters.request_log import RequestLog
+from streams.adapters.logs.columns import ColumnMapping
+from streams.adapters.logs.request_log import RequestLog
 from streams.errors import LogUnreadable
 from streams.lab.models import spans
 from streams.lab.models.contexts import KINDS, Cases, contexts, numbered

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from confluent_kafka import Consumer, Message
 
-from streams.adapters import codec
-from streams.adapters.kafka import commit, consumer_config, producer_config
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import commit, consumer_config, producer_config
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed
 from streams.flow.topology import key_of, topic_of
@@ -125,7 +125,7 @@ class Service:
     async def _take(self, message: Message) -> None:
         try:
             command = _command_of(message)
-        except codec.Undecodable as error:
+        except codec.RecordUndecodable as error:
             self._send(_dead_letter(message, str(error), self._settings.prefix))
             return
         if command.pool == self._pool:
@@ -172,7 +172,7 @@ class Service:
 def _command_of(message: Message) -> Command:
     record = codec.decode(message.value() or b"")
     if not isinstance(record, Command):
-        raise codec.Undecodable(f"is a {type(record).__name__}, not a Command")
+        raise codec.RecordUndecodable(f"is a {type(record).__name__}, not a Command")
     return record
 
 

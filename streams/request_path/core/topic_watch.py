@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from streams.adapters import codec
-from streams.adapters.kafka import client_config
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config
 from streams.engine.topic_view import View
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry

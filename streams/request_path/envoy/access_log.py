@@ -18,8 +18,9 @@ import grpc
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from prometheus_client import Counter as Metric
 
-from streams.adapters import codec, metrics
-from streams.adapters.kafka import producer_config
+from streams.adapters import metrics
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.records import Instance
 from streams.request_path.core.event_buffer import Events
 from streams.request_path.core.start_up_times import WarmUps

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from streams.adapters import codec, metrics
-from streams.adapters.kafka import producer_config
+from streams.adapters import metrics
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
 from streams.request_path.core.event_buffer import Events
 from streams.request_path.core.headers import MOST_BYTES
 from streams.request_path.core.retries import IDLE_S

@@ -1,62 +1,69 @@
-"""Dead letters on Kafka: read them all, and send what they hold back to where it came from."""
+"""Dead letters on Kafka, and which of their records were replayed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.adapters import codec
-from streams.adapters.kafka import client_config
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config
 from streams.errors import BrokerUnreachable, TopicsMissing
-from streams.flow.topology import TOPICS
+from streams.flow.topology import SINK, TOPICS
 from streams.records import DeadLetter
 from streams.settings import Settings
 
-__all__ = ["REPLAY_HEADER", "Letter", "letters", "read_topic", "replayed"]
+__all__ = ["REPLAY_HEADER", "DeadLetterAtOffset", "letters", "read_topic", "replayed"]
 
-REPLAY_HEADER = "foremesh-replay-of"  # on a record sent again: where its dead letter stands
+REPLAY_HEADER = "foremesh-replay-of"  # on a replayed record: place of its dead letter
 ANSWER_S = 30.0
 CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter and where it stands."""
+class DeadLetterAtOffset:
+    """A dead letter and its place."""
 
     partition: int
     offset: int
-    stored_ms: int  # when Kafka took it
+    stored_ms: int  # timestamp of the broker
     letter: DeadLetter
 
     @property
     def name(self) -> bytes:
-        """What `REPLAY_HEADER` says of it."""
+        """Its value of `REPLAY_HEADER`."""
         return f"{self.partition}/{self.offset}".encode()
 
     @property
     def topic(self) -> str | None:
-        """The topic that it came from, without prefix; None when that is not on Kafka."""
+        """The topic that the record came from, without prefix; None when that was a file."""
         return self.letter.topic if self.letter.topic in TOPICS else None
 
 
-def letters(settings: Settings) -> Iterator[Letter]:
+def letters(settings: Settings) -> Iterator[DeadLetterAtOffset]:
     """All dead letters as of now, partition by partition."""
     for message in read_topic(settings, settings.topic("dead-letters")):
         try:
             record = codec.decode(message.value() or b"")
-        except codec.Undecodable:
+        except codec.RecordUndecodable:
             continue
         if isinstance(record, DeadLetter):
-            stored_ms = message.timestamp()[1]
-            yield Letter(message.partition() or 0, message.offset() or 0, stored_ms, record)
+            letter = _with_bare_topic(record, settings.prefix)
+            at_ms = message.timestamp()[1]
+            yield DeadLetterAtOffset(message.partition() or 0, message.offset() or 0, at_ms, letter)
+
+
+def _with_bare_topic(letter: DeadLetter, prefix: str) -> DeadLetter:
+    """The same letter with the name of its topic without prefix: old ones of the sink have one."""
+    bare = letter.topic.removeprefix(prefix)
+    return replace(letter, topic=bare) if letter.stage == SINK and bare in TOPICS else letter
 
 
 def replayed(settings: Settings, topic: str, since_ms: int) -> set[bytes]:
-    """The names of the dead letters that were sent back to `topic` since then."""
+    """The names of the dead letters whose records were replayed to `topic` since then."""
     found: set[bytes] = set()
     for message in read_topic(settings, settings.topic(topic), since_ms=since_ms):
         name = dict(message.headers() or ()).get(REPLAY_HEADER)
@@ -71,7 +78,7 @@ def read_topic(settings: Settings, topic: str, since_ms: int = 0) -> Iterator[Me
     Raises
     ------
     BrokerUnreachable, TopicsMissing
-        Nothing comes for half a minute; there is no such topic.
+        Nothing arrives for half a minute; there is no such topic.
     """
     config = {
         **client_config(settings),

@@ -1,9 +1,9 @@
-"""Records from Avro's binary encoding, by functions made once for each schema and record type.
+"""Avro's binary encoding to records, by functions made once for each schema and record type.
 
-fastavro reads any schema into dictionaries, of which records are then made; made for one schema
-and one type, it takes two thirds of the time, and refuses numbers that fastavro takes: an enum's
-symbol -1, a length of a thousand bytes. Only the highest version of a schema is read here:
-what needs resolution is left to fastavro.
+fastavro reads any schema into dictionaries, from which records are then built. A reader made for
+one schema and one type takes two thirds of that time, and refuses numbers that fastavro accepts:
+symbol -1 of an enum, a varint of a thousand bytes. Only the highest version of a schema is read
+here; what needs schema resolution is left to fastavro.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_type_hints
 
-from streams.adapters.record_forms import maker_of
+from streams.adapters.avro.record_forms import maker_of
 
-__all__ = ["Read", "reader_of"]
+__all__ = ["EnumValueUnknown", "Read", "reader_of"]
 
 Read = Callable[[bytes, int], tuple[Any, int]]  # bytes, offset -> value, offset after it
 
@@ -22,16 +22,20 @@ _unpack_double = struct.Struct("<d").unpack_from
 _LONG_BYTES = 10
 
 
-def reader_of(schema: Any, kind: Any) -> Read:
-    """What reads a value of this schema as a value of this type.
+class EnumValueUnknown(ValueError):
+    """The number of a symbol that an enum does not have."""
 
-    A reader raises EOFError or IndexError on bytes that end too early, IndexError of a "list" on
-    an enum without such a symbol, ValueError on whatever else is wrong.
+
+def reader_of(schema: Any, kind: Any) -> Read:
+    """The reader of a value of this schema as a value of this type.
+
+    It raises EOFError or IndexError on bytes that end too early, EnumValueUnknown on the number
+    of a symbol that is not in the schema, ValueError on anything else.
 
     Parameters
     ----------
     schema
-        As `fastavro.parse_schema` gives it, within what `avro_writer` writes.
+        As `fastavro.parse_schema` gives it, within what `writer` supports.
     kind
         A dataclass with slots or a named tuple, for a record; else the type of one of its fields.
 
@@ -59,7 +63,7 @@ def _compile(schema: Any, hint: Any, named: dict[str, Any]) -> Read:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned number; who expects one byte looks at it himself first."""
+    """An unsigned varint; callers handle the common case of one byte themselves."""
     value = shift = 0
     for byte in data[at : at + _LONG_BYTES]:
         value |= (byte & 127) << shift
@@ -91,7 +95,7 @@ def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
-    size = data[at]  # as in _bytes, without its calls
+    size = data[at]  # as in _bytes, with its calls inlined
     if size < 128:
         at += 1
     else:
@@ -137,21 +141,22 @@ def _optional(read_value: Read) -> Read:
 
 
 def _enum(schema: Any, hint: Any, _: dict[str, Any]) -> Read:
-    members = [hint(symbol) for symbol in schema["symbols"]]  # less than 64, one byte each
+    # By the byte of their number: there are fewer than 64.
+    members = {i << 1: hint(symbol) for i, symbol in enumerate(schema["symbols"])}
 
     def read(data: bytes, at: int) -> tuple[Any, int]:
-        index = data[at]
-        if index & 1:
-            raise IndexError("list index out of range")
-        return members[index >> 1], at + 1
+        member = members.get(data[at])
+        if member is None:
+            raise EnumValueUnknown
+        return member, at + 1
 
     return read
 
 
 def _blocks(data: bytes, at: int) -> tuple[int, int]:
-    """How many items follow."""
+    """The number of items in the next block."""
     count, at = _long(data, at)
-    if count < 0:  # then the bytes of the block follow, for who wants to skip it
+    if count < 0:  # then the block's size in bytes follows, for readers that skip it
         _, at = _long(data, at)
     return abs(count), at
 
@@ -192,8 +197,8 @@ def _map(schema: Any, hint: Any, named: dict[str, Any]) -> Read:
 
 # --------------------------------------------------------------------------- records
 
-# Written out for each field, since most are strings of less than 64 bytes and numbers: a call
-# would take longer than the reading.
+# Inlined for each field, since most are numbers and strings of less than 64 bytes: a call would
+# take longer than the reading.
 _NUMBER = """
     size = data[at]
     if size < 128: at += 1
@@ -222,7 +227,7 @@ _INLINE: Mapping[Read, str] = {_string: "string", _long: "long", _double: "doubl
 
 
 def _record(schema: Any, kind: Any, named: dict[str, Any]) -> Read:
-    """Generated, as the methods of a dataclass are: no loop over the fields, no look-up by name."""
+    """Generated code, as a dataclass's methods are: with a loop over the fields 1.2 to 1.6 x as slow."""
     fields, hints = schema["fields"], get_type_hints(kind)
     scope, make = maker_of(kind, [item["name"] for item in fields])
     scope |= {"varint": _varint, "double": _unpack_double}

@@ -16,8 +16,8 @@ from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
-from streams.adapters.log_columns import ColumnMapping, RowUnreadable, guess, request_of
-from streams.adapters.log_rows import Lines, csv_rows, json_rows
+from streams.adapters.logs.columns import ColumnMapping, RowUnreadable, guess, request_of
+from streams.adapters.logs.rows import Lines, csv_rows, json_rows
 from streams.errors import LogUnreadable
 from streams.records import Request
 

@@ -1,7 +1,7 @@
-"""Avro's binary encoding of objects, by functions made once for each schema.
+"""Objects to Avro's binary encoding, by functions made once for each schema.
 
-fastavro writes any value by any schema and looks both over each time; made for one schema, the
-same bytes take a third of the time.
+fastavro inspects value and schema at each call; a writer made for one schema gives the same bytes
+in a third of the time.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _pack_double = struct.Struct("<d").pack
 
 
 def writer_of(schema: Any) -> Write:
-    """What writes an object's attributes as a record of this schema.
+    """The writer of an object's attributes as a record of this schema.
 
     Parameters
     ----------
     schema
-        As `fastavro.parse_schema` gives it. Of unions only `null` and one other are known, as
-        are all types but `fixed`, `int` and `float`.
+        As `fastavro.parse_schema` gives it. The only union is that of `null` with one other type;
+        `fixed`, `int` and `float` are not supported.
 
     Raises
     ------
     ValueError
-        The schema has another type in it.
+        The schema contains another type.
     """
     return _compile(schema, {})
 
@@ -147,7 +147,7 @@ def _map(write_value: Write) -> Write:
 
 @lru_cache(4_096)
 def _name(value: str) -> bytes:
-    """A string's bytes, kept: in arrays the same few stand again and again."""
+    """A string's encoding, cached: in arrays the same few strings recur."""
     out = bytearray()
     _string(out, value)
     return bytes(out)
@@ -158,7 +158,7 @@ def _doubles(count: int) -> Callable[..., bytes]:
     return struct.Struct(f"<{count}d").pack
 
 
-# Written out for each field, as in `avro_reader`: most are short strings and numbers.
+# Inlined for each field, as in `reader`: most are short strings and numbers.
 _SOURCE: Mapping[Write, str] = {
     _string: """
 data = record.{0}.encode()
@@ -194,7 +194,7 @@ def _fields(schema: Any, named: dict[str, Write]) -> list[_Field]:
 
 
 def _generated(frame: str, fields: Sequence[_Field]) -> Write:
-    """Generated, as the methods of a dataclass are: no loop over the fields, no look-up by name."""
+    """Generated code, as a dataclass's methods are: with a loop over the fields 1.5 to 2 x as slow."""
     strings = {_string: "out += name(record.{0})"} if frame is _RECORDS else {}
     body = "\n".join(_statements(fields, {**_SOURCE, **strings}))
     scope: dict[str, Any] = {f"write_{name}": write for name, write in fields}
@@ -206,7 +206,7 @@ def _generated(frame: str, fields: Sequence[_Field]) -> Write:
 
 
 def _statements(fields: Sequence[_Field], source: Mapping[Write, str]) -> Iterator[str]:
-    """What writes the fields one after the other, doubles that stand together at once."""
+    """The statements that write the fields in order, adjacent doubles in one call."""
     for write, run in groupby(fields, key=lambda field: field[1]):
         names = [name for name, _ in run]
         if write is _double:

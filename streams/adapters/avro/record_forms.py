@@ -1,4 +1,4 @@
-"""Records from plain values, by functions made once for each record type."""
+"""Plain values to records, by functions made once for each record type."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ Convert = Callable[[Any], Any]
 
 
 def form_of(kind: type) -> Convert:
-    """What makes a record of this type of a dict of plain values, as Avro has them.
-
-    It is generated, as the methods of a dataclass are.
+    """A function from a dict of plain values, as fastavro reads them, to a record of this type.
 
     Raises
     ------
     TypeError
-        A field's type has no plain form, or the type is no record.
+        A field's type has no plain form, or the type is not that of a record.
     """
-    names, hints = field_names(kind), get_type_hints(kind)
-    scope, make = maker_of(kind, names)
-    lines = ["def read(values):"]
-    for name in names:
-        convert = scope[f"convert_{name}"] = _converter(hints[name])
-        value = f"values[{name!r}]"
-        lines.append(f"    its_{name} = " + (f"convert_{name}({value})" if convert else value))
-    exec("\n".join([*lines, *make, "    return record"]), scope)  # noqa: S102  # our own fields
-    made: Convert = scope["read"]
-    return made
+    hints = get_type_hints(kind)
+    converters = {name: _converter(hints[name]) for name in field_names(kind)}
+    converted = [(name, convert) for name, convert in converters.items() if convert]
+
+    def convert_values(values: dict[str, Any]) -> Any:
+        for name, convert in converted:
+            values[name] = convert(values[name])
+        return kind(**values)
+
+    return convert_values
 
 
 def field_names(kind: type[Any]) -> list[str]:
@@ -43,10 +41,10 @@ def field_names(kind: type[Any]) -> list[str]:
 
 
 def maker_of(kind: type, names: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Source that makes `record` of the variables `its_…`, one for each field, and its globals.
+    """The globals and the source that build `record` from one variable `its_…` per field.
 
-    It fills slots itself: the `__init__` of a frozen dataclass takes three times as long, and has
-    nothing to add.
+    The source sets slots directly: the `__init__` of a frozen dataclass takes three times as long
+    and adds nothing.
 
     Raises
     ------
@@ -70,7 +68,7 @@ def maker_of(kind: type, names: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _converter(hint: Any) -> Convert | None:
-    """The same for one value; None where it is as it should be."""
+    """The conversion of one value; None where the plain value is the right one."""
     if hint in {str, int, float, bool, bytes} or get_origin(hint) in {Mapping, types.UnionType}:
         return None
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):

@@ -1,4 +1,4 @@
-"""Asking a Kafka broker, with patience for what it has yet to load."""
+"""Questions to a Kafka broker, retried while it loads what they are about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ANSWER_S", "Offsets", "connected", "end_offsets", "first_offsets", "
 
 ANSWER_S = 30.0
 
-# What a broker answers about a partition or group that it has yet to load.
+# Errors of a broker that has yet to load the partition or group.
 _LOADING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -30,13 +30,13 @@ _LOADING = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 
-# What is to be done where more than the address is wrong.
+# Fixes of errors other than a wrong address.
 _FIXES = {
     KafkaError._AUTHENTICATION: "set FOREMESH_KAFKA_USERNAME and FOREMESH_KAFKA_PASSWORD",  # noqa: SLF001  # its public name
     KafkaError._SSL: "set FOREMESH_KAFKA_SSL_CA to the certificates to trust",  # noqa: SLF001
 }
 
-_HEAR_S = 1.0  # so long one who knocks waits before listening to what is wrong, then twice that
+_FIRST_TRY_S = 1.0  # timeout of the first attempt to connect, doubled at each retry
 
 T = TypeVar("T")
 Offsets = dict[tuple[str, int], int]  # by topic on the broker and partition
@@ -48,21 +48,22 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
     Raises
     ------
     BrokerUnreachable
-        None answered within `timeout_s` seconds; the message says what was tried.
+        None answered within `timeout_s` seconds; the message has the address and the fix.
     """
-    heard: list[KafkaError] = []
-    ours: dict[str, Any] = {"error_cb": heard.append, "log_level": 0}
-    client = AdminClient({**config, **ours})
-    deadline, wait_s = time.monotonic() + timeout_s, _HEAR_S
+    errors: list[KafkaError] = []
+    silent: dict[str, Any] = {"error_cb": errors.append, "log_level": 0}
+    client = AdminClient({**config, **silent})
+    deadline, wait_s = time.monotonic() + timeout_s, _FIRST_TRY_S
     while True:
         left_s = deadline - time.monotonic()
         try:
             client.list_topics(timeout=max(0.0, min(left_s, wait_s)))
         except KafkaException as error:
-            client.poll(0)  # or nothing is heard
-            plain = next((e for e in heard if e.code() in _FIXES), None)
-            if plain or left_s <= wait_s:
-                raise _unreachable(config, plain or (heard or [error.args[0]])[-1]) from error
+            client.poll(0)  # calls `error_cb`
+            fixable = next((e for e in errors if e.code() in _FIXES), None)
+            if fixable or left_s <= wait_s:
+                cause = fixable or (errors or [error.args[0]])[-1]
+                raise _unreachable(config, cause) from error
             wait_s *= 2
         else:
             return client
@@ -75,19 +76,19 @@ def _unreachable(config: Mapping[str, Any], why: KafkaError) -> BrokerUnreachabl
 
 
 def first_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
-    """Where each partition of the topics begins; a topic that is not there has none."""
+    """The first offset of each partition; a topic that does not exist has none."""
     spec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # theirs
     return patiently(lambda: _offsets(client, topics, spec))
 
 
 def end_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
-    """Where each partition of the topics ends; a topic that is not there has none."""
+    """The end offset of each partition; a topic that does not exist has none."""
     spec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
     return patiently(lambda: _offsets(client, topics, spec))
 
 
 def patiently(ask: Callable[[], T]) -> T:
-    """The answer, also of a broker that has yet to load what was asked for."""
+    """The answer, asked for again while the broker loads what the question is about."""
     deadline = time.monotonic() + ANSWER_S
     while True:
         try:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import dict_row
 
-from streams.adapters.postgres import connected
-from streams.adapters.postgres_rows import storable
-from streams.adapters.sql import queries
+from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.rows import storable
+from streams.adapters.postgres.sql import queries
 from streams.records import (
     Action,
     Command,

@@ -1,4 +1,4 @@
-"""How far the consumer groups are behind."""
+"""Lag of the consumer groups."""
 
 from __future__ import annotations
 
@@ -7,35 +7,27 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka import connect
-from streams.adapters.kafka_admin import (
-    ANSWER_S,
-    Offsets,
-    end_offsets,
-    first_offsets,
-    patiently,
-)
+from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets, first_offsets, patiently
+from streams.adapters.kafka.clients import connect
 from streams.errors import BrokerUnreachable
-from streams.flow.topology import STAGES
+from streams.flow.topology import TOPOLOGY, FlowTopology
 from streams.settings import Settings
 
-__all__ = ["SINK_READS", "GroupLag", "group_lags"]
-
-SINK_READS = ("predictions", "commands", "instances", "utilisation", "outcomes", "dead-letters")
+__all__ = ["GroupLag", "group_lags"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLag:
-    """A consumer group and what waits for it."""
+    """A consumer group and its lag."""
 
-    stage: str
-    members: int  # that read now
-    records: int  # from its position to the end; all that are there when it never committed
+    stage: str  # or the sink
+    members: int  # active ones
+    records: int  # from its committed offsets, or the first ones, to the end
     optional: bool  # runs only when asked for
 
 
-def group_lags(settings: Settings) -> list[GroupLag]:
-    """The groups of the stages and of the sink, behind the topics that they read.
+def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[GroupLag]:
+    """The lag of the groups of the stages and of the sink.
 
     Raises
     ------
@@ -43,9 +35,8 @@ def group_lags(settings: Settings) -> list[GroupLag]:
         No broker answers, or not in time.
     """
     client = connect(settings)
-    reads = {stage.name: stage.reads for stage in STAGES.values()} | {"sink": SINK_READS}
     try:
-        names = {settings.topic(topic) for topics in reads.values() for topic in topics}
+        names = {settings.topic(topic) for topics in topology.groups.values() for topic in topics}
         first = first_offsets(client, names)
         last = end_offsets(client, names)
         return [
@@ -57,12 +48,12 @@ def group_lags(settings: Settings) -> list[GroupLag]:
                     {at: first[at] for at in first if at[0] in map(settings.topic, topics)},
                     last,
                 ),
-                optional=stage in STAGES and STAGES[stage].optional,
+                optional=stage in topology.stages and topology.stages[stage].optional,
             )
-            for stage, topics in reads.items()
+            for stage, topics in topology.groups.items()
         ]
     except KafkaException as error:
-        raise BrokerUnreachable(f"Kafka does not say who reads what: {error}") from error
+        raise BrokerUnreachable(f"Kafka does not answer about consumer groups: {error}") from error
 
 
 def _committed(client: AdminClient, group: str) -> Offsets:

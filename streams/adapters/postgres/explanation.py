@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from streams.adapters.postgres import connected
-from streams.adapters.sql import queries
+from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.sql import queries
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 

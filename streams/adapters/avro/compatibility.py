@@ -1,4 +1,4 @@
-"""When data written by one Avro schema can be read by another (Avro 1.12, "Schema Resolution")."""
+"""Whether data written by one Avro schema can be read by another (Avro 1.12, "Schema Resolution")."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ _PROMOTIONS = {
 
 
 def unreadable(writer: Schema, reader: Schema) -> list[str]:
-    """Why data of `writer` cannot be read by `reader`, a sentence each; empty when it can.
+    """The reasons why `reader` cannot read data of `writer`, a sentence each; empty when it can.
 
     FULL compatibility of two versions is this in both directions; FULL_TRANSITIVE is FULL
     compatibility of every pair of versions.
     """
-    return list(_Comparison(_named(writer), _named(reader)).compare(writer, reader, "the record"))
+    return list(
+        _SchemaComparison(_named(writer), _named(reader)).compare(writer, reader, "the record")
+    )
 
 
-class _Comparison:
+class _SchemaComparison:
     def __init__(self, of_writer: dict[str, Schema], of_reader: dict[str, Schema]) -> None:
         self._of_writer = of_writer
         self._of_reader = of_reader
@@ -81,7 +83,7 @@ def _kind(schema: Schema) -> str:
 
 
 def _resolved(schema: Schema, named: dict[str, Schema]) -> Schema:
-    """A schema with its name looked up and needless braces taken off."""
+    """A schema with names resolved and redundant nesting removed."""
     if isinstance(schema, dict) and isinstance(schema["type"], dict | list):
         return _resolved(schema["type"], named)
     return named.get(schema, schema) if isinstance(schema, str) else schema

@@ -1,0 +1,1 @@
+"""Records to Avro bytes and back, and compatibility of schemas; nothing of Kafka."""

@@ -1,0 +1,123 @@
+"""Configuration of the Kafka clients of both libraries, and the commit of a consumer's offsets."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams.adapters.kafka.admin import ANSWER_S, connected
+from streams.errors import SettingInvalid
+from streams.settings import Settings
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "client_config",
+    "commit",
+    "connect",
+    "consumer_config",
+    "faust_broker_options",
+    "producer_config",
+]
+
+_log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 3 * 1024 * 1024  # a dead letter holds a record of 1 MiB, and more
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """Configuration of every librdkafka client: servers and security."""
+    given = {
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_username,
+        "sasl.password": settings.kafka_password,
+        "ssl.ca.location": settings.kafka_ssl_ca,
+        "ssl.certificate.location": settings.kafka_ssl_certificate,
+        "ssl.key.location": settings.kafka_ssl_key,
+    }
+    return {
+        "bootstrap.servers": settings.kafka,
+        **{key: value for key, value in given.items() if value},
+    }
+
+
+def producer_config(settings: Settings) -> dict[str, Any]:
+    """Configuration of an idempotent producer that partitions as Java's clients do."""
+    return {
+        **client_config(settings),
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",  # librdkafka's own would break co-partitioning
+        "delivery.timeout.ms": settings.delivery_ms,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        "linger.ms": 5,
+        "log_level": 3,  # errors; librdkafka warns of what it retries by itself
+    }
+
+
+def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
+    """Configuration of a consumer of the group with id `group`; offsets are committed by hand."""
+    return {
+        **client_config(settings),
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "session.timeout.ms": settings.session_ms,
+        "heartbeat.interval.ms": max(settings.session_ms // 3, 1),
+    }
+
+
+def faust_broker_options(settings: Settings) -> dict[str, Any]:
+    """Options of `faust.App` with the same credentials; empty without security."""
+    from faust.auth import SASLCredentials, SSLCredentials  # noqa: PLC0415  # faust loads slowly
+
+    protocol = settings.kafka_security_protocol
+    context = _ssl_context(settings) if protocol.endswith("SSL") else None
+    if protocol.startswith("SASL_"):
+        credentials = SASLCredentials(
+            username=settings.kafka_username,
+            password=settings.kafka_password,
+            ssl_context=context,
+            mechanism=settings.kafka_sasl_mechanism or "PLAIN",
+        )
+        return {"broker_credentials": credentials}
+    return {} if context is None else {"broker_credentials": SSLCredentials(context)}
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
+    certificate, key = settings.kafka_ssl_certificate, settings.kafka_ssl_key
+    try:
+        context = ssl.create_default_context(cafile=settings.kafka_ssl_ca or None)
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except OSError as error:
+        raise SettingInvalid(
+            f"FOREMESH_KAFKA_SSL_CA, _CERTIFICATE or _KEY cannot be used: {error}"
+        ) from error
+    return context
+
+
+def connect(settings: Settings, timeout_s: float = ANSWER_S) -> AdminClient:
+    """An admin client whose broker has answered; raises `BrokerUnreachable`."""
+    return connected(client_config(settings), timeout_s)
+
+
+def commit(consumer: Consumer, offsets: list[TopicPartition] | None = None) -> bool:
+    """Commit the current positions, or these offsets; whether that succeeded.
+
+    It fails when the partitions were revoked, or are being assigned again after an outage. The
+    records are then read again, so that their effects must be idempotent.
+    """
+    try:
+        if offsets is None:
+            consumer.commit(asynchronous=False)
+        else:
+            consumer.commit(offsets=offsets, asynchronous=False)
+    except KafkaException as error:
+        _log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""The topics of the flow on a broker: created, and checked against their declaration."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from streams.adapters.kafka.admin import ANSWER_S, end_offsets
+from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, connect
+from streams.errors import TopicsMissing
+from streams.flow.topology import TOPOLOGY, FlowTopology, changelog
+from streams.settings import Settings
+
+__all__ = ["TopicState", "check_topics", "create_topics", "declared"]
+
+# Event time is a field of the record; the timestamp is the broker's. With the producer's one, a
+# replayed log would expire on arrival.
+_EVERY = {
+    "cleanup.policy": "delete",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    "message.timestamp.type": "LogAppendTime",
+}
+# Compacted only (a changelog that also expires loses state), and soon, so that the time to read
+# one whole depends on the number of its keys.
+_COMPACTED = {
+    **_EVERY,
+    "cleanup.policy": "compact",
+    "segment.ms": "60000",
+    "min.cleanable.dirty.ratio": "0.1",
+    "delete.retention.ms": "3600000",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicState:
+    """A topic as it is after `create_topics`."""
+
+    name: str  # on the broker, with the prefix
+    partitions: int
+    created: bool  # by this call; otherwise it was there
+
+
+def declared(settings: Settings, topology: FlowTopology = TOPOLOGY) -> dict[str, dict[str, str]]:
+    """The name on the broker and the configuration of every topic and changelog."""
+    shared = {"min.insync.replicas": str(max(1, settings.replication - 1))}
+    topics = {
+        settings.topic(topic.name): {**(_COMPACTED if topic.compacted else _EVERY), **shared}
+        for topic in topology.topics.values()
+    }
+    logs = {settings.topic(changelog(stage)): {**_COMPACTED, **shared} for stage in topology.stages}
+    return topics | logs
+
+
+def create_topics(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[TopicState]:
+    """Create the missing topics; existing ones stay as they are.
+
+    Raises
+    ------
+    BrokerUnreachable, TopicsMissing
+        No broker answers; it refused a topic, or did not finish in time.
+    """
+    client = connect(settings)
+    new = [
+        NewTopic(name, settings.partitions, settings.replication, config=config)
+        for name, config in declared(settings, topology).items()
+    ]
+    futures = client.create_topics(new, request_timeout=ANSWER_S)
+    created = {name for name, future in futures.items() if _was_created(name, future)}
+    counts = _served(client, set(futures))
+    return [
+        TopicState(name=name, partitions=counts[name], created=name in created) for name in futures
+    ]
+
+
+def check_topics(settings: Settings) -> list[str]:
+    """Deviations from what is declared, a sentence each with its fix; empty when there are none."""
+    client = connect(settings)
+    there = client.list_topics(timeout=ANSWER_S).topics
+    names = declared(settings)
+    missing = [name for name in names if name not in there]
+    found = {name: len(there[name].partitions) for name in names if name in there}
+    problems = [f"topic {name} is missing: run `foremesh topics create`" for name in missing]
+    problems += [
+        f"topic {name} has {count} partitions, not {settings.partitions}: set "
+        "FOREMESH_PARTITIONS to what all topics have, or delete the topic and create it again"
+        for name, count in found.items()
+        if count != settings.partitions
+    ]
+    return problems + list(_config_problems(client, {name: names[name] for name in found}))
+
+
+def _was_created(name: str, future: Future[None]) -> bool:
+    try:
+        future.result(ANSWER_S)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise TopicsMissing(f"Kafka refused topic {name}: {error.args[0].str()}") from error
+    return True
+
+
+def _served(client: AdminClient, names: set[str]) -> dict[str, int]:
+    """Partitions of each topic, once all have a leader that answers with their end offsets."""
+    deadline = time.monotonic() + ANSWER_S
+    while names - client.list_topics(timeout=ANSWER_S).topics.keys():
+        if time.monotonic() > deadline:
+            raise TopicsMissing(f"created topics were not there after {ANSWER_S:.0f} s")
+        time.sleep(0.05)
+    return dict(Counter(topic for topic, _ in end_offsets(client, names)))
+
+
+def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
+    if not resources:
+        return
+    answers = client.describe_configs(resources, request_timeout=ANSWER_S)
+    for resource, future in answers.items():
+        have = future.result(ANSWER_S)
+        for key in _EVERY:  # the others may be tuned
+            want = wanted[resource.name][key]
+            if not _serves(key, have[key].value, want):
+                yield (
+                    f"topic {resource.name} has {key}={have[key].value}, not {want}: "
+                    f"set it with kafka-configs --alter --add-config {key}={want}"
+                )
+
+
+def _serves(key: str, have: str, want: str) -> bool:
+    return int(have) >= int(want) if key == "max.message.bytes" else have == want

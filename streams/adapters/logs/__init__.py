@@ -1,0 +1,1 @@
+"""Request logs in files, read as requests; the program's own logging stays out."""

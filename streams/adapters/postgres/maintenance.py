@@ -1,0 +1,134 @@
+"""Maintenance of the database on request, never at run time: numbered migrations, pruning."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.rows import StoredTable
+from streams.adapters.postgres.sql import migrations, queries
+from streams.adapters.postgres.tables import STORED_TABLES
+
+__all__ = ["migrate", "pending", "prune"]
+
+_log = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def migrate(url: str, known: Mapping[str, LiteralString] | None = None) -> list[str]:
+    """Apply the pending migrations, all or none of them; the names of those applied.
+
+    Parameters
+    ----------
+    url
+        Of the database.
+    known
+        Migrations by name, in order; the installed ones by default.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers at this URL.
+    """
+    with connected(url) as connection:
+        connection.execute(queries()["lock_migrations"])
+        connection.execute(queries()["create_migrations_table"])
+        applied = []
+        for name, text in _missing(connection, migrations() if known is None else known):
+            connection.execute(text)
+            connection.execute(queries()["record_migration"], {"name": name})
+            _log.info("applied migration %s", name, extra={"action": "migration_applied"})
+            applied.append(name)
+        return applied
+
+
+def pending(url: str) -> list[str]:
+    """The migrations that this database lacks; changes nothing.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers at this URL.
+    """
+    with connected(url) as connection:
+        found = connection.execute(queries()["has_migrations_table"]).fetchone()
+        if found != (True,):
+            return list(migrations())
+        return [name for name, _ in _missing(connection, migrations())]
+
+
+def prune(url: str, keep_ms: int, tables: Iterable[StoredTable] = STORED_TABLES) -> dict[str, int]:
+    """Delete what is older than `keep_ms` before the newest prediction; rows deleted, by table.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers at this URL, or it lacks a table.
+    """
+    with connected(url) as connection:
+        return dict(connection.execute(_pruning(tuple(tables)), {"keep_ms": keep_ms}).fetchall())
+
+
+def _missing(
+    connection: Connection, known: Mapping[str, LiteralString]
+) -> Iterator[tuple[str, LiteralString]]:
+    applied = {name for (name,) in connection.execute(queries()["applied_migrations"])}
+    return ((name, text) for name, text in known.items() if name not in applied)
+
+
+# --------------------------------------------------------------------------- pruning
+
+# A clock far ahead of the server's deletes no more than a correct one.
+_PAST = SQL("""\
+WITH past AS (
+    SELECT least(max(made_ms), extract(epoch FROM now()) * 1000)::bigint - %(keep_ms)s::bigint AS ms
+    FROM predictions
+)""")
+
+
+def _pruning(tables: tuple[StoredTable, ...]) -> Composed:
+    """One statement that deletes from every table and counts the rows deleted."""
+    by_name = {table.name: table for table in tables}
+    deletions = [_deletion(table, by_name.get(table.pruned_with)) for table in tables]
+    counts = [
+        SQL("SELECT {name}, count(*) FROM {deleted}").format(
+            name=table.name, deleted=_deleted(table)
+        )
+        for table in tables
+    ]
+    return SQL("{with_deletions} {counts}").format(
+        with_deletions=SQL(", ").join([_PAST, *deletions]), counts=SQL(" UNION ALL ").join(counts)
+    )
+
+
+def _deletion(table: StoredTable, owner: StoredTable | None) -> Composed:
+    return SQL(
+        "{deleted} AS (DELETE FROM {table} USING {using} WHERE {old} RETURNING {key})"
+    ).format(
+        deleted=_deleted(table),
+        table=Identifier(table.name),
+        using=SQL("past") if owner is None else _deleted(owner),
+        old=_is_old(table) if owner is None else _belongs(table, owner),
+        key=SQL(", ").join(Identifier(table.name, name) for name in table.key),
+    )
+
+
+def _is_old(table: StoredTable) -> Composed:
+    return SQL("{} < past.ms").format(Identifier(table.name, table.pruned_by))
+
+
+def _belongs(table: StoredTable, owner: StoredTable) -> Composed:
+    return SQL(" AND ").join(
+        SQL("{} = {}").format(Identifier(table.name, name), Identifier(f"in_{owner.name}", name))
+        for name in owner.key
+    )
+
+
+def _deleted(table: StoredTable) -> Identifier:
+    return Identifier(f"in_{table.name}")
