@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,15 @@ def test_dead_letters_are_sent_back_once(settings: Settings, run_foremesh: RunFo
     assert [(m.key(), m.value()) for m in found] == [(b"ada", b"\xff original")] * 4
     names = [dict(m.headers() or ())[REPLAY_HEADER] for m in found]
     assert len(set(names)) == 2
+
+
+def test_letters_that_the_sink_wrote_with_the_prefix_are_sent_back_too(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    old = replace(letter(settings.topic("instances")), stage="sink")
+    put_letters(settings, old, replace(old, topic="instances", offset=1))
+    listed = run_foremesh("dead-letters", "list", "--topic", "instances").finish()
+    assert "2 of 2 dead letters" in listed
+    output = run_foremesh("dead-letters", "replay").finish()
+    assert "2 sent back, 0 had been sent back before, 0 of a file, left out" in output
+    assert len(list(read_topic(settings, settings.topic("instances")))) == 2
