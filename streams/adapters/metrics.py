@@ -1,4 +1,4 @@
-"""Prometheus metrics: names, labels and buckets in one place, and the endpoint."""
+"""Prometheus metrics, their labels and buckets, and the endpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REQUEST_SECONDS = Histogram(
     "foremesh_request_seconds",
     "Time a request took, from its first byte to the last one answered.",
     ["result"],
-    # A hit takes milliseconds, a cold start up to a minute.
+    # From a hit, some milliseconds, to a cold start, up to a minute.
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60),
 )
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.postgres.explanation import Grounds, grounds_at, grounds_of
+from streams.adapters.postgres.explanation import DecisionGrounds, grounds_at, grounds_of
 from streams.cli import pass_settings
 from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time
@@ -96,7 +96,7 @@ def _nothing(command_id: str | None, service: str | None) -> str:
     )
 
 
-def _as_json(grounds: Grounds) -> dict[str, object]:
+def _as_json(grounds: DecisionGrounds) -> dict[str, object]:
     return {
         **asdict(grounds),
         "decided": decided(grounds.verdict),
@@ -104,7 +104,7 @@ def _as_json(grounds: Grounds) -> dict[str, object]:
     }
 
 
-def _show(grounds: Grounds) -> None:
+def _show(grounds: DecisionGrounds) -> None:
     verdict, console = grounds.verdict, Console()
     console.print(
         Text(f"{iso_time(verdict.at_ms)}, pool {verdict.pool}: {decided(verdict)}", "bold")
@@ -115,7 +115,7 @@ def _show(grounds: Grounds) -> None:
         console.print(table)
 
 
-def _lines(grounds: Grounds) -> Iterator[str]:
+def _lines(grounds: DecisionGrounds) -> Iterator[str]:
     verdict = grounds.verdict
     if grounds.reason:
         yield f"reason: {grounds.reason}"
@@ -129,7 +129,7 @@ def _lines(grounds: Grounds) -> Iterator[str]:
         yield f"would have changed it: {sentence}"
 
 
-def _tables(grounds: Grounds) -> Iterator[Table]:
+def _tables(grounds: DecisionGrounds) -> Iterator[Table]:
     verdict = grounds.verdict
     expected = Table("composite", "tier", "expected requests", title="Expected to need it")
     for e in verdict.expected:
@@ -148,7 +148,7 @@ def _tables(grounds: Grounds) -> Iterator[Table]:
         yield _realised(grounds)
 
 
-def _realised(grounds: Grounds) -> Table:
+def _realised(grounds: DecisionGrounds) -> Table:
     table = Table("", "expected", "realised", title="What came of it")
     for r in grounds.realised:
         used = "never" if r.realised_uses is None else "in time" if r.realised_uses else "later"

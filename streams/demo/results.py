@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from streams.adapters.postgres.queries import Hits, read_history, read_hits
+from streams.adapters.postgres.queries import HitCounts, read_history, read_hits
 from streams.demo.bar import HitAdvantage, hit_advantage
 from streams.demo.load import LoadResult
 from streams.errors import StackFailed
@@ -51,18 +51,18 @@ def show(
     _check(summary, played)
 
 
-def _figures(advantage: HitAdvantage | None, hits: Mapping[str, Hits]) -> dict[str, Any]:
+def _figures(advantage: HitAdvantage | None, hits: Mapping[str, HitCounts]) -> dict[str, Any]:
     return {
         "hits_against_misses": advantage and {"ahead_ms": advantage.ahead_ms, **asdict(advantage)},
         "hits": {pool: found._asdict() for pool, found in hits.items()},
     }
 
 
-def _headlines(summary: FlowSummary, hits: Mapping[str, Hits]) -> list[str]:
+def _headlines(summary: FlowSummary, hits: Mapping[str, HitCounts]) -> list[str]:
     return [f"{name}: {_headline(pool, hits[name])}" for name, pool in summary.pools.items()]
 
 
-def _headline(pool: PoolSummary, hits: Hits) -> str:
+def _headline(pool: PoolSummary, hits: HitCounts) -> str:
     total, found = pool.total, pool.latency
     hit, miss = found.get("hit"), found.get("miss")
     medians = [

@@ -154,7 +154,7 @@ def _fault_of(error: Exception) -> str:
         case UnicodeDecodeError():
             return f"not valid UTF-8: byte {error.object[error.start]:#04x} in a string"
         case _:
-            return f"not the record its schema says: {type(error).__name__}: {error}"
+            return f"does not match its schema: {type(error).__name__}: {error}"
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Which column of a request log means what, and how a row becomes a request."""
+"""The mapping from columns of a request log to the fields of a request."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 class RowUnreadable(ValueError):
-    """A row that is no request; the message is the reason."""
+    """A row that is not a request; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnMapping:
-    """The column of each part of a request; None where a usual name is to be looked for."""
+    """The column of each field of a request; None: find it by the usual names."""
 
     user: str | None = None
     service: str | None = None
-    time: str | None = None  # optional: without it a request happens when it is read
+    time: str | None = None  # optional; without it the time is that of reading
     tier: str | None = None
     pool: str | None = None
     parameters: tuple[str, ...] | None = None  # None: all other columns
@@ -43,14 +43,14 @@ class ColumnMapping:
 
 
 def guess(mapping: ColumnMapping, columns: Collection[str], *, whole: bool) -> ColumnMapping:
-    """Fill what `mapping` leaves open by the usual names among `columns`, whatever their case.
+    """Complete `mapping` by the usual names among `columns`, ignoring case.
 
-    With `whole` these are all columns of the log; otherwise other rows may have others.
+    With `whole` these are all columns of the log; otherwise other rows may have different ones.
 
     Raises
     ------
     RowUnreadable
-        A column that was named is not there, or none looks like the user or the service.
+        A column of `mapping` does not exist, or none has a usual name of the user or the service.
     """
     by_name = {name.strip().lower(): name for name in reversed(list(columns))}
     found: dict[str, Any] = {
@@ -80,18 +80,18 @@ def _listed(columns: Collection[str]) -> str:
 def request_of(
     row: Mapping[str, str], columns: ColumnMapping, *, source: str, line: int, now_ms: int
 ) -> Request:
-    """Read the request of a row. Its id depends on where the row stands and on nothing else.
+    """The request of a row. Its id depends on the place of the row only.
 
     Raises
     ------
     RowUnreadable
-        Its time cannot be read, or its text cannot be written as UTF-8.
+        Its time cannot be parsed, or its text cannot be encoded as UTF-8.
     """
     time = row.get(columns.time, "") if columns.time else str(now_ms)
     at_ms = epoch_ms(time, columns.time_unit if columns.time else "ms")
     names = (columns.user, columns.service, columns.tier, columns.pool)
     user, service, tier, pool = (row.get(name or "", "") for name in names)
-    # Files of one name differ by their times; of standard input nothing else is known.
+    # Files of the same name are told apart by their times; so are two runs of standard input.
     stamp = time if columns.time or source == "-" else ""
     taken, others = {*names, columns.time}, columns.parameters
     parameters = {
@@ -116,9 +116,9 @@ def request_of(
 
 
 def epoch_ms(text: str, unit: str = "auto") -> int:
-    """Read a time: a number since the epoch in `unit`, or ISO 8601 (UTC when it has no zone).
+    """Parse a time: a number since the epoch in `unit`, or ISO 8601 (UTC when it has no zone).
 
-    "auto" takes the unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17
+    "auto" chooses the unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17
     microseconds (each reaching to the year 5138), else nanoseconds.
 
     Raises

@@ -1,7 +1,7 @@
 """Request logs: CSV or JSON lines, plain or gzipped, from a file or standard input.
 
-Read as a stream in constant memory. A row that cannot be read hurts only itself: it comes out as
-a `BadRow`, with its text and the reason, in its place among the requests.
+Read as a stream in constant memory. A row that cannot be parsed does not end the reading: it is
+returned in its place among the requests as a `BadRow`, with its text and the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from streams.adapters.logs.columns import ColumnMapping, RowUnreadable, guess, request_of
-from streams.adapters.logs.rows import Lines, csv_rows, json_rows
+from streams.adapters.logs.rows import LineStream, csv_rows, json_rows
 from streams.errors import LogUnreadable
 from streams.records import Request
 
@@ -30,11 +30,11 @@ CSV_SUFFIXES = {".csv", ".tsv"}
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is no request."""
+    """A row that is not a request."""
 
-    line: int  # where it starts, from 1
+    line: int  # its first, from 1
     reason: str
-    text: str  # as it stands; bytes that are not UTF-8 as lone surrogates
+    text: str  # unchanged; invalid UTF-8 as surrogate escapes
 
     @property
     def data(self) -> bytes:
@@ -50,29 +50,29 @@ def wall_ms() -> int:
 def read_log(
     path: str | Path, mapping: ColumnMapping | None = None, *, limit: int | None = None
 ) -> Iterator[Request | BadRow]:
-    """The requests of a log, in its order; see `RequestLog`."""
+    """The requests of a log in order; see `RequestLog`."""
     return iter(RequestLog(path, mapping, limit=limit))
 
 
 class RequestLog:
-    """A request log: iterate over it for its requests and bad rows.
+    """A request log; iterating over it gives its requests and bad rows.
 
     Parameters
     ----------
     path
-        A file, or "-" for standard input. Compression is told by the first bytes, the format by
-        the name, or else by the first character.
+        A file, or "-" for standard input. Compression is recognised by the first bytes, the format
+        by the name, or else by the first character.
     mapping
-        Which column means what; usual names are guessed.
+        The columns of the fields; those left out are found by their usual names.
     limit
         Most rows to read; None for all.
     now_ms
-        The time of a request in a log that has no times.
+        The time of a request in a log without times.
 
     Raises
     ------
     LogUnreadable
-        While iterating: no such file, no such column, damaged compression.
+        While iterating: the file or a column does not exist, or the compressed data is damaged.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class RequestLog:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file as it is stored; None when they are not known beforehand."""
+        """Size of the file in bytes, compressed; None when it is not known in advance."""
         return self.path.stat().st_size if self.path.is_file() else None
 
     def __iter__(self) -> Iterator[Request | BadRow]:
@@ -116,7 +116,7 @@ class RequestLog:
         return self.path.open("rb")
 
     def _items(self, raw: BufferedReader) -> Iterator[Request | BadRow]:
-        lines = Lines(gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP else raw)
+        lines = LineStream(gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP else raw)
         is_json = self._is_json(lines)
         columns: ColumnMapping | None = None
         seen: Collection[str] = ()
@@ -134,7 +134,7 @@ class RequestLog:
                     raise LogUnreadable(f"{self.path}, line {row.line}, {error}") from None
                 yield BadRow(row.line, str(error), row.text)
 
-    def _is_json(self, lines: Lines) -> bool:
+    def _is_json(self, lines: LineStream) -> bool:
         suffixes = {suffix.lower() for suffix in self.path.suffixes[-2:]}
         if suffixes & (CSV_SUFFIXES | JSON_SUFFIXES):
             return bool(suffixes & JSON_SUFFIXES)

@@ -1,6 +1,6 @@
-"""Lines of a request log, and the rows that CSV or JSON lines make of them.
+"""Lines of a request log, and their rows, from CSV or JSON lines.
 
-Everything is bounded: a line, the lines that a quoted field may span, the lines put back.
+Memory is bounded: the length of a line, the lines that a quoted field may span, those put back.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Protocol
 
 from streams.errors import LogUnreadable
 
-__all__ = ["Line", "Lines", "Row", "csv_rows", "json_rows"]
+__all__ = ["LineStream", "LogLine", "LogRow", "csv_rows", "json_rows"]
 
 MAX_LINE = 1024 * 1024  # bytes; a longer line is one bad row
-MAX_SPAN = 64  # lines that the quoted fields of one CSV row may go over
+MAX_SPAN = 64  # most lines of one CSV row with quoted fields
 DELIMITERS = ",;\t"
 
 
-class Readable(Protocol):
-    """Bytes that come by the line."""
+class ByteLineSource(Protocol):
+    """A stream of bytes that is read by the line."""
 
     def readline(self, size: int, /) -> bytes:
         """At most `size` bytes, up to the next line end; none at the end."""
@@ -31,32 +31,32 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A physical line without its end; a fault says why it cannot be a row, or part of one."""
+class LogLine:
+    """A physical line without its end; a fault is the reason why it cannot be part of a row."""
 
     number: int  # from 1
-    text: str  # bytes that are not UTF-8 as lone surrogates
+    text: str  # invalid UTF-8 as surrogate escapes
     fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row where it starts: its fields by column, or the reason why there are none."""
+class LogRow:
+    """A row: its first line, and its fields by column, or the reason why it has none."""
 
     line: int
     text: str
     fields: dict[str, str] | str
 
 
-class Lines:
-    """The lines of a stream; the last ones taken can be put back."""
+class LineStream:
+    """The lines of a stream; those last read can be put back."""
 
-    def __init__(self, stream: Readable) -> None:
+    def __init__(self, stream: ByteLineSource) -> None:
         self._stream = stream
         self._number = 0
-        self._back: deque[Line] = deque()
+        self._back: deque[LogLine] = deque()
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[LogLine]:
         while True:
             line = self._back.popleft() if self._back else self._read()
             if line is None:
@@ -64,11 +64,11 @@ class Lines:
             if line.text.strip():
                 yield line
 
-    def put_back(self, lines: Sequence[Line]) -> None:
-        """Take `lines` back, to be read again in this order."""
+    def put_back(self, lines: Sequence[LogLine]) -> None:
+        """Put lines back, to be read again in this order."""
         self._back.extendleft(reversed(lines))
 
-    def _read(self) -> Line | None:
+    def _read(self) -> LogLine | None:
         data = self._stream.readline(MAX_LINE)
         if not data:
             return None
@@ -82,16 +82,16 @@ class Lines:
             data = data.removeprefix(codecs.BOM_UTF8)
         data = data.rstrip(b"\r\n")
         try:
-            return Line(self._number, data.decode(), fault)
+            return LogLine(self._number, data.decode(), fault)
         except UnicodeDecodeError:
             text = data.decode("utf-8", "surrogateescape")
-            return Line(self._number, text, fault or "not valid UTF-8")
+            return LogLine(self._number, text, fault or "not valid UTF-8")
 
 
-def json_rows(lines: Lines) -> Iterator[Row]:
-    """One JSON object a line; values become text, nested ones as JSON, null as empty."""
+def json_rows(lines: LineStream) -> Iterator[LogRow]:
+    """Rows of JSON lines; values become text: nested ones JSON, null the empty string."""
     for line in lines:
-        yield Row(line.number, line.text, line.fault or _fields(line.text))
+        yield LogRow(line.number, line.text, line.fault or _fields(line.text))
 
 
 def _fields(text: str) -> dict[str, str] | str:
@@ -112,10 +112,10 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def csv_rows(lines: Lines, name: str) -> Iterator[Row]:
-    """CSV with a header, separated by what the header has most of: comma, semicolon or tab.
+def csv_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
+    """Rows of CSV with a header; its most frequent of comma, semicolon and tab is the delimiter.
 
-    A quoted field may hold line ends, but a quote that is never closed costs its own line only.
+    A quoted field may contain line ends, but an unclosed quote spoils only its own line.
 
     Raises
     ------
@@ -132,10 +132,12 @@ def csv_rows(lines: Lines, name: str) -> Iterator[Row]:
     for line in lines:
         text, cells = _row_at(line, lines, delimiter, len(header))
         fields = cells if isinstance(cells, str) else dict(zip(header, cells, strict=True))
-        yield Row(line.number, text, fields)
+        yield LogRow(line.number, text, fields)
 
 
-def _row_at(line: Line, lines: Lines, delimiter: str, width: int) -> tuple[str, list[str] | str]:
+def _row_at(
+    line: LogLine, lines: LineStream, delimiter: str, width: int
+) -> tuple[str, list[str] | str]:
     alone = _cells([line], delimiter, width)
     if isinstance(alone, list) or line.text.count('"') % 2 == 0:
         return line.text, alone
@@ -147,9 +149,9 @@ def _row_at(line: Line, lines: Lines, delimiter: str, width: int) -> tuple[str, 
     return line.text, alone
 
 
-def _rest(line: Line, lines: Lines) -> list[Line]:
-    """The lines up to the one that closes the quote, or as many as one row may have."""
-    rest: list[Line] = []
+def _rest(line: LogLine, lines: LineStream) -> list[LogLine]:
+    """The lines up to the one that closes the quote, or the most that a row may span."""
+    rest: list[LogLine] = []
     size = len(line.text)
     for more in lines:
         rest.append(more)
@@ -159,8 +161,8 @@ def _rest(line: Line, lines: Lines) -> list[Line]:
     return rest
 
 
-def _cells(span: Sequence[Line], delimiter: str, width: int | None = None) -> list[str] | str:
-    """The cells of the one row that these lines are, or why they are not."""
+def _cells(span: Sequence[LogLine], delimiter: str, width: int | None = None) -> list[str] | str:
+    """The cells of the row on these lines, or the reason why they are not one row."""
     faults = [line.fault for line in span if line.fault]
     if faults:
         return faults[0]

@@ -1,4 +1,4 @@
-"""PostgreSQL: connecting, with the driver's errors made ours."""
+"""Connections to PostgreSQL, and the driver's errors as those of this project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.errors import DatabaseUnreachable, SettingInvalid
 
 __all__ = ["connect", "connected", "unreachable"]
 
-# A server that has gone without a word is noticed within half a minute.
+# A server that disappears without closing its connections is noticed within half a minute.
 _DEADLINES: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -23,21 +23,21 @@ _DEADLINES: Mapping[str, Any] = {
 
 
 def connect(url: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection on which nothing waits for a dead server.
+    """A connection with timeouts, so that nothing waits for a dead server.
 
     Raises
     ------
     DatabaseUnreachable
-        Nothing answers there, or it does not let us in; the message says which.
+        No server answers, or it refuses the credentials; the message says which.
     SettingInvalid
-        The URL cannot be read.
+        The URL cannot be parsed.
     """
     try:
         return psycopg.connect(url, **_DEADLINES, **options)
     except psycopg.OperationalError as error:
         raise unreachable(error) from error
     except psycopg.ProgrammingError:
-        # The driver's message would show the URL, and with it the password.
+        # The driver's message contains the URL, and with it the password.
         raise SettingInvalid(
             "FOREMESH_POSTGRES cannot be read: expected postgresql://user:password@host/database"
         ) from None
@@ -50,7 +50,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     Raises
     ------
     DatabaseUnreachable
-        It is not there, goes away meanwhile, or lacks a table.
+        The server cannot be reached, or is lost meanwhile; or a table is missing.
     """
     try:
         with connect(url) as connection:
@@ -60,8 +60,10 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
 
 
 def unreachable(error: psycopg.Error) -> DatabaseUnreachable:
-    """The driver's error as ours: the fix, and what the driver says in brief."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    """The driver's error with its fix, and the driver's message in one line."""
+    message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, psycopg.errors.UndefinedTable):
-        return DatabaseUnreachable(f"The database lacks tables: run `foremesh db migrate` ({said})")
-    return DatabaseUnreachable(f"{DatabaseUnreachable.__doc__} ({said})")
+        return DatabaseUnreachable(
+            f"The database lacks tables: run `foremesh db migrate` ({message})"
+        )
+    return DatabaseUnreachable(f"{DatabaseUnreachable.__doc__} ({message})")

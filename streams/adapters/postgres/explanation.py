@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of a decision: its verdict, the users behind it, and what came of it."""
+"""The grounds of a decision in PostgreSQL: its verdict, the users behind it, the value realised."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from streams.adapters.postgres.sql import queries
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 
-__all__ = ["Grounds", "Realised", "UserBehind", "grounds_at", "grounds_of"]
+__all__ = ["DecisionGrounds", "RealisedValue", "UserBehind", "grounds_at", "grounds_of"]
 
-WINDOW_MS = 24 * 3_600_000  # users seen within so long before the decision are looked at
+WINDOW_MS = 24 * 3_600_000  # before the decision; users last seen earlier are left out
 MOST_USERS = 10
 
 Cursor = psycopg.Cursor[dict[str, Any]]
@@ -29,42 +29,42 @@ class UserBehind:
     user: str
     tier: str
     service: str  # the composite
-    within: float  # chance that it is asked for within the horizon, right after the last request
-    made_ms: int  # when the last request before the decision came
+    within: float  # probability of a request within the horizon, as of the last request
+    made_ms: int  # time of the last request before the decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Realised:
-    """What an instance brought, against what was expected of it; see the view decision_value."""
+class RealisedValue:
+    """Value of an instance, realised and expected; see the view decision_value."""
 
     instance_id: str
     expected_uses: float
     expected_saved_s: float
     expected_cost: float
-    realised_uses: int | None  # none: never used
+    realised_uses: int | None  # None: never used
     realised_saved_s: float
     wasted_s: float
     wasted_cost: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grounds:
-    """A decision and all that it rested on."""
+class DecisionGrounds:
+    """A decision and what it was based on."""
 
     verdict: Verdict
     reason: str  # of its command
-    warm: int  # instances that were warm at the time asked for
-    users: tuple[UserBehind, ...]  # the likeliest, at the time of the decision
-    realised: tuple[Realised, ...]
+    warm: int  # instances that were warm at the time of the question
+    users: tuple[UserBehind, ...]  # the most likely ones, at the time of the decision
+    realised: tuple[RealisedValue, ...]
 
 
-def grounds_of(url: str, command_id: str) -> Grounds | None:
-    """Why a command was given; None when there is no verdict of it.
+def grounds_of(url: str, command_id: str) -> DecisionGrounds | None:
+    """Why a command was issued; None when it has no verdict.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers there, or it has no tables.
+        No PostgreSQL answers at this URL, or a table is missing.
     """
     with connected(url) as connection:
         cursor = connection.cursor(row_factory=dict_row)
@@ -79,18 +79,18 @@ def grounds_at(
     at_ms: int | None = None,
     pool: str | None = None,
     challenger: str = "",
-) -> list[Grounds]:
-    """What held of a constituent at a time, in each pool; the newest without a time.
+) -> list[DecisionGrounds]:
+    """The verdict on a constituent in force at a time, in each pool; by default the newest.
 
     Parameters
     ----------
     challenger
-        What held with this one on paper, instead of for real.
+        Return the simulated verdicts of this challenger instead of those in force.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers there, or it has no tables.
+        No PostgreSQL answers at this URL, or a table is missing.
     """
     with connected(url) as connection:
         cursor = connection.cursor(row_factory=dict_row)
@@ -99,19 +99,19 @@ def grounds_at(
         return [_grounds(cursor, _verdict(row), at_ms) for row in rows]
 
 
-def _grounds(cursor: Cursor, verdict: Verdict, at_ms: int | None) -> Grounds:
+def _grounds(cursor: Cursor, verdict: Verdict, at_ms: int | None) -> DecisionGrounds:
     command = {"command_id": verdict.command_id}
     reason = cursor.execute(queries()["reason_of_command"], command).fetchone()
     asked_ms = verdict.at_ms if at_ms is None else at_ms
     place = {"service": verdict.service, "pool": verdict.pool, "at_ms": asked_ms}
     warm = cursor.execute(queries()["warm_at"], place).fetchone()
     realised = cursor.execute(queries()["realised"], command).fetchall()
-    return Grounds(
+    return DecisionGrounds(
         verdict=verdict,
         reason=reason["reason"] if reason else "",
         warm=warm["count"] if warm else 0,
         users=tuple(_users(cursor, verdict)),
-        realised=tuple(Realised(**row) for row in realised),
+        realised=tuple(RealisedValue(**row) for row in realised),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of PostgreSQL as records again."""
+"""Queries whose rows are returned as records or counts."""
 
 from __future__ import annotations
 
@@ -26,45 +26,52 @@ from streams.records import (
     Source,
 )
 
-__all__ = ["History", "Hits", "count_outcomes", "latest_prediction", "read_history", "read_hits"]
+__all__ = [
+    "HitCounts",
+    "StoredHistory",
+    "count_outcomes",
+    "latest_prediction",
+    "read_history",
+    "read_hits",
+]
 
 Cursor = psycopg.Cursor[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What a report is made of, all as of one moment."""
+class StoredHistory:
+    """The records behind a report, all of one snapshot."""
 
     outcomes: list[Outcome]  # without their parts
     instances: list[Instance]
     commands: list[Command]  # those that started the instances
 
 
-class Hits(NamedTuple):
-    """Requests that found all warm."""
+class HitCounts(NamedTuple):
+    """Requests whose constituents were all warm."""
 
     hits: int
-    started_before: int  # of these, served by instances all started before the request
+    started_before: int  # of these, by instances that were all started before the request
 
 
-def read_history(url: str, window_ms: int | None = None) -> History:
-    """What has happened, as the database has it.
+def read_history(url: str, window_ms: int | None = None) -> StoredHistory:
+    """Outcomes, instances and their commands.
 
     Parameters
     ----------
     url
         Of the database.
     window_ms
-        How far back from the newest outcome; None for everything.
+        Length of the window that ends at the newest outcome; None for everything.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers there, or it has no tables.
+        No PostgreSQL answers at this URL, or a table is missing.
     """
     window = {"window_ms": window_ms}
     with _reading(url) as cursor:
-        return History(
+        return StoredHistory(
             [_outcome(row) for row in cursor.execute(queries()["outcomes"], window)],
             [_instance(row) for row in cursor.execute(queries()["instances"], window)],
             [_command(row) for row in cursor.execute(queries()["commands_of_instances"])],
@@ -72,36 +79,36 @@ def read_history(url: str, window_ms: int | None = None) -> History:
 
 
 def count_outcomes(url: str, pool: str) -> int:
-    """How many outcomes a pool has.
+    """The number of outcomes of a pool.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers there, or it has no tables.
+        No PostgreSQL answers at this URL, or a table is missing.
     """
     row = _first_row(url, "count_outcomes", pool=pool)
     return int(row["count"]) if row else 0
 
 
-def read_hits(url: str, pool: str) -> Hits:
-    """The hits of a pool.
+def read_hits(url: str, pool: str) -> HitCounts:
+    """The number of hits of a pool.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers there, or it has no tables.
+        No PostgreSQL answers at this URL, or a table is missing.
     """
     row = _first_row(url, "hits", pool=pool)
-    return Hits(**row) if row else Hits(0, 0)
+    return HitCounts(**row) if row else HitCounts(0, 0)
 
 
 def latest_prediction(url: str, user: str) -> Prediction | None:
-    """The user's latest vector; None for a user never seen.
+    """The latest prediction of a user; None for an unknown one.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers there, or it has no tables.
+        No PostgreSQL answers at this URL, or a table is missing.
     """
     row = _first_row(url, "prediction", user_id=user)
     return None if row is None else _prediction(row)

@@ -1,6 +1,6 @@
-"""SQL, read as SQL: the schema, its migrations, and named queries.
+"""SQL in files of its own: the schema, its migrations, and named queries.
 
-None of it is built from input, hence `LiteralString`.
+None of it contains input, hence `LiteralString`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ def _read(name: str) -> LiteralString:
 
 @cache
 def queries() -> dict[str, LiteralString]:
-    """Every query of `queries.sql`: a line `-- name --` starts one, comments explain it."""
+    """Every query of `queries.sql` by name: a line `-- name --` starts one."""
     _, *parts = _NAME.split(_read("queries.sql"))
     return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
 
 
 def schema() -> LiteralString:
-    """The whole schema, as the migrations leave it."""
+    """The whole schema, the result of all migrations."""
     return _read("schema.sql")
 
 
 def migrations() -> dict[str, LiteralString]:
-    """Every migration in the order to apply it, by its name without `.sql`."""
+    """Every migration by its name without `.sql`, in order."""
     names = sorted(entry.name for entry in files(__name__).joinpath("migrations").iterdir())
     return {name.removesuffix(".sql"): _read(f"migrations/{name}") for name in names}

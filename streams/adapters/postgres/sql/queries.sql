@@ -1,12 +1,12 @@
 -- create_migrations_table --
--- What `migrate` remembers; not part of the schema that it brings about.
+-- The migrations that were applied; not part of the schema.
 CREATE TABLE IF NOT EXISTS foremesh_migrations (
     name text PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 
 -- lock_migrations --
--- Held to the end of the transaction: of two that migrate at once, one waits.
+-- Held to the end of the transaction: of two concurrent migrations one waits.
 SELECT pg_advisory_xact_lock(hashtext('foremesh_migrations'))
 
 -- has_migrations_table --
@@ -19,7 +19,7 @@ SELECT name FROM foremesh_migrations
 INSERT INTO foremesh_migrations (name) VALUES (%(name)s)
 
 -- outcomes --
--- Outcomes of the last %(window_ms)s before the newest one; all of them when it is null.
+-- Outcomes within %(window_ms)s before the newest one; all when it is null.
 SELECT
     request_id, user_id AS user, tier, pool, service, at_ms, result, route, status, latency_ms, cold_ms,
     saved_ms, source
@@ -31,7 +31,7 @@ WHERE %(window_ms)s::bigint IS NULL
 SELECT count(*) FROM outcomes WHERE pool = %(pool)s
 
 -- hits --
--- The hits of a pool, and how many were served by instances all started before the request.
+-- The hits of a pool, and how many of them by instances that were all started before the request.
 SELECT
     count(*) AS hits,
     count(*) FILTER (WHERE NOT EXISTS (
@@ -43,7 +43,7 @@ FROM outcomes AS o
 WHERE pool = %(pool)s AND result = 'hit'
 
 -- instances --
--- Instances that were there within the same window, each with its whole life.
+-- Instances that existed within the same window.
 SELECT
     instance_id, service, pool, state, endpoint, command_id, started_ms, changed_ms,
     warm_since_ms, gone_ms, uses, busy_ms, reason
@@ -53,7 +53,7 @@ WHERE %(window_ms)s::bigint IS NULL
     OR gone_ms >= (SELECT max(at_ms) FROM outcomes) - %(window_ms)s::bigint
 
 -- commands_of_instances --
--- The commands that instances were started by.
+-- The commands that started instances.
 SELECT
     command_id, pool, action, service, count, value, cost, priority, issued_ms, expires_ms,
     reason, tier
@@ -61,7 +61,7 @@ FROM commands
 WHERE action = 'provision' AND command_id IN (SELECT command_id FROM instances)
 
 -- prediction --
--- The latest vector of a user.
+-- The latest prediction of a user.
 SELECT
     request_id, user_id AS user, services, probabilities, within, unseen, horizon_ms, expected_p10_ms,
     expected_p50_ms, expected_p90_ms, made_ms, expires_ms, model, tier, pool
@@ -69,12 +69,12 @@ FROM predictions
 WHERE user_id = %(user_id)s
 
 -- verdict_of_command --
--- Why a command was given; in shadow mode, would have been.
+-- The verdict behind a command; in shadow mode, behind the one that would have been issued.
 SELECT * FROM verdicts WHERE command_id = %(command_id)s AND command_id <> ''
 
 -- verdict_at --
--- What held of a constituent at a time, in each pool: the newest when no time is given. With a
--- challenger, what held on paper.
+-- The verdict on a constituent in force at a time, in each pool; without a time the newest. With a
+-- challenger, its simulated verdict.
 SELECT DISTINCT ON (pool) *
 FROM verdicts
 WHERE service = %(service)s
@@ -87,15 +87,15 @@ ORDER BY pool, at_ms DESC, command_id DESC
 SELECT reason FROM commands WHERE command_id = %(command_id)s
 
 -- warm_at --
--- How many instances of a constituent were warm at a time.
+-- The number of instances of a constituent that were warm at a time.
 SELECT count(*)
 FROM instances
 WHERE service = %(service)s AND pool = %(pool)s AND warm_since_ms <= %(at_ms)s
     AND (gone_ms IS NULL OR gone_ms > %(at_ms)s)
 
 -- users_behind --
--- Of a pool's users seen within %(window_ms)s before a time, those most likely to ask for one of
--- some services, by their vectors as they were then.
+-- The users of a pool most likely to request one of some services, by their predictions as of a
+-- time, among those seen within %(window_ms)s before it.
 WITH latest AS (
     SELECT DISTINCT ON (user_id) user_id, tier, services, within, made_ms, expires_ms
     FROM prediction_history
@@ -111,7 +111,7 @@ ORDER BY v.within DESC, latest.user_id
 LIMIT %(most)s
 
 -- realised --
--- What the instances of a command brought, against what was expected.
+-- The value of the instances of a command, realised and expected.
 SELECT
     instance_id, expected_uses, expected_saved_s, expected_cost, realised_uses, realised_saved_s,
     wasted_s, wasted_cost
