@@ -172,7 +172,7 @@ TOPOLOGY = FlowTopology(
             name="control",
             kinds=(RecordKind(Control, "control", _POOL),),
             keyed_by="pool",
-            about="an operator's word: mode, pause, pins, budget, quotas, champion, challenger",
+            about="operator override: mode, pause, pins, budget, quotas, champion, challenger",
             compacted=True,
             reported_by="allocator",
         ),
@@ -284,10 +284,11 @@ def changelog(stage: str) -> str:
 
 
 def mermaid(topology: FlowTopology = TOPOLOGY) -> str:
-    """The flow as a Mermaid diagram."""
+    """The flow as a Mermaid diagram; a stage and a topic may have one name."""
     lines = ["flowchart LR"]
     for stage in topology.stages.values():
-        lines += [f"  {topic}([{topic}]) --> {stage.name}" for topic in stage.reads]
-        lines += [f"  {topic}([{topic}]) -.-> {stage.name}" for topic in stage.views]
-        lines += [f"  {stage.name} --> {topic}([{topic}])" for topic in stage.writes]
+        box = f"{stage.name}-stage[{stage.name}]"
+        lines += [f"  {topic}([{topic}]) --> {box}" for topic in stage.reads]
+        lines += [f"  {topic}([{topic}]) -.-> {box}" for topic in stage.views]
+        lines += [f"  {box} --> {topic}([{topic}])" for topic in stage.writes]
     return "\n".join(lines)
