@@ -284,11 +284,11 @@ def changelog(stage: str) -> str:
 
 
 def mermaid(topology: FlowTopology = TOPOLOGY) -> str:
-    """The flow as a Mermaid diagram; a stage and a topic may have one name."""
+    """The flow as a Mermaid diagram."""
     lines = ["flowchart LR"]
     for stage in topology.stages.values():
-        box = f"{stage.name}-stage[{stage.name}]"
-        lines += [f"  {topic}([{topic}]) --> {box}" for topic in stage.reads]
-        lines += [f"  {topic}([{topic}]) -.-> {box}" for topic in stage.views]
-        lines += [f"  {box} --> {topic}([{topic}])" for topic in stage.writes]
+        node = f"{stage.name}_stage[{stage.name}]"  # a topic may have the same name
+        lines += [f"  {topic}([{topic}]) --> {node}" for topic in stage.reads]
+        lines += [f"  {topic}([{topic}]) -.-> {node}" for topic in stage.views]
+        lines += [f"  {node} --> {topic}([{topic}])" for topic in stage.writes]
     return "\n".join(lines)

@@ -132,7 +132,9 @@ def test_what_does_not_fit_its_type_is_not_written(wrong: Request) -> None:
 # --------------------------------------------------------------------------- versions
 
 
-def test_bytes_of_an_older_version_are_read_with_the_defaults(tmp_path: Path) -> None:
+@pytest.fixture
+def older(tmp_path: Path) -> tuple[RecordCodec, bytes]:
+    """A codec with an older version of the request, without pool, and REQUEST written by it."""
     shutil.copytree(CHECKOUT / "schemas", tmp_path, dirs_exist_ok=True)
     folder = tmp_path / "request"
     schema = json.loads((folder / "v1.avsc").read_text())
@@ -141,10 +143,28 @@ def test_bytes_of_an_older_version_are_read_with_the_defaults(tmp_path: Path) ->
     (folder / "v1.avsc").write_text(json.dumps(schema))
     old = io.BytesIO()
     schemaless_writer(old, parse_schema(schema), asdict(REQUEST))
+    return RecordCodec(tmp_path), header_of(parse_schema(schema)) + old.getvalue()
 
-    decoded = RecordCodec(tmp_path).decode(header_of(parse_schema(schema)) + old.getvalue())
 
-    assert decoded == replace(REQUEST, pool="default")
+def test_bytes_of_an_older_version_are_read_with_the_defaults(
+    older: tuple[RecordCodec, bytes],
+) -> None:
+    codec, data = older
+
+    assert codec.decode(data) == replace(REQUEST, pool="default")
+
+
+@pytest.mark.parametrize(
+    ("end", "fault"),
+    [(b"\x08", "an enum has no value of this number"), (b"", "truncated Avro")],
+)
+def test_the_fault_of_an_older_version_is_named_too(
+    older: tuple[RecordCodec, bytes], end: bytes, fault: str
+) -> None:
+    codec, data = older
+
+    with pytest.raises(RecordUndecodable, match=fault):
+        codec.decode(data[:-1] + end)
 
 
 def test_the_schemas_of_this_version_are_in_order() -> None:
