@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ WORST, BEST = 0.5, 2.0  # bounds of what is learnt
 FORGOTTEN = 1e-3  # below this a series is as if never seen
 
 
-@dataclass(slots=True)
-class Series:
+class Series(NamedTuple):
     """Requests of one composite and tier."""
 
     alarm: float = 0.0  # the CUSUM
@@ -36,7 +35,7 @@ class Series:
     asked: float = 0.0  # requests that came, fading
     expected: float = 0.0  # requests that were expected, fading
 
-    def pass_time(self, count: int, expected: float, elapsed_ms: int, horizon_ms: int) -> None:
+    def after(self, count: int, expected: float, elapsed_ms: int, horizon_ms: int) -> Series:
         """Take an interval in: so many requests came, so many were expected.
 
         The alarm is a CUSUM for Poisson counts (Lucas, Technometrics 27(2), 1985) against
@@ -44,15 +43,18 @@ class Series:
         """
         usual = expected * (self.asked + PRIOR) / (self.expected + PRIOR)
         kept = math.exp(-elapsed_ms / FORGET_MS)
-        self.alarm = min(2 * ALARM, max(0.0, kept * self.alarm + count - TWICE * usual))
-        self.rate += -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - self.rate)
+        alarm = min(2 * ALARM, max(0.0, kept * self.alarm + count - TWICE * usual))
+        moved = -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - self.rate)
         kept = math.exp(-elapsed_ms / (LEARN * horizon_ms))
-        self.asked = kept * self.asked + count
-        self.expected = kept * self.expected + expected
+        return Series(
+            alarm, self.rate + moved, kept * self.asked + count, kept * self.expected + expected
+        )
 
 
-@dataclass(slots=True)
-class Trust:
+NEVER = Series()  # of a composite and tier of which no request has come
+
+
+class Trust(NamedTuple):
     """How often a constituent was needed within a horizon, against how often that was expected."""
 
     begun_ms: int = 0
@@ -66,41 +68,59 @@ class Trust:
         """What an expected chance is to be multiplied by."""
         return min(BEST, max(WORST, (self.uses + PRIOR) / (self.expected + PRIOR)))
 
-    def settle(self, now_ms: int, chance: float) -> None:
+    def settle(self, now_ms: int, chance: float) -> Trust:
         """End a horizon, and begin the next."""
-        self.uses += self.needed - self.uses / LEARN
-        self.expected += self.chance - self.expected / LEARN
-        self.begun_ms, self.chance, self.needed = now_ms, chance, False
+        uses = self.uses + (self.needed - self.uses / LEARN)
+        expected = self.expected + (self.chance - self.expected / LEARN)
+        return Trust(now_ms, chance, False, uses, expected)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Watch:
-    """What a pool remembers of requests that came."""
+    """What a pool remembers of requests that came; a value: each method returns a new one."""
 
     at_ms: int = 0  # up to here time was taken in
-    fresh: dict[Pair, int] = field(default_factory=dict)  # requests since
-    series: dict[Pair, Series] = field(default_factory=dict)
-    trust: dict[str, Trust] = field(default_factory=dict)  # by constituent
+    fresh: Mapping[Pair, int] = field(default_factory=dict)  # requests since
+    series: Mapping[Pair, Series] = field(default_factory=dict)
+    trust: Mapping[str, Trust] = field(default_factory=dict)  # by constituent
 
-    def hear(self, before: Demand | None, now: Demand) -> None:
+    def hear(self, before: Demand | None, now: Demand) -> Watch:
         """Count the requests that came between two demands of a partition."""
         if before is None:
-            return
+            return self
         known = {(s.service, s.tier): s.seen for s in before.services if s.seen}
+        more = dict[Pair, int]()
         for s in now.services:
             if s.seen:
                 pair = (s.service, s.tier)
-                more = s.seen - known.get(pair, 0)
+                count = s.seen - known.get(pair, 0)
                 # A count that has fallen was begun anew.
-                if more:
-                    self.fresh[pair] = self.fresh.get(pair, 0) + (more if more > 0 else s.seen)
+                if count:
+                    more[pair] = more.get(pair, self.fresh.get(pair, 0)) + (
+                        count if count > 0 else s.seen
+                    )
+        return Watch(self.at_ms, {**self.fresh, **more}, self.series, self.trust) if more else self
 
-    def lift(self, asked: Asked, anatomy: Anatomy, now_ms: int, horizon_ms: int) -> Asked:
+    def advance(
+        self, asked: Asked, anatomy: Anatomy, now_ms: int, horizon_ms: int
+    ) -> tuple[Watch, Mapping[Pair, int]]:
+        """Compare the requests since the last time with what is asked for.
+
+        Returns
+        -------
+        The new value, and these requests: none when no time has passed, so that each counts once.
+        """
+        if horizon_ms <= 0 or now_ms <= self.at_ms:
+            return self, {}
+        if self.at_ms == 0:
+            return Watch(now_ms, {}, self.series, self.trust), self.fresh
+        series = self._compared(asked, anatomy, now_ms - self.at_ms, horizon_ms)
+        return Watch(now_ms, {}, series, self._needed(anatomy)), self.fresh
+
+    def lift(self, asked: Asked, anatomy: Anatomy, horizon_ms: int) -> Asked:
         """What is asked, where there is a burst at least what came of late."""
         if horizon_ms <= 0:
             return asked
-        if now_ms > self.at_ms:
-            self._pass_time(asked, anatomy, now_ms, horizon_ms)
         mean, variance = asked.mean.copy(), asked.variance.copy()
         for pair, series in self.series.items():
             place = anatomy.place(pair)
@@ -110,21 +130,22 @@ class Watch:
                 variance[place] += more
         return Asked(mean, variance)
 
-    def _pass_time(self, asked: Asked, anatomy: Anatomy, now_ms: int, horizon_ms: int) -> None:
-        """Compare what came since the last time with what is asked for."""
-        elapsed_ms, fresh = now_ms - self.at_ms, self.fresh
-        first, self.at_ms, self.fresh = self.at_ms == 0, now_ms, {}
-        if first:
-            return
-        self._need(anatomy, fresh)
-        for pair in sorted(self.series.keys() | fresh.keys()):
+    def _compared(
+        self, asked: Asked, anatomy: Anatomy, elapsed_ms: int, horizon_ms: int
+    ) -> Mapping[Pair, Series]:
+        """The series after an interval, without those that are as if never seen."""
+        series = dict(self.series)
+        for pair in sorted(series.keys() | self.fresh.keys()):
             place = anatomy.place(pair)
-            series = self.series.setdefault(pair, Series())
+            new = series.get(pair, NEVER)
             if place is not None:
                 expected = float(asked.mean[place]) * elapsed_ms / horizon_ms
-                series.pass_time(fresh.get(pair, 0), expected, elapsed_ms, horizon_ms)
-            if place is None or (series.alarm <= 0.0 and series.asked < FORGOTTEN):
-                del self.series[pair]
+                new = new.after(self.fresh.get(pair, 0), expected, elapsed_ms, horizon_ms)
+            if place is None or (new.alarm <= 0.0 and new.asked < FORGOTTEN):
+                series.pop(pair, None)
+            else:
+                series[pair] = new
+        return series
 
     def factors(self, anatomy: Anatomy) -> Floats:
         """What the expected chance of each constituent is to be multiplied by."""
@@ -134,7 +155,7 @@ class Watch:
                 factors[anatomy.number[name]] = trust.factor
         return factors
 
-    def learn(self, anatomy: Anatomy, chance: Floats, now_ms: int, horizon_ms: int) -> None:
+    def learn(self, anatomy: Anatomy, chance: Floats, now_ms: int, horizon_ms: int) -> Watch:
         """Compare, a horizon later, whether constituents were needed with how likely that was.
 
         Parameters
@@ -143,22 +164,32 @@ class Watch:
             That each is needed within the horizon, before it was multiplied by `factors`.
         """
         if not self.series:
-            return  # nobody tells what comes
+            return self  # nobody tells what comes
         likely = {anatomy.constituents[i].service: float(chance[i]) for i in np.flatnonzero(chance)}
-        for name in sorted(likely.keys() | self.trust.keys()):
-            trust = self.trust.setdefault(name, Trust(now_ms, likely.get(name, 0.0)))
-            if now_ms - trust.begun_ms >= horizon_ms:
-                trust.settle(now_ms, likely.get(name, 0.0))
-                if trust.expected < FORGOTTEN and trust.uses < FORGOTTEN and name not in likely:
-                    del self.trust[name]
+        trust = dict(self.trust)
+        for name in sorted(likely.keys() | trust.keys()):
+            known = trust.get(name)
+            new = known or Trust(now_ms, likely.get(name, 0.0))
+            if now_ms - new.begun_ms >= horizon_ms:
+                new = new.settle(now_ms, likely.get(name, 0.0))
+            if new is known:
+                continue
+            if new.expected < FORGOTTEN and new.uses < FORGOTTEN and name not in likely:
+                trust.pop(name, None)
+            else:
+                trust[name] = new
+        return Watch(self.at_ms, self.fresh, self.series, trust)
 
-    def _need(self, anatomy: Anatomy, fresh: Iterable[Pair]) -> None:
+    def _needed(self, anatomy: Anatomy) -> Mapping[str, Trust]:
         """Note which constituents the fresh requests needed."""
-        for service, _ in fresh:
-            for part in anatomy.parts_of(service):
-                trust = self.trust.get(anatomy.constituents[part].service)
-                if trust is not None:
-                    trust.needed = True
+        parts = {part for service, _ in self.fresh for part in anatomy.parts_of(service)}
+        names = [anatomy.constituents[part].service for part in sorted(parts)]
+        needed = {
+            name: trust._replace(needed=True)
+            for name in names
+            if (trust := self.trust.get(name)) is not None and not trust.needed
+        }
+        return {**self.trust, **needed} if needed else self.trust
 
     def form(self) -> list[Any]:
         """As plain values."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streams.allocator.economy import Economy
@@ -17,7 +17,7 @@ from streams.records import Action, Command
 from streams.records.control import Mode, Variant
 from streams.records.verdicts import Verdict
 
-__all__ = ["Config", "Decision"]
+__all__ = ["Config", "Decision", "Plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,16 @@ class Config:
     hold_ms: int = 60_000  # what it is then given is not taken back for so long
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a decision comes to."""
+
+    commands: Sequence[Command] = ()
+    verdicts: Sequence[Verdict] = ()
+
+
 class Decision:
-    """Takes the decision; the row keeps what is under way.
+    """One decision, taken once; the row that it begins with is left as it is.
 
     Parameters
     ----------
@@ -48,10 +56,13 @@ class Decision:
         self, config: Config, row: PoolRow, view: PoolView, variant: Variant, *, label: str = ""
     ) -> None:
         self.config, self.variant, self._label = config, variant, label
-        self.row = row
         self.view = view
         self.horizon_ms = view.horizon_ms or config.horizon_ms
-        row.held = {name: end for name, end in row.held.items() if end > view.now_ms}
+        self._before, self._serial = row, row.serial
+        # What the commands add to these, or leave of them, is gathered here and put into a new row.
+        self._starting, self._releasing = dict(row.starting), dict(row.releasing)
+        self._held = {name: end for name, end in row.held.items() if end > view.now_ms}
+        self._waiting, self._below = dict[str, Queued](), dict[str, int]()
         patience = {name: self._patience(queued) for name, queued in row.queue.items()}
         self._choices: list[Choice] = []
         self.economy = Economy(
@@ -59,36 +70,44 @@ class Decision:
             self.horizon_ms,
             config.most,
             patience=patience,
-            held=row.held,
+            held=frozenset(self._held),
             limits=limits_of(row.control, view),
             price=variant.price,
         )
-        row.watch.learn(
-            view.anatomy, self.economy.levels.chance[:, 0], view.now_ms, self.horizon_ms
-        )
 
-    def verdicts(self, mode: Mode, commands: Iterable[Command]) -> list[Verdict]:
-        """Why, of all that is news; after `commands`."""
-        return list(
-            verdicts(
-                self.economy,
-                self._choices,
-                commands,
-                self.row.said,
-                mode=mode,
-                most=self.config.most_verdicts,
-            )
+    def take(self, mode: Mode) -> tuple[PoolRow, Plan]:
+        """Decide: what is remembered of the pool afterwards, the commands and why."""
+        commands = self._commands()
+        news, said = verdicts(
+            self.economy, self._choices, commands, self._before.said,
+            mode=mode, most=self.config.most_verdicts,
+        )  # fmt: skip
+        view, chance = self.view, self.economy.levels.chance[:, 0]
+        watch = self._before.watch.learn(view.anatomy, chance, view.now_ms, self.horizon_ms)
+        after = replace(
+            self._before,
+            serial=self._serial,
+            starting=self._starting,
+            releasing=self._releasing,
+            queue=self._waiting,
+            below=self._below,
+            held=self._held,
+            said=said,
+            watch=watch,
         )
+        return after, Plan(commands, news)
 
-    def commands(self) -> list[Command]:
+    def _commands(self) -> list[Command]:
         """All commands: what is taken and started, then what is queued and released."""
         economy, view = self.economy, self.view
-        room = room_of(economy, self.row.control)
+        room = room_of(economy, self._before.control)
         if room.budget + view.leaving < 0.0:  # it was lowered, or others have spent it
-            return list(self._over(-room.budget - view.leaving))
+            return self._correct(self._over(-room.budget - view.leaving))
         over = list(beyond_quota(economy, room))
         if over:
-            return [self._give_back(idle, f"tier {idle.tier!r} is over its quota") for idle in over]
+            return self._correct(
+                self._give_back(idle, f"tier {idle.tier!r} is over its quota") for idle in over
+            )
         choices = self._choices = pack(
             economy.wants(), room, economy.spare, view.have, economy.then
         )
@@ -96,6 +115,11 @@ class Decision:
         queued = list(self._queued(choices))
         taken = Counter(victim.service for choice in choices for victim in choice.taken)
         return [*started, *queued, *self._releases(taken)]
+
+    def _correct(self, releases: Iterable[Command]) -> list[Command]:
+        """Give back and do nothing else: what waits goes on waiting."""
+        self._waiting, self._below = dict(self._before.queue), dict(self._before.below)
+        return list(releases)
 
     def _over(self, excess: float) -> Iterator[Command]:
         """Give back the least valuable of what is idle until the rest is within the budget."""
@@ -141,7 +165,7 @@ class Decision:
                 ),
             )
         for name, k in want.parts:
-            queued = self.row.queue.get(name)
+            queued = self._before.queue.get(name)
             since = f"; queued as {queued.command_id}" if queued else ""
             value, cost = self._shared(want, name)
             command = self._command(
@@ -152,26 +176,26 @@ class Decision:
                 tier=tier,
                 reason=self._why(want, name, k, tier) + since,
             )
-            self.row.starting[command.command_id] = Starting(name, 1, command.expires_ms)
+            self._starting[command.command_id] = Starting(name, 1, command.expires_ms)
             if want.patience > 1:
-                self.row.held[name] = self.view.now_ms + self.config.hold_ms
+                self._held[name] = self.view.now_ms + self.config.hold_ms
             yield command
 
     def _queued(self, choices: list[Choice]) -> Iterator[Command]:
         """Queue what does not fit, once; whatever fits now or is wanted no more leaves."""
-        before, self.row.queue = self.row.queue, {}
+        before = self._before.queue
         started = {name for c in choices if c.granted for name, _ in c.want.parts}
         for choice in choices:
             for name, k in () if choice.granted else choice.want.parts:
-                if name in self.row.queue or name in started:
+                if name in self._waiting or name in started:
                     continue
                 known = before.get(name)
                 if known and known.expires_ms > self.view.now_ms:
-                    self.row.queue[name] = known
+                    self._waiting[name] = known
                     continue
                 command = self._queue(choice, name, k)
                 since_ms = known.since_ms if known else self.view.now_ms
-                self.row.queue[name] = Queued(command.command_id, since_ms, command.expires_ms)
+                self._waiting[name] = Queued(command.command_id, since_ms, command.expires_ms)
                 yield command
 
     def _queue(self, choice: Choice, name: str, k: int) -> Command:
@@ -191,14 +215,14 @@ class Decision:
     def _releases(self, taken: Counter[str]) -> Iterator[Command]:
         """Give back what has not been worth it for some time."""
         economy = self.economy
-        before, self.row.below = self.row.below, {}
+        before = self._before.below
         least = 1 - self.variant.slack
         for part in economy.doubtful(least):
             name = economy.anatomy.constituents[part].service
             lost = list(economy.worthless(part, taken[name], least))
             if not lost:
                 continue
-            since_ms = self.row.below[name] = before.get(name, self.view.now_ms)
+            since_ms = self._below[name] = before.get(name, self.view.now_ms)
             told = economy.have[part] - taken[name] > economy.most[part]
             if told or self.view.now_ms - since_ms >= self.variant.settle_ms:
                 cost = float(economy.keep_cost[part])
@@ -217,7 +241,7 @@ class Decision:
     def _release(self, name: str, count: int, **terms: Any) -> Command:
         command = self._command(Action.RELEASE, name, count=count, **terms)
         of = self.view.serving.get(name, ())
-        self.row.releasing[command.command_id] = Releasing(name, count, command.expires_ms, of)
+        self._releasing[command.command_id] = Releasing(name, count, command.expires_ms, of)
         return command
 
     def _shared(self, want: Want, name: str) -> tuple[float, float]:
@@ -253,10 +277,10 @@ class Decision:
         priority: float = 0.0,
         life_ms: int | None = None,
     ) -> Command:
-        self.row.serial += 1
+        self._serial += 1
         now_ms = self.view.now_ms
         return Command(
-            command_id=f"{self._label}{self.view.pool.pool}/{name}/{now_ms}/{self.row.serial}",
+            command_id=f"{self._label}{self.view.pool.pool}/{name}/{now_ms}/{self._serial}",
             pool=self.view.pool.pool,
             action=action,
             service=name,

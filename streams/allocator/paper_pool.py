@@ -26,9 +26,9 @@ HOUR_MS = 3_600_000
 STANDARD = "standard"  # what a request started; see `pool_view.ON_REQUEST`
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PaperPool:
-    """Instances that would be there, and what they have come to.
+    """Instances that would be there, and what they have come to; a value.
 
     The counterfactual is to start everything on request and to keep nothing: a request is saved
     the part of this that it does not wait, and all warm time is paid for.
@@ -52,33 +52,38 @@ class PaperPool:
         }
         return cls(Score(variant=variant), at_ms, PlannedPool(at_ms, live))
 
-    def instances(self, pool: str) -> dict[str, Instance]:
-        """As records, by id."""
-        return {i.instance_id: i for i in instances_of(pool, self.planned)}
+    def instances(self, pool: str) -> list[Instance]:
+        """As records."""
+        return list(instances_of(pool, self.planned))
 
-    def carry_out(self, command: Command, context: Context) -> None:
-        """Do on paper what a command says."""
-        for _ in PlannedProvisioner().step(command, {command.pool: self.planned}, context):
-            pass
+    def carry_out(self, commands: Sequence[Command], context: Context) -> PaperPool:
+        """Do on paper what commands say."""
+        if not commands:
+            return self
+        planned, provisioner = _own(self.planned), PlannedProvisioner()
+        for command in commands:
+            pools = {command.pool: planned}
+            for _ in provisioner.step(command, pools, context):
+                pass
+            planned = pools[command.pool]
+        return replace(self, planned=planned)
 
-    def pass_time(self, fresh: Mapping[Pair, int], view: PoolView, context: Context) -> None:
+    def advance(self, arrived: Mapping[Pair, int], view: PoolView, context: Context) -> PaperPool:
         """Let time come to that of the view, and the requests that came have what was warm.
 
         Parameters
         ----------
-        fresh
+        arrived
             How many came since the last time, by composite and tier; those of higher tiers are
             served first. What they find cold starts once they have been served.
         """
-        self._pay(view)
-        cold = self._serve(fresh, view)
+        score, cold = self._serve(self._paid(view), arrived, view)
         known = {planned.service for planned in self.planned.live.values()}
-        for name in sorted(cold - known):
-            self.carry_out(_on_request(name, view), context)
-        self.at_ms = view.now_ms
+        starts = [_on_request(name, view) for name in sorted(cold - known)]
+        return replace(self.carry_out(starts, context), score=score, at_ms=view.now_ms)
 
-    def _pay(self, view: PoolView) -> None:
-        """Account for what was warm."""
+    def _paid(self, view: PoolView) -> Score:
+        """The score with what was warm."""
         warm_ms, cost = 0, 0.0
         for planned in self.planned.live.values():
             lasted_ms = max(0, view.now_ms - max(planned.warm_since_ms, self.at_ms))
@@ -88,39 +93,30 @@ class PaperPool:
                 lasted_ms / HOUR_MS * float(view.anatomy.price[part]) if part is not None else 0.0
             )
         score = self.score
-        self.score = replace(
+        return replace(
             score,
             warm_ms=score.warm_ms + warm_ms,
             wasted_ms=score.wasted_ms + warm_ms,
             cost=score.cost + cost,
         )
 
-    def _serve(self, fresh: Mapping[Pair, int], view: PoolView) -> set[str]:
-        """Judge the requests; the parts that some of them found cold."""
+    def _serve(
+        self, score: Score, arrived: Mapping[Pair, int], view: PoolView
+    ) -> tuple[Score, set[str]]:
+        """Judge the requests: the score with them, and the parts that some of them found cold."""
         tiers = [tier.tier for tier in view.anatomy.tiers]
         order = {tier: i for i, tier in enumerate(tiers)}
         places, cold = self._places(view), set[str]()
         live = {planned.service for planned in self.planned.live.values()}
         for (service, tier), count in sorted(
-            fresh.items(), key=lambda item: (order.get(item[0][1], len(order)), item[0])
+            arrived.items(), key=lambda item: (order.get(item[0][1], len(order)), item[0])
         ):
             found = _Requests(count, places, view, live)
             for step in first_uses(steps_of(view.anatomy.catalog, service)):
                 found.take([name for name in step if name in view.anatomy.number])
             cold |= found.cold
-            self._count(found, view.anatomy.catalog.tiers.get(tier, FALLBACK).weight)
-        return cold
-
-    def _count(self, found: _Requests, weight: float) -> None:
-        score, saved_ms = self.score, found.worst_ms - found.cold_ms
-        self.score = replace(
-            score,
-            requests=score.requests + found.count,
-            cold_ms=score.cold_ms + found.cold_ms,
-            saved_ms=score.saved_ms + saved_ms,
-            wasted_ms=max(0, score.wasted_ms - found.serving_ms),
-            worth=score.worth + weight * saved_ms / 1000,
-        )
+            score = _counted(score, found, view.anatomy.catalog.tiers.get(tier, FALLBACK).weight)
+        return score, cold
 
     def _places(self, view: PoolView) -> dict[str, int]:
         """How many requests the warm instances of each part may serve since the last time."""
@@ -169,6 +165,24 @@ class _Requests:
         number, own_ms = self.view.anatomy.number, self.view.timing.warm_up_ms
         catalog = self.view.anatomy.catalog
         return round(start_ms(name, catalog, lambda part: float(own_ms[number[part]]), live))
+
+
+def _own(pool: PlannedPool) -> PlannedPool:
+    """A pool with the same instances, for a provisioner to change."""
+    return replace(pool, live=dict(pool.live), done=dict(pool.done))
+
+
+def _counted(score: Score, found: _Requests, weight: float) -> Score:
+    """The score with these requests."""
+    saved_ms = found.worst_ms - found.cold_ms
+    return replace(
+        score,
+        requests=score.requests + found.count,
+        cold_ms=score.cold_ms + found.cold_ms,
+        saved_ms=score.saved_ms + saved_ms,
+        wasted_ms=max(0, score.wasted_ms - found.serving_ms),
+        worth=score.worth + weight * saved_ms / 1000,
+    )
 
 
 def _on_request(name: str, view: PoolView) -> Command:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
-from streams.allocator.decision import Config, Decision
+from streams.allocator.calibration import Pair
+from streams.allocator.decision import Config, Decision, Plan
 from streams.allocator.state import PoolRow
 from streams.allocator.state_bytes import Row, decode, encode
 from streams.allocator.trial import Scene, TrialRow, begun, rivals
 from streams.allocator.valuation.catalog_index import Anatomy
-from streams.allocator.view import PoolView
+from streams.allocator.view import PoolObservation, PoolView, without_done
 from streams.records import Demand, Record, Utilisation
 from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control, Mode
 from streams.stages.base import Context
 
-__all__ = ["Allocator", "Config"]
+__all__ = ["Allocator", "Config", "advance", "decide"]
 
 State = MutableMapping[str, Row]
 
@@ -46,15 +46,14 @@ class Allocator:
         known = event.pool in context.catalog.pools
         if not known and not isinstance(event, Control):
             return ()
-        row = _pool(event.pool, state)
-        due = False
+        row, due = _pool(event.pool, state), False
         match event:
             case Demand():
-                due = self._hear(event, row, state)
+                row, due = self._hear(event, row, state)
             case Control():
-                row.control, due = event, known and row.now_ms > 0
+                row, due = replace(row, control=event), known and row.now_ms > 0
             case Utilisation():
-                row.utilisation = event
+                row = replace(row, utilisation=event)
         if due:
             return self._decide(event.pool, row, state, context)
         state[_pool_key(event.pool)] = row
@@ -66,7 +65,7 @@ class Allocator:
         for pool in sorted(context.catalog.pools):
             row = state.get(_pool_key(pool))
             if isinstance(row, PoolRow) and now_ms - row.decided_ms >= self.config.tick_ms:
-                row.now_ms = max(row.now_ms, now_ms)
+                row = replace(row, now_ms=max(row.now_ms, now_ms))
                 made += self._decide(pool, row, state, context)
         return made
 
@@ -78,19 +77,22 @@ class Allocator:
         """The row of these bytes."""
         return decode(data)
 
-    def _hear(self, demand: Demand, row: PoolRow, state: State) -> bool:
-        """Take demand in; whether that completes a round."""
+    def _hear(self, demand: Demand, row: PoolRow, state: State) -> tuple[PoolRow, bool]:
+        """Take demand in: the row with it, and whether it completes a round."""
         due = demand.partition in row.heard
         due |= demand.at_ms - row.decided_ms >= 2 * self.config.tick_ms
-        row.heard |= {demand.partition}
-        row.partitions = tuple(sorted({*row.partitions, demand.partition}))
-        row.now_ms = max(row.now_ms, demand.at_ms)
         key = _demand_key(demand.pool, demand.partition)
         before = state.get(key)
-        row.watch.hear(before if isinstance(before, Demand) else None, demand)
+        row = replace(
+            row,
+            heard=row.heard | {demand.partition},
+            partitions=tuple(sorted({*row.partitions, demand.partition})),
+            now_ms=max(row.now_ms, demand.at_ms),
+            watch=row.watch.hear(before if isinstance(before, Demand) else None, demand),
+        )
         state[key] = demand
         live = {n for n, d in _demands(demand.pool, row, state).items() if d.services}
-        return due or row.heard >= live
+        return row, due or row.heard >= live
 
     def _known(self, context: Context) -> Anatomy:
         """The catalogue as arrays, made anew when it is another one."""
@@ -99,18 +101,20 @@ class Allocator:
         return self._anatomy
 
     def _decide(self, pool: str, row: PoolRow, state: State, context: Context) -> list[Record]:
-        row.heard, row.decided_ms = set(), row.now_ms
-        came = row.watch.fresh
         demands = list(_demands(pool, row, state).values())
-        anatomy = self._known(context)
-        view = PoolView.of(
-            pool, row, demands, context, serve_ms=self.config.serve_ms, anatomy=anatomy
+        seen = PoolObservation.of(
+            pool,
+            demands,
+            context.instances.values(),
+            self._known(context),
+            serve_ms=self.config.serve_ms,
         )
-        # A time may be decided upon twice: requests count when time passes, and once.
-        fresh = {} if row.watch.fresh is came else came
-        made = self._judge(row, view)
+        row, arrived = advance(row, seen)
+        view = PoolView.of(row, seen)
+        row, plan = decide(row, view, self.config)
         state[_pool_key(pool)] = row
-        return [*made, *self._try(Scene(row, view, fresh, demands, context), state)]
+        scene = Scene(row, view, seen, arrived, context)
+        return [*plan.commands, *plan.verdicts, *self._try(scene, state)]
 
     def _try(self, scene: Scene, state: State) -> list[Record]:
         """What comes of the trial of a challenger, when there is one."""
@@ -121,28 +125,35 @@ class Allocator:
             state.pop(key, None)
             return []
         if isinstance(trial, TrialRow) and trial.variants == two:
-            made = list(trial.decide(scene, self.config))
-        else:
-            trial = begun(two, scene)
-            made = [trial.told(pool, scene.view.now_ms)]
-        state[key] = trial
-        return made
+            state[key], made = trial.decide(scene, self.config)
+            return made
+        state[key] = trial = begun(two, scene)
+        return [trial.told(pool, scene.view.now_ms)]
 
-    def _judge(self, row: PoolRow, view: PoolView) -> list[Record]:
-        """What comes of a decision, as the operator has it."""
-        mode, paused = (row.control.mode, row.control.paused) if row.control else (Mode.ON, False)
-        variant = row.control.champion if row.control else STANDARD
-        if paused or mode is Mode.ADVISE:
-            row.queue, row.below = {}, {}
-            return []
-        shadow = mode is Mode.SHADOW
-        # In the shadow nothing is under way: what is decided is not remembered.
-        decision = Decision(self.config, deepcopy(row) if shadow else row, view, variant)
-        commands = decision.commands()
-        verdicts = decision.verdicts(mode, commands)
-        learnt = decision.row
-        row.said, row.serial, row.watch = learnt.said, learnt.serial, learnt.watch
-        return list(verdicts) if shadow else [*commands, *verdicts]
+
+def advance(row: PoolRow, seen: PoolObservation) -> tuple[PoolRow, Mapping[Pair, int]]:
+    """Let time come to that of a decision: the row, and the requests since the last decision.
+
+    A time may be decided upon twice: requests count when time passes, and once.
+    """
+    watch, arrived = row.watch.advance(seen.asked, seen.anatomy, row.now_ms, seen.horizon_ms)
+    row = replace(without_done(row, seen), heard=frozenset(), decided_ms=row.now_ms, watch=watch)
+    return row, arrived
+
+
+def decide(row: PoolRow, view: PoolView, config: Config) -> tuple[PoolRow, Plan]:
+    """Decide on a pool as its operator has it: what is remembered of it then, and what to do."""
+    control = row.control
+    mode, paused = (control.mode, control.paused) if control else (Mode.ON, False)
+    if paused or mode is Mode.ADVISE:
+        return replace(row, queue={}, below={}), Plan()
+    variant = control.champion if control else STANDARD
+    after, plan = Decision(config, row, view, variant).take(mode)
+    if mode is not Mode.SHADOW:
+        return after, plan
+    # In the shadow nothing is under way: of what is decided only what was said is remembered.
+    kept = replace(row, said=after.said, serial=after.serial, watch=after.watch)
+    return kept, Plan(verdicts=plan.verdicts)
 
 
 def _demands(pool: str, row: PoolRow, state: State) -> dict[int, Demand]:

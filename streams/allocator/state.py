@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -55,23 +56,23 @@ class Queued:
     expires_ms: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PoolRow:
-    """What is remembered of a pool."""
+    """What is remembered of a pool; a value, as are its mappings: who changes one makes a new one."""
 
     now_ms: int = 0
     decided_ms: int = 0  # event time of the last decision
-    heard: set[int] = field(default_factory=set)  # partitions that have sent demand since
+    heard: frozenset[int] = frozenset()  # partitions that have sent demand since
     serial: int = 0  # of the last command
     partitions: tuple[int, ...] = ()  # that have sent demand
     utilisation: Utilisation | None = None
     control: Control | None = None
-    starting: dict[str, Starting] = field(default_factory=dict)  # by command id
-    releasing: dict[str, Releasing] = field(default_factory=dict)  # by command id
-    queue: dict[str, Queued] = field(default_factory=dict)  # by constituent
-    below: dict[str, int] = field(default_factory=dict)  # constituent -> not worth it since
-    held: dict[str, int] = field(default_factory=dict)  # constituent -> not to be taken until
-    said: dict[str, tuple[int, int]] = field(default_factory=dict)  # see `verdicts`
+    starting: Mapping[str, Starting] = field(default_factory=dict)  # by command id
+    releasing: Mapping[str, Releasing] = field(default_factory=dict)  # by command id
+    queue: Mapping[str, Queued] = field(default_factory=dict)  # by constituent
+    below: Mapping[str, int] = field(default_factory=dict)  # constituent -> not worth it since
+    held: Mapping[str, int] = field(default_factory=dict)  # constituent -> not to be taken until
+    said: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # see `verdicts`
     watch: Watch = field(default_factory=Watch)
 
 
@@ -125,7 +126,7 @@ def pool_of(value: list[Any]) -> PoolRow:
     return PoolRow(
         now_ms=now_ms,
         decided_ms=decided_ms,
-        heard=set(heard),
+        heard=frozenset(heard),
         serial=serial,
         partitions=tuple(partitions),
         utilisation=_utilisation_of(used) if used else None,

@@ -12,15 +12,22 @@ at the decision before: for both alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.allocator.calibration import Pair, Watch
 from streams.allocator.decision import Config, Decision
 from streams.allocator.paper_pool import PaperPool
 from streams.allocator.state import PoolRow
-from streams.allocator.view import SERVING, PoolView, more_of, taken_by
-from streams.records import Demand, InstanceState, Record
+from streams.allocator.view import (
+    SERVING,
+    PoolObservation,
+    PoolView,
+    more_of,
+    taken_by,
+    without_done,
+)
+from streams.records import InstanceState, Record
 from streams.records.catalog import Resources
 from streams.records.control import Control, Mode, Variant
 from streams.records.trials import Trial
@@ -38,12 +45,12 @@ class Scene:
 
     row: PoolRow  # of the pool itself, decided upon already
     view: PoolView
-    fresh: Mapping[Pair, int]  # requests since the last decision
-    demands: Sequence[Demand]
+    seen: PoolObservation
+    arrived: Mapping[Pair, int]  # requests since the last decision
     context: Context
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Arm:
     """One of the two: how it decides, what is under way with it, and its instances on paper."""
 
@@ -51,49 +58,38 @@ class Arm:
     paper: PaperPool
     row: PoolRow
 
-    def decide(self, scene: Scene, config: Config) -> list[Verdict]:
-        """Take the requests in, decide, and carry it out on paper."""
-        view, pool = scene.view, scene.view.pool.pool
-        self.paper.pass_time(scene.fresh, view, scene.context)
-        self._see(scene)
-        instances = self.paper.instances(pool)
-        own = PoolView.of(
-            pool,
-            self.row,
-            scene.demands,
-            scene.context._replace(instances=instances),
-            serve_ms=config.serve_ms,
-            anatomy=view.anatomy,
-        )
-        name = self.variant.name
-        decision = Decision(
-            config, self.row, replace(own, timing=view.timing), self.variant, label=f"{name}~"
-        )
-        commands = decision.commands()
-        verdicts = decision.verdicts(Mode.SHADOW, commands)
-        for command in commands:
-            self.paper.carry_out(command, scene.context)
+    def decide(self, scene: Scene, config: Config) -> tuple[Arm, list[Verdict]]:
+        """Take the requests in, decide, and carry it out on paper: the arm then, and why."""
+        view, name = scene.view, self.variant.name
+        paper = self.paper.advance(scene.arrived, view, scene.context)
+        seen = scene.seen.having(paper.instances(view.pool.pool))
+        row = without_done(self._informed(scene, paper), seen)
+        decision = Decision(config, row, PoolView.of(row, seen), self.variant, label=f"{name}~")
+        row, plan = decision.take(Mode.SHADOW)
         # What is the pool's own is not kept twice.
-        self.row.control, self.row.utilisation, self.row.watch = None, None, Watch()
-        return [replace(verdict, challenger=name) for verdict in verdicts]
+        row = replace(row, control=None, utilisation=None, watch=Watch())
+        arm = Arm(self.variant, paper.carry_out(plan.commands, scene.context), row)
+        return arm, [replace(verdict, challenger=name) for verdict in plan.verdicts]
 
-    def _see(self, scene: Scene) -> None:
-        """Put into the row what is known of the pool: others use of it what they use for real."""
-        real, own = scene.row, self.row
-        own.now_ms, own.control, own.watch = real.now_ms, real.control, real.watch
-        if real.utilisation:
-            anatomy, pool = scene.view.anatomy, real.utilisation.pool
+    def _informed(self, scene: Scene, paper: PaperPool) -> PoolRow:
+        """The row with what is known of the pool: others use of it what they use for real."""
+        real, used = scene.row, scene.row.utilisation
+        if used:
+            anatomy = scene.view.anatomy
             alive = [
                 i.service
                 for i in scene.context.instances.values()
-                if i.pool == pool and i.state is not InstanceState.GONE
+                if i.pool == used.pool and i.state is not InstanceState.GONE
             ]
-            others = more_of(real.utilisation.used - taken_by(alive, anatomy), Resources())
-            paper = [planned.service for planned in self.paper.planned.live.values()]
-            own.utilisation = replace(real.utilisation, used=others + taken_by(paper, anatomy))
+            others = more_of(used.used - taken_by(alive, anatomy), Resources())
+            planned = [planned.service for planned in paper.planned.live.values()]
+            used = replace(used, used=others + taken_by(planned, anatomy))
+        return replace(
+            self.row, now_ms=real.now_ms, control=real.control, watch=real.watch, utilisation=used
+        )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class TrialRow:
     """What is remembered of a trial; the champion first."""
 
@@ -106,15 +102,15 @@ class TrialRow:
         """The two that are compared."""
         return tuple(arm.variant for arm in self.arms)
 
-    def decide(self, scene: Scene, config: Config) -> Iterator[Record]:
+    def decide(self, scene: Scene, config: Config) -> tuple[TrialRow, list[Record]]:
         """Have both decide: the challenger's verdicts, and now and then the scores."""
-        _, *of_challengers = [arm.decide(scene, config) for arm in self.arms]
-        for verdicts in of_challengers:
-            yield from verdicts
-        now_ms = scene.view.now_ms
+        decided = [arm.decide(scene, config) for arm in self.arms]
+        made: list[Record] = [verdict for _, verdicts in decided[1:] for verdict in verdicts]
+        row, now_ms = replace(self, arms=tuple(arm for arm, _ in decided)), scene.view.now_ms
         if now_ms - self.told_ms >= TELL_MS:
-            self.told_ms = now_ms
-            yield self.told(scene.view.pool.pool, now_ms)
+            row = replace(row, told_ms=now_ms)
+            made.append(row.told(scene.view.pool.pool, now_ms))
+        return row, made
 
     def told(self, pool: str, now_ms: int) -> Trial:
         """The scores."""
@@ -131,7 +127,7 @@ def rivals(control: Control | None) -> tuple[Variant, ...]:
 
 def begun(variants: Sequence[Variant], scene: Scene) -> TrialRow:
     """A trial of these that begins with the instances that there are."""
-    pool, now_ms = scene.view.pool.pool, scene.view.now_ms
-    here = [i for i in scene.context.instances.values() if i.pool == pool and i.state in SERVING]
+    now_ms = scene.view.now_ms
+    here = [i for i in scene.seen.alive if i.state in SERVING]
     arms = (Arm(v, PaperPool.of(v.name, here, now_ms), PoolRow()) for v in variants)
     return TrialRow(now_ms, tuple(arms))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -28,6 +29,9 @@ CHOICES = {
     Action.RELEASE: Choice.RELEASE,
 }
 ORDER = list(Choice)
+NOTHING_SAID = (ORDER.index(Choice.LEAVE), -FAR)
+
+Said = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +50,41 @@ def verdicts(
     economy: Economy,
     choices: Sequence[packing.Choice],
     commands: Iterable[Command],
-    said: dict[str, tuple[int, int]],
+    said: Said,
     *,
     mode: Mode,
     most: int,
-) -> Iterator[Verdict]:
+) -> tuple[list[Verdict], Said]:
     """What was decided about each constituent, where it is news.
 
     Parameters
     ----------
     said
         Of each constituent the last choice told, and how many times its value then was doubled
-        over its cost; brought up to date.
+        over its cost.
     most
         Of those without a command; what is left out comes with a later decision.
+
+    Returns
+    -------
+    The verdicts, and `said` with them.
     """
     bounds = {name: choice for choice in choices for name, _ in choice.want.parts}
     rivals = _rivals(choices)
-    told = set[int]()
+    made, told, news = list[Verdict](), set[int](), dict(said)
     for command in commands:
         case = _commanded(economy, command, bounds.get(command.service))
         told.add(case.part)
-        if _news(economy, case, said) or mode is Mode.ON:
-            yield _verdict(economy, case, mode, rivals)
-    left = most
-    for case in _uncommanded(economy, said, told):
-        if left and _news(economy, case, said):
-            left -= 1
-            yield _verdict(economy, case, mode, ())
+        name, new = command.service, _said(case)
+        if _is_news(new, news.get(name, NOTHING_SAID)):
+            news[name] = new
+        elif mode is not Mode.ON:
+            continue
+        made.append(_verdict(economy, case, mode, rivals))
+    for case in islice(_uncommanded(economy, news, told), most):
+        news[economy.anatomy.constituents[case.part].service] = _said(case)
+        made.append(_verdict(economy, case, mode, ()))
+    return made, news
 
 
 def _commanded(economy: Economy, command: Command, choice: packing.Choice | None) -> _Case:
@@ -94,12 +105,10 @@ def _commanded(economy: Economy, command: Command, choice: packing.Choice | None
     )
 
 
-def _uncommanded(
-    economy: Economy, said: Mapping[str, tuple[int, int]], told: set[int]
-) -> Iterator[_Case]:
+def _uncommanded(economy: Economy, said: Said, told: Container[int]) -> Iterator[_Case]:
     """Those kept or left alone whose last verdict may no longer be true, looked over at once."""
     have = np.array(economy.have, np.int64)
-    before = np.full((len(have), 2), (ORDER.index(Choice.LEAVE), -FAR), np.int64)
+    before = np.full((len(have), 2), NOTHING_SAID, np.int64)
     for name, last in said.items():
         if name in economy.anatomy.number:
             before[economy.anatomy.number[name]] = last
@@ -123,15 +132,14 @@ def _uncommanded(
         )
 
 
-def _news(economy: Economy, case: _Case, said: dict[str, tuple[int, int]]) -> bool:
-    """Whether it differs from what was said last; it is what was said last from now on."""
-    name = economy.anatomy.constituents[case.part].service
-    doublings = int(_doublings(np.array([case.value]), np.array([case.cost]))[0])
-    choice, before = said.get(name, (ORDER.index(Choice.LEAVE), -FAR))
-    if choice == ORDER.index(case.choice) and abs(doublings - before) < NEWS:
-        return False
-    said[name] = (ORDER.index(case.choice), doublings)
-    return True
+def _said(case: _Case) -> tuple[int, int]:
+    """What is remembered of a verdict: its choice, and the doublings of its value over its cost."""
+    doublings = _doublings(np.array([case.value]), np.array([case.cost]))
+    return ORDER.index(case.choice), int(doublings[0])
+
+
+def _is_news(new: tuple[int, int], last: tuple[int, int]) -> bool:
+    return new[0] != last[0] or abs(new[1] - last[1]) >= NEWS
 
 
 def _doublings(value: Floats, cost: Floats) -> Numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.allocator.packing import Room
 from streams.allocator.state import PoolRow
@@ -14,12 +14,55 @@ from streams.allocator.valuation.tail_probability import Floats
 from streams.records import Demand, Instance, InstanceState
 from streams.records.catalog import Pool, Resources
 from streams.records.control import Mode
-from streams.stages.base import Context
 
-__all__ = ["SERVING", "PoolView", "more_of", "taken_by"]
+__all__ = ["SERVING", "PoolObservation", "PoolView", "more_of", "taken_by", "without_done"]
 
 ON_REQUEST = "standard/"  # what a request started is not ours to end when we are off
 SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolObservation:
+    """What is reported of a pool: its demand and its instances."""
+
+    pool: Pool
+    anatomy: Anatomy
+    horizon_ms: int
+    asked: Asked  # expected requests
+    timing: Timing
+    arrived: Mapping[str, int]  # command id -> instances seen of it, also those that are gone
+    alive: Sequence[Instance]
+    serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
+
+    @classmethod
+    def of(
+        cls,
+        pool: str,
+        demands: Sequence[Demand],
+        instances: Iterable[Instance],
+        anatomy: Anatomy,
+        *,
+        serve_ms: float,
+    ) -> PoolObservation:
+        """Pick the instances of the pool, and add up the demand of all partitions."""
+        here = [i for i in instances if i.pool == pool]
+        alive = _alive(here)
+        return cls(
+            pool=anatomy.catalog.pools[pool],
+            anatomy=anatomy,
+            horizon_ms=max((d.horizon_ms for d in demands), default=0),
+            asked=anatomy.asked(demands),
+            timing=timing_of(anatomy, demands, _served_ms(here), serve_ms),
+            arrived=Counter(i.command_id for i in here),
+            alive=alive,
+            serving=_serving(alive),
+        )
+
+    def having(self, instances: Iterable[Instance]) -> PoolObservation:
+        """The same with other instances."""
+        here = list(instances)
+        arrived, alive = Counter(i.command_id for i in here), _alive(here)
+        return replace(self, arrived=arrived, alive=alive, serving=_serving(alive))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +74,7 @@ class PoolView:
     now_ms: int
     horizon_ms: int
     timing: Timing
-    asked: Asked  # expected requests
+    asked: Asked  # expected requests, in a burst at least what came of late
     serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
     have: Mapping[str, int]  # constituent -> those, and what is under way
     idle: Mapping[str, int]  # constituent -> instances that may be released
@@ -41,45 +84,51 @@ class PoolView:
     trust: Floats  # what the expected chance of each constituent is to be multiplied by
 
     @classmethod
-    def of(
-        cls,
-        pool: str,
-        row: PoolRow,
-        demands: Sequence[Demand],
-        context: Context,
-        *,
-        serve_ms: float,
-        anatomy: Anatomy,
-    ) -> PoolView:
-        """Put it together; commands that have been seen to be done leave the row."""
-        entry = anatomy.catalog.pools[pool]
-        here = [i for i in context.instances.values() if i.pool == pool]
-        alive = [i for i in here if i.state is not InstanceState.GONE]
-        serving = _ids(i for i in alive if i.state in SERVING)
-        coming, going = _coming(row, here), _going(row, serving)
-        idle = Counter(i.service for i in alive if _idle(i, row))
-        horizon_ms = max((d.horizon_ms for d in demands), default=0)
-        capacity = row.utilisation.capacity if row.utilisation else entry.capacity
+    def of(cls, row: PoolRow, seen: PoolObservation) -> PoolView:
+        """Put it together from what is remembered and what is reported."""
+        anatomy = seen.anatomy
+        coming, going = _coming(row, seen), _going(row, seen)
+        idle = Counter(i.service for i in seen.alive if _idle(i, row))
+        capacity = row.utilisation.capacity if row.utilisation else seen.pool.capacity
         reported = row.utilisation.used if row.utilisation else Resources()
-        known, price = _taken(Counter(i.service for i in alive), anatomy)
+        known, price = _taken(Counter(i.service for i in seen.alive), anatomy)
         added, further = _taken(coming, anatomy)
         return cls(
-            pool=entry,
+            pool=seen.pool,
             anatomy=anatomy,
             now_ms=row.now_ms,
-            horizon_ms=horizon_ms,
-            timing=timing_of(anatomy, demands, _served_ms(here), serve_ms),
-            asked=row.watch.lift(anatomy.asked(demands), anatomy, row.now_ms, horizon_ms),
-            serving=serving,
-            have=_have(serving, coming, going),
+            horizon_ms=seen.horizon_ms,
+            timing=seen.timing,
+            asked=row.watch.lift(seen.asked, anatomy, seen.horizon_ms),
+            serving=seen.serving,
+            have=_have(seen.serving, coming, going),
             idle={name: max(0, count - going[name]) for name, count in idle.items()},
             capacity=capacity,
             leaving=_taken(going, anatomy)[1],
             trust=row.watch.factors(anatomy),
             room=Room(
-                capacity - more_of(known, reported) - added, _budget(entry, row) - price - further
+                capacity - more_of(known, reported) - added,
+                _budget(seen.pool, row) - price - further,
             ),
         )
+
+
+def without_done(row: PoolRow, seen: PoolObservation) -> PoolRow:
+    """The row without commands that have expired or been seen to be done."""
+    coming, going = _coming_by_command(row, seen), _going_by_command(row, seen)
+    starting = {
+        command: start
+        for command, start in row.starting.items()
+        if start.expires_ms > row.now_ms and coming[command] > 0
+    }
+    releasing = {
+        command: release
+        for command, release in row.releasing.items()
+        if release.expires_ms > row.now_ms and going[command] > 0
+    }
+    if len(starting) == len(row.starting) and len(releasing) == len(row.releasing):
+        return row
+    return replace(row, starting=starting, releasing=releasing)
 
 
 def _have(
@@ -97,32 +146,39 @@ def _budget(pool: Pool, row: PoolRow) -> float:
     return pool.budget if said is None else min(pool.budget, said)
 
 
-def _coming(row: PoolRow, here: Iterable[Instance]) -> Counter[str]:
-    """Instances commanded and not seen yet; commands that are done or expired leave the row."""
-    seen = Counter(i.command_id for i in here)
-    row.starting = {
-        command: start
-        for command, start in row.starting.items()
-        if start.expires_ms > row.now_ms and start.count > seen[command]
-    }
+def _coming(row: PoolRow, seen: PoolObservation) -> Counter[str]:
+    """Instances commanded and not seen yet, by constituent."""
     coming: Counter[str] = Counter()
-    for command, start in row.starting.items():
-        coming[start.service] += start.count - seen[command]
+    for command, count in _coming_by_command(row, seen).items():
+        coming[row.starting[command].service] += count
     return coming
 
 
-def _going(row: PoolRow, serving: Mapping[str, tuple[str, ...]]) -> Counter[str]:
-    """Instances to be released that still serve; commands done or expired leave the row."""
-    left = {
-        command: release.count - len({*release.of} - {*serving.get(release.service, ())})
-        for command, release in row.releasing.items()
-        if release.expires_ms > row.now_ms
-    }
+def _coming_by_command(row: PoolRow, seen: PoolObservation) -> dict[str, int]:
+    return {c: start.count - seen.arrived.get(c, 0) for c, start in row.starting.items()}
+
+
+def _going(row: PoolRow, seen: PoolObservation) -> Counter[str]:
+    """Instances to be released that still serve, by constituent."""
     going: Counter[str] = Counter()
-    for command, count in left.items():
-        going[row.releasing[command].service] += max(0, count)
-    row.releasing = {c: r for c, r in row.releasing.items() if left.get(c, 0) > 0}
+    for command, count in _going_by_command(row, seen).items():
+        going[row.releasing[command].service] += count
     return going
+
+
+def _going_by_command(row: PoolRow, seen: PoolObservation) -> dict[str, int]:
+    return {
+        command: release.count - len({*release.of} - {*seen.serving.get(release.service, ())})
+        for command, release in row.releasing.items()
+    }
+
+
+def _alive(instances: Iterable[Instance]) -> list[Instance]:
+    return [i for i in instances if i.state is not InstanceState.GONE]
+
+
+def _serving(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
+    return _ids(i for i in instances if i.state in SERVING)
 
 
 def _ids(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:

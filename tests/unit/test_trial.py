@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import World, constituent, demand, pool
 
+from streams.allocator.state_bytes import Row
 from streams.allocator.trial import TrialRow
-from streams.records import Action, Command, Demand, ServiceDemand
+from streams.records import Action, Command, Demand, Record, ServiceDemand
 from streams.records.control import STANDARD, Control, Mode, Variant
 from streams.records.trials import Score, Trial
 from streams.records.verdicts import Verdict
@@ -140,6 +141,34 @@ def test_a_trial_changes_nothing_that_is_done(story: Story, price: float, settle
     given_alone = [(c.action, c.service, c.value, c.issued_ms) for c in alone[1]]
     assert [(c.action, c.service, c.value, c.issued_ms) for c in tested[1]] == given_alone
     assert alone[0].live() == tested[0].live()
+
+
+class SavedRows(World):
+    """Keeps every row that was ever saved, and its bytes at that time."""
+
+    def __init__(self) -> None:
+        super().__init__(*[constituent(name) for name in "abcd"], pool(cpu=2.0))
+        self.saved: dict[int, tuple[Row, bytes]] = {}
+
+    def hear(self, event: Record) -> list[Command]:
+        made = super().hear(event)
+        for row in self.state.values():
+            if id(row) not in self.saved:
+                self.saved[id(row)] = (row, self.allocator.encode(row))
+        return made
+
+
+@given(story=STORY, mode=st.sampled_from([Mode.ON, Mode.SHADOW]))
+def test_a_step_changes_no_row_that_was_saved(story: Story, mode: Mode) -> None:
+    world, now_ms, seen = SavedRows(), 1_000, [0] * 4
+    for number, (gap_ms, more, expected) in enumerate(story):
+        if number % 3 == 1:
+            world.hear(tried(CHEAP, mode=mode))
+        now_ms += gap_ms
+        seen = [before + new for before, new in zip(seen, more, strict=True)]
+        world.hear(heard(now_ms, *zip("abcd", expected, seen, strict=True)))
+    for row, data in world.saved.values():
+        assert world.allocator.encode(row) == data
 
 
 @given(story=STORY)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -37,16 +38,21 @@ class World:
 
     def __init__(self) -> None:
         self.watch, self.now_ms = Watch(), 1_000
-        self.watch.lift(asked(0.0), ANATOMY, self.now_ms, HORIZON_MS)
+        self._advance(0.0)
 
     def tick(self, count: int, expected: float) -> float:
         """What is asked after a tick with so many requests, when so many were expected."""
         self.now_ms += TICK_MS
         if count:
-            self.watch.fresh[PAIR] = count
-        lifted = self.watch.lift(asked(expected), ANATOMY, self.now_ms, HORIZON_MS)
-        self.watch.learn(ANATOMY, np.array([min(1.0, expected)]), self.now_ms, HORIZON_MS)
+            self.watch = replace(self.watch, fresh={PAIR: count})
+        lifted = self._advance(expected)
+        chance = np.array([min(1.0, expected)])
+        self.watch = self.watch.learn(ANATOMY, chance, self.now_ms, HORIZON_MS)
         return float(lifted.mean[PLACE])
+
+    def _advance(self, expected: float) -> Asked:
+        self.watch, _ = self.watch.advance(asked(expected), ANATOMY, self.now_ms, HORIZON_MS)
+        return self.watch.lift(asked(expected), ANATOMY, HORIZON_MS)
 
 
 def demand(seen: int, at_ms: int = 0) -> Demand:
@@ -68,7 +74,9 @@ def test_a_burst_is_followed_at_once_and_forgotten_when_it_is_over() -> None:
 def test_a_decision_at_the_same_time_sees_the_same_burst() -> None:
     world = World()
     lifted = [world.tick(6, 1.0) for _ in range(3)][-1]
-    again = world.watch.lift(asked(1.0), ANATOMY, world.now_ms, HORIZON_MS)
+    watch, arrived = world.watch.advance(asked(1.0), ANATOMY, world.now_ms, HORIZON_MS)
+    assert arrived == {}
+    again = watch.lift(asked(1.0), ANATOMY, HORIZON_MS)
     assert float(again.mean[PLACE]) == lifted > 1.0
 
 
@@ -88,13 +96,12 @@ def test_users_who_ask_more_often_than_expected_are_no_burst_for_ever() -> None:
 
 
 def test_only_requests_between_two_demands_count_and_a_count_begun_anew_is_new() -> None:
-    watch = Watch()
-    watch.hear(None, demand(1_000))
+    watch = Watch().hear(None, demand(1_000))
     assert watch.fresh == {}
-    watch.hear(demand(1_000), demand(1_004))
-    watch.hear(demand(1_004), demand(1_004))
+    watch = watch.hear(demand(1_000), demand(1_004))
+    watch = watch.hear(demand(1_004), demand(1_004))
     assert watch.fresh == {PAIR: 4}
-    watch.hear(demand(1_004), demand(2))
+    watch = watch.hear(demand(1_004), demand(2))
     assert watch.fresh == {PAIR: 6}
 
 
