@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
-
-from river.drift.binary import HDDMA
-from river.stats import Mean
+from typing import NamedTuple
 
 from streams.records import Feedback, MeasuredWarmUp, Outcome, Part, Record, Result
 from streams.stages.base import Context
@@ -15,7 +14,10 @@ from streams.stages.base import Context
 __all__ = ["Config", "FeedbackStage", "UserHits"]
 
 VERSION = 1
-ROW = struct.Struct("<BdQdQd?")  # version, hit rate, then the detector's two means and its flag
+ROW = struct.Struct("<BdQdQd?")  # version, hit rate, then the fields of MissDetector
+CONFIDENCE = 0.001  # probability of a false alarm, as in river.drift.binary.HDDMA
+_ONE_MEAN = math.log(1.0 / CONFIDENCE)
+_TWO_MEANS = math.log(2.0 / CONFIDENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +27,46 @@ class Config:
     fading: float = 0.1  # weight of the newest outcome in a user's hit rate
 
 
-@dataclass(slots=True)
-class UserHits:
-    """What is remembered of a user.
+class MissDetector(NamedTuple):
+    """Drift detector HDDM-A (Frías-Blanco et al., IEEE TKDE 27(3), 2015) as a value.
 
-    The detector is HDDM-A (Frías-Blanco et al., IEEE TKDE 27(3), 2015): it has the guarantee of
-    Hoeffding's bound, as ADWIN has, is one-sided (only more misses count), and its state is two
-    means, where ADWIN's is a list of histograms that can only be pickled.
+    It has the guarantee of Hoeffding's bound, as ADWIN has, is one-sided (only more misses
+    count), and its state is two means, where ADWIN's is a list of histograms that can only be
+    pickled. River's HDDMA keeps the same two means in private attributes; a test holds that
+    both detect alike. Made by hand it takes 2 µs an outcome, River's 8 to 11.
     """
 
+    least_n: int = 0  # outcomes up to the cut, where the mean of misses had its lowest bound
+    least: float = 0.0  # mean of misses up to the cut
+    n: int = 0  # outcomes since the last drift
+    mean: float = 0.0  # mean of misses since the last drift
+    drift: bool = False  # whether the last outcome revealed one
+
+    def after(self, miss: bool) -> MissDetector:
+        """The detector once it has seen one more outcome."""
+        least_n, least, n, mean, drift = self
+        if drift:
+            return MissDetector().after(miss)
+        n += 1
+        mean += (1.0 / n) * (miss - mean)
+        if not least_n or least + _bound(least_n) >= mean + _bound(n):
+            return MissDetector(n, mean, n, mean)
+        spread = (n - least_n) / least_n * (1.0 / n)
+        drift = mean - least >= math.sqrt(spread / 2 * _TWO_MEANS)
+        return MissDetector(least_n, least, n, mean, drift)
+
+
+def _bound(n: int) -> float:
+    """Hoeffding's, on a mean of n outcomes."""
+    return math.sqrt(1.0 / (2 * n) * _ONE_MEAN)
+
+
+@dataclass(frozen=True, slots=True)
+class UserHits:
+    """What is remembered of a user."""
+
     hit_rate: float = 1.0
-    misses: HDDMA = field(default_factory=HDDMA)
+    misses: MissDetector = field(default_factory=MissDetector)
 
 
 class FeedbackStage:
@@ -55,9 +86,8 @@ class FeedbackStage:
         key = f"u/{event.user}"
         hit = event.result is Result.HIT
         user = state.get(key) or UserHits(hit_rate=float(hit))
-        user.hit_rate += self.config.fading * (hit - user.hit_rate)
-        user.misses.update(not hit)
-        state[key] = user
+        hit_rate = user.hit_rate + self.config.fading * (hit - user.hit_rate)
+        state[key] = user = UserHits(hit_rate, user.misses.after(not hit))
         return (_feedback(event, user),)
 
     def tick(
@@ -69,21 +99,14 @@ class FeedbackStage:
 
     def encode(self, value: UserHits) -> bytes:
         """42 bytes a user."""
-        least, all_ = value.misses._x_min, value.misses._z  # noqa: SLF001 river offers no other way
-        means = (int(least.n), least.get(), int(all_.n), all_.get())
-        return ROW.pack(VERSION, value.hit_rate, *means, value.misses.drift_detected)
+        return ROW.pack(VERSION, value.hit_rate, *value.misses)
 
     def decode(self, data: bytes) -> UserHits:
         """The user of these bytes."""
         if len(data) != ROW.size or data[0] != VERSION:
             raise ValueError(f"{len(data)} bytes are no feedback state of version {VERSION}")
-        _, hit_rate, least_n, least, n, mean, drift = ROW.unpack(data)
-        misses = HDDMA()
-        misses._x_min = Mean._from_state(least_n, least)  # noqa: SLF001 as above
-        misses._x_max = Mean._from_state(n, mean)  # noqa: SLF001 unused by the one-sided test
-        misses._z = Mean._from_state(n, mean)  # noqa: SLF001 as above
-        misses._drift_detected = drift  # noqa: SLF001 as above
-        return UserHits(hit_rate, misses)
+        _, hit_rate, *misses = ROW.unpack(data)
+        return UserHits(hit_rate, MissDetector(*misses))
 
 
 def _feedback(outcome: Outcome, user: UserHits) -> Feedback:
@@ -98,7 +121,7 @@ def _feedback(outcome: Outcome, user: UserHits) -> Feedback:
         cold_ms=outcome.cold_ms,
         saved_ms=outcome.saved_ms,
         hit_rate=user.hit_rate,
-        drift=user.misses.drift_detected,
+        drift=user.misses.drift,
         warm_ups=_measured(outcome.parts),
     )
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from river.drift.binary import HDDMA
 
 from streams.records import Feedback, Outcome, Part, Result, Route
 from streams.stages.base import Context
-from streams.stages.feedback import FeedbackStage, UserHits
+from streams.stages.feedback import FeedbackStage, MissDetector, UserHits
 
 
 def outcome(result: Result, *parts: Part, user: str = "ann") -> Outcome:
@@ -86,6 +88,30 @@ def test_state_that_went_through_bytes_goes_on_as_before(results: list[Result], 
         learn([result], stored)
         stored = {key: stage.decode(stage.encode(value)) for key, value in stored.items()}
     assert learn(results[at:], plain) == learn(results[at:], stored)
+
+
+STRETCHES = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(1, 150)), max_size=4)
+
+
+@given(stretches=STRETCHES, numbers=st.randoms(use_true_random=False))
+def test_drift_is_where_rivers_detector_finds_it(
+    stretches: list[tuple[float, int]], numbers: Random
+) -> None:
+    rivers, ours = HDDMA(), MissDetector()
+    for rate, length in stretches:
+        for _ in range(length):
+            miss = numbers.random() < rate
+            rivers.update(miss)
+            ours = ours.after(miss)
+            assert ours.drift == rivers.drift_detected
+
+
+def test_state_that_was_saved_with_rivers_detector_is_read() -> None:
+    results = [Result.HIT] * 3 + [Result.MISS] * 2 + [Result.HIT] * 37 + [Result.MISS] * 2
+    saved = "01870c1926f5d1e93f2a000000000000001c8661188661a83f2c0000000000000048175d74d145b73f00"
+    rows: dict[str, UserHits] = {}
+    learn(results, rows)
+    assert FeedbackStage().decode(bytes.fromhex(saved)) == rows["u/ann"]
 
 
 def test_a_users_state_is_small_and_its_version_is_checked() -> None:
