@@ -38,9 +38,11 @@ lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
 	  --extra kubernetes --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --upgrade --quiet --output-file deploy/requirements.txt
 
-proto: install ## make KEDA's messages from streams/provisioners/keda/externalscaler.proto
+proto: install ## make KEDA's messages and handler from streams/provisioners/keda/externalscaler.proto
 	$(BIN)/python -m grpc_tools.protoc -Istreams/provisioners/keda --python_out=streams/provisioners/keda \
 	  --pyi_out=streams/provisioners/keda externalscaler.proto
+	$(BIN)/python -m grpc_tools.protoc -Istreams/provisioners/keda=streams/provisioners/keda --grpc_python_out=. \
+	  streams/provisioners/keda/externalscaler.proto
 
 clean: ## remove all that was made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

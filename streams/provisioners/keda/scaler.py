@@ -18,12 +18,12 @@ import grpc
 
 from streams.provisioners.core.starts import Pulse
 from streams.provisioners.keda import externalscaler_pb2 as pb
+from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState
 
 __all__ = ["METRIC", "Scaler", "Wanted", "serve"]
 
 METRIC = "foremesh-wanted"
-_SERVICE = "externalscaler.ExternalScaler"
 _STALE_S = 30.0
 
 
@@ -55,33 +55,20 @@ class Wanted:
         return self._counts[pool, service]
 
 
-class Scaler:
+class Scaler(pb_grpc.ExternalScalerServicer):
     """The four calls of `externalscaler.proto`."""
 
     def __init__(self, wanted: Wanted, known: Callable[[str], bool]) -> None:
         self._wanted = wanted
         self._known = known
 
-    def handler(self) -> Any:
-        """These calls, for a gRPC server."""
-        one, many = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
-        calls: dict[str, tuple[Any, Any, Any]] = {
-            "IsActive": (one, self.is_active, pb.ScaledObjectRef),
-            "StreamIsActive": (many, self.stream_is_active, pb.ScaledObjectRef),
-            "GetMetricSpec": (one, self.get_metric_spec, pb.ScaledObjectRef),
-            "GetMetrics": (one, self.get_metrics, pb.GetMetricsRequest),
-        }
-        handlers = {
-            name: kind(call, asks.FromString, lambda answer: answer.SerializeToString())
-            for name, (kind, call, asks) in calls.items()
-        }
-        return grpc.method_handlers_generic_handler(_SERVICE, handlers)
-
-    async def is_active(self, ref: Any, context: Any) -> Any:
+    async def IsActive(self, ref: Any, context: Any) -> Any:  # noqa: N802  # named by the protocol
         """Whether any instance is wanted: KEDA goes from none to one, or to none, by this."""
         return pb.IsActiveResponse(result=await self._count(ref, context) > 0)
 
-    async def stream_is_active(self, ref: Any, context: Any) -> AsyncIterator[Any]:
+    async def StreamIsActive(  # noqa: N802  # named by the protocol
+        self, ref: Any, context: Any
+    ) -> AsyncIterator[Any]:
         """The same, pushed whenever it changes; the stream breaks when it cannot be known."""
         last = None
         while True:
@@ -91,13 +78,17 @@ class Scaler:
                 last = now
             await self._wanted.changed.wait(_STALE_S)
 
-    async def get_metric_spec(self, ref: Any, context: Any) -> Any:
+    async def GetMetricSpec(  # noqa: N802  # named by the protocol
+        self, ref: Any, context: Any
+    ) -> Any:
         """One pod for each instance that is wanted."""
         await self._named(ref, context)
         spec = pb.MetricSpec(metricName=METRIC, targetSize=1, targetSizeFloat=1.0)
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
-    async def get_metrics(self, request: Any, context: Any) -> Any:
+    async def GetMetrics(  # noqa: N802  # named by the protocol
+        self, request: Any, context: Any
+    ) -> Any:
         """How many instances are wanted."""
         count = await self._count(request.scaledObjectRef, context)
         value = pb.MetricValue(
@@ -127,7 +118,7 @@ class Scaler:
 async def serve(scaler: Scaler, listen: str) -> AsyncIterator[int]:
     """Serve on an address; gives the port."""
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((scaler.handler(),))
+    pb_grpc.add_ExternalScalerServicer_to_server(scaler, server)
     port: int = server.add_insecure_port(listen)
     await server.start()
     try:
