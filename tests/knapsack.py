@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]  # no types
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from streams.allocator.packing import Room, Want, pack
 from streams.allocator.valuation.catalog_index import share_of

