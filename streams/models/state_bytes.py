@@ -52,8 +52,12 @@ class Writer:
 
     def uints(self, values: Iterable[int]) -> None:
         """Append several non-negative integers, without their number."""
-        for value in values:
-            self.uint(value)
+        append = self.data.append
+        for value in values:  # as in `uint`: a call for each would take three times as long
+            while value > 0x7F:
+                append(value & 0x7F | 0x80)
+                value >>= 7  # noqa: PLW2901  # what is left of it
+            append(value)
 
     def blob(self, value: bytes) -> None:
         """Append bytes, their length first."""
@@ -95,7 +99,11 @@ class Reader:
         """The next `count` integers."""
         if count > len(self.data) - self.at:
             raise ValueError(f"state is truncated: {count} numbers expected at byte {self.at}")
-        return [self.uint() for _ in range(count)]
+        try:
+            values, self.at = _uints(self.data, self.at, count)
+        except IndexError:
+            raise ValueError(f"state is truncated or damaged after byte {self.at}") from None
+        return values
 
     def blob(self) -> bytes:
         """The next bytes."""
@@ -123,3 +131,21 @@ class Reader:
         """Refuse bytes that nobody asked for."""
         if self.at != len(self.data):
             raise ValueError(f"state has {len(self.data) - self.at} bytes too many")
+
+
+def _uints(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """As `Reader.uint` reads each, in half the time; and the offset after them."""
+    values = []
+    for _ in range(count):
+        byte = data[at]
+        at += 1
+        value, shift = byte & 0x7F, 7
+        while byte > 0x7F:
+            if shift > 63:
+                raise IndexError
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        values.append(value)
+    return values, at
