@@ -25,7 +25,7 @@ check: install ## lint, format, types, shape of the code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/unit/test_shape.py
+	$(BIN)/pytest -q tests/unit/test_shape.py tests/unit/test_imports.py
 
 bench: wrk install build/kafka/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks

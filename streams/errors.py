@@ -9,7 +9,6 @@ ForemeshError
 ├── FaustUntested
 ├── LimitsUnavailable
 ├── LogUnreadable
-├── SchemaUnknown
 ├── SettingInvalid
 ├── StackFailed
 ├── StateUnreadable
@@ -31,7 +30,6 @@ __all__ = [
     "ForemeshError",
     "LimitsUnavailable",
     "LogUnreadable",
-    "SchemaUnknown",
     "SettingInvalid",
     "StackFailed",
     "StateUnreadable",
@@ -83,10 +81,6 @@ class LimitsUnavailable(ForemeshError):
 
 class LogUnreadable(ForemeshError):
     """The request log cannot be read: check the path and the column mapping."""
-
-
-class SchemaUnknown(ForemeshError):
-    """The bytes name a schema that is not under schemas/: upgrade foremesh first."""
 
 
 class SettingInvalid(ForemeshError):

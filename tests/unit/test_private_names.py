@@ -1,4 +1,4 @@
-"""What a library keeps to itself is touched only where the stream engine is adapted."""
+"""What a library keeps to itself is touched only where Faust is adapted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import CHECKOUT
+from source import MODULES, NAMES, PACKAGE
 
-ENGINE = CHECKOUT / "streams" / "engine"
-MODULES = sorted(
-    path
-    for path in (CHECKOUT / "streams").rglob("*.py")
-    if not path.is_relative_to(ENGINE) and "_data" not in path.parts and "_pb2" not in path.name
-)
+FAUST = PACKAGE / "engine" / "faust"
 PRIVATE = re.compile(r"_(?!_)|__\w*(?<!__)$")
 # Documented for everybody, whatever their spelling: named tuples, leaving without clean-up, and
 # the codes of errors that arise in the client itself.
@@ -50,7 +45,9 @@ def touched(source: str) -> Iterator[str]:
             yield from (f"import of {name}" for name in names if PRIVATE.match(name))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if not path.is_relative_to(FAUST)], ids=NAMES.get
+)
 def test_no_private_attribute_of_a_library_is_touched(path: Path) -> None:
     assert list(touched(path.read_text("utf-8"))) == []
 

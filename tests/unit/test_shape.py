@@ -1,90 +1,78 @@
-"""The rules of the code that a machine can hold."""
+"""The rules of the code that a machine can hold; `test_imports` has those about imports."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import re
+import statistics
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from harness import CHECKOUT
-
-MODULES = sorted(
-    path
-    for path in (CHECKOUT / "streams").rglob("*.py")
-    if "_data" not in path.parts  # what a wheel carries is no code
-)
-NAMES = {path: ".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in MODULES}
+from source import NAMES, TREES, Function, functions, imports, length
 
 MODULE_LINES = 300
+LONGEST_MODULE_LINES = 500
 FUNCTION_LINES = 40
+MEDIAN_FUNCTION_LINES = 8
 README_LINES = 130
+MOST_ONE_WORD_CLASSES = 0.35
 
-VOCABULARY = {"catalog", "control", "verdict", "trial", "records"}
+# Modules that read better whole, with the reason; at most ten.
+LONG_MODULES: Mapping[str, str] = {}
 
-# What of ours a part of streams may import: itself, and these. Parts not named here are on top.
-BELOW = {
-    "errors": set(),
-    "catalog": set(),
-    "settings": {"errors"},
-    "control": set(),
-    "verdict": {"control"},
-    "trial": set(),
-    "records": {"catalog", "control", "verdict", "trial"},
-    "topology": {*VOCABULARY},
-    "models": {*VOCABULARY},
-    "stages": {*VOCABULARY, "models"},
-    "adapters": {*VOCABULARY, "topology", "settings", "errors"},
-    "engine": {*VOCABULARY, "topology", "settings", "errors", "stages.base"},
-    "devstack": {"errors", "adapters.files"},
+# Called from outside: gRPC calls the servicers' methods; the others are for programs that use
+# foremesh as a library.
+CALLED_BY_OTHERS = {
+    *("StreamAccessLogs", "StreamAggregatedResources"),
+    *("NextService", "read_log"),
+    "mermaid",  # draws docs/flow.md
 }
-PURE = {"stages", "models", "lab.models"}
-PURE_MAY_USE = sys.stdlib_module_names | {"numba", "numpy", "river", "scipy", "streams"}
-IMPURE = {"socket", "subprocess", "threading", "asyncio", "requests", "urllib", "http"}
+
+WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Each module that this one imports, dotted, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module is not None
-            yield node.module
-            if node.module == "streams":
-                yield from (f"streams.{alias.name}" for alias in node.names)
+def sizes() -> dict[str, int]:
+    return {name: len(path.read_text().splitlines()) for path, name in NAMES.items()}
 
 
-def part(name: str) -> str:
-    """The part of streams that a module belongs to: `adapters` of `streams.adapters.kafka`."""
-    return name.split(".")[1] if "." in name else ""
+def mentioned(tree: ast.AST) -> Iterator[str]:
+    """Every name that a module uses, calls, imports or writes as text, but in `__all__`."""
+    exports = {
+        id(item)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if node.targets[0].id == "__all__"
+        for item in ast.walk(node.value)
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()) | ast.Attribute(attr=name):
+                yield name
+            case ast.alias(name=name):
+                yield from name.split(".")
+            case ast.Constant(value=str(text)) if id(node) not in exports:
+                yield text
 
 
-def may_import(importer: str, imported: str) -> bool:
-    allowed = BELOW.get(part(importer))
-    if allowed is None or part(imported) in {"", part(importer)}:
-        return True
-    below = imported.removeprefix("streams.")
-    return any(below == one or below.startswith(f"{one}.") for one in allowed)
-
-
-def pure(name: str) -> bool:
-    """Whether a module belongs to a part that touches nothing outside."""
-    return any(name.startswith(f"streams.{one}.") for one in PURE)
-
-
-def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines without the docstring."""
-    docstring = 0
-    if ast.get_docstring(function) is not None:
-        first = function.body[0]
-        docstring = (first.end_lineno or 0) - first.lineno + 1
-    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+def unused() -> Iterator[str]:
+    """Functions and classes that nothing mentions; those of a class with a base may override."""
+    uses = {name for tree in TREES.values() for name in mentioned(tree)} | CALLED_BY_OTHERS
+    for path, tree in TREES.items():
+        inherited = {
+            id(method)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef) and node.bases
+            for method in node.body
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | Function) and id(node) not in inherited:
+                magic = node.name.startswith("__")
+                if not node.decorator_list and not magic and node.name not in uses:
+                    yield f"{NAMES[path]}.{node.name}"
 
 
 def tracked() -> list[Path]:
@@ -95,59 +83,56 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def test_no_module_has_more_than_300_lines() -> None:
-    sizes = {NAMES[path]: len(path.read_text().splitlines()) for path in MODULES}
+def test_no_module_has_more_than_300_lines_without_a_reason() -> None:
+    long = {name for name, size in sizes().items() if size > MODULE_LINES}
 
-    assert {name: size for name, size in sizes.items() if size > MODULE_LINES} == {}
+    assert long == LONG_MODULES.keys()
+
+
+def test_few_modules_are_long_and_none_has_more_than_500_lines() -> None:
+    assert len(LONG_MODULES) <= 10
+    assert max(sizes().values()) <= LONGEST_MODULE_LINES
 
 
 def test_no_function_has_more_than_40_lines() -> None:
     long = {
-        f"{NAMES[path]}.{node.name}": length(node)
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and length(node) > FUNCTION_LINES
+        f"{module}.{node.name}": length(node)
+        for module, node in functions()
+        if length(node) > FUNCTION_LINES
     }
 
     assert long == {}
 
 
-def test_imports_go_down_only() -> None:
-    upward = [
-        f"{NAMES[path]} imports {imported}"
-        for path in MODULES
-        for imported in imports(path)
-        if imported.split(".")[0] == "streams" and not may_import(NAMES[path], imported)
+def test_half_of_the_functions_have_at_most_8_lines() -> None:
+    median = statistics.median(length(node) for _, node in functions())
+
+    assert median <= MEDIAN_FUNCTION_LINES
+
+
+def test_nothing_is_dead() -> None:
+    assert list(unused()) == []
+
+
+def test_nothing_is_copied_deeply() -> None:
+    copies = [NAMES[path] for path, tree in TREES.items() if "copy.deepcopy" in set(imports(tree))]
+
+    assert copies == []
+
+
+def test_every_package_says_what_belongs_in_it() -> None:
+    silent = [
+        name
+        for path, name in NAMES.items()
+        if path.name == "__init__.py" and not ast.get_docstring(TREES[path])
     ]
 
-    assert upward == []
-
-
-def test_stages_and_models_use_only_numbers_and_river_and_touch_nothing_outside() -> None:
-    forbidden = [
-        f"{NAMES[path]} imports {imported}"
-        for path in MODULES
-        if pure(NAMES[path])
-        for imported in imports(path)
-        if imported.split(".")[0] not in PURE_MAY_USE - IMPURE
-    ]
-
-    assert forbidden == []
-
-
-def test_stages_and_models_read_no_clock() -> None:
-    clocks = re.compile(r"\b(time\.(time|monotonic|perf_counter)|datetime\.now|utcnow)\b")
-    readers = [
-        NAMES[path] for path in MODULES if pure(NAMES[path]) and clocks.search(path.read_text())
-    ]
-
-    assert readers == []
+    assert silent == []
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES.values() if "__main__" not in name])
 def test_all_that_a_module_exports_is_there(name: str) -> None:
-    module = importlib.import_module(name.removesuffix(".__init__"))
+    module = importlib.import_module(name)
 
     missing = [export for export in getattr(module, "__all__", ()) if not hasattr(module, export)]
 
