@@ -6,20 +6,20 @@ from random import Random
 
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from streams.allocator.packing import Room, Want, pack
+from streams.allocator.packing import InstanceWant, PoolRoom, pack
 from streams.allocator.valuation.catalog_index import share_of
 from streams.records.catalog import Resources
 
 CAPACITY = Resources(cpu=8, memory=8, bandwidth=8)
 
 
-def random_wants(numbers: Random) -> list[Want]:
+def random_wants(numbers: Random) -> list[InstanceWant]:
     wants = []
     for i in range(numbers.randint(6, 30)):
         cpu, memory, bandwidth = (numbers.uniform(0.2, 3.2) for _ in range(3))
         needs = Resources(cpu=cpu, memory=memory, bandwidth=bandwidth)
         wants.append(
-            Want(
+            InstanceWant(
                 parts=((f"s{i}", 1),),
                 needs=needs,
                 price=1.0,
@@ -31,7 +31,7 @@ def random_wants(numbers: Random) -> list[Want]:
     return wants
 
 
-def best(wants: list[Want]) -> float:
+def best(wants: list[InstanceWant]) -> float:
     """Net value of the best choice that fits, by an exact solver."""
     needs = [[getattr(w.needs, r) for w in wants] for r in ("cpu", "memory", "bandwidth")]
     solved = milp(
@@ -49,7 +49,9 @@ def gaps_to_the_best(instances: int) -> list[float]:
     for _ in range(instances):
         wants = random_wants(numbers)
         chosen = [
-            c.want for c in pack(wants, Room(CAPACITY, 99.0), list, {}, lambda _: ()) if c.granted
+            c.want
+            for c in pack(wants, PoolRoom(CAPACITY, 99.0), list, {}, lambda _: ())
+            if c.granted
         ]
         gaps.append(1 - sum(w.value - w.cost for w in chosen) / best(wants))
     return gaps

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streams.allocator.stage import Allocator, Config
-from streams.allocator.state_bytes import Row
+from streams.allocator.stage import Allocator, AllocatorConfig
+from streams.allocator.state_bytes import AllocatorRow
 from streams.records import (
     Action,
     Command,
@@ -91,8 +91,8 @@ class World:
     def __init__(self, *entries: CatalogEntry, obeys: bool = True) -> None:
         self.catalog = Catalog.of([*TIERS, *entries])
         self.instances: dict[str, Instance] = {}
-        self.allocator = Allocator(Config())
-        self.state: dict[str, Row] = {}
+        self.allocator = Allocator(AllocatorConfig())
+        self.state: dict[str, AllocatorRow] = {}
         self.verdicts: list[Verdict] = []
         self.trials: list[Trial] = []
         self.obeys = obeys

@@ -1,4 +1,4 @@
-"""What was asked against what was expected: bursts are followed at once, and trust is learnt."""
+"""Calibrates demand: compares arrivals with expectations, detects bursts, learns factors."""
 
 from __future__ import annotations
 
@@ -9,83 +9,83 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
 from streams.allocator.valuation.tail_probability import Floats
 from streams.records import Demand
 
-__all__ = ["Pair", "Series", "Trust", "Watch"]
+__all__ = ["DemandCalibration", "NeedCalibration", "Pair", "RequestSeries"]
 
 Pair = tuple[str, str]  # composite and tier
 
-ALARM = 5.0  # requests above the reference that are no chance any more
-TWICE = 1 / math.log(2)  # reference of a Poisson CUSUM that looks for twice the rate, in rates
-RATE_MS = 10_000.0  # over so long the rate of a burst is measured
-FORGET_MS = 60_000.0  # an alarm that nothing confirms dies away within a few of these
-LEARN = 50  # horizons over which a share is learnt
-PRIOR = 5.0  # requests or uses that count as having come as expected
-WORST, BEST = 0.5, 2.0  # bounds of what is learnt
-FORGOTTEN = 1e-3  # below this a series is as if never seen
+ALARM = 5.0  # CUSUM alarm threshold, in requests above the reference
+TWICE = 1 / math.log(2)  # reference value of a Poisson CUSUM tuned to a doubled rate
+RATE_MS = 10_000.0  # time constant of the rate estimate
+FORGET_MS = 60_000.0  # time constant with which an alarm decays
+LEARN = 50  # time constant of the calibration, in horizons
+PRIOR = 5.0  # pseudo-count: requests or uses that agreed with expectation
+WORST, BEST = 0.5, 2.0  # bounds of the calibration factor
+FORGOTTEN = 1e-3  # decayed counts below this are dropped
 
 
-class Series(NamedTuple):
-    """Requests of one composite and tier."""
+class RequestSeries(NamedTuple):
+    """Arrivals of one composite and tier against their expectation; immutable."""
 
-    alarm: float = 0.0  # the CUSUM
-    rate: float = 0.0  # requests a ms, of late
-    asked: float = 0.0  # requests that came, fading
-    expected: float = 0.0  # requests that were expected, fading
+    alarm: float = 0.0  # CUSUM statistic
+    rate: float = 0.0  # recent rate, requests per ms
+    asked: float = 0.0  # arrivals, exponentially decayed
+    expected: float = 0.0  # expected arrivals, decayed likewise
 
-    def after(self, count: int, expected: float, elapsed_ms: int, horizon_ms: int) -> Series:
-        """Take an interval in: so many requests came, so many were expected.
+    def after(self, count: int, expected: float, elapsed_ms: int, horizon_ms: int) -> RequestSeries:
+        """The series after an interval with these actual and expected arrivals.
 
-        The alarm is a CUSUM for Poisson counts (Lucas, Technometrics 27(2), 1985) against
-        twice the rate that is usual for what was expected, with a slow loss of memory.
+        The alarm is a CUSUM for Poisson counts (Lucas, Technometrics 27(2), 1985) with slow decay;
+        it tests for twice the usual rate, which is the expectation corrected by experience.
         """
         usual = expected * (self.asked + PRIOR) / (self.expected + PRIOR)
         kept = math.exp(-elapsed_ms / FORGET_MS)
         alarm = min(2 * ALARM, max(0.0, kept * self.alarm + count - TWICE * usual))
         moved = -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - self.rate)
         kept = math.exp(-elapsed_ms / (LEARN * horizon_ms))
-        return Series(
+        return RequestSeries(
             alarm, self.rate + moved, kept * self.asked + count, kept * self.expected + expected
         )
 
 
-NEVER = Series()  # of a composite and tier of which no request has come
+NEVER = RequestSeries()  # before the first request
 
 
-class Trust(NamedTuple):
-    """How often a constituent was needed within a horizon, against how often that was expected."""
+class NeedCalibration(NamedTuple):
+    """How often a constituent was needed within a horizon, against its expectation; immutable."""
 
     begun_ms: int = 0
-    chance: float = 0.0  # that it is needed in the horizon that began then
-    needed: bool = False  # and whether it was
-    uses: float = 0.0  # over the horizons before, fading
+    chance: float = 0.0  # expected probability of need in the horizon that began then
+    needed: bool = False  # whether it has been needed in it
+    uses: float = 0.0  # earlier horizons in which it was needed, decayed
     expected: float = 0.0
 
     @property
     def factor(self) -> float:
-        """What an expected chance is to be multiplied by."""
+        """Calibration factor for the expected probability."""
         return min(BEST, max(WORST, (self.uses + PRIOR) / (self.expected + PRIOR)))
 
-    def settle(self, now_ms: int, chance: float) -> Trust:
-        """End a horizon, and begin the next."""
+    def settle(self, now_ms: int, chance: float) -> NeedCalibration:
+        """Close the current horizon and begin the next."""
         uses = self.uses + (self.needed - self.uses / LEARN)
         expected = self.expected + (self.chance - self.expected / LEARN)
-        return Trust(now_ms, chance, False, uses, expected)
+        return NeedCalibration(now_ms, chance, False, uses, expected)
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """What a pool remembers of requests that came; a value: each method returns a new one."""
+class DemandCalibration:
+    """Calibration state of a pool; immutable: methods that change it return a new one."""
 
-    at_ms: int = 0  # up to here time was taken in
-    fresh: Mapping[Pair, int] = field(default_factory=dict)  # requests since
-    series: Mapping[Pair, Series] = field(default_factory=dict)
-    trust: Mapping[str, Trust] = field(default_factory=dict)  # by constituent
+    at_ms: int = 0  # arrivals are accounted for up to this time
+    arrived: Mapping[Pair, int] = field(default_factory=dict)  # requests reported since then
+    series: Mapping[Pair, RequestSeries] = field(default_factory=dict)
+    by_constituent: Mapping[str, NeedCalibration] = field(default_factory=dict)  # by constituent
 
-    def hear(self, before: Demand | None, now: Demand) -> Watch:
-        """Count the requests that came between two demands of a partition."""
+    def hear(self, before: Demand | None, now: Demand) -> DemandCalibration:
+        """Count the requests reported between two demand records of a partition."""
         if before is None:
             return self
         known = {(s.service, s.tier): s.seen for s in before.services if s.seen}
@@ -94,82 +94,92 @@ class Watch:
             if s.seen:
                 pair = (s.service, s.tier)
                 count = s.seen - known.get(pair, 0)
-                # A count that has fallen was begun anew.
+                # A lower count than before means that the counter was reset.
                 if count:
-                    more[pair] = more.get(pair, self.fresh.get(pair, 0)) + (
+                    more[pair] = more.get(pair, self.arrived.get(pair, 0)) + (
                         count if count > 0 else s.seen
                     )
-        return Watch(self.at_ms, {**self.fresh, **more}, self.series, self.trust) if more else self
+        return (
+            DemandCalibration(
+                self.at_ms, {**self.arrived, **more}, self.series, self.by_constituent
+            )
+            if more
+            else self
+        )
 
     def advance(
-        self, asked: Asked, anatomy: Anatomy, now_ms: int, horizon_ms: int
-    ) -> tuple[Watch, Mapping[Pair, int]]:
-        """Compare the requests since the last time with what is asked for.
+        self, asked: ExpectedRequests, index: CatalogIndex, now_ms: int, horizon_ms: int
+    ) -> tuple[DemandCalibration, Mapping[Pair, int]]:
+        """Compare the requests that arrived since the last call with the expected ones.
 
         Returns
         -------
-        The new value, and these requests: none when no time has passed, so that each counts once.
+        The new calibration, and the requests that were accounted for: none if no time has passed.
         """
         if horizon_ms <= 0 or now_ms <= self.at_ms:
             return self, {}
         if self.at_ms == 0:
-            return Watch(now_ms, {}, self.series, self.trust), self.fresh
-        series = self._compared(asked, anatomy, now_ms - self.at_ms, horizon_ms)
-        return Watch(now_ms, {}, series, self._needed(anatomy)), self.fresh
+            return DemandCalibration(now_ms, {}, self.series, self.by_constituent), self.arrived
+        series = self._compared(asked, index, now_ms - self.at_ms, horizon_ms)
+        return DemandCalibration(now_ms, {}, series, self._needed(index)), self.arrived
 
-    def lift(self, asked: Asked, anatomy: Anatomy, horizon_ms: int) -> Asked:
-        """What is asked, where there is a burst at least what came of late."""
+    def lift(
+        self, asked: ExpectedRequests, index: CatalogIndex, horizon_ms: int
+    ) -> ExpectedRequests:
+        """The expected requests, raised to the recent rate where there is a burst."""
         if horizon_ms <= 0:
             return asked
         mean, variance = asked.mean.copy(), asked.variance.copy()
         for pair, series in self.series.items():
-            place = anatomy.place(pair)
+            place = index.place(pair)
             if place is not None and series.alarm >= ALARM:
                 more = max(0.0, series.rate * horizon_ms - float(mean[place]))
                 mean[place] += more
                 variance[place] += more
-        return Asked(mean, variance)
+        return ExpectedRequests(mean, variance)
 
     def _compared(
-        self, asked: Asked, anatomy: Anatomy, elapsed_ms: int, horizon_ms: int
-    ) -> Mapping[Pair, Series]:
-        """The series after an interval, without those that are as if never seen."""
+        self, asked: ExpectedRequests, index: CatalogIndex, elapsed_ms: int, horizon_ms: int
+    ) -> Mapping[Pair, RequestSeries]:
+        """The series after an interval, without those that have decayed away."""
         series = dict(self.series)
-        for pair in sorted(series.keys() | self.fresh.keys()):
-            place = anatomy.place(pair)
+        for pair in sorted(series.keys() | self.arrived.keys()):
+            place = index.place(pair)
             new = series.get(pair, NEVER)
             if place is not None:
                 expected = float(asked.mean[place]) * elapsed_ms / horizon_ms
-                new = new.after(self.fresh.get(pair, 0), expected, elapsed_ms, horizon_ms)
+                new = new.after(self.arrived.get(pair, 0), expected, elapsed_ms, horizon_ms)
             if place is None or (new.alarm <= 0.0 and new.asked < FORGOTTEN):
                 series.pop(pair, None)
             else:
                 series[pair] = new
         return series
 
-    def factors(self, anatomy: Anatomy) -> Floats:
-        """What the expected chance of each constituent is to be multiplied by."""
-        factors = np.ones(len(anatomy.constituents))
-        for name, trust in self.trust.items():
-            if name in anatomy.number:
-                factors[anatomy.number[name]] = trust.factor
+    def factors(self, index: CatalogIndex) -> Floats:
+        """Calibration factor per constituent."""
+        factors = np.ones(len(index.constituents))
+        for name, trust in self.by_constituent.items():
+            if name in index.number:
+                factors[index.number[name]] = trust.factor
         return factors
 
-    def learn(self, anatomy: Anatomy, chance: Floats, now_ms: int, horizon_ms: int) -> Watch:
-        """Compare, a horizon later, whether constituents were needed with how likely that was.
+    def learn(
+        self, index: CatalogIndex, chance: Floats, now_ms: int, horizon_ms: int
+    ) -> DemandCalibration:
+        """Close the horizons that have ended, and begin new ones with these probabilities.
 
         Parameters
         ----------
         chance
-            That each is needed within the horizon, before it was multiplied by `factors`.
+            Uncalibrated probability that each constituent is needed within the horizon.
         """
         if not self.series:
-            return self  # nobody tells what comes
-        likely = {anatomy.constituents[i].service: float(chance[i]) for i in np.flatnonzero(chance)}
-        trust = dict(self.trust)
+            return self  # no arrivals are reported
+        likely = {index.constituents[i].service: float(chance[i]) for i in np.flatnonzero(chance)}
+        trust = dict(self.by_constituent)
         for name in sorted(likely.keys() | trust.keys()):
             known = trust.get(name)
-            new = known or Trust(now_ms, likely.get(name, 0.0))
+            new = known or NeedCalibration(now_ms, likely.get(name, 0.0))
             if now_ms - new.begun_ms >= horizon_ms:
                 new = new.settle(now_ms, likely.get(name, 0.0))
             if new is known:
@@ -178,38 +188,38 @@ class Watch:
                 trust.pop(name, None)
             else:
                 trust[name] = new
-        return Watch(self.at_ms, self.fresh, self.series, trust)
+        return DemandCalibration(self.at_ms, self.arrived, self.series, trust)
 
-    def _needed(self, anatomy: Anatomy) -> Mapping[str, Trust]:
-        """Note which constituents the fresh requests needed."""
-        parts = {part for service, _ in self.fresh for part in anatomy.parts_of(service)}
-        names = [anatomy.constituents[part].service for part in sorted(parts)]
+    def _needed(self, index: CatalogIndex) -> Mapping[str, NeedCalibration]:
+        """Mark the constituents that the arrived requests needed."""
+        parts = {part for service, _ in self.arrived for part in index.parts_of(service)}
+        names = [index.constituents[part].service for part in sorted(parts)]
         needed = {
             name: trust._replace(needed=True)
             for name in names
-            if (trust := self.trust.get(name)) is not None and not trust.needed
+            if (trust := self.by_constituent.get(name)) is not None and not trust.needed
         }
-        return {**self.trust, **needed} if needed else self.trust
+        return {**self.by_constituent, **needed} if needed else self.by_constituent
 
     def form(self) -> list[Any]:
-        """As plain values."""
+        """As plain JSON values."""
         return [
             self.at_ms,
-            [[*pair, count] for pair, count in self.fresh.items()],
+            [[*pair, count] for pair, count in self.arrived.items()],
             [[*pair, s.alarm, s.rate, s.asked, s.expected] for pair, s in self.series.items()],
             [
                 [n, t.begun_ms, t.chance, t.needed, t.uses, t.expected]
-                for n, t in self.trust.items()
+                for n, t in self.by_constituent.items()
             ],
         ]
 
     @classmethod
-    def of(cls, form: Iterable[Any]) -> Watch:
-        """From plain values."""
-        at_ms, fresh, series, trust = form
+    def of(cls, form: Iterable[Any]) -> DemandCalibration:
+        """From plain JSON values."""
+        at_ms, arrived, series, trust = form
         return cls(
             at_ms,
-            {(service, tier): count for service, tier, count in fresh},
-            {(service, tier): Series(*values) for service, tier, *values in series},
-            {name: Trust(*values) for name, *values in trust},
+            {(service, tier): count for service, tier, count in arrived},
+            {(service, tier): RequestSeries(*values) for service, tier, *values in series},
+            {name: NeedCalibration(*values) for name, *values in trust},
         )

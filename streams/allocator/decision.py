@@ -1,4 +1,4 @@
-"""One decision for a pool: what to start, what to take, what to queue and what to release."""
+"""One decision on a pool: which instances to start, preempt, queue and release."""
 
 from __future__ import annotations
 
@@ -7,130 +7,130 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streams.allocator.economy import Economy
+from streams.allocator.economy import InstanceEconomy
 from streams.allocator.limits import beyond_quota, by_worth, limits_of, room_of
-from streams.allocator.packing import Choice, Idle, Want, pack
-from streams.allocator.state import PoolRow, Queued, Releasing, Starting
+from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice, pack
+from streams.allocator.state import PoolState, ProvisionUnderWay, QueuedWant, ReleaseUnderWay
 from streams.allocator.verdicts import verdicts
 from streams.allocator.view import PoolView
 from streams.records import Action, Command
 from streams.records.control import Mode, Variant
 from streams.records.verdicts import Verdict
 
-__all__ = ["Config", "Decision", "Plan"]
+__all__ = ["AllocatorConfig", "PoolDecision", "PoolPlan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class AllocatorConfig:
     """Parameters of the allocator."""
 
-    tick_ms: int = 1_000  # how often a pool is decided upon, at least
-    horizon_ms: int = 60_000  # when no demand names one
-    command_ms: int = 10_000  # life of a command, and how long it counts as under way
-    queue_ms: int = 60_000  # life of a queued want
-    serve_ms: float = 1_000.0  # time to serve a request, until measured
-    most: int = 64  # instances of a constituent
-    starve_ms: int = 120_000  # after so long in the queue a want comes before all others
-    most_verdicts: int = 100  # of a decision, without a command
-    hold_ms: int = 60_000  # what it is then given is not taken back for so long
+    tick_ms: int = 1_000  # longest time between two decisions
+    horizon_ms: int = 60_000  # default, when no demand names one
+    command_ms: int = 10_000  # lifetime of a command; until then it counts as under way
+    queue_ms: int = 60_000  # lifetime of a queue command
+    serve_ms: float = 1_000.0  # assumed service time until it is measured
+    most: int = 64  # most instances per constituent
+    starve_ms: int = 120_000  # a want queued for longer goes before all others
+    most_verdicts: int = 100  # per decision, of constituents without a command
+    hold_ms: int = 60_000  # its instances are then not preempted for this long
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a decision comes to."""
+class PoolPlan:
+    """Result of a decision."""
 
     commands: Sequence[Command] = ()
     verdicts: Sequence[Verdict] = ()
 
 
-class Decision:
-    """One decision, taken once; the row that it begins with is left as it is.
+class PoolDecision:
+    """Computes one decision; call `take` once. The state given is not changed.
 
     Parameters
     ----------
     label
-        Put before the ids of commands.
+        Prefix of command ids.
     """
 
     def __init__(
-        self, config: Config, row: PoolRow, view: PoolView, variant: Variant, *, label: str = ""
+        self,
+        config: AllocatorConfig,
+        state: PoolState,
+        view: PoolView,
+        variant: Variant,
+        *,
+        label: str = "",
     ) -> None:
-        self.config, self.variant, self._label = config, variant, label
-        self.view = view
+        self.config, self.variant, self.view, self._label = config, variant, view, label
         self.horizon_ms = view.horizon_ms or config.horizon_ms
-        self._before, self._serial = row, row.serial
-        # What the commands add to these, or leave of them, is gathered here and put into a new row.
-        self._starting, self._releasing = dict(row.starting), dict(row.releasing)
-        self._held = {name: end for name, end in row.held.items() if end > view.now_ms}
-        self._waiting, self._below = dict[str, Queued](), dict[str, int]()
-        patience = {name: self._patience(queued) for name, queued in row.queue.items()}
-        self._choices: list[Choice] = []
-        self.economy = Economy(
+        self._before, self._serial = state, state.serial
+        # Private copies: the new state is collected in them.
+        self._starting, self._releasing = dict(state.starting), dict(state.releasing)
+        self._held = {name: end for name, end in state.held.items() if end > view.now_ms}
+        self._waiting, self._below = dict[str, QueuedWant](), dict[str, int]()
+        patience = {name: self._patience(queued) for name, queued in state.queue.items()}
+        self._choices: list[PackingChoice] = []
+        self.economy = InstanceEconomy(
             view,
             self.horizon_ms,
             config.most,
             patience=patience,
             held=frozenset(self._held),
-            limits=limits_of(row.control, view),
+            limits=limits_of(state.control, view),
             price=variant.price,
         )
 
-    def take(self, mode: Mode) -> tuple[PoolRow, Plan]:
-        """Decide: what is remembered of the pool afterwards, the commands and why."""
+    def take(self, mode: Mode) -> tuple[PoolState, PoolPlan]:
+        """Decide; returns the new state and the plan."""
         commands = self._commands()
         news, said = verdicts(
             self.economy, self._choices, commands, self._before.said,
             mode=mode, most=self.config.most_verdicts,
         )  # fmt: skip
         view, chance = self.view, self.economy.levels.chance[:, 0]
-        watch = self._before.watch.learn(view.anatomy, chance, view.now_ms, self.horizon_ms)
-        after = replace(
-            self._before,
-            serial=self._serial,
-            starting=self._starting,
-            releasing=self._releasing,
-            queue=self._waiting,
-            below=self._below,
-            held=self._held,
-            said=said,
-            watch=watch,
+        calibration = self._before.calibration.learn(
+            view.index, chance, view.now_ms, self.horizon_ms
         )
-        return after, Plan(commands, news)
+        after = replace(
+            self._before, serial=self._serial,
+            starting=self._starting, releasing=self._releasing,
+            queue=self._waiting, below=self._below, held=self._held,
+            said=said, calibration=calibration,
+        )  # fmt: skip
+        return after, PoolPlan(commands, news)
 
     def _commands(self) -> list[Command]:
-        """All commands: what is taken and started, then what is queued and released."""
+        """All commands: preemptions and starts first, then queued wants and releases."""
         economy, view = self.economy, self.view
         room = room_of(economy, self._before.control)
-        if room.budget + view.leaving < 0.0:  # it was lowered, or others have spent it
+        if room.budget + view.leaving < 0.0:  # lowered, or spent by others
             return self._correct(self._over(-room.budget - view.leaving))
         over = list(beyond_quota(economy, room))
         if over:
-            return self._correct(
-                self._give_back(idle, f"tier {idle.tier!r} is over its quota") for idle in over
-            )
-        choices = self._choices = pack(
-            economy.wants(), room, economy.spare, view.have, economy.then
-        )
+            why = "tier {!r} is over its quota"
+            return self._correct(self._give_back(idle, why.format(idle.tier)) for idle in over)
+        choices = pack(economy.wants(), room, economy.spare, view.have, economy.then)
+        self._choices = choices
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))
         taken = Counter(victim.service for choice in choices for victim in choice.taken)
         return [*started, *queued, *self._releases(taken)]
 
     def _correct(self, releases: Iterable[Command]) -> list[Command]:
-        """Give back and do nothing else: what waits goes on waiting."""
+        """Only release; the queue and the idle times stay as they are."""
         self._waiting, self._below = dict(self._before.queue), dict(self._before.below)
         return list(releases)
 
     def _over(self, excess: float) -> Iterator[Command]:
-        """Give back the least valuable of what is idle until the rest is within the budget."""
+        """Release the least valuable idle instances until the rest fits the budget."""
         for idle in by_worth(self.economy):
             if excess <= 0.0:
                 return
             excess -= idle.price
             yield self._give_back(idle, "the budget is overdrawn")
 
-    def _give_back(self, idle: Idle, why: str) -> Command:
-        keep_cost = float(self.economy.keep_cost[self.view.anatomy.number[idle.service]])
+    def _give_back(self, idle: IdleInstance, why: str) -> Command:
+        keep_cost = float(self.economy.keep_cost[self.view.index.number[idle.service]])
         return self._release(
             idle.service,
             1,
@@ -142,12 +142,12 @@ class Decision:
             ),
         )
 
-    def _patience(self, queued: Queued) -> float:
-        """How much more a want counts that has waited too long; 1 before that."""
+    def _patience(self, queued: QueuedWant) -> float:
+        """Weight of a queued want: above 1 once it has waited for `starve_ms`."""
         waited = (self.view.now_ms - queued.since_ms) / self.config.starve_ms
         return 1 + waited if waited >= 1 else 1.0
 
-    def _start(self, choice: Choice) -> Iterator[Command]:
+    def _start(self, choice: PackingChoice) -> Iterator[Command]:
         want, tier = choice.want, choice.want.tier
         long = " which has waited too long" if want.patience > 1 else ""
         long = " which is pinned" if want.pinned else long
@@ -176,13 +176,13 @@ class Decision:
                 tier=tier,
                 reason=self._why(want, name, k, tier) + since,
             )
-            self._starting[command.command_id] = Starting(name, 1, command.expires_ms)
+            self._starting[command.command_id] = ProvisionUnderWay(name, 1, command.expires_ms)
             if want.patience > 1:
                 self._held[name] = self.view.now_ms + self.config.hold_ms
             yield command
 
-    def _queued(self, choices: list[Choice]) -> Iterator[Command]:
-        """Queue what does not fit, once; whatever fits now or is wanted no more leaves."""
+    def _queued(self, choices: list[PackingChoice]) -> Iterator[Command]:
+        """Queue what does not fit, with one command each; other queue entries are dropped."""
         before = self._before.queue
         started = {name for c in choices if c.granted for name, _ in c.want.parts}
         for choice in choices:
@@ -195,10 +195,10 @@ class Decision:
                     continue
                 command = self._queue(choice, name, k)
                 since_ms = known.since_ms if known else self.view.now_ms
-                self._waiting[name] = Queued(command.command_id, since_ms, command.expires_ms)
+                self._waiting[name] = QueuedWant(command.command_id, since_ms, command.expires_ms)
                 yield command
 
-    def _queue(self, choice: Choice, name: str, k: int) -> Command:
+    def _queue(self, choice: PackingChoice, name: str, k: int) -> Command:
         want, tier = choice.want, choice.want.tier
         value, cost = self._shared(want, name)
         return self._command(
@@ -213,12 +213,12 @@ class Decision:
         )
 
     def _releases(self, taken: Counter[str]) -> Iterator[Command]:
-        """Give back what has not been worth it for some time."""
+        """Release idle instances that have not paid for `settle_ms`."""
         economy = self.economy
         before = self._before.below
         least = 1 - self.variant.slack
         for part in economy.doubtful(least):
-            name = economy.anatomy.constituents[part].service
+            name = economy.index.constituents[part].service
             lost = list(economy.worthless(part, taken[name], least))
             if not lost:
                 continue
@@ -241,18 +241,18 @@ class Decision:
     def _release(self, name: str, count: int, **terms: Any) -> Command:
         command = self._command(Action.RELEASE, name, count=count, **terms)
         of = self.view.serving.get(name, ())
-        self._releasing[command.command_id] = Releasing(name, count, command.expires_ms, of)
+        self._releasing[command.command_id] = ReleaseUnderWay(name, count, command.expires_ms, of)
         return command
 
-    def _shared(self, want: Want, name: str) -> tuple[float, float]:
-        """A part's share in value and cost of what is wanted together."""
-        cost = float(self.economy.start_cost[self.economy.anatomy.number[name]])
+    def _shared(self, want: InstanceWant, name: str) -> tuple[float, float]:
+        """The share of one constituent in the value and cost of a joint want."""
+        cost = float(self.economy.start_cost[self.economy.index.number[name]])
         share = cost / want.cost if want.cost > 0 else 1 / len(want.parts)
         return want.value * share, want.cost * share
 
-    def _why(self, want: Want, name: str, k: int, tier: str) -> str:
+    def _why(self, want: InstanceWant, name: str, k: int, tier: str) -> str:
         economy = self.economy
-        part = economy.anatomy.number[name]
+        part = economy.index.number[name]
         chance = economy.chance(part, k)
         warm_up_ms = float(self.view.timing.warm_up_ms[part])
         others = ", ".join(other for other, _ in want.parts if other != name)
@@ -295,5 +295,5 @@ class Decision:
         )
 
 
-def _names(want: Want) -> str:
+def _names(want: InstanceWant) -> str:
     return " and ".join(name for name, _ in want.parts)

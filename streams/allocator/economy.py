@@ -1,4 +1,4 @@
-"""What instances of a pool are worth and what they cost, as the demand stands."""
+"""Values and costs of a pool's instances under the current demand."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from functools import cached_property
 
 import numpy as np
 
-from streams.allocator.packing import Choice, Idle, Want
+from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice
 from streams.allocator.valuation.catalog_index import NOBODY, share_of
-from streams.allocator.valuation.first_instances import Firsts
+from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
-from streams.allocator.valuation.levels import Levels, uses_of
+from streams.allocator.valuation.levels import InstanceLevels, uses_of
 from streams.allocator.valuation.tail_probability import Floats
 from streams.allocator.view import PoolView
 from streams.records.catalog import Constituent, Tier
 
-__all__ = ["HOUR_MS", "Economy"]
+__all__ = ["HOUR_MS", "InstanceEconomy"]
 
 HOUR_MS = 3_600_000
 NOTHING = (0.0,)
 
 
-class Economy:
+class InstanceEconomy:
     """Values and costs of starting, keeping and giving up instances.
 
-    The first instances of the constituents are valued jointly (see `Firsts`), further ones each
-    by itself: a request that finds all instances of one part busy finds those of the others so.
-    Constituents go by the numbers of `view.anatomy`.
+    First instances are valued jointly (see `FirstInstances`), further ones independently: a
+    request that finds all instances of one constituent busy finds those of the others busy too.
+    Constituents are identified by their number in `view.index`.
 
     Parameters
     ----------
     price
-        Times its price that warm time counts.
+        Multiplier on the price of warm time.
 
     Attributes
     ----------
     have, idle
-        Instances there or under way; of them, those that may be released.
+        Instances that exist or are under way; of them, those that may be released.
     keep_cost, start_cost
-        Of one instance kept for the horizon; of one started now and kept for it.
+        Cost of keeping one instance for the horizon; of starting one now and keeping it.
     """
 
     def __init__(
@@ -54,34 +54,34 @@ class Economy:
         limits: Mapping[str, tuple[int, int | None]],
         price: float = 1.0,
     ) -> None:
-        anatomy = self.anatomy = view.anatomy
+        index = self.index = view.index
         self.view, self.horizon_ms = view, horizon_ms
         self._patience, self._held = patience, held
-        self.least: list[int] = anatomy.counts({n: low for n, (low, _) in limits.items()}).tolist()
-        self.most = [most] * len(anatomy.constituents)
+        self.least: list[int] = index.counts({n: low for n, (low, _) in limits.items()}).tolist()
+        self.most = [most] * len(index.constituents)
         for name, (_, high) in limits.items():
-            if high is not None and name in anatomy.number:
-                self.most[anatomy.number[name]] = high
-        self.keep_cost: Floats = price * anatomy.price * horizon_ms / HOUR_MS
+            if high is not None and name in index.number:
+                self.most[index.number[name]] = high
+        self.keep_cost: Floats = price * index.price * horizon_ms / HOUR_MS
         start_ms: Floats = horizon_ms + view.timing.ready_ms
-        self.start_cost: Floats = price * anatomy.price * start_ms / HOUR_MS
-        self.have: list[int] = anatomy.counts(view.have).tolist()
+        self.start_cost: Floats = price * index.price * start_ms / HOUR_MS
+        self.have: list[int] = index.counts(view.have).tolist()
         warm = [count > 0 for count in self.have]
-        self._firsts = Firsts(anatomy, view.timing.warm_up_ms, view.asked, view.trust, warm)
-        self.uses = uses_of(view.asked, anatomy, self._firsts.paths)
-        self.levels = Levels(
+        self._firsts = FirstInstances(index, view.timing.warm_up_ms, view.asked, view.factors, warm)
+        self.uses = uses_of(view.asked, index, self._firsts.paths)
+        self.levels = InstanceLevels(
             self.uses,
-            anatomy,
+            index,
             overlap=np.minimum(1.0, view.timing.serve_ms / horizon_ms),
             most=most,
             enough=self.keep_cost / 2,
-            trust=view.trust,
+            factors=view.factors,
         )
-        idle = np.minimum(anatomy.counts(view.idle), self.have)
+        idle = np.minimum(index.counts(view.idle), self.have)
         self.idle: list[int] = idle.tolist()
 
-    def wants(self) -> Iterator[Want]:
-        """All that would pay or is pinned, to begin with."""
+    def wants(self) -> Iterator[InstanceWant]:
+        """The initial wants: whatever would pay, and pins."""
         for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
             yield from self._further(part, self.have[part] + 1)
         alone = self._firsts.singles()
@@ -99,9 +99,9 @@ class Economy:
         for part, worth in zip(pays.tolist(), worths, strict=True):
             yield from self._further(part, self.have[part] + 1, worth)
 
-    def then(self, choice: Choice) -> Iterator[Want]:
-        """Take a grant in: what would pay since."""
-        number = self.anatomy.number
+    def then(self, choice: PackingChoice) -> Iterator[InstanceWant]:
+        """Account for a granted choice; yields the wants that are new or revalued since."""
+        number = self.index.number
         first = [number[service] for service, k in choice.want.parts if k == 1]
         lost = [number[victim.service] for victim in choice.taken if victim.k == 1]
         if lost:
@@ -114,7 +114,7 @@ class Economy:
             yield from self._further(number[name], k + 1)
 
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
-        """What the k-th instance is worth when it is warm already, and to whom."""
+        """Value of keeping the k-th instance, and the tier that it is mostly for."""
         if k == 1:
             worth = self._firsts.lost(part)
             return sum(worth), self._top(worth)
@@ -123,18 +123,18 @@ class Economy:
 
     def chance(self, part: int, k: int) -> float:
         """Probability that the k-th instance is used within the horizon."""
-        if k == 1 and part in self.anatomy.steps_on:
+        if k == 1 and part in self.index.steps_on:
             return -math.expm1(-float(self._firsts.bases.requests[part]))
         level = self.levels.level(part, k)
         return level.chance if level else 0.0
 
     def first_value(self) -> Floats:
-        """What the first instance of each constituent would bring, started now."""
+        """Value of a first instance of each constituent if it were started now."""
         value: Floats = self.levels.value[:, 0] + self._firsts.bases.gains().sum(axis=1)
         return value * self.lead
 
     def last_value(self) -> Floats:
-        """What the last instance of each constituent is worth; 0 where there is none."""
+        """Value of the last instance of each constituent; 0 where there is none."""
         have = np.array(self.have, np.int64)
         most = self.levels.value.shape[1]
         further = self.levels.value[np.arange(len(have)), np.clip(have, 1, most) - 1]
@@ -143,27 +143,27 @@ class Economy:
         return np.where(have > 0, value, 0.0)
 
     def doubtful(self, share: float) -> list[int]:
-        """Constituents whose last idle instance is not allowed, or worth less than this share.
+        """Constituents with an idle instance above their maximum, or worth too little.
 
         Parameters
         ----------
         share
-            Of what keeping one costs.
+            Fraction of the keeping cost below which an instance is worth too little.
         """
         low = self.last_value() < self.keep_cost * share
         low |= np.array(self.have) > np.array(self.most)
         found: list[int] = np.flatnonzero((np.array(self.idle) > 0) & low).tolist()
         return found
 
-    def spare(self) -> Iterator[Idle]:
-        """What could be taken away: not what was started for somebody who had waited long."""
+    def spare(self) -> Iterator[IdleInstance]:
+        """Idle instances that may be preempted; those started for a starved want may not."""
         for part in np.flatnonzero(self.idle).tolist():
-            constituent = self.anatomy.constituents[part]
+            constituent = self.index.constituents[part]
             if constituent.service in self._held:
                 continue
             for k in range(self.have[part], self._kept_back(part), -1):
                 value, tier = self.kept(part, k)
-                yield Idle(
+                yield IdleInstance(
                     service=constituent.service,
                     k=k,
                     needs=constituent.needs,
@@ -174,10 +174,10 @@ class Economy:
                 )
 
     def worthless(self, part: int, taken: int, share: float) -> Iterator[float]:
-        """What the idle instances are worth that are to go, when so many have been taken.
+        """Values of the idle instances to release, after `taken` have been preempted.
 
-        They are those above what an operator allows, and those that are worth less than this
-        share of keeping them.
+        These are the instances above the operator's maximum and those worth less than `share` of
+        their keeping cost.
         """
         limit = self.keep_cost[part] * share
         for k in range(self.have[part] - taken, self._kept_back(part), -1):
@@ -187,17 +187,17 @@ class Economy:
             yield value
 
     def held_for(self) -> Iterator[tuple[str, Constituent]]:
-        """All that there is or comes, each with the tier that it is mostly for."""
+        """All instances, those under way included, each with the tier that it is mostly for."""
         for part in np.flatnonzero(self.have).tolist():
             for k in range(1, self.have[part] + 1):
-                yield self.kept(part, k)[1].tier, self.anatomy.constituents[part]
+                yield self.kept(part, k)[1].tier, self.index.constituents[part]
 
     @cached_property
     def lead(self) -> Floats:
-        """Part of the saving that a start made now still brings, of each constituent.
+        """Fraction of the saving that a start made now still brings, per constituent.
 
-        Requests come evenly over the horizon; one that comes while the instance starts is
-        spared only the part of the start that has passed.
+        Requests arrive evenly over the horizon; one that arrives during the start is spared only
+        the part of the start that has passed.
         """
         ready_ms = self._firsts.bases.with_base(self.view.timing.ready_ms)
         horizon_ms = self.horizon_ms
@@ -207,19 +207,19 @@ class Economy:
         return lead
 
     def _kept_back(self, part: int) -> int:
-        """How many instances are not to be given away: they are pinned, or not idle."""
+        """Instances that must stay: pinned ones and those that are not idle."""
         return max(self.least[part], self.have[part] - self.idle[part])
 
     def _top(self, worth: Sequence[float]) -> Tier:
-        """The highest tier for which, with those above it, at least half of the worth is."""
+        """The highest tier that, with those above it, accounts for half of the value."""
         left = sum(worth) / 2
-        for tier, value in zip(self.anatomy.tiers, worth, strict=True):
+        for tier, value in zip(self.index.tiers, worth, strict=True):
             left -= value
             if left <= 0 < value:
                 return tier
         return NOBODY
 
-    def _first(self, parts: Parts, worth: Sequence[float]) -> Iterator[Want]:
+    def _first(self, parts: Parts, worth: Sequence[float]) -> Iterator[InstanceWant]:
         if any(self.least[part] for part in parts):
             return
         parts |= self._firsts.bases.under(parts)
@@ -227,19 +227,19 @@ class Economy:
             return
         value = sum(worth) * min([self._lead[part] for part in parts])
         if value > sum([self._start_cost[part] for part in parts]):
-            is_base = self.anatomy.steps_on.keys()  # these come first: others start from them
+            is_base = self.index.steps_on.keys()  # bases first: the others start from them
             first = sorted(parts, key=lambda part: (part not in is_base, part))
             yield self._want([(part, 1) for part in first], value, worth)
 
-    def _further(self, part: int, k: int, worth: Sequence[float] = ()) -> Iterator[Want]:
-        """The k-th instance, if it pays or is pinned; what it is worth is looked up if not given."""
+    def _further(self, part: int, k: int, worth: Sequence[float] = ()) -> Iterator[InstanceWant]:
+        """The want for the k-th instance if it pays or is pinned; `worth` is looked up if empty."""
         pinned = k <= self.least[part]
         if (k == 1 and not pinned) or k > self.most[part]:
             return
         under = self._firsts.bases.under([part])
         if not worth:
             level = self.levels.level(part, k)
-            worth = level.worth if level else NOTHING * len(self.anatomy.tiers)
+            worth = level.worth if level else NOTHING * len(self.index.tiers)
         value = sum(worth) * self._lead[part]
         if pinned or value > sum([self._start_cost[each] for each in (*under, part)]):
             parts = [*((base, 1) for base in under), (part, k)]
@@ -252,14 +252,14 @@ class Economy:
         worth: Sequence[float],
         *,
         pinned: bool = False,
-    ) -> Want:
-        constituents = [self.anatomy.constituents[part] for part, _ in parts]
+    ) -> InstanceWant:
+        constituents = [self.index.constituents[part] for part, _ in parts]
         needs, share = constituents[0].needs, self._shares[parts[0][0]]
         for other in constituents[1:]:
             needs += other.needs
             share = share_of(needs, self.view.capacity)
         tier = self._top(worth)
-        return Want(
+        return InstanceWant(
             parts=tuple([(c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)]),
             needs=needs,
             price=sum([c.price for c in constituents]),
@@ -274,7 +274,7 @@ class Economy:
 
     @cached_property
     def _shares(self) -> Sequence[float]:
-        return self.anatomy.shares(self.view.capacity)
+        return self.index.shares(self.view.capacity)
 
     @cached_property
     def _lead(self) -> list[float]:

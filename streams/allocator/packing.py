@@ -1,4 +1,4 @@
-"""Fills a pool with what pays most for the scarcest resource, and says what did not fit."""
+"""Packs wants into a pool greedily, and reports which did not fit and why."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from typing import NamedTuple
 
 from streams.records.catalog import Resources
 
-__all__ = ["Choice", "Idle", "Room", "Want", "pack"]
+__all__ = ["IdleInstance", "InstanceWant", "PackingChoice", "PoolRoom", "pack"]
 
-NOTHING = 1e-9  # a share below this counts as this
+NOTHING = 1e-9  # least share, against division by zero
 
 
-class Want(NamedTuple):
-    """Instances that would pay for themselves, together; made in great number."""
+class InstanceWant(NamedTuple):
+    """Instances to start together. A named tuple: very many are made."""
 
-    parts: tuple[tuple[str, int], ...]  # service, and which instance of it this would be
+    parts: tuple[tuple[str, int], ...]  # constituent, and 1-based ordinal of the instance
     needs: Resources
-    price: float  # for an hour
+    price: float  # per hour
     value: float
     cost: float
     share: float  # of the pool, see `valuation.catalog_index.share_of`
     priority: int = 0  # of its tier
     tier: str = ""  # the highest that at least half of the value is for
-    patience: float = 1.0  # above 1 when queued for too long: its net value counts so much more
-    pinned: bool = False  # an operator's word: comes first, whatever it is worth
+    patience: float = 1.0  # weight of the net value; above 1 when queued for too long
+    pinned: bool = False  # demanded by the operator: goes first, whatever its value
 
     @property
     def density(self) -> float:
-        """Net value for each share of the pool."""
+        """Net value per share of the pool."""
         return (self.value - self.cost) / max(self.share, NOTHING)
 
     @property
     def rank(self) -> tuple[bool, bool, int, float, tuple[tuple[str, int], ...]]:
-        """Smallest first: pins, who has waited too long, then by priority, then by density."""
+        """Sort key: pins first, then starved wants, then by priority, then by density."""
         return (not self.pinned, self.patience <= 1, -self.priority, -self.density, self.parts)
 
     @property
     def claim(self) -> float:
-        """Net value that it may take from others."""
+        """Most value of idle instances that it may preempt."""
         return math.inf if self.pinned else (self.value - self.cost) * self.patience
 
     @property
     def urgent(self) -> bool:
-        """Whether it may take from any tier."""
+        """Whether it may preempt instances of any tier."""
         return self.pinned or self.patience > 1
 
 
-class Idle(NamedTuple):
-    """An idle instance that may be taken away, and what would be lost."""
+class IdleInstance(NamedTuple):
+    """An idle instance that may be preempted, and the value that would be lost."""
 
     service: str
-    k: int  # which instance of the service it is; the least valuable has the highest number
+    k: int  # 1-based ordinal of the instance; the highest is the least valuable
     needs: Resources
     price: float
     value: float
@@ -65,16 +65,18 @@ class Idle(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What is left of a pool."""
+class PoolRoom:
+    """Free capacity and budget of a pool."""
 
     free: Resources
-    budget: float  # for an hour
-    quotas: Mapping[str, float] = field(default_factory=dict)  # the same of a tier
-    shares: Mapping[str, Resources] = field(default_factory=dict)  # of a tier, below what is free
+    budget: float  # per hour
+    quotas: Mapping[str, float] = field(default_factory=dict)  # budget left per tier
+    shares: Mapping[str, Resources] = field(
+        default_factory=dict
+    )  # capacity left per tier, within `free`
 
-    def bound_by(self, want: Want) -> str:
-        """The name of what the want does not fit in; empty when it fits."""
+    def bound_by(self, want: InstanceWant) -> str:
+        """Name of the first limit that the want exceeds; empty if it fits."""
         for name in ("cpu", "memory", "bandwidth"):
             if getattr(want.needs, name) > getattr(self.free, name):
                 return name
@@ -84,45 +86,45 @@ class Room:
         over = want.price > self.quotas.get(want.tier, math.inf)
         return "quota" if over or (share and not want.needs.fits(share)) else ""
 
-    def less(self, what: Want) -> Room:
-        """The room left once the want is in it."""
+    def less(self, what: InstanceWant) -> PoolRoom:
+        """The room after the want has been started."""
         return self._changed(what, -1)
 
-    def more(self, what: Idle) -> Room:
-        """The room left once the idle instance is gone."""
+    def more(self, what: IdleInstance) -> PoolRoom:
+        """The room after the idle instance has been released."""
         return self._changed(what, 1)
 
-    def _changed(self, what: Want | Idle, sign: int) -> Room:
+    def _changed(self, what: InstanceWant | IdleInstance, sign: int) -> PoolRoom:
         price, needs, tier = sign * what.price, what.needs.times(sign), what.tier
         quotas, shares = self.quotas, self.shares
         if tier in quotas:
             quotas = {**quotas, tier: quotas[tier] + price}
         if tier in shares:
             shares = {**shares, tier: shares[tier] + needs}
-        return Room(self.free + needs, self.budget + price, quotas, shares)
+        return PoolRoom(self.free + needs, self.budget + price, quotas, shares)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What is done about a want: started, after `taken` made room; or refused for what binds."""
+class PackingChoice:
+    """Outcome for a want: started, after preempting `taken`; or refused because of `bound`."""
 
-    want: Want
+    want: InstanceWant
     bound: str = ""
-    taken: tuple[Idle, ...] = ()
+    taken: tuple[IdleInstance, ...] = ()
 
     @property
     def granted(self) -> bool:
-        """Whether it is started."""
+        """Whether the want is started."""
         return not self.bound or bool(self.taken)
 
 
 def pack(
-    wants: Iterable[Want],
-    room: Room,
-    idle: Callable[[], Iterable[Idle]],
+    wants: Iterable[InstanceWant],
+    room: PoolRoom,
+    idle: Callable[[], Iterable[IdleInstance]],
     have: Mapping[str, int],
-    then: Callable[[Choice], Iterable[Want]],
-) -> list[Choice]:
+    then: Callable[[PackingChoice], Iterable[InstanceWant]],
+) -> list[PackingChoice]:
     """Choose greedily by rank.
 
     Greedy by value for each share is the usual heuristic for the multi-dimensional knapsack
@@ -133,21 +135,21 @@ def pack(
     Parameters
     ----------
     wants
-        To begin with.
+        The initial wants.
     idle
-        What could be taken away, asked for when something does not fit.
+        Yields the instances that may be preempted; called when a want does not fit.
     have
-        Instances of each service; a want is in time only for the next one.
+        Instances per constituent; a want counts only while it is for the next one.
     then
-        Called with each grant; the wants that are new or worth something else since.
+        Called with each granted choice; returns wants that are new or have a new value.
     """
-    left: list[Idle] | None = None
+    left: list[IdleInstance] | None = None
     counts = Counter(have)
     order = count()
     waiting = [(want.rank, next(order), want) for want in wants]
     latest = {want.parts: want for _, _, want in waiting}
     heapq.heapify(waiting)
-    choices: list[Choice] = []
+    choices: list[PackingChoice] = []
     while waiting:
         _, _, want = heapq.heappop(waiting)
         if latest.get(want.parts) is not want or any(k != counts[s] + 1 for s, k in want.parts):
@@ -156,7 +158,7 @@ def pack(
         if bound and left is None:
             left = sorted(idle(), key=lambda i: (i.priority, i.value, i.service, -i.k))
         taken = _room_for(want, room, left, counts) if bound and left else ()
-        choices.append(Choice(want, bound, taken))
+        choices.append(PackingChoice(want, bound, taken))
         if not choices[-1].granted:
             continue
         for victim in taken:
@@ -172,11 +174,11 @@ def pack(
 
 
 def _room_for(
-    want: Want, room: Room, idle: Iterable[Idle], counts: Mapping[str, int]
-) -> tuple[Idle, ...]:
-    """The idle instances to take for a want; none when that is not enough, or not worth it."""
+    want: InstanceWant, room: PoolRoom, idle: Iterable[IdleInstance], counts: Mapping[str, int]
+) -> tuple[IdleInstance, ...]:
+    """Idle instances to preempt for a want; empty if they do not suffice or are worth more."""
     wanted = {service for service, _ in want.parts}
-    taken: list[Idle] = []
+    taken: list[IdleInstance] = []
     gone: Counter[str] = Counter()
     gain, bound = want.claim, room.bound_by(want)
     for victim in idle:

@@ -1,4 +1,4 @@
-"""A pool on paper: what of the requests that came would have been warm, and what that would cost."""
+"""A simulated pool: which requests would have found warm instances, and at what cost."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from streams.stages.planned_provisioner import (
     instances_of,
 )
 
-__all__ = ["PaperPool"]
+__all__ = ["SimulatedPool"]
 
 HOUR_MS = 3_600_000
-STANDARD = "standard"  # what a request started; see `pool_view.ON_REQUEST`
+STANDARD = "standard"  # prefix of starts by a request; see `pool_view.ON_REQUEST`
 
 
 @dataclass(frozen=True, slots=True)
-class PaperPool:
-    """Instances that would be there, and what they have come to; a value.
+class SimulatedPool:
+    """Simulated instances and their score; immutable.
 
-    The counterfactual is to start everything on request and to keep nothing: a request is saved
-    the part of this that it does not wait, and all warm time is paid for.
+    The baseline starts everything on request and keeps nothing warm. A request saves the part of
+    the baseline's wait that it is spared; all warm time is paid for.
     """
 
     score: Score
-    at_ms: int  # up to here time was taken in
+    at_ms: int  # simulated up to this time
     planned: PlannedPool = field(default_factory=PlannedPool)
 
     @classmethod
-    def of(cls, variant: str, instances: Iterable[Instance], at_ms: int) -> PaperPool:
-        """A pool with the instances that there are."""
+    def of(cls, variant: str, instances: Iterable[Instance], at_ms: int) -> SimulatedPool:
+        """A simulated pool that starts with these instances."""
         live = {
             i.instance_id: Planned(
                 i.service,
@@ -53,11 +53,11 @@ class PaperPool:
         return cls(Score(variant=variant), at_ms, PlannedPool(at_ms, live))
 
     def instances(self, pool: str) -> list[Instance]:
-        """As records."""
+        """The simulated instances as records."""
         return list(instances_of(pool, self.planned))
 
-    def carry_out(self, commands: Sequence[Command], context: Context) -> PaperPool:
-        """Do on paper what commands say."""
+    def carry_out(self, commands: Sequence[Command], context: Context) -> SimulatedPool:
+        """Simulate these commands."""
         if not commands:
             return self
         planned, provisioner = _own(self.planned), PlannedProvisioner()
@@ -68,14 +68,16 @@ class PaperPool:
             planned = pools[command.pool]
         return replace(self, planned=planned)
 
-    def advance(self, arrived: Mapping[Pair, int], view: PoolView, context: Context) -> PaperPool:
-        """Let time come to that of the view, and the requests that came have what was warm.
+    def advance(
+        self, arrived: Mapping[Pair, int], view: PoolView, context: Context
+    ) -> SimulatedPool:
+        """Simulate up to the time of the view, and serve the requests that arrived until then.
 
         Parameters
         ----------
         arrived
-            How many came since the last time, by composite and tier; those of higher tiers are
-            served first. What they find cold starts once they have been served.
+            Requests since the last call, by composite and tier; higher tiers are served first.
+            Constituents that they find cold are started after they have been served.
         """
         score, cold = self._serve(self._paid(view), arrived, view)
         known = {planned.service for planned in self.planned.live.values()}
@@ -83,15 +85,13 @@ class PaperPool:
         return replace(self.carry_out(starts, context), score=score, at_ms=view.now_ms)
 
     def _paid(self, view: PoolView) -> Score:
-        """The score with what was warm."""
+        """The score with the warm time since the last call."""
         warm_ms, cost = 0, 0.0
         for planned in self.planned.live.values():
             lasted_ms = max(0, view.now_ms - max(planned.warm_since_ms, self.at_ms))
-            part = view.anatomy.number.get(planned.service)
+            part = view.index.number.get(planned.service)
             warm_ms += lasted_ms
-            cost += (
-                lasted_ms / HOUR_MS * float(view.anatomy.price[part]) if part is not None else 0.0
-            )
+            cost += lasted_ms / HOUR_MS * float(view.index.price[part]) if part is not None else 0.0
         score = self.score
         return replace(
             score,
@@ -103,50 +103,50 @@ class PaperPool:
     def _serve(
         self, score: Score, arrived: Mapping[Pair, int], view: PoolView
     ) -> tuple[Score, set[str]]:
-        """Judge the requests: the score with them, and the parts that some of them found cold."""
-        tiers = [tier.tier for tier in view.anatomy.tiers]
+        """Serve the requests; returns the new score and the constituents found cold."""
+        tiers = [tier.tier for tier in view.index.tiers]
         order = {tier: i for i, tier in enumerate(tiers)}
         places, cold = self._places(view), set[str]()
         live = {planned.service for planned in self.planned.live.values()}
         for (service, tier), count in sorted(
             arrived.items(), key=lambda item: (order.get(item[0][1], len(order)), item[0])
         ):
-            found = _Requests(count, places, view, live)
-            for step in first_uses(steps_of(view.anatomy.catalog, service)):
-                found.take([name for name in step if name in view.anatomy.number])
+            found = _ArrivedRequests(count, places, view, live)
+            for step in first_uses(steps_of(view.index.catalog, service)):
+                found.take([name for name in step if name in view.index.number])
             cold |= found.cold
-            score = _counted(score, found, view.anatomy.catalog.tiers.get(tier, FALLBACK).weight)
+            score = _counted(score, found, view.index.catalog.tiers.get(tier, FALLBACK).weight)
         return score, cold
 
     def _places(self, view: PoolView) -> dict[str, int]:
-        """How many requests the warm instances of each part may serve since the last time."""
-        anatomy, elapsed_ms = view.anatomy, max(1, view.now_ms - self.at_ms)
+        """Requests that the warm instances of each constituent can serve in this interval."""
+        index, elapsed_ms = view.index, max(1, view.now_ms - self.at_ms)
         places: dict[str, int] = {}
         for planned in self.planned.live.values():
-            part = anatomy.number.get(planned.service)
+            part = index.number.get(planned.service)
             if part is not None and planned.warm_since_ms <= self.at_ms:
                 turns = max(1.0, elapsed_ms / max(1.0, float(view.timing.serve_ms[part])))
-                more = int(turns * int(anatomy.at_once[part]))
+                more = int(turns * int(index.at_once[part]))
                 places[planned.service] = places.get(planned.service, 0) + more
         return places
 
 
 @dataclass(slots=True)
-class _Requests:
-    """So many requests of one kind, step by step."""
+class _ArrivedRequests:
+    """Requests of one composite and tier while they go through its steps."""
 
     count: int
-    places: dict[str, int]  # of each part that are left; brought up to date
+    places: dict[str, int]  # free places per constituent; decreased as they are taken
     view: PoolView
-    live: set[str]  # constituents with an instance: who starts from one of these starts sooner
+    live: set[str]  # constituents with an instance: a start on such a base is shorter
     cold: set[str] = field(default_factory=set)
     cold_ms: int = 0
-    worst_ms: int = 0  # had nothing been warm
+    worst_ms: int = 0  # if nothing had been warm
     serving_ms: int = 0
 
     def take(self, step: Sequence[str]) -> None:
-        """Have them all go through a step: as slow for each as its slowest cold part."""
-        number, timing = self.view.anatomy.number, self.view.timing
+        """Serve one step: each request waits for its slowest cold constituent."""
+        number, timing = self.view.index.number, self.view.timing
         worst_ms = {name: self._start_ms(name, set()) for name in step}
         wait_ms = {name: self._start_ms(name, self.live) for name in step}
         warm = {name: min(self.count, self.places.get(name, 0)) for name in step}
@@ -161,19 +161,19 @@ class _Requests:
                 self.cold.add(name)
 
     def _start_ms(self, name: str, live: set[str]) -> int:
-        """How long a part takes to start when these are there."""
-        number, own_ms = self.view.anatomy.number, self.view.timing.warm_up_ms
-        catalog = self.view.anatomy.catalog
+        """Start-up time of a constituent, given those with an instance."""
+        number, own_ms = self.view.index.number, self.view.timing.warm_up_ms
+        catalog = self.view.index.catalog
         return round(start_ms(name, catalog, lambda part: float(own_ms[number[part]]), live))
 
 
 def _own(pool: PlannedPool) -> PlannedPool:
-    """A pool with the same instances, for a provisioner to change."""
+    """A copy that the provisioner may change."""
     return replace(pool, live=dict(pool.live), done=dict(pool.done))
 
 
-def _counted(score: Score, found: _Requests, weight: float) -> Score:
-    """The score with these requests."""
+def _counted(score: Score, found: _ArrivedRequests, weight: float) -> Score:
+    """The score with these requests added."""
     saved_ms = found.worst_ms - found.cold_ms
     return replace(
         score,
@@ -186,7 +186,7 @@ def _counted(score: Score, found: _Requests, weight: float) -> Score:
 
 
 def _on_request(name: str, view: PoolView) -> Command:
-    """What the standard path does for a request that finds nothing."""
+    """The start that the standard path makes for a request that finds no instance."""
     now_ms = view.now_ms
     return Command(
         command_id=f"{STANDARD}/{name}/{now_ms}",

@@ -1,4 +1,4 @@
-"""The allocator's state: per pool what is under way, per partition the demand last heard."""
+"""The allocator's state: one row per pool, and the latest demand per partition and pool."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from streams.allocator.calibration import Watch
+from streams.allocator.calibration import DemandCalibration
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.records.catalog import Resources
 from streams.records.control import Control, Mode, Pin, Quota, Variant
@@ -14,23 +14,23 @@ from streams.stages.state_rows import from_row, to_row
 
 __all__ = [
     "DEMAND",
-    "PoolRow",
-    "Queued",
-    "Releasing",
-    "Row",
-    "Starting",
+    "PoolOrDemand",
+    "PoolState",
+    "ProvisionUnderWay",
+    "QueuedWant",
+    "ReleaseUnderWay",
     "decode",
     "encode",
     "pool_form",
     "pool_of",
 ]
 
-POOL_1, DEMAND_1, POOL, DEMAND = range(1, 5)  # first byte; a new form of a row takes a new number
+POOL_1, DEMAND_1, POOL, DEMAND = range(1, 5)  # first byte of a row: its format
 
 
 @dataclass(frozen=True, slots=True)
-class Starting:
-    """A provision command whose instances have not all been seen yet."""
+class ProvisionUnderWay:
+    """A provision command whose instances have not all been reported yet."""
 
     service: str
     count: int
@@ -38,56 +38,62 @@ class Starting:
 
 
 @dataclass(frozen=True, slots=True)
-class Releasing:
-    """A release command: of these instances so many are to go."""
+class ReleaseUnderWay:
+    """A release command: `count` of the instances in `of` are to end."""
 
     service: str
     count: int
     expires_ms: int
-    of: tuple[str, ...]  # instance ids that could serve when it was issued
+    of: tuple[str, ...]  # ids of the instances that could serve when it was issued
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
-    """Something wanted that does not fit."""
+class QueuedWant:
+    """A want that did not fit into the pool."""
 
     command_id: str
-    since_ms: int  # first time that it did not fit
+    since_ms: int  # when it first did not fit
     expires_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class PoolRow:
-    """What is remembered of a pool; a value, as are its mappings: who changes one makes a new one."""
+class PoolState:
+    """State of a pool. Immutable, its mappings included: a change makes a new one."""
 
     now_ms: int = 0
     decided_ms: int = 0  # event time of the last decision
-    heard: frozenset[int] = frozenset()  # partitions that have sent demand since
-    serial: int = 0  # of the last command
-    partitions: tuple[int, ...] = ()  # that have sent demand
+    heard: frozenset[int] = frozenset()  # partitions that have reported since then
+    serial: int = 0  # number of the last command
+    partitions: tuple[int, ...] = ()  # that have ever reported demand
     utilisation: Utilisation | None = None
     control: Control | None = None
-    starting: Mapping[str, Starting] = field(default_factory=dict)  # by command id
-    releasing: Mapping[str, Releasing] = field(default_factory=dict)  # by command id
-    queue: Mapping[str, Queued] = field(default_factory=dict)  # by constituent
-    below: Mapping[str, int] = field(default_factory=dict)  # constituent -> not worth it since
-    held: Mapping[str, int] = field(default_factory=dict)  # constituent -> not to be taken until
-    said: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # see `verdicts`
-    watch: Watch = field(default_factory=Watch)
+    starting: Mapping[str, ProvisionUnderWay] = field(default_factory=dict)  # by command id
+    releasing: Mapping[str, ReleaseUnderWay] = field(default_factory=dict)  # by command id
+    queue: Mapping[str, QueuedWant] = field(default_factory=dict)  # by constituent
+    below: Mapping[str, int] = field(
+        default_factory=dict
+    )  # constituent -> since when an idle instance does not pay
+    held: Mapping[str, int] = field(
+        default_factory=dict
+    )  # constituent -> until when its instances are not preempted
+    said: Mapping[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # last published verdict per constituent, see `verdicts`
+    calibration: DemandCalibration = field(default_factory=DemandCalibration)
 
 
-Row = PoolRow | Demand
+PoolOrDemand = PoolState | Demand
 
 
-def encode(row: Row) -> bytes:
-    """The bytes of either row."""
+def encode(row: PoolOrDemand) -> bytes:
+    """Serialise a row of either kind."""
     if isinstance(row, Demand):
         return to_row(DEMAND, _demand_form(row))
     return to_row(POOL, pool_form(row))
 
 
-def pool_form(row: PoolRow) -> list[Any]:
-    """A pool's row as plain values."""
+def pool_form(row: PoolState) -> list[Any]:
+    """The state of a pool as plain JSON values."""
     used = row.utilisation
     return [
         row.now_ms,
@@ -103,43 +109,43 @@ def pool_form(row: PoolRow) -> list[Any]:
         sorted(row.heard),
         asdict(row.control) if row.control else None,
         row.said,
-        row.watch.form(),
+        row.calibration.form(),
     ]
 
 
-def decode(data: bytes) -> Row:
-    """The row of these bytes."""
+def decode(data: bytes) -> PoolOrDemand:
+    """Deserialise a row of either kind, in any known format."""
     kind, value = from_row(data, range(POOL_1, DEMAND + 1))
     return _demand_of(value) if kind in {DEMAND_1, DEMAND} else pool_of(value)
 
 
-def pool_of(value: list[Any]) -> PoolRow:
-    """The row of these plain values."""
+def pool_of(value: list[Any]) -> PoolState:
+    """The state of a pool from plain JSON values."""
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
-    decided_ms, heard, control, said, watch = more or (
+    decided_ms, heard, control, said, calibration = more or (
         0,
         (),
         None,
         {},
         None,
-    )  # version 1 has no more
-    return PoolRow(
+    )  # format 1 ends here
+    return PoolState(
         now_ms=now_ms,
         decided_ms=decided_ms,
         heard=frozenset(heard),
         serial=serial,
         partitions=tuple(partitions),
         utilisation=_utilisation_of(used) if used else None,
-        starting={k: Starting(*v) for k, v in starting.items()},
+        starting={k: ProvisionUnderWay(*v) for k, v in starting.items()},
         releasing={
-            k: Releasing(service, n, end, tuple(of))
+            k: ReleaseUnderWay(service, n, end, tuple(of))
             for k, (service, n, end, of) in releasing.items()
         },
-        queue={k: Queued(*v) for k, v in queue.items()},
+        queue={k: QueuedWant(*v) for k, v in queue.items()},
         below=below,
         held=held,
         control=_control_of(control) if control else None,
-        watch=Watch.of(watch) if watch else Watch(),
+        calibration=DemandCalibration.of(calibration) if calibration else DemandCalibration(),
         said={name: (choice, doublings) for name, (choice, doublings) in said.items()},
     )
 
@@ -188,7 +194,7 @@ def _demand_of(value: list[Any]) -> Demand:
         expires_ms=expires_ms,
         services=tuple(
             ServiceDemand(service=s, tier=t, expected=e, variance=v, seen=sum(seen))
-            for s, t, e, v, *seen in services  # the first version has no counts
+            for s, t, e, v, *seen in services  # format 1 has no counts
         ),
         warm_ups=tuple(
             MeasuredWarmUp(service=s, count=n, total_ms=total, squares_ms2=squares)

@@ -1,4 +1,4 @@
-"""The allocator's state, trials included, as bytes."""
+"""Serialises the allocator's state, trials included."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from dataclasses import asdict
 from typing import Any
 
 from streams.allocator import state
-from streams.allocator.paper_pool import PaperPool
-from streams.allocator.state import PoolRow
-from streams.allocator.trial import Arm, TrialRow
+from streams.allocator.paper_pool import SimulatedPool
+from streams.allocator.state import PoolState
+from streams.allocator.trial import TrialArm, TrialState
 from streams.records import Demand
 from streams.records.control import Variant
 from streams.records.trials import Score
 from streams.stages.planned_provisioner import planned_form, planned_of
 from streams.stages.state_rows import from_row, to_row
 
-__all__ = ["Row", "decode", "encode"]
+__all__ = ["AllocatorRow", "decode", "encode"]
 
 TRIAL = state.DEMAND + 1  # first byte, after those of `pool_rows`
 
-Row = PoolRow | Demand | TrialRow
+AllocatorRow = PoolState | Demand | TrialState
 
 
-def encode(row: Row) -> bytes:
-    """The bytes of any of these rows."""
-    if not isinstance(row, TrialRow):
+def encode(row: AllocatorRow) -> bytes:
+    """Serialise a row of any kind."""
+    if not isinstance(row, TrialState):
         return state.encode(row)
     return to_row(TRIAL, [row.since_ms, row.told_ms, [_arm_form(arm) for arm in row.arms]])
 
 
-def decode(data: bytes) -> Row:
-    """The row of these bytes."""
+def decode(data: bytes) -> AllocatorRow:
+    """Deserialise a row of any kind."""
     if data[:1] != bytes((TRIAL,)):
         return state.decode(data)
     _, (since_ms, told_ms, arms) = from_row(data, range(TRIAL, TRIAL + 1))
-    return TrialRow(since_ms, tuple(_arm_of(*arm) for arm in arms), told_ms)
+    return TrialState(since_ms, tuple(_arm_of(*arm) for arm in arms), told_ms)
 
 
-def _arm_form(arm: Arm) -> list[Any]:
+def _arm_form(arm: TrialArm) -> list[Any]:
     paper = [asdict(arm.paper.score), arm.paper.at_ms, planned_form(arm.paper.planned)]
-    return [asdict(arm.variant), paper, state.pool_form(arm.row)]
+    return [asdict(arm.variant), paper, state.pool_form(arm.state)]
 
 
-def _arm_of(variant: dict[str, Any], paper: list[Any], row: list[Any]) -> Arm:
+def _arm_of(variant: dict[str, Any], paper: list[Any], row: list[Any]) -> TrialArm:
     score, at_ms, planned = paper
-    pool = PaperPool(Score(**score), at_ms, planned_of(planned))
-    return Arm(Variant(**variant), pool, state.pool_of(row))
+    pool = SimulatedPool(Score(**score), at_ms, planned_of(planned))
+    return TrialArm(Variant(**variant), pool, state.pool_of(row))

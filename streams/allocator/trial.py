@@ -1,13 +1,13 @@
-"""A champion and its challenger on paper, side by side: the same requests, the same room.
+"""Simulates a champion and its challenger side by side, on the same requests and capacity.
 
-Both are simulated, the champion too: what it does for real is not comparable with what another
-would have done, since requests that find nothing start instances that both then have. So each has
-a pool on paper that begins with the instances of the pool; it is decided upon as the pool is, its
-commands are carried out on paper, and a request that finds a part cold starts one on paper as the
-standard path does. With the same parameters both come to the same score, to the last digit.
+The champion is simulated too: what it really does is not comparable with a simulation, because
+requests that find no instance start one, which both would then have. Each arm has a simulated
+pool that starts with the instances of the real one. Decisions are taken as for the real pool,
+their commands are simulated, and a request that finds a constituent cold starts an instance, as
+the standard path does. With equal parameters both get exactly the same score.
 
-A request is judged when the demand tells of it, a second or two after it came, by what was warm
-at the decision before: for both alike.
+A request is scored when demand reports it, a second or two after it came, against what was warm
+at the previous decision; this holds for both arms.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from streams.allocator.calibration import Pair, Watch
-from streams.allocator.decision import Config, Decision
-from streams.allocator.paper_pool import PaperPool
-from streams.allocator.state import PoolRow
+from streams.allocator.calibration import DemandCalibration, Pair
+from streams.allocator.decision import AllocatorConfig, PoolDecision
+from streams.allocator.paper_pool import SimulatedPool
+from streams.allocator.state import PoolState
 from streams.allocator.view import (
     SERVING,
     PoolObservation,
@@ -34,16 +34,16 @@ from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
 from streams.stages.base import Context
 
-__all__ = ["Arm", "Scene", "TrialRow", "begun", "rivals"]
+__all__ = ["TrialArm", "TrialScene", "TrialState", "begun", "rivals"]
 
-TELL_MS = 2_000  # how often scores are told
+TELL_MS = 2_000  # how often scores are published
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What both see of a pool at a decision."""
+class TrialScene:
+    """What both arms are given at a decision."""
 
-    row: PoolRow  # of the pool itself, decided upon already
+    state: PoolState  # of the real pool, after its decision
     view: PoolView
     seen: PoolObservation
     arrived: Mapping[Pair, int]  # requests since the last decision
@@ -51,59 +51,63 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """One of the two: how it decides, what is under way with it, and its instances on paper."""
+class TrialArm:
+    """One side of a trial: its parameters, its simulated instances and its state."""
 
     variant: Variant
-    paper: PaperPool
-    row: PoolRow
+    paper: SimulatedPool
+    state: PoolState
 
-    def decide(self, scene: Scene, config: Config) -> tuple[Arm, list[Verdict]]:
-        """Take the requests in, decide, and carry it out on paper: the arm then, and why."""
+    def decide(self, scene: TrialScene, config: AllocatorConfig) -> tuple[TrialArm, list[Verdict]]:
+        """Serve the requests, decide and simulate the commands; returns the new arm and verdicts."""
         view, name = scene.view, self.variant.name
         paper = self.paper.advance(scene.arrived, view, scene.context)
         seen = scene.seen.having(paper.instances(view.pool.pool))
         row = without_done(self._informed(scene, paper), seen)
-        decision = Decision(config, row, PoolView.of(row, seen), self.variant, label=f"{name}~")
+        decision = PoolDecision(config, row, PoolView.of(row, seen), self.variant, label=f"{name}~")
         row, plan = decision.take(Mode.SHADOW)
-        # What is the pool's own is not kept twice.
-        row = replace(row, control=None, utilisation=None, watch=Watch())
-        arm = Arm(self.variant, paper.carry_out(plan.commands, scene.context), row)
+        # These are copies of the real pool's: they are not kept twice.
+        row = replace(row, control=None, utilisation=None, calibration=DemandCalibration())
+        arm = TrialArm(self.variant, paper.carry_out(plan.commands, scene.context), row)
         return arm, [replace(verdict, challenger=name) for verdict in plan.verdicts]
 
-    def _informed(self, scene: Scene, paper: PaperPool) -> PoolRow:
-        """The row with what is known of the pool: others use of it what they use for real."""
-        real, used = scene.row, scene.row.utilisation
+    def _informed(self, scene: TrialScene, paper: SimulatedPool) -> PoolState:
+        """The state with what is known of the real pool; use by others is as reported."""
+        real, used = scene.state, scene.state.utilisation
         if used:
-            anatomy = scene.view.anatomy
+            index = scene.view.index
             alive = [
                 i.service
                 for i in scene.context.instances.values()
                 if i.pool == used.pool and i.state is not InstanceState.GONE
             ]
-            others = more_of(used.used - taken_by(alive, anatomy), Resources())
+            others = more_of(used.used - taken_by(alive, index), Resources())
             planned = [planned.service for planned in paper.planned.live.values()]
-            used = replace(used, used=others + taken_by(planned, anatomy))
+            used = replace(used, used=others + taken_by(planned, index))
         return replace(
-            self.row, now_ms=real.now_ms, control=real.control, watch=real.watch, utilisation=used
+            self.state,
+            now_ms=real.now_ms,
+            control=real.control,
+            calibration=real.calibration,
+            utilisation=used,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class TrialRow:
-    """What is remembered of a trial; the champion first."""
+class TrialState:
+    """State of a trial; the champion is the first arm."""
 
     since_ms: int
-    arms: tuple[Arm, ...]
+    arms: tuple[TrialArm, ...]
     told_ms: int = 0
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """The two that are compared."""
+        """The two variants that are compared."""
         return tuple(arm.variant for arm in self.arms)
 
-    def decide(self, scene: Scene, config: Config) -> tuple[TrialRow, list[Record]]:
-        """Have both decide: the challenger's verdicts, and now and then the scores."""
+    def decide(self, scene: TrialScene, config: AllocatorConfig) -> tuple[TrialState, list[Record]]:
+        """Have both arms decide; returns the new state, the challenger's verdicts and due scores."""
         decided = [arm.decide(scene, config) for arm in self.arms]
         made: list[Record] = [verdict for _, verdicts in decided[1:] for verdict in verdicts]
         row, now_ms = replace(self, arms=tuple(arm for arm, _ in decided)), scene.view.now_ms
@@ -113,21 +117,21 @@ class TrialRow:
         return row, made
 
     def told(self, pool: str, now_ms: int) -> Trial:
-        """The scores."""
+        """The record with the scores."""
         scores = tuple(arm.paper.score for arm in self.arms)
         return Trial(pool=pool, since_ms=self.since_ms, at_ms=now_ms, scores=scores)
 
 
 def rivals(control: Control | None) -> tuple[Variant, ...]:
-    """Champion and challenger, when there is one and the pool is decided upon."""
+    """Champion and challenger; empty without a challenger or while nothing is decided."""
     if control is None or control.paused or control.mode not in {Mode.ON, Mode.SHADOW}:
         return ()
     return control.variants[:2] if len(control.variants) > 1 else ()
 
 
-def begun(variants: Sequence[Variant], scene: Scene) -> TrialRow:
-    """A trial of these that begins with the instances that there are."""
+def begun(variants: Sequence[Variant], scene: TrialScene) -> TrialState:
+    """A new trial of these variants that starts with the current instances."""
     now_ms = scene.view.now_ms
     here = [i for i in scene.seen.alive if i.state in SERVING]
-    arms = (Arm(v, PaperPool.of(v.name, here, now_ms), PoolRow()) for v in variants)
-    return TrialRow(now_ms, tuple(arms))
+    arms = (TrialArm(v, SimulatedPool.of(v.name, here, now_ms), PoolState()) for v in variants)
+    return TrialState(now_ms, tuple(arms))

@@ -1,4 +1,4 @@
-"""The facts of a decision, for whoever asks later why: bounded, and only what is news."""
+"""Records why a decision was made: bounded in number, and only where something has changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from streams.allocator import packing
-from streams.allocator.economy import Economy
+from streams.allocator.economy import InstanceEconomy
 from streams.allocator.valuation.catalog_index import Numbers
 from streams.allocator.valuation.tail_probability import Floats
 from streams.records import Action, Command
@@ -21,8 +21,8 @@ __all__ = ["verdicts"]
 
 MOST_EXPECTED = 5
 MOST_ALTERNATIVES = 3
-FAR = 6  # doublings of value over cost that are told apart
-NEWS = 2  # doublings from which the same choice is worth telling again
+FAR = 6  # log2 of value over cost is clipped to this
+NEWS = 2  # change of that log2 that is published again
 CHOICES = {
     Action.PROVISION: Choice.START,
     Action.QUEUE: Choice.QUEUE,
@@ -35,7 +35,7 @@ Said = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _VerdictCase:
     part: int
     choice: Choice
     instance: int
@@ -47,27 +47,26 @@ class _Case:
 
 
 def verdicts(
-    economy: Economy,
-    choices: Sequence[packing.Choice],
+    economy: InstanceEconomy,
+    choices: Sequence[packing.PackingChoice],
     commands: Iterable[Command],
     said: Said,
     *,
     mode: Mode,
     most: int,
 ) -> tuple[list[Verdict], Said]:
-    """What was decided about each constituent, where it is news.
+    """The verdicts to publish: one per constituent whose last published one no longer holds.
 
     Parameters
     ----------
     said
-        Of each constituent the last choice told, and how many times its value then was doubled
-        over its cost.
+        Per constituent the choice last published, and the rounded log2 of value over cost.
     most
-        Of those without a command; what is left out comes with a later decision.
+        Most verdicts about constituents without a command; the rest follows later.
 
     Returns
     -------
-    The verdicts, and `said` with them.
+    The verdicts, and `said` updated with them.
     """
     bounds = {name: choice for choice in choices for name, _ in choice.want.parts}
     rivals = _rivals(choices)
@@ -82,16 +81,18 @@ def verdicts(
             continue
         made.append(_verdict(economy, case, mode, rivals))
     for case in islice(_uncommanded(economy, news, told), most):
-        news[economy.anatomy.constituents[case.part].service] = _said(case)
+        news[economy.index.constituents[case.part].service] = _said(case)
         made.append(_verdict(economy, case, mode, ()))
     return made, news
 
 
-def _commanded(economy: Economy, command: Command, choice: packing.Choice | None) -> _Case:
-    part = economy.anatomy.number[command.service]
+def _commanded(
+    economy: InstanceEconomy, command: Command, choice: packing.PackingChoice | None
+) -> _VerdictCase:
+    part = economy.index.number[command.service]
     kind = CHOICES[command.action]
     if kind is Choice.RELEASE:
-        return _Case(
+        return _VerdictCase(
             part, kind, economy.have[part], command.cost, command.value,
             tier=command.tier, command_id=command.command_id,
         )  # fmt: skip
@@ -100,18 +101,20 @@ def _commanded(economy: Economy, command: Command, choice: packing.Choice | None
         bound = choice.bound if kind is Choice.QUEUE else bound
         bound = "pin" if choice.want.pinned else bound
         instance = dict(choice.want.parts)[command.service]
-    return _Case(
+    return _VerdictCase(
         part, kind, instance, command.value, command.cost, bound, command.tier, command.command_id
     )
 
 
-def _uncommanded(economy: Economy, said: Said, told: Container[int]) -> Iterator[_Case]:
-    """Those kept or left alone whose last verdict may no longer be true, looked over at once."""
+def _uncommanded(
+    economy: InstanceEconomy, said: Said, told: Container[int]
+) -> Iterator[_VerdictCase]:
+    """Constituents without a command whose last published verdict no longer holds."""
     have = np.array(economy.have, np.int64)
     before = np.full((len(have), 2), NOTHING_SAID, np.int64)
     for name, last in said.items():
-        if name in economy.anatomy.number:
-            before[economy.anatomy.number[name]] = last
+        if name in economy.index.number:
+            before[economy.index.number[name]] = last
     kept = have > 0
     value = np.where(kept, economy.last_value(), economy.first_value())
     cost = np.where(kept, economy.keep_cost, economy.start_cost)
@@ -122,7 +125,7 @@ def _uncommanded(economy: Economy, said: Said, told: Container[int]) -> Iterator
             continue
         count = economy.have[part]
         pinned = count >= economy.most[part] or count <= economy.least[part] > 0
-        yield _Case(
+        yield _VerdictCase(
             part,
             ORDER[int(choice[part])],
             max(1, count),
@@ -132,8 +135,8 @@ def _uncommanded(economy: Economy, said: Said, told: Container[int]) -> Iterator
         )
 
 
-def _said(case: _Case) -> tuple[int, int]:
-    """What is remembered of a verdict: its choice, and the doublings of its value over its cost."""
+def _said(case: _VerdictCase) -> tuple[int, int]:
+    """What is kept of a published verdict: its choice, and the log2 of value over cost."""
     doublings = _doublings(np.array([case.value]), np.array([case.cost]))
     return ORDER.index(case.choice), int(doublings[0])
 
@@ -147,8 +150,8 @@ def _doublings(value: Floats, cost: Floats) -> Numbers:
     return np.clip(np.round(np.log2(np.maximum(ratio, 2.0**-FAR))), -FAR, FAR).astype(np.int64)
 
 
-def _rivals(choices: Sequence[packing.Choice]) -> tuple[Alternative, ...]:
-    """What came closest to being decided otherwise: the least that was done, the best that was not."""
+def _rivals(choices: Sequence[packing.PackingChoice]) -> tuple[Alternative, ...]:
+    """The closest alternatives: the weakest wants granted, the strongest refused."""
     done = [c.want for c in choices if c.granted]
     refused = [c.want for c in choices if not c.granted]
     near = [("started", w) for w in heapq.nsmallest(MOST_ALTERNATIVES, done, _density)]
@@ -163,12 +166,14 @@ def _rivals(choices: Sequence[packing.Choice]) -> tuple[Alternative, ...]:
     )
 
 
-def _density(want: packing.Want) -> float:
+def _density(want: packing.InstanceWant) -> float:
     return want.density
 
 
-def _verdict(economy: Economy, case: _Case, mode: Mode, rivals: tuple[Alternative, ...]) -> Verdict:
-    constituent = economy.anatomy.constituents[case.part]
+def _verdict(
+    economy: InstanceEconomy, case: _VerdictCase, mode: Mode, rivals: tuple[Alternative, ...]
+) -> Verdict:
+    constituent = economy.index.constituents[case.part]
     view = economy.view
     return Verdict(
         pool=view.pool.pool,
@@ -192,20 +197,20 @@ def _verdict(economy: Economy, case: _Case, mode: Mode, rivals: tuple[Alternativ
     )
 
 
-def _expected(economy: Economy, part: int) -> Iterator[Expected]:
-    anatomy, mean = economy.anatomy, economy.view.asked.mean
+def _expected(economy: InstanceEconomy, part: int) -> Iterator[Expected]:
+    index, mean = economy.index, economy.view.asked.mean
     found = [
-        (float(mean[row, column]), anatomy.services[row], tier.tier)
-        for row in anatomy.composites_of(part)
-        for column, tier in enumerate(anatomy.tiers)
+        (float(mean[row, column]), index.services[row], tier.tier)
+        for row in index.composites_of(part)
+        for column, tier in enumerate(index.tiers)
         if mean[row, column] > 0.0
     ]
     for requests, service, tier in heapq.nlargest(MOST_EXPECTED, found):
         yield Expected(service=service, tier=tier, requests=requests)
 
 
-def _others(economy: Economy, case: _Case) -> Iterator[Alternative]:
-    """What else could have been done with the constituent itself."""
+def _others(economy: InstanceEconomy, case: _VerdictCase) -> Iterator[Alternative]:
+    """The other choices for the constituent itself."""
     cost, keep = float(economy.start_cost[case.part]), float(economy.keep_cost[case.part])
     match case.choice:
         case Choice.START | Choice.QUEUE:

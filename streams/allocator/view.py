@@ -1,4 +1,4 @@
-"""A pool as it stands: demand, instances, commands under way, and the room that is left."""
+"""The view that a decision is based on: demand, instances, commands under way, free capacity."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from streams.allocator.packing import Room
-from streams.allocator.state import PoolRow
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
-from streams.allocator.valuation.levels import Timing, timing_of
+from streams.allocator.packing import PoolRoom
+from streams.allocator.state import PoolState
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.valuation.levels import ConstituentTiming, timing_of
 from streams.allocator.valuation.tail_probability import Floats
 from streams.records import Demand, Instance, InstanceState
 from streams.records.catalog import Pool, Resources
@@ -17,22 +17,22 @@ from streams.records.control import Mode
 
 __all__ = ["SERVING", "PoolObservation", "PoolView", "more_of", "taken_by", "without_done"]
 
-ON_REQUEST = "standard/"  # what a request started is not ours to end when we are off
+ON_REQUEST = "standard/"  # command ids of instances that a request started: kept in mode off
 SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
 
 
 @dataclass(frozen=True, slots=True)
 class PoolObservation:
-    """What is reported of a pool: its demand and its instances."""
+    """Input of a decision that comes from outside: the pool's demand and instances."""
 
     pool: Pool
-    anatomy: Anatomy
+    index: CatalogIndex
     horizon_ms: int
-    asked: Asked  # expected requests
-    timing: Timing
-    arrived: Mapping[str, int]  # command id -> instances seen of it, also those that are gone
+    asked: ExpectedRequests  # sum over all partitions, not corrected for bursts
+    timing: ConstituentTiming
+    arrived: Mapping[str, int]  # command id -> instances it has produced, gone ones included
     alive: Sequence[Instance]
-    serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
+    serving: Mapping[str, tuple[str, ...]]  # constituent -> ids of instances that can serve
 
     @classmethod
     def of(
@@ -40,26 +40,26 @@ class PoolObservation:
         pool: str,
         demands: Sequence[Demand],
         instances: Iterable[Instance],
-        anatomy: Anatomy,
+        index: CatalogIndex,
         *,
         serve_ms: float,
     ) -> PoolObservation:
-        """Pick the instances of the pool, and add up the demand of all partitions."""
+        """Select the pool's instances and sum the demand of all partitions."""
         here = [i for i in instances if i.pool == pool]
         alive = _alive(here)
         return cls(
-            pool=anatomy.catalog.pools[pool],
-            anatomy=anatomy,
+            pool=index.catalog.pools[pool],
+            index=index,
             horizon_ms=max((d.horizon_ms for d in demands), default=0),
-            asked=anatomy.asked(demands),
-            timing=timing_of(anatomy, demands, _served_ms(here), serve_ms),
+            asked=index.asked(demands),
+            timing=timing_of(index, demands, _served_ms(here), serve_ms),
             arrived=Counter(i.command_id for i in here),
             alive=alive,
             serving=_serving(alive),
         )
 
     def having(self, instances: Iterable[Instance]) -> PoolObservation:
-        """The same with other instances."""
+        """A copy with other instances; demand and timing are shared."""
         here = list(instances)
         arrived, alive = Counter(i.command_id for i in here), _alive(here)
         return replace(self, arrived=arrived, alive=alive, serving=_serving(alive))
@@ -67,68 +67,68 @@ class PoolObservation:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """What a decision looks at."""
+    """Everything that a decision reads besides the state of the pool."""
 
     pool: Pool
-    anatomy: Anatomy
+    index: CatalogIndex
     now_ms: int
     horizon_ms: int
-    timing: Timing
-    asked: Asked  # expected requests, in a burst at least what came of late
-    serving: Mapping[str, tuple[str, ...]]  # constituent -> instances that may serve, by id
-    have: Mapping[str, int]  # constituent -> those, and what is under way
+    timing: ConstituentTiming
+    asked: ExpectedRequests  # during a burst at least the recent rate
+    serving: Mapping[str, tuple[str, ...]]  # constituent -> ids of instances that can serve
+    have: Mapping[str, int]  # constituent -> those that can serve and those under way
     idle: Mapping[str, int]  # constituent -> instances that may be released
     capacity: Resources
-    room: Room
-    leaving: float  # price by the hour of what is commanded to go and still there
-    trust: Floats  # what the expected chance of each constituent is to be multiplied by
+    room: PoolRoom
+    leaving: float  # hourly price of instances with a pending release
+    factors: Floats  # calibration factor per constituent
 
     @classmethod
-    def of(cls, row: PoolRow, seen: PoolObservation) -> PoolView:
-        """Put it together from what is remembered and what is reported."""
-        anatomy = seen.anatomy
-        coming, going = _coming(row, seen), _going(row, seen)
-        idle = Counter(i.service for i in seen.alive if _idle(i, row))
-        capacity = row.utilisation.capacity if row.utilisation else seen.pool.capacity
-        reported = row.utilisation.used if row.utilisation else Resources()
-        known, price = _taken(Counter(i.service for i in seen.alive), anatomy)
-        added, further = _taken(coming, anatomy)
+    def of(cls, state: PoolState, seen: PoolObservation) -> PoolView:
+        """Build the view; `state` has no finished commands any more (see `without_done`)."""
+        index = seen.index
+        coming, going = _coming(state, seen), _going(state, seen)
+        idle = Counter(i.service for i in seen.alive if _idle(i, state))
+        capacity = state.utilisation.capacity if state.utilisation else seen.pool.capacity
+        reported = state.utilisation.used if state.utilisation else Resources()
+        known, price = _taken(Counter(i.service for i in seen.alive), index)
+        added, further = _taken(coming, index)
         return cls(
             pool=seen.pool,
-            anatomy=anatomy,
-            now_ms=row.now_ms,
+            index=index,
+            now_ms=state.now_ms,
             horizon_ms=seen.horizon_ms,
             timing=seen.timing,
-            asked=row.watch.lift(seen.asked, anatomy, seen.horizon_ms),
+            asked=state.calibration.lift(seen.asked, index, seen.horizon_ms),
             serving=seen.serving,
             have=_have(seen.serving, coming, going),
             idle={name: max(0, count - going[name]) for name, count in idle.items()},
             capacity=capacity,
-            leaving=_taken(going, anatomy)[1],
-            trust=row.watch.factors(anatomy),
-            room=Room(
+            leaving=_taken(going, index)[1],
+            factors=state.calibration.factors(index),
+            room=PoolRoom(
                 capacity - more_of(known, reported) - added,
-                _budget(seen.pool, row) - price - further,
+                _budget(seen.pool, state) - price - further,
             ),
         )
 
 
-def without_done(row: PoolRow, seen: PoolObservation) -> PoolRow:
-    """The row without commands that have expired or been seen to be done."""
-    coming, going = _coming_by_command(row, seen), _going_by_command(row, seen)
+def without_done(state: PoolState, seen: PoolObservation) -> PoolState:
+    """The state without commands that have expired or that the instances show to be finished."""
+    coming, going = _coming_by_command(state, seen), _going_by_command(state, seen)
     starting = {
         command: start
-        for command, start in row.starting.items()
-        if start.expires_ms > row.now_ms and coming[command] > 0
+        for command, start in state.starting.items()
+        if start.expires_ms > state.now_ms and coming[command] > 0
     }
     releasing = {
         command: release
-        for command, release in row.releasing.items()
-        if release.expires_ms > row.now_ms and going[command] > 0
+        for command, release in state.releasing.items()
+        if release.expires_ms > state.now_ms and going[command] > 0
     }
-    if len(starting) == len(row.starting) and len(releasing) == len(row.releasing):
-        return row
-    return replace(row, starting=starting, releasing=releasing)
+    if len(starting) == len(state.starting) and len(releasing) == len(state.releasing):
+        return state
+    return replace(state, starting=starting, releasing=releasing)
 
 
 def _have(
@@ -140,36 +140,36 @@ def _have(
     }
 
 
-def _budget(pool: Pool, row: PoolRow) -> float:
-    """What instances may cost in an hour: an operator's word can only lower it."""
-    said = row.control.budget if row.control else None
+def _budget(pool: Pool, state: PoolState) -> float:
+    """Hourly budget of the pool; an operator override can only lower it."""
+    said = state.control.budget if state.control else None
     return pool.budget if said is None else min(pool.budget, said)
 
 
-def _coming(row: PoolRow, seen: PoolObservation) -> Counter[str]:
-    """Instances commanded and not seen yet, by constituent."""
+def _coming(state: PoolState, seen: PoolObservation) -> Counter[str]:
+    """Instances that are commanded but not reported yet, per constituent."""
     coming: Counter[str] = Counter()
-    for command, count in _coming_by_command(row, seen).items():
-        coming[row.starting[command].service] += count
+    for command, count in _coming_by_command(state, seen).items():
+        coming[state.starting[command].service] += count
     return coming
 
 
-def _coming_by_command(row: PoolRow, seen: PoolObservation) -> dict[str, int]:
-    return {c: start.count - seen.arrived.get(c, 0) for c, start in row.starting.items()}
+def _coming_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int]:
+    return {c: start.count - seen.arrived.get(c, 0) for c, start in state.starting.items()}
 
 
-def _going(row: PoolRow, seen: PoolObservation) -> Counter[str]:
-    """Instances to be released that still serve, by constituent."""
+def _going(state: PoolState, seen: PoolObservation) -> Counter[str]:
+    """Instances with a pending release that still serve, per constituent."""
     going: Counter[str] = Counter()
-    for command, count in _going_by_command(row, seen).items():
-        going[row.releasing[command].service] += count
+    for command, count in _going_by_command(state, seen).items():
+        going[state.releasing[command].service] += count
     return going
 
 
-def _going_by_command(row: PoolRow, seen: PoolObservation) -> dict[str, int]:
+def _going_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int]:
     return {
         command: release.count - len({*release.of} - {*seen.serving.get(release.service, ())})
-        for command, release in row.releasing.items()
+        for command, release in state.releasing.items()
     }
 
 
@@ -188,15 +188,15 @@ def _ids(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
     return {service: tuple(sorted(ids)) for service, ids in found.items()}
 
 
-def _idle(instance: Instance, row: PoolRow) -> bool:
-    if instance.state is not InstanceState.WARM or not instance.warm_at(row.now_ms):
+def _idle(instance: Instance, state: PoolState) -> bool:
+    if instance.state is not InstanceState.WARM or not instance.warm_at(state.now_ms):
         return False
-    off = row.control is not None and row.control.mode is Mode.OFF
+    off = state.control is not None and state.control.mode is Mode.OFF
     return not (off and instance.command_id.startswith(ON_REQUEST))
 
 
 def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
-    """Mean time to serve, per constituent that has served."""
+    """Mean service time per constituent that has served a request."""
     busy: Counter[str] = Counter()
     uses: Counter[str] = Counter()
     for instance in instances:
@@ -205,16 +205,16 @@ def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
     return {name: busy[name] / count for name, count in uses.items() if count and busy[name]}
 
 
-def taken_by(services: Iterable[str], anatomy: Anatomy) -> Resources:
-    """What one instance each of these constituents takes."""
-    return _taken(Counter(services), anatomy)[0]
+def taken_by(services: Iterable[str], index: CatalogIndex) -> Resources:
+    """Resources that one instance of each of these constituents needs."""
+    return _taken(Counter(services), index)[0]
 
 
-def _taken(counts: Mapping[str, int], anatomy: Anatomy) -> tuple[Resources, float]:
-    """Resources and price by the hour of so many instances."""
+def _taken(counts: Mapping[str, int], index: CatalogIndex) -> tuple[Resources, float]:
+    """Resources and hourly price of this many instances per constituent."""
     cpu = memory = bandwidth = price = 0.0
     for name, count in sorted(counts.items()):  # a sum depends on its order
-        constituent = anatomy.catalog.constituents.get(name)
+        constituent = index.catalog.constituents.get(name)
         if constituent:
             cpu += constituent.needs.cpu * count
             memory += constituent.needs.memory * count
@@ -224,7 +224,7 @@ def _taken(counts: Mapping[str, int], anatomy: Anatomy) -> tuple[Resources, floa
 
 
 def more_of(one: Resources, other: Resources) -> Resources:
-    """The larger amount of each."""
+    """The element-wise maximum."""
     return Resources(
         cpu=max(one.cpu, other.cpu),
         memory=max(one.memory, other.memory),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streams.allocator.stage import Allocator, Config
+from streams.allocator.stage import Allocator, AllocatorConfig
 from streams.settings import Settings
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
 from streams.stages.base import Stage
@@ -22,7 +22,7 @@ def stages_of(settings: Settings) -> Mapping[str, Stage[Any]]:
     stages: tuple[Stage[Any], ...] = (
         Profiler(horizon_ms=settings.horizon_ms),
         Aggregator(AggregatorConfig(tick_ms=settings.tick_ms)),
-        Allocator(Config(tick_ms=settings.tick_ms, horizon_ms=settings.horizon_ms)),
+        Allocator(AllocatorConfig(tick_ms=settings.tick_ms, horizon_ms=settings.horizon_ms)),
         Interceptor(),
         FeedbackStage(),
         PlannedProvisioner(),

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pools import World, actions, constituent, demand, pool, warm
 
-from streams.allocator.state import PoolRow
+from streams.allocator.state import PoolState
 from streams.records import (
     Action,
     Command,
@@ -23,7 +23,7 @@ from streams.records.catalog import Composite, Constituent, Pool, Resources
 from streams.records.control import Control, Mode, Pin, Quota
 from streams.records.verdicts import Choice
 
-# Nobody waits longer: see `Config.starve_ms`. All gold that could be taken is worth at most
+# Nobody waits longer: see `AllocatorConfig.starve_ms`. All gold that could be taken is worth at most
 # `WORTH_RATIO` times what waits, and what has just been given is held for a while.
 WORTH_RATIO = 0.458 / 0.049
 BOUND_MS = 120_000 * WORTH_RATIO + 60_000
@@ -168,7 +168,11 @@ def test_in_shadow_mode_it_is_told_what_would_be_done_and_nothing_is_done() -> N
     for at_ms in (1_000, 2_000, 3_000):
         assert world.hear(demand(at_ms, ("a", "gold", 1.0))) == []
     (verdict,) = world.verdicts
-    assert (verdict.choice, verdict.mode, verdict.service) == (Choice.START, Mode.SHADOW, "a")
+    assert (verdict.choice, verdict.mode, verdict.service) == (
+        Choice.START,
+        Mode.SHADOW,
+        "a",
+    )
     assert verdict.value > verdict.cost
 
 
@@ -405,7 +409,7 @@ def test_gold_is_cold_at_most_half_as_often_as_bronze_and_bronze_is_not_starved(
                 asked[name.split("-")[0]] += 1
                 cold[name.split("-")[0]] += name not in ready
         row = world.state["p/p"]
-        assert isinstance(row, PoolRow)
+        assert isinstance(row, PoolState)
         longest_ms = max([longest_ms, *(now_ms - q.since_ms for q in row.queue.values())])
     assert min(asked.values()) > 500
     assert cold["bronze"] > 10

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
-from streams.allocator.valuation.joint import Joint, layers_worth
-from streams.allocator.valuation.paths import Paths
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.valuation.joint import JointWorth, layers_worth
+from streams.allocator.valuation.paths import CriticalPaths
 from streams.catalog.critical_path import cold_ms
 from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
@@ -27,14 +27,14 @@ class World:
         ]
         gold = Tier(tier="gold", weight=1.0, sla_ms=0)
         composite = Composite(service="draw", steps=steps)
-        self.anatomy = Anatomy(Catalog.of([*constituents, gold, composite]))
-        self.paths = Paths(self.anatomy, self.anatomy.warm_up_ms)
+        self.anatomy = CatalogIndex(Catalog.of([*constituents, gold, composite]))
+        self.paths = CriticalPaths(self.anatomy, self.anatomy.warm_up_ms)
         worth = np.zeros((*self.paths.parts.shape, len(self.anatomy.tiers)))
         gold_column = self.anatomy.tiers.index(gold)
         drawn = self.anatomy.step_service == self.anatomy.services.index("draw")
         worth[drawn, :, gold_column] = self.paths.saved_ms[drawn] / 1000
         flags = [name in warm for name in sorted(waits)]
-        self.joint = Joint(self.anatomy, self.paths, worth, flags)
+        self.joint = JointWorth(self.anatomy, self.paths, worth, flags)
 
     def numbers(self, names: str | set[str]) -> frozenset[int]:
         return frozenset(self.anatomy.number[name] for name in names)
@@ -67,7 +67,9 @@ def test_a_layer_is_worth_what_all_requests_save_and_trusted_as_its_least_truste
     gold = [tier.tier for tier in world.anatomy.tiers].index("gold")
     drawn = world.anatomy.services.index("draw")
     mean[drawn, gold] = 3.0
-    worth = layers_worth(world.anatomy, world.paths, Asked(mean, mean), np.array([1.0, 0.5]))
+    worth = layers_worth(
+        world.anatomy, world.paths, ExpectedRequests(mean, mean), np.array([1.0, 0.5])
+    )
     (step,) = np.flatnonzero(world.anatomy.step_service == drawn)
     assert worth[step].sum(axis=1).tolist() == [3.0 * 2.0, 3.0 * 2.0 * 0.5]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import TIERS, World, actions, command, constituent, demand, pool, warm
 
-from streams.allocator.valuation.bases import Bases
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
+from streams.allocator.valuation.bases import WarmBases
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
 from streams.catalog.critical_path import cold_ms
 from streams.records import Action, Instance, Outcome, Request
 from streams.records.catalog import Catalog, Composite, Constituent
@@ -93,12 +93,12 @@ def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
 ) -> None:
     parts = [layered(name, base=bases.get(name, ""), warm_up_ms=ms) for name, ms in waits.items()]
     gold = replace(TIERS[0], weight=1.0)
-    anatomy = Anatomy(Catalog.of([*parts, gold, Composite(service="draw", steps=steps)]))
+    anatomy = CatalogIndex(Catalog.of([*parts, gold, Composite(service="draw", steps=steps)]))
     mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
     mean[anatomy.services.index("draw"), [t.tier for t in anatomy.tiers].index("gold")] = 1.0
     flags = [c.service in warm for c in anatomy.constituents]
     one = np.ones(len(flags))
-    found = Bases(anatomy, anatomy.warm_up_ms, Asked(mean, mean), one, flags)
+    found = WarmBases(anatomy, anatomy.warm_up_ms, ExpectedRequests(mean, mean), one, flags)
 
     def waited_ms(warm: set[str]) -> int:
         def wait(name: str) -> int:

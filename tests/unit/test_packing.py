@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from knapsack import CAPACITY, gaps_to_the_best
 
-from streams.allocator.packing import Choice, Idle, Room, Want, pack
+from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice, PoolRoom, pack
 from streams.allocator.valuation.catalog_index import share_of
 from streams.records.catalog import Resources
 
@@ -18,10 +18,10 @@ NEEDS = st.builds(Resources, cpu=AMOUNT, memory=AMOUNT, bandwidth=AMOUNT)
 
 def want(
     service: str, *, value: float = 2.0, cost: float = 1.0, needs: float = 1.0, priority: int = 0
-) -> Want:
+) -> InstanceWant:
     resources = Resources(cpu=needs, memory=needs)
     share = share_of(resources, CAPACITY)
-    return Want(
+    return InstanceWant(
         parts=((service, 1),),
         needs=resources,
         price=1.0,
@@ -32,8 +32,10 @@ def want(
     )
 
 
-def idle(service: str, *, value: float = 0.1, needs: float = 1.0, priority: int = 0) -> Idle:
-    return Idle(
+def idle(
+    service: str, *, value: float = 0.1, needs: float = 1.0, priority: int = 0
+) -> IdleInstance:
+    return IdleInstance(
         service=service,
         k=1,
         needs=Resources(cpu=needs, memory=needs),
@@ -43,16 +45,18 @@ def idle(service: str, *, value: float = 0.1, needs: float = 1.0, priority: int 
     )
 
 
-def room(free: float, budget: float = 100.0) -> Room:
-    return Room(Resources(cpu=free, memory=free), budget)
+def room(free: float, budget: float = 100.0) -> PoolRoom:
+    return PoolRoom(Resources(cpu=free, memory=free), budget)
 
 
-def choose(wants: list[Want], space: Room, lower: list[Idle]) -> list[Choice]:
+def choose(
+    wants: list[InstanceWant], space: PoolRoom, lower: list[IdleInstance]
+) -> list[PackingChoice]:
     have = {victim.service: 1 for victim in lower}
     return pack(wants, space, lambda: lower, have, lambda _: ())
 
 
-def outcome(choices: list[Choice]) -> dict[str, str]:
+def outcome(choices: list[PackingChoice]) -> dict[str, str]:
     return {
         c.want.parts[0][0]: c.bound if not c.taken else f"took {c.taken[0].service}"
         for c in choices
@@ -107,7 +111,7 @@ def test_nothing_is_packed_beyond_room_and_budget(
 ) -> None:
     seen = [service for service, *_ in wants]
     wanted = [
-        Want(
+        InstanceWant(
             parts=((service, seen[:k].count(service) + 1),),
             needs=needs,
             price=1.0,
@@ -118,8 +122,10 @@ def test_nothing_is_packed_beyond_room_and_budget(
         )
         for k, (service, needs, value, priority) in enumerate(wants)
     ]
-    lower = [Idle(service=s, k=1, needs=n, price=1.0, value=0.0, priority=p) for s, n, p in spare]
-    choices = choose(wanted, Room(free, budget), lower)
+    lower = [
+        IdleInstance(service=s, k=1, needs=n, price=1.0, value=0.0, priority=p) for s, n, p in spare
+    ]
+    choices = choose(wanted, PoolRoom(free, budget), lower)
     started = [c for c in choices if c.granted]
     taken = [victim for c in started for victim in c.taken]
     used, freed = Resources(), Resources()
@@ -138,7 +144,7 @@ def test_nothing_is_packed_beyond_room_and_budget(
     }
 
 
-def of_tier(want: Want, tier: str, *, pinned: bool = False) -> Want:
+def of_tier(want: InstanceWant, tier: str, *, pinned: bool = False) -> InstanceWant:
     return want._replace(tier=tier, pinned=pinned)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from streams.models.state_bytes import Reader, Writer
 
 NUMBERS = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 300))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import World, constituent, demand, pool
 
-from streams.allocator.state_bytes import Row
-from streams.allocator.trial import TrialRow
+from streams.allocator.state_bytes import AllocatorRow
+from streams.allocator.trial import TrialState
 from streams.records import Action, Command, Demand, Record, ServiceDemand
 from streams.records.control import STANDARD, Control, Mode, Variant
 from streams.records.trials import Score, Trial
@@ -148,7 +148,7 @@ class SavedRows(World):
 
     def __init__(self) -> None:
         super().__init__(*[constituent(name) for name in "abcd"], pool(cpu=2.0))
-        self.saved: dict[int, tuple[Row, bytes]] = {}
+        self.saved: dict[int, tuple[AllocatorRow, bytes]] = {}
 
     def hear(self, event: Record) -> list[Command]:
         made = super().hear(event)
@@ -238,7 +238,7 @@ def test_a_trial_that_is_over_is_forgotten(word: Control) -> None:
     world = World(constituent("a"), pool())
     world.hear(demand(1_000, ("a", "gold", 1.0)))
     world.hear(tried(CHEAP))
-    assert isinstance(world.state["t/p"], TrialRow)
+    assert isinstance(world.state["t/p"], TrialState)
     world.hear(word)
     assert "t/p" not in world.state
     told = len(world.trials)

@@ -6,14 +6,14 @@ from random import Random
 import numpy as np
 import pytest
 
-from streams.allocator.calibration import ALARM, BEST, WORST, Watch
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
+from streams.allocator.calibration import ALARM, BEST, WORST, DemandCalibration
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
 from streams.records import Demand, ServiceDemand
 from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
 HORIZON_MS, TICK_MS = 60_000, 1_000
 PAIR = ("draw", "gold")
-ANATOMY = Anatomy(
+ANATOMY = CatalogIndex(
     Catalog.of(
         [
             Constituent(service="base", needs=Resources(), warm_up_ms=5_000, price=1.0),
@@ -26,31 +26,31 @@ PLACE = ANATOMY.place(PAIR)
 assert PLACE is not None
 
 
-def asked(expected: float) -> Asked:
+def asked(expected: float) -> ExpectedRequests:
     shape = (len(ANATOMY.services), len(ANATOMY.tiers))
     mean = np.zeros(shape)
     mean[PLACE] = expected
-    return Asked(mean, mean.copy())
+    return ExpectedRequests(mean, mean.copy())
 
 
 class World:
     """A pool whose requests are counted tick by tick."""
 
     def __init__(self) -> None:
-        self.watch, self.now_ms = Watch(), 1_000
+        self.watch, self.now_ms = DemandCalibration(), 1_000
         self._advance(0.0)
 
     def tick(self, count: int, expected: float) -> float:
         """What is asked after a tick with so many requests, when so many were expected."""
         self.now_ms += TICK_MS
         if count:
-            self.watch = replace(self.watch, fresh={PAIR: count})
+            self.watch = replace(self.watch, arrived={PAIR: count})
         lifted = self._advance(expected)
         chance = np.array([min(1.0, expected)])
         self.watch = self.watch.learn(ANATOMY, chance, self.now_ms, HORIZON_MS)
         return float(lifted.mean[PLACE])
 
-    def _advance(self, expected: float) -> Asked:
+    def _advance(self, expected: float) -> ExpectedRequests:
         self.watch, _ = self.watch.advance(asked(expected), ANATOMY, self.now_ms, HORIZON_MS)
         return self.watch.lift(asked(expected), ANATOMY, HORIZON_MS)
 
@@ -96,13 +96,13 @@ def test_users_who_ask_more_often_than_expected_are_no_burst_for_ever() -> None:
 
 
 def test_only_requests_between_two_demands_count_and_a_count_begun_anew_is_new() -> None:
-    watch = Watch().hear(None, demand(1_000))
-    assert watch.fresh == {}
+    watch = DemandCalibration().hear(None, demand(1_000))
+    assert watch.arrived == {}
     watch = watch.hear(demand(1_000), demand(1_004))
     watch = watch.hear(demand(1_004), demand(1_004))
-    assert watch.fresh == {PAIR: 4}
+    assert watch.arrived == {PAIR: 4}
     watch = watch.hear(demand(1_004), demand(2))
-    assert watch.fresh == {PAIR: 6}
+    assert watch.arrived == {PAIR: 6}
 
 
 @pytest.mark.parametrize(("came", "expected", "factor"), [(0.2, 0.9, WORST), (0.9, 0.3, BEST)])
@@ -131,4 +131,4 @@ def test_what_is_learnt_survives_as_plain_values() -> None:
     for count in (0, 9, 9, 0):
         world.tick(count, 1.0)
     assert world.watch.series[PAIR].alarm > ALARM
-    assert Watch.of(world.watch.form()) == world.watch
+    assert DemandCalibration.of(world.watch.form()) == world.watch

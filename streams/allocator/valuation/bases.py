@@ -1,4 +1,4 @@
-"""Layers: what a warm base saves those that start from it, and what it costs to have none."""
+"""Value of warm bases: what they save the constituents that start from them."""
 
 from __future__ import annotations
 
@@ -7,91 +7,91 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.allocator.valuation.catalog_index import Anatomy, Asked, Numbers
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests, Numbers
 from streams.allocator.valuation.tail_probability import Floats
 
-__all__ = ["Bases"]
+__all__ = ["WarmBases"]
 
 
-class Bases:
-    """The bases of a catalogue, as they are warm or cold.
+class WarmBases:
+    """Values of the bases of a catalogue, given which are warm.
 
-    A start from a cold base takes the base's own start first. So a base and what starts from it
-    stand for each other, where the parts of a step complete each other: it is worth what the
-    cold parts would be waited for less, and nothing once they are warm.
+    Starting on a cold base includes the base's own start. So a base and the constituents on it
+    are substitutes, while the constituents of a step are complements: a warm base is worth what
+    it takes off the wait for cold constituents, and nothing once they are warm.
 
     Parameters
     ----------
     warm_up_ms
-        Start-up time of each constituent from a warm base.
+        Start-up time of each constituent on a warm base.
     asked
-        Requests within the horizon.
-    trust
-        Of each constituent, see `Levels`: what a base saves is trusted as the part it saves it
+        Expected requests within the horizon.
+    factors
+        Of each constituent, see `InstanceLevels`: what a base saves counts with the factor of the part that it saves it
         for.
     warm
-        Whether each constituent has an instance. While no base comes or goes this object may be
-        kept; what is worth something else then is to be weighed again.
+        Per constituent whether it has an instance; shared, not copied. While no base starts or
+        ends this object stays valid; call `weigh` for the bases whose value has changed.
 
     Attributes
     ----------
     wait_ms
-        What a start takes of each constituent, with that of its base when this is cold.
+        Start-up time per constituent, its base's included when that is cold.
     requests
-        Of each base, how many requests it is of use to.
+        Expected requests per base that it is of use to.
     """
 
     def __init__(
         self,
-        anatomy: Anatomy,
+        index: CatalogIndex,
         warm_up_ms: Floats,
-        asked: Asked,
-        trust: Floats,
+        asked: ExpectedRequests,
+        factors: Floats,
         warm: Sequence[bool],
     ) -> None:
-        self._anatomy, self._own_ms, self._warm = anatomy, warm_up_ms, warm
-        self._asked, self._trust = asked, trust
-        self._cold = (anatomy.base >= 0) & ~np.array(warm, np.bool_)[anatomy.base]
+        self._index, self._own_ms, self._warm = index, warm_up_ms, warm
+        self._asked, self._factors = asked, factors
+        self._cold = (index.base >= 0) & ~np.array(warm, np.bool_)[index.base]
         self._any_cold = bool(self._cold.any())
         self.wait_ms = self.with_base(warm_up_ms)
-        self._worth = np.zeros((len(warm), len(anatomy.tiers)))
+        self._worth = np.zeros((len(warm), len(index.tiers)))
         self.requests = np.zeros(len(warm))
-        self.weigh(anatomy.steps_on)
+        self.weigh(index.steps_on)
 
     def with_base(self, ms: Floats) -> Floats:
-        """Of each constituent this time, and that of its base where it is cold."""
+        """Add to each time that of the base where the base is cold."""
         if not self._any_cold:
             return ms
-        longer: Floats = ms + np.where(self._cold, ms[self._anatomy.base], 0.0)
+        longer: Floats = ms + np.where(self._cold, ms[self._index.base], 0.0)
         return longer
 
     def under(self, parts: Iterable[int]) -> set[int]:
-        """The cold bases that these parts start from."""
+        """Cold bases that these constituents start from."""
         if not self._any_cold:
             return set()
-        return {int(self._anatomy.base[part]) for part in parts if self._cold[part]}
+        return {int(self._index.base[part]) for part in parts if self._cold[part]}
 
     def weigh(self, bases: Iterable[int]) -> None:
-        """Value these bases, as what starts from them is warm or cold."""
-        anatomy, warm = self._anatomy, np.array(self._warm, np.bool_)
+        """Recompute the value of these bases from what is warm now."""
+        index, warm = self._index, np.array(self._warm, np.bool_)
         for base in bases:
-            steps = anatomy.steps_on[base]
+            steps = index.steps_on[base]
             saved_ms, part = self._saved_ms(base, steps, warm)
-            mean = self._asked.mean[anatomy.step_service[steps]]
-            trusted = (saved_ms * self._trust[part]) @ mean
-            self._worth[base] = trusted / 1000 * anatomy.weight
+            mean = self._asked.mean[index.step_service[steps]]
+            trusted = (saved_ms * self._factors[part]) @ mean
+            self._worth[base] = trusted / 1000 * index.weight
             self.requests[base] = mean[saved_ms > 0.0].sum()
 
     def gains(self) -> Floats:
-        """What each cold base brings alone: a row per constituent, by tier."""
+        """Gain by tier of each cold base alone; a row per constituent."""
         return self._of(warm=False)
 
     def losses(self) -> Floats:
-        """What is lost with each warm base, in the same shape."""
+        """Loss by tier if one warm base ends; a row per constituent."""
         return self._of(warm=True)
 
     def worth(self, base: int) -> Sequence[float]:
-        """Of a warm one, what would be lost with it; of a cold one, what it would bring alone."""
+        """Loss by tier if the base is warm and ends; gain if it is cold and starts alone."""
         worth: list[float] = self._worth[base].tolist()
         return worth
 
@@ -102,10 +102,10 @@ class Bases:
     def _saved_ms(
         self, base: int, steps: Numbers, warm: NDArray[np.bool_]
     ) -> tuple[Floats, Numbers]:
-        """What the base takes off the critical path of each step, and its slowest part without."""
-        parts = self._anatomy.step_parts[steps]
+        """Time that the base takes off each step, and the slowest constituent without it."""
+        parts = self._index.step_parts[steps]
         cold = (parts >= 0) & ~warm[parts]
-        ours = cold & (self._anatomy.base[parts] == base)
+        ours = cold & (self._index.base[parts] == base)
         now_ms = np.where(cold, self.wait_ms[parts], 0.0)
         sign = 1.0 if warm[base] else -1.0
         other_ms = now_ms + sign * np.where(ours, self._own_ms[base], 0.0)

@@ -1,4 +1,4 @@
-"""A catalogue as arrays, so that a decision looks at all of it at once."""
+"""The catalogue as arrays, for vectorised decisions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streams.catalog.critical_path import first_uses, steps_of
 from streams.records import Demand
 from streams.records.catalog import Catalog, Resources, Tier
 
-__all__ = ["FALLBACK", "NOBODY", "Anatomy", "Asked", "Numbers", "share_of"]
+__all__ = ["FALLBACK", "NOBODY", "CatalogIndex", "ExpectedRequests", "Numbers", "share_of"]
 
-FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier the catalogue does not have
-NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # needs it
+FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier is not in the catalogue
+NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # of instances that none needs
 
-EVERYTHING = 1e9  # share of what there is none of
+EVERYTHING = 1e9  # share when the pool has none of a resource
 
 Numbers = NDArray[np.int64]
 
@@ -29,20 +29,20 @@ _EXPECTED, _VARIANCE = attrgetter("expected"), attrgetter("variance")
 
 
 @dataclass(slots=True)
-class Asked:
-    """Expected requests within the horizon: a row per service, a column per tier."""
+class ExpectedRequests:
+    """Expected requests within the horizon; rows are services, columns tiers. Never modified."""
 
     mean: Floats
     variance: Floats
 
 
-class Anatomy:
-    """What a catalogue says, numbered: constituents in order of name, tiers highest first.
+class CatalogIndex:
+    """Arrays over a catalogue: constituents numbered by name, tiers highest priority first.
 
     Parameters
     ----------
     catalog
-        Kept as `catalog`: whoever keeps an anatomy tells by it whether it is still the one.
+        Kept as `catalog`, to recognise when the catalogue has been replaced.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -53,14 +53,14 @@ class Anatomy:
         self.at_once = np.array([max(1, c.concurrency) for c in self.constituents], np.int64)
         self.warm_up_ms = np.array([c.warm_up_ms for c in self.constituents], np.float64)
         base = [self.number.get(c.base, -1) for c in self.constituents]
-        self.base: Numbers = np.array(base, np.int64)  # what it starts from; -1 for none
+        self.base: Numbers = np.array(base, np.int64)  # number of its base; -1 for none
         tiers = {FALLBACK.tier: FALLBACK} | dict(catalog.tiers)
         self.tiers = sorted(tiers.values(), key=lambda t: (-t.priority, t.tier))
         self.weight = np.array([tier.weight for tier in self.tiers], np.float64)
         self._shares: tuple[Resources, list[float]] | None = None
-        # A service that the catalogue does not compose is its own part.
+        # A constituent that is requested by itself counts as a composite of one.
         self.services = list(dict.fromkeys([*sorted(catalog.composites), *self.number]))
-        self._places = _Places(self.services, [tier.tier for tier in self.tiers])
+        self._places = _DemandPlaces(self.services, [tier.tier for tier in self.tiers])
         self.step_service, self.step_parts = self._steps()
         self._parts_of: dict[str, frozenset[int]] = {}
         for row, parts in zip(self.step_service.tolist(), self.step_parts.tolist(), strict=True):
@@ -73,8 +73,8 @@ class Anatomy:
                     self.steps_of[part].append(step)
         self.steps_on = self._steps_on()
 
-    def asked(self, demands: Iterable[Demand]) -> Asked:
-        """The demand of all partitions; that of tiers not in the catalogue counts as one tier."""
+    def asked(self, demands: Iterable[Demand]) -> ExpectedRequests:
+        """Sum the demand of all partitions; tiers not in the catalogue share one column."""
         asked = [s for demand in demands for s in demand.services]
         places = np.fromiter(map(self._places.__getitem__, map(_PAIR, asked)), np.int64, len(asked))
         size = self._places.size
@@ -86,16 +86,16 @@ class Anatomy:
             .reshape(-1, len(self.tiers))
             for of in (_EXPECTED, _VARIANCE)
         )
-        return Asked(mean, variance)
+        return ExpectedRequests(mean, variance)
 
     def shares(self, capacity: Resources) -> Sequence[float]:
-        """How much of a pool of this capacity one instance of each constituent is."""
+        """Share of this capacity that one instance of each constituent takes."""
         if self._shares is None or self._shares[0] != capacity:
             self._shares = (capacity, [share_of(c.needs, capacity) for c in self.constituents])
         return self._shares[1]
 
     def counts(self, by_name: Mapping[str, int]) -> Numbers:
-        """A number for each constituent, 0 for those not named."""
+        """Counts as an array over all constituents; 0 for those not named."""
         result = np.zeros(len(self.constituents), np.int64)
         for name, count in by_name.items():
             if name in self.number:
@@ -103,25 +103,25 @@ class Anatomy:
         return result
 
     def place(self, pair: tuple[str, str]) -> tuple[int, int] | None:
-        """The row and column of a service and tier; None for a service of no use."""
+        """Row and column of a service and tier; None for an unknown service."""
         at = self._places[pair]
         return None if at == self._places.size else divmod(at, len(self.tiers))
 
     def parts_of(self, service: str) -> frozenset[int]:
-        """The constituents that a service needs."""
+        """Constituents of a service."""
         return self._parts_of.get(service, frozenset())
 
     def composites_of(self, part: int) -> Iterator[int]:
-        """The services that need a constituent, or something that starts from it."""
+        """Rows of the services that use a constituent, or one that starts from it."""
         for step in self.steps_on.get(part, self.steps_of[part]):
             yield int(self.step_service[step])
 
     def on(self, bases: Iterable[int]) -> set[int]:
-        """The constituents that start from these bases."""
+        """Constituents that start from these bases."""
         return {part for base in bases for part in np.flatnonzero(self.base == base).tolist()}
 
     def bases_near(self, parts: Iterable[int]) -> set[int]:
-        """The bases among these constituents, and those of what stands in a step with them."""
+        """Bases among these constituents, and bases of any constituent that shares a step with them."""
         if not self.steps_on:
             return set()
         steps = sorted({step for part in parts for step in self.steps_of[part]})
@@ -129,7 +129,7 @@ class Anatomy:
         return {*near, *(self.steps_on.keys() & set(parts))} - {-1}
 
     def _steps(self) -> tuple[Numbers, Numbers]:
-        """The service of each step, and its parts where they are used first; -1 for none."""
+        """Service of each step, and the constituents first used in it; -1 pads a row."""
         found = [
             (i, [self.number[part] for part in step if part in self.number])
             for i, name in enumerate(self.services)
@@ -142,15 +142,15 @@ class Anatomy:
         return np.array(services, np.int64), parts
 
     def _steps_on(self) -> dict[int, Numbers]:
-        """The steps with a part that starts from a base, for each base."""
+        """Per base the steps with a constituent that starts from it."""
         there = self.step_parts >= 0
         of = np.where(there, self.base[self.step_parts], -1)
         bases = np.unique(self.base[self.base >= 0]).tolist()
         return {base: np.flatnonzero((of == base).any(axis=1)) for base in bases}
 
 
-class _Places(dict[tuple[str, str], int]):
-    """Where the demand of a service and tier stands; at the end what is of no use."""
+class _DemandPlaces(dict[tuple[str, str], int]):
+    """Flat position of each service and tier; unknown services share the last position."""
 
     def __init__(self, services: Sequence[str], tiers: Sequence[str]) -> None:
         super().__init__()
@@ -164,13 +164,13 @@ class _Places(dict[tuple[str, str], int]):
             return self.size
         column = self._column.get(tier, self._column[FALLBACK.tier])
         place = self._row[service] * len(self._column) + column
-        if tier in self._column:  # so that there are no more than the catalogue has
+        if tier in self._column:  # bounds the cache to what the catalogue has
             self[pair] = place
         return place
 
 
 def share_of(needs: Resources, capacity: Resources) -> float:
-    """How much of a pool these needs are: the length of the vector of their shares.
+    """Share of a pool that these needs take: the Euclidean norm of the shares per resource.
 
     Packing by it comes closer to the optimum than by the dominant share, the largest of them:
     1.4 % below it against 2.0 %, at the mean over small random pools.

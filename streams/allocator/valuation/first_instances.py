@@ -1,86 +1,91 @@
-"""What the first instances of constituents are worth: those of a step together, and on what base."""
+"""Value of the first instances of constituents: jointly within a step, and with their bases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from streams.allocator.valuation.bases import Bases
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
-from streams.allocator.valuation.joint import Joint, Parts, layers_worth
-from streams.allocator.valuation.paths import Paths
+from streams.allocator.valuation.bases import WarmBases
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.valuation.joint import JointWorth, Parts, layers_worth
+from streams.allocator.valuation.paths import CriticalPaths
 from streams.allocator.valuation.tail_probability import Floats
 
-__all__ = ["Firsts"]
+__all__ = ["FirstInstances"]
 
 
-class Firsts:
-    """The worth of sets of first instances, bases among them; see `Joint` and `Bases`.
+class FirstInstances:
+    """Value of sets of first instances, bases included; see `JointWorth` and `WarmBases`.
 
     Parameters
     ----------
     warm_up_ms
-        Start-up time of each constituent from a warm base.
+        Start-up time of each constituent on a warm base.
     asked
-        Requests within the horizon.
-    trust
-        Of each constituent, see `Levels`.
+        Expected requests within the horizon.
+    factors
+        Calibration factor per constituent.
     warm
-        Whether each constituent has an instance, or one is under way; this object changes it.
+        Per constituent whether an instance exists or is under way; owned and updated by this object.
 
     Attributes
     ----------
     bases, paths
-        As they stand.
+        Recomputed whenever a base starts or ends.
     """
 
     def __init__(
-        self, anatomy: Anatomy, warm_up_ms: Floats, asked: Asked, trust: Floats, warm: list[bool]
+        self,
+        index: CatalogIndex,
+        warm_up_ms: Floats,
+        asked: ExpectedRequests,
+        factors: Floats,
+        warm: list[bool],
     ) -> None:
-        self._anatomy, self._own_ms = anatomy, warm_up_ms
-        self._asked, self._trust, self._warm = asked, trust, warm
+        self._index, self._own_ms = index, warm_up_ms
+        self._asked, self._factors, self._warm = asked, factors, warm
         self._weigh()
 
     def singles(self) -> Floats:
-        """What each cold constituent brings alone, 0 of a warm one: shape (constituents, tiers)."""
+        """Gain of each cold constituent alone, 0 for warm ones: shape (constituents, tiers)."""
         return self._joint.singles() + self.bases.gains()
 
     def candidates(self, cost: Floats) -> list[Parts]:
-        """Sets of several cold parts of a step that may pay; see `Joint.candidates`."""
+        """Sets of cold constituents of a step that may pay together; see `JointWorth.candidates`."""
         return self._joint.candidates(cost)
 
     def missing(self, near: Iterable[int]) -> list[Parts]:
-        """Sets of cold parts that may be worth something else since these came or went."""
+        """Sets of cold constituents whose value may have changed since these started or ended."""
         near = set(near)
-        bases = self._anatomy.bases_near(near)
+        bases = self._index.bases_near(near)
         alone = [frozenset((base,)) for base in sorted(bases) if not self._warm[base]]
-        return [*self._joint.missing(near | self._anatomy.on(bases & near)), *alone]
+        return [*self._joint.missing(near | self._index.on(bases & near)), *alone]
 
     def gain(self, parts: Parts) -> Sequence[float]:
-        """What is gained when these cold parts become warm too, by tier."""
-        if len(parts) == 1 and parts <= self._anatomy.steps_on.keys():
+        """Gain by tier if these cold constituents become warm too."""
+        if len(parts) == 1 and parts <= self._index.steps_on.keys():
             return self.bases.worth(*parts)
         return self._joint.gain(parts)
 
     def losses(self) -> Floats:
-        """What is lost when each warm part is no more: a row per constituent, by tier."""
+        """Loss by tier if one warm constituent ends; a row per constituent."""
         return self._joint.losses() + self.bases.losses()
 
     def lost(self, part: int) -> Sequence[float]:
-        """The same of one constituent."""
-        is_base = part in self._anatomy.steps_on
+        """Loss by tier if this constituent ends."""
+        is_base = part in self._index.steps_on
         return self.bases.worth(part) if is_base else self._joint.lost(part)
 
     def set(self, parts: Iterable[int], *, warm: bool) -> None:
-        """Count these parts as warm, or as warm no more, from now on."""
+        """Mark these constituents as warm or cold."""
         parts = set(parts)
         self._joint.set(parts, warm=warm)
-        if self._anatomy.steps_on.keys() & parts:
+        if self._index.steps_on.keys() & parts:
             self._weigh()
         else:
-            self.bases.weigh(self._anatomy.bases_near(parts))
+            self.bases.weigh(self._index.bases_near(parts))
 
     def _weigh(self) -> None:
-        self.bases = Bases(self._anatomy, self._own_ms, self._asked, self._trust, self._warm)
-        self.paths = Paths(self._anatomy, self.bases.wait_ms)
-        worth = layers_worth(self._anatomy, self.paths, self._asked, self._trust)
-        self._joint = Joint(self._anatomy, self.paths, worth, self._warm)
+        self.bases = WarmBases(self._index, self._own_ms, self._asked, self._factors, self._warm)
+        self.paths = CriticalPaths(self._index, self.bases.wait_ms)
+        worth = layers_worth(self._index, self.paths, self._asked, self._factors)
+        self._joint = JointWorth(self._index, self.paths, worth, self._warm)

@@ -1,4 +1,4 @@
-"""What warm constituents are worth together: a step is as fast as its slowest cold part."""
+"""Joint value of warm constituents: a step waits for its slowest cold constituent."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from streams.allocator.valuation.catalog_index import Anatomy, Asked
-from streams.allocator.valuation.paths import Paths
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.valuation.paths import CriticalPaths
 from streams.allocator.valuation.tail_probability import Floats
 
-__all__ = ["Joint", "Parts", "layers_worth"]
+__all__ = ["JointWorth", "Parts", "layers_worth"]
 
 Parts = frozenset[int]  # constituents, by number
 Layer = tuple[
@@ -18,43 +18,47 @@ Layer = tuple[
 ]  # the part that ends it, what it saves in ms, its worth by tier
 
 
-def layers_worth(anatomy: Anatomy, paths: Paths, asked: Asked, trust: Floats) -> Floats:
-    """Expected worth of each layer when all of it is warm: shape (steps, parts, tiers).
+def layers_worth(
+    index: CatalogIndex, paths: CriticalPaths, asked: ExpectedRequests, factors: Floats
+) -> Floats:
+    """Expected value of each layer if all of it is warm: shape (steps, parts, tiers).
 
     Parameters
     ----------
-    trust
-        Of each constituent, see `Levels`; that of a layer is its least.
+    factors
+        Calibration factor per constituent; a layer takes the least of its constituents.
     """
-    each = np.where(paths.parts >= 0, trust[paths.parts], 1.0)
+    each = np.where(paths.parts >= 0, factors[paths.parts], 1.0)
     trusted_ms = np.minimum.accumulate(each, axis=1) * paths.saved_ms
-    mean = asked.mean[anatomy.step_service]
-    worth: Floats = trusted_ms[:, :, None] / 1000 * mean[:, None, :] * anatomy.weight
+    mean = asked.mean[index.step_service]
+    worth: Floats = trusted_ms[:, :, None] / 1000 * mean[:, None, :] * index.weight
     return worth
 
 
-class Joint:
-    """The worth of sets of warm parts, for all composites that share them.
+class JointWorth:
+    """Value of sets of warm constituents, over all composites that share them.
 
     Parameters
     ----------
     worth
         See `layers_worth`.
     warm
-        A flag per constituent; this object changes it.
+        A flag per constituent; owned and updated by this object.
     """
 
-    def __init__(self, anatomy: Anatomy, paths: Paths, worth: Floats, warm: list[bool]) -> None:
-        self._anatomy, self._paths, self._worth, self._warm = anatomy, paths, worth, warm
+    def __init__(
+        self, index: CatalogIndex, paths: CriticalPaths, worth: Floats, warm: list[bool]
+    ) -> None:
+        self._index, self._paths, self._worth, self._warm = index, paths, worth, warm
         self._starts = paths.wait_ms > 0.0
         self._lost: Floats | None = None
         self._lost_list: list[list[float]] | None = None
         self._read: dict[int, list[Layer]] = {}
 
     def candidates(self, cost: Floats) -> list[Parts]:
-        """Sets of several cold parts that complete a layer; those that cannot pay may be left out.
+        """Sets of several cold constituents that complete a layer, except those that cannot pay.
 
-        What a set brings is at most what all layers are worth that its parts keep cold.
+        The gain of a set is at most the value of all layers that its members block.
         """
         parts, total = self._paths.parts, self._worth.sum(axis=2)
         cold = ~self._flags()[parts] & self._starts
@@ -71,17 +75,17 @@ class Joint:
         return sorted(found, key=sorted)
 
     def singles(self) -> Floats:
-        """`gain` of each cold constituent alone, 0 of a warm one: shape (constituents, tiers)."""
+        """`gain` of each cold constituent alone, 0 for warm ones: shape (constituents, tiers)."""
         parts = self._paths.parts
         cold = ~self._flags()[parts] & self._starts
         one = (np.cumsum(cold, axis=1) == 1) & self._starts
         gains = np.where(one[:, :, None], self._worth, 0.0)
-        # Of each step what all layers bring that only its first cold part keeps closed.
+        # Per step the value of all layers that only its first cold constituent blocks.
         first = cold & one
         return self._paths.per_part(np.where(first[:, :, None], gains.sum(axis=1)[:, None], 0.0))
 
     def missing(self, near: Iterable[int]) -> list[Parts]:
-        """For each layer with one of these parts the parts that are not warm."""
+        """The cold constituents of each layer that contains one of these."""
         found = set[Parts]()
         for step in self._touched(near):
             cold: list[int] = []
@@ -93,8 +97,8 @@ class Joint:
         return sorted(found, key=sorted)
 
     def gain(self, parts: Parts) -> tuple[float, ...]:
-        """What is gained when these parts become warm too, by tier."""
-        total = [0.0] * len(self._anatomy.tiers)
+        """Gain by tier if these constituents become warm too."""
+        total = [0.0] * len(self._index.tiers)
         for step in self._touched(parts):
             counts = False
             for part, _, worth in self._layers(step):
@@ -107,7 +111,7 @@ class Joint:
         return tuple(total)
 
     def losses(self) -> Floats:
-        """What is lost when each warm part is no more: a row per constituent, by tier."""
+        """Loss by tier if one warm constituent ends; a row per constituent."""
         if self._lost is None:
             warm = np.cumsum(~self._flags()[self._paths.parts] & self._starts, axis=1) == 0
             full = np.where((warm & self._starts)[:, :, None], self._worth, 0.0)
@@ -115,13 +119,13 @@ class Joint:
         return self._lost
 
     def lost(self, part: int) -> Sequence[float]:
-        """The same of one constituent."""
+        """Loss by tier if this constituent ends."""
         if self._lost_list is None:
             self._lost_list = self.losses().tolist()
         return self._lost_list[part]
 
     def set(self, parts: Iterable[int], *, warm: bool) -> None:
-        """Count these parts as warm, or as warm no more, from now on."""
+        """Mark these constituents as warm or cold."""
         for part in parts:
             self._warm[part] = warm
         self._lost = self._lost_list = None
@@ -130,10 +134,10 @@ class Joint:
         return np.array(self._warm, np.bool_)
 
     def _touched(self, parts: Iterable[int]) -> list[int]:
-        return sorted({step for part in parts for step in self._anatomy.steps_of[part]})
+        return sorted({step for part in parts for step in self._index.steps_of[part]})
 
     def _layers(self, step: int) -> list[Layer]:
-        """The layers of a step whose parts take a time to start; most steps are never asked for."""
+        """Layers of a step with a start-up time above 0; cached, since few steps are ever read."""
         found = self._read.get(step)
         if found is None:
             paths, count = self._paths, np.count_nonzero(self._starts[step])

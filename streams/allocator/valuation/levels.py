@@ -1,4 +1,4 @@
-"""From expected requests to what the first, second, ... warm instance of a constituent is worth."""
+"""Value of the first, second, ... warm instance of a constituent under the expected requests."""
 
 from __future__ import annotations
 
@@ -7,92 +7,98 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.allocator.valuation.catalog_index import Anatomy, Asked, Numbers
-from streams.allocator.valuation.paths import Paths
+from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests, Numbers
+from streams.allocator.valuation.paths import CriticalPaths
 from streams.allocator.valuation.tail_probability import Floats, used
 from streams.records import Demand
 
-__all__ = ["Level", "Levels", "Timing", "Uses", "timing_of", "uses_of"]
+__all__ = [
+    "ConstituentTiming",
+    "ConstituentUses",
+    "InstanceLevel",
+    "InstanceLevels",
+    "timing_of",
+    "uses_of",
+]
 
-MEASURED = 3  # start-ups measured from which they replace the catalogue's
-NINETY = 1.2816  # 90 % quantile of the normal law, in standard deviations
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long each constituent takes, in ms."""
-
-    warm_up_ms: Floats  # to start, mean
-    ready_ms: Floats  # to start, 90 % quantile: how far ahead a start has to be
-    serve_ms: Floats  # to serve a request
+MEASURED = 3  # measured start-ups needed to replace the catalogue's time
+NINETY = 1.2816  # 90 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, slots=True)
-class Uses:
-    """Expected requests that need each constituent: a row per constituent, a column per tier."""
+class ConstituentTiming:
+    """Start-up and service times per constituent, in ms."""
+
+    warm_up_ms: Floats  # mean start-up time
+    ready_ms: Floats  # 90 % quantile of it: lead time of a start
+    serve_ms: Floats  # mean service time
+
+
+@dataclass(frozen=True, slots=True)
+class ConstituentUses:
+    """Expected requests that need each constituent; rows are constituents, columns tiers."""
 
     mean: Floats
     variance: Floats
-    saved_ms: Floats  # expected sum over these requests, when it is warm
+    saved_ms: Floats  # expected total saving if the constituent is warm
 
     @property
     def each_ms(self) -> Floats:
-        """Expected saving of one of them."""
+        """Expected saving per request."""
         return np.divide(
             self.saved_ms, self.mean, out=np.zeros_like(self.mean), where=self.mean > 0
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class InstanceLevel:
     """The k-th warm instance of a constituent."""
 
-    chance: float  # that it is used within the horizon
-    value: float  # expected worth of its being warm, in the unit of the prices
+    chance: float  # probability that it is used within the horizon
+    value: float  # expected value of keeping it warm, in the unit of the prices
     worth: Sequence[float]  # the same by tier
 
 
 def timing_of(
-    anatomy: Anatomy, demands: Iterable[Demand], serve_ms: Mapping[str, float], default_ms: float
-) -> Timing:
-    """How long each constituent takes: as measured when it was, else as the catalogue says."""
-    count, total, squares = np.zeros((3, len(anatomy.constituents)))
+    index: CatalogIndex, demands: Iterable[Demand], serve_ms: Mapping[str, float], default_ms: float
+) -> ConstituentTiming:
+    """Times per constituent: measured ones where there are enough, else the catalogue's."""
+    count, total, squares = np.zeros((3, len(index.constituents)))
     for demand in demands:
         for m in demand.warm_ups:
-            i = anatomy.number.get(m.service)
+            i = index.number.get(m.service)
             if i is not None:
                 count[i] += m.count
                 total[i] += m.total_ms
                 squares[i] += m.squares_ms2
     known = count >= MEASURED
     count = np.maximum(count, 1)
-    mean = np.where(known, total / count, anatomy.warm_up_ms)
+    mean = np.where(known, total / count, index.warm_up_ms)
     spread = np.sqrt(np.maximum(0.0, squares / count - mean * mean))
     serve = np.full(len(mean), default_ms)
     for name, ms in serve_ms.items():
-        if name in anatomy.number:
-            serve[anatomy.number[name]] = ms
-    return Timing(mean, np.where(known, mean + NINETY * spread, mean), serve)
+        if name in index.number:
+            serve[index.number[name]] = ms
+    return ConstituentTiming(mean, np.where(known, mean + NINETY * spread, mean), serve)
 
 
-def uses_of(asked: Asked, anatomy: Anatomy, paths: Paths) -> Uses:
-    """The requests that need each constituent, over all composites that share it."""
-    mean = asked.mean[anatomy.step_service]
-    return Uses(
+def uses_of(asked: ExpectedRequests, index: CatalogIndex, paths: CriticalPaths) -> ConstituentUses:
+    """Expected requests per constituent, summed over all composites that share it."""
+    mean = asked.mean[index.step_service]
+    return ConstituentUses(
         paths.per_part(mean[:, None, :]),
-        paths.per_part(asked.variance[anatomy.step_service][:, None, :]),
+        paths.per_part(asked.variance[index.step_service][:, None, :]),
         paths.per_part(mean[:, None, :] * paths.shares[:, :, None]),
     )
 
 
-class Levels:
-    """What each further warm instance is worth; requests of higher tiers are served first.
+class InstanceLevels:
+    """Value of each further warm instance; requests of higher tiers are served first.
 
-    An instance that is kept until it is used, again and again, pays when what its uses save in
-    a time exceeds its price for this time (renewal and reward): so it is worth what all its
-    uses within the horizon save, not the first alone, or what is used often would count no
-    more than what is used once. The k-th instance is used by a tier as often as the requests
-    of this tier and those above reach it, less those above alone.
+    By renewal-reward, keeping an instance pays when the savings of its uses per unit of time
+    exceed its price. So its value counts all uses within the horizon, not only the first. A tier
+    uses the k-th instance as often as the requests of this and higher tiers reach it, minus the
+    uses by the higher tiers alone.
 
     Parameters
     ----------
@@ -101,24 +107,24 @@ class Levels:
     overlap, most
         See `value.used`.
     enough
-        Of each constituent: levels after the first that are worth less may be left out.
-    trust
-        Of each constituent: what it is worth is multiplied by it.
+        Per constituent: levels after the first that are worth less may be omitted.
+    factors
+        Calibration factor per constituent; multiplies its value.
     """
 
     def __init__(
         self,
-        uses: Uses,
-        anatomy: Anatomy,
+        uses: ConstituentUses,
+        index: CatalogIndex,
         *,
         overlap: Floats,
         most: int,
         enough: Floats,
-        trust: Floats | None = None,
+        factors: Floats | None = None,
     ) -> None:
-        each = uses.each_ms / 1000 * anatomy.weight  # worth of one request, by tier
-        if trust is not None:
-            each *= trust[:, None]
+        each = uses.each_ms / 1000 * index.weight  # value of one request, by tier
+        if factors is not None:
+            each *= factors[:, None]
         needed = np.flatnonzero(uses.mean.any(axis=1))
         best = np.maximum(each[needed].max(axis=1, initial=0.0), 1e-300)
         tiers = uses.mean.shape[1]
@@ -126,7 +132,7 @@ class Levels:
             np.cumsum(uses.mean[needed], axis=1).ravel(),
             np.cumsum(uses.variance[needed], axis=1).ravel(),
             overlap=np.repeat(overlap[needed], tiers),
-            at_once=np.repeat(anatomy.at_once[needed], tiers),
+            at_once=np.repeat(index.at_once[needed], tiers),
             most=most,
             least=np.repeat(np.minimum(1.0, enough[needed] / best), tiers),
         )
@@ -142,15 +148,15 @@ class Levels:
         self._place = np.full(len(uses.mean), -1)
         self._place[needed] = np.arange(len(needed))
 
-    def level(self, part: int, k: int) -> Level | None:
-        """The k-th instance, when there is any chance that it is used."""
+    def level(self, part: int, k: int) -> InstanceLevel | None:
+        """The k-th instance; None if it is never used."""
         if not 0 < k <= self.chance.shape[1] or not self.chance[part, k - 1]:
             return None
         (worth,) = self.worths(np.array([part]), np.array([k]))
-        return Level(float(self.chance[part, k - 1]), float(self.value[part, k - 1]), worth)
+        return InstanceLevel(float(self.chance[part, k - 1]), float(self.value[part, k - 1]), worth)
 
     def worths(self, parts: Numbers, ks: Numbers) -> list[list[float]]:
-        """What these instances are worth, one a row, by tier; there must be a chance of each."""
+        """Value of these instances by tier, one row each; each must have a chance of use."""
         worth: list[list[float]] = (
             self._gains[self._place[parts], :, ks - 1] * self._each[parts]
         ).tolist()

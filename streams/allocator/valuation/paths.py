@@ -1,21 +1,21 @@
-"""The critical paths of all composites at once, for the start-up times as they are."""
+"""Critical paths of all composites at once, for given start-up times."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from streams.allocator.valuation.catalog_index import Anatomy, Numbers
+from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.tail_probability import Floats
 
-__all__ = ["Paths"]
+__all__ = ["CriticalPaths"]
 
 
-class Paths:
-    """Steps with their parts slowest first, and what each layer of a step saves.
+class CriticalPaths:
+    """Steps with their constituents slowest first, and what each layer of a step saves.
 
-    A layer is a part and all that are slower: the slowest part of a step saves the time up to
-    the second slowest, both together that up to the third, and so on. Warming a part behind a
-    slower cold one saves nothing.
+    A layer is a constituent and all slower ones: the slowest saves the time down to the second
+    slowest, these two together the time down to the third, and so on. Warming a constituent
+    behind a slower cold one saves nothing.
 
     Parameters
     ----------
@@ -25,27 +25,27 @@ class Paths:
     Attributes
     ----------
     parts
-        A row per step; -1 stands for none.
+        Constituents of each step, a row per step; padded with -1.
     saved_ms
-        In the same shape, what the layer that ends with this part saves when all of it is warm.
+        In the same shape, the saving of the layer that ends here if all of it is warm.
     shares
-        In the same shape, the part's share in the time that the step waits: its Shapley value
-        of the maximum. Everyone shares in the part up to the fastest, the rest up to the next
-        fastest, and so on (Littlechild and Owen, Management Science 20(3), 1973: the airport
+        In the same shape, the constituent's share in the wait of the step: its Shapley value in
+        the maximum. All share the time of the fastest, all but it the time up to the next fastest,
+        and so on (Littlechild and Owen, Management Science 20(3), 1973: the airport
         game).
     """
 
-    def __init__(self, anatomy: Anatomy, warm_up_ms: Floats) -> None:
-        wait = np.where(anatomy.step_parts >= 0, warm_up_ms[anatomy.step_parts], 0.0)
-        order = np.lexsort((anatomy.step_parts, -wait), axis=1)
-        self.parts: Numbers = np.take_along_axis(anatomy.step_parts, order, axis=1)
+    def __init__(self, index: CatalogIndex, warm_up_ms: Floats) -> None:
+        wait = np.where(index.step_parts >= 0, warm_up_ms[index.step_parts], 0.0)
+        order = np.lexsort((index.step_parts, -wait), axis=1)
+        self.parts: Numbers = np.take_along_axis(index.step_parts, order, axis=1)
         self.wait_ms: Floats = np.take_along_axis(wait, order, axis=1)
         self.saved_ms: Floats = -np.diff(self.wait_ms, axis=1, append=0.0)
         width = self.parts.shape[1]
         rising = np.diff(self.wait_ms[:, ::-1], axis=1, prepend=0.0)
         shared = np.cumsum(rising / (width - np.arange(width)), axis=1)
         self.shares: Floats = shared[:, ::-1]
-        self._size = len(anatomy.constituents)
+        self._size = len(index.constituents)
         self._there = self.parts >= 0
         self._part = self.parts[self._there]
 

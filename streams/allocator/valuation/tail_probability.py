@@ -1,4 +1,4 @@
-"""How likely the k-th instance is used: tails of the number of requests from many users."""
+"""Probability that the k-th instance is used: tail probabilities of the number of requests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from scipy.special import ndtr
 __all__ = ["Floats", "at_least", "used"]
 
 LARGE = 100.0  # variance from which the normal approximation is closer than rounding errors
-NEGLIGIBLE = 1e-6  # probability below which a further instance is not looked at
-SMALLEST = -700.0  # logarithm of the smallest number
+NEGLIGIBLE = 1e-6  # probabilities below this count as 0
+SMALLEST = -700.0  # natural logarithm below which exp underflows
 
 Floats = NDArray[np.float64]
 
 
 def at_least(mean: ArrayLike, variance: ArrayLike, most: int) -> Floats:
-    """P(N >= k) for k = 1..most, N the number of requests; a row for each mean.
+    """P(N >= k) for k = 1..most, N the number of requests; a row per mean.
 
-    N is Poisson-binomial: each user asks or does not. A binomial of the same mean and variance
-    stands for it (Ehm, Statistics & Probability Letters 11, 1991), exact when all users are
-    alike, and Poisson when each is improbable; the normal law with continuity correction when
-    the variance is large.
+    N is Poisson-binomial: each user makes a request or does not. It is approximated by a binomial
+    of the same mean and variance (Ehm, Statistics & Probability Letters 11, 1991), which is exact
+    when all users are alike; by a Poisson distribution when each request is improbable; and by a
+    normal distribution with continuity correction when the variance is large.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def used(
     most: int,
     least: Floats | float = NEGLIGIBLE,
 ) -> tuple[Floats, Floats]:
-    """P(the k-th instance is used within the horizon), and how often; a row for each mean.
+    """P(the k-th instance is used within the horizon), and expected uses; a row per mean.
 
-    Columns are k = 1, 2, ... up to the last that is used at all, `most` if all are.
+    Columns are k = 1, 2, ... up to the last one that is used at all, at most `most`.
 
-    The first is used by whoever asks. A further one is used when somebody asks while all
-    before it are busy: requests overlap when one comes while another is served, so the number
+    The first instance is used by any request. A further one is used when a request arrives while
+    all before it are busy. Requests overlap when one arrives while another is served, so the number
     in service is the number of requests thinned by `overlap`, and a request finds it as it is
     at any time (Wolff, Operations Research 30(2), 1982: Poisson arrivals see time averages).
     That it reaches a level at least once follows by the Poisson clumping heuristic (Aldous,
@@ -129,7 +129,7 @@ def used(
 def _further(
     mean: Floats, variance: Floats, overlap: Floats, at_once: int, most: int
 ) -> tuple[Floats, Floats]:
-    """The same of the second, third, ... instance; columns end where no row has any."""
+    """As `used`, for the second, third, ... instance; as many columns as the deepest row can reach."""
     thin = mean * overlap
     thin_variance = overlap * (mean - overlap * (mean - variance))
     reach = np.minimum(mean + 6 * np.sqrt(variance) + 6, thin + 6 * np.sqrt(thin_variance) + 7)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.allocator.valuation.catalog_index import FALLBACK, Anatomy
-from streams.allocator.valuation.paths import Paths
+from streams.allocator.valuation.catalog_index import FALLBACK, CatalogIndex
+from streams.allocator.valuation.paths import CriticalPaths
 from streams.lab.compare.intensity import Intensity
 from streams.lab.compare.ledger import Ledger
 from streams.lab.models.silence import EDGES_MS
@@ -42,7 +42,7 @@ class Forecast:
     start_ms: int = 0  # of waiting that having to wait at all counts for, beside the wait
 
     def __post_init__(self) -> None:
-        self.anatomy = Anatomy(self.catalog)
+        self.anatomy = CatalogIndex(self.catalog)
         self.index = self.anatomy.number
         slowest_ms = round(self.anatomy.warm_up_ms.max(initial=0.0))
         self.intensity = Intensity(len(self.index), slowest_ms + EDGES_MS[1])
@@ -79,12 +79,12 @@ class Forecast:
         self.intensity.heard(prediction.user, now_ms, within, at, worth[at])
 
 
-def _saved(anatomy: Anatomy, start_ms: int) -> dict[str, list[tuple[int, float]]]:
-    """What each constituent saves a request of a service when it is warm, in ms; see `Paths`.
+def _saved(anatomy: CatalogIndex, start_ms: int) -> dict[str, list[tuple[int, float]]]:
+    """What each constituent saves a request of a service when it is warm, in ms; see `CriticalPaths`.
 
     A request waits when any part of its service is cold: all have the same share in that.
     """
-    paths = Paths(anatomy, anatomy.warm_up_ms)
+    paths = CriticalPaths(anatomy, anatomy.warm_up_ms)
     saved: dict[str, list[tuple[int, float]]] = {}
     steps = zip(anatomy.step_service, paths.parts, paths.shares, strict=True)
     for row, parts, shares in steps:
