@@ -23,7 +23,7 @@ from streams.lab.evaluate.prequential import Evaluation, evaluate
 from streams.lab.evaluate.published import events_learnt, folds, log_files, methods, read, score
 from streams.lab.evaluate.published_report import Comparison
 from streams.lab.models.recurrent import RecurrentConfig
-from streams.models.next_request.mixture import Config
+from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
 
 __all__ = ["command"]
@@ -107,7 +107,7 @@ def command(
         rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
     else:
         network = RecurrentConfig() if rnn else None
-        found = _evaluated(traces, mapping, limit, Config(arrival=not published), network)
+        found = _evaluated(traces, mapping, limit, MixtureConfig(arrival=not published), network)
         out.print(*report.tables(found, every=every))
         page = list(report.tables(found, every=True))
         rows, draw = report.rows(found), partial(report.figure, found)
@@ -121,7 +121,7 @@ def _evaluated(
     traces: tuple[str, ...],
     mapping: ColumnMapping,
     limit: int | None,
-    config: Config,
+    config: MixtureConfig,
     network: RecurrentConfig | None,
 ) -> dict[str, Evaluation]:
     found: dict[str, Evaluation] = {}

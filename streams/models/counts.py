@@ -1,27 +1,26 @@
-"""Counts of what followed a context, shared by all users of a partition."""
+"""Rows of counts: of what followed a context, or of gaps; bounded, and halved to forget."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from streams.models.kernels import inner
+from streams.models.kernels import Records, array_of, inner, record
 from streams.models.state_bytes import packed
 
-__all__ = ["Row", "empty", "grown", "total", "trimmed", "visit"]
+__all__ = ["COUNT", "ROW", "empty", "grown", "total", "trimmed", "visit"]
 
-_ENTRY = 4  # bytes
-Row = npt.NDArray[np.uint16]  # entries x (number, count); those that count 0 stand last
+COUNT = record(key=np.uint16, count=np.uint16)  # the key is a service, or a bucket of gaps
+ROW = array_of(COUNT)  # entries that count 0 stand last
 
 
-def empty() -> Row:
+def empty() -> Records:
     """A row that counted nothing."""
-    return np.zeros((0, 2), np.uint16)
+    return np.zeros(0, COUNT)
 
 
 @inner
-def visit(row: Row, item: int, limit: int, size: int) -> bool:
-    """Count one more `item`; False when there is no room and the row may still grow.
+def visit(row: Records, key: int, limit: int, size: int) -> bool:
+    """Count one more `key`; False when there is no room and the row may still grow.
 
     Idea: whole numbers survive encoding exactly, halving forgets at a constant cost per visit,
     and a bound on the entries (the smallest makes room) bounds the bytes.
@@ -30,7 +29,7 @@ def visit(row: Row, item: int, limit: int, size: int) -> bool:
     ----------
     row
         Changed in place.
-    item
+    key
         What came.
     limit
         Sum at which all counts are halved; about half of it is the effective memory.
@@ -39,59 +38,58 @@ def visit(row: Row, item: int, limit: int, size: int) -> bool:
     """
     whole, place, least = 1, -1, 0
     for at in range(len(row)):
-        whole += row[at, 1]
-        if place < 0 and (row[at, 0] == item or row[at, 1] == 0):
+        whole += row[at].count
+        if place < 0 and (row[at].key == key or row[at].count == 0):
             place = at
-        if row[at, 1] < row[least, 1] or (
-            row[at, 1] == row[least, 1] and row[at, 0] < row[least, 0]
+        if row[at].count < row[least].count or (
+            row[at].count == row[least].count and row[at].key < row[least].key
         ):
             least = at
     if place < 0:
         if len(row) < size:
             return False
-        whole -= row[least, 1]
+        whole -= row[least].count
         place = least
-    if row[place, 0] != item:
-        row[place, 0], row[place, 1] = item, 0
-    row[place, 1] += 1
+    if row[place].key != key:
+        row[place].key, row[place].count = key, 0
+    row[place].count += 1
     if whole > limit:
         _halve(row)
     return True
 
 
 @inner
-def _halve(row: Row) -> None:
+def _halve(row: Records) -> None:
     left = 0
     for at in range(len(row)):
-        half = row[at, 1] >> 1
-        number = row[at, 0]
-        row[at, 1] = 0
+        half = row[at].count >> 1
+        key = row[at].key
+        row[at].count = 0
         if half:
-            row[left, 0] = number
-            row[left, 1] = half
+            row[left].key = key
+            row[left].count = half
             left += 1
 
 
 @inner
-def total(row: Row) -> int:
+def total(row: Records) -> int:
     """Sum of the counts."""
     whole = 0
     for at in range(len(row)):
-        whole += row[at, 1]
+        whole += row[at].count
     return whole
 
 
-def grown(row: Row, size: int) -> Row:
+def grown(row: Records, size: int) -> Records:
     """A copy with room for more entries, at most `size` in all."""
-    more = np.zeros((min(max(2 * len(row), 4), size), 2), np.uint16)
-    more[: len(row)] = row
-    return more
+    room = min(max(2 * len(row), 4), size)
+    return np.frombuffer(bytearray(row.tobytes().ljust(room * COUNT.itemsize, b"\0")), COUNT)
 
 
-def trimmed(row: Row) -> bytes:
+def trimmed(row: Records) -> bytes:
     """The entries that count something, as bytes."""
     data = packed(row)
     end = len(data)
     while end and not (data[end - 1] or data[end - 2]):  # the count of the last entry
-        end -= _ENTRY
+        end -= COUNT.itemsize
     return data[:end]

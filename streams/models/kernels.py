@@ -9,24 +9,31 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+import numpy.typing as npt
 from numba import types
 
 __all__ = [
-    "F4", "F8", "FLOAT", "I8", "INT", "ROW", "U2", "U4", "F4x2", "F8x2", "inner", "kernel", "rows",
+    "F4", "F8", "FLOAT", "I8", "INT", "U2", "F4x2", "F8x2", "Record", "Records", "Table", "array_of",
+    "inner", "kernel", "named", "record", "repeated",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Table = npt.NDArray[np.float64]
+Records = npt.NDArray[Any]  # an array of records
+Record = Any  # one of them: its fields are attributes in kernels, keys elsewhere
+
 INT, FLOAT = types.int64, types.float64
-U2, U4, I8 = types.uint16[::1], types.uint32[::1], types.int64[::1]
+U2, I8 = types.uint16[::1], types.int64[::1]
 F4, F8 = types.float32[::1], types.float64[::1]
 F4x2, F8x2 = types.float32[:, ::1], types.float64[:, ::1]
-ROW = types.uint16[:, ::1]  # a sparse row of counts: number, count
 
 _HERE = Path(__file__).parent
 _ROOMS = _HERE, _HERE.parent / "lab" / "models"
 _compile: Any = partial(numba.njit, error_model="numpy")
 _config: Any = numba.config
+_numba: Any = numba
 _types: Any = types
 
 
@@ -39,9 +46,31 @@ def _digest() -> str:
 _config.CACHE_DIR = str(Path(_config.CACHE_DIR or _HERE / "__pycache__" / "kernels") / _digest())
 
 
-def rows(count: int) -> Any:
-    """The type of so many rows of counts."""
-    return _types.UniTuple(ROW, count)
+def record(**fields: Any) -> np.dtype[Any]:
+    """The type of a record with these fields: each a type, or a type and a shape.
+
+    The bytes of an array of records are those of its fields one after the other.
+    """
+    parts = [
+        (name, *(kind if isinstance(kind, tuple) else (kind,))) for name, kind in fields.items()
+    ]
+    return np.dtype(parts, align=True)
+
+
+def array_of(kind: np.dtype[Any]) -> Any:
+    """The kernel type of an array of such records."""
+    return _numba.from_dtype(kind)[::1]
+
+
+def repeated(kind: Any, count: int) -> Any:
+    """The kernel type of a tuple of so many values of one kind."""
+    return _types.UniTuple(kind, count)
+
+
+def named(cls: type, **fields: Any) -> Any:
+    """The kernel type of a named tuple whose fields have these kernel types."""
+    assert tuple(fields) == cls._fields, cls  # type: ignore[attr-defined]
+    return _types.BaseTuple.from_types(tuple(fields.values()), cls)
 
 
 def inner(function: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Reader", "Writer", "packed"]
+__all__ = ["Array", "StateReader", "StateWriter", "packed"]
 
 Array = npt.NDArray[Any]
 
@@ -21,12 +21,18 @@ def packed(values: Array) -> bytes:
     return values.tobytes() if _LITTLE else values.byteswap().tobytes()
 
 
-class Writer:
+def _unpacked(data: bytes, kind: np.dtype[Any]) -> Array:
+    """The array whose bytes `packed` made; it may be written to."""
+    array = np.frombuffer(bytearray(data), kind)
+    return array if _LITTLE else array.byteswap()
+
+
+class StateWriter:
     r"""Bytes under construction.
 
     Examples
     --------
-    >>> out = Writer()
+    >>> out = StateWriter()
     >>> out.uint(300)
     >>> out.text("pay")
     >>> bytes(out.data)
@@ -73,8 +79,8 @@ class Writer:
         self.blob(packed(values))
 
 
-class Reader:
-    """Reads what `Writer` wrote; raises ValueError where the bytes are not what they should be."""
+class StateReader:
+    """Reads what `StateWriter` wrote; raises ValueError where the bytes are not what they should be."""
 
     __slots__ = ("at", "data")
 
@@ -121,11 +127,12 @@ class Reader:
 
     def array_like(self, like: Array) -> Array:
         """The next array, of the type and shape of this one; of any length where that has 0."""
-        found = np.frombuffer(self.blob(), like.dtype.newbyteorder("<")).astype(like.dtype)
-        found = found.reshape(-1, *like.shape[1:])
-        if len(like) and len(found) != len(like):
-            raise ValueError(f"state has {len(found)} numbers where {len(like)} belong")
-        return found
+        array = _unpacked(self.blob(), like.dtype)
+        if like.ndim > 1:
+            array = array.reshape(-1, *like.shape[1:])
+        if len(like) and len(array) != len(like):
+            raise ValueError(f"state has {len(array)} numbers where {len(like)} belong")
+        return array
 
     def end(self) -> None:
         """Refuse bytes that nobody asked for."""

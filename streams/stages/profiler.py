@@ -8,11 +8,11 @@ from typing import Any
 
 from streams.models.next_request import state_codec as rows
 from streams.models.next_request.lookahead import expected_within
-from streams.models.next_request.mixture import Config, Mixture
+from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
 from streams.stages.base import Context, Unusable, admit
 
-__all__ = ["Config", "Profiler"]
+__all__ = ["Profiler"]
 
 MODEL = "mixture/4"
 # The constructor of a named tuple is written in Python, and there is one entry a service.
@@ -35,9 +35,9 @@ class Profiler:
 
     name = "profiler"
 
-    def __init__(self, horizon_ms: int = 60_000, config: Config | None = None) -> None:
+    def __init__(self, horizon_ms: int = 60_000, config: MixtureConfig | None = None) -> None:
         self.horizon_ms = horizon_ms
-        self.mixture = Mixture(config)
+        self.mixture = NextRequestMixture(config)
 
     def step(
         self, event: Record, state: MutableMapping[str, Any], context: Context
@@ -66,21 +66,22 @@ class Profiler:
 
         What may come two or three requests later is in `within`, as far as that is soon enough.
 
-        With more services than `Config.most` it lists those with evidence and counts the mass
+        With more services than `MixtureConfig.most` it lists those with evidence and counts the mass
         of all others in `unseen`.
         """
         mixture = self.mixture
         profile = mixture.profile(state, request.user)
-        view = mixture.view(state, profile)
-        _, soon, expected = expected_within(mixture, state, profile, view, self.horizon_ms)
-        names = mixture.names(state, view)
-        chances = view.table[0, : len(names)].tolist()
+        vector = mixture.prediction(state, profile)
+        _, soon, expected = expected_within(mixture, state, profile, vector, self.horizon_ms)
+        names = mixture.names(state, vector)
+        chances = vector.table[0, : len(names)].tolist()
         # Not numpy's sort: it lets go of the interpreter, and every waiting thread wakes up.
         order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
+        columns = [map(column.__getitem__, order) for column in (names, chances, soon)]
         return Prediction(
             request_id=request.request_id,
             user=request.user,
-            services=tuple([_entry((names[i], chances[i], soon[i])) for i in order]),
+            services=tuple(map(_entry, zip(*columns, strict=True))),
             unseen=max(0.0, 1.0 - sum(chances)),
             horizon_ms=self.horizon_ms,
             expected_ms=expected,

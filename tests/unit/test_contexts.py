@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.lab.models.classifier import NextService
+from streams.lab.models.ensemble_classifier import EnsembleClassifier
 from streams.models.next_request import state_codec as rows
-from streams.models.next_request.parameters import Parameters
-from streams.models.next_request.population import hour_of
+from streams.models.next_request.parameters import RequestParameters
+from streams.models.next_request.state_keys import hour_of
 
 HOUR_MS = 3_600_000
 texts = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=30)
 
 
-def chance(model: NextService, service: str, **x: Any) -> float:
+def chance(model: EnsembleClassifier, service: str, **x: Any) -> float:
     return model.predict_proba_one({"user": "x", **x}).get(service, 0.0)
 
 
-@pytest.mark.parametrize("name", ["told", "mixture"])
+@pytest.mark.parametrize("name", ["parameters", "mixture"])
 def test_what_follows_depends_on_the_parameters_of_the_request(name: str) -> None:
-    model, rng = NextService(name), random.Random(1)
+    model, rng = EnsembleClassifier(name), random.Random(1)
     for n in range(2_000):
         mode = rng.choice(["draft", "final"])
         x = {"user": f"u{n % 7}", "at_ms": n, "parameters": {"mode": mode, "case": str(n)}}
@@ -39,7 +39,7 @@ def test_what_follows_depends_on_the_parameters_of_the_request(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["hour", "mixture"])
 def test_what_is_asked_for_depends_on_the_hour(name: str) -> None:
-    model = NextService(name)
+    model = EnsembleClassifier(name)
     for day, hour in itertools.product(range(60), range(24)):
         at_ms = (day * 24 + hour) * HOUR_MS
         for n in range(2):
@@ -53,7 +53,7 @@ def test_what_is_asked_for_depends_on_the_hour(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cohort", "mixture"])
 def test_a_user_with_little_history_is_like_those_who_began_with_the_same(name: str) -> None:
-    model = NextService(name)
+    model = EnsembleClassifier(name)
     for user, step in itertools.product(range(60), range(6)):
         kind = "shop" if user % 2 else "bank"
         service = kind if step == 0 else ["home", f"{kind}-page"][step % 2]
@@ -69,7 +69,7 @@ def test_a_user_with_little_history_is_like_those_who_began_with_the_same(name: 
 def test_parameters_are_read_back_the_same_and_bounded_whatever_users_send(
     sent: list[dict[str, str]],
 ) -> None:
-    parameters = Parameters()
+    parameters = RequestParameters()
     for one in sent:
         parameters.learn(one)
         assert not parameters.learn(one)
@@ -78,7 +78,7 @@ def test_parameters_are_read_back_the_same_and_bounded_whatever_users_send(
 
     assert rows.encode(back) == rows.encode(parameters)
     for one in sent:
-        assert back.checksum(one) == parameters.checksum(dict(reversed(one.items())))
+        assert back.hash_of(one) == parameters.hash_of(dict(reversed(one.items())))
     assert len(rows.encode(parameters)) < 16 * (64 * 5 + 40)
 
 

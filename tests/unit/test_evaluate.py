@@ -16,7 +16,7 @@ from streams.lab.evaluate.prequential import evaluate
 from streams.lab.evaluate.scores import Scores, reliability, summary
 from streams.lab.evaluate.when import When
 from streams.lab.models.recurrent import RecurrentConfig
-from streams.models.next_request.mixture import Config
+from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
 
 
@@ -85,8 +85,8 @@ def test_evaluation_is_the_same_twice_but_for_time() -> None:
 
 def test_what_others_just_asked_for_counts_only_at_arrival() -> None:
     # all users ask for the same service in turn, so the last request of anyone tells the next
-    at_arrival = evaluate(trace(900, users=40), Config(arrival=True)).as_json()
-    published = evaluate(trace(900, users=40), Config(arrival=False)).as_json()
+    at_arrival = evaluate(trace(900, users=40), MixtureConfig(arrival=True)).as_json()
+    published = evaluate(trace(900, users=40), MixtureConfig(arrival=False)).as_json()
     losses = [f["slices"]["all"]["mixture"]["log_loss"] for f in (at_arrival, published)]
     assert losses[0] < losses[1]
 
@@ -164,7 +164,7 @@ def test_the_limit_counts_in_the_order_of_time(tmp_path: Path) -> None:
     out = run(str(log), *columns, "--limit", "30", "--json", str(tmp_path / "o.json"))
     assert out.exit_code == 0
     rows = json.loads((tmp_path / "o.json").read_text())
-    direct = evaluate(requests[:30], Config(arrival=True)).as_json()["slices"]
+    direct = evaluate(requests[:30], MixtureConfig(arrival=True)).as_json()["slices"]
     assert {r["n"] for r in rows if r["slice"] == "all"} == {direct["all"]["mixture"]["n"]}
     losses = {r["model"]: r["log_loss"] for r in rows if r["slice"] == "all"}
     assert losses == {model: scores["log_loss"] for model, scores in direct["all"].items()}

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lab.models import state_codec as rows
-from streams.lab.models.classifier import MODELS, NextService
-from streams.models.arrival.gaps import Gaps
-from streams.models.next_request.mixture import Config, Mixture
-from streams.models.next_request.profile import Profile
+from streams.lab.models.ensemble_classifier import MODELS, EnsembleClassifier
+from streams.models.arrival.gaps import GapHistogram
+from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
+from streams.models.next_request.user_profile import UserProfile
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-def learnt(name: str, events: Iterable[tuple[str, str, int]]) -> NextService:
-    model = NextService(name)
+def learnt(name: str, events: Iterable[tuple[str, str, int]]) -> EnsembleClassifier:
+    model = EnsembleClassifier(name)
     for user, service, at_ms in events:
         model.learn_one({"user": user, "at_ms": at_ms}, service)
     return model
@@ -31,11 +31,11 @@ def some(count: int = 60) -> list[tuple[str, str, int]]:
     return [(rng.choice("xyz"), rng.choice("abcd"), n * 1_000) for n in range(count)]
 
 
-def bytes_of(model: NextService) -> dict[str, bytes]:
+def bytes_of(model: EnsembleClassifier) -> dict[str, bytes]:
     return {key: rows.encode(row) for key, row in model.state.items()}
 
 
-def vector(model: NextService, user: str = "x") -> dict[Any, float]:
+def vector(model: EnsembleClassifier, user: str = "x") -> dict[Any, float]:
     found = model.predict_proba_one({"user": user})
     assert sum(found.values()) == pytest.approx(1.0)
     assert min(found.values()) > 0
@@ -52,7 +52,7 @@ def test_predicting_changes_nothing(name: str) -> None:
 
 @every_model
 def test_a_model_goes_on_from_its_bytes_as_it_was(name: str) -> None:
-    model, again = learnt(name, some()), NextService(name)
+    model, again = learnt(name, some()), EnsembleClassifier(name)
     again.state = {k: rows.decode(b) for k, b in bytes_of(model).items()}
     for each in (model, again):
         each.learn_one({"user": "x", "at_ms": 99_000}, "b")
@@ -66,8 +66,8 @@ def test_the_same_events_make_the_same_model(name: str) -> None:
 
 @every_model
 def test_a_model_that_learnt_nothing_keeps_all_for_the_unseen(name: str) -> None:
-    assert list(vector(NextService(name))) == [""]
-    assert NextService(name).predict_one({"user": "x"}) is None
+    assert list(vector(EnsembleClassifier(name))) == [""]
+    assert EnsembleClassifier(name).predict_one({"user": "x"}) is None
 
 
 @every_model
@@ -100,12 +100,12 @@ def test_ten_thousand_services_are_taken_and_the_vector_stays_short(name: str) -
 
 def test_a_model_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="user-9"):
-        NextService("user-9")
+        EnsembleClassifier("user-9")
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=50), st.integers(0, 10**12))
 def test_within_is_a_distribution(gaps: list[int], horizon: int) -> None:
-    model = Gaps()
+    model = GapHistogram()
     for gap in gaps:
         model.learn_one(gap)
     assert 0.0 <= model.within(horizon) <= model.within(horizon * 2) <= 1.0 + 1e-9
@@ -118,7 +118,7 @@ def test_within_is_a_distribution(gaps: list[int], horizon: int) -> None:
     st.integers(0, 10**9),
 )
 def test_what_has_passed_is_taken_off_the_odds(gaps: list[int], horizon: int, passed: int) -> None:
-    model = Gaps()
+    model = GapHistogram()
     for gap in gaps:
         model.learn_one(gap)
     later, before = model.within(horizon + passed), model.within(passed)
@@ -129,7 +129,7 @@ def test_what_has_passed_is_taken_off_the_odds(gaps: list[int], horizon: int, pa
 
 
 def test_a_habit_that_is_overdue_is_the_more_likely_the_longer_it_is() -> None:
-    model = Gaps()
+    model = GapHistogram()
     for _ in range(100):
         model.learn_one(60_000)
     soon = [model.within(5_000, passed_ms=passed) for passed in (0, 50_000, 58_000)]
@@ -139,7 +139,7 @@ def test_a_habit_that_is_overdue_is_the_more_likely_the_longer_it_is() -> None:
 
 def test_a_profile_is_bounded_however_long_its_user_stays() -> None:
     rng = random.Random(5)
-    mixture, state = Mixture(Config(keep=64)), dict[str, Any]()
+    mixture, state = NextRequestMixture(MixtureConfig(keep=64)), dict[str, Any]()
     sizes = []
     for n in range(2_000):
         service, at_ms = f"s{rng.randrange(400)}", int(2 ** rng.uniform(0, 40))
@@ -153,7 +153,7 @@ def test_a_profile_is_bounded_however_long_its_user_stays() -> None:
 def test_a_profile_holds_the_last_requests_and_is_read_back_the_same(
     items: list[int], keep: int
 ) -> None:
-    profile = Profile()
+    profile = UserProfile()
     for item in items:
         profile.append(item, keep)
     again = rows.decode(rows.encode(profile))

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Feedback, Prediction, Request, Result, Utilisation
 from streams.records.catalog import Catalog, Composite, Resources
 from streams.stages.aggregator.hazard import soon
 from streams.stages.base import Context, Unusable
-from streams.stages.profiler import Config, Profiler
+from streams.stages.profiler import Profiler
 
 HOUR = 3_600_000
 
@@ -140,7 +141,7 @@ def test_a_drift_moves_the_weights_further() -> None:
             asked = request(n, "abca"[n % 4])
             list(profiler.step(asked, state, Context()))
             list(profiler.step(feedback(asked, drift=drift), state, Context()))
-    calm, hurried = (abs(state["u/ann"].weights).sum() for state in states)
+    calm, hurried = (abs(state["u/ann"].weights["experts"]).sum() for state in states)
     assert hurried > calm > 0
 
 
@@ -157,7 +158,7 @@ def test_feedback_is_taken_once_and_only_for_what_is_pending() -> None:
 def test_state_survives_its_bytes_and_goes_on_the_same() -> None:
     rng = random.Random(3)
     asked = [request(n, rng.choice("abcdef"), user=rng.choice("xyz")) for n in range(400)]
-    profiler = Profiler(config=Config(keep=32))
+    profiler = Profiler(config=MixtureConfig(keep=32))
     straight: dict[str, Any] = {}
     expected = play(profiler, asked, straight)
     halfway: dict[str, Any] = {}
@@ -226,7 +227,7 @@ def test_time_that_goes_backwards_is_a_gap_of_nothing() -> None:
 
 def test_with_many_services_the_rest_is_counted_as_unseen() -> None:
     asked = [request(n, f"s{n % 500}", user=f"u{n % 20}") for n in range(2_000)]
-    made = play(Profiler(config=Config(most=64)), asked, {})[-1]
+    made = play(Profiler(config=MixtureConfig(most=64)), asked, {})[-1]
     assert 0 < len(made.services) <= 64
     assert total(made) == pytest.approx(1.0)
 

@@ -10,31 +10,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.lab.models import state_codec as rows
-from streams.lab.models.classifier import NextService
-from streams.lab.models.ensemble import Pool
-from streams.lab.models.gru import chances, train
+from streams.lab.models.ensemble import ModelEnsemble
+from streams.lab.models.ensemble_classifier import EnsembleClassifier
+from streams.lab.models.gru import OptimiserState, SegmentBatch, chances, train
 from streams.lab.models.network import (
     CORE,
     GAPS,
     OWN,
     RING,
     ROWS,
+    SEGMENT,
     SHARED,
     STEPS,
     UNSEEN,
     WIDTH,
-    Network,
+    NetworkState,
     gap_of,
     row_of,
 )
-from streams.lab.models.recurrent import Recurrent, RecurrentConfig
-from streams.models.next_request.mixture import Mixture
+from streams.lab.models.recurrent import RecurrentConfig, RecurrentModel
+from streams.models.next_request.candidates import CANDIDATE
+from streams.models.next_request.mixture import NextRequestMixture
 
 
 def walked(
     events: Iterable[tuple[str, int]], config: RecurrentConfig | None = None
 ) -> dict[str, Any]:
-    model, state, seen = Recurrent(config), dict[str, Any](), set[int]()
+    model, state, seen = RecurrentModel(config), dict[str, Any](), set[int]()
     for user, item in events:
         model.learn(state, user, item, new=item not in seen, gap_ms=1_000)
         seen.add(item)
@@ -46,7 +48,7 @@ def some(count: int, users: int = 5, services: int = 9) -> list[tuple[str, int]]
     return [(f"u{rng.randrange(users)}", rng.randrange(services)) for _ in range(count)]
 
 
-def learnt_tail(model: NextService, rounds: int) -> float:
+def learnt_tail(model: EnsembleClassifier, rounds: int) -> float:
     """Mean probability given to the last of "order, b, c, d, order" or the like, in the end."""
     rng, given_to = random.Random(5), []
     for n in range(rounds):
@@ -59,12 +61,12 @@ def learnt_tail(model: NextService, rounds: int) -> float:
 
 
 def test_it_learns_what_depends_on_the_service_four_steps_ago() -> None:
-    assert learnt_tail(NextService("rnn"), 500) > 0.9
+    assert learnt_tail(EnsembleClassifier("rnn"), 500) > 0.9
 
 
 def test_no_model_of_order_one_learns_that() -> None:
-    assert learnt_tail(NextService("user-1"), 300) < 0.6
-    assert learnt_tail(NextService("global-1"), 300) < 0.6
+    assert learnt_tail(EnsembleClassifier("user-1"), 300) < 0.6
+    assert learnt_tail(EnsembleClassifier("global-1"), 300) < 0.6
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:
@@ -72,13 +74,12 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     theta = np.concatenate([rng.normal(0, 0.3, CORE), rng.normal(0, 0.5, known * WIDTH)])
     starts = rng.normal(0, 0.5, (3, WIDTH)).astype(np.float32)
     lived = rng.integers(0, known, (3, 3 * STEPS)).astype(np.uint16)
-    sizes = np.array([STEPS, 3, 1])
+    batch = SegmentBatch(starts, lived.view(SEGMENT)[:, 0].copy(), np.array([STEPS, 3, 1]))
 
     def loss_at(moved: Any, first: Any, rate: float = 0.0) -> float:
         again = moved.astype(np.float32)
-        return float(
-            train(again, first, np.zeros_like(first), starts, lived, sizes, known, rate, 1.0)
-        )
+        state = OptimiserState(again, first, np.zeros_like(first))
+        return float(train(state, batch, known, rate, 1.0))
 
     first = np.zeros(len(theta), np.float32)
     loss_at(theta, first)
@@ -93,7 +94,7 @@ def test_the_gradient_is_that_of_the_loss() -> None:
 def test_what_is_read_back_learns_on_as_what_was_written() -> None:
     state = walked(some(700))
     again = {key: rows.decode(rows.encode(row)) for key, row in state.items()}
-    model = Recurrent()
+    model = RecurrentModel()
     for each in (state, again):
         for user, item in some(200):
             model.learn(each, user, item, new=False, gap_ms=60_000)
@@ -137,16 +138,16 @@ def test_a_user_whose_segment_left_the_ring_goes_on_with_a_new_one() -> None:
 
     assert memory.segment == network.opened == RING + 7
     assert network.sizes[at] == 1
-    assert network.lived[at, 0] == row_of(3)
-    assert network.lived[at, 2 * STEPS] == UNSEEN  # nobody asked for 4 before
+    assert network.segments["inputs"][at, 0] == row_of(3)
+    assert network.segments["targets"][at, 0] == UNSEEN  # nobody asked for 4 before
 
 
 @given(st.integers(0, 3_000), st.integers(0, 130))
 def test_probabilities_sum_to_one_however_many_services_are_known(known: int, most: int) -> None:
-    network = Network()
+    network = NetworkState()
     network.make_room(min(known + 1, ROWS))
-    listed = np.zeros((min(known, most), 3), np.uint16)
-    listed[:, 0] = np.linspace(0, max(known - 1, 0), len(listed)).astype(np.uint16)
+    listed = np.zeros(min(known, most), CANDIDATE)
+    listed["service"] = np.linspace(0, max(known - 1, 0), len(listed)).astype(np.uint16)
     found = np.empty(len(listed) + 2)
     hidden = np.linspace(-1, 1, WIDTH).astype(np.float32)
     chances(network.theta, hidden, network.rows, listed, known, found)
@@ -171,11 +172,11 @@ def test_every_service_has_a_row_and_the_first_ones_have_their_own() -> None:
 
 
 def test_together_they_begin_as_the_mixture_alone() -> None:
-    mixture, state = Mixture(), dict[str, Any]()
-    pool = Pool(mixture)
+    mixture, state = NextRequestMixture(), dict[str, Any]()
+    pool = ModelEnsemble(mixture)
     for n, (user, item) in enumerate(some(80)):
         mixture.learn(state, user, f"s{item}", at_ms=n, request_id=str(n))
-    view = mixture.view(state, mixture.profile(state, "u1"))
+    view = mixture.prediction(state, mixture.profile(state, "u1"))
 
     opinion = pool.predict(state, "u1", view)
     assert opinion.table[0] == pytest.approx(view.table[0], abs=1e-9)

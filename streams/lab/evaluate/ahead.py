@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.models.next_request.lookahead import expected_within
-from streams.models.next_request.mixture import Mixture
+from streams.models.next_request.mixture import NextRequestMixture
 
 __all__ = ["HORIZONS_MS", "Ahead"]
 
@@ -47,7 +47,9 @@ class Ahead:
         self._n = np.zeros(len(HORIZONS_MS), np.int64)
         self._brier = np.zeros((len(_MODELS), len(HORIZONS_MS)))
 
-    def heard(self, mixture: Mixture, state: dict[str, Any], user: str, at_ms: int) -> None:
+    def heard(
+        self, mixture: NextRequestMixture, state: dict[str, Any], user: str, at_ms: int
+    ) -> None:
         """Take in a request that the mixture has just learnt, and look ahead from it."""
         for horizon, waiting in enumerate(self._open):
             while waiting and (waiting[0].ends_ms < at_ms or len(waiting) == _MOST):
@@ -84,11 +86,13 @@ class Ahead:
             self._brier[:, horizon] += [((p - came) ** 2).sum() for p in one.chances]
 
 
-def _expected(mixture: Mixture, state: dict[str, Any], user: str, at_ms: int) -> Iterator[_Open]:
+def _expected(
+    mixture: NextRequestMixture, state: dict[str, Any], user: str, at_ms: int
+) -> Iterator[_Open]:
     """What is expected of this user within each horizon."""
     profile = mixture.profile(state, user)
-    view = mixture.view(state, profile)
-    items = view.seen[:, 0].astype(np.int64)
+    prediction = mixture.prediction(state, profile)
+    items = prediction.candidates["service"].astype(np.int64)
     for length_ms in HORIZONS_MS:
-        alone, both, _ = expected_within(mixture, state, profile, view, length_ms)
+        alone, both, _ = expected_within(mixture, state, profile, prediction, length_ms)
         yield _Open(user, at_ms + length_ms, items, [np.array(alone), np.array(both)])

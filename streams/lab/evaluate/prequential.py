@@ -15,10 +15,14 @@ from streams.lab.evaluate.demand import Demanded, demand
 from streams.lab.evaluate.scores import Scores, summary
 from streams.lab.evaluate.when import HORIZONS_MS, When
 from streams.lab.models import state_codec as rows
-from streams.lab.models.ensemble import NAMES, ROWS, Opinion, Pool
+from streams.lab.models.ensemble import NAMES, ROWS, EnsemblePrediction, ModelEnsemble
 from streams.lab.models.recurrent import RecurrentConfig
-from streams.models.next_request.mixture import Config, Mixture, View
-from streams.models.next_request.profile import Profile
+from streams.models.next_request.mixture import (
+    MixtureConfig,
+    MixturePrediction,
+    NextRequestMixture,
+)
+from streams.models.next_request.user_profile import UserProfile
 from streams.records import Request
 
 __all__ = ["SLICES", "Evaluation", "evaluate"]
@@ -54,7 +58,7 @@ class Evaluation:
 
 def evaluate(
     requests: Sequence[Request],
-    config: Config | None = None,
+    config: MixtureConfig | None = None,
     advance: Callable[[int], None] = lambda _: None,
     *,
     rnn: RecurrentConfig | None = None,
@@ -75,25 +79,25 @@ def evaluate(
     rnn
         Parameters of the recurrent network, which is then shown, alone and with the mixture.
     """
-    mixture, state = Mixture(config), dict[str, Any]()
-    pool = Pool(mixture, rnn) if rnn else None
-    names = ("mixture", *mixture.members, *(NAMES if pool else ()))
+    mixture, state = NextRequestMixture(config), dict[str, Any]()
+    ensemble = ModelEnsemble(mixture, rnn) if rnn else None
+    names = ("mixture", *mixture.experts, *(NAMES if ensemble else ()))
     scores, when, ahead = Scores(names, SLICES), When(), Ahead()
     spent = 0
     for done, request in enumerate(_told(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
-        view = mixture.view(state, profile)
-        opinion = pool.predict(state, request.user, view) if pool else None
+        alone = mixture.prediction(state, profile)
+        both = ensemble.predict(state, request.user, alone) if ensemble else None
         spent += time.thread_time_ns() - begun
         if len(profile):
             item = mixture.vocabulary(state).find(request.service)
-            _score(scores, view, opinion, profile, item)
+            _score(scores, alone, both, profile, item)
             _score_gap(when, mixture, state, request)
         begun = time.thread_time_ns()
-        if pool:
-            pool.learn(state, request.user, request.service, request.at_ms, view, opinion)
-        _learn(mixture, state, request, str(done), view)
+        if ensemble:
+            ensemble.learn(state, request.user, request.service, request.at_ms, alone, both)
+        _learn(mixture, state, request, str(done), alone)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
     return Evaluation(
@@ -116,7 +120,11 @@ def _told(requests: Sequence[Request], advance: Callable[[int], None]) -> Iterat
 
 
 def _learn(
-    mixture: Mixture, state: dict[str, Any], request: Request, request_id: str, view: View
+    mixture: NextRequestMixture,
+    state: dict[str, Any],
+    request: Request,
+    request_id: str,
+    prediction: MixturePrediction,
 ) -> None:
     mixture.learn(
         state,
@@ -125,7 +133,7 @@ def _learn(
         at_ms=request.at_ms,
         request_id=request_id,
         parameters=request.parameters,
-        view=view,
+        prediction=prediction,
     )
     mixture.feedback(state, request.user, request_id)
 
@@ -138,7 +146,11 @@ def _sizes(state: Mapping[str, Any]) -> list[int]:
 
 
 def _score(
-    scores: Scores, view: View, opinion: Opinion | None, profile: Profile, item: int | None
+    scores: Scores,
+    alone: MixturePrediction,
+    both: EnsemblePrediction | None,
+    profile: UserProfile,
+    item: int | None,
 ) -> None:
     length = len(profile)
     flags = (
@@ -149,15 +161,17 @@ def _score(
         20 <= length < 100,
         length >= 100,
     )
-    table = view.table[Mixture.rows, :]
-    if opinion is not None:
-        table = np.concatenate([table, opinion.table[ROWS, :]])
-    scores.add(table, view.column(item), flags, view.others)
+    table = alone.table[NextRequestMixture.rows, :]
+    if both is not None:
+        table = np.concatenate([table, both.table[ROWS, :]])
+    scores.add(table, alone.column(item), flags, alone.others)
 
 
-def _score_gap(when: When, mixture: Mixture, state: dict[str, Any], request: Request) -> None:
+def _score_gap(
+    when: When, mixture: NextRequestMixture, state: dict[str, Any], request: Request
+) -> None:
     profile = mixture.profile(state, request.user)
-    _, gaps_ms = mixture.outlook(state, profile, HORIZONS_MS[0])
+    gaps_ms = mixture.outlook(state, profile, HORIZONS_MS[0]).expected_ms
     within = [mixture.within(state, profile, horizon) for horizon in HORIZONS_MS]
     gap = max(request.at_ms - profile.last_ms, 0)
     when.add(request.user, gap, within, gaps_ms)

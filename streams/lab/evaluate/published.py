@@ -22,7 +22,7 @@ from streams.errors import LogUnreadable
 from streams.lab.models import spans
 from streams.lab.models.contexts import KINDS, Cases, contexts, numbered
 from streams.lab.models.loglinear import LogLinear
-from streams.models.next_request.vocabulary import Vocabulary
+from streams.models.next_request.vocabulary import ServiceVocabulary
 from streams.records import Request
 
 __all__ = [
@@ -105,7 +105,7 @@ def read(path: Path, limit: int | None = None) -> Log:
 
 def log_of(cases: list[list[Request]]) -> Log:
     """The log of these cases, each in its order: parameters are the attributes of an event."""
-    activities, attributes = Vocabulary(), Vocabulary()
+    activities, attributes = ServiceVocabulary(), ServiceVocabulary()
     events = [event for case in cases for event in case]
     sizes = np.array([len(case) for case in cases], np.int64)
     ends = np.cumsum(sizes)

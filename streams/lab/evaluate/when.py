@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from streams.models.arrival.gaps import Gaps
+from streams.models.arrival.gaps import GapHistogram
 
 __all__ = ["HORIZONS_MS", "QUANTILES", "When"]
 
@@ -24,8 +24,8 @@ class When:
     def __init__(self) -> None:
         self.n = 0
         self._within: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(HORIZONS_MS))
-        self._gaps: defaultdict[str, Gaps] = defaultdict(Gaps)
-        self._all, self._all_gaps = [0] * len(HORIZONS_MS), Gaps()
+        self._gaps: defaultdict[str, GapHistogram] = defaultdict(GapHistogram)
+        self._all, self._all_gaps = [0] * len(HORIZONS_MS), GapHistogram()
         self._seen: defaultdict[str, int] = defaultdict(int)
         self._brier = [[0.0] * len(HORIZONS_MS) for _ in _MODELS]
         self._pinball = [[0.0] * len(QUANTILES) for _ in _MODELS]

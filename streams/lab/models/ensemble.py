@@ -7,40 +7,87 @@ save: weights, moments and ring are one value of up to 1 MB.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from streams.lab.models.network import EXPERTS, PoolWeights
-from streams.lab.models.recurrent import Recurrent, RecurrentConfig
-from streams.models.kernels import F8, I8, INT, F4x2, F8x2, inner, kernel
+from streams.lab.models.recurrent import RecurrentConfig, RecurrentModel
+from streams.models.kernels import (
+    INT,
+    F8x2,
+    Record,
+    Records,
+    Table,
+    array_of,
+    inner,
+    kernel,
+    record,
+)
 from streams.models.logarithm import logarithms
-from streams.models.next_request.backoff import Table
-from streams.models.next_request.mixing import Weights, calibrate
-from streams.models.next_request.mixture import Mixture, View
-from streams.models.next_request.population import State
-from streams.models.next_request.predictor import Facts
+from streams.models.next_request.mixing import BUCKETS, GROUPS, SETS, calibrate
+from streams.models.next_request.mixture import MixturePrediction, NextRequestMixture
+from streams.models.next_request.state_keys import State
 from streams.models.next_request.vocabulary import MOST
+from streams.models.state_bytes import StateReader, StateWriter
 
-__all__ = ["NAMES", "ROWS", "Opinion", "Pool"]
+__all__ = ["NAMES", "ROWS", "EnsemblePrediction", "EnsembleWeights", "ModelEnsemble"]
 
 NAMES = ("mixture+rnn", "rnn")
-ROWS = (0, 2)  # of an opinion's table, where these are
-_WEIGHTS = "\x00pool"
+ROWS = (0, 2)  # of a prediction's table, where these are
+_KEY = "\x00pool"
 _STEP, _EARLY = 0.0005, 5.0  # of the weights; how much longer the first steps are
 _CORRECTION = 0.02  # step of the calibration
 _LEAST = 1e-12
+_EXPERTS = 2  # the mixture, the network
+
+_WEIGHTS = record(experts=(np.float32, (_EXPERTS,)), steps=np.float32)  # and updates so far
+_LEARNT = record(
+    weights=record(everywhere=_WEIGHTS, sets=(_WEIGHTS, (SETS,))),
+    shifts=(np.float64, (BUCKETS,)),  # of the log-odds of the top probability
+)
+_LEARNTS = array_of(_LEARNT)
+# How a prediction came about, as that of the mixture.
+_FORECAST = record(
+    expected=(np.float64, (_EXPERTS,)),
+    top=np.int64,
+    bucket=np.int64,
+    sets=(np.int64, (GROUPS,)),
+)
+_FORECASTS = array_of(_FORECAST)
 
 
-class Opinion(NamedTuple):
+class EnsembleWeights:
+    """What the mixture and the network are worth: for all, and by context."""
+
+    __slots__ = ("learnt",)
+
+    def __init__(self) -> None:
+        self.learnt = np.zeros(1, _LEARNT)
+        # The mixture alone, until the network is worth something.
+        self.learnt["weights"]["everywhere"]["experts"][0, 0] = 1.0
+
+    def write(self, out: StateWriter) -> None:
+        """Append these weights."""
+        for part in ("weights", "shifts"):
+            out.array(self.learnt[part])
+
+    @classmethod
+    def read(cls, data: StateReader) -> Self:
+        """The weights that `write` appended."""
+        weights = cls()
+        for part in ("weights", "shifts"):
+            weights.learnt[part] = data.array_like(weights.learnt[part])
+        return weights
+
+
+class EnsemblePrediction(NamedTuple):
     """A prediction of both together, and how it came about."""
 
-    table: Table  # both, mixture, network x columns of the view: probabilities
-    expected: Table  # mean log-probability of mixture and network under both
-    facts: Facts  # top column, its bucket, sets of weights
+    table: Table  # both, mixture, network x columns of the mixture's: probabilities
+    forecast: Records  # one: what is learnt from the outcome
 
 
-class Pool:
+class ModelEnsemble:
     """Predict by the mixture and the recurrent network at once.
 
     Idea: the product of both, each to the power of a weight that is learnt by gradient steps of
@@ -53,7 +100,7 @@ class Pool:
     Parameters
     ----------
     mixture
-        Whose views are taken in.
+        Whose predictions are taken in.
     config
         Parameters of the network.
 
@@ -62,20 +109,20 @@ class Pool:
     Mattern (2012), Mixing strategies in data compression, DCC.
     """
 
-    def __init__(self, mixture: Mixture, config: RecurrentConfig | None = None) -> None:
+    def __init__(self, mixture: NextRequestMixture, config: RecurrentConfig | None = None) -> None:
         self.mixture = mixture
-        self.network = Recurrent(config)
+        self.network = RecurrentModel(config)
 
-    def predict(self, state: State, user: str, view: View) -> Opinion:
-        """What both together say where the mixture says `view`."""
+    def predict(self, state: State, user: str, alone: MixturePrediction) -> EnsemblePrediction:
+        """The prediction of both together, from the mixture's alone."""
         known = len(self.mixture.vocabulary(state))
-        weights = _weights(state)
-        table = np.empty((1 + EXPERTS, len(view.seen) + 2))
-        table[1] = view.table[0]
-        table[2] = self.network.predict(state, user, view.seen, known)
-        expected, facts = np.empty(EXPERTS), view.facts.copy()
-        together(table, weights.sets, weights.shifts, facts, expected)
-        return Opinion(table, expected, facts)
+        table = np.empty((1 + _EXPERTS, len(alone.candidates) + 2))
+        table[1] = alone.table[0]
+        table[2] = self.network.predict(state, user, alone.candidates, known)
+        forecast = np.zeros(1, _FORECAST)
+        forecast["sets"] = alone.forecast["sets"]
+        together(table, _weights(state).learnt, forecast)
+        return EnsemblePrediction(table, forecast)
 
     def learn(
         self,
@@ -83,43 +130,47 @@ class Pool:
         user: str,
         service: str,
         at_ms: int,
-        view: View,
-        opinion: Opinion | None = None,
+        alone: MixturePrediction,
+        prediction: EnsemblePrediction | None = None,
     ) -> None:
         """Score both predictions for `user` on the service that came, then take it in.
 
-        Before the mixture learns it. `opinion` is that prediction when it was just made.
+        Before the mixture learns it. `prediction` is that of both when it was just made.
         """
         profile, names = self.mixture.profile(state, user), self.mixture.vocabulary(state)
         item = names.find(service)
         gap_ms = max(at_ms - profile.last_ms, 0) if len(profile) else -1
         if gap_ms >= 0:
-            opinion = opinion or self.predict(state, user, view)
+            prediction = prediction or self.predict(state, user, alone)
             weights = _weights(state)
-            settle(
-                opinion.table, weights.sets, weights.shifts, opinion.facts, opinion.expected,
-                view.column(item),
-            )  # fmt: skip
-            state[_WEIGHTS] = weights
+            update(prediction.table, weights.learnt, prediction.forecast, alone.column(item))
+            state[_KEY] = weights
         number = min(len(names), MOST - 1) if item is None else item
         self.network.learn(state, user, number, new=item is None, gap_ms=gap_ms)
 
 
-@kernel(F8x2, F4x2, F8, I8, F8)
-def together(table: Table, sets: Weights, shifts: Table, facts: Facts, expected: Table) -> None:
-    """Fill in the product of the experts, row 0 of the table, their means, and the facts."""
-    width, mixed = table.shape[1], table[0]
-    weights = np.empty(EXPERTS)
-    for expert in range(EXPERTS):
-        weights[expert] = sets[0, expert]
-        for at in facts[3:]:
-            weights[expert] += sets[1 + at, expert]
-    logs = np.empty((EXPERTS, width))
+@inner
+def _weights_of(weights: Record, forecast: Record) -> Table:
+    """The experts' weights: those for all, and those of the context."""
+    total = np.empty(_EXPERTS)
+    for expert in range(_EXPERTS):
+        total[expert] = weights.everywhere.experts[expert]
+        for at in forecast.sets:
+            total[expert] += weights.sets[at].experts[expert]
+    return total
+
+
+@kernel(F8x2, _LEARNTS, _FORECASTS)
+def together(table: Table, learnt: Records, forecasts: Records) -> None:
+    """Fill in the product of the experts, row 0 of the table, and the forecast but its sets."""
+    width, mixed, forecast = table.shape[1], table[0], forecasts[0]
+    weights, expected = _weights_of(learnt[0].weights, forecast), forecast.expected
+    logs = np.empty((_EXPERTS, width))
     logarithms((table[1:] + _LEAST).reshape(-1), logs.reshape(-1))
     top, whole = 0, 0.0
     for column in range(width):
         mixed[column] = 0.0
-        for expert in range(EXPERTS):
+        for expert in range(_EXPERTS):
             mixed[column] += weights[expert] * logs[expert, column]
         if mixed[column] > mixed[top]:
             top = column
@@ -130,34 +181,35 @@ def together(table: Table, sets: Weights, shifts: Table, facts: Facts, expected:
     expected[:] = 0.0
     for column in range(width):
         mixed[column] /= whole
-        for expert in range(EXPERTS):
+        for expert in range(_EXPERTS):
             expected[expert] += mixed[column] * logs[expert, column]
-    facts[0], facts[1] = top, calibrate(mixed, top, shifts)
+    forecast.top, forecast.bucket = top, calibrate(mixed, top, learnt[0].shifts)
 
 
 @inner
-def _move(weights: Weights, slopes: Table) -> None:
-    steps = weights[EXPERTS] + np.float32(1.0)
+def _move(weights: Record, gradient: Table) -> None:
+    experts, steps = weights.experts, weights.steps + np.float32(1.0)
     step = _STEP * (1.0 + _EARLY / math.sqrt(steps))
-    for expert in range(EXPERTS):
-        weights[expert] += step * slopes[expert]
-    weights[EXPERTS] = min(steps, np.float32(1e6))
+    for expert in range(_EXPERTS):
+        experts[expert] += step * gradient[expert]
+    weights.steps = min(steps, np.float32(1e6))
 
 
-@kernel(F8x2, F4x2, F8, I8, F8, INT)
-def settle(
-    table: Table, sets: Weights, shifts: Table, facts: Facts, expected: Table, column: int
-) -> None:
+@kernel(F8x2, _LEARNTS, _FORECASTS, INT)
+def update(table: Table, learnt: Records, forecasts: Records, column: int) -> None:
     """Move weights and calibration, in place, by the column that came."""
-    slopes = np.empty(EXPERTS)
-    for expert in range(EXPERTS):
-        slopes[expert] = math.log(table[1 + expert, column] + _LEAST) - expected[expert]
-    _move(sets[0], slopes)
-    for at in facts[3:]:
-        _move(sets[1 + at], slopes)
-    shifts[facts[1]] += _CORRECTION * ((column == facts[0]) - table[0, facts[0]])
+    forecast, weights, shifts = forecasts[0], learnt[0].weights, learnt[0].shifts
+    gradient = np.empty(_EXPERTS)
+    for expert in range(_EXPERTS):
+        probability = table[1 + expert, column] + _LEAST
+        gradient[expert] = math.log(probability) - forecast.expected[expert]
+    _move(weights.everywhere, gradient)
+    for at in forecast.sets:
+        _move(weights.sets[at], gradient)
+    error = (column == forecast.top) - table[0, forecast.top]
+    shifts[forecast.bucket] += _CORRECTION * error
 
 
-def _weights(state: State) -> PoolWeights:
-    found: PoolWeights | None = state.get(_WEIGHTS)
-    return PoolWeights() if found is None else found
+def _weights(state: State) -> EnsembleWeights:
+    weights: EnsembleWeights | None = state.get(_KEY)
+    return EnsembleWeights() if weights is None else weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,31 +14,76 @@ from streams.lab.models.network import (
     GATES,
     OWN,
     ROWS,
+    SEGMENT,
     SHARED,
-    STEPS,
     WIDTH,
     Floats,
     row_of,
 )
-from streams.models.kernels import F4, F8, FLOAT, I8, INT, ROW, F4x2, inner, kernel
-from streams.models.next_request.candidates import Numbers
+from streams.models.kernels import (
+    F4,
+    F8,
+    FLOAT,
+    I8,
+    INT,
+    F4x2,
+    Record,
+    Records,
+    array_of,
+    inner,
+    kernel,
+    named,
+)
+from streams.models.next_request.candidates import CANDIDATES, Items
 
-__all__ = ["chances", "follow", "train"]
+__all__ = ["OptimiserState", "SegmentBatch", "chances", "follow", "train"]
 
 _ONE = np.float32(1.0)
 _FADE_FIRST, _FADE_SECOND, _TINY = np.float32(0.9), np.float32(0.99), np.float32(1e-7)
 _FLOOR = 1e-7  # least probability of anything, as of the members of the mixture
 
 _row_of = inner(row_of)
-Lived = tuple[Floats, Floats, Floats]
-Missed = tuple[float, Floats]
+
+
+class NetworkWeights(NamedTuple):
+    """The flat weights of a network, part by part."""
+
+    inputs: Floats  # from an embedding to the gates
+    recurrent: Floats  # from a hidden state to the gates
+    gaps: Floats  # from a bucket of gaps to the gates
+    biases: Floats  # of services
+    embeddings: Floats  # of services
+
+
+class SegmentPass(NamedTuple):
+    """What the forward pass of a segment keeps for the gradient, by step."""
+
+    inputs: Floats  # embeddings
+    gates: Floats
+    kept: Floats  # what the gates got from the hidden states
+
+
+class OptimiserState(NamedTuple):
+    """Weights, and the moments of their gradients."""
+
+    theta: Floats
+    first: Floats
+    second: Floats
+
+
+class SegmentBatch(NamedTuple):
+    """A mini-batch of segments."""
+
+    starts: Floats  # hidden state before each
+    segments: Records  # inputs, gaps and targets
+    sizes: npt.NDArray[np.int64]  # targets of each that are known
 
 
 @inner
-def parts(theta: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """What gates make of an input, a hidden state and a gap; biases of services; services."""
+def parts(theta: Floats) -> NetworkWeights:
+    """The parts of the flat weights, or of their gradient."""
     square = WIDTH * GATES
-    return (
+    return NetworkWeights(
         theta[:square].reshape(WIDTH, GATES),
         theta[square : 2 * square].reshape(WIDTH, GATES),
         theta[2 * square : CORE - ROWS].reshape(GAPS, GATES),
@@ -116,165 +162,152 @@ def ungate(
 
 
 @inner
-def live(theta: Floats, start: Floats, rows: Numbers, spans: Numbers, hidden: Floats) -> Lived:
-    """Fill in the hidden states of a segment; the inputs, gates, and what states gave to them."""
-    inputs, recurrent, gaps, _, services = parts(theta)
-    size = len(rows)
+def forward(weights: NetworkWeights, start: Floats, segment: Record, hidden: Floats) -> SegmentPass:
+    """Fill in the hidden states of a segment, `start` first."""
+    size = len(hidden) - 1
     taken, kept = np.empty((size, WIDTH), np.float32), np.empty((size, GATES), np.float32)
     gates = np.empty((size, GATES), np.float32)
     for at in range(size):
-        taken[at] = services[rows[at]]
-    given = np.dot(taken, inputs)
+        taken[at] = weights.embeddings[segment.inputs[at]]
+    given = np.dot(taken, weights.inputs)
     hidden[0] = start
     for at in range(size):
-        given[at] += gaps[spans[at]]
-        kept[at] = np.dot(hidden[at], recurrent)
+        given[at] += weights.gaps[segment.gaps[at]]
+        kept[at] = np.dot(hidden[at], weights.recurrent)
         gate(given[at], kept[at], hidden[at], gates[at], hidden[at + 1])
-    return taken, gates, kept
+    return SegmentPass(taken, gates, kept)
 
 
 @inner
-def miss(theta: Floats, slope: Floats, states: Floats, targets: Numbers, known: int) -> Missed:
+def loss_gradient(
+    weights: NetworkWeights, gradient: NetworkWeights, states: Floats, targets: Items, known: int
+) -> tuple[float, Floats]:
     """Add the gradient at a segment's targets; its log-loss, and the gradient of the states."""
-    _, _, _, biases, services = parts(theta)
-    _, _, _, s_biases, s_services = parts(slope)
-    missed, loss = np.dot(states, services[:known].T), 0.0
-    for at in range(len(targets)):
-        scores = missed[at]
+    errors, loss = np.dot(states, weights.embeddings[:known].T), 0.0
+    for at in range(len(states)):
+        scores = errors[at]
         for row in range(known):
-            scores[row] += biases[row]
+            scores[row] += weights.biases[row]
         softmax(scores)
         loss -= math.log(scores[targets[at]] + _TINY)
         scores[targets[at]] -= _ONE
         for row in range(known):
-            s_biases[row] += scores[row]
-    s_services[:known] += np.dot(missed.T, states)
-    return loss, np.dot(missed, services[:known])
+            gradient.biases[row] += scores[row]
+    gradient.embeddings[:known] += np.dot(errors.T, states)
+    return loss, np.dot(errors, weights.embeddings[:known])
 
 
 @inner
-def learn_segment(theta: Floats, slope: Floats, start: Floats, lived: Numbers, known: int) -> float:
-    """Add the gradient of one segment, of inputs, gaps and targets; its log-loss."""
-    size = len(lived) // 3
-    rows, spans, targets = lived[:size], lived[size : 2 * size], lived[2 * size :]
-    inputs, recurrent, _, _, _ = parts(theta)
-    s_inputs, s_recurrent, s_gaps, _, s_services = parts(slope)
+def learn_segment(
+    weights: NetworkWeights,
+    gradient: NetworkWeights,
+    start: Floats,
+    segment: Record,
+    size: int,
+    known: int,
+) -> float:
+    """Add the gradient of the first `size` steps of a segment; their log-loss."""
     hidden = np.empty((size + 1, WIDTH), np.float32)
-    taken, gates, kept = live(theta, start, rows, spans, hidden)
-    loss, pull = miss(theta, slope, hidden[1:], targets, known)
+    taken, gates, kept = forward(weights, start, segment, hidden)
+    loss, pull = loss_gradient(weights, gradient, hidden[1:], segment.targets, known)
     inward, across = np.empty((size, GATES), np.float32), np.empty((size, GATES), np.float32)
     back = np.zeros(WIDTH, np.float32)
     for at in range(size - 1, -1, -1):
         back += pull[at]
         ungate(gates[at], kept[at], hidden[at], back, inward[at], across[at])
-        back = back * gates[at, :WIDTH] + np.dot(recurrent, across[at])
-        s_gaps[spans[at]] += inward[at]
-    s_inputs += np.dot(taken.T, inward)
-    s_recurrent += np.dot(hidden[:size].T, across)
-    through = np.dot(inward, inputs.T)
+        back = back * gates[at, :WIDTH] + np.dot(weights.recurrent, across[at])
+        gradient.gaps[segment.gaps[at]] += inward[at]
+    gradient.inputs[:] += np.dot(taken.T, inward)
+    gradient.recurrent[:] += np.dot(hidden[:size].T, across)
+    through = np.dot(inward, weights.inputs.T)
     for at in range(size):
-        s_services[rows[at]] += through[at]
+        gradient.embeddings[segment.inputs[at]] += through[at]
     return loss
 
 
 @inner
-def adam(
-    theta: Floats,
-    slope: Floats,
-    first: Floats,
-    second: Floats,
-    scale: float,
-    rate: float,
-    steps: float,
-) -> None:
-    """One step of Adam, in place; `slope` times `scale` is the gradient."""
+def adam(state: OptimiserState, gradient: Floats, scale: float, rate: float, steps: float) -> None:
+    """One step of Adam, in place, along the gradient times `scale`."""
+    theta, first, second = state
     rise = np.float32(rate * math.sqrt(1.0 - 0.99**steps) / (1.0 - 0.9**steps))
     share = np.float32(scale)
     for at in range(len(theta)):
-        gradient = slope[at] * share
-        first[at] += (_ONE - _FADE_FIRST) * (gradient - first[at])
-        second[at] += (_ONE - _FADE_SECOND) * (gradient * gradient - second[at])
+        scaled = gradient[at] * share
+        first[at] += (_ONE - _FADE_FIRST) * (scaled - first[at])
+        second[at] += (_ONE - _FADE_SECOND) * (scaled * scaled - second[at])
         theta[at] -= rise * first[at] / (np.sqrt(second[at]) + _TINY)
 
 
-@kernel(F4, F4, F4, F4x2, ROW, I8, INT, FLOAT, FLOAT)
+@kernel(
+    named(OptimiserState, theta=F4, first=F4, second=F4),
+    named(SegmentBatch, starts=F4x2, segments=array_of(SEGMENT), sizes=I8),
+    INT,
+    FLOAT,
+    FLOAT,
+)
 def train(
-    theta: Floats,
-    first: Floats,
-    second: Floats,
-    starts: Floats,
-    lived: Numbers,
-    sizes: npt.NDArray[np.int64],
-    known: int,
-    rate: float,
-    steps: float,
+    state: OptimiserState, batch: SegmentBatch, known: int, rate: float, steps: float
 ) -> float:
     """Learn from a mini-batch of segments, in place; the mean log-loss before.
 
     Parameters
     ----------
-    theta, first, second
-        Weights, and the moments of their gradients.
-    starts
-        Hidden state before each segment.
-    lived
-        Of each segment `STEPS` inputs, as many gaps, as many targets.
-    sizes
-        Targets of each segment that are known.
+    state
+        Changed in place.
+    batch
+        The segments.
     known
         Rows of services that have a probability.
     rate, steps
         Length of a step, and how many there were, this one included.
     """
-    slope = np.zeros_like(theta)
+    flat = np.zeros_like(state.theta)
+    weights, gradient = parts(state.theta), parts(flat)
     loss, count = 0.0, 0
-    for one in range(len(sizes)):
-        size = sizes[one]
-        segment = np.empty(3 * size, np.uint16)
-        for at in range(3):
-            segment[at * size : (at + 1) * size] = lived[one, at * STEPS : at * STEPS + size]
-        loss += learn_segment(theta, slope, starts[one], segment, known)
+    for at in range(len(batch.sizes)):
+        size = batch.sizes[at]
+        loss += learn_segment(weights, gradient, batch.starts[at], batch.segments[at], size, known)
         count += size
     if count:
-        adam(theta, slope, first, second, 1.0 / count, rate, steps)
+        adam(state, flat, 1.0 / count, rate, steps)
     return loss / max(count, 1)
 
 
 @kernel(F4, F4, INT, INT, F4)
 def follow(theta: Floats, hidden: Floats, row: int, gap: int, after: Floats) -> None:
     """Fill in the hidden state after an input."""
-    inputs, recurrent, gaps, _, services = parts(theta)
-    given = np.dot(services[row], inputs) + gaps[gap]
-    gate(given, np.dot(hidden, recurrent), hidden, np.empty(GATES, np.float32), after)
+    weights = parts(theta)
+    given = np.dot(weights.embeddings[row], weights.inputs) + weights.gaps[gap]
+    gate(given, np.dot(hidden, weights.recurrent), hidden, np.empty(GATES, np.float32), after)
 
 
-@kernel(F4, F4, INT, ROW, INT, F8)
+@kernel(F4, F4, INT, CANDIDATES, INT, F8)
 def chances(
-    theta: Floats, hidden: Floats, rows: int, listed: Numbers, known: int, found: Floats
+    theta: Floats, hidden: Floats, rows: int, candidates: Records, known: int, row: Floats
 ) -> None:
-    """Fill in the probability of each service listed, of all others, and of the unseen.
+    """Fill in the probability of each candidate, of all others, and of the unseen.
 
     Parameters
     ----------
     rows
         Rows of services that the network knows, the unseen among them.
-    listed
+    candidates
         Services by column.
     known
         Services that there are.
     """
-    _, _, _, biases, services = parts(theta)
+    weights = parts(theta)
     by_row = np.empty(rows, np.float32)
-    for row in range(rows):
-        by_row[row] = dot(services[row], hidden, WIDTH) + biases[row]
+    for at in range(rows):
+        by_row[at] = dot(weights.embeddings[at], hidden, WIDTH) + weights.biases[at]
     softmax(by_row)
-    columns, rest = len(listed), 1.0 - by_row[0]
+    columns, rest = len(candidates), 1.0 - by_row[0]
     for column in range(columns):
-        row = _row_of(listed[column, 0])
-        share = by_row[row] if row < rows else 0.0
-        if row > OWN:
-            share /= (known - row) // SHARED + 1
-        found[column] = share + _FLOOR
+        at = _row_of(candidates[column].service)
+        share = by_row[at] if at < rows else 0.0
+        if at > OWN:
+            share /= (known - at) // SHARED + 1
+        row[column] = share + _FLOOR
         rest -= share
-    found[columns] = max(rest, 0.0) + _FLOOR
-    found[columns + 1] = by_row[0] + _FLOOR
+    row[columns] = max(rest, 0.0) + _FLOOR
+    row[columns + 1] = by_row[0] + _FLOOR

@@ -7,17 +7,30 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.next_request.mixing import BUCKETS, SETS
-from streams.models.state_bytes import Reader, Writer
+from streams.models.kernels import record
+from streams.models.state_bytes import StateReader, StateWriter
 
 __all__ = [
-    "CORE", "EXPERTS", "GAPS", "GATES", "OWN", "RING", "ROWS", "SHARED", "STEPS", "UNSEEN",
-    "WIDTH", "Memory", "Network", "PoolWeights", "gap_of", "row_of",
+    "CORE",
+    "GAPS",
+    "GATES",
+    "OWN",
+    "RING",
+    "ROWS",
+    "SEGMENT",
+    "SHARED",
+    "STEPS",
+    "UNSEEN",
+    "WIDTH",
+    "NetworkState",
+    "UserMemory",
+    "gap_of",
+    "row_of",
 ]  # fmt: skip
 
 Floats = npt.NDArray[Any]
 
-WIDTH = 32  # of the hidden state, and of what stands for a service
+WIDTH = 32  # of the hidden state, and of the embedding of a service
 GATES = 3 * WIDTH
 STEPS = 8  # inputs of a segment: how far back a gradient goes
 RING = 4_096  # segments that are learnt from
@@ -25,11 +38,14 @@ GAPS = 20
 OWN, SHARED = 768, 240  # services with a row of their own; rows that all later ones share
 ROWS = 1 + OWN + SHARED
 CORE = (2 * WIDTH + GAPS) * GATES + ROWS  # weights, and biases of services
-EXPERTS = 2  # in a pool: the mixture, the network
 UNSEEN = 0  # the row of a service that nobody used before
-# At first: spread of what stands for a service; how much of it goes through, so that the last
+# At first: spread of the embedding of a service; how much of it goes through, so that the last
 # service is likely to come again; what speaks for keeping the state.
 _SPREAD, _REPEAT, _FORGET = 0.3, 2.0, -1.0
+
+SEGMENT = record(
+    inputs=(np.uint16, (STEPS,)), gaps=(np.uint16, (STEPS,)), targets=(np.uint16, (STEPS,))
+)
 
 
 def row_of(number: int) -> int:
@@ -42,7 +58,7 @@ def gap_of(gap_ms: int) -> int:
     return 1 + min(gap_ms.bit_length() >> 1, GAPS - 2) if gap_ms >= 0 else 0
 
 
-class Memory:
+class UserMemory:
     """A user's hidden state, and the segment that their next request belongs to."""
 
     __slots__ = ("hidden", "segment")
@@ -51,13 +67,13 @@ class Memory:
         self.hidden = np.zeros(WIDTH, np.float16)
         self.segment = 0  # number of the segment, 0 before the first
 
-    def write(self, out: Writer) -> None:
+    def write(self, out: StateWriter) -> None:
         """Append this memory."""
         out.array(self.hidden)
         out.uint(self.segment)
 
     @classmethod
-    def read(cls, data: Reader) -> Self:
+    def read(cls, data: StateReader) -> Self:
         """The memory that `write` appended."""
         memory = cls()
         memory.hidden = data.array_like(memory.hidden)
@@ -65,7 +81,7 @@ class Memory:
         return memory
 
 
-class Network:
+class NetworkState:
     """The weights that all users share, their optimiser, and a ring of what happened of late.
 
     Guarantees: what is read back goes on exactly as what was written.
@@ -77,8 +93,18 @@ class Network:
     """
 
     __slots__ = (
-        "events", "first", "lived", "opened", "rows", "second", "seed", "sizes", "starts", "steps",
-        "theta", "touched",
+        "events",
+        "first",
+        "opened",
+        "rows",
+        "second",
+        "seed",
+        "segments",
+        "sizes",
+        "starts",
+        "steps",
+        "theta",
+        "touched",
     )  # fmt: skip
 
     def __init__(self, seed: int = 0) -> None:
@@ -91,7 +117,7 @@ class Network:
         self.first = np.zeros(0, np.float32)
         self.second = np.zeros(0, np.float32)
         self.starts = np.zeros((RING, WIDTH), np.float16)
-        self.lived = np.zeros((RING, 3 * STEPS), np.uint16)  # inputs, gaps, targets
+        self.segments = np.zeros(RING, SEGMENT)
         self.sizes = np.zeros(RING, np.uint8)  # targets known; there is an input more
         self.touched: list[int] = []  # places in the ring with a new target since the last step
         self._grow(first_weights(seed))
@@ -108,53 +134,29 @@ class Network:
         nothing = np.zeros_like(more)
         self.first, self.second = (np.concatenate([m, nothing]) for m in (self.first, self.second))
 
-    def write(self, out: Writer) -> None:
+    def write(self, out: StateWriter) -> None:
         """Append this network."""
         out.uints((self.seed, self.events, self.steps, self.opened, self.rows))
         held = min(self.opened + 1, RING)
         for array in (self.theta, self.first, self.second):
             out.array(array)
-        for ring in (self.starts, self.lived, self.sizes):
+        for ring in (self.starts, self.segments, self.sizes):
             out.array(ring[:held])
         out.uint(len(self.touched))
         out.uints(self.touched)
 
     @classmethod
-    def read(cls, data: Reader) -> Self:
+    def read(cls, data: StateReader) -> Self:
         """The network that `write` appended."""
         network = cls()
         (network.seed, network.events, network.steps, network.opened, network.rows) = data.uints(5)
         for name in ("theta", "first", "second"):
             setattr(network, name, data.array_like(getattr(network, name)[:0]))
-        for ring in (network.starts, network.lived, network.sizes):
+        for ring in (network.starts, network.segments, network.sizes):
             held = data.array_like(ring[:0])
             ring[: len(held)] = held
         network.touched = data.uints(data.uint())
         return network
-
-
-class PoolWeights:
-    """What the mixture and the network are worth: for all, and by context."""
-
-    __slots__ = ("sets", "shifts")
-
-    def __init__(self) -> None:
-        self.sets = np.zeros((1 + SETS, EXPERTS + 1), np.float32)  # the last counts the steps
-        self.sets[0, 0] = 1.0  # the mixture alone, until the network is worth something
-        self.shifts = np.zeros(BUCKETS)
-
-    def write(self, out: Writer) -> None:
-        """Append these weights."""
-        out.array(self.sets)
-        out.array(self.shifts)
-
-    @classmethod
-    def read(cls, data: Reader) -> Self:
-        """The weights that `write` appended."""
-        weights = cls()
-        weights.sets = data.array_like(weights.sets)
-        weights.shifts = data.array_like(weights.shifts)
-        return weights
 
 
 def first_weights(seed: int) -> Floats:
@@ -170,6 +172,6 @@ def first_weights(seed: int) -> Floats:
 
 
 def first_services(seed: int, held: int, more: int) -> Floats:
-    """What stands for so many services beyond those held."""
+    """Initial embeddings of new services."""
     rows = np.random.default_rng((seed, 1, held)).standard_normal((more, WIDTH))
     return (_SPREAD * rows).ravel().astype(np.float32)

@@ -8,23 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.lab.models.gru import chances, follow, train
+from streams.lab.models.gru import OptimiserState, SegmentBatch, chances, follow, train
 from streams.lab.models.network import (
     RING,
     ROWS,
     STEPS,
     UNSEEN,
     WIDTH,
-    Memory,
-    Network,
+    NetworkState,
+    UserMemory,
     gap_of,
     row_of,
 )
-from streams.models.next_request.backoff import Table
-from streams.models.next_request.candidates import Numbers
-from streams.models.next_request.population import State
+from streams.models.kernels import Records, Table
+from streams.models.next_request.state_keys import State
 
-__all__ = ["Recurrent", "RecurrentConfig"]
+__all__ = ["RecurrentConfig", "RecurrentModel"]
 
 _NETWORK = "\x00rnn"
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples, less their whole part, are spread most evenly
@@ -36,19 +35,19 @@ class RecurrentConfig:
 
     every: int = 8  # requests between two mini-batches, in the long run
     early: int = 64  # requests after which one more lies between them: the first ones teach most
-    batch: int = 8  # segments of a mini-batch, half of them just lived
+    batch: int = 8  # segments of a mini-batch, half of them the latest
     work: int = 4_096  # rows of services times segments that a mini-batch may cost
     rate: float = 0.003  # of Adam
     seed: int = 0
 
 
-class Recurrent:
+class RecurrentModel:
     """Predict each user's next service by a gated recurrent unit with a hidden state per user.
 
     Idea: the state takes in each service asked for and the gap before it; a service's
-    probability follows from the inner product of the state with what stands for the service,
-    the same vector that goes in when it is asked for. What users live through is kept in a ring
-    of short segments, each with the hidden state before it; mini-batches of those just lived and
+    probability follows from the inner product of the state with the embedding of the service,
+    the same vector that goes in when it is asked for. What users do is kept in a ring of
+    short segments, each with the hidden state before it; mini-batches of the latest and
     of others from all over the ring are learnt by back-propagation through the segment, with Adam.
 
     Guarantees: predicting changes nothing; the same requests and seed make the same network. A
@@ -73,21 +72,21 @@ class Recurrent:
     def __init__(self, config: RecurrentConfig | None = None) -> None:
         self.config = config or RecurrentConfig()
 
-    def predict(self, state: State, user: str, listed: Numbers, known: int) -> Table:
-        """Probability of each service listed, of all others, and of the unseen.
+    def predict(self, state: State, user: str, candidates: Records, known: int) -> Table:
+        """Probability of each candidate, of all others, and of the unseen.
 
         Parameters
         ----------
-        listed
-            Services by column, as in a view of the mixture.
+        candidates
+            Services by column, as in a prediction of the mixture.
         known
             Services that there are.
         """
-        found = np.empty(len(listed) + 2)
+        row = np.empty(len(candidates) + 2)
         network, memory = self._network(state), _memory(state, user)
         hidden = memory.hidden.astype(np.float32)
-        chances(network.theta, hidden, network.rows, listed, known, found)
-        return found
+        chances(network.theta, hidden, network.rows, candidates, known, row)
+        return row
 
     def learn(self, state: State, user: str, item: int, *, new: bool, gap_ms: int) -> None:
         """Take in that a user asked for a service.
@@ -104,7 +103,7 @@ class Recurrent:
         network, memory = self._network(state), _memory(state, user)
         row = row_of(item)
         network.make_room(min(item + 2, ROWS))
-        _live(network, memory, row, gap_of(gap_ms), UNSEEN if new else row)
+        _record(network, memory, row, gap_of(gap_ms), UNSEEN if new else row)
         after = np.empty(WIDTH, np.float32)
         follow(network.theta, memory.hidden.astype(np.float32), row, gap_of(gap_ms), after)
         memory.hidden = after.astype(np.float16)
@@ -114,28 +113,24 @@ class Recurrent:
         state[f"h/{user}"] = memory
         state[_NETWORK] = network
 
-    def _every(self, network: Network) -> int:
+    def _every(self, network: NetworkState) -> int:
         return min(1 + network.events // self.config.early, self.config.every)
 
-    def _step(self, network: Network) -> None:
+    def _step(self, network: NetworkState) -> None:
         chosen = self._drawn(network)
         if not len(chosen):
             return
         network.steps += 1
-        train(
-            network.theta,
-            network.first,
-            network.second,
+        state = OptimiserState(network.theta, network.first, network.second)
+        batch = SegmentBatch(
             network.starts[chosen].astype(np.float32),
-            network.lived[chosen],
+            network.segments[chosen],
             network.sizes[chosen].astype(np.int64),
-            network.rows,
-            self.config.rate,
-            float(network.steps),
         )
+        train(state, batch, network.rows, self.config.rate, float(network.steps))
 
-    def _drawn(self, network: Network) -> npt.NDArray[np.int64]:
-        """Segments just lived, and as many others from all over the ring."""
+    def _drawn(self, network: NetworkState) -> npt.NDArray[np.int64]:
+        """The latest segments, and as many others from all over the ring."""
         config = self.config
         size = max(min(config.batch, config.work // network.rows), 2)
         lately = sorted(set(network.touched))[-(size // 2) :]
@@ -146,30 +141,31 @@ class Recurrent:
         chosen: npt.NDArray[np.int64] = drawn[network.sizes[drawn] > 0]
         return chosen
 
-    def _network(self, state: State) -> Network:
-        found: Network | None = state.get(_NETWORK)
-        return Network(self.config.seed) if found is None else found
+    def _network(self, state: State) -> NetworkState:
+        network: NetworkState | None = state.get(_NETWORK)
+        return NetworkState(self.config.seed) if network is None else network
 
 
-def _memory(state: State, user: str) -> Memory:
-    found: Any = state.get(f"h/{user}")
-    return Memory() if found is None else found
+def _memory(state: State, user: str) -> UserMemory:
+    memory: Any = state.get(f"h/{user}")
+    return UserMemory() if memory is None else memory
 
 
-def _live(network: Network, memory: Memory, row: int, gap: int, target: int) -> None:
+def _record(network: NetworkState, memory: UserMemory, row: int, gap: int, target: int) -> None:
     """Note what came after the user's last request, and go on with the segment or open one."""
     at = memory.segment % RING
     if memory.segment and memory.segment > network.opened - RING:
         size = int(network.sizes[at])
-        network.lived[at, 2 * STEPS + size] = target
+        network.segments["targets"][at, size] = target
         network.sizes[at] = size + 1
         network.touched.append(at)
         if size + 1 < STEPS:
-            network.lived[at, size + 1], network.lived[at, STEPS + size + 1] = row, gap
+            network.segments["inputs"][at, size + 1] = row
+            network.segments["gaps"][at, size + 1] = gap
             return
     network.opened += 1
     memory.segment = network.opened
     at = memory.segment % RING
     network.starts[at] = memory.hidden
-    network.lived[at, 0], network.lived[at, STEPS] = row, gap
+    network.segments["inputs"][at, 0], network.segments["gaps"][at, 0] = row, gap
     network.sizes[at] = 0

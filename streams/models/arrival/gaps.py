@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from streams.models.counts import Row, empty, grown, total, visit
-from streams.models.kernels import FLOAT, INT, ROW, inner, kernel
+from streams.models.counts import ROW, empty, grown, total, visit
+from streams.models.kernels import FLOAT, INT, Records, inner, kernel, named
 
-__all__ = ["GAP", "Gaps", "bucket_of", "outlook", "within"]
+__all__ = ["GAP", "GapHistogram", "GapRows", "bucket_of", "outlook", "within"]
 
 _PARTS = 4  # buckets in an octave
 GAP = 400, 64  # visits after which counts are halved: old habits fade; most buckets in use
@@ -30,19 +31,19 @@ def _edge(bucket: int) -> float:
 
 
 @inner
-def _below(row: Row, horizon_ms: int) -> float:
+def _below(row: Records, horizon_ms: int) -> float:
     bucket, whole = bucket_of(horizon_ms), 0.0
     for at in range(len(row)):
-        if row[at, 0] < bucket:
-            whole += row[at, 1]
-        elif row[at, 0] == bucket:
+        if row[at].key < bucket:
+            whole += row[at].count
+        elif row[at].key == bucket:
             low = _edge(bucket)
-            whole += row[at, 1] * (horizon_ms - low) / (_edge(bucket + 1) - low)
+            whole += row[at].count * (horizon_ms - low) / (_edge(bucket + 1) - low)
     return whole
 
 
 @inner
-def _share(row: Row, horizon_ms: int, prior: float, weight: float) -> float:
+def _share(row: Records, horizon_ms: int, prior: float, weight: float) -> float:
     whole = total(row) + weight
     return (_below(row, horizon_ms) + prior * weight) / whole if whole else prior
 
@@ -53,33 +54,36 @@ def _logit(probability: float) -> float:
     return math.log(inside / (1.0 - inside))
 
 
+class GapRows(NamedTuple):
+    """Counted gaps that a user's next one is like."""
+
+    own: Records  # of the user
+    everyone: Records  # of all users
+    situation: Records  # of all users after the same service and a like gap
+
+
+GAP_ROWS = named(GapRows, own=ROW, everyone=ROW, situation=ROW)
+
+
 @inner
-def _by(own: Row, shared: Row, alike: Row, elapsed_ms: int, prior: float, lift: float) -> float:
-    everyone = _share(shared, elapsed_ms, 0.0, 0.0)
-    found = _share(own, elapsed_ms, everyone, prior)
-    if len(alike) == 0:
-        return found
-    here = _share(alike, elapsed_ms, everyone, 2.0 * prior)
-    odds = _logit(found) + lift * (_logit(here) - _logit(everyone))
+def _blended(rows: GapRows, elapsed_ms: int, prior: float, lift: float) -> float:
+    everyone = _share(rows.everyone, elapsed_ms, 0.0, 0.0)
+    own = _share(rows.own, elapsed_ms, everyone, prior)
+    if len(rows.situation) == 0:
+        return own
+    here = _share(rows.situation, elapsed_ms, everyone, 2.0 * prior)
+    odds = _logit(own) + lift * (_logit(here) - _logit(everyone))
     return 1.0 / (1.0 + math.exp(-odds))
 
 
-@kernel(ROW, ROW, ROW, INT, INT, FLOAT, FLOAT)
-def within(
-    own: Row,
-    shared: Row,
-    alike: Row,
-    horizon_ms: int,
-    passed_ms: int,
-    prior: float,
-    lift: float,
-) -> float:
+@kernel(GAP_ROWS, INT, INT, FLOAT, FLOAT)
+def within(rows: GapRows, horizon_ms: int, passed_ms: int, prior: float, lift: float) -> float:
     """Probability that a gap which has not ended after `passed_ms` ends in the next `horizon_ms`.
 
     Parameters
     ----------
-    own, shared, alike
-        Gaps of the user, of all users, and of all users in the same situation.
+    rows
+        The counted gaps.
     horizon_ms, passed_ms
         Not below zero.
     prior
@@ -87,26 +91,26 @@ def within(
     lift
         Of what the situation says beyond all gaps, in log-odds.
     """
-    found = _by(own, shared, alike, passed_ms + horizon_ms, prior, lift)
+    ended = _blended(rows, passed_ms + horizon_ms, prior, lift)
     if passed_ms == 0:
-        return found
-    before = _by(own, shared, alike, passed_ms, prior, lift)
-    return max(found - before, 0.0) / max(1.0 - before, 1e-9)
+        return ended
+    before = _blended(rows, passed_ms, prior, lift)
+    return max(ended - before, 0.0) / max(1.0 - before, 1e-9)
 
 
 @kernel(ROW, INT)
-def _learn(row: Row, gap_ms: int) -> bool:
+def _learn(row: Records, gap_ms: int) -> bool:
     return visit(row, bucket_of(gap_ms), *GAP)
 
 
 @kernel(ROW, FLOAT)
-def _quantile(row: Row, share: float) -> float:
+def _quantile(row: Records, share: float) -> float:
     wanted, before, bucket = share * total(row), 0.0, -1
     for _ in range(len(row)):
         following, count = 1 << 16, 0
         for at in range(len(row)):
-            if row[at, 1] and bucket < row[at, 0] < following:
-                following, count = int(row[at, 0]), int(row[at, 1])
+            if row[at].count and bucket < row[at].key < following:
+                following, count = int(row[at].key), int(row[at].count)
         bucket = following
         if count and before + count >= wanted:
             low = _edge(bucket)
@@ -115,24 +119,25 @@ def _quantile(row: Row, share: float) -> float:
     return 0.0
 
 
-@kernel(ROW, ROW, ROW, INT, FLOAT, FLOAT)
+@kernel(GAP_ROWS, INT, FLOAT, FLOAT)
 def outlook(
-    own: Row, shared: Row, alike: Row, horizon_ms: int, prior: float, lift: float
-) -> tuple[float, float, float, float]:
-    """`within` the horizon, and the gaps that 10, 50 and 90 % stay below, in ms.
+    rows: GapRows, horizon_ms: int, prior: float, lift: float
+) -> tuple[float, float, float, float, float]:
+    """`within` the horizon and half of it, and the gaps that 10, 50 and 90 % stay below, in ms.
 
     The quantiles are the user's own from `prior` gaps on, before that those of all users.
     """
-    known = own if total(own) >= prior else shared
+    known = rows.own if total(rows.own) >= prior else rows.everyone
     return (
-        _by(own, shared, alike, horizon_ms, prior, lift),
+        _blended(rows, horizon_ms, prior, lift),
+        _blended(rows, horizon_ms // 2, prior, lift),
         _quantile(known, 0.1),
         _quantile(known, 0.5),
         _quantile(known, 0.9),
     )
 
 
-class Gaps:
+class GapHistogram:
     """A histogram of gaps in quarter octaves, from a millisecond to centuries.
 
     Idea: gaps are heavy-tailed, so buckets are even in the logarithm; inside one the gap is
@@ -147,7 +152,7 @@ class Gaps:
 
     Examples
     --------
-    >>> gaps = Gaps()
+    >>> gaps = GapHistogram()
     >>> for gap in (1000, 2000, 4000, 8000):
     ...     gaps.learn_one(gap)
     >>> gaps.within(3000)
@@ -163,13 +168,13 @@ class Gaps:
 
     __slots__ = ("row",)
 
-    def __init__(self, row: Row | None = None) -> None:
+    def __init__(self, row: Records | None = None) -> None:
         self.row = empty() if row is None else row
 
     @property
     def total(self) -> int:
         """Gaps counted, as far as they are not forgotten."""
-        return int(self.row[:, 1].sum())
+        return int(self.row["count"].sum())
 
     def learn_one(self, gap_ms: int) -> None:
         """Count a gap; one below zero (a clock went backwards) counts as none at all."""
@@ -178,8 +183,9 @@ class Gaps:
 
     def within(self, horizon_ms: int, passed_ms: int = 0) -> float:
         """Probability that a gap open for `passed_ms` ends within the horizon."""
-        found: float = within(empty(), self.row, empty(), horizon_ms, passed_ms, 1.0, 0.0)
-        return found
+        rows = GapRows(empty(), self.row, empty())
+        probability: float = within(rows, horizon_ms, passed_ms, 1.0, 0.0)
+        return probability
 
     def quantile(self, share: float) -> int:
         """The gap, in ms, that `share` of the gaps stay below; 0 when none was seen."""

@@ -1,18 +1,14 @@
-"""Counts of a context, blended with those of shorter ones."""
+"""Experts made of counts: each blends the counts of its context with those of shorter ones."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from streams.models.counts import Row
-from streams.models.kernels import inner
-from streams.models.next_request.candidates import Echoes, Numbers, Places, column_of
+from streams.models.kernels import Records, Table, inner
+from streams.models.next_request.candidates import Columns, Items, column_of
 from streams.models.next_request.experts import ORDERS, PARENTS, SHARED, USER
 
-__all__ = ["blend", "count_recent", "count_shared", "count_user", "look_back"]
-
-Table = npt.NDArray[np.float64]  # members x (services listed, all others, the unseen)
+__all__ = ["blend", "count_recent", "count_shared", "count_user"]
 
 _RECENT = USER - 1
 _SHARED = len(SHARED)
@@ -20,23 +16,31 @@ _FADE, _LONG = 0.8, 16  # of "recent": what a request weighs after another one, 
 
 
 @inner
-def count_shared(table: Table, mass: Table, shared: tuple[Row, ...], places: Places) -> None:
-    """Fill in what all users asked for in the contexts of the first members."""
-    for member in range(_SHARED):
-        row = shared[member]
+def count_shared(
+    table: Table, mass: Table, distinct: Table, shared: tuple[Records, ...], columns: Columns
+) -> None:
+    """Fill in what all users asked for in the contexts of the first experts."""
+    for expert in range(_SHARED):
+        row = shared[expert]
         for at in range(len(row)):
-            count = row[at, 1]
+            count = row[at].count
             if count == 0:
                 break
-            table[member, column_of(places, row[at, 0])] += count
-            mass[member, 0] += count
-            mass[member, 1] += 1.0
+            table[expert, column_of(columns, row[at].key)] += count
+            mass[expert] += count
+            distinct[expert] += 1.0
 
 
 @inner
 def count_user(
-    table: Table, mass: Table, items: Numbers, alike: Echoes, places: Places, decay: float
-) -> Numbers:
+    table: Table,
+    mass: Table,
+    distinct: Table,
+    items: Items,
+    matches: Records,
+    columns: Columns,
+    decay: float,
+) -> Items:
     """Fill in what followed the user's own contexts, later visits first; visits by order.
 
     A visit multiplies all earlier counts of its context by the decay.
@@ -44,66 +48,54 @@ def count_user(
     visits, weights = np.zeros(len(ORDERS), np.uint16), np.ones(len(ORDERS))
     weight, whole = 1.0, 0.0
     for at in range(len(items) - 1, -1, -1):
-        column = column_of(places, items[at])
+        column = column_of(columns, items[at])
         if table[USER, column] == 0.0:
-            mass[USER, 1] += 1.0
+            distinct[USER] += 1.0
         table[USER, column] += weight
         whole += weight
         weight *= decay
-    mass[USER, 0], visits[0] = whole, len(items)
-    for echo in range(len(alike)):
-        column = column_of(places, items[alike[echo, 0]])
+    mass[USER], visits[0] = whole, len(items)
+    for match in matches:
+        column = column_of(columns, items[match.at])
         for index in range(1, len(ORDERS)):
-            if alike[echo, 1] < ORDERS[index]:
+            if match.length < ORDERS[index]:
                 break
             if table[USER + index, column] == 0.0:
-                mass[USER + index, 1] += 1.0
+                distinct[USER + index] += 1.0
             table[USER + index, column] += weights[index]
-            mass[USER + index, 0] += weights[index]
+            mass[USER + index] += weights[index]
             weights[index] *= decay
             visits[index] += 1
     return visits
 
 
 @inner
-def count_recent(table: Table, mass: Table, items: Numbers, places: Places) -> None:
+def count_recent(
+    table: Table, mass: Table, distinct: Table, items: Items, columns: Columns
+) -> None:
     """Fill in the last requests, whatever came before them."""
     weight = 1.0
     for at in range(len(items) - 1, max(len(items) - _LONG, 0) - 1, -1):
-        column = column_of(places, items[at])
+        column = column_of(columns, items[at])
         if table[_RECENT, column] == 0.0:
-            mass[_RECENT, 1] += 1.0
+            distinct[_RECENT] += 1.0
         table[_RECENT, column] += weight
-        mass[_RECENT, 0] += weight
+        mass[_RECENT] += weight
         weight *= _FADE
 
 
 @inner
-def look_back(chosen: Numbers, items: Numbers, places: Places) -> None:
-    """Fill in, by column, how many requests ago the last was (0: never), and their number."""
-    columns = len(chosen)
-    for column in range(columns):
-        chosen[column, 1] = chosen[column, 2] = 0
-    for at in range(len(items) - 1, -1, -1):
-        column = column_of(places, items[at])
-        if column < columns:
-            if chosen[column, 2] == 0:
-                chosen[column, 1] = len(items) - at
-            chosen[column, 2] += 1
+def blend(table: Table, mass: Table, distinct: Table, others: int, new: float) -> None:
+    """Turn counts into probabilities: each expert backs off to its parents.
 
-
-@inner
-def blend(table: Table, mass: Table, others: int, new: float) -> None:
-    """Turn counts into probabilities: each member backs off to its parents.
-
-    The number of different followers is the weight of what a member backs off to.
+    The number of different followers is the weight of what an expert backs off to.
 
     Parameters
     ----------
     table
-        Counts by member and column; changed in place.
-    mass
-        By member: sum of its counts, number of services counted.
+        Counts by expert and column; changed in place.
+    mass, distinct
+        By expert: sum of its counts, number of services counted.
     others
         Services known that have no column of their own.
     new
@@ -116,18 +108,18 @@ def blend(table: Table, mass: Table, others: int, new: float) -> None:
     """
     width = table.shape[1]
     known = width - 2 + others
-    for member in range(len(table)):
-        first, second = PARENTS[member]
-        whole, different = mass[member, 0], max(mass[member, 1], 1.0)
-        scale = 1.0 / (whole + different)
+    for expert in range(len(table)):
+        first, second = PARENTS[expert]
+        different = max(distinct[expert], 1.0)
+        scale = 1.0 / (mass[expert] + different)
         back = different * scale
         if first >= 0:
             for column in range(width):
                 behind = 0.5 * (table[first, column] + table[second, column])
-                table[member, column] = table[member, column] * scale + back * behind
+                table[expert, column] = table[expert, column] * scale + back * behind
             continue
         floor = back * (1.0 - new) / max(known, 1)
         for column in range(width - 2):
-            table[member, column] = table[member, column] * scale + floor
-        table[member, width - 2] = table[member, width - 2] * scale + floor * others
-        table[member, width - 1] = back * new if known else 1.0
+            table[expert, column] = table[expert, column] * scale + floor
+        table[expert, width - 2] = table[expert, width - 2] * scale + floor * others
+        table[expert, width - 1] = back * new if known else 1.0

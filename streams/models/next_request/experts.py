@@ -1,4 +1,4 @@
-"""The members of the mixture, and what each builds on."""
+"""The experts of the mixture, and what each backs off to."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 
 __all__ = [
+    "CONDITIONAL",
     "COUNTED",
-    "MEMBERS",
+    "EXPERTS",
+    "INITIAL_WEIGHTS",
     "ORDERS",
     "PARENTS",
-    "PARTS",
-    "PRIOR",
     "SHARED",
-    "SHARED_ORDERS",
     "USER",
+    "M",
 ]
 
 ORDERS = np.array([0, 1, 2, 3, 5])  # of a user's own contexts, in requests
-SHARED_ORDERS = (1, 2, 3, 5)
-# member -> the members it backs off to, in equal parts
+# expert -> the experts it backs off to, in equal parts
 _PARENTS: Mapping[str, tuple[str, ...]] = {
     "popular": (),
     "global-1": ("popular",),
@@ -31,7 +30,7 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "stream": ("global-1",),
     "hour": ("global-1",),
     "cohort": ("global-1",),  # users whose first request was for the same service
-    "told": ("global-1",),  # by the parameters of the last request
+    "parameters": ("global-1",),  # of the last request
     # what others used first of late, and after the same service
     "first-0": ("popular",),
     "first-1": ("first-0",),
@@ -42,15 +41,15 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "user-3": ("user-2", "global-3"),
     "user-5": ("user-3", "global-5"),
 }
-COUNTED = tuple(_PARENTS)
+COUNTED = tuple(_PARENTS)  # experts made of counts; the two before them are not
 SHARED = COUNTED[: COUNTED.index("recent")]  # counted over all users
 USER = COUNTED.index("user-0")
 PARENTS = np.array(
     [([COUNTED.index(p) for p in parents] * 2 or [-1, -1])[:2] for parents in _PARENTS.values()]
 )
-# What the weights come to on average over the first 30 % of three traces: where all users start.
-# 0 where a start from it was no better there.
-PRIOR: Mapping[str, float] = {
+# The mean weights over the first 30 % of three traces: where all users start. 0 where a start
+# from the mean was no better there.
+INITIAL_WEIGHTS: Mapping[str, float] = {
     "recurrence": 0.12,
     "kind": 0.1,
     "popular": 0.05,
@@ -62,7 +61,7 @@ PRIOR: Mapping[str, float] = {
     "stream": 0.1,
     "hour": 0.0,
     "cohort": 0.0,
-    "told": 0.0,
+    "parameters": 0.0,
     "first-0": 0.0,
     "first-1": 0.0,
     "recent": 0.03,
@@ -72,6 +71,7 @@ PRIOR: Mapping[str, float] = {
     "user-3": 0.04,
     "user-5": 0.1,
 }
-MEMBERS = tuple(PRIOR)
-# These say what comes if it is a first use: worth mixing, but no forecast of what comes next.
-PARTS = ("first-0", "first-1")
+EXPERTS = tuple(INITIAL_WEIGHTS)
+M = len(EXPERTS)
+# These predict under the condition of a first use: worth mixing, but no forecast of what comes next.
+CONDITIONAL = ("first-0", "first-1")

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.counts import Row, empty, total
-from streams.models.kernels import F8, FLOAT, ROW, kernel
-from streams.models.next_request.mixture import Mixture, View
-from streams.models.next_request.population import State, order_keys, pace_of
-from streams.models.next_request.profile import Profile
+from streams.models.counts import ROW, empty, total
+from streams.models.kernels import F8, FLOAT, Records, kernel
+from streams.models.next_request.mixture import MixturePrediction, NextRequestMixture
+from streams.models.next_request.state_keys import State, order_keys, pace_of
+from streams.models.next_request.user_profile import UserProfile
 
 __all__ = ["expected_within", "later"]
 
@@ -26,7 +26,7 @@ Chances = npt.NDArray[np.float64]
 InTime = Callable[[int, int], float]
 
 
-class _Path(NamedTuple):
+class _ServicePath(NamedTuple):
     """Services that may come one after the other, by number plus 1; 0 is none."""
 
     before: int
@@ -36,35 +36,45 @@ class _Path(NamedTuple):
 
 
 @kernel(ROW, ROW, FLOAT, F8)
-def _follow(pair: Row, single: Row, chance: float, out: Chances) -> None:
+def _follow(pair: Records, single: Records, chance: float, out: Chances) -> None:
     """Add to `out`, by service number, what follows a path that comes with this chance."""
     pairs, singles = total(pair), total(single)
     share = chance * _PRIOR / (pairs + _PRIOR) / (singles + 1.0)
     for at in range(len(single)):
-        out[single[at, 0]] += share * single[at, 1]
+        out[single[at].key] += share * single[at].count
     for at in range(len(pair)):
-        out[pair[at, 0]] += chance * pair[at, 1] / (pairs + _PRIOR)
+        out[pair[at].key] += chance * pair[at].count / (pairs + _PRIOR)
 
 
 def expected_within(
-    mixture: Mixture, state: State, profile: Profile, view: View, horizon_ms: int
+    mixture: NextRequestMixture,
+    state: State,
+    profile: UserProfile,
+    prediction: MixturePrediction,
+    horizon_ms: int,
 ) -> tuple[list[float], list[float], tuple[int, int, int]]:
     """By column, the chance of being asked for within the horizon; and when the next request comes.
 
     First what the next request alone may be for, then with the second and third as well.
     """
-    within, expected_ms = mixture.outlook(state, profile, horizon_ms)
-    alone = [p * within for p in view.table[0, : len(view.seen)].tolist()]
-    following = later(mixture, state, profile, view, horizon_ms, expected_ms[1])
-    if following is None:
-        return alone, alone, expected_ms
+    gap = mixture.outlook(state, profile, horizon_ms)
+    chances = prediction.table[0, : len(prediction.candidates)]
+    alone: list[float] = (chances * gap.within).tolist()
+    if gap.within_half < LEAST or chances.max(initial=0.0) < LEAST:
+        return alone, alone, gap.expected_ms
+    following = later(mixture, state, profile, prediction, horizon_ms, gap.expected_ms[1])
     both = [min(p + q, 1.0) for p, q in zip(alone, following, strict=True)]
-    return alone, both, expected_ms
+    return alone, both, gap.expected_ms
 
 
 def later(
-    mixture: Mixture, state: State, profile: Profile, view: View, horizon_ms: int, gap_ms: int
-) -> list[float] | None:
+    mixture: NextRequestMixture,
+    state: State,
+    profile: UserProfile,
+    prediction: MixturePrediction,
+    horizon_ms: int,
+    gap_ms: int,
+) -> list[float]:
     """By column of a prediction, the requests expected second and third, within the horizon.
 
     Idea: paths of services, by what followed one and two services among all users. Only likely
@@ -74,21 +84,15 @@ def later(
 
     Parameters
     ----------
-    view
+    prediction
         What the user is predicted to ask for next.
     gap_ms
         What the next gap is taken to be: the one after it depends on it.
-
-    Returns
-    -------
-    list of float or None
-        None where nothing is likely enough.
     """
-    chances = view.table[0, : len(view.seen)].tolist()
+    chances = prediction.table[0, : len(prediction.candidates)].tolist()
     first = [(column, p) for column, p in enumerate(chances) if p >= LEAST]
-    if not first or mixture.within(state, profile, horizon_ms // 2) < LEAST:
-        return None
-    items = view.seen[:, 0] if view.others else np.arange(len(view.seen))
+    candidates = prediction.candidates
+    items = candidates["service"] if prediction.others else np.arange(len(candidates))
     pace = pace_of(0, gap_ms)
 
     @cache
@@ -111,7 +115,9 @@ def _ahead(
 ) -> Chances:
     chances = np.zeros(known)
     for steps in (2, 3):
-        paths = [_Path(last, item + 1, p * in_time(last, steps), (item,)) for item, p in first]
+        paths = [
+            _ServicePath(last, item + 1, p * in_time(last, steps), (item,)) for item, p in first
+        ]
         found = np.zeros(known)
         for _ in range(steps - 1):
             found[:] = 0.0  # of shorter paths
@@ -121,8 +127,8 @@ def _ahead(
 
 
 def _extended(
-    state: State, path: _Path, in_time: InTime, steps: int, found: Chances
-) -> Iterator[_Path]:
+    state: State, path: _ServicePath, in_time: InTime, steps: int, found: Chances
+) -> Iterator[_ServicePath]:
     """Add what follows this path in time to `found`; the paths one longer that are likely."""
     chance = path.chance * in_time(path.last, steps) if path.chance >= LEAST else 0.0
     if chance < LEAST:
@@ -132,6 +138,6 @@ def _extended(
     _follow(pair, single, chance, own)
     for item, p in enumerate(own.tolist()):
         if p >= LEAST:
-            yield _Path(path.last, item + 1, p, (*path.met, item))
+            yield _ServicePath(path.last, item + 1, p, (*path.met, item))
     own[list(path.met)] = 0.0
     found += own

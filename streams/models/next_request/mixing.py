@@ -1,4 +1,4 @@
-"""Weights of a mixture: learnt online, in small sets chosen by context."""
+"""The mixture: experts weighted in the logarithm, by sets of weights chosen by context."""
 
 from __future__ import annotations
 
@@ -7,32 +7,50 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.kernels import inner
+from streams.models.kernels import Record, Records, Table, array_of, inner, record
 from streams.models.logarithm import logarithms
-from streams.models.next_request.backoff import Table
-from streams.models.next_request.candidates import Numbers
-from streams.models.next_request.experts import MEMBERS, ORDERS
+from streams.models.next_request.candidates import Items
+from streams.models.next_request.experts import INITIAL_WEIGHTS, ORDERS, M
 
-__all__ = ["BUCKETS", "NOTE", "SETS", "choose_sets", "mix", "move", "newton_step", "written"]
+__all__ = [
+    "BUCKETS", "FORECAST", "FORECASTS", "GROUPS", "SETS", "WEIGHTS", "WEIGHT_VECTORS", "calibrate",
+    "choose_sets", "initial_weights", "mix", "no_weights",
+]  # fmt: skip
 
-Weights = npt.NDArray[np.float32]  # one for each member, then the number of steps so far
-
-M = len(MEMBERS)
 BUCKETS = 16  # of the top probability, each with a correction of its own
-_CAUTION = 100.0  # squared gradient that halves the first steps
-_COMMON = 0.1  # share of a step along the direction that all members have in common
 _LENGTHS, _RUNS, _RANKS = 12, 7, 16
 _VISITS = 3
 SETS = _LENGTHS + _RUNS + (len(ORDERS) + 1) * _VISITS + _RANKS  # of weights, in four groups
-GROUPS = 4
-# What waits for feedback: gradient, surprise, bucket, the sets and the last service.
-NOTE = M + 3 + GROUPS
-_FINE, _ZERO = 2048.0, 32768  # fixed point: steps in one, and where zero is
+GROUPS = 4  # by length of the history, run of repeats, depth of the context, and latest ranks
+
+WEIGHTS = record(experts=(np.float32, (M,)), steps=np.float32)  # and updates so far
+WEIGHT_VECTORS = array_of(WEIGHTS)
+# How a prediction came about, for what is learnt from its outcome.
+FORECAST = record(
+    expected=(np.float64, (M,)),  # each expert's mean log-probability under the mixture
+    top=np.int64,  # column of the most probable
+    bucket=np.int64,  # of its probability, before it was corrected
+    cell=np.int64,  # of the kinds of requests
+    sets=(np.int64, (GROUPS,)),  # of weights
+)
+FORECASTS = array_of(FORECAST)
+
+
+def no_weights() -> Records:
+    """A vector of weights that has learnt nothing."""
+    return np.zeros(1, WEIGHTS)
+
+
+def initial_weights() -> Records:
+    """The weights that all users start with."""
+    weights = no_weights()
+    weights["experts"] = [*INITIAL_WEIGHTS.values()]
+    return weights
 
 
 @inner
 def choose_sets(
-    sets: npt.NDArray[np.int64], length: int, run: int, visits: Numbers, ranks: int
+    sets: npt.NDArray[np.int64], length: int, run: int, visits: Items, ranks: int
 ) -> None:
     """Fill in the sets for a history of this length, run of repeats, depth, and ranks of late."""
     bits, depth = 0, 0
@@ -48,10 +66,10 @@ def choose_sets(
 
 
 @inner
-def mix(table: Table, weights: Table, shifts: Table, expected: Table) -> tuple[int, int]:
-    """Fill in the mixture, row 0, and the members' expected log-probabilities; top and bucket.
+def mix(table: Table, weights: Table, shifts: Table, forecast: Record) -> None:
+    """Fill in the mixture, row 0, and of the forecast all that follows from mixing.
 
-    The mixture is the product of the members' probabilities, each to the power of its weight,
+    The mixture is the product of the experts' probabilities, each to the power of its weight,
     normalised. Then the odds of the most probable service are corrected by the shift that was
     learnt for probabilities like its own; the others keep their proportions.
 
@@ -61,14 +79,14 @@ def mix(table: Table, weights: Table, shifts: Table, expected: Table) -> tuple[i
     gradient descent, its regret. Mahoney (2005), Adaptive weighing of context models for
     lossless data compression: weight sets chosen by context.
     """
-    width = table.shape[1]
+    width, expected = table.shape[1], forecast.expected
     logs, mixed = np.empty((M, width)), table[0]
     logarithms(table[1:].reshape(-1), logs.reshape(-1))
     for column in range(width):
         mixed[column] = 0.0
-    for member in range(M):
+    for expert in range(M):
         for column in range(width):
-            mixed[column] += weights[member] * logs[member, column]
+            mixed[column] += weights[expert] * logs[expert, column]
     top, whole = 0, 0.0
     for column in range(width):
         if mixed[column] > mixed[top]:
@@ -79,12 +97,12 @@ def mix(table: Table, weights: Table, shifts: Table, expected: Table) -> tuple[i
         whole += mixed[column]
     for column in range(width):
         mixed[column] /= whole
-    for member in range(M):
+    for expert in range(M):
         mean = 0.0
         for column in range(width):
-            mean += mixed[column] * logs[member, column]
-        expected[member] = mean
-    return top, calibrate(mixed, top, shifts)
+            mean += mixed[column] * logs[expert, column]
+        expected[expert] = mean
+    forecast.top, forecast.bucket = top, calibrate(mixed, top, shifts)
 
 
 @inner
@@ -99,69 +117,3 @@ def calibrate(mixed: Table, top: int, shifts: Table) -> int:
             mixed[column] *= (1.0 - shifted) / (1.0 - first)
         mixed[top] = shifted
     return bucket
-
-
-@inner
-def written(value: float) -> int:
-    """A number in fixed point, from -16 to 16."""
-    return int(min(max(round(value * _FINE), 1 - _ZERO), _ZERO - 1)) + _ZERO
-
-
-@inner
-def read(value: int) -> float:
-    """The number of a fixed point."""
-    return (np.int64(value) - _ZERO) / _FINE
-
-
-@inner
-def move(weights: Weights, change: Weights, early: float) -> None:
-    """Take one step, in place, longer by ``early / sqrt(steps so far)``."""
-    steps = weights[M] + np.float32(1.0)
-    longer = np.float32(1.0 + early / math.sqrt(steps))
-    for member in range(M):
-        weights[member] += change[member] * longer
-    weights[M] = min(steps, np.float32(1e6))
-
-
-@inner
-def shorten(gradient: Weights, step: float) -> None:
-    """Make a step of the gradient, shorter along what the members have in common; in place.
-
-    They say much the same, so that direction is far steeper than those in which they differ.
-    """
-    common = 0.0
-    for member in range(M):
-        common += gradient[member] * (1.0 - _COMMON) / M
-    for member in range(M):
-        gradient[member] = (gradient[member] - common) * step
-
-
-@inner
-def newton_step(newton: Table, gradient: Weights) -> None:
-    """Move the weights that all users share, row 0, by a second-order step; in place.
-
-    Idea: steps are scaled by the inverse of the summed outer products of the gradients, the
-    other rows, so the directions in which members differ little are learnt as well as those in
-    which they differ much, and steps shrink as evidence grows.
-
-    Guarantees: regret O(m log T) against the best fixed weights while gradients are bounded.
-
-    References
-    ----------
-    Hazan, Agarwal & Kale (2007), Logarithmic regret algorithms for online convex optimization,
-    Machine Learning 69, section 3: the online Newton step.
-    """
-    step, curve = np.zeros(M), 1.0
-    for one in range(M):
-        for other in range(M):
-            step[one] += newton[1 + one, other] * gradient[other]
-        curve += step[one] * gradient[one]
-    for one in range(M):
-        for other in range(M):
-            newton[1 + one, other] -= step[one] * step[other] / curve
-        newton[0, one] += step[one] / curve
-
-
-def new_newton() -> Table:
-    """No weights yet, and the inverse curvature before the first step."""
-    return np.vstack([np.zeros(M), np.eye(M) / _CAUTION])

@@ -1,4 +1,4 @@
-"""What the parameters of a request may tell of the next one."""
+"""The parameters of a request as a hash: a context of the request that follows."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import zlib
 from collections.abc import Mapping
 from typing import Self
 
-from streams.models.state_bytes import Reader, Writer
+from streams.models.state_bytes import StateReader, StateWriter
 
-__all__ = ["Parameters"]
+__all__ = ["RequestParameters"]
 
-_NAMES, _VALUES = 16, 64  # most that are told apart; a name with more values tells nothing
+_NAMES, _VALUES = 16, 64  # most that are kept apart; a name with more values is left out
 
 
-class Parameters:
+class RequestParameters:
     """The parameters that requests come with, as far as they have few different values.
 
     Idea: how a request was made is a context of what follows, in which counts can be kept only
     when it comes again. A number of a case or free text never does, and would hide the rest.
 
-    Guarantees: bounded, whatever users send; the checksum does not depend on the order.
+    Guarantees: bounded, whatever users send; the hash does not depend on their order.
 
     Examples
     --------
-    >>> parameters = Parameters()
+    >>> parameters = RequestParameters()
     >>> for case in range(100):
     ...     _ = parameters.learn({"case": str(case), "state": "begun" if case % 2 else "ended"})
-    >>> told = parameters.checksum({"case": "7", "state": "begun"})
-    >>> told == parameters.checksum({"state": "begun", "case": "11"})
+    >>> hashed = parameters.hash_of({"case": "7", "state": "begun"})
+    >>> hashed == parameters.hash_of({"state": "begun", "case": "11"})
     True
-    >>> told == parameters.checksum({"state": "ended", "case": "7"})
+    >>> hashed == parameters.hash_of({"state": "ended", "case": "7"})
     False
 
     References
@@ -58,12 +58,12 @@ class Parameters:
             changed = True
         return changed
 
-    def checksum(self, parameters: Mapping[str, str]) -> int:
-        """A number for what those with few values are; 0 when there are none."""
-        told = [f"{name}\0{value}" for name, value in parameters.items() if self._values.get(name)]
-        return _checksum("\0".join(sorted(told))) if told else 0
+    def hash_of(self, parameters: Mapping[str, str]) -> int:
+        """The hash of those with few values; 0 when there are none."""
+        pairs = [f"{name}\0{value}" for name, value in parameters.items() if self._values.get(name)]
+        return _checksum("\0".join(sorted(pairs))) if pairs else 0
 
-    def write(self, out: Writer) -> None:
+    def write(self, out: StateWriter) -> None:
         """Append this row."""
         out.uint(len(self._values))
         for name, values in self._values.items():
@@ -72,7 +72,7 @@ class Parameters:
             out.uints(sorted(values))
 
     @classmethod
-    def read(cls, data: Reader) -> Self:
+    def read(cls, data: StateReader) -> Self:
         """The row that `write` appended."""
         row = cls()
         for _ in range(data.uint()):

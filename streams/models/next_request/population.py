@@ -2,94 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
-from streams.models.counts import Row, empty, trimmed
-from streams.models.next_request.mixing import BUCKETS, SETS, M, new_newton
-from streams.models.next_request.profile import Profile
-from streams.models.next_request.recency import CELLS
-from streams.models.state_bytes import Reader, Writer, packed
+from streams.models.counts import empty, trimmed
+from streams.models.kernels import Records, array_of, record
+from streams.models.next_request.experts import M
+from streams.models.next_request.mixing import BUCKETS, SETS, WEIGHTS
+from streams.models.next_request.novelty import NOVELTY, new_novelty
+from streams.models.next_request.recency import RECENCY
+from streams.models.state_bytes import StateReader, StateWriter, packed
 
-__all__ = ["Population", "State", "context_keys", "order_keys", "pace_of"]
+__all__ = ["POPULATIONS", "PopulationState"]
 
-State = MutableMapping[str, Any]
+_CAUTION = 100.0  # squared gradient that halves the first steps
 
-_BUCKETS = 16_381  # rows that the contexts of one order are hashed to; prime
-_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
-_FIRST_DAY, _SATURDAY = 3, 5  # the first of January 1970 was a Thursday; Monday is 0
+_POPULATION = record(
+    # weights for all, and the inverse of their curvature
+    newton=record(weights=(np.float64, (M,)), inverse=(np.float64, (M, M))),
+    novelty=NOVELTY,
+    sets=(WEIGHTS, (SETS,)),  # weights by context
+    shifts=(np.float64, (BUCKETS,)),  # of the log-odds of the top probability
+    recency=RECENCY,  # how users come back
+)
+POPULATIONS = array_of(_POPULATION)
 
 
-class Population:
+class PopulationState:
     """What every request changes, as one row of the state: small, and written once a save."""
 
-    __slots__ = ("first", "gaps", "newton", "novelty", "popular", "sets", "shifts", "tally")
+    __slots__ = ("first", "gaps", "learnt", "popular")
 
     def __init__(self) -> None:
-        self.popular: Row = empty()  # of all requests
-        self.first: Row = empty()  # of first uses
-        self.gaps: Row = empty()
-        self.tally = np.zeros(CELLS, np.uint32)  # how users come back
-        # first uses by anyone, first uses by a user, requests, number of the latest service + 1
-        self.novelty = np.array([1.0, 1.0, 2.0, 0.0])
-        self.sets = np.zeros((SETS, M + 1), np.float32)  # weights by context
-        self.newton = new_newton()  # weights for all, and their curvature
-        self.shifts = np.zeros(BUCKETS)  # of the log-odds of the top probability
+        self.popular: Records = empty()  # of all requests
+        self.first: Records = empty()  # of first uses
+        self.gaps: Records = empty()
+        self.learnt: Records = np.zeros(1, _POPULATION)
+        self.learnt["novelty"] = new_novelty()
+        self.learnt["newton"]["inverse"] = np.eye(M) / _CAUTION
 
-    def write(self, out: Writer) -> None:
+    def write(self, out: StateWriter) -> None:
         """Append this row."""
-        for name in self.__slots__:
-            value = getattr(self, name)
-            out.blob(trimmed(value) if value.dtype == np.uint16 else packed(value))
+        learnt = self.learnt
+        for row in (self.first, self.gaps):
+            out.blob(trimmed(row))
+        for name in ("newton", "novelty"):
+            out.blob(packed(learnt[name]))
+        out.blob(trimmed(self.popular))
+        for name in ("sets", "shifts", "recency"):
+            out.blob(packed(learnt[name]))
 
     @classmethod
-    def read(cls, data: Reader) -> Self:
+    def read(cls, data: StateReader) -> Self:
         """The row that `write` appended."""
         row = cls()
-        for name in cls.__slots__:
-            setattr(row, name, data.array_like(getattr(row, name)))
+        row.first, row.gaps = data.array_like(empty()), data.array_like(empty())
+        row._fill(data, "newton", "novelty")
+        row.popular = data.array_like(empty())
+        row._fill(data, "sets", "shifts", "recency")
         return row
 
-
-def context_keys(profile: Profile, latest: int) -> list[str]:
-    """Rows of the counts after what this user did last, in the members' order.
-
-    Parameters
-    ----------
-    latest
-        Number of the last service of all users, plus 1.
-    """
-    one, two, three, four, five = profile.tail
-    pair = two << 16 | one
-    triple = three << 32 | pair
-    return [
-        f"\x00c1/{one:x}",
-        f"\x00c2/{pair % _BUCKETS:x}",
-        f"\x00c3/{triple % _BUCKETS:x}",
-        f"\x00c5/{(five << 64 | four << 48 | triple) % _BUCKETS:x}",
-        f"\x00pace/{(pair << 8 | profile.pace) % _BUCKETS:x}",
-        f"\x00stream/{(one << 16 | latest) % _BUCKETS:x}",
-        f"\x00hour/{(one << 16 | hour_of(profile.last_ms)) % _BUCKETS:x}",
-        f"\x00cohort/{(one << 16 | profile.first) % _BUCKETS:x}",
-        f"\x00told/{(one << 32 | profile.told) % _BUCKETS:x}",
-        f"\x00first/{one:x}",
-    ]
-
-
-def hour_of(at_ms: int) -> int:
-    """The hour of the day, UTC; those of weekends apart."""
-    day, rest = divmod(at_ms, _DAY_MS)
-    return rest // _HOUR_MS + (24 if (day + _FIRST_DAY) % 7 >= _SATURDAY else 0)
-
-
-def order_keys(two: int, one: int) -> tuple[str, str]:
-    """Of those rows the ones after two services and after the later alone, as `context_keys`."""
-    return f"\x00c2/{(two << 16 | one) % _BUCKETS:x}", f"\x00c1/{one:x}"
-
-
-def pace_of(pace: int, gap_ms: int) -> int:
-    """The last two gaps as one number: each in factors of four from a second, four bits."""
-    bucket = min(max(gap_ms // 1000, 1).bit_length() - 1 >> 1, 14) + 1
-    return (pace << 4 | bucket) & 0xFF
+    def _fill(self, data: StateReader, *names: str) -> None:
+        for name in names:
+            self.learnt[name] = data.array_like(self.learnt[name])

@@ -1,60 +1,79 @@
-"""Prediction as machine code, made of the single models."""
+"""Prediction as machine code: the experts' rows, and their mixture."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.counts import Row
+from streams.models.counts import ROW
 from streams.models.kernels import (
     F4,
     F8,
     FLOAT,
-    I8,
     INT,
-    ROW,
     U2,
-    U4,
-    F4x2,
-    F8x2,
+    Records,
+    Table,
     inner,
     kernel,
-    rows,
+    named,
+    repeated,
 )
-from streams.models.next_request.backoff import (
-    Table,
-    blend,
-    count_recent,
-    count_shared,
-    count_user,
+from streams.models.next_request.backoff import blend, count_recent, count_shared, count_user
+from streams.models.next_request.candidates import (
+    CANDIDATES,
+    Columns,
+    Items,
+    columns_of,
+    list_candidates,
     look_back,
+    suffix_matches,
 )
-from streams.models.next_request.candidates import Echoes, Numbers, Places, echoes, listed, placed
-from streams.models.next_request.experts import COUNTED, SHARED, USER
-from streams.models.next_request.mixing import GROUPS, M, Weights, choose_sets, mix
-from streams.models.next_request.recency import cell_of, kind_row, recurrence_row
+from streams.models.next_request.experts import COUNTED, SHARED, USER, M
+from streams.models.next_request.mixing import FORECASTS, WEIGHT_VECTORS, choose_sets, mix
+from streams.models.next_request.novelty import novelty_of
+from streams.models.next_request.population import POPULATIONS
+from streams.models.next_request.recency import cell_of, kind_masses, kind_row, recurrence_row
 
-__all__ = ["FACTS", "Facts", "predict"]
+__all__ = ["Evidence", "predict"]
 
-Facts = npt.NDArray[np.int64]
-
-_OWN = M - len(COUNTED)  # members that are no counts: the first
+_OWN = M - len(COUNTED)  # experts that are no counts: the first
 _FIRST_1 = COUNTED.index("first-1")
-FACTS = 3 + GROUPS  # top column, its bucket, cell of the kinds, sets of weights
-_FLOOR = 1e-7  # least probability a member gives to anything
+_FLOOR = 1e-7  # least probability an expert gives to anything
+
+
+class Evidence(NamedTuple):
+    """What a prediction is made from."""
+
+    items: Items  # the user's requests, oldest first
+    kinds: npt.NDArray[np.float32]  # of the user's requests, decayed
+    ranks: int  # of the last two realised services
+    user: Records  # weights of the user
+    service: Records  # weights after the last service
+    shared: tuple[Records, ...]  # counts of all users in the experts' contexts
+    population: Records
+    known: int  # services
+    decay: float  # of a user's counts, at each visit
+
+
+EVIDENCE = named(
+    Evidence,
+    items=U2,
+    kinds=F4,
+    ranks=INT,
+    user=WEIGHT_VECTORS,
+    service=WEIGHT_VECTORS,
+    shared=repeated(ROW, len(SHARED)),
+    population=POPULATIONS,
+    known=INT,
+    decay=FLOAT,
+)
 
 
 @inner
-def novelty_of(novelty: Table) -> tuple[float, float]:
-    """Probability that the next service is new to all, and that a first use is."""
-    return (
-        min(novelty[0] / novelty[2], 0.5),
-        min(novelty[0] / max(novelty[1], 1.0), 0.9),
-    )
-
-
-@inner
-def run_of(items: Numbers) -> int:
+def run_of(items: Items) -> int:
     """Length of the run of repeats that the history ends with."""
     at = len(items) - 1
     while at > 0 and items[at - 1] == items[-1]:
@@ -63,99 +82,82 @@ def run_of(items: Numbers) -> int:
 
 
 @inner
-def fill(
-    table: Table,
-    items: Numbers,
-    alike: Echoes,
-    places: Places,
-    seen: Numbers,
-    shared: tuple[Row, ...],
-    kinds: Weights,
-    tally: npt.NDArray[np.uint32],
-    novelty: Table,
-    cell: int,
-    others: int,
-    decay: float,
-) -> Numbers:
-    """Every member's row, and visits of the user's contexts by order."""
-    new, new_first = novelty_of(novelty)
-    counted, mass = table[1 + _OWN :], np.zeros((len(COUNTED), 2))
-    count_shared(counted, mass, shared, places)
-    count_recent(counted, mass, items, places)
-    visits = count_user(counted, mass, items, alike, places, decay)
-    blend(counted, mass, others, new)
-    if len(items):
-        hazards = recurrence_row(table[1], tally, seen, others, new)
-        first = counted[_FIRST_1]
-        kind_row(table[2], tally, cell, kinds, seen, hazards, first, new_first)
-    else:
-        for column in range(table.shape[1]):
-            table[1, column] = table[2, column] = counted[USER, column]
-    for member in range(1, len(table)):
-        for column in range(table.shape[1]):
-            table[member, column] += _FLOOR
+def different_of(candidates: Records) -> int:
+    """How many of the candidates the user ever asked for."""
+    different = 0
+    for candidate in candidates:
+        different += candidate.requests > 0
+    return different
+
+
+@inner
+def count_contexts(
+    counted: Table, evidence: Evidence, matches: Records, columns: Columns, others: int
+) -> Items:
+    """Fill in the rows of the experts made of counts; visits of the user's contexts by order."""
+    mass, distinct = np.zeros(len(COUNTED)), np.zeros(len(COUNTED))
+    new, _ = novelty_of(evidence.population[0].novelty)
+    count_shared(counted, mass, distinct, evidence.shared, columns)
+    count_recent(counted, mass, distinct, evidence.items, columns)
+    visits = count_user(counted, mass, distinct, evidence.items, matches, columns, evidence.decay)
+    blend(counted, mass, distinct, others, new)
     return visits
 
 
 @inner
-def add_weights(
-    weights: Table, newton: Table, own: Weights, last: Weights, sets: Weights, chosen: Facts
+def fill_recency(
+    table: Table, evidence: Evidence, candidates: Records, cell: int, others: int
 ) -> None:
-    """Fill in the members' weights: those for all, the user's, and those of the context."""
-    for member in range(M):
-        weights[member] = newton[0, member] + own[member] + last[member]
-        for at in chosen:
-            weights[member] += sets[at, member]
+    """Fill in the rows of the experts by recency; those by counts stand below."""
+    population, counted = evidence.population[0], table[1 + _OWN :]
+    new, new_first = novelty_of(population.novelty)
+    if len(evidence.items):
+        hazards = recurrence_row(table[1], population.recency, candidates, others, new)
+        masses = kind_masses(population.recency.kinds[cell], evidence.kinds)
+        kind_row(table[2], masses, candidates, hazards, counted[_FIRST_1], new_first)
+    else:
+        for column in range(table.shape[1]):
+            table[1, column] = table[2, column] = counted[USER, column]
 
 
-@kernel(
-    U2, F4, rows(len(SHARED)), U4, F8, F4, F4, F4x2, F8x2, F8, INT, INT, FLOAT,
-    ROW, F8, F8, I8,
-)  # fmt: skip
-def predict(
-    items: Numbers,
-    kinds: Weights,
-    shared: tuple[Row, ...],
-    tally: npt.NDArray[np.uint32],
-    novelty: Table,
-    own: Weights,
-    last: Weights,
-    sets: Weights,
-    newton: Table,
-    shifts: Table,
-    ranks: int,
-    known: int,
-    decay: float,
-    chosen: Numbers,
-    room: Table,
-    expected: Table,
-    facts: Facts,
-) -> int:
+@inner
+def mixture_weights(evidence: Evidence, sets: npt.NDArray[np.int64]) -> Table:
+    """The experts' weights: those for all, the user's, and those of the context."""
+    population, weights = evidence.population[0], np.empty(M)
+    everyone = population.newton.weights
+    user, service = evidence.user[0].experts, evidence.service[0].experts
+    for expert in range(M):
+        weights[expert] = everyone[expert] + user[expert] + service[expert]
+        for at in sets:
+            weights[expert] += population.sets[at].experts[expert]
+    return weights
+
+
+@kernel(EVIDENCE, CANDIDATES, F8, FORECASTS)
+def predict(evidence: Evidence, candidates: Records, room: Table, forecasts: Records) -> int:
     """Fill in a prediction; the number of services that have a column in it.
 
     Parameters
     ----------
-    chosen, room, expected, facts
-        Filled in: services listed, with age and requests of each, mixture and members x
-        columns, the members' mean log-probabilities, and facts.
+    candidates, room, forecasts
+        Filled in: services listed, mixture and experts x columns, and one forecast.
     """
     room[:] = 0.0
-    alike = echoes(items)
-    columns = listed(chosen, items, alike, shared, known)
-    chosen = chosen[:columns]
-    table = room[: (1 + M) * (columns + 2)].reshape(1 + M, columns + 2)
-    places = placed(chosen, known)
-    look_back(chosen, items, places)
-    different, run = 0, run_of(items)
-    for column in range(columns):
-        different += chosen[column, 2] > 0
-    cell = cell_of(run, different)
-    visits = fill(
-        table, items, alike, places, chosen, shared, kinds, tally, novelty, cell, known - columns, decay
-    )  # fmt: skip
-    choose_sets(facts[3:], len(items), run, visits, ranks)
-    weights = np.empty(M)
-    add_weights(weights, newton, own, last, sets, facts[3:])
-    facts[0], facts[1] = mix(table, weights, shifts, expected)
-    facts[2] = cell
-    return columns
+    items, forecast = evidence.items, forecasts[0]
+    matches = suffix_matches(items)
+    count = list_candidates(candidates, items, matches, evidence.shared, evidence.known)
+    candidates, others = candidates[:count], evidence.known - count
+    table = room[: (1 + M) * (count + 2)].reshape(1 + M, count + 2)
+    columns = columns_of(candidates, evidence.known)
+    look_back(candidates, items, columns)
+    run = run_of(items)
+    cell = cell_of(run, different_of(candidates))
+    visits = count_contexts(table[1 + _OWN :], evidence, matches, columns, others)
+    fill_recency(table, evidence, candidates, cell, others)
+    for expert in range(1, 1 + M):
+        for column in range(count + 2):
+            table[expert, column] += _FLOOR
+    choose_sets(forecast.sets, len(items), run, visits, evidence.ranks)
+    mix(table, mixture_weights(evidence, forecast.sets), evidence.population[0].shifts, forecast)
+    forecast.cell = cell
+    return count

@@ -7,20 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from streams.models.counts import empty, trimmed
-from streams.models.next_request.mixing import M
-from streams.models.next_request.parameters import Parameters
-from streams.models.next_request.population import Population
-from streams.models.next_request.profile import Profile
-from streams.models.next_request.vocabulary import Vocabulary
-from streams.models.state_bytes import Array, Reader, Writer, packed
+from streams.models.counts import COUNT, empty, trimmed
+from streams.models.next_request.mixing import no_weights
+from streams.models.next_request.parameters import RequestParameters
+from streams.models.next_request.population import PopulationState
+from streams.models.next_request.user_profile import UserProfile
+from streams.models.next_request.vocabulary import ServiceVocabulary
+from streams.models.state_bytes import Array, StateReader, StateWriter, packed
 
 __all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
 
 VERSION = 3
 
 # Kinds 7 to 9 are taken by the models of the lab.
-OBJECTS: Mapping[int, Any] = {1: Profile, 2: Population, 3: Vocabulary, 6: Parameters}
+OBJECTS: Mapping[int, Any] = {
+    1: UserProfile,
+    2: PopulationState,
+    3: ServiceVocabulary,
+    6: RequestParameters,
+}
 _ROW, _WEIGHTS = 4, 5
 
 
@@ -41,7 +46,7 @@ class StateCodec:
         """The bytes of a row."""
         if isinstance(value, np.ndarray):
             return _array(value)
-        out = Writer()
+        out = StateWriter()
         out.data += bytes((VERSION, self._kinds[type(value)]))
         value.write(out)
         return bytes(out.data)
@@ -50,27 +55,27 @@ class StateCodec:
         """The row of these bytes; ValueError where they are not one."""
         if len(data) < 2 or data[0] != VERSION:
             raise ValueError(f"not a row of the profiler's state, version {VERSION}: {data[:8]!r}")
-        reader = Reader(data, 2)
+        reader = StateReader(data, 2)
         value = self._read(data[1], reader)
         reader.end()
         return value
 
-    def _read(self, kind: int, data: Reader) -> Any:
+    def _read(self, kind: int, data: StateReader) -> Any:
         if kind == _ROW:
             return data.array_like(empty())
         if kind == _WEIGHTS:
-            return data.array_like(np.zeros(M + 1, np.float32))
+            return data.array_like(no_weights())
         if kind not in self._objects:
             raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
         return self._objects[kind].read(data)
 
 
 def _array(values: Array) -> bytes:
-    counts = values.dtype.char == "H"
+    counts = values.dtype == COUNT
     kind, data = (_ROW, trimmed(values)) if counts else (_WEIGHTS, packed(values))
     if len(data) < 0x80:  # so are nearly all that are saved, several an event
         return bytes((VERSION, kind, len(data))) + data
-    out = Writer()
+    out = StateWriter()
     out.data += bytes((VERSION, kind))
     out.blob(data)
     return bytes(out.data)

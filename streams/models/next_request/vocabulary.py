@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from streams.models.state_bytes import Reader, Writer
+from streams.models.state_bytes import StateReader, StateWriter
 
-__all__ = ["MOST", "Vocabulary"]
+__all__ = ["MOST", "ServiceVocabulary"]
 
 MOST = 60_000  # names a vocabulary holds: two bytes each in a history, with room to spare
 
 
-class Vocabulary:
+class ServiceVocabulary:
     """The services of a partition, numbered as they appear.
 
     Parameters
@@ -22,7 +22,7 @@ class Vocabulary:
 
     Examples
     --------
-    >>> names = Vocabulary(["pay"])
+    >>> names = ServiceVocabulary(["pay"])
     >>> names.number("receipt"), names.number("pay"), names.names
     (1, 0, ['pay', 'receipt'])
     """
@@ -42,21 +42,21 @@ class Vocabulary:
 
     def number(self, name: str) -> int:
         """The number of a name, given now if it is new; all beyond the most share the last."""
-        found = self._numbers.get(name)
-        if found is None:
-            found = min(len(self.names), MOST - 1)
-            if found == len(self.names):
-                self._numbers[name] = found
+        number = self._numbers.get(name)
+        if number is None:
+            number = min(len(self.names), MOST - 1)
+            if number == len(self.names):
+                self._numbers[name] = number
                 self.names.append(name)
-        return found
+        return number
 
-    def write(self, out: Writer) -> None:
+    def write(self, out: StateWriter) -> None:
         """Append the names."""
         out.uint(len(self.names))
         for name in self.names:
             out.text(name)
 
     @classmethod
-    def read(cls, data: Reader) -> Self:
+    def read(cls, data: StateReader) -> Self:
         """The vocabulary that `write` appended."""
         return cls(data.text() for _ in range(data.uint()))

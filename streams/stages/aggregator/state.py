@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.models.state_bytes import Reader, Writer
+from streams.models.state_bytes import StateReader, StateWriter
 from streams.records import MeasuredWarmUp, ServiceDemand
 
 __all__ = ["UNIT", "PoolRow", "Roster", "Row", "Sums", "Vector", "decode", "encode"]
@@ -132,7 +132,7 @@ Row = Vector | Sums | PoolRow | Roster
 
 def encode(row: Row) -> bytes:
     """The bytes of any row."""
-    out = Writer()
+    out = StateWriter()
     match row:
         case Vector():
             _write_vector(row, out)
@@ -155,7 +155,7 @@ def decode(data: bytes) -> Row:
     ValueError
         The bytes are damaged or of an unknown version.
     """
-    inp = Reader(data)
+    inp = StateReader(data)
     kind = inp.uint()
     if kind == VECTOR:
         row: Row = _read_vector(inp)
@@ -172,7 +172,7 @@ def decode(data: bytes) -> Row:
     return row
 
 
-def _write_vector(vector: Vector, out: Writer) -> None:
+def _write_vector(vector: Vector, out: StateWriter) -> None:
     out.uint(VECTOR)
     out.text(vector.pool)
     out.uints((vector.epoch, len(vector.series), len(vector.steps)))
@@ -182,7 +182,7 @@ def _write_vector(vector: Vector, out: Writer) -> None:
         out.uints(step)
 
 
-def _read_vector(inp: Reader) -> Vector:
+def _read_vector(inp: StateReader) -> Vector:
     pool = inp.text()
     epoch, entries, steps = inp.uints(3)
     series = np.array(inp.uints(entries), np.int64)
@@ -192,20 +192,20 @@ def _read_vector(inp: Reader) -> Vector:
     )
 
 
-def _write_sums(sums: Sums, out: Writer) -> None:
+def _write_sums(sums: Sums, out: StateWriter) -> None:
     used = np.flatnonzero(sums.values.any(axis=0))
     for values in (used, *sums.values[:, used]):
         out.blob(values.astype("<i8").tobytes())
 
 
-def _read_sums(inp: Reader) -> Sums:
+def _read_sums(inp: StateReader) -> Sums:
     series, expected, variance = (np.frombuffer(inp.blob(), "<i8") for _ in range(3))
     sums = Sums()
     sums.add(series, np.stack([expected, variance]))
     return sums
 
 
-def _write_pool(row: PoolRow, out: Writer) -> None:
+def _write_pool(row: PoolRow, out: StateWriter) -> None:
     out.uint(POOL)
     names = [[service, tier, i] for (service, tier), i in row.series.items()]
     measured = [[name, *values] for name, values in row.warm_ups.items()]
@@ -215,7 +215,7 @@ def _write_pool(row: PoolRow, out: Writer) -> None:
     _write_sums(row.sums, out)
 
 
-def _read_pool(inp: Reader) -> PoolRow:
+def _read_pool(inp: StateReader) -> PoolRow:
     epoch, horizon_ms, expired_ms, names, ends, measured, *more = json.loads(inp.text())
     return PoolRow(
         epoch,

@@ -7,20 +7,23 @@ from typing import Self
 
 import numpy as np
 
-from streams.models.counts import Row, empty, trimmed
-from streams.models.next_request.candidates import Numbers
-from streams.models.next_request.mixing import NOTE, M, Weights
-from streams.models.state_bytes import Reader, Writer, packed
+from streams.models.counts import empty, trimmed
+from streams.models.kernels import Records
+from streams.models.next_request.candidates import Items
+from streams.models.next_request.mixing import no_weights
+from streams.models.next_request.pending import PENDING
+from streams.models.next_request.recency import KINDS
+from streams.models.state_bytes import StateReader, StateWriter, packed
 
-__all__ = ["NONE", "Profile"]
+__all__ = ["NONE", "UserProfile"]
 
-PENDING = 8  # requests that may wait for their feedback; an older one is forgotten
+_WAITING = 8  # requests that may wait for their feedback; an older one is forgotten
 NONE = 0xFFFF  # no service
 _TAIL = 5
-_NOTE = np.zeros(NOTE, np.uint16)
+_PENDING = np.zeros(1, PENDING)
 
 
-class Profile:
+class UserProfile:
     """A user's requests, gaps, own mixture weights and predictions that wait for feedback.
 
     Idea: the sequence of requests is the state, and the counts of its contexts are made when
@@ -38,10 +41,10 @@ class Profile:
         "kinds",
         "last_ms",
         "pace",
+        "parameter_hash",
         "pending",
         "ranks",
         "tail",
-        "told",
         "weights",
     )
 
@@ -50,21 +53,21 @@ class Profile:
         self._held = 0
         self.tail = [0] * _TAIL  # the last services plus 1, the latest first
         self.first = 0  # number of the first service plus 1
-        self.told = 0  # checksum of the parameters of the last request
-        self.gaps: Row = empty()
-        self.kinds = np.zeros(3, np.float32)  # decayed: repeats, returns to another, first uses
-        self.weights: Weights = np.zeros(M + 1, np.float32)
+        self.parameter_hash = 0  # of the parameters of the last request
+        self.gaps: Records = empty()
+        self.kinds = np.zeros(KINDS, np.float32)  # of requests, decayed
+        self.weights = no_weights()
         self.last_ms = 0
         self.pace = 0  # the last two gaps, coarsely
         self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
-        self.pending: list[bytes] = []  # checksum of the request id and note, as written
+        self.pending: list[bytes] = []  # checksum of the request id and gradient, as written
 
     def __len__(self) -> int:
         return self._held
 
     @property
-    def items(self) -> Numbers:
-        """Numbers of the services asked for, oldest first."""
+    def items(self) -> Items:
+        """Items of the services asked for, oldest first."""
         return self._items[: self._held]
 
     @property
@@ -84,29 +87,29 @@ class Profile:
         self.tail = [item + 1, *self.tail[:-1]]
         self.first = self.first or item + 1
 
-    def wait(self, request_id: str, note: Numbers) -> None:
-        """Keep a scored prediction until its feedback comes, the oldest no longer than that."""
+    def keep_pending(self, request_id: str, pending: Records) -> None:
+        """Keep the gradient of a request until its feedback comes; beyond 8 the oldest goes."""
         out = _checksum(request_id)
-        out.array(note)
-        self.pending = [*self.pending[-PENDING + 1 :], bytes(out.data)]
+        out.array(pending)
+        self.pending = [*self.pending[-_WAITING + 1 :], bytes(out.data)]
 
-    def settle(self, request_id: str) -> Numbers | None:
-        """Take out the note that the feedback of a request is about."""
+    def take_pending(self, request_id: str) -> Records | None:
+        """Take out the gradient that waits for the feedback of this request."""
         wanted = bytes(_checksum(request_id).data)
         for at, entry in enumerate(self.pending):
             if entry.startswith(wanted):
                 self.pending = self.pending[:at] + self.pending[at + 1 :]
-                return Reader(entry, len(wanted)).array_like(_NOTE)
+                return StateReader(entry, len(wanted)).array_like(_PENDING)
         return None
 
-    def write(self, out: Writer) -> None:
+    def write(self, out: StateWriter) -> None:
         """Append this profile."""
         items = packed(self.items)
         low, high = items[::2], items[1::2]
         small = high.count(0) == len(high)
         out.uint(small)
         out.blob(low if small else items)
-        out.uints((self.last_ms, self.pace, self.ranks, self.first, self.told))
+        out.uints((self.last_ms, self.pace, self.ranks, self.first, self.parameter_hash))
         out.array(self.kinds)
         out.array(self.weights)
         out.blob(trimmed(self.gaps))
@@ -114,7 +117,7 @@ class Profile:
         out.data += b"".join(self.pending)
 
     @classmethod
-    def read(cls, data: Reader) -> Self:
+    def read(cls, data: StateReader) -> Self:
         """The profile that `write` appended."""
         profile = cls()
         kind = np.uint8 if data.uint() else np.uint16
@@ -124,7 +127,9 @@ class Profile:
         profile.tail = [*(item + 1 for item in latest), *profile.tail][:_TAIL]
         if not profile._held:
             profile._items = np.zeros(8, np.uint16)
-        profile.last_ms, profile.pace, profile.ranks, profile.first, profile.told = data.uints(5)
+        profile.last_ms, profile.pace, profile.ranks, profile.first, profile.parameter_hash = (
+            data.uints(5)
+        )
         profile.kinds = data.array_like(profile.kinds)
         profile.weights = data.array_like(profile.weights)
         profile.gaps = data.array_like(profile.gaps)
@@ -132,14 +137,14 @@ class Profile:
         return profile
 
 
-def _checksum(request_id: str) -> Writer:
-    out = Writer()
+def _checksum(request_id: str) -> StateWriter:
+    out = StateWriter()
     out.uint(zlib.crc32(request_id.encode()))
     return out
 
 
-def _entry(data: Reader) -> bytes:
+def _entry(data: StateReader) -> bytes:
     start = data.at
     data.uint()
-    data.array_like(_NOTE)
+    data.array_like(_PENDING)
     return data.data[start : data.at]
