@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
 
-from streams.provisioners.core.base import Limits, Want
+from streams.provisioners.core.base import InstanceRequest, ProvisionerLimits
 from streams.provisioners.core.pool import PoolProvisioner
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Instance, InstanceState
@@ -37,7 +37,7 @@ class Told:
 
 @asynccontextmanager
 async def local_provisioner(
-    catalog: Catalog, limits: Limits
+    catalog: Catalog, limits: ProvisionerLimits
 ) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
     told = Told()
     made = LocalProvisioner("default", lambda: catalog, told.records.append, limits)
@@ -54,14 +54,14 @@ async def until(check: Callable[[], object], timeout_s: float = 10.0) -> None:
             await asyncio.sleep(0.01)
 
 
-def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> Want:
-    return Want(service=service, request_id=request_id, deadline_ms=wall_ms() + in_ms)
+def want(service: str, request_id: str = "r1", *, in_ms: int = 10_000) -> InstanceRequest:
+    return InstanceRequest(service=service, request_id=request_id, deadline_ms=wall_ms() + in_ms)
 
 
 class House(ABC):
     """A place with room for instances, in which provisioners live one after the other."""
 
-    limits = Limits(grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000)
+    limits = ProvisionerLimits(grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000)
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog

@@ -19,14 +19,14 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from services import ONE
 
-from streams.provisioners.core.base import Limits
+from streams.provisioners.core.base import ProvisionerLimits
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
     COST,
     NOT_FOUND,
     POOL,
-    Away,
-    Cluster,
+    ApiServerError,
+    KubernetesCluster,
     code_of,
 )
 from streams.provisioners.kubernetes.provisioner import KubernetesProvisioner
@@ -194,7 +194,7 @@ class Kube:
         }
         try:
             await self.client.patch(Pod, pod, {"status": status}, patch_type=PatchType.MERGE)
-        except Away as error:
+        except ApiServerError as error:
             if code_of(error) != NOT_FOUND:  # deleted before it was ready
                 raise
 
@@ -203,7 +203,9 @@ class KubernetesHouse(House):
     """A namespace with a Deployment for each constituent."""
 
     now: KubernetesProvisioner
-    limits = Limits(grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000, starts=8)
+    limits = ProvisionerLimits(
+        grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000, starts=8
+    )
 
     def __init__(self, catalog: Catalog, *, take_over: bool = False) -> None:
         super().__init__(catalog)
@@ -226,7 +228,7 @@ class KubernetesHouse(House):
             lambda: self.catalog,
             self.told.records.append,
             self.limits,
-            cluster=Cluster(self.kube.connect(), "default", take_over=self.take_over),
+            cluster=KubernetesCluster(self.kube.connect(), "default", take_over=self.take_over),
         )
 
     async def crash(self, instance: Instance) -> None:

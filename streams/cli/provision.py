@@ -9,7 +9,7 @@ from functools import partial
 import click
 
 from streams.cli import pass_settings
-from streams.provisioners.core.base import Limits
+from streams.provisioners.core.base import ProvisionerLimits
 from streams.provisioners.local.cgroup_files import CONTROLLERS
 from streams.runtime.event_loop import until_signalled
 from streams.settings import Settings
@@ -99,8 +99,12 @@ def command(
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415
 
-        limits = Limits(starts=starts or 16, start_ms=300_000, keep_alive_ms=keep_alive_ms)
-        place = provision_kubernetes.Place(pool=pool, namespace=namespace, take_over=take_over)
+        limits = ProvisionerLimits(
+            starts=starts or 16, start_ms=300_000, keep_alive_ms=keep_alive_ms
+        )
+        place = provision_kubernetes.KubernetesTarget(
+            pool=pool, namespace=namespace, take_over=take_over
+        )
         if dry_run:
             asyncio.run(place.survey(settings))
         else:
@@ -111,12 +115,12 @@ def command(
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
         # Here, to keep --help instant.
-        from streams.provisioners.core.service import Service  # noqa: PLC0415
-        from streams.provisioners.local.cgroups import Cgroups  # noqa: PLC0415
+        from streams.provisioners.core.service import ProvisionerProcess  # noqa: PLC0415
+        from streams.provisioners.local.cgroups import CgroupLimiter  # noqa: PLC0415
         from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
 
-        cgroups = partial(Cgroups.open, limit, required=not limit_if_possible)
+        cgroups = partial(CgroupLimiter.open, limit, required=not limit_if_possible)
         make = partial(LocalProvisioner, cgroups=cgroups)
-        limits = Limits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
-        service = Service(settings, pool, limits, make)
+        limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
+        service = ProvisionerProcess(settings, pool, limits, make)
         asyncio.run(until_signalled(lambda stop: service.run(listen, stop)))

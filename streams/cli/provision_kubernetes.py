@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import click
 
 from streams.errors import ClusterUnreachable, ToolMissing
-from streams.provisioners.core.base import Limits
-from streams.provisioners.core.service import Service
+from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.service import ProvisionerProcess
 from streams.provisioners.core.views import CatalogView
 from streams.settings import Settings
 
@@ -20,18 +20,18 @@ try:
     from lightkube import AsyncClient
     from lightkube.exceptions import ConfigError
 
-    from streams.provisioners.kubernetes.cluster import Away, Cluster
-    from streams.provisioners.kubernetes.lease import Leadership
+    from streams.provisioners.kubernetes.cluster import ApiServerError, KubernetesCluster
+    from streams.provisioners.kubernetes.lease import LeaderElection
     from streams.provisioners.kubernetes.provisioner import KubernetesProvisioner
     from streams.provisioners.kubernetes.survey import survey
 except ModuleNotFoundError as error:
     raise ToolMissing(f"{error.name} is missing: pip install 'foremesh[kubernetes]'") from error
 
-__all__ = ["Place"]
+__all__ = ["KubernetesTarget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class KubernetesTarget:
     """A pool's Deployments in a namespace."""
 
     pool: str
@@ -39,22 +39,22 @@ class Place:
     take_over: bool
 
     def server(
-        self, settings: Settings, listen: str, limits: Limits
+        self, settings: Settings, listen: str, limits: ProvisionerLimits
     ) -> Callable[[asyncio.Event], Awaitable[None]]:
         """Provision for as long as the lease is held."""
 
         async def serve(stop: asyncio.Event) -> None:
             client = self._connect()
-            service = Service(
+            service = ProvisionerProcess(
                 settings,
                 self.pool,
                 limits,
                 lambda *given: KubernetesProvisioner(*given, cluster=self._cluster()),
             )
-            lease = Leadership(client, f"foremesh-{self.pool}", _identity())
+            lease = LeaderElection(client, f"foremesh-{self.pool}", _identity())
             try:
                 kept = await lease.lead(lambda over: service.run(listen, over), stop)
-            except Away as error:
+            except ApiServerError as error:
                 raise ClusterUnreachable(f"The API server: {error}") from error
             finally:
                 await client.close()
@@ -71,14 +71,16 @@ class Place:
         try:
             for line in await survey(cluster, catalog.now):
                 click.echo(line)
-        except Away as error:
+        except ApiServerError as error:
             raise ClusterUnreachable(f"The API server: {error}") from error
         finally:
             await cluster.close()
             catalog.close()
 
-    def _cluster(self, *, dry_run: bool = False) -> Cluster:
-        return Cluster(self._connect(dry_run=dry_run), self.pool, take_over=self.take_over)
+    def _cluster(self, *, dry_run: bool = False) -> KubernetesCluster:
+        return KubernetesCluster(
+            self._connect(dry_run=dry_run), self.pool, take_over=self.take_over
+        )
 
     def _connect(self, *, dry_run: bool = False) -> AsyncClient:
         try:

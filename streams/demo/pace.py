@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from streams.errors import StackFailed
-from streams.provisioners.local.child_process import Child, NotReady
+from streams.provisioners.local.child_process import InstanceProcess, ProcessNotReady
 from streams.records.catalog import Catalog, Constituent
 
 __all__ = ["affordable_rate", "start_up_s"]
@@ -49,7 +49,7 @@ async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once:
     async def one(session: aiohttp.ClientSession, constituent: Constituent) -> float:
         async with room:
             began = time.perf_counter()
-            child = await Child.spawn(constituent.command)
+            child = await InstanceProcess.spawn(constituent.command)
             try:
                 await child.ready(session, constituent.health, _START_S)
                 return time.perf_counter() - began
@@ -62,6 +62,6 @@ async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once:
             for each in constituents:  # writes the models and compiles the modules
                 await one(session, each)
             took = await asyncio.gather(*(one(session, each) for each in constituents))
-    except NotReady as error:
+    except ProcessNotReady as error:
         raise StackFailed(f"an instance of the demonstration does not start: {error}") from error
     return sum(took) / len(took)

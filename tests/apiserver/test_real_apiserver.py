@@ -22,8 +22,15 @@ from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
 
-from streams.provisioners.kubernetes.cluster import Away, Cluster, Journal, Owned, WarmSet, code_of
-from streams.provisioners.kubernetes.lease import Leadership, Times
+from streams.provisioners.kubernetes.cluster import (
+    ApiServerError,
+    KubernetesCluster,
+    OwnedByAnother,
+    ScaleJournal,
+    WarmDeployment,
+    code_of,
+)
+from streams.provisioners.kubernetes.lease import LeaderElection, LeaseTimings
 from streams.records.catalog import Constituent, Resources
 
 pytestmark = pytest.mark.timeout(2_400)  # the first time the server is built
@@ -50,7 +57,7 @@ TEMPLATE = within("spec.containers", CONTAINERS)
 SCALED = within("spec", {**KEPT, "properties": {"replicas": REPLICAS, "template": TEMPLATE}})
 SCALE = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
 WarmSets: Any = create_namespaced_resource("foremesh.io", "v1", "WarmSet", "warmsets")
-WARM = WarmSet("a-warm", "a", 0, "main", {}, "", Journal())
+WARM = WarmDeployment("a-warm", "a", 0, "main", {}, "", ScaleJournal())
 NEEDS = Constituent(
     service="a", needs=Resources(cpu=250, memory=64, bandwidth=0), warm_up_ms=1_000, price=1.0
 )
@@ -89,8 +96,8 @@ async def client(server: ApiServer, kinds: None) -> AsyncIterator[AsyncClient]:
     await connected.close()
 
 
-def cluster(client: AsyncClient) -> Cluster:
-    return Cluster(client, "default", kind=WarmSets)
+def cluster(client: AsyncClient) -> KubernetesCluster:
+    return KubernetesCluster(client, "default", kind=WarmSets)
 
 
 async def applied(client: AsyncClient, manager: str, spec: dict[str, Any]) -> None:
@@ -115,7 +122,9 @@ async def replicas(client: AsyncClient) -> int | None:
 async def test_a_scale_that_another_has_set_is_theirs(client: AsyncClient) -> None:
     await applied(client, "kubectl", {"replicas": 5})
 
-    with pytest.raises(Owned, match=r"WarmSet a-warm is held by another.*conflict with .kubectl"):
+    with pytest.raises(
+        OwnedByAnother, match=r"WarmSet a-warm is held by another.*conflict with .kubectl"
+    ):
         await cluster(client).scale(WARM, 2)
     assert await replicas(client) == 5
 
@@ -131,10 +140,12 @@ async def test_the_same_value_as_another_has_set_is_no_conflict(client: AsyncCli
 async def test_what_is_ours_is_written_beside_what_is_not(client: AsyncClient) -> None:
     await applied(client, "kubectl", {"replicas": 5})
 
-    await cluster(client).write(WARM, Journal(2, ("c1",)), NEEDS)
+    await cluster(client).write(WARM, ScaleJournal(2, ("c1",)), NEEDS)
 
     found = await client.get(WarmSets, WARM.name)
-    assert Journal.of(found.metadata.annotations["foremesh.io/journal"]) == Journal(2, ("c1",))
+    assert ScaleJournal.of(found.metadata.annotations["foremesh.io/journal"]) == ScaleJournal(
+        2, ("c1",)
+    )
     assert found["spec"]["replicas"] == 5
 
 
@@ -142,14 +153,14 @@ async def test_requests_that_another_has_set_are_theirs(client: AsyncClient) -> 
     container = {"name": WARM.container, "resources": {"requests": {"cpu": "2"}}}
     await applied(client, "helm", {"template": {"spec": {"containers": [container]}}})
 
-    with pytest.raises(Owned, match=r"conflict with .helm.*requests"):
-        await cluster(client).write(WARM, Journal(1), NEEDS)
+    with pytest.raises(OwnedByAnother, match=r"conflict with .helm.*requests"):
+        await cluster(client).write(WARM, ScaleJournal(1), NEEDS)
 
 
 async def test_writing_the_same_again_changes_no_version(client: AsyncClient) -> None:
     versions = []
     for _ in range(2):
-        await cluster(client).write(WARM, Journal(2, ("c1",)), None)
+        await cluster(client).write(WARM, ScaleJournal(2, ("c1",)), None)
         versions.append((await client.get(WarmSets, WARM.name)).metadata.resourceVersion)
 
     assert versions[0] == versions[1]
@@ -162,7 +173,7 @@ async def test_a_lease_written_on_a_stale_version_is_refused(client: AsyncClient
     await client.patch(Lease, "stale", note, patch_type=PatchType.MERGE)
     version = {"metadata": {"resourceVersion": read.metadata and read.metadata.resourceVersion}}
 
-    with pytest.raises(Away) as refused:
+    with pytest.raises(ApiServerError) as refused:
         await client.patch(Lease, "stale", version, patch_type=PatchType.MERGE)
     assert code_of(refused.value) == 409
 
@@ -177,8 +188,8 @@ async def test_of_many_provisioners_exactly_one_leads_and_another_follows(
 
     async def run(number: int) -> None:
         own = server.connect()
-        times = Times(lease_s=2.0, renew_s=1.5, retry_s=0.02)
-        lease = Leadership(own, "race", f"provisioner-{number}", times)
+        times = LeaseTimings(lease_s=2.0, renew_s=1.5, retry_s=0.02)
+        lease = LeaderElection(own, "race", f"provisioner-{number}", times)
 
         async def lead(over: asyncio.Event) -> None:
             nonlocal most

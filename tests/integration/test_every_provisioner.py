@@ -10,7 +10,7 @@ from houses import House, LayeredHouse, LocalHouse, until, want
 from kube import KubernetesHouse
 from services import catalog_of, command, constituent
 
-from streams.provisioners.core.base import Refused, Use
+from streams.provisioners.core.base import InstanceUse, StandardPathRefused
 from streams.records import Action, InstanceState
 from streams.records.catalog import Catalog
 
@@ -31,9 +31,11 @@ async def test_an_instance_starts_is_used_drains_and_ends(house: Build) -> None:
         provisioner = await here.open()
         await provisioner.carry_out(command("a", name="c1"))
         (instance,) = await here.warm()
-        provisioner.use([Use(instance_id=instance.instance_id, in_flight=1)])
+        provisioner.use([InstanceUse(instance_id=instance.instance_id, in_flight=1)])
         provisioner.sweep()
-        provisioner.use([Use(instance_id=instance.instance_id, in_flight=0, uses=1, busy_ms=7)])
+        provisioner.use(
+            [InstanceUse(instance_id=instance.instance_id, in_flight=0, uses=1, busy_ms=7)]
+        )
         provisioner.sweep()
         await asyncio.sleep(here.limits.grace_ms / 1000)
         await provisioner.carry_out(command("a", action=Action.RELEASE, name="c2"))
@@ -53,7 +55,7 @@ async def test_a_busy_instance_is_not_released(house: Build) -> None:
     async with house(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()
         busy = await provisioner.standard(want("a"))
-        provisioner.use([Use(instance_id=busy.instance_id, in_flight=1)])
+        provisioner.use([InstanceUse(instance_id=busy.instance_id, in_flight=1)])
         await asyncio.sleep(here.limits.grace_ms / 1000)
 
         said = await provisioner.carry_out(command("a", action=Action.RELEASE))
@@ -67,17 +69,17 @@ async def test_an_instance_ends_once_nobody_may_claim_it_any_more(house: Build) 
         await provisioner.carry_out(command("a", name="c1"))
         (instance,) = await here.warm()
         name = instance.instance_id
-        provisioner.use([Use(instance_id=name, in_flight=0, claimable=True)])
+        provisioner.use([InstanceUse(instance_id=name, in_flight=0, claimable=True)])
         await asyncio.sleep(here.limits.grace_ms / 1000)
         await provisioner.carry_out(command("a", action=Action.RELEASE, name="c2"))
         await asyncio.sleep(5 * here.limits.grace_ms / 1000)
 
         # It was claimed just before its claimer heard that it drains.
         assert here.running() == 1
-        provisioner.use([Use(instance_id=name, in_flight=1, claimable=False)])
+        provisioner.use([InstanceUse(instance_id=name, in_flight=1, claimable=False)])
         await asyncio.sleep(5 * here.limits.grace_ms / 1000)
         assert here.running() == 1
-        provisioner.use([Use(instance_id=name, in_flight=0, uses=1, claimable=False)])
+        provisioner.use([InstanceUse(instance_id=name, in_flight=0, uses=1, claimable=False)])
         await until(lambda: here.told.last(InstanceState.GONE), timeout_s=1.0)
 
 
@@ -86,7 +88,9 @@ async def test_a_claimer_that_says_nothing_holds_no_instance_up(house: Build) ->
         provisioner = await here.open()
         await provisioner.carry_out(command("a", name="c1"))
         (instance,) = await here.warm()
-        provisioner.use([Use(instance_id=instance.instance_id, in_flight=0, claimable=True)])
+        provisioner.use(
+            [InstanceUse(instance_id=instance.instance_id, in_flight=0, claimable=True)]
+        )
         await asyncio.sleep(here.limits.grace_ms / 1000)
         await provisioner.carry_out(command("a", action=Action.RELEASE, name="c2"))
         await until(lambda: here.told.last(InstanceState.GONE))
@@ -128,7 +132,7 @@ async def test_a_slow_start_outlives_the_request_that_gave_up(house: Build) -> N
     slow = house.slow("slow")  # type: ignore[attr-defined]  # the class is the builder
     async with house(catalog_of(slow)) as here:
         provisioner = await here.open()
-        with pytest.raises(Refused, match="in time"):
+        with pytest.raises(StandardPathRefused, match="in time"):
             await provisioner.standard(want("slow", "impatient", in_ms=100))
 
         served = await provisioner.standard(want("slow", "patient"))
@@ -189,7 +193,7 @@ async def test_an_unknown_service_starts_nothing_and_is_named(house: Build) -> N
     async with house(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()
         said = await provisioner.carry_out(command("nobody"))
-        with pytest.raises(Refused, match="nobody is not in the catalogue"):
+        with pytest.raises(StandardPathRefused, match="nobody is not in the catalogue"):
             await provisioner.standard(want("nobody"))
 
         assert said == "names a constituent that is not in the catalogue: nobody"

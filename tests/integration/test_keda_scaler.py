@@ -12,10 +12,10 @@ import pytest
 from harness import CHECKOUT
 
 from streams.provisioners.keda import externalscaler_pb2
-from streams.provisioners.keda.scaler import METRIC, Scaler, Wanted, serve
+from streams.provisioners.keda.scaler import METRIC, KedaScaler, WantedInstances, serve
 from streams.records import Instance, InstanceState
 
-PROTO = CHECKOUT / "streams" / "provisioners" / "externalscaler.proto"
+PROTO = CHECKOUT / "streams" / "provisioners" / "keda" / "externalscaler.proto"
 
 
 def instance(name: str, service: str = "pay", *, state: str = "warm", pool: str = "p") -> Instance:
@@ -32,10 +32,10 @@ def instance(name: str, service: str = "pay", *, state: str = "warm", pool: str 
 
 
 @asynccontextmanager
-async def asked(wanted: Wanted) -> AsyncIterator[Any]:
+async def asked(wanted: WantedInstances) -> AsyncIterator[Any]:
     """A stub of KEDA's own kind."""
     stubs: Any = grpc.services("externalscaler.proto")
-    scaler = Scaler(wanted, {"pay", "stock"}.__contains__)
+    scaler = KedaScaler(wanted, {"pay", "stock"}.__contains__)
     async with (
         serve(scaler, "127.0.0.1:0") as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -64,7 +64,7 @@ async def value(stub: Any, **metadata: str) -> float:
 
 
 async def test_the_metric_is_the_number_of_instances_that_are_to_be_there() -> None:
-    wanted = Wanted()
+    wanted = WantedInstances()
     others = [instance("o1", "stock"), instance("o2", pool="q")]
     leaving = [instance("i3", state="draining"), instance("i4", state="gone")]
     wanted.read([instance("i1"), instance("i2", state="starting"), *others, *leaving])
@@ -76,7 +76,7 @@ async def test_the_metric_is_the_number_of_instances_that_are_to_be_there() -> N
 
 
 async def test_a_constituent_that_nobody_wants_is_not_active() -> None:
-    wanted = Wanted()
+    wanted = WantedInstances()
     wanted.read([])
     async with asked(wanted) as stub:
         assert not (await stub.IsActive(ref(**PAY))).result
@@ -84,7 +84,7 @@ async def test_a_constituent_that_nobody_wants_is_not_active() -> None:
 
 
 async def test_activity_is_pushed_when_it_changes_and_only_then() -> None:
-    wanted = Wanted()
+    wanted = WantedInstances()
     wanted.read([])
     async with asked(wanted) as stub:
         stream = stub.StreamIsActive(ref(**PAY))
@@ -108,7 +108,7 @@ async def test_activity_is_pushed_when_it_changes_and_only_then() -> None:
 async def test_a_scaled_object_that_names_no_constituent_is_told_so(
     metadata: dict[str, str], code: grpc.StatusCode
 ) -> None:
-    wanted = Wanted()
+    wanted = WantedInstances()
     wanted.read([])
     async with asked(wanted) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -120,7 +120,7 @@ async def test_a_scaled_object_that_names_no_constituent_is_told_so(
 
 async def test_what_is_not_known_is_an_error_so_that_keda_falls_back() -> None:
     now_s = 0.0
-    wanted = Wanted(lambda: now_s)
+    wanted = WantedInstances(lambda: now_s)
     wanted.read([instance("i1")])
     async with asked(wanted) as stub:
         now_s = 31.0

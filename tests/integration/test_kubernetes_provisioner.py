@@ -13,9 +13,9 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import Refused
-from streams.provisioners.kubernetes.cluster import COST, Cluster
-from streams.provisioners.kubernetes.lease import Leadership, Times
+from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.kubernetes.cluster import COST, KubernetesCluster
+from streams.provisioners.kubernetes.lease import LeaderElection, LeaseTimings
 from streams.provisioners.kubernetes.survey import survey
 from streams.records import Action, InstanceState
 
@@ -45,7 +45,9 @@ async def test_a_deployment_with_an_autoscaler_is_left_alone_and_the_autoscaler_
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         here.kube.add("autoscaling/v2/horizontalpodautoscalers", autoscaler("a-warm"))
         provisioner = await here.open()
-        with pytest.raises(Refused, match="scaled by HorizontalPodAutoscaler keda-hpa-a-warm"):
+        with pytest.raises(
+            StandardPathRefused, match="scaled by HorizontalPodAutoscaler keda-hpa-a-warm"
+        ):
             await provisioner.standard(want("a"))
 
         assert here.running() == 0
@@ -76,7 +78,7 @@ async def test_replicas_that_another_manager_owns_are_not_fought_over() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         here.kube.refuse(SCALE, 409, 'conflict with "kubectl": .spec.replicas')
         provisioner = await here.open()
-        with pytest.raises(Refused, match=r"conflict with .kubectl.*--take-over"):
+        with pytest.raises(StandardPathRefused, match=r"conflict with .kubectl.*--take-over"):
             await provisioner.standard(want("a"))
 
 
@@ -84,7 +86,7 @@ async def test_a_constituent_without_a_deployment_is_refused_and_the_label_named
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         del here.kube.api.objects[DEPLOYMENTS, NAMESPACE, "a-warm"]
         provisioner = await here.open()
-        with pytest.raises(Refused, match=r"labelled foremesh\.io/constituent=a"):
+        with pytest.raises(StandardPathRefused, match=r"labelled foremesh\.io/constituent=a"):
             await provisioner.standard(want("a"))
 
 
@@ -224,7 +226,7 @@ async def test_a_survey_says_what_keeps_each_constituent_from_being_scaled() -> 
     async with KubernetesHouse(catalog_of(constituent("a"), constituent("b"))) as here:
         here.kube.add("autoscaling/v2/horizontalpodautoscalers", autoscaler("b-warm"))
         await here.open()
-        said = await survey(Cluster(here.kube.client, "default"), here.catalog)
+        said = await survey(KubernetesCluster(here.kube.client, "default"), here.catalog)
 
         assert said[0] == "a: Deployment a-warm, 0 pods, ours to scale"
         assert said[1].startswith("b: Deployment b-warm is scaled by HorizontalPodAutoscaler")
@@ -243,9 +245,9 @@ class Candidate:
     """Somebody who wants to lead."""
 
     def __init__(self, kube: Kube, name: str) -> None:
-        times = Times(lease_s=1.0, renew_s=0.6, retry_s=0.05)
+        times = LeaseTimings(lease_s=1.0, renew_s=0.6, retry_s=0.05)
         self.client = kube.connect()
-        self.lease = Leadership(self.client, "foremesh-default", name, times)
+        self.lease = LeaderElection(self.client, "foremesh-default", name, times)
         self.leads, self.stop = asyncio.Event(), asyncio.Event()
         self.task = asyncio.create_task(self.lease.lead(self._run, self.stop))
 

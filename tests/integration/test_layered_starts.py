@@ -20,13 +20,13 @@ from harness import CHECKOUT, Eventually
 from houses import Told, local_provisioner, until, want
 from services import ONE, SERVICE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import Limits, Refused
+from streams.provisioners.core.base import ProvisionerLimits, StandardPathRefused
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Catalog, Constituent
 
 LAYERED = CHECKOUT / "tests" / "layered"
-QUICK = Limits(starts=1, grace_ms=20, stop_ms=300, start_ms=10_000)
+QUICK = ProvisionerLimits(starts=1, grace_ms=20, stop_ms=300, start_ms=10_000)
 DRAW = str(LAYERED / "draw.py")
 
 
@@ -51,7 +51,7 @@ def _module_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def provisioner(
-    catalog: Catalog = CATALOG, limits: Limits = QUICK
+    catalog: Catalog = CATALOG, limits: ProvisionerLimits = QUICK
 ) -> AbstractAsyncContextManager[tuple[LocalProvisioner, Told]]:
     return local_provisioner(catalog, limits)
 
@@ -149,7 +149,7 @@ async def test_two_at_once_share_one_base_and_draw_numbers_of_their_own() -> Non
 async def test_the_end_of_a_forked_instance_is_told_with_its_last_words() -> None:
     failing = layered("failing", "-S", "-I", SERVICE, "--fail", "3")
     async with provisioner(catalog_of(base_of(""), failing)) as (local, _):
-        with pytest.raises(Refused, match="exited with code 3: not today"):
+        with pytest.raises(StandardPathRefused, match="exited with code 3: not today"):
             await local.standard(want("failing"))
 
 
@@ -173,7 +173,7 @@ async def test_a_base_that_does_not_start_is_told_with_its_last_words(
     modules: str, why: str
 ) -> None:
     async with provisioner(Catalog.of([*CATALOG, base_of(modules)])) as (local, told):
-        with pytest.raises(Refused, match=why):
+        with pytest.raises(StandardPathRefused, match=why):
             await local.standard(want("sketch"))
 
         assert {one.service for one in told.last(InstanceState.GONE)} == {"model", "sketch"}
@@ -182,14 +182,16 @@ async def test_a_base_that_does_not_start_is_told_with_its_last_words(
 async def test_a_base_that_is_no_zygote_is_told() -> None:
     wrong = replace(constituent("model"), command=("/bin/echo", "hello"))
     async with provisioner(Catalog.of([*CATALOG, wrong])) as (local, _):
-        with pytest.raises(Refused, match="its base model: crashed: exited with code 0"):
+        with pytest.raises(
+            StandardPathRefused, match="its base model: crashed: exited with code 0"
+        ):
             await local.standard(want("sketch"))
 
 
 async def test_what_its_base_cannot_run_is_refused_and_the_base_forks_on() -> None:
     other = replace(layered("other"), command=("/bin/sh", "-c", "exit"))
     async with provisioner(Catalog.of([*CATALOG, other])) as (local, _):
-        with pytest.raises(Refused, match="/bin/sh is not the interpreter of its base"):
+        with pytest.raises(StandardPathRefused, match="/bin/sh is not the interpreter of its base"):
             await local.standard(want("other"))
         await local.standard(want("sketch"))
 
@@ -203,7 +205,7 @@ async def test_a_base_killed_in_mid_fork_fails_the_start_and_the_next_has_a_new_
         asked = asyncio.create_task(local.standard(want("sketch")))
         await asyncio.sleep(0.1)
         os.kill(zygote, signal.SIGKILL)
-        with pytest.raises(Refused, match="its base ended"):
+        with pytest.raises(StandardPathRefused, match="its base ended"):
             await asked
 
         assert "the last start of sketch failed" in await local.carry_out(command("sketch"))
@@ -215,7 +217,7 @@ async def test_a_base_that_does_not_answer_is_ended_and_the_next_start_has_a_new
     async with provisioner(limits=replace(QUICK, start_ms=1_500)) as (local, told):
         zygote = await zygote_of(local, told)
         os.kill(zygote, signal.SIGSTOP)
-        with pytest.raises(Refused, match="was not forked within"):
+        with pytest.raises(StandardPathRefused, match="was not forked within"):
             await local.standard(want("sketch"))
         seen = await seen_by(await local.standard(want("sketch")))
 
@@ -238,7 +240,7 @@ async def test_no_instant_of_a_fork_leaves_a_process_when_harm_is_done(
             await asyncio.wait([asked])
     await asyncio.wait([asked])
 
-    assert isinstance(asked.exception(), Refused | None)
+    assert isinstance(asked.exception(), StandardPathRefused | None)
     await until(lambda: set(below()) <= before)
 
 

@@ -20,20 +20,20 @@ from harness import CHECKOUT, Eventually
 from houses import Told, until, want
 from services import ONE, SERVICE, catalog_of, constituent
 
-from streams.provisioners.core.base import Limits, Refused
-from streams.provisioners.local.cgroup_files import Place, place_of
-from streams.provisioners.local.cgroups import Cgroups
+from streams.provisioners.core.base import ProvisionerLimits, StandardPathRefused
+from streams.provisioners.local.cgroup_files import CgroupLocation, cgroup_location
+from streams.provisioners.local.cgroups import CgroupLimiter
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog, Constituent, Resources
 
-QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=60_000)
+QUICK = ProvisionerLimits(grace_ms=20, stop_ms=2_000, start_ms=60_000)
 BOTH = ("memory", "cpu")
 ENDED = "took more than its limit of 48 MiB of memory"
 
 
-def place(controller: str) -> Place | None:
-    return place_of(
+def place(controller: str) -> CgroupLocation | None:
+    return cgroup_location(
         controller, *(Path("/proc/self", x).read_text() for x in ("cgroup", "mountinfo"))
     )
 
@@ -64,7 +64,7 @@ async def limited(
     allowed: bool, catalog: Catalog, *controllers: str
 ) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
     told = Told()
-    cgroups = partial(Cgroups.open, controllers or BOTH, required=allowed)
+    cgroups = partial(CgroupLimiter.open, controllers or BOTH, required=allowed)
     made = LocalProvisioner("default", lambda: catalog, told.records.append, QUICK, cgroups)
     await made.open()
     try:
@@ -90,7 +90,7 @@ async def ended(allowed: bool, local: LocalProvisioner, told: Told, service: str
     if not allowed:
         await local.standard(want(service, in_ms=60_000))
         return None
-    with pytest.raises(Refused, match=ENDED):
+    with pytest.raises(StandardPathRefused, match=ENDED):
         await local.standard(want(service, in_ms=60_000))
     await until(lambda: told.last(InstanceState.GONE))
     return told.last(InstanceState.GONE)[0].reason
@@ -196,7 +196,7 @@ class Alone(NamedTuple):
 @contextmanager
 def alone(allowed: bool, program: str, *before: str) -> Iterator[Alone]:
     """Run a program of Python so."""
-    above = Cgroups.open(BOTH, required=allowed)
+    above = CgroupLimiter.open(BOTH, required=allowed)
     try:
         with above.group("alone", Resources()).doors() as doors:
             process = subprocess.Popen(
@@ -222,9 +222,9 @@ def enter(doors: Sequence[int]) -> None:
 
 # Waits for a line, opens the groups, says so, waits for another.
 OPENING = """
-from streams.provisioners.cgroups import Cgroups
+from streams.provisioners.local.cgroups import CgroupLimiter
 input()
-cgroups = Cgroups.open({}, required={})
+cgroups = CgroupLimiter.open({}, required={})
 print("open" if cgroups.folders else "without", flush=True)
 input()
 """
@@ -232,9 +232,9 @@ input()
 SERVING = """
 import asyncio, dataclasses, functools
 from services import catalog_of, command, constituent
-from streams.catalog import Resources
-from streams.provisioners.cgroups import Cgroups
-from streams.provisioners.local import LocalProvisioner
+from streams.records.catalog import Resources
+from streams.provisioners.local.cgroups import CgroupLimiter
+from streams.provisioners.local.provisioner import LocalProvisioner
 
 async def main():
     cgroups = functools.partial(Cgroups.open, {}, required={})

@@ -13,16 +13,16 @@ import pytest
 from houses import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import Limits, Refused, Use
+from streams.provisioners.core.base import InstanceUse, ProvisionerLimits, StandardPathRefused
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import InstanceState
 from streams.records.catalog import Catalog
 
-QUICK = Limits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
+QUICK = ProvisionerLimits(grace_ms=20, stop_ms=2_000, start_ms=10_000)
 
 
 def provisioner(
-    catalog: Catalog, limits: Limits = QUICK
+    catalog: Catalog, limits: ProvisionerLimits = QUICK
 ) -> AbstractAsyncContextManager[tuple[LocalProvisioner, Told]]:
     return local_provisioner(catalog, limits)
 
@@ -54,7 +54,9 @@ async def test_an_instance_whose_warm_up_request_fails_does_not_become_warm() ->
     failing = constituent("failing", "--answer", "500 No")
     warmed = replace(failing, warm_up="/price", warm_up_body="{}")
     async with provisioner(catalog_of(warmed)) as (local, told):
-        with pytest.raises(Refused, match="answered its warm-up request /price with 500"):
+        with pytest.raises(
+            StandardPathRefused, match="answered its warm-up request /price with 500"
+        ):
             await local.standard(want("failing"))
         await until(lambda: told.last(InstanceState.GONE))
 
@@ -75,7 +77,7 @@ async def test_a_crash_is_reported_within_a_second_with_its_exit_code() -> None:
 async def test_a_start_that_fails_refuses_the_request_and_says_why() -> None:
     catalog = catalog_of(constituent("broken", "--fail", "3"))
     async with provisioner(catalog) as (local, told):
-        with pytest.raises(Refused, match="exited with code 3: not today"):
+        with pytest.raises(StandardPathRefused, match="exited with code 3: not today"):
             await local.standard(want("broken"))
 
         assert "exited with code 3" in told.last(InstanceState.GONE)[0].reason
@@ -105,8 +107,8 @@ async def test_a_busy_instance_does_not_give_way() -> None:
     catalog = catalog_of(constituent("a"), constituent("b"), room=1)
     async with provisioner(catalog) as (local, _):
         busy = await local.standard(want("a"))
-        local.use([Use(instance_id=busy.instance_id, in_flight=1)])
-        with pytest.raises(Refused, match="in time"):
+        local.use([InstanceUse(instance_id=busy.instance_id, in_flight=1)])
+        with pytest.raises(StandardPathRefused, match="in time"):
             await local.standard(want("b", in_ms=400))
 
         assert [one.instance_id for one in local.instances()] == [busy.instance_id]

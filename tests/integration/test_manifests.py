@@ -19,7 +19,7 @@ from services import catalog_of, command, constituent
 
 from streams.cli import cli
 from streams.provisioners.kubernetes.cluster import CONSTITUENT, POOL
-from streams.provisioners.kubernetes.lease import Leadership
+from streams.provisioners.kubernetes.lease import LeaderElection
 from streams.records import Action, InstanceState
 from streams.settings import Settings
 
@@ -163,7 +163,7 @@ def verb_of(request: Any) -> str:
 async def live_and_end(here: KubernetesHouse) -> None:
     """Lead, start an instance, and end it."""
     client = here.kube.connect()
-    lease = Leadership(client, "foremesh-default", "me")
+    lease = LeaderElection(client, "foremesh-default", "me")
     assert [await lease._try() for _ in range(2)] == [True, True]
     await client.close()
     provisioner = await here.open()

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.provisioners.local.cgroup_files import (
-    Place,
+    CgroupLocation,
+    cgroup_location,
     exceeded,
     folder_name,
     limits_of,
-    place_of,
 )
 from streams.records.catalog import Resources
 
@@ -28,22 +28,26 @@ NEEDS = Resources(cpu=250, memory=64, bandwidth=5)
 
 def test_one_hierarchy_counts_everything() -> None:
     for controller in ("memory", "cpu"):
-        place = place_of(controller, f"0::{SERVICE}\n", UNIFIED)
+        place = cgroup_location(controller, f"0::{SERVICE}\n", UNIFIED)
 
-        assert place == Place(2, Path("/sys/fs/cgroup/system.slice/foremesh.service"))
+        assert place == CgroupLocation(2, Path("/sys/fs/cgroup/system.slice/foremesh.service"))
 
 
 def test_a_controller_of_version_1_has_a_hierarchy_of_its_own() -> None:
     said = f"5:memory:{SERVICE}\n2:cpu,cpuacct:/\n1:name=systemd:/x\n0::{SERVICE}\n"
 
-    assert place_of("memory", said, DIVIDED) == Place(1, Path(f"/sys/fs/cgroup/memory{SERVICE}"))
-    assert place_of("cpu", said, DIVIDED) == Place(1, Path("/sys/fs/cgroup/cpu,cpuacct"))
+    assert cgroup_location("memory", said, DIVIDED) == CgroupLocation(
+        1, Path(f"/sys/fs/cgroup/memory{SERVICE}")
+    )
+    assert cgroup_location("cpu", said, DIVIDED) == CgroupLocation(
+        1, Path("/sys/fs/cgroup/cpu,cpuacct")
+    )
 
 
 def test_a_container_sees_its_own_part_of_a_hierarchy() -> None:
     mount = "9 8 0:32 /docker/c1 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
 
-    assert place_of("memory", "5:memory:/docker/c1/job\n", mount) == Place(
+    assert cgroup_location("memory", "5:memory:/docker/c1/job\n", mount) == CgroupLocation(
         1, Path("/sys/fs/cgroup/memory/job")
     )
 
@@ -54,7 +58,7 @@ def test_a_container_sees_its_own_part_of_a_hierarchy() -> None:
     ids=["not mounted", "no cgroups", "of version 1, not mounted"],
 )
 def test_what_is_not_mounted_is_no_place(cgroup: str, mountinfo: str) -> None:
-    assert place_of("memory", cgroup, mountinfo) is None
+    assert cgroup_location("memory", cgroup, mountinfo) is None
 
 
 def test_memory_is_bound_in_bytes_without_a_way_out_by_swap() -> None:

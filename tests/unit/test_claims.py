@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services import constituent
 
-from streams.provisioners.core.base import Use
+from streams.provisioners.core.base import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import Claims, Lease
@@ -153,7 +153,7 @@ def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
     lease = warm.take("a")
     assert lease is not None
     warm.give_back(lease, 7)
-    told = [Use(instance_id="x", in_flight=0, uses=1, busy_ms=7, claimable=True)]
+    told = [InstanceUse(instance_id="x", in_flight=0, uses=1, busy_ms=7, claimable=True)]
 
     assert warm.reports() == told
     assert warm.reports() == []
@@ -163,10 +163,10 @@ def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
 
 def test_an_instance_is_reported_as_soon_as_it_may_be_claimed_and_when_no_more() -> None:
     warm = claims("x")
-    assert warm.reports() == [Use(instance_id="x", in_flight=0, claimable=True)]
+    assert warm.reports() == [InstanceUse(instance_id="x", in_flight=0, claimable=True)]
     warm.take("a")
     warm.observe(instance("x", state=InstanceState.DRAINING))
-    assert warm.reports() == [Use(instance_id="x", in_flight=1, claimable=False)]
+    assert warm.reports() == [InstanceUse(instance_id="x", in_flight=1, claimable=False)]
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))

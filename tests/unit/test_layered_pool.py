@@ -13,9 +13,9 @@ import pytest
 from houses import Told, until, want
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import Limits, Refused, Use
-from streams.provisioners.core.ledger import Held
-from streams.provisioners.core.lives import Lives
+from streams.provisioners.core.base import InstanceUse, ProvisionerLimits, StandardPathRefused
+from streams.provisioners.core.ledger import HeldInstance
+from streams.provisioners.core.lives import InstanceLifecycle
 from streams.provisioners.core.pool import PoolProvisioner
 from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Catalog
@@ -23,10 +23,10 @@ from streams.records.catalog import Catalog
 MODEL = constituent("model")
 SKETCH = replace(constituent("sketch"), base="model")
 PHOTO = replace(constituent("photo"), base="model")
-QUICK = Limits(starts=1, grace_ms=1, backoff_ms=10_000)
+QUICK = ProvisionerLimits(starts=1, grace_ms=1, backoff_ms=10_000)
 
 
-class Promised(Lives):
+class Promised(InstanceLifecycle):
     """Instances that are warm at once, or fail, or are waited for, as a test has it."""
 
     layered = True
@@ -41,7 +41,7 @@ class Promised(Lives):
         del known
         return frozenset()
 
-    async def start(self, held: Held) -> None:
+    async def start(self, held: HeldInstance) -> None:
         if self._too_late(held):
             return
         service = held.instance.service
@@ -53,7 +53,7 @@ class Promised(Lives):
         else:
             self._warm(held)
 
-    async def stop(self, held: Held) -> None:
+    async def stop(self, held: HeldInstance) -> None:
         self._gone(held, held.ending)
 
     async def close(self) -> None:
@@ -73,7 +73,7 @@ def _set() -> asyncio.Event:
 
 @asynccontextmanager
 async def pool(
-    catalog: Catalog, limits: Limits = QUICK, lives: type[Promised] = Promised
+    catalog: Catalog, limits: ProvisionerLimits = QUICK, lives: type[Promised] = Promised
 ) -> AsyncIterator[tuple[PoolProvisioner[Promised], Told]]:
     told = Told()
     made = PoolProvisioner("default", lambda: catalog, told.records.append, limits, lives)
@@ -155,7 +155,7 @@ async def test_room_is_taken_for_a_start_and_its_base_together() -> None:
 async def test_what_fits_only_without_its_base_is_not_started() -> None:
     async with pool(catalog_of(MODEL, SKETCH, room=1)) as (here, _):
         assert await here.carry_out(command("sketch")) == "starts 0 of 1 sketch"
-        with pytest.raises(Refused, match="needs more than pool default has"):
+        with pytest.raises(StandardPathRefused, match="needs more than pool default has"):
             await here.standard(want("sketch"))
 
 
@@ -171,7 +171,7 @@ async def test_a_base_is_never_given_to_a_request() -> None:
     async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
         await here.carry_out(command("model"))
         await until(lambda: told.last(InstanceState.WARM))
-        with pytest.raises(Refused, match="serves no requests") as refused:
+        with pytest.raises(StandardPathRefused, match="serves no requests") as refused:
             await here.standard(want("model"))
 
         assert not refused.value.known
@@ -211,7 +211,7 @@ async def test_room_for_another_is_made_of_an_idle_base() -> None:
 async def test_a_base_that_fails_takes_its_starts_with_it_and_both_pause() -> None:
     async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
         here.lives.failing.add("model")
-        with pytest.raises(Refused, match="did not start"):
+        with pytest.raises(StandardPathRefused, match="did not start"):
             await here.standard(want("sketch"))
 
         assert len(told.last(InstanceState.GONE)) == 2
@@ -234,7 +234,7 @@ async def test_reports_of_gateways_do_not_keep_a_base() -> None:
         await until(lambda: told.last(InstanceState.WARM))
         await asyncio.sleep(0.03)
         (base,) = here.instances()
-        here.use([Use(instance_id=base.instance_id, in_flight=0, claimable=True)])
+        here.use([InstanceUse(instance_id=base.instance_id, in_flight=0, claimable=True)])
         here.sweep()
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
 

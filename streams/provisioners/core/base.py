@@ -8,10 +8,16 @@ from typing import Protocol
 
 from streams.records import Command, Instance, Utilisation
 
-__all__ = ["Limits", "Provisioner", "Refused", "Use", "Want"]
+__all__ = [
+    "InstanceRequest",
+    "InstanceUse",
+    "Provisioner",
+    "ProvisionerLimits",
+    "StandardPathRefused",
+]
 
 
-class Refused(Exception):
+class StandardPathRefused(Exception):
     """The standard path cannot serve a request now; the message says why."""
 
     def __init__(self, reason: str, *, retry_after_s: int = 1, known: bool = True) -> None:
@@ -21,7 +27,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Want:
+class InstanceRequest:
     """A request that waits for an instance of a constituent."""
 
     service: str
@@ -31,7 +37,7 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class InstanceUse:
     """What a gateway does with an instance, as news since its last report."""
 
     instance_id: str
@@ -42,7 +48,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ProvisionerLimits:
     """Bounds that a provisioner keeps; durations in milliseconds."""
 
     starts: int = 2  # instances that start at once
@@ -68,7 +74,7 @@ class Provisioner(Protocol):
         """Do what a command says, once however often it comes; returns what came of it."""
         ...
 
-    async def standard(self, want: Want) -> Instance:
+    async def standard(self, want: InstanceRequest) -> Instance:
         """A warm instance for a waiting request, started now or about to be ready.
 
         Raises
@@ -78,7 +84,7 @@ class Provisioner(Protocol):
         """
         ...
 
-    def use(self, uses: Iterable[Use]) -> None:
+    def use(self, uses: Iterable[InstanceUse]) -> None:
         """Note which instances serve requests, so that busy ones are not ended."""
         ...
 

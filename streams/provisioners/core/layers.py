@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.provisioners.core.ledger import Held, Ledger
+from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
 from streams.records.catalog import Catalog, Constituent, Resources
 
-__all__ = ["Layers"]
+__all__ = ["BaseLayers"]
 
 
-class Layers:
+class BaseLayers:
     """The bases of a pool: one instance of each is enough, however many start from it.
 
     Parameters
@@ -24,7 +24,9 @@ class Layers:
         constituent like any other, and no start waits for it.
     """
 
-    def __init__(self, ledger: Ledger, catalog: Callable[[], Catalog], *, forks: bool) -> None:
+    def __init__(
+        self, ledger: InstanceLedger, catalog: Callable[[], Catalog], *, forks: bool
+    ) -> None:
         self._ledger = ledger
         self._catalog = catalog
         self._forks = forks
@@ -54,7 +56,7 @@ class Layers:
         below = self.below(constituent)
         return constituent.needs + (below.needs if below else Resources())
 
-    def lender(self, constituent: Constituent) -> Held | None:
+    def lender(self, constituent: Constituent) -> HeldInstance | None:
         """The instance that it starts from, where there is one."""
         below = self.below(constituent)
         return self._ledger.lender(below.service) if below else None

@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from streams.provisioners.core.base import Use
+from streams.provisioners.core.base import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Constituent, Resources
 
-__all__ = ["Held", "Ledger"]
+__all__ = ["HeldInstance", "InstanceLedger"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Held:
+class HeldInstance:
     """An instance and what only its provisioner knows of it."""
 
     instance: Instance
     constituent: Constituent
     ready: asyncio.Future[Instance]
     used_ms: int  # last of use: warm, served, commanded or forked from
-    base: Held | None = None  # what its start forks it from
+    base: HeldInstance | None = None  # what its start forks it from
     lends: bool = False  # it is such a base, and serves no requests
     expires_ms: int = 0  # not to be started after this, unless urgent
     urgent: bool = False  # a request waits for it
@@ -54,16 +54,16 @@ class Held:
         return self.instance.state in {InstanceState.WARM, InstanceState.BUSY}
 
 
-class Ledger:
+class InstanceLedger:
     """The instances of a pool; every change of state goes through `enter`."""
 
     def __init__(self, pool: str, emit: Callable[[Instance], None]) -> None:
         self.pool = pool
         self._emit = emit
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, HeldInstance] = {}
         self._gone: deque[Instance] = deque()
 
-    def __iter__(self) -> Iterator[Held]:
+    def __iter__(self) -> Iterator[HeldInstance]:
         return iter(self._held.values())
 
     def __len__(self) -> int:
@@ -76,12 +76,12 @@ class Ledger:
         now_ms: int,
         reason: str,
         *,
-        base: Held | None = None,
+        base: HeldInstance | None = None,
         lends: bool = False,
-    ) -> Held:
+    ) -> HeldInstance:
         """Reserve room for an instance that will be started."""
         name = f"{constituent.service}-{uuid.uuid4().hex[:12]}"
-        held = Held(
+        held = HeldInstance(
             instance=Instance(
                 instance_id=name,
                 service=constituent.service,
@@ -102,9 +102,9 @@ class Ledger:
         self._held[name] = held
         return held
 
-    def adopt(self, constituent: Constituent, instance: Instance, now_ms: int) -> Held:
+    def adopt(self, constituent: Constituent, instance: Instance, now_ms: int) -> HeldInstance:
         """Take over an instance that is warm already, of an earlier life."""
-        held = Held(
+        held = HeldInstance(
             instance=instance,
             constituent=constituent,
             ready=asyncio.get_running_loop().create_future(),
@@ -115,13 +115,13 @@ class Ledger:
         self._held[instance.instance_id] = held
         return held
 
-    def rename(self, held: Held, name: str) -> None:
+    def rename(self, held: HeldInstance, name: str) -> None:
         """Give an instance, before its first record, the name that it has where it runs."""
         del self._held[held.instance.instance_id]
         held.instance = replace(held.instance, instance_id=name)
         self._held[name] = held
 
-    def enter(self, held: Held, state: InstanceState, now_ms: int, **news: Any) -> None:
+    def enter(self, held: HeldInstance, state: InstanceState, now_ms: int, **news: Any) -> None:
         """Change an instance's state and publish it; what is gone leaves the ledger."""
         held.instance = replace(held.instance, state=state, changed_ms=now_ms, **news)
         held.changed, held.told = False, True
@@ -130,11 +130,11 @@ class Ledger:
             self._held.pop(held.instance.instance_id, None)
             self._gone.append(held.instance)
 
-    def drop(self, held: Held) -> None:
+    def drop(self, held: HeldInstance) -> None:
         """Give up room that was reserved for an instance never started."""
         self._held.pop(held.instance.instance_id, None)
 
-    def report(self, use: Use, now_ms: int) -> None:
+    def report(self, use: InstanceUse, now_ms: int) -> None:
         """Take news of use in; the record follows with the next `publish`."""
         held = self._held.get(use.instance_id)
         if held is None or held.lends or held.instance.state is InstanceState.STARTING:
@@ -156,13 +156,13 @@ class Ledger:
         )
         held.changed |= held.instance != was
 
-    def lent(self, base: Held, now_ms: int) -> None:
+    def lent(self, base: HeldInstance, now_ms: int) -> None:
         """Note that an instance was forked: to a base that is use."""
         base.used_ms = now_ms
         base.instance = replace(base.instance, uses=base.instance.uses + 1)
         base.changed = True
 
-    def lender(self, service: str) -> Held | None:
+    def lender(self, service: str) -> HeldInstance | None:
         """The base that a start may wait for, or fork from now."""
         for held in self:
             if held.lends and held.instance.service == service and not held.ending:
@@ -192,7 +192,7 @@ class Ledger:
         """What those that are ending will give back."""
         return sum((held.needs for held in self if held.ending), Resources())
 
-    def idle(self, now_ms: int, grace_ms: int, service: str | None = None) -> list[Held]:
+    def idle(self, now_ms: int, grace_ms: int, service: str | None = None) -> list[HeldInstance]:
         """Those free for `grace_ms`, the longest idle first; a base with starts to come is not."""
         needed = {held.base for held in self if not held.ready.done()}
         found = [
@@ -207,7 +207,7 @@ class Ledger:
         ]
         return sorted(found, key=lambda held: held.used_ms)
 
-    def coming(self, service: str) -> Held | None:
+    def coming(self, service: str) -> HeldInstance | None:
         """A start in progress, the oldest, that one more request may wait for."""
         for held in self:
             if (
@@ -219,7 +219,7 @@ class Ledger:
                 return held
         return None
 
-    def unknown_to(self, service: str, known: frozenset[str]) -> Held | None:
+    def unknown_to(self, service: str, known: frozenset[str]) -> HeldInstance | None:
         """A free instance that the asker has not heard of yet."""
         for held in self:
             instance = held.instance

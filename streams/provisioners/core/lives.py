@@ -7,14 +7,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 
-from streams.provisioners.core.base import Limits
-from streams.provisioners.core.ledger import Held, Ledger
-from streams.provisioners.core.starts import Backoff, Pulse
+from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
+from streams.provisioners.core.starts import StartBackoff, WakeSignal
 from streams.records import Command, Instance, InstanceState
 from streams.records.catalog import Resources
 from streams.runtime.clock import wall_ms
 
-__all__ = ["Lives", "StartFailed"]
+__all__ = ["InstanceLifecycle", "StartFailed"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +23,18 @@ class StartFailed(Exception):
     """An instance did not come to serve; the message says why."""
 
 
-class Lives(ABC):
+class InstanceLifecycle(ABC):
     """Starts instances, sees them warm, drain and end, and tells `freed` when room came free."""
 
     layered = False  # whether instances are forked from the base that their constituent names
 
-    def __init__(self, ledger: Ledger, limits: Limits, backoff: Backoff, freed: Pulse) -> None:
+    def __init__(
+        self,
+        ledger: InstanceLedger,
+        limits: ProvisionerLimits,
+        backoff: StartBackoff,
+        freed: WakeSignal,
+    ) -> None:
         self._ledger = ledger
         self._limits = limits
         self._backoff = backoff
@@ -41,11 +47,11 @@ class Lives(ABC):
         """Take over what still runs of `known`; returns ids of commands that are done already."""
 
     @abstractmethod
-    async def start(self, held: Held) -> None:
+    async def start(self, held: HeldInstance) -> None:
         """Start an instance; returns when it is warm or has failed."""
 
     @abstractmethod
-    async def stop(self, held: Held) -> None:
+    async def stop(self, held: HeldInstance) -> None:
         """End an instance that serves nothing any more."""
 
     @abstractmethod
@@ -62,26 +68,26 @@ class Lives(ABC):
         """What there is to run on: as declared, or less where less is there."""
         return declared
 
-    def end(self, held: Held, reason: str) -> None:
+    def end(self, held: HeldInstance, reason: str) -> None:
         """Let an instance drain, then end it."""
         held.ending = reason
         self._ledger.enter(held, InstanceState.DRAINING, wall_ms(), reason=reason)
         self._spawn(self._drain(held))
 
-    def drop(self, held: Held, reason: str) -> None:
+    def drop(self, held: HeldInstance, reason: str) -> None:
         """Give up an instance that was not started yet."""
         self._ledger.drop(held)
         _fail(held, reason)
         self._freed.now()
 
-    def _too_late(self, held: Held) -> bool:
+    def _too_late(self, held: HeldInstance) -> bool:
         """Drop what is not wanted any more when its turn has come."""
         late = self._closing or (not held.urgent and held.expires_ms <= wall_ms())
         if late:
             self.drop(held, "was not started in time")
         return late
 
-    def _warm(self, held: Held, **news: str) -> None:
+    def _warm(self, held: HeldInstance, **news: str) -> None:
         if held.ending or held.ready.done():
             return
         now_ms = wall_ms()
@@ -90,7 +96,7 @@ class Lives(ABC):
         self._ledger.enter(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms, **news)
         held.ready.set_result(held.instance)
 
-    def _gone(self, held: Held, reason: str) -> None:
+    def _gone(self, held: HeldInstance, reason: str) -> None:
         now_ms = wall_ms()
         if _fail(held, reason):
             self._backoff.failed(held.instance.service, now_ms)
@@ -100,7 +106,7 @@ class Lives(ABC):
         self._ledger.enter(held, InstanceState.GONE, now_ms, gone_ms=now_ms, reason=reason)
         self._freed.now()
 
-    async def _drain(self, held: Held) -> None:
+    async def _drain(self, held: HeldInstance) -> None:
         """Leave gateways the time to hear of it, and requests the time to finish."""
         heard_ms = wall_ms() + self._limits.claim_ms
         await asyncio.sleep(self._limits.grace_ms / 1000)
@@ -117,7 +123,7 @@ class Lives(ABC):
         task.add_done_callback(self._tasks.discard)
 
 
-def _fail(held: Held, reason: str) -> bool:
+def _fail(held: HeldInstance, reason: str) -> bool:
     """Tell those who wait for an instance that it will not come; False when it had come."""
     if held.ready.done():
         return False

@@ -8,18 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from streams.provisioners.core.base import Limits, Refused, Use, Want
-from streams.provisioners.core.layers import Layers
-from streams.provisioners.core.ledger import Held, Ledger
-from streams.provisioners.core.lives import Lives, StartFailed
-from streams.provisioners.core.starts import Backoff, Pulse, Starts
+from streams.provisioners.core.base import (
+    InstanceRequest,
+    InstanceUse,
+    ProvisionerLimits,
+    StandardPathRefused,
+)
+from streams.provisioners.core.layers import BaseLayers
+from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
+from streams.provisioners.core.lives import InstanceLifecycle, StartFailed
+from streams.provisioners.core.starts import StartBackoff, StartQueue, WakeSignal
 from streams.records import Action, Command, Instance, InstanceState, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.runtime.clock import wall_ms
 
 __all__ = ["PoolProvisioner"]
 
-L = TypeVar("L", bound=Lives)
+L = TypeVar("L", bound=InstanceLifecycle)
 
 
 class PoolProvisioner(Generic[L]):
@@ -44,20 +49,20 @@ class PoolProvisioner(Generic[L]):
         pool: str,
         catalog: Callable[[], Catalog],
         emit: Callable[[Instance], None],
-        limits: Limits,
-        make: Callable[[Ledger, Limits, Backoff, Pulse], L],
+        limits: ProvisionerLimits,
+        make: Callable[[InstanceLedger, ProvisionerLimits, StartBackoff, WakeSignal], L],
     ) -> None:
         self.pool = pool
         self.limits = limits
-        self.ledger = Ledger(pool, emit)
+        self.ledger = InstanceLedger(pool, emit)
         self._emit = emit
         self._catalog = catalog
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._backoff = Backoff(limits.backoff_ms)
+        self._backoff = StartBackoff(limits.backoff_ms)
         self._waiting = 0
-        self._freed = Pulse()
+        self._freed = WakeSignal()
         self.lives = make(self.ledger, limits, self._backoff, self._freed)
-        self._layers = Layers(self.ledger, catalog, forks=self.lives.layered)
+        self._layers = BaseLayers(self.ledger, catalog, forks=self.lives.layered)
 
     async def open(self, known: Sequence[Instance] = ()) -> None:
         """Make ready, take over what still runs of `known`, and bury the rest."""
@@ -67,7 +72,7 @@ class PoolProvisioner(Generic[L]):
         for instance in known:
             if instance.instance_id not in living:
                 self._emit(_buried(instance, wall_ms()))
-        self._starts = Starts(self.lives.start, self.limits.starts)
+        self._starts = StartQueue(self.lives.start, self.limits.starts)
 
     # ------------------------------------------------------------------ commands
 
@@ -116,7 +121,7 @@ class PoolProvisioner(Generic[L]):
 
     def _reserve(
         self, constituent: Constituent, command_id: str, reason: str, expires_ms: int = 0
-    ) -> Held:
+    ) -> HeldInstance:
         """Take room for an instance, and for its base where there is none, and queue the starts.
 
         What never expires a request waits for.
@@ -153,13 +158,15 @@ class PoolProvisioner(Generic[L]):
 
     # ------------------------------------------------------------------ standard path
 
-    async def standard(self, want: Want) -> Instance:
+    async def standard(self, want: InstanceRequest) -> Instance:
         """A warm instance for a waiting request: see `base.Provisioner.standard`."""
         constituent = self._catalog().constituents.get(want.service)
         if constituent is None:
-            raise Refused(f"{want.service} is not in the catalogue", known=False)
+            raise StandardPathRefused(f"{want.service} is not in the catalogue", known=False)
         if want.service in self._catalog().bases:
-            raise Refused(f"{want.service} serves no requests: others start from it", known=False)
+            raise StandardPathRefused(
+                f"{want.service} serves no requests: others start from it", known=False
+            )
         try:
             async with asyncio.timeout(max(0.0, (want.deadline_ms - wall_ms()) / 1000)):
                 held = self._found(want) or await self._make(constituent, want)
@@ -169,21 +176,27 @@ class PoolProvisioner(Generic[L]):
                 self._starts.hurry(held)
                 return await _joined(held)
         except TimeoutError:
-            raise Refused(f"no instance of {want.service} was ready in time") from None
+            raise StandardPathRefused(f"no instance of {want.service} was ready in time") from None
         except StartFailed as error:
-            raise Refused(f"{want.service} did not start: {error}", retry_after_s=2) from None
+            raise StandardPathRefused(
+                f"{want.service} did not start: {error}", retry_after_s=2
+            ) from None
 
-    def _found(self, want: Want) -> Held | None:
+    def _found(self, want: InstanceRequest) -> HeldInstance | None:
         """One that is free, or a start that one more may wait for."""
         free = self.ledger.unknown_to(want.service, want.known)
         return free or self.ledger.coming(want.service)
 
-    async def _make(self, constituent: Constituent, want: Want) -> Held:
+    async def _make(self, constituent: Constituent, want: InstanceRequest) -> HeldInstance:
         """Reserve an instance for a request, at the cost of idle ones when the pool is full."""
         if self._waiting >= self.limits.waiting:
-            raise Refused(f"{self._waiting} requests wait already for room in pool {self.pool}")
+            raise StandardPathRefused(
+                f"{self._waiting} requests wait already for room in pool {self.pool}"
+            )
         if not self._layers.most(constituent).fits(self._capacity()):
-            raise Refused(f"{want.service} needs more than pool {self.pool} has", retry_after_s=60)
+            raise StandardPathRefused(
+                f"{want.service} needs more than pool {self.pool} has", retry_after_s=60
+            )
         self._waiting += 1
         try:
             while not (needs := self._layers.needs(constituent)).fits(self._free()):
@@ -195,7 +208,7 @@ class PoolProvisioner(Generic[L]):
         cause = f"standard/{want.request_id}"
         return self._reserve(constituent, cause, "a request waits for it")
 
-    def _make_room(self, needs: Resources, spared: Held | None) -> None:
+    def _make_room(self, needs: Resources, spared: HeldInstance | None) -> None:
         """Let idle instances give way, but no faster than others can be started.
 
         Under overload nothing would live long enough to be used twice, if each request that
@@ -212,7 +225,7 @@ class PoolProvisioner(Generic[L]):
 
     # ------------------------------------------------------------------ what others ask
 
-    def use(self, uses: Iterable[Use]) -> None:
+    def use(self, uses: Iterable[InstanceUse]) -> None:
         """Note which instances serve requests, so that busy ones are not ended."""
         now_ms = wall_ms()
         for use in uses:
@@ -228,7 +241,9 @@ class PoolProvisioner(Generic[L]):
         now_ms = wall_ms()
         for held in self.ledger:
             if held.in_flight and now_ms - held.heard_ms > self.limits.report_ms:
-                self.ledger.report(Use(instance_id=held.instance.instance_id, in_flight=0), now_ms)
+                self.ledger.report(
+                    InstanceUse(instance_id=held.instance.instance_id, in_flight=0), now_ms
+                )
         for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
             self.lives.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
         self.ledger.publish()
@@ -263,7 +278,7 @@ class PoolProvisioner(Generic[L]):
         return self._capacity() - self.ledger.used()
 
 
-async def _joined(held: Held) -> Instance:
+async def _joined(held: HeldInstance) -> Instance:
     """Wait for a start; who gives up leaves the place to another."""
     held.joined += 1
     try:

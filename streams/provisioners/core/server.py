@@ -7,7 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from streams.provisioners.core.base import Provisioner, Refused, Use, Want
+from streams.provisioners.core.base import (
+    InstanceRequest,
+    InstanceUse,
+    Provisioner,
+    StandardPathRefused,
+)
 
 __all__ = ["application"]
 
@@ -30,7 +35,7 @@ def application(provisioner: Provisioner) -> web.Application:
 async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         answer: web.StreamResponse = await handler(request)
-    except Refused as error:
+    except StandardPathRefused as error:
         return web.json_response(
             {"error": str(error)},
             status=503 if error.known else 404,
@@ -44,7 +49,7 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
 async def _standard(request: web.Request) -> web.Response:
     """Answer with an instance when it is warm."""
     body = await request.json()
-    want = Want(
+    want = InstanceRequest(
         service=str(body["service"]),
         request_id=str(body["request_id"]),
         deadline_ms=int(body["deadline_ms"]),
@@ -57,7 +62,7 @@ async def _standard(request: web.Request) -> web.Response:
 async def _use(request: web.Request) -> web.Response:
     """Take reports of use in: `{"uses": [{"instance_id", "in_flight", "uses", "busy_ms"}]}`."""
     body = await request.json()
-    request.app[_PROVISIONER].use([Use(**use) for use in body["uses"]])
+    request.app[_PROVISIONER].use([InstanceUse(**use) for use in body["uses"]])
     return web.Response(status=204)
 
 

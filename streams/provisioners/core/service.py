@@ -15,7 +15,7 @@ from streams.adapters.kafka.clients import commit, consumer_config, producer_con
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed
 from streams.flow.topology import key_of, topic_of
-from streams.provisioners.core.base import Limits, Provisioner
+from streams.provisioners.core.base import Provisioner, ProvisionerLimits
 from streams.provisioners.core.server import application
 from streams.provisioners.core.views import CatalogView, all_instances
 from streams.records import Command, DeadLetter, Instance, InstanceState, Record
@@ -25,11 +25,13 @@ from streams.runtime.clock import wall_ms
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
-__all__ = ["Service"]
+__all__ = ["ProvisionerProcess"]
 
 logger = logging.getLogger(__name__)
 
-Make = Callable[[str, Callable[[], Catalog], Callable[[Instance], None], Limits], Provisioner]
+ProvisionerFactory = Callable[
+    [str, Callable[[], Catalog], Callable[[Instance], None], ProvisionerLimits], Provisioner
+]
 
 _POLL_S = 0.1
 _SWEEP_S = 0.1
@@ -38,7 +40,7 @@ _AT_ONCE = 500  # commands taken before the offsets are committed
 _FORGET_MS = 15 * 60_000  # records of ended instances are kept for requests that come late
 
 
-class Service:
+class ProvisionerProcess:
     """One pool's provisioner between Kafka and its processes.
 
     Parameters
@@ -53,7 +55,9 @@ class Service:
         The provisioner, of pool, catalogue, what takes records, and limits.
     """
 
-    def __init__(self, settings: Settings, pool: str, limits: Limits, make: Make) -> None:
+    def __init__(
+        self, settings: Settings, pool: str, limits: ProvisionerLimits, make: ProvisionerFactory
+    ) -> None:
         self._settings = settings
         self._pool = pool
         self._producer = CheckedProducer(producer_config(settings))

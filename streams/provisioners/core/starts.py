@@ -11,12 +11,12 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 
-from streams.provisioners.core.ledger import Held
+from streams.provisioners.core.ledger import HeldInstance
 
-__all__ = ["Backoff", "Pulse", "Starts"]
+__all__ = ["StartBackoff", "StartQueue", "WakeSignal"]
 
 
-class Pulse:
+class WakeSignal:
     """Wakes everybody who waits at that moment, to look again."""
 
     def __init__(self) -> None:
@@ -34,20 +34,20 @@ class Pulse:
                 await self._event.wait()
 
 
-class Starts:
+class StartQueue:
     """A queue of starts and the few tasks that work on it."""
 
-    def __init__(self, start: Callable[[Held], Awaitable[None]], at_once: int) -> None:
+    def __init__(self, start: Callable[[HeldInstance], Awaitable[None]], at_once: int) -> None:
         self._start = start
-        self._queue: asyncio.PriorityQueue[tuple[int, int, Held]] = asyncio.PriorityQueue()
+        self._queue: asyncio.PriorityQueue[tuple[int, int, HeldInstance]] = asyncio.PriorityQueue()
         self._order = itertools.count()
         self._tasks = [asyncio.create_task(self._work()) for _ in range(at_once)]
 
-    def put(self, held: Held) -> None:
+    def put(self, held: HeldInstance) -> None:
         """Queue a start."""
         self._queue.put_nowait((0 if held.urgent else 1, next(self._order), held))
 
-    def hurry(self, held: Held) -> None:
+    def hurry(self, held: HeldInstance) -> None:
         """A request waits for it now: move it, and the base that it needs, to the front."""
         if held.base is not None:
             self.hurry(held.base)
@@ -61,7 +61,7 @@ class Starts:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _put_after(self, base: Held, entry: tuple[int, int, Held]) -> None:
+    def _put_after(self, base: HeldInstance, entry: tuple[int, int, HeldInstance]) -> None:
         """Queue a start again, in its old place, once its base is there or has failed."""
         base.ready.add_done_callback(lambda _: self._queue.put_nowait(entry))
 
@@ -80,7 +80,7 @@ class Starts:
                 await self._start(held)
 
 
-class Backoff:
+class StartBackoff:
     """Services whose starts fail are given a pause, doubled each time."""
 
     def __init__(self, first_ms: int, most_ms: int = 60_000) -> None:

@@ -24,7 +24,7 @@ def _view(settings: Settings, topic: str) -> View[Record]:
     return View(client_config(settings), settings.topic(topic), codec.decode)
 
 
-class _Followed:
+class _FollowedTopic:
     """A view that is followed while the process serves; Kafka may be away for a while."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
@@ -65,7 +65,7 @@ class _Followed:
         """Make of the view what is asked for, after each change; where that is the view, nothing."""
 
 
-class CatalogView(_Followed):
+class CatalogView(_FollowedTopic):
     """The catalogue as it stands, in `now`."""
 
     def __init__(self, settings: Settings) -> None:
@@ -77,7 +77,7 @@ class CatalogView(_Followed):
         self.now = Catalog.of(entry for entry in found if isinstance(entry, CatalogEntry))
 
 
-class InstanceView(_Followed):
+class InstanceView(_FollowedTopic):
     """Instances as they change."""
 
     def __init__(self, settings: Settings) -> None:

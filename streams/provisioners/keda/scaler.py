@@ -16,22 +16,22 @@ from typing import Any
 
 import grpc
 
-from streams.provisioners.core.starts import Pulse
+from streams.provisioners.core.starts import WakeSignal
 from streams.provisioners.keda import externalscaler_pb2 as pb
 from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState
 
-__all__ = ["METRIC", "Scaler", "Wanted", "serve"]
+__all__ = ["METRIC", "KedaScaler", "WantedInstances", "serve"]
 
 METRIC = "foremesh-wanted"
 _STALE_S = 30.0
 
 
-class Wanted:
+class WantedInstances:
     """How many instances of each constituent a pool is to have, and whether that is of now."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.changed = Pulse()
+        self.changed = WakeSignal()
         self._clock = clock
         self._counts: Counter[tuple[str, str]] = Counter()
         self._read_s = float("-inf")
@@ -55,10 +55,10 @@ class Wanted:
         return self._counts[pool, service]
 
 
-class Scaler(pb_grpc.ExternalScalerServicer):
+class KedaScaler(pb_grpc.ExternalScalerServicer):
     """The four calls of `externalscaler.proto`."""
 
-    def __init__(self, wanted: Wanted, known: Callable[[str], bool]) -> None:
+    def __init__(self, wanted: WantedInstances, known: Callable[[str], bool]) -> None:
         self._wanted = wanted
         self._known = known
 
@@ -115,7 +115,7 @@ class Scaler(pb_grpc.ExternalScalerServicer):
 
 
 @contextlib.asynccontextmanager
-async def serve(scaler: Scaler, listen: str) -> AsyncIterator[int]:
+async def serve(scaler: KedaScaler, listen: str) -> AsyncIterator[int]:
     """Serve on an address; gives the port."""
     server = grpc.aio.server()
     pb_grpc.add_ExternalScalerServicer_to_server(scaler, server)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from streams.provisioners.core.views import CatalogView, InstanceView
-from streams.provisioners.keda.scaler import Scaler, Wanted, serve
+from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
 from streams.settings import Settings
 
 __all__ = ["run"]
@@ -19,10 +19,10 @@ _READ_S = 0.5
 
 async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
-    catalog, instances, wanted = CatalogView(settings), InstanceView(settings), Wanted()
+    catalog, instances, wanted = CatalogView(settings), InstanceView(settings), WantedInstances()
     await asyncio.to_thread(catalog.read)
     await asyncio.to_thread(instances.read)
-    scaler = Scaler(wanted, lambda service: service in catalog.now.constituents)
+    scaler = KedaScaler(wanted, lambda service: service in catalog.now.constituents)
     async with serve(scaler, listen):
         logger.info("KEDA's scaler listens on %s", listen, extra={"action": "open"})
         while not stop.is_set():

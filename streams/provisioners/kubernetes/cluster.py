@@ -21,14 +21,23 @@ from lightkube.utils.quantity import parse_quantity
 
 from streams.records.catalog import Constituent, Resources
 
-__all__ = ["CONSTITUENT", "POOL", "Away", "Cluster", "Journal", "Owned", "WarmSet", "code_of"]
+__all__ = [
+    "CONSTITUENT",
+    "POOL",
+    "ApiServerError",
+    "KubernetesCluster",
+    "OwnedByAnother",
+    "ScaleJournal",
+    "WarmDeployment",
+    "code_of",
+]
 
 CONSTITUENT, POOL = "foremesh.io/constituent", "foremesh.io/pool"
 JOURNAL, REQUESTS = "foremesh.io/journal", "foremesh.io/requests"
 NOT_FOUND, CONFLICT = 404, 409
 COST = "controller.kubernetes.io/pod-deletion-cost"
 MANAGER = "foremesh"
-Away = HTTPError  # the API server refuses or does not answer
+ApiServerError = HTTPError  # the API server refuses or does not answer
 _PodMetrics = create_namespaced_resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
 _MIB = 1024 * 1024
 _Labels = dict[str, Any]  # as lightkube has them: values may be operators
@@ -39,12 +48,12 @@ def code_of(error: Exception) -> int:
     return error.response.status_code if isinstance(error, HTTPStatusError) else 0
 
 
-class Owned(Exception):
+class OwnedByAnother(Exception):
     """Somebody else decides how many pods there are; the message names them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class ScaleJournal:
     """How many instances are wanted, and the last commands that are part of that number.
 
     Kept in an annotation, in one write, before the scale follows: a provisioner that dies in
@@ -59,7 +68,7 @@ class Journal:
         return json.dumps({"wanted": self.wanted, "commands": list(self.commands)})
 
     @classmethod
-    def of(cls, text: str | None) -> Journal:
+    def of(cls, text: str | None) -> ScaleJournal:
         """What an annotation says; one that cannot be read says nothing."""
         try:
             found = json.loads(text or "{}")
@@ -69,7 +78,7 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class WarmSet:
+class WarmDeployment:
     """A Deployment whose pods are a constituent's instances."""
 
     name: str
@@ -78,11 +87,11 @@ class WarmSet:
     container: str
     requests: dict[str, str]  # what its container asks for, by whomever
     ours: str  # the requests that were set by us
-    journal: Journal
+    journal: ScaleJournal
 
 
-class Cluster:
-    """What we ask of the API server; every call can raise `Away`.
+class KubernetesCluster:
+    """What we ask of the API server; every call can raise `ApiServerError`.
 
     Parameters
     ----------
@@ -110,7 +119,7 @@ class Cluster:
         self._labels: _Labels = {POOL: pool}
         self.take_over = take_over
 
-    async def warm_sets(self) -> dict[str, WarmSet]:
+    async def warm_sets(self) -> dict[str, WarmDeployment]:
         """The Deployments of the pool, by constituent."""
         found = self._client.list(self._kind, labels=self._labels)
         sets = [_warm_set(one) async for one in found if _is_ours(one, self._labels)]
@@ -125,7 +134,9 @@ class Cluster:
                 scaled[one.spec.scaleTargetRef.name] = _named(one.metadata)
         return scaled
 
-    async def write(self, warm: WarmSet, journal: Journal, constituent: Constituent | None) -> None:
+    async def write(
+        self, warm: WarmDeployment, journal: ScaleJournal, constituent: Constituent | None
+    ) -> None:
         """Apply what is ours of a Deployment, except its scale.
 
         Raises
@@ -153,7 +164,7 @@ class Cluster:
             ),
         )
 
-    async def scale(self, warm: WarmSet, replicas: int) -> None:
+    async def scale(self, warm: WarmDeployment, replicas: int) -> None:
         """Apply the number of pods to the scale subresource.
 
         Raises
@@ -182,7 +193,7 @@ class Cluster:
         return pods, found.resourceVersion
 
     async def changes(self, version: str) -> AsyncIterator[tuple[str, Pod]]:
-        """Changes of pods after a version; ends or raises `Away` when one must list again."""
+        """Changes of pods after a version; ends or raises `ApiServerError` when one must list again."""
         watch = self._client.watch(Pod, labels=self._labels, resource_version=version)
         async for kind, pod in watch:
             if _is_ours(pod, self._labels):
@@ -216,9 +227,11 @@ class Cluster:
     async def _owned(self, name: str, call: Awaitable[object]) -> None:
         try:
             await call
-        except Away as error:
+        except ApiServerError as error:
             if code_of(error) == CONFLICT:
-                raise Owned(f"{self._named.kind} {name} is held by another: {error}") from error
+                raise OwnedByAnother(
+                    f"{self._named.kind} {name} is held by another: {error}"
+                ) from error
             raise
 
 
@@ -231,7 +244,7 @@ def _is_ours(one: Deployment | Pod, labels: Mapping[str, str]) -> bool:
     return CONSTITUENT in have and all(have.get(k) == v for k, v in labels.items())
 
 
-def _warm_set(one: Deployment) -> WarmSet:
+def _warm_set(one: Deployment) -> WarmDeployment:
     assert one.metadata
     assert one.metadata.name
     assert one.spec is not None
@@ -239,18 +252,18 @@ def _warm_set(one: Deployment) -> WarmSet:
     pod = one.spec.template.spec
     first = pod.containers[0] if pod and pod.containers else None
     requests = (first.resources.requests if first and first.resources else None) or {}
-    return WarmSet(
+    return WarmDeployment(
         name=one.metadata.name,
         service=(one.metadata.labels or {})[CONSTITUENT],
         replicas=one.spec.replicas if one.spec.replicas is not None else 1,
         container=first.name if first else "",
         requests={k: v for k, v in requests.items() if k in {"cpu", "memory"}},
         ours=notes.get(REQUESTS, ""),
-        journal=Journal.of(notes.get(JOURNAL)),
+        journal=ScaleJournal.of(notes.get(JOURNAL)),
     )
 
 
-def _requests(warm: WarmSet, constituent: Constituent | None) -> dict[str, str]:
+def _requests(warm: WarmDeployment, constituent: Constituent | None) -> dict[str, str]:
     """The catalogue's needs as requests, where nobody else has said what the container needs."""
     others = warm.requests and _amount(warm.requests) != _amount(json.loads(warm.ours or "{}"))
     if constituent is None or not warm.container or others:

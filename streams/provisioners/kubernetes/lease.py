@@ -16,15 +16,15 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
 
-from streams.provisioners.kubernetes.cluster import CONFLICT, NOT_FOUND, Away, code_of
+from streams.provisioners.kubernetes.cluster import CONFLICT, NOT_FOUND, ApiServerError, code_of
 
-__all__ = ["Leadership", "Times"]
+__all__ = ["LeaderElection", "LeaseTimings"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class LeaseTimings:
     """In seconds, as Kubernetes' own components have them."""
 
     lease_s: float = 15.0  # a leader silent for so long may be replaced
@@ -32,7 +32,7 @@ class Times:
     retry_s: float = 2.0
 
 
-class Leadership:
+class LeaderElection:
     """Holds a Lease, or waits for it.
 
     As in client-go, a leader counts as silent by our own clock, from when we saw its last renewal:
@@ -40,10 +40,10 @@ class Leadership:
     """
 
     def __init__(
-        self, client: AsyncClient, name: str, identity: str, times: Times | None = None
+        self, client: AsyncClient, name: str, identity: str, times: LeaseTimings | None = None
     ) -> None:
         self._client, self._name, self._identity = client, name, identity
-        self._times = times or Times()
+        self._times = times or LeaseTimings()
         self._seen: tuple[object, ...] = ()  # holder and renewal, as last seen
         self._seen_s = 0.0
 
@@ -78,7 +78,7 @@ class Leadership:
             try:
                 if await self._try():
                     return True
-            except Away as error:
+            except ApiServerError as error:
                 logger.warning("The lease cannot be had: %s", error, extra={"action": "lease"})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._times.retry_s):
@@ -90,7 +90,7 @@ class Leadership:
         renewed = time.monotonic()
         while time.monotonic() - renewed < self._times.renew_s:
             await asyncio.sleep(self._times.retry_s)
-            with contextlib.suppress(Away, TimeoutError):
+            with contextlib.suppress(ApiServerError, TimeoutError):
                 async with asyncio.timeout(self._times.renew_s):
                     if not await self._try():
                         break
@@ -102,7 +102,7 @@ class Leadership:
         now = datetime.now(UTC)
         try:
             lease = await self._client.get(Lease, self._name)
-        except Away as error:
+        except ApiServerError as error:
             if code_of(error) != NOT_FOUND:
                 raise
             fresh = Lease(metadata=ObjectMeta(name=self._name), spec=self._spec(now, now, 0))
@@ -143,7 +143,7 @@ class Leadership:
     async def _won(call: Awaitable[Lease]) -> bool:
         try:
             await call
-        except Away as error:
+        except ApiServerError as error:
             if code_of(error) == CONFLICT:
                 return False
             raise
@@ -151,7 +151,7 @@ class Leadership:
 
     async def _give_up(self) -> None:
         """Let the next one begin at once."""
-        with contextlib.suppress(Away):
+        with contextlib.suppress(ApiServerError):
             lease = await self._client.get(Lease, self._name)
             spec = lease.spec or LeaseSpec()
             if spec.holderIdentity == self._identity and spec.acquireTime and spec.renewTime:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from lightkube.resources.core_v1 import Pod
 
-from streams.provisioners.core.base import Limits
-from streams.provisioners.core.ledger import Held, Ledger
-from streams.provisioners.core.lives import Lives, StartFailed
-from streams.provisioners.core.starts import Backoff, Pulse
-from streams.provisioners.kubernetes.cluster import Away, Cluster
+from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
+from streams.provisioners.core.lives import InstanceLifecycle, StartFailed
+from streams.provisioners.core.starts import StartBackoff, WakeSignal
+from streams.provisioners.kubernetes.cluster import ApiServerError, KubernetesCluster
 from streams.provisioners.kubernetes.pod_status import (
     ended,
     endpoint_of,
@@ -20,18 +20,18 @@ from streams.provisioners.kubernetes.pod_status import (
     ready,
     service_of,
 )
-from streams.provisioners.kubernetes.scaling import Scaling
+from streams.provisioners.kubernetes.scaling import DeploymentScaler
 from streams.records import Command, Instance, InstanceState
 from streams.records.catalog import Catalog, Resources
 from streams.runtime.clock import wall_ms
 
-__all__ = ["PodLives"]
+__all__ = ["PodLifecycle"]
 
 _AGAIN_S = 1.0  # pause when the API server is away
 _CHEAP = -1_000
 
 
-class PodLives(Lives):
+class PodLifecycle(InstanceLifecycle):
     """Each instance is a pod; pods outlive the provisioner, and its successor takes them over.
 
     Wanted of a constituent are all instances that were begun and are not to be ended. That number
@@ -41,20 +41,22 @@ class PodLives(Lives):
 
     def __init__(
         self,
-        ledger: Ledger,
-        limits: Limits,
-        backoff: Backoff,
-        freed: Pulse,
+        ledger: InstanceLedger,
+        limits: ProvisionerLimits,
+        backoff: StartBackoff,
+        freed: WakeSignal,
         *,
-        cluster: Cluster,
+        cluster: KubernetesCluster,
         catalog: Callable[[], Catalog],
     ) -> None:
         super().__init__(ledger, limits, backoff, freed)
         self._cluster, self._catalog = cluster, catalog
-        self.scaling = Scaling(cluster, catalog, self._wanted, self._refused)
-        self._pods: dict[str, Held] = {}
-        self._expected: dict[str, deque[Held]] = defaultdict(deque)  # begun, without a pod yet
-        self._leaving: set[Held] = set()
+        self.scaling = DeploymentScaler(cluster, catalog, self._wanted, self._refused)
+        self._pods: dict[str, HeldInstance] = {}
+        self._expected: dict[str, deque[HeldInstance]] = defaultdict(
+            deque
+        )  # begun, without a pod yet
+        self._leaving: set[HeldInstance] = set()
 
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
         """Take over the pods that there are and the starts that were under way."""
@@ -70,7 +72,7 @@ class PodLives(Lives):
         self._spawn(self.scaling.look_on())
         return self.scaling.commands()
 
-    async def start(self, held: Held) -> None:
+    async def start(self, held: HeldInstance) -> None:
         """Ask for one more pod; returns when it is ready or has failed."""
         if self._too_late(held):
             return
@@ -89,7 +91,7 @@ class PodLives(Lives):
             held.ending = held.ending or "crashed: its pod was not ready in time"
             await self.stop(held)
 
-    async def stop(self, held: Held) -> None:
+    async def stop(self, held: HeldInstance) -> None:
         """Want one pod less, and let it be this one's."""
         service = held.instance.service
         if held in self._expected[service]:
@@ -144,7 +146,7 @@ class PodLives(Lives):
             try:
                 async for kind, pod in self._cluster.changes(version):
                     self._see(kind, pod)
-            except Away as error:
+            except ApiServerError as error:
                 self.scaling.complain("the watch of pods", error)
             await asyncio.sleep(_AGAIN_S)
             if await self.scaling.tell(self._list_again()):
@@ -174,13 +176,13 @@ class PodLives(Lives):
                 held, InstanceState.STARTING, wall_ms(), warm_since_ms=None, reason="not ready"
             )
 
-    def _bind(self, held: Held, pod: Pod) -> Held:
+    def _bind(self, held: HeldInstance, pod: Pod) -> HeldInstance:
         self._ledger.rename(held, name_of(pod))
         self._pods[name_of(pod)] = held
         self._ledger.enter(held, InstanceState.STARTING, wall_ms())
         return held
 
-    def _serve(self, held: Held, pod: Pod) -> None:
+    def _serve(self, held: HeldInstance, pod: Pod) -> None:
         if held.instance.state is not InstanceState.STARTING or held.ending:
             return
         if held.ready.done():  # it was ready before
@@ -189,7 +191,7 @@ class PodLives(Lives):
         else:
             self._warm(held, endpoint=endpoint_of(pod))
 
-    def _lost(self, held: Held, why: str) -> None:
+    def _lost(self, held: HeldInstance, why: str) -> None:
         """A pod ended. Where another was meant, that one serves on instead."""
         service = held.instance.service
         del self._pods[held.instance.instance_id]
@@ -200,7 +202,7 @@ class PodLives(Lives):
         self._gone(held, held.ending or f"crashed: {why}")
         self.scaling.want(service)
 
-    def _spare(self, held: Held) -> None:
+    def _spare(self, held: HeldInstance) -> None:
         self._leaving.discard(held)
         held.ending = ""
         self._ledger.enter(held, InstanceState.WARM, wall_ms(), reason="another pod was ended")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from streams.provisioners.core.base import Limits
+from streams.provisioners.core.base import ProvisionerLimits
 from streams.provisioners.core.pool import PoolProvisioner
-from streams.provisioners.kubernetes.cluster import Cluster
-from streams.provisioners.kubernetes.pod_lives import PodLives
+from streams.provisioners.kubernetes.cluster import KubernetesCluster
+from streams.provisioners.kubernetes.pod_lives import PodLifecycle
 from streams.records import Instance
 from streams.records.catalog import Catalog
 
 __all__ = ["KubernetesProvisioner"]
 
 
-class KubernetesProvisioner(PoolProvisioner[PodLives]):
+class KubernetesProvisioner(PoolProvisioner[PodLifecycle]):
     """Carries out the commands of one pool on Deployments; satisfies `base.Provisioner`.
 
     Pods outlive it: a successor takes them over, and does no command again that is part of them.
@@ -27,14 +27,14 @@ class KubernetesProvisioner(PoolProvisioner[PodLives]):
         pool: str,
         catalog: Callable[[], Catalog],
         emit: Callable[[Instance], None],
-        limits: Limits,
+        limits: ProvisionerLimits,
         *,
-        cluster: Cluster,
+        cluster: KubernetesCluster,
     ) -> None:
         super().__init__(
             pool,
             catalog,
             emit,
             limits,
-            functools.partial(PodLives, cluster=cluster, catalog=catalog),
+            functools.partial(PodLifecycle, cluster=cluster, catalog=catalog),
         )

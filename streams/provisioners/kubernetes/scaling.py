@@ -7,19 +7,19 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 
-from streams.provisioners.core.starts import Pulse
+from streams.provisioners.core.starts import WakeSignal
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
-    Away,
-    Cluster,
-    Journal,
-    Owned,
-    WarmSet,
+    ApiServerError,
+    KubernetesCluster,
+    OwnedByAnother,
+    ScaleJournal,
+    WarmDeployment,
 )
 from streams.records import Command
 from streams.records.catalog import Catalog, Resources
 
-__all__ = ["Scaling"]
+__all__ = ["DeploymentScaler"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _AGAIN_S = 1.0  # pause when the API server is away
 _REMEMBERED = 64  # commands kept with a Deployment
 
 
-class Scaling:
+class DeploymentScaler:
     """The Deployments of a pool, and who else scales them.
 
     Parameters
@@ -43,7 +43,7 @@ class Scaling:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: KubernetesCluster,
         catalog: Callable[[], Catalog],
         wanted: Callable[[str], int],
         refused: Callable[[str, str], None],
@@ -52,12 +52,12 @@ class Scaling:
         self.measured: dict[str, Resources] = {}  # by pod
         self._cluster, self._catalog = cluster, catalog
         self._wanted, self._refused = wanted, refused
-        self._sets: dict[str, WarmSet] = {}
+        self._sets: dict[str, WarmDeployment] = {}
         self._autoscalers: dict[str, str] = {}
         self._done: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
-        self._reached: dict[str, Journal] = {}  # what was written last, and reached
+        self._reached: dict[str, ScaleJournal] = {}  # what was written last, and reached
         self._dirty: set[str] = set()  # constituents whose Deployment is not as wanted
-        self._wake = Pulse()
+        self._wake = WakeSignal()
         self._complained: set[str] = set()
 
     def recall(self) -> dict[str, int]:
@@ -122,18 +122,18 @@ class Scaling:
         self._autoscalers = await self._cluster.autoscalers()
         try:
             self.room = await self._cluster.room()
-        except Away as error:
+        except ApiServerError as error:
             self.complain("nodes: capacity is the catalogue's", error)
         try:
             self.measured = await self._cluster.measured()
-        except Away as error:
+        except ApiServerError as error:
             self.complain("metrics: use is what is reserved", error)
 
     async def tell(self, call: Awaitable[None]) -> bool:
         """Whether a call reached the API server; says once that it is away."""
         try:
             await call
-        except Away as error:
+        except ApiServerError as error:
             self.complain("the API server", error)
             return False
         self._complained.discard("the API server")
@@ -152,12 +152,12 @@ class Scaling:
         if warm is None or self.forbidden(service):
             return
         wanted = self._wanted(service)
-        journal = Journal(wanted, tuple(self._done[service]))
+        journal = ScaleJournal(wanted, tuple(self._done[service]))
         if self._reached.get(service) == journal:
             return
         try:
             await self._cluster.write(warm, journal, self._catalog().constituents.get(service))
             await self._cluster.scale(warm, wanted)
             self._reached[service] = journal
-        except Owned as owned:
+        except OwnedByAnother as owned:
             self._refused(service, f"{owned}; leave it out there, or say --take-over")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from streams.provisioners.kubernetes.cluster import Away, Cluster, Owned
-from streams.provisioners.kubernetes.scaling import Scaling
+from streams.provisioners.kubernetes.cluster import (
+    ApiServerError,
+    KubernetesCluster,
+    OwnedByAnother,
+)
+from streams.provisioners.kubernetes.scaling import DeploymentScaler
 from streams.records.catalog import Catalog
 
 __all__ = ["survey"]
 
 
-async def survey(cluster: Cluster, catalog: Catalog) -> list[str]:
+async def survey(cluster: KubernetesCluster, catalog: Catalog) -> list[str]:
     """A line for each constituent; `cluster` is of a client that makes dry runs."""
-    scaling = Scaling(cluster, lambda: catalog, lambda _: 0, lambda *_: None)
+    scaling = DeploymentScaler(cluster, lambda: catalog, lambda _: 0, lambda *_: None)
     await scaling.look()
     sets = await cluster.warm_sets()
     lines = []
@@ -22,7 +26,7 @@ async def survey(cluster: Cluster, catalog: Catalog) -> list[str]:
             try:
                 await cluster.write(warm, warm.journal, constituent)
                 await cluster.scale(warm, warm.replicas)
-            except (Owned, Away) as error:
+            except (OwnedByAnother, ApiServerError) as error:
                 why = str(error)
             else:
                 why = f"Deployment {warm.name}, {warm.replicas} pods, ours to scale"

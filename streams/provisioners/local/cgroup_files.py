@@ -8,7 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from streams.records.catalog import Resources
 
-__all__ = ["CONTROLLERS", "Place", "exceeded", "folder_name", "limits_of", "place_of"]
+__all__ = [
+    "CONTROLLERS",
+    "CgroupLocation",
+    "cgroup_location",
+    "exceeded",
+    "folder_name",
+    "limits_of",
+]
 
 CONTROLLERS = ("memory", "cpu")
 _MIB = 1024 * 1024
@@ -17,14 +24,14 @@ _LEAST_US = 1_000  # the kernel takes no quota below it
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CgroupLocation:
     """A group in a hierarchy of cgroups."""
 
     version: int
     folder: Path
 
 
-def place_of(controller: str, cgroup: str, mountinfo: str) -> Place | None:
+def cgroup_location(controller: str, cgroup: str, mountinfo: str) -> CgroupLocation | None:
     """The group in which a controller counts a process; None where that is not to be seen.
 
     Parameters
@@ -41,7 +48,9 @@ def place_of(controller: str, cgroup: str, mountinfo: str) -> Place | None:
     return _mounted(2, paths[""], mountinfo) if "" in paths else None
 
 
-def _mounted(version: int, path: str, mountinfo: str, controller: str = "") -> Place | None:
+def _mounted(
+    version: int, path: str, mountinfo: str, controller: str = ""
+) -> CgroupLocation | None:
     """Where a group's folder is; a container may see its part of the hierarchy alone."""
     kind = "cgroup2" if version == 2 else "cgroup"
     for line in mountinfo.splitlines():
@@ -51,7 +60,7 @@ def _mounted(version: int, path: str, mountinfo: str, controller: str = "") -> P
         if of_kind != kind or (controller and controller not in options.split(",")):
             continue
         if PurePosixPath(path).is_relative_to(root):
-            return Place(version, Path(mount) / PurePosixPath(path).relative_to(root))
+            return CgroupLocation(version, Path(mount) / PurePosixPath(path).relative_to(root))
     return None
 
 

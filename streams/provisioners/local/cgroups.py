@@ -16,16 +16,16 @@ from typing import Self
 
 from streams.errors import LimitsUnavailable
 from streams.provisioners.local.cgroup_files import (
-    Place,
+    CgroupLocation,
+    cgroup_location,
     exceeded,
     folder_name,
     limits_of,
-    place_of,
 )
 from streams.provisioners.local.watchdog import OWN, cleared, dismantle
 from streams.records.catalog import Resources
 
-__all__ = ["FREE", "Cgroup", "Cgroups"]
+__all__ = ["UNLIMITED", "CgroupLimiter", "InstanceCgroup"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _PAUSE_S = 0.005
 _EVENTS = ("memory.events", "memory.oom_control")
 
 
-class Cgroup:
+class InstanceCgroup:
     """What one instance may take, with all that it starts; without folders it is not limited."""
 
     def __init__(self, folders: Sequence[Path] = (), needs: Resources | None = None) -> None:
@@ -67,13 +67,13 @@ class Cgroup:
             await asyncio.sleep(_PAUSE_S)
 
 
-FREE = Cgroup()
+UNLIMITED = InstanceCgroup()
 
 
-class _Tree:
+class _CgroupSubtree:
     """The provisioner's part of one hierarchy: a folder, locked while the provisioner lives."""
 
-    def __init__(self, place: Place, controllers: Sequence[str]) -> None:
+    def __init__(self, place: CgroupLocation, controllers: Sequence[str]) -> None:
         self._place = place
         self._controllers = controllers
         for left in place.folder.glob(f"{_PREFIX}*"):
@@ -117,10 +117,10 @@ class _Tree:
         os.close(self._lock)
 
 
-class Cgroups:
+class CgroupLimiter:
     """The groups of a provisioner's instances; without trees they have no limits."""
 
-    def __init__(self, trees: Sequence[_Tree] = ()) -> None:
+    def __init__(self, trees: Sequence[_CgroupSubtree] = ()) -> None:
         self._trees = trees
         self.folders = [tree.folder for tree in trees]
 
@@ -148,7 +148,7 @@ class Cgroups:
             logger.warning("%s", error, extra={"action": "no_limits"})
             return cls()
 
-    def group(self, instance_id: str, needs: Resources) -> Cgroup:
+    def group(self, instance_id: str, needs: Resources) -> InstanceCgroup:
         """The group of a new instance.
 
         Raises
@@ -158,7 +158,7 @@ class Cgroups:
         """
         name = folder_name(instance_id)
         try:
-            return Cgroup([tree.group(name, needs) for tree in self._trees], needs)
+            return InstanceCgroup([tree.group(name, needs) for tree in self._trees], needs)
         except OSError:
             for folder in self.folders:
                 cleared(folder / name)
@@ -170,8 +170,8 @@ class Cgroups:
             tree.close()
 
 
-def _divided(controllers: Collection[str]) -> list[_Tree]:
-    trees: list[_Tree] = []
+def _divided(controllers: Collection[str]) -> list[_CgroupSubtree]:
+    trees: list[_CgroupSubtree] = []
     try:
         for place, theirs in _places(controllers).items():
             trees.append(_tree(place, theirs))
@@ -182,13 +182,13 @@ def _divided(controllers: Collection[str]) -> list[_Tree]:
     return trees
 
 
-def _places(controllers: Collection[str]) -> Mapping[Place, Sequence[str]]:
+def _places(controllers: Collection[str]) -> Mapping[CgroupLocation, Sequence[str]]:
     """The groups of this process, and which controllers count it there."""
     files = [Path("/proc/self", name) for name in ("cgroup", "mountinfo")]
-    found: dict[Place, list[str]] = {}
+    found: dict[CgroupLocation, list[str]] = {}
     for controller in controllers:
         try:
-            place = place_of(controller, *(path.read_text() for path in files))
+            place = cgroup_location(controller, *(path.read_text() for path in files))
         except OSError:  # another system than Linux
             place = None
         if place is None:
@@ -197,14 +197,14 @@ def _places(controllers: Collection[str]) -> Mapping[Place, Sequence[str]]:
     return found
 
 
-def _tree(place: Place, controllers: Sequence[str]) -> _Tree:
+def _tree(place: CgroupLocation, controllers: Sequence[str]) -> _CgroupSubtree:
     tree = None
     try:
         if place.version == 2:
             given = (place.folder / "cgroup.controllers").read_text().split()
             if missing := " and ".join(one for one in controllers if one not in given):
                 raise LimitsUnavailable.because(f"{place.folder} is given no {missing} controller")
-        tree = _Tree(place, controllers)
+        tree = _CgroupSubtree(place, controllers)
         return tree.open()
     except OSError as error:
         if tree is not None:

@@ -17,9 +17,17 @@ from typing import Protocol, Self
 
 import aiohttp
 
-from streams.provisioners.local.cgroups import FREE, Cgroup
+from streams.provisioners.local.cgroups import UNLIMITED, InstanceCgroup
 
-__all__ = ["Child", "Handle", "Member", "NotReady", "argv_of", "free_port", "spawned"]
+__all__ = [
+    "InstanceProcess",
+    "ProcessHandle",
+    "ProcessNotReady",
+    "SupervisedProcess",
+    "argv_of",
+    "free_port",
+    "spawned",
+]
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -28,7 +36,7 @@ _TAIL = 2_000
 _ZYGOTE = str(Path(__file__).with_name("zygote.py"))
 
 
-class NotReady(Exception):
+class ProcessNotReady(Exception):
     """A child did not come to answer its health request; the message says why."""
 
 
@@ -64,7 +72,10 @@ def _before_exec(parent: int, doors: Sequence[int]) -> None:
 
 
 async def spawned(
-    command: Sequence[str], port: int, cgroup: Cgroup, stdin: int = asyncio.subprocess.DEVNULL
+    command: Sequence[str],
+    port: int,
+    cgroup: InstanceCgroup,
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> tuple[asyncio.subprocess.Process, int]:
     """Start a command line; returns the process, and where its standard error is to be read.
 
@@ -74,7 +85,7 @@ async def spawned(
         It cannot be executed.
     """
     if not command:
-        raise NotReady("the catalogue gives it no command")
+        raise ProcessNotReady("the catalogue gives it no command")
     reading, writing = os.pipe()
     try:
         with cgroup.doors() as doors:
@@ -90,16 +101,16 @@ async def spawned(
             )
     except OSError as error:
         os.close(reading)
-        raise NotReady(f"{command[0]} cannot be started: {error.strerror}") from error
+        raise ProcessNotReady(f"{command[0]} cannot be started: {error.strerror}") from error
     except subprocess.SubprocessError as error:
         os.close(reading)
-        raise NotReady(f"{command[0]} cannot be limited by its cgroups") from error
+        raise ProcessNotReady(f"{command[0]} cannot be limited by its cgroups") from error
     finally:
         os.close(writing)
     return process, reading
 
 
-class Handle(Protocol):
+class ProcessHandle(Protocol):
     """A running process, as asyncio has one."""
 
     @property
@@ -121,12 +132,12 @@ class Handle(Protocol):
         ...
 
 
-class Member:
+class SupervisedProcess:
     """A process with a session and process group of its own, and the last that it said."""
 
     endpoint = ""  # it serves nothing
 
-    def __init__(self, process: Handle, errors: int) -> None:
+    def __init__(self, process: ProcessHandle, errors: int) -> None:
         self._process = process
         self._errors = errors
         self._tail = b""
@@ -189,15 +200,15 @@ class Member:
         self._errors = -1
 
 
-class Child(Member):
+class InstanceProcess(SupervisedProcess):
     """One that serves HTTP."""
 
-    def __init__(self, process: Handle, port: int, errors: int) -> None:
+    def __init__(self, process: ProcessHandle, port: int, errors: int) -> None:
         super().__init__(process, errors)
         self.endpoint = f"http://127.0.0.1:{port}"
 
     @classmethod
-    async def spawn(cls, command: Sequence[str], cgroup: Cgroup = FREE) -> Self:
+    async def spawn(cls, command: Sequence[str], cgroup: InstanceCgroup = UNLIMITED) -> Self:
         """Start a command line, in a cgroup.
 
         Raises
@@ -225,7 +236,9 @@ class Child(Member):
                     if answer.status == 200:
                         return
             await asyncio.sleep(_POLL_S)
-        raise NotReady(f"did not answer {path} within {timeout_s:g} s" if self.alive else "ended")
+        raise ProcessNotReady(
+            f"did not answer {path} within {timeout_s:g} s" if self.alive else "ended"
+        )
 
     async def warm_up(
         self, session: aiohttp.ClientSession, path: str, body: str, timeout_s: float
@@ -246,6 +259,6 @@ class Child(Member):
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             said = str(error) or f"nothing within {timeout_s:g} s"
-            raise NotReady(f"did not answer its warm-up request {path}: {said}") from error
+            raise ProcessNotReady(f"did not answer its warm-up request {path}: {said}") from error
         if not answer.ok:
-            raise NotReady(f"answered its warm-up request {path} with {answer.status}")
+            raise ProcessNotReady(f"answered its warm-up request {path} with {answer.status}")

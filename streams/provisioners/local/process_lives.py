@@ -7,34 +7,34 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from streams.provisioners.core.base import Limits
-from streams.provisioners.core.ledger import Held, Ledger
-from streams.provisioners.core.lives import Lives
-from streams.provisioners.core.starts import Backoff, Pulse
-from streams.provisioners.local.cgroups import FREE, Cgroup, Cgroups
-from streams.provisioners.local.child_process import Child, NotReady
-from streams.provisioners.local.usage_meter import Meter
-from streams.provisioners.local.watchdog import Watchdog
-from streams.provisioners.local.zygote_client import Zygote
+from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
+from streams.provisioners.core.lives import InstanceLifecycle
+from streams.provisioners.core.starts import StartBackoff, WakeSignal
+from streams.provisioners.local.cgroups import UNLIMITED, CgroupLimiter, InstanceCgroup
+from streams.provisioners.local.child_process import InstanceProcess, ProcessNotReady
+from streams.provisioners.local.usage_meter import UsageMeter
+from streams.provisioners.local.watchdog import ProcessWatchdog
+from streams.provisioners.local.zygote_client import ZygoteProcess
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Constituent, Resources
 from streams.runtime.clock import wall_ms
 
-__all__ = ["ProcessLives"]
+__all__ = ["ProcessLifecycle"]
 
 
-class ProcessLives(Lives):
+class ProcessLifecycle(InstanceLifecycle):
     """Each instance is a process group; none outlives the provisioner."""
 
     layered = True
 
     def __init__(
         self,
-        ledger: Ledger,
-        limits: Limits,
-        backoff: Backoff,
-        freed: Pulse,
-        cgroups: Callable[[], Cgroups] = Cgroups,
+        ledger: InstanceLedger,
+        limits: ProvisionerLimits,
+        backoff: StartBackoff,
+        freed: WakeSignal,
+        cgroups: Callable[[], CgroupLimiter] = CgroupLimiter,
     ) -> None:
         super().__init__(ledger, limits, backoff, freed)
         self._make_cgroups = cgroups
@@ -42,23 +42,23 @@ class ProcessLives(Lives):
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
         """Make ready to start instances; those of an earlier life died with it."""
         del known
-        self.children: dict[Held, Child | Zygote] = {}
-        self._meter = Meter()
+        self.children: dict[HeldInstance, InstanceProcess | ZygoteProcess] = {}
+        self._meter = UsageMeter()
         self._cgroups = self._make_cgroups()
         self._session = aiohttp.ClientSession()
-        self._watchdog = Watchdog.start(self._cgroups.folders)
+        self._watchdog = ProcessWatchdog.start(self._cgroups.folders)
         return frozenset()
 
-    async def start(self, held: Held) -> None:
+    async def start(self, held: HeldInstance) -> None:
         """Start an instance; returns when it is warm or has failed."""
         if self._too_late(held):
             return
         now_ms = wall_ms()
-        cgroup = FREE
+        cgroup = UNLIMITED
         try:
             cgroup = self._cgroup(held)
             child = await self._begin(held, cgroup)
-        except NotReady as error:
+        except ProcessNotReady as error:
             await cgroup.remove()
             self._gone(held, f"crashed: {error}")
             return
@@ -70,14 +70,14 @@ class ProcessLives(Lives):
         self._spawn(self._watch(held, child, cgroup))
         try:
             await self._ready(child, held.constituent)
-        except NotReady as error:
+        except ProcessNotReady as error:
             if child.alive:
                 held.ending = held.ending or f"crashed: {error}"
                 await child.stop(self._limits.stop_ms / 1000)
         else:
             self._warm(held)
 
-    def _cgroup(self, held: Held) -> Cgroup:
+    def _cgroup(self, held: HeldInstance) -> InstanceCgroup:
         """What limits it, with all that it starts.
 
         A base is not limited. It is charged for what its instances share with it, and for pages
@@ -87,19 +87,21 @@ class ProcessLives(Lives):
         try:
             return self._cgroups.group(held.instance.instance_id, needs)
         except OSError as error:
-            raise NotReady(f"its limits cannot be set: {error.strerror}") from error
+            raise ProcessNotReady(f"its limits cannot be set: {error.strerror}") from error
 
-    async def _begin(self, held: Held, cgroup: Cgroup) -> Child | Zygote:
+    async def _begin(
+        self, held: HeldInstance, cgroup: InstanceCgroup
+    ) -> InstanceProcess | ZygoteProcess:
         """Have its process."""
         command = held.constituent.command
         if held.lends:
-            return await Zygote.spawn(command, cgroup)
+            return await ZygoteProcess.spawn(command, cgroup)
         if held.base is None:
-            return await Child.spawn(command, cgroup)
+            return await InstanceProcess.spawn(command, cgroup)
         zygote = self._zygote(held.base)
         try:
             child = await zygote.fork(command, self._limits.start_ms / 1000, cgroup)
-        except NotReady as error:
+        except ProcessNotReady as error:
             if not zygote.lends and not held.base.ending:
                 held.base.ending = f"crashed: {error}"  # the next start has another
                 self._spawn(zygote.stop(self._limits.stop_ms / 1000))
@@ -107,18 +109,20 @@ class ProcessLives(Lives):
         self._ledger.lent(held.base, wall_ms())
         return child
 
-    def _zygote(self, base: Held) -> Zygote:
+    def _zygote(self, base: HeldInstance) -> ZygoteProcess:
         """What forks, of a base that is warm."""
         zygote = self.children.get(base)
-        if not isinstance(zygote, Zygote) or base.ending:
+        if not isinstance(zygote, ZygoteProcess) or base.ending:
             why = base.ready.exception() or base.ending or base.instance.reason
-            raise NotReady(f"its base {base.instance.service}: {why}")
+            raise ProcessNotReady(f"its base {base.instance.service}: {why}")
         return zygote
 
-    async def _ready(self, child: Child | Zygote, constituent: Constituent) -> None:
+    async def _ready(
+        self, child: InstanceProcess | ZygoteProcess, constituent: Constituent
+    ) -> None:
         """Wait until it has imported all; or until it answers, and has had its first request."""
         limit_s = self._limits.start_ms / 1000
-        if isinstance(child, Zygote):
+        if isinstance(child, ZygoteProcess):
             await child.ready(limit_s)
             return
         await child.ready(self._session, constituent.health, limit_s)
@@ -127,7 +131,7 @@ class ProcessLives(Lives):
                 self._session, constituent.warm_up, constituent.warm_up_body, limit_s
             )
 
-    async def stop(self, held: Held) -> None:
+    async def stop(self, held: HeldInstance) -> None:
         """End its process."""
         child = self.children.get(held)
         if child is not None:
@@ -150,7 +154,9 @@ class ProcessLives(Lives):
         """Read memory and processor time of the process groups."""
         self._meter.read({held: child.pid for held, child in self.children.items()}, now_ms)
 
-    async def _watch(self, held: Held, child: Child | Zygote, cgroup: Cgroup) -> None:
+    async def _watch(
+        self, held: HeldInstance, child: InstanceProcess | ZygoteProcess, cgroup: InstanceCgroup
+    ) -> None:
         how = cgroup.explain(await child.wait())
         await cgroup.remove()
         self._watchdog.forget(child.pid)

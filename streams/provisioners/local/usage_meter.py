@@ -9,22 +9,22 @@ from collections.abc import Mapping
 
 import psutil
 
-from streams.provisioners.core.ledger import Held
+from streams.provisioners.core.ledger import HeldInstance
 from streams.records.catalog import Resources
 
-__all__ = ["Meter"]
+__all__ = ["UsageMeter"]
 
 _MIB = 1024 * 1024
 
 
-class Meter:
+class UsageMeter:
     """Reads the processes of instances; processor use is the mean since the reading before."""
 
     def __init__(self) -> None:
         self._processes: dict[int, psutil.Process] = {}
         self._read_ms = 0
 
-    def read(self, groups: Mapping[Held, int], now_ms: int) -> None:
+    def read(self, groups: Mapping[HeldInstance, int], now_ms: int) -> None:
         """Set `measured` of each instance by its process group.
 
         Start-up is real work, but over soon: its processor time is not held against the pool.
@@ -58,7 +58,9 @@ class Meter:
         return groups
 
 
-def _memory(process: psutil.Process, held: Held, running: Mapping[Held, int]) -> int:
+def _memory(
+    process: psutil.Process, held: HeldInstance, running: Mapping[HeldInstance, int]
+) -> int:
     """What is resident; of what is shared with a base, which has it all, only what was changed.
 
     What its base has left behind is divided among those that share it.

@@ -18,14 +18,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-__all__ = ["OWN", "Watchdog", "cleared", "dismantle"]
+__all__ = ["OWN", "ProcessWatchdog", "cleared", "dismantle"]
 
 OWN = "own"  # below a provisioner's folder: the group of itself, where it had to leave that above
 _CLEAR_S = 2.0
 _PAUSE_S = 0.005
 
 
-class Watchdog:
+class ProcessWatchdog:
     """The parent's end of the pipe.
 
     What leaves its process group is out of reach, unless it is in a cgroup.

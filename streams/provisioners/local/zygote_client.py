@@ -11,17 +11,17 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from streams.provisioners.local.cgroups import FREE, Cgroup
+from streams.provisioners.local.cgroups import UNLIMITED, InstanceCgroup
 from streams.provisioners.local.child_process import (
-    Child,
-    Member,
-    NotReady,
+    InstanceProcess,
+    ProcessNotReady,
+    SupervisedProcess,
     argv_of,
     free_port,
     spawned,
 )
 
-__all__ = ["Zygote"]
+__all__ = ["ZygoteProcess"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -30,7 +30,7 @@ _ENDING_S = 1.0  # from closing its pipe to its end
 _PAUSE_S = 0.01
 
 
-class Zygote(Member):
+class ZygoteProcess(SupervisedProcess):
     """A process that forks instances when asked; the protocol is told in `zygote`."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Zygote(Member):
         self._lost = False
 
     @classmethod
-    async def spawn(cls, command: Sequence[str], cgroup: Cgroup = FREE) -> Self:
+    async def spawn(cls, command: Sequence[str], cgroup: InstanceCgroup = UNLIMITED) -> Self:
         """Start a command line, in a cgroup.
 
         Raises
@@ -78,11 +78,13 @@ class Zygote(Member):
             async with asyncio.timeout(timeout_s):
                 said = await self._hear()
         except TimeoutError:
-            raise NotReady(f"did not say that it is ready within {timeout_s:g} s") from None
+            raise ProcessNotReady(f"did not say that it is ready within {timeout_s:g} s") from None
         if said.get("ready") is not True:
-            raise NotReady(f"said {json.dumps(said)}, not that it is ready")
+            raise ProcessNotReady(f"said {json.dumps(said)}, not that it is ready")
 
-    async def fork(self, command: Sequence[str], timeout_s: float, cgroup: Cgroup = FREE) -> Child:
+    async def fork(
+        self, command: Sequence[str], timeout_s: float, cgroup: InstanceCgroup = UNLIMITED
+    ) -> InstanceProcess:
         """Have it fork what a command line runs, in a cgroup.
 
         Raises
@@ -97,7 +99,7 @@ class Zygote(Member):
         except TimeoutError:
             self._lost = True
             self._keep(_unwanted(fork))
-            raise NotReady(f"was not forked within {timeout_s:g} s") from None
+            raise ProcessNotReady(f"was not forked within {timeout_s:g} s") from None
         except asyncio.CancelledError:
             self._keep(_unwanted(fork))
             raise
@@ -124,7 +126,7 @@ class Zygote(Member):
         task.add_done_callback(self._forks.discard)
         return task
 
-    async def _fork(self, command: Sequence[str], cgroup: Cgroup) -> Child:
+    async def _fork(self, command: Sequence[str], cgroup: InstanceCgroup) -> InstanceProcess:
         port = free_port()
         order = json.dumps({"argv": argv_of(command, port), "port": port}).encode()
         reading, writing = os.pipe()
@@ -132,19 +134,19 @@ class Zygote(Member):
             async with self._turn:
                 with _adopting():
                     said = await self._ask(order, writing, cgroup)
-            return Child(_Adopted.of(said), port, reading)
+            return InstanceProcess(AdoptedProcess.of(said), port, reading)
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
 
-    async def _ask(self, order: bytes, errors: int, cgroup: Cgroup) -> dict[str, Any]:
+    async def _ask(self, order: bytes, errors: int, cgroup: InstanceCgroup) -> dict[str, Any]:
         try:
             with cgroup.doors() as doors:
                 socket.send_fds(self._pipe, [order], [errors, *doors])
         except OSError as error:
-            raise NotReady(f"its base cannot be asked: {error.strerror}") from error
+            raise ProcessNotReady(f"its base cannot be asked: {error.strerror}") from error
         return await self._hear()
 
     async def _hear(self) -> dict[str, Any]:
@@ -160,10 +162,10 @@ class Zygote(Member):
         with contextlib.suppress(TimeoutError):  # how it ended says more than that it did
             async with asyncio.timeout(_ENDING_S):
                 await self._process.wait()
-        raise NotReady(f"said {said[:200]!r}" if said else "its base ended")
+        raise ProcessNotReady(f"said {said[:200]!r}" if said else "its base ended")
 
 
-class _Adopted:
+class AdoptedProcess:
     """A process that another one forked for us, a child of ours since; satisfies `Handle`."""
 
     def __init__(self, pid: int, descriptor: int) -> None:
@@ -183,17 +185,17 @@ class _Adopted:
             It names none, or one that is no child of ours.
         """
         if "error" in said:
-            raise NotReady(f"its base could not fork it: {said['error']}")
+            raise ProcessNotReady(f"its base could not fork it: {said['error']}")
         try:
             pid = int(said["pid"])
             descriptor = os.pidfd_open(pid)
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise NotReady(f"its base answered {json.dumps(said)}") from error
+            raise ProcessNotReady(f"its base answered {json.dumps(said)}") from error
         try:
             os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except OSError as error:
             os.close(descriptor)
-            raise NotReady(f"its base answered {pid}, which is no child of ours") from error
+            raise ProcessNotReady(f"its base answered {pid}, which is no child of ours") from error
         return cls(pid, descriptor)
 
     async def wait(self) -> int:
@@ -214,9 +216,9 @@ class _Adopted:
         self._ended.set()
 
 
-async def _unwanted(fork: asyncio.Task[Child]) -> None:
+async def _unwanted(fork: asyncio.Task[InstanceProcess]) -> None:
     """End what is forked after all."""
-    with contextlib.suppress(NotReady):
+    with contextlib.suppress(ProcessNotReady):
         child = await fork
         child.kill()
         await child.wait()

@@ -12,7 +12,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from streams.provisioners.core.base import Use
+from streams.provisioners.core.base import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.request_path.core.start_up_times import WarmUps
 
@@ -172,13 +172,13 @@ class Claims:
 
     # ------------------------------------------------------------------ reports of use
 
-    def reports(self, *, everything: bool = False) -> list[Use]:
+    def reports(self, *, everything: bool = False) -> list[InstanceUse]:
         """News of use since the last call; of all that serve just now when asked for."""
         leases, self._unreported = self._unreported, {}
         if everything:
             leases |= {name: lease for name, lease in self._leases.items() if lease.in_flight}
         uses = [
-            Use(
+            InstanceUse(
                 instance_id=name,
                 in_flight=x.in_flight,
                 uses=x.uses,
@@ -191,7 +191,7 @@ class Claims:
             lease.uses = lease.busy_ms = 0
         return uses
 
-    def unreport(self, uses: Iterable[Use]) -> None:
+    def unreport(self, uses: Iterable[InstanceUse]) -> None:
         """Take reports back that did not arrive."""
         for use in uses:
             if lease := self._leases.get(use.instance_id):

@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from streams.catalog.critical_path import Steps
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Instance, Part
 from streams.request_path.core.claims import Claims, Lease
 from streams.request_path.core.retries import UNKNOWN, is_unserved
@@ -67,7 +67,7 @@ class Run(abc.ABC):
                 async with asyncio.TaskGroup() as group:
                     for service in dict.fromkeys(step):
                         group.create_task(self.call(service, inputs, last[service] == number))
-        except* (Refused, Failed) as group_of_errors:
+        except* (StandardPathRefused, Failed) as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
             self.end()

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.request_path.core.claims import Claims, Lease
 from streams.runtime.clock import wall_ms
@@ -64,7 +64,7 @@ class StandardPath:
         if lease := self._claims.take(service):
             return lease
         if self._claims.line(service) >= self._queue:
-            raise Refused(f"{self._queue} requests wait already for {service}")
+            raise StandardPathRefused(f"{self._queue} requests wait already for {service}")
         place = self._claims.line_up(service)
         self._top_up(service, request_id, deadline_ms, place)
         try:
@@ -72,7 +72,7 @@ class StandardPath:
                 return await asyncio.shield(place)
         except TimeoutError:
             self._claims.leave(service, place)
-            raise Refused(f"no instance of {service} was ready in time") from None
+            raise StandardPathRefused(f"no instance of {service} was ready in time") from None
         except asyncio.CancelledError:
             self._claims.leave(service, place)
             raise
@@ -99,7 +99,7 @@ class StandardPath:
     ) -> None:
         try:
             instance = await self._start(service, request_id, deadline_ms)
-        except Refused as error:
+        except StandardPathRefused as error:
             self._starts[service] -= 1
             self._refuse(service, place, error)
         else:
@@ -109,7 +109,9 @@ class StandardPath:
             if not place.done():
                 self._top_up(service, request_id, deadline_ms, place)
 
-    def _refuse(self, service: str, place: asyncio.Future[Lease], error: Refused) -> None:
+    def _refuse(
+        self, service: str, place: asyncio.Future[Lease], error: StandardPathRefused
+    ) -> None:
         """Tell the request that asked; when it was served otherwise, the last in line."""
         if not place.done():
             place.set_exception(error)
@@ -133,11 +135,15 @@ class StandardPath:
                 if answer.status == 200:
                     return instance_of(told)
                 after = int(answer.headers.get("Retry-After", "1"))
-                raise Refused(str(told.get("error", answer.reason)), retry_after_s=after)
+                raise StandardPathRefused(
+                    str(told.get("error", answer.reason)), retry_after_s=after
+                )
         except TimeoutError:
-            raise Refused(f"no instance of {service} was ready in time") from None
+            raise StandardPathRefused(f"no instance of {service} was ready in time") from None
         except (aiohttp.ClientError, ValueError) as error:
-            raise Refused(f"the provisioner at {self._url} does not answer: {error}") from error
+            raise StandardPathRefused(
+                f"the provisioner at {self._url} does not answer: {error}"
+            ) from error
 
 
 def instance_of(told: dict[str, Any]) -> Instance:

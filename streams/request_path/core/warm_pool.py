@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.provisioners.core.base import Use
+from streams.provisioners.core.base import InstanceUse
 from streams.records import Instance
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import Claims
@@ -23,7 +23,7 @@ __all__ = ["WarmSet", "reported"]
 
 logger = logging.getLogger(__name__)
 
-_USE = [field.name for field in fields(Use)]
+_USE = [field.name for field in fields(InstanceUse)]
 _REPORT_S = 0.05
 _AGAIN_S = 1.0
 _RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
@@ -101,7 +101,7 @@ class WarmSet:
     async def _renew(self) -> None:
         await self._tell(self.claims.reports(everything=True))
 
-    async def _tell(self, uses: list[Use]) -> None:
+    async def _tell(self, uses: list[InstanceUse]) -> None:
         """Report use to the provisioner; what does not arrive is reported with the next."""
         if not uses:
             return
@@ -115,7 +115,7 @@ class WarmSet:
             await asyncio.sleep(_AGAIN_S)  # what is to be told grows meanwhile
 
 
-def reported(uses: Iterable[Use]) -> dict[str, Any]:
+def reported(uses: Iterable[InstanceUse]) -> dict[str, Any]:
     """A report of use, for the provisioner."""
     # `asdict` copies each value deeply, which takes six times as long.
     return {"uses": [{name: getattr(use, name) for name in _USE} for use in uses]}

@@ -17,7 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Instance, Part
 from streams.records.catalog import Constituent
 from streams.request_path.core import server_timing
@@ -118,7 +118,7 @@ class Activator:
         deadline_ms = came_ms + self._left_ms(request)
         try:
             return await self._through(constituent, request, came_ms, deadline_ms)
-        except Refused as error:
+        except StandardPathRefused as error:
             part = Part(service=constituent.service, warm=False, wait_ms=wall_ms() - came_ms)
             headers = {"Retry-After": str(error.retry_after_s), **_told(part)}
             return web.json_response({"error": str(error)}, status=503, headers=headers)
@@ -142,7 +142,7 @@ class Activator:
             answer = await self._pass_on(request, body, held, part, deadline_ms)
             if answer is not None:
                 return answer
-        raise Refused(f"{constituent.service} does not answer")
+        raise StandardPathRefused(f"{constituent.service} does not answer")
 
     def _left_ms(self, request: web.Request) -> int:
         left = request.headers.get("x-envoy-expected-rq-timeout-ms", "")

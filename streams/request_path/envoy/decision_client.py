@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Instance
 from streams.request_path.core.standard_path import instance_of
 from streams.runtime.clock import wall_ms
@@ -105,7 +105,7 @@ class Decisions:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Away from error
         if answer.status != 200:
-            raise Refused(str(told.get("error", answer.reason)), retry_after_s=after)
+            raise StandardPathRefused(str(told.get("error", answer.reason)), retry_after_s=after)
         return Granted(instance_of(told["instance"]), told["key"], told["warm"])
 
     async def release(self, released: dict[str, Any]) -> None:

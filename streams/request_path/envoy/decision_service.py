@@ -20,7 +20,7 @@ from aiohttp import web
 from envoy.service.accesslog.v3 import als_pb2_grpc
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.request_path.core.warm_pool import WarmSet
 from streams.request_path.envoy.addresses import Places, Policy
@@ -115,7 +115,7 @@ class Decider:
             lease = lease or await self._warm.standard.lease(
                 service, str(body["request_id"]), deadline_ms
             )
-        except Refused as error:
+        except StandardPathRefused as error:
             after = {"Retry-After": str(error.retry_after_s)}
             return web.json_response({"error": str(error)}, status=503, headers=after)
         key = f"{self._life}-{next(self._numbers)}"

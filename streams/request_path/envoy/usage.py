@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import aiohttp
 
-from streams.provisioners.core.base import Use
+from streams.provisioners.core.base import InstanceUse
 from streams.request_path.core.warm_pool import reported
 
 __all__ = ["Usage"]
@@ -39,7 +39,7 @@ class Usage:
             served[0] += 1
             served[1] += served_ms
 
-    def news(self) -> list[Use]:
+    def news(self) -> list[InstanceUse]:
         """What is to be reported now."""
         served = dict(self._served)
         self._served.clear()
@@ -48,10 +48,10 @@ class Usage:
         for name in over:
             del self._quiet[name]
         uses = [
-            Use(instance_id=name, in_flight=1, uses=count, busy_ms=ms)
+            InstanceUse(instance_id=name, in_flight=1, uses=count, busy_ms=ms)
             for name, (count, ms) in served.items()
         ]
-        return uses + [Use(instance_id=name, in_flight=0) for name in over]
+        return uses + [InstanceUse(instance_id=name, in_flight=0) for name in over]
 
     async def report(self, session: aiohttp.ClientSession) -> None:
         """Tell the provisioner; what does not arrive is told with the next."""

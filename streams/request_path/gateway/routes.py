@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Outcome, Request, Source
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing
@@ -108,7 +108,7 @@ async def _serve(
     told: dict[str, Any] = {"answers": run.answers}
     try:
         await run.go()
-    except Refused as error:
+    except StandardPathRefused as error:
         status, told = 503, {"error": str(error)}
         headers["Retry-After"] = str(error.retry_after_s)
     except Failed as error:

@@ -18,7 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import Refused
+from streams.provisioners.core.base import StandardPathRefused
 from streams.records import Instance, Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing
@@ -63,7 +63,7 @@ class _Through(Run):
         if answer.status == 503:
             after = answer.headers.get("Retry-After", "1")
             said = told.get("error") if isinstance(told, dict) else None
-            raise Refused(
+            raise StandardPathRefused(
                 said or f"{service} is not available",
                 retry_after_s=int(after) if after.isdigit() else 1,
             )
