@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
 
-from streams.provisioners.core.base import InstanceRequest, ProvisionerLimits
-from streams.provisioners.core.pool import PoolProvisioner
+from streams.provisioners.core.interface import InstanceRequest, ProvisionerLimits
+from streams.provisioners.core.pool_provisioner import PoolProvisioner
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog, Constituent, Resources

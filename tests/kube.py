@@ -19,7 +19,7 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from services import ONE
 
-from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
     COST,

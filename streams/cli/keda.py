@@ -19,7 +19,7 @@ __all__ = ["command"]
 @pass_settings
 def command(settings: Settings, *, listen: str) -> None:
     """Serve KEDA's external scaler, of what `foremesh provision --dry-run` plans."""
-    from streams.provisioners.keda.service import run  # noqa: PLC0415  # keep --help instant
+    from streams.provisioners.keda.scaler_process import run  # noqa: PLC0415  # keep --help instant
     from streams.runtime.event_loop import until_signalled  # noqa: PLC0415
 
     asyncio.run(until_signalled(lambda stop: run(settings, listen, stop)))

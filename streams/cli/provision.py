@@ -9,7 +9,7 @@ from functools import partial
 import click
 
 from streams.cli import pass_settings
-from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.local.cgroup_files import CONTROLLERS
 from streams.runtime.event_loop import until_signalled
 from streams.settings import Settings
@@ -115,7 +115,7 @@ def command(
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
         # Here, to keep --help instant.
-        from streams.provisioners.core.service import ProvisionerProcess  # noqa: PLC0415
+        from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
         from streams.provisioners.local.cgroups import CgroupLimiter  # noqa: PLC0415
         from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import click
 
 from streams.errors import ClusterUnreachable, ToolMissing
-from streams.provisioners.core.base import ProvisionerLimits
-from streams.provisioners.core.service import ProvisionerProcess
-from streams.provisioners.core.views import CatalogView
+from streams.provisioners.core.interface import ProvisionerLimits
+from streams.provisioners.core.provisioner_process import ProvisionerProcess
+from streams.provisioners.core.topic_views import CatalogView
 from streams.settings import Settings
 
 try:
@@ -21,7 +21,7 @@ try:
     from lightkube.exceptions import ConfigError
 
     from streams.provisioners.kubernetes.cluster import ApiServerError, KubernetesCluster
-    from streams.provisioners.kubernetes.lease import LeaderElection
+    from streams.provisioners.kubernetes.leader_election import LeaderElection
     from streams.provisioners.kubernetes.provisioner import KubernetesProvisioner
     from streams.provisioners.kubernetes.survey import survey
 except ModuleNotFoundError as error:

@@ -30,7 +30,7 @@ from streams.provisioners.kubernetes.cluster import (
     WarmDeployment,
     code_of,
 )
-from streams.provisioners.kubernetes.lease import LeaderElection, LeaseTimings
+from streams.provisioners.kubernetes.leader_election import LeaderElection, LeaseTimings
 from streams.records.catalog import Constituent, Resources
 
 pytestmark = pytest.mark.timeout(2_400)  # the first time the server is built

@@ -10,7 +10,7 @@ from houses import House, LayeredHouse, LocalHouse, until, want
 from kube import KubernetesHouse
 from services import catalog_of, command, constituent
 
-from streams.provisioners.core.base import InstanceUse, StandardPathRefused
+from streams.provisioners.core.interface import InstanceUse, StandardPathRefused
 from streams.records import Action, InstanceState
 from streams.records.catalog import Catalog
 

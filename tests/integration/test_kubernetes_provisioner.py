@@ -13,9 +13,9 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.provisioners.kubernetes.cluster import COST, KubernetesCluster
-from streams.provisioners.kubernetes.lease import LeaderElection, LeaseTimings
+from streams.provisioners.kubernetes.leader_election import LeaderElection, LeaseTimings
 from streams.provisioners.kubernetes.survey import survey
 from streams.records import Action, InstanceState
 

@@ -20,7 +20,7 @@ from harness import CHECKOUT, Eventually
 from houses import Told, local_provisioner, until, want
 from services import ONE, SERVICE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import ProvisionerLimits, StandardPathRefused
+from streams.provisioners.core.interface import ProvisionerLimits, StandardPathRefused
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Catalog, Constituent

@@ -20,7 +20,7 @@ from harness import CHECKOUT, Eventually
 from houses import Told, until, want
 from services import ONE, SERVICE, catalog_of, constituent
 
-from streams.provisioners.core.base import ProvisionerLimits, StandardPathRefused
+from streams.provisioners.core.interface import ProvisionerLimits, StandardPathRefused
 from streams.provisioners.local.cgroup_files import CgroupLocation, cgroup_location
 from streams.provisioners.local.cgroups import CgroupLimiter
 from streams.provisioners.local.provisioner import LocalProvisioner

@@ -13,7 +13,7 @@ import pytest
 from houses import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import InstanceUse, ProvisionerLimits, StandardPathRefused
+from streams.provisioners.core.interface import InstanceUse, ProvisionerLimits, StandardPathRefused
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import InstanceState
 from streams.records.catalog import Catalog

@@ -19,7 +19,7 @@ from services import catalog_of, command, constituent
 
 from streams.cli import cli
 from streams.provisioners.kubernetes.cluster import CONSTITUENT, POOL
-from streams.provisioners.kubernetes.lease import LeaderElection
+from streams.provisioners.kubernetes.leader_election import LeaderElection
 from streams.records import Action, InstanceState
 from streams.settings import Settings
 

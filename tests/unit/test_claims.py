@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from services import constituent
 
-from streams.provisioners.core.base import InstanceUse
+from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import Claims, Lease

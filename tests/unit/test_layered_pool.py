@@ -13,10 +13,10 @@ import pytest
 from houses import Told, until, want
 from services import ONE, catalog_of, command, constituent
 
-from streams.provisioners.core.base import InstanceUse, ProvisionerLimits, StandardPathRefused
+from streams.provisioners.core.interface import InstanceUse, ProvisionerLimits, StandardPathRefused
 from streams.provisioners.core.ledger import HeldInstance
-from streams.provisioners.core.lives import InstanceLifecycle
-from streams.provisioners.core.pool import PoolProvisioner
+from streams.provisioners.core.lifecycle import InstanceLifecycle
+from streams.provisioners.core.pool_provisioner import PoolProvisioner
 from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Catalog
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from streams.provisioners.core.base import InstanceUse
+from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Constituent, Resources
 

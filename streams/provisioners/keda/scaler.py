@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from streams.provisioners.core.starts import WakeSignal
+from streams.provisioners.core.start_queue import WakeSignal
 from streams.provisioners.keda import externalscaler_pb2 as pb
 from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from streams.provisioners.core.base import ProvisionerLimits
-from streams.provisioners.core.pool import PoolProvisioner
+from streams.provisioners.core.interface import ProvisionerLimits
+from streams.provisioners.core.pool_provisioner import PoolProvisioner
 from streams.provisioners.kubernetes.cluster import KubernetesCluster
-from streams.provisioners.kubernetes.pod_lives import PodLifecycle
+from streams.provisioners.kubernetes.pod_lifecycle import PodLifecycle
 from streams.records import Instance
 from streams.records.catalog import Catalog
 

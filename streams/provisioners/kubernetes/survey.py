@@ -7,7 +7,7 @@ from streams.provisioners.kubernetes.cluster import (
     KubernetesCluster,
     OwnedByAnother,
 )
-from streams.provisioners.kubernetes.scaling import DeploymentScaler
+from streams.provisioners.kubernetes.deployment_scaler import DeploymentScaler
 from streams.records.catalog import Catalog
 
 __all__ = ["survey"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from streams.provisioners.core.base import ProvisionerLimits
-from streams.provisioners.core.pool import PoolProvisioner
+from streams.provisioners.core.interface import ProvisionerLimits
+from streams.provisioners.core.pool_provisioner import PoolProvisioner
 from streams.provisioners.local.cgroups import CgroupLimiter
-from streams.provisioners.local.process_lives import ProcessLifecycle
+from streams.provisioners.local.process_lifecycle import ProcessLifecycle
 from streams.records import Instance
 from streams.records.catalog import Catalog
 

@@ -12,7 +12,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from streams.provisioners.core.base import InstanceUse
+from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.request_path.core.start_up_times import WarmUps
 

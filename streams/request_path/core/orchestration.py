@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from streams.catalog.critical_path import Steps
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
 from streams.request_path.core.claims import Claims, Lease
 from streams.request_path.core.retries import UNKNOWN, is_unserved

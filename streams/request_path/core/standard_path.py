@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.request_path.core.claims import Claims, Lease
 from streams.runtime.clock import wall_ms

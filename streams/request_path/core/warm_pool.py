@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.provisioners.core.base import InstanceUse
+from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import Claims

@@ -17,7 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
 from streams.records.catalog import Constituent
 from streams.request_path.core import server_timing

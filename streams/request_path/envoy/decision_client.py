@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance
 from streams.request_path.core.standard_path import instance_of
 from streams.runtime.clock import wall_ms

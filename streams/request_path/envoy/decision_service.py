@@ -20,7 +20,7 @@ from aiohttp import web
 from envoy.service.accesslog.v3 import als_pb2_grpc
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.request_path.core.warm_pool import WarmSet
 from streams.request_path.envoy.addresses import Places, Policy

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import aiohttp
 
-from streams.provisioners.core.base import InstanceUse
+from streams.provisioners.core.interface import InstanceUse
 from streams.request_path.core.warm_pool import reported
 
 __all__ = ["Usage"]

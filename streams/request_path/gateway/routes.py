@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Outcome, Request, Source
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing

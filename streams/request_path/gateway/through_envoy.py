@@ -18,7 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from streams.adapters import metrics
-from streams.provisioners.core.base import StandardPathRefused
+from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing

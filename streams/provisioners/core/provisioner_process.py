@@ -15,9 +15,9 @@ from streams.adapters.kafka.clients import commit, consumer_config, producer_con
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed
 from streams.flow.topology import key_of, topic_of
-from streams.provisioners.core.base import Provisioner, ProvisionerLimits
-from streams.provisioners.core.server import application
-from streams.provisioners.core.views import CatalogView, all_instances
+from streams.provisioners.core.http_api import application
+from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
+from streams.provisioners.core.topic_views import CatalogView, all_instances
 from streams.records import Command, DeadLetter, Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.runtime.addresses import address

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from streams.provisioners.core.base import (
+from streams.provisioners.core.interface import (
     InstanceRequest,
     InstanceUse,
     Provisioner,

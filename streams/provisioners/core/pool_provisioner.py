@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from streams.provisioners.core.base import (
+from streams.provisioners.core.base_layers import BaseLayers
+from streams.provisioners.core.interface import (
     InstanceRequest,
     InstanceUse,
     ProvisionerLimits,
     StandardPathRefused,
 )
-from streams.provisioners.core.layers import BaseLayers
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
-from streams.provisioners.core.lives import InstanceLifecycle, StartFailed
-from streams.provisioners.core.starts import StartBackoff, StartQueue, WakeSignal
+from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
+from streams.provisioners.core.start_queue import StartBackoff, StartQueue, WakeSignal
 from streams.records import Action, Command, Instance, InstanceState, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.runtime.clock import wall_ms

@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 
-from streams.provisioners.core.starts import WakeSignal
+from streams.provisioners.core.start_queue import WakeSignal
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
     ApiServerError,

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from lightkube.resources.core_v1 import Pod
 
-from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
-from streams.provisioners.core.lives import InstanceLifecycle, StartFailed
-from streams.provisioners.core.starts import StartBackoff, WakeSignal
+from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
+from streams.provisioners.core.start_queue import StartBackoff, WakeSignal
 from streams.provisioners.kubernetes.cluster import ApiServerError, KubernetesCluster
+from streams.provisioners.kubernetes.deployment_scaler import DeploymentScaler
 from streams.provisioners.kubernetes.pod_status import (
     ended,
     endpoint_of,
@@ -20,7 +21,6 @@ from streams.provisioners.kubernetes.pod_status import (
     ready,
     service_of,
 )
-from streams.provisioners.kubernetes.scaling import DeploymentScaler
 from streams.records import Command, Instance, InstanceState
 from streams.records.catalog import Catalog, Resources
 from streams.runtime.clock import wall_ms

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 
-from streams.provisioners.core.views import CatalogView, InstanceView
+from streams.provisioners.core.topic_views import CatalogView, InstanceView
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
 from streams.settings import Settings
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
-from streams.provisioners.core.lives import InstanceLifecycle
-from streams.provisioners.core.starts import StartBackoff, WakeSignal
+from streams.provisioners.core.lifecycle import InstanceLifecycle
+from streams.provisioners.core.start_queue import StartBackoff, WakeSignal
 from streams.provisioners.local.cgroups import UNLIMITED, CgroupLimiter, InstanceCgroup
 from streams.provisioners.local.child_process import InstanceProcess, ProcessNotReady
 from streams.provisioners.local.usage_meter import UsageMeter
 from streams.provisioners.local.watchdog import ProcessWatchdog
-from streams.provisioners.local.zygote_client import ZygoteProcess
+from streams.provisioners.local.zygote_process import ZygoteProcess
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Constituent, Resources
 from streams.runtime.clock import wall_ms

@@ -7,9 +7,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 
-from streams.provisioners.core.base import ProvisionerLimits
+from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
-from streams.provisioners.core.starts import StartBackoff, WakeSignal
+from streams.provisioners.core.start_queue import StartBackoff, WakeSignal
 from streams.records import Command, Instance, InstanceState
 from streams.records.catalog import Resources
 from streams.runtime.clock import wall_ms
