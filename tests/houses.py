@@ -125,19 +125,19 @@ class LocalHouse(House):
         return LocalProvisioner("default", lambda: self.catalog, self.tell, self.limits)
 
     async def crash(self, instance: Instance) -> None:
-        for held, child in self.now.lives.children.items():
+        for held, child in self.now.lifecycle.children.items():
             if held.instance.instance_id == instance.instance_id:
                 os.killpg(child.pid, signal.SIGKILL)
 
     async def die(self) -> None:
         # The watchdog would kill them; their records would not be written.
         self.now.ledger._emit = lambda _: None
-        for child in self.now.lives.children.values():
+        for child in self.now.lifecycle.children.values():
             os.killpg(child.pid, signal.SIGKILL)
         await self.now.close()
 
     def running(self) -> int:
-        return sum(not held.lends for held in self.now.lives.children)
+        return sum(not held.is_base for held in self.now.lifecycle.children)
 
     @classmethod
     def slow(cls, name: str) -> Constituent:

@@ -1,4 +1,4 @@
-"""`foremesh keda`: tell KEDA's autoscalers how many instances are wanted."""
+"""`foremesh keda`: report wanted instances to KEDA's autoscalers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["command"]
 )
 @pass_settings
 def command(settings: Settings, *, listen: str) -> None:
-    """Serve KEDA's external scaler, of what `foremesh provision --dry-run` plans."""
+    """Serve KEDA's external scaler for the instances that `foremesh provision --dry-run` plans."""
     from streams.provisioners.keda.scaler_process import run  # noqa: PLC0415  # keep --help instant
     from streams.runtime.event_loop import until_signalled  # noqa: PLC0415
 

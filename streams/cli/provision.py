@@ -18,7 +18,9 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option("--pool", default="default", show_default=True, show_envvar=True, help="Its pool.")
+@click.option(
+    "--pool", default="default", show_default=True, show_envvar=True, help="Pool to provision."
+)
 @click.option(
     "--on",
     "where",
@@ -26,48 +28,52 @@ __all__ = ["command"]
     default="local",
     show_default=True,
     show_envvar=True,
-    help="Child processes of this machine, or pods of labelled Deployments.",
+    help="Where instances run: as child processes here, or as pods of labelled Deployments.",
 )
-@click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_PROVISIONER's]")
+@click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_PROVISIONER]")
 @click.option(
     "--starts",
     type=click.IntRange(1),
     show_envvar=True,
-    help="Most starts at once.  [default: 2; 16 on Kubernetes]",
+    help="Most concurrent starts.  [default: 2; 16 on Kubernetes]",
 )
 @click.option(
     "--keep-alive",
     default=600.0,
     show_default=True,
     show_envvar=True,
-    help="Seconds after which an instance ends that nobody used or commanded.",
+    help="End an instance after this many seconds without use or command.",
 )
 @click.option(
     "--limit",
     type=click.Choice(CONTROLLERS),
     multiple=True,
     show_envvar=True,
-    help="Limit each local instance to what the catalogue declares: beyond its memory it is ended, to"
-    " its cpu it is slowed down, while it starts too. May be repeated.  [default: neither]",
+    help="Limit each local instance to its declared memory (it is killed beyond) or cpu (it is"
+    " throttled, also while it starts). May be repeated.  [default: neither]",
 )
 @click.option(
     "--limit-if-possible",
     is_flag=True,
     show_envvar=True,
-    help="Go on without limits where cgroups do not allow them.",
+    help="Continue without limits where cgroups do not allow them.",
 )
-@click.option("--namespace", show_envvar=True, help="Of the Deployments.  [default: the context's]")
+@click.option(
+    "--namespace",
+    show_envvar=True,
+    help="Namespace of the Deployments.  [default: that of the context]",
+)
 @click.option(
     "--take-over",
     is_flag=True,
     show_envvar=True,
-    help="Scale Deployments also against an autoscaler or another owner of their replicas.",
+    help="Scale Deployments even if an autoscaler or another manager owns their replicas.",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
     show_envvar=True,
-    help="Start nothing; say what would have been. On Kubernetes: ask the API server, and end.",
+    help="Start nothing; publish what would be started. On Kubernetes: report what could be scaled.",
 )
 @pass_settings
 def command(
@@ -86,14 +92,15 @@ def command(
 ) -> None:
     """Start and end instances of one pool as commanded.
 
-    On this machine a constituent with a `base` is forked from that, whose command is
-    `{python} {zygote} --import MODULES`; a pod on Kubernetes starts by itself, whatever its base.
+    On this machine a constituent with a `base` is forked from the base, whose command is
+    `{python} {zygote} --import MODULES`. On Kubernetes each pod starts by itself, with or without a
+    base.
 
-    With `--limit` an instance here, and all that it starts, has the memory or cpu that the catalogue
-    declares, and no more. Its record says when it ended for that. Of the memory that it shares with
-    its base only what it changes counts; a base itself is not limited. Cgroups allow
-    limits to what systemd has started with Delegate=yes (version 2), or to root (version 1); where
-    they do not, it says so and ends.
+    With `--limit` a local instance and its child processes get the memory or cpu that the catalogue
+    declares, and no more; its record says if it was killed for that. Of the memory shared with its
+    base only pages that it changes count; a base itself is not limited. Limits require cgroups: a
+    start by systemd with Delegate=yes (version 2), or root (version 1). Without them the command
+    fails.
     """
     listen, keep_alive_ms = listen or settings.provisioner, round(keep_alive * 1000)
     if where == "kubernetes":
@@ -102,25 +109,37 @@ def command(
         limits = ProvisionerLimits(
             starts=starts or 16, start_ms=300_000, keep_alive_ms=keep_alive_ms
         )
-        place = provision_kubernetes.KubernetesTarget(
+        target = provision_kubernetes.KubernetesTarget(
             pool=pool, namespace=namespace, take_over=take_over
         )
         if dry_run:
-            asyncio.run(place.survey(settings))
+            asyncio.run(target.survey(settings))
         else:
-            asyncio.run(until_signalled(place.server(settings, listen, limits)))
+            asyncio.run(until_signalled(target.server(settings, listen, limits)))
     elif dry_run:
         from streams.cli import worker  # noqa: PLC0415
 
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
-        # Here, to keep --help instant.
-        from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
-        from streams.provisioners.local.cgroups import CgroupLimiter  # noqa: PLC0415
-        from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
-
-        cgroups = partial(CgroupLimiter.open, limit, required=not limit_if_possible)
-        make = partial(LocalProvisioner, cgroups=cgroups)
         limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
-        service = ProvisionerProcess(settings, pool, limits, make)
-        asyncio.run(until_signalled(lambda stop: service.run(listen, stop)))
+        _provision_locally(settings, pool, listen, limits, limit, required=not limit_if_possible)
+
+
+def _provision_locally(
+    settings: Settings,
+    pool: str,
+    listen: str,
+    limits: ProvisionerLimits,
+    controllers: Sequence[str],
+    *,
+    required: bool,
+) -> None:
+    # Imported here to keep --help instant.
+    from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
+    from streams.provisioners.local.cgroups import CgroupLimiter  # noqa: PLC0415
+    from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
+
+    cgroups = partial(CgroupLimiter.open, controllers, required=required)
+    factory = partial(LocalProvisioner, cgroups=cgroups)
+    process = ProvisionerProcess(settings, pool, limits, factory)
+    asyncio.run(until_signalled(lambda stop: process.run(listen, stop)))

@@ -1,4 +1,4 @@
-"""`foremesh provision --on kubernetes`: behind a lease; or a survey, when nothing is to change."""
+"""`foremesh provision --on kubernetes`: provision as the elected leader, or survey in a dry run."""
 
 from __future__ import annotations
 
@@ -32,39 +32,41 @@ __all__ = ["KubernetesTarget"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesTarget:
-    """A pool's Deployments in a namespace."""
+    """The Deployments of a pool in a namespace, for `foremesh provision`."""
 
     pool: str
-    namespace: str | None  # None: that of the context, or of our own pod
+    namespace: str | None  # None: that of the kubeconfig context, or of our own pod
     take_over: bool
 
     def server(
         self, settings: Settings, listen: str, limits: ProvisionerLimits
     ) -> Callable[[asyncio.Event], Awaitable[None]]:
-        """Provision for as long as the lease is held."""
+        """Return a coroutine function that provisions while it holds the lease."""
 
         async def serve(stop: asyncio.Event) -> None:
             client = self._connect()
-            service = ProvisionerProcess(
+            process = ProvisionerProcess(
                 settings,
                 self.pool,
                 limits,
                 lambda *given: KubernetesProvisioner(*given, cluster=self._cluster()),
             )
-            lease = LeaderElection(client, f"foremesh-{self.pool}", _identity())
+            election = LeaderElection(client, f"foremesh-{self.pool}", _identity())
             try:
-                kept = await lease.lead(lambda over: service.run(listen, over), stop)
+                kept = await election.lead(lambda over: process.run(listen, over), stop)
             except ApiServerError as error:
-                raise ClusterUnreachable(f"The API server: {error}") from error
+                raise ClusterUnreachable(f"The Kubernetes API server failed: {error}") from error
             finally:
                 await client.close()
             if not kept:
-                raise ClusterUnreachable("Another provisioner leads now: start again to stand by.")
+                raise ClusterUnreachable(
+                    "Another provisioner is the leader now: restart this one as a standby."
+                )
 
         return serve
 
     async def survey(self, settings: Settings) -> None:
-        """Say of each constituent which Deployment it has, and what keeps us from scaling it."""
+        """Print the Deployment of each constituent, or what prevents scaling it."""
         catalog = CatalogView(settings)
         await asyncio.to_thread(catalog.read)
         cluster = self._cluster(dry_run=True)
@@ -72,7 +74,7 @@ class KubernetesTarget:
             for line in await survey(cluster, catalog.now):
                 click.echo(line)
         except ApiServerError as error:
-            raise ClusterUnreachable(f"The API server: {error}") from error
+            raise ClusterUnreachable(f"The Kubernetes API server failed: {error}") from error
         finally:
             await cluster.close()
             catalog.close()
@@ -90,5 +92,5 @@ class KubernetesTarget:
 
 
 def _identity() -> str:
-    """Who we are: the pod's name, and another after each restart."""
+    """Return an identity that changes with each restart: host (or pod) name and process id."""
     return f"{socket.gethostname()}-{os.getpid()}"

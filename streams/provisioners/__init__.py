@@ -1,1 +1,1 @@
-"""What carries commands out; nothing here decides what is worth keeping warm."""
+"""Start and end instances as commanded; decisions about what to keep warm belong to the allocator."""

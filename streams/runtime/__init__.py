@@ -1,1 +1,1 @@
-"""What every process needs and no domain owns: clock, event loop, tasks, addresses, HTTP serving, files."""
+"""What every process needs and no domain owns: clock, event loop, tasks, signals, HTTP serving, files."""

@@ -1,4 +1,4 @@
-"""Listen addresses as host and port."""
+"""Parsing of listen addresses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ __all__ = ["address"]
 
 
 def address(listen: str) -> tuple[str, int]:
-    """Host and port of `host:port`, with or without `http://`."""
+    """Return host and port of `host:port`, with or without `http://`; 127.0.0.1 without a host."""
     host, _, port = listen.removeprefix("http://").rstrip("/").rpartition(":")
     return host or "127.0.0.1", int(port)

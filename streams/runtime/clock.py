@@ -1,4 +1,4 @@
-"""The wall clock, for the processes at the border; stages and models get the time as an argument."""
+"""The wall clock, for processes that do I/O; stages and models get the time as an argument."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["wall_ms"]
 
 
 def wall_ms() -> int:
-    """Milliseconds since the epoch, now."""
+    """Return the current time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""Where the files that go with the code are."""
+"""Locating data files that are shipped with the code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def data_path(name: str) -> Path:
-    """The file or folder of this name, in a checkout as in an installed wheel.
+    """Return the path of a data file or folder, in a checkout or an installed wheel.
 
     Parameters
     ----------
     name
-        Relative to the top of the repository, as `schemas` or `deploy/pom.xml`.
+        Its path relative to the root of the repository, such as `schemas` or `deploy/pom.xml`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""An HTTP server for as long as some work runs."""
+"""Serving HTTP for as long as a process works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DRAIN_S", "serving"]
 
 logger = logging.getLogger(__name__)
 
-DRAIN_S = 10.0  # for requests in flight when the process is told to end
+DRAIN_S = 10.0  # for requests in flight at SIGTERM
 
 
 async def serving(
@@ -22,7 +22,19 @@ async def serving(
     what: str,
     until: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve at `listen` while `until` runs; what is being served then is finished."""
+    """Serve at `listen` until `until` returns; requests in flight are finished.
+
+    Parameters
+    ----------
+    runner
+        The application or server; its `shutdown_timeout` bounds the requests in flight.
+    listen
+        `host:port`.
+    what
+        What listens, for the log.
+    until
+        The work of the process.
+    """
     await runner.setup()
     host, port = address(listen)
     await web.TCPSite(runner, host, port).start()

@@ -1,4 +1,4 @@
-"""Background tasks of a process: repeated work, and several that end together."""
+"""Concurrent tasks of a process: periodic ones, and several that end together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["every", "first_to_end"]
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
-    """Repeat this work for ever, with a pause after each time."""
+    """Repeat `work` for ever, pausing for `seconds` after each run."""
     while True:
         await work()
         await asyncio.sleep(seconds)
 
 
 async def first_to_end(work: Iterable[Awaitable[Any]], stop: asyncio.Event) -> None:
-    """Run all of it until `stop` is set or one task ends; the error of a task is raised."""
+    """Run tasks until `stop` is set or one ends, then cancel the rest; raises a task's error."""
     tasks = [asyncio.ensure_future(one) for one in (*work, stop.wait())]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:

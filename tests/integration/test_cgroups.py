@@ -82,7 +82,7 @@ def roomy(*constituents: Constituent) -> Catalog:
 
 
 def pid_of(local: LocalProvisioner, instance: Instance) -> int:
-    return next(c.pid for h, c in local.lives.children.items() if h.instance == instance)
+    return next(c.pid for h, c in local.lifecycle.children.items() if h.instance == instance)
 
 
 async def ended(allowed: bool, local: LocalProvisioner, told: Told, service: str) -> str | None:
@@ -198,7 +198,7 @@ def alone(allowed: bool, program: str, *before: str) -> Iterator[Alone]:
     """Run a program of Python so."""
     above = CgroupLimiter.open(BOTH, required=allowed)
     try:
-        with above.group("alone", Resources()).doors() as doors:
+        with above.group("alone", Resources()).open_procs() as doors:
             process = subprocess.Popen(
                 [*before, sys.executable, "-c", program],
                 stdout=subprocess.PIPE,
@@ -245,7 +245,7 @@ async def main():
     await local.carry_out(command("a", count=2))
     while sum(held.live for held in local.ledger) < 2:
         await asyncio.sleep(0.01)
-    print(*(child.pid for child in local.lives.children.values()), flush=True)
+    print(*(child.pid for child in local.lifecycle.children.values()), flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(main())

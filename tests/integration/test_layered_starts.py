@@ -67,8 +67,8 @@ async def zygote_of(local: LocalProvisioner, told: Told) -> int:
     """The process of the base, warm alone."""
     await local.carry_out(command("model"))
     await until(lambda: told.last(InstanceState.WARM))
-    ((base, child),) = local.lives.children.items()
-    assert base.lends
+    ((base, child),) = local.lifecycle.children.items()
+    assert base.is_base
     return child.pid
 
 

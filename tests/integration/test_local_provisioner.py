@@ -67,7 +67,7 @@ async def test_an_instance_whose_warm_up_request_fails_does_not_become_warm() ->
 async def test_a_crash_is_reported_within_a_second_with_its_exit_code() -> None:
     async with provisioner(catalog_of(constituent("a"))) as (local, told):
         await local.standard(want("a"))
-        (child,) = local.lives.children.values()
+        (child,) = local.lifecycle.children.values()
         os.kill(child.pid, signal.SIGSEGV)
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
 
@@ -147,7 +147,7 @@ async def test_closing_leaves_no_process() -> None:
     async with provisioner(catalog_of(constituent("a"))) as (local, told):
         await local.carry_out(command("a", count=3))
         await until(lambda: len(told.last(InstanceState.WARM)) == 3)
-        pids = [child.pid for child in local.lives.children.values()]
+        pids = [child.pid for child in local.lifecycle.children.values()]
 
     assert len(pids) == 3
     assert not any(psutil.pid_exists(pid) for pid in pids)

@@ -164,7 +164,7 @@ async def live_and_end(here: KubernetesHouse) -> None:
     """Lead, start an instance, and end it."""
     client = here.kube.connect()
     lease = LeaderElection(client, "foremesh-default", "me")
-    assert [await lease._try() for _ in range(2)] == [True, True]
+    assert [await lease._try_acquire() for _ in range(2)] == [True, True]
     await client.close()
     provisioner = await here.open()
     await provisioner.standard(want("a"))

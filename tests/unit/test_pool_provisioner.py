@@ -42,19 +42,19 @@ class Promised(InstanceLifecycle):
         return frozenset()
 
     async def start(self, held: HeldInstance) -> None:
-        if self._too_late(held):
+        if self._discard_if_late(held):
             return
         service = held.instance.service
         self.begun.append(service)
         await self.held_up[service].wait()
         base = held.base
         if service in self.failing or (base is not None and base.ready.exception() is not None):
-            self._gone(held, f"crashed: {service} was to fail")
+            self._mark_gone(held, f"crashed: {service} was to fail")
         else:
-            self._warm(held)
+            self._mark_warm(held)
 
     async def stop(self, held: HeldInstance) -> None:
-        self._gone(held, held.ending)
+        self._mark_gone(held, held.end_reason)
 
     async def close(self) -> None:
         self._closing = True
@@ -81,7 +81,7 @@ async def pool(
     try:
         yield made, told
     finally:
-        for event in made.lives.held_up.values():
+        for event in made.lifecycle.held_up.values():
             event.set()
         await made.close()
 
@@ -96,7 +96,7 @@ async def test_a_start_begins_the_base_that_it_needs_with_one_start_at_a_time() 
         await here.carry_out(command("photo"))
         await until(lambda: len(told.last(InstanceState.WARM)) == 3)
 
-        assert here.lives.begun == ["model", "sketch", "photo"]
+        assert here.lifecycle.begun == ["model", "sketch", "photo"]
 
 
 async def test_two_requests_at_once_share_the_base_that_neither_finds() -> None:
@@ -110,37 +110,37 @@ async def test_two_requests_at_once_share_the_base_that_neither_finds() -> None:
 async def test_others_start_while_a_start_waits_for_its_base() -> None:
     limits = replace(QUICK, starts=2)
     async with pool(catalog_of(MODEL, SKETCH, constituent("other")), limits) as (here, told):
-        here.lives.held_up["model"].clear()
+        here.lifecycle.held_up["model"].clear()
         await here.carry_out(command("sketch"))
         await here.carry_out(command("other"))
         await until(lambda: told.last(InstanceState.WARM))
 
-        assert here.lives.begun == ["model", "other"]
+        assert here.lifecycle.begun == ["model", "other"]
 
 
 async def test_who_waits_for_a_start_hurries_its_base() -> None:
     catalog = catalog_of(MODEL, SKETCH, constituent("first"), constituent("other"), room=9)
     async with pool(catalog) as (here, _):
-        here.lives.held_up["first"].clear()
+        here.lifecycle.held_up["first"].clear()
         await here.carry_out(command("first"))
         await here.carry_out(command("other"))
         await here.carry_out(command("sketch"))
         asked = asyncio.create_task(here.standard(want("sketch")))
         await asyncio.sleep(0)
-        here.lives.held_up["first"].set()
+        here.lifecycle.held_up["first"].set()
         await asked
 
-        assert here.lives.begun[:3] == ["first", "model", "sketch"]
+        assert here.lifecycle.begun[:3] == ["first", "model", "sketch"]
 
 
 async def test_a_base_waits_as_long_as_the_last_that_needs_it() -> None:
     async with pool(catalog_of(MODEL, SKETCH, constituent("first"))) as (here, told):
-        here.lives.held_up["first"].clear()
+        here.lifecycle.held_up["first"].clear()
         await here.carry_out(command("first"))
         await here.carry_out(command("model", expires_in_ms=20))
         await here.carry_out(command("sketch"))
         await asyncio.sleep(0.03)
-        here.lives.held_up["first"].set()
+        here.lifecycle.held_up["first"].set()
         await until(lambda: len(told.last(InstanceState.WARM)) == 3)
 
 
@@ -181,7 +181,7 @@ async def test_a_base_with_a_start_to_come_is_not_ended() -> None:
     async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
         await here.carry_out(command("model"))
         await until(lambda: told.last(InstanceState.WARM))
-        here.lives.held_up["sketch"].clear()
+        here.lifecycle.held_up["sketch"].clear()
         await here.carry_out(command("sketch"))
         await asyncio.sleep(0.01)
 
@@ -210,7 +210,7 @@ async def test_room_for_another_is_made_of_an_idle_base() -> None:
 
 async def test_a_base_that_fails_takes_its_starts_with_it_and_both_pause() -> None:
     async with pool(catalog_of(MODEL, SKETCH)) as (here, told):
-        here.lives.failing.add("model")
+        here.lifecycle.failing.add("model")
         with pytest.raises(StandardPathRefused, match="did not start"):
             await here.standard(want("sketch"))
 
@@ -221,7 +221,7 @@ async def test_a_base_that_fails_takes_its_starts_with_it_and_both_pause() -> No
 
 async def test_others_that_need_a_base_that_failed_pause_too() -> None:
     async with pool(catalog_of(MODEL, SKETCH, PHOTO)) as (here, told):
-        here.lives.failing.add("model")
+        here.lifecycle.failing.add("model")
         await here.carry_out(command("sketch"))
         await until(lambda: len(told.last(InstanceState.GONE)) == 2)
 

@@ -1,1 +1,1 @@
-"""The rules of a pool wherever its instances run: commands, room, starts, the standard path."""
+"""What all provisioners share, wherever instances run; nothing here starts a process or a pod."""

@@ -1,4 +1,4 @@
-"""Which constituents start from which, and what room a start needs for it."""
+"""Which base a constituent starts from, and how much room a start takes with and without it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["BaseLayers"]
 
 
 class BaseLayers:
-    """The bases of a pool: one instance of each is enough, however many start from it.
+    """The bases of a pool; one instance of a base serves any number of forks.
 
     Parameters
     ----------
     ledger
         The instances of the pool.
     catalog
-        Gives the catalogue as it stands.
+        Returns the current catalogue.
     forks
-        Whether instances can be started from others here; where they cannot, a base is a
-        constituent like any other, and no start waits for it.
+        Whether this provisioner can fork instances from others. If not, a base is an ordinary
+        constituent and no start waits for it.
     """
 
     def __init__(
@@ -31,32 +31,32 @@ class BaseLayers:
         self._catalog = catalog
         self._forks = forks
 
-    def lends(self, service: str) -> bool:
-        """Whether instances of a constituent are there for others to start from."""
+    def is_base(self, service: str) -> bool:
+        """Whether other constituents are forked from this one."""
         return self._forks and service in self._catalog().bases
 
-    def below(self, constituent: Constituent) -> Constituent | None:
-        """What it starts from; a base that is not in the catalogue is none, nor is a second layer."""
-        if not self._forks or not constituent.base or self.lends(constituent.service):
+    def base_of(self, constituent: Constituent) -> Constituent | None:
+        """Return the base to fork from; None for a base itself, or one not in the catalogue."""
+        if not self._forks or not constituent.base or self.is_base(constituent.service):
             return None
         return self._catalog().constituents.get(constituent.base)
 
-    def missing(self, constituent: Constituent) -> Constituent | None:
-        """The base that must be started first: none is warm, or about to be."""
-        below = self.below(constituent)
-        return below if below and not self._ledger.lender(below.service) else None
+    def missing_base(self, constituent: Constituent) -> Constituent | None:
+        """Return the base that must be started first, if none is warm or starting."""
+        base = self.base_of(constituent)
+        return base if base and not self._ledger.usable_base(base.service) else None
 
-    def needs(self, constituent: Constituent) -> Resources:
-        """The room that a start takes now."""
-        missing = self.missing(constituent)
+    def start_needs(self, constituent: Constituent) -> Resources:
+        """Resources that a start takes now, its base included where that is missing."""
+        missing = self.missing_base(constituent)
         return constituent.needs + (missing.needs if missing else Resources())
 
-    def most(self, constituent: Constituent) -> Resources:
-        """The room that a start takes when there is no base yet."""
-        below = self.below(constituent)
-        return constituent.needs + (below.needs if below else Resources())
+    def full_needs(self, constituent: Constituent) -> Resources:
+        """Resources of an instance and its base, whether the base runs or not."""
+        base = self.base_of(constituent)
+        return constituent.needs + (base.needs if base else Resources())
 
-    def lender(self, constituent: Constituent) -> HeldInstance | None:
-        """The instance that it starts from, where there is one."""
-        below = self.below(constituent)
-        return self._ledger.lender(below.service) if below else None
+    def usable_base(self, constituent: Constituent) -> HeldInstance | None:
+        """Return the instance to fork from, warm or starting."""
+        base = self.base_of(constituent)
+        return self._ledger.usable_base(base.service) if base else None

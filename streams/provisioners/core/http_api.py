@@ -1,4 +1,4 @@
-"""The provisioner's door on loopback: the standard path, reports of use, health."""
+"""The provisioner's HTTP API on loopback: the standard path, reports of use, health."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_BYTES = 256 * 1024
 
 
 def application(provisioner: Provisioner) -> web.Application:
-    """The routes: `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
+    """Build the routes `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
     app = web.Application(client_max_size=_MOST_BYTES, middlewares=[_errors])
     app[_PROVISIONER] = provisioner
     app.router.add_post("/standard", _standard)
@@ -42,25 +42,25 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
             headers={"Retry-After": str(error.retry_after_s)},
         )
     except (KeyError, TypeError, ValueError) as error:
-        return web.json_response({"error": f"not a request of ours: {error!r}"}, status=400)
+        return web.json_response({"error": f"malformed request: {error!r}"}, status=400)
     return answer
 
 
 async def _standard(request: web.Request) -> web.Response:
-    """Answer with an instance when it is warm."""
+    """Answer with an instance once it is warm."""
     body = await request.json()
-    want = InstanceRequest(
+    wanted = InstanceRequest(
         service=str(body["service"]),
         request_id=str(body["request_id"]),
         deadline_ms=int(body["deadline_ms"]),
         known=frozenset(map(str, body.get("known", ()))),
     )
-    instance = await request.app[_PROVISIONER].standard(want)
+    instance = await request.app[_PROVISIONER].standard(wanted)
     return web.json_response(asdict(instance))
 
 
 async def _use(request: web.Request) -> web.Response:
-    """Take reports of use in: `{"uses": [{"instance_id", "in_flight", "uses", "busy_ms"}]}`."""
+    """Take in reports of use: `{"uses": [{"instance_id", "in_flight", "uses", "busy_ms"}]}`."""
     body = await request.json()
     request.app[_PROVISIONER].use([InstanceUse(**use) for use in body["uses"]])
     return web.Response(status=204)

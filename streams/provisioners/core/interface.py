@@ -1,4 +1,4 @@
-"""One interface for all provisioners, in the words of the records."""
+"""The interface that every provisioner implements, and the values that cross it."""
 
 from __future__ import annotations
 
@@ -23,69 +23,69 @@ class StandardPathRefused(Exception):
     def __init__(self, reason: str, *, retry_after_s: int = 1, known: bool = True) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
-        self.known = known  # whether the service is in the catalogue at all
+        self.known = known  # whether the constituent is in the catalogue at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRequest:
-    """A request that waits for an instance of a constituent."""
+    """A request that needs an instance of a constituent."""
 
     service: str
     request_id: str
-    deadline_ms: int  # since the epoch; after it nobody waits any more
-    known: frozenset[str] = frozenset()  # instances the asker has already
+    deadline_ms: int  # since the epoch; the client gives up then
+    known: frozenset[str] = frozenset()  # instances that the client has already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceUse:
-    """What a gateway does with an instance, as news since its last report."""
+    """A gateway's report on one instance; counters are since its previous report."""
 
     instance_id: str
-    in_flight: int  # requests it serves just now
-    uses: int = 0  # served since the last report
-    busy_ms: int = 0  # time spent serving since the last report
-    claimable: bool | None = None  # whether it may still be given to requests; None: by others
+    in_flight: int  # requests being served now
+    uses: int = 0  # requests served
+    busy_ms: int = 0  # time spent serving
+    claimable: bool | None = None  # whether requests may still be routed to it; None: no change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionerLimits:
-    """Bounds that a provisioner keeps; durations in milliseconds."""
+    """Bounds and timeouts of a provisioner; durations in milliseconds."""
 
-    starts: int = 2  # instances that start at once
+    starts: int = 2  # concurrent starts
     waiting: int = 64  # requests that wait for room in the pool
-    keep_alive_ms: int = 600_000  # idle so long with no use and no command: ended
-    grace_ms: int = 100  # between saying that an instance drains and ending it, at least
-    claim_ms: int = 2_000  # who claims instances has heard by then that one drains
-    start_ms: int = 60_000  # start-up time after which an instance is given up
+    keep_alive_ms: int = 600_000  # ended after this long without use or command
+    grace_ms: int = 100  # least time between DRAINING and the end of an instance
+    claim_ms: int = 2_000  # time by which gateways have heard that an instance drains
+    start_ms: int = 60_000  # start timeout
     stop_ms: int = 5_000  # from SIGTERM to SIGKILL
-    report_ms: int = 30_000  # a report of use older than this counts no more
-    backoff_ms: int = 500  # pause after a failed start, doubled each time, at most a minute
-    remembered: int = 10_000  # command ids that are recognised when they come again
+    report_ms: int = 30_000  # a report of use older than this is ignored
+    backoff_ms: int = 500  # first pause after a failed start; doubles up to a minute
+    remembered: int = 10_000  # ids of recent commands, to recognise duplicates
 
 
 class Provisioner(Protocol):
-    """Carries commands out and serves the standard path for one pool."""
+    """Carries out commands and serves the standard path for one pool."""
 
     async def open(self, known: Sequence[Instance] = ()) -> None:
-        """Make ready; of `known`, an earlier life's, take over what still runs, bury the rest."""
+        """Start up; of its predecessor's instances, adopt those that run and mark the rest gone."""
         ...
 
     async def carry_out(self, command: Command) -> str:
-        """Do what a command says, once however often it comes; returns what came of it."""
+        """Carry out a command; idempotent by its id. Returns what was done, for the log."""
         ...
 
-    async def standard(self, want: InstanceRequest) -> Instance:
-        """A warm instance for a waiting request, started now or about to be ready.
+    async def standard(self, request: InstanceRequest) -> Instance:
+        """Return a warm instance for a waiting request, starting one where necessary.
 
         Raises
         ------
-        Refused
+        StandardPathRefused
             There is no room, the start failed, or the deadline passed.
         """
         ...
 
     def use(self, uses: Iterable[InstanceUse]) -> None:
-        """Note which instances serve requests, so that busy ones are not ended."""
+        """Take in reports of use, so that busy instances are not ended."""
         ...
 
     def instances(self) -> Sequence[Instance]:
@@ -97,17 +97,17 @@ class Provisioner(Protocol):
         ...
 
     def sweep(self) -> None:
-        """End what nobody wants any more, publish what changed by use; called ten times a second."""
+        """End idle instances and publish what use has changed; called ten times a second."""
         ...
 
     def republish(self) -> None:
-        """Publish every record again: some were lost."""
+        """Publish every record again, because some were lost."""
         ...
 
-    def forgotten(self, before_ms: int) -> Iterator[Instance]:
-        """Those gone before a time, each once: their records need not be kept any longer."""
+    def forget_gone(self, before_ms: int) -> Iterator[Instance]:
+        """Yield and forget instances gone before a time: their records may be deleted."""
         ...
 
     async def close(self) -> None:
-        """Start nothing any more; end the instances that cannot outlive the provisioner."""
+        """Stop starting instances; end those that cannot outlive the provisioner."""
         ...

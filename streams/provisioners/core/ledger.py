@@ -1,4 +1,4 @@
-"""Who holds what of a pool: book-keeping without I/O, and the one place where states change."""
+"""The instances of a pool and the resources they hold; the only place where states change. No I/O."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ __all__ = ["HeldInstance", "InstanceLedger"]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class HeldInstance:
-    """An instance and what only its provisioner knows of it."""
+    """An instance with the state that its provisioner alone keeps."""
 
     instance: Instance
     constituent: Constituent
     ready: asyncio.Future[Instance]
-    used_ms: int  # last of use: warm, served, commanded or forked from
-    base: HeldInstance | None = None  # what its start forks it from
-    lends: bool = False  # it is such a base, and serves no requests
-    expires_ms: int = 0  # not to be started after this, unless urgent
+    used_ms: int  # last use: became warm, served, named by a command, or forked from
+    base: HeldInstance | None = None  # the instance that it is forked from
+    is_base: bool = False  # others are forked from it; it serves no requests
+    expires_ms: int = 0  # the start is dropped after this, unless urgent
     urgent: bool = False  # a request waits for it
-    begun: bool = False  # its start has its turn
-    joined: int = 0  # requests that wait for it
+    start_begun: bool = False  # its start has left the queue
+    waiters: int = 0  # requests that wait for the start
     in_flight: int = 0
-    heard_ms: int = 0  # last report of use
-    claimable: bool = False  # a gateway may give it to a request, not having heard that it ends
+    reported_ms: int = 0  # last report of use
+    claimable: bool = False  # a gateway that has not heard of its end may still route to it
     changed: bool = False  # its record is to be published again
-    told: bool = False  # its record is out
-    ending: str = ""  # why it is being ended
+    published: bool = False  # its first record is out
+    end_reason: str = ""  # why it is being ended; empty while it is not
     measured: Resources = field(default_factory=Resources)
 
     @property
     def needs(self) -> Resources:
-        """What it takes of the pool: reserved, or measured where that is more."""
+        """Resources counted against the pool: the larger of reserved and measured."""
         reserved, measured = self.constituent.needs, self.measured
         return Resources(
             cpu=max(reserved.cpu, measured.cpu),
@@ -50,12 +50,21 @@ class HeldInstance:
 
     @property
     def live(self) -> bool:
-        """Whether it has been started and may serve."""
+        """Whether it is warm or busy."""
         return self.instance.state in {InstanceState.WARM, InstanceState.BUSY}
+
+    async def wait_until_warm(self) -> Instance:
+        """Wait for its start; a request that gives up makes room for another to wait."""
+        self.waiters += 1
+        try:
+            return await asyncio.shield(self.ready)
+        except asyncio.CancelledError:
+            self.waiters -= 1
+            raise
 
 
 class InstanceLedger:
-    """The instances of a pool; every change of state goes through `enter`."""
+    """The instances of a pool; every change of state goes through `change_state`."""
 
     def __init__(self, pool: str, emit: Callable[[Instance], None]) -> None:
         self.pool = pool
@@ -77,9 +86,9 @@ class InstanceLedger:
         reason: str,
         *,
         base: HeldInstance | None = None,
-        lends: bool = False,
+        is_base: bool = False,
     ) -> HeldInstance:
-        """Reserve room for an instance that will be started."""
+        """Reserve room for an instance that is going to be started."""
         name = f"{constituent.service}-{uuid.uuid4().hex[:12]}"
         held = HeldInstance(
             instance=Instance(
@@ -97,49 +106,51 @@ class InstanceLedger:
             ready=asyncio.get_running_loop().create_future(),
             used_ms=now_ms,
             base=base,
-            lends=lends,
+            is_base=is_base,
         )
         self._held[name] = held
         return held
 
     def adopt(self, constituent: Constituent, instance: Instance, now_ms: int) -> HeldInstance:
-        """Take over an instance that is warm already, of an earlier life."""
+        """Add a warm instance that an earlier provisioner started."""
         held = HeldInstance(
             instance=instance,
             constituent=constituent,
             ready=asyncio.get_running_loop().create_future(),
             used_ms=now_ms,
-            begun=True,
+            start_begun=True,
         )
         held.ready.set_result(instance)
         self._held[instance.instance_id] = held
         return held
 
     def rename(self, held: HeldInstance, name: str) -> None:
-        """Give an instance, before its first record, the name that it has where it runs."""
+        """Change the id of an instance that is not published yet to the one it has where it runs."""
         del self._held[held.instance.instance_id]
         held.instance = replace(held.instance, instance_id=name)
         self._held[name] = held
 
-    def enter(self, held: HeldInstance, state: InstanceState, now_ms: int, **news: Any) -> None:
-        """Change an instance's state and publish it; what is gone leaves the ledger."""
-        held.instance = replace(held.instance, state=state, changed_ms=now_ms, **news)
-        held.changed, held.told = False, True
+    def change_state(
+        self, held: HeldInstance, state: InstanceState, now_ms: int, **fields: Any
+    ) -> None:
+        """Change an instance's state and publish its record; a gone instance leaves the ledger."""
+        held.instance = replace(held.instance, state=state, changed_ms=now_ms, **fields)
+        held.changed, held.published = False, True
         self._emit(held.instance)
         if state is InstanceState.GONE:
             self._held.pop(held.instance.instance_id, None)
             self._gone.append(held.instance)
 
-    def drop(self, held: HeldInstance) -> None:
-        """Give up room that was reserved for an instance never started."""
+    def discard(self, held: HeldInstance) -> None:
+        """Release the room of an instance that was never started."""
         self._held.pop(held.instance.instance_id, None)
 
-    def report(self, use: InstanceUse, now_ms: int) -> None:
-        """Take news of use in; the record follows with the next `publish`."""
+    def report_use(self, use: InstanceUse, now_ms: int) -> None:
+        """Apply a report of use; the record is published by the next `publish`."""
         held = self._held.get(use.instance_id)
-        if held is None or held.lends or held.instance.state is InstanceState.STARTING:
-            return  # of a base a gateway knows nothing but that it is there
-        held.in_flight, held.heard_ms, held.used_ms = use.in_flight, now_ms, now_ms
+        if held is None or held.is_base or held.instance.state is InstanceState.STARTING:
+            return  # a gateway sends no requests to these; its reports must not keep a base alive
+        held.in_flight, held.reported_ms, held.used_ms = use.in_flight, now_ms, now_ms
         if use.claimable is not None:
             held.claimable = use.claimable
         state = held.instance.state
@@ -156,77 +167,77 @@ class InstanceLedger:
         )
         held.changed |= held.instance != was
 
-    def lent(self, base: HeldInstance, now_ms: int) -> None:
-        """Note that an instance was forked: to a base that is use."""
+    def record_fork(self, base: HeldInstance, now_ms: int) -> None:
+        """Count a fork as a use of its base."""
         base.used_ms = now_ms
         base.instance = replace(base.instance, uses=base.instance.uses + 1)
         base.changed = True
 
-    def lender(self, service: str) -> HeldInstance | None:
-        """The base that a start may wait for, or fork from now."""
+    def usable_base(self, service: str) -> HeldInstance | None:
+        """Return an instance of a base, warm or starting, that is not being ended."""
         for held in self:
-            if held.lends and held.instance.service == service and not held.ending:
+            if held.is_base and held.instance.service == service and not held.end_reason:
                 return held
         return None
 
     def publish(self, *, everything: bool = False) -> None:
-        """Publish what changed by use; many uses between two calls make one record."""
+        """Publish records changed by use; any number of uses between two calls makes one record."""
         for held in self:
-            if held.told and (held.changed or everything):
+            if held.published and (held.changed or everything):
                 held.changed = False
                 self._emit(held.instance)
         if everything:
             for instance in self._gone:
                 self._emit(instance)
 
-    def forgotten(self, before_ms: int) -> Iterator[Instance]:
-        """Those gone before a time, each once: their records need not be kept any longer."""
+    def forget_gone(self, before_ms: int) -> Iterator[Instance]:
+        """Yield and forget instances gone before a time: their records may be deleted."""
         while self._gone and (self._gone[0].gone_ms or 0) < before_ms:
             yield self._gone.popleft()
 
     def used(self) -> Resources:
-        """What all instances take."""
+        """Resources that all instances hold."""
         return sum((held.needs for held in self), Resources())
 
-    def returning(self) -> Resources:
-        """What those that are ending will give back."""
-        return sum((held.needs for held in self if held.ending), Resources())
+    def releasing(self) -> Resources:
+        """Resources that ending instances are about to give back."""
+        return sum((held.needs for held in self if held.end_reason), Resources())
 
     def idle(self, now_ms: int, grace_ms: int, service: str | None = None) -> list[HeldInstance]:
-        """Those free for `grace_ms`, the longest idle first; a base with starts to come is not."""
-        needed = {held.base for held in self if not held.ready.done()}
-        found = [
+        """Instances idle for at least `grace_ms`, longest first, without bases that starts wait for."""
+        awaited = {held.base for held in self if not held.ready.done()}
+        idle = [
             held
             for held in self
             if held.instance.state is InstanceState.WARM
             and held.in_flight == 0
-            and held not in needed
-            and not held.ending
+            and held not in awaited
+            and not held.end_reason
             and now_ms - held.used_ms >= grace_ms
             and service in {None, held.instance.service}
         ]
-        return sorted(found, key=lambda held: held.used_ms)
+        return sorted(idle, key=lambda held: held.used_ms)
 
-    def coming(self, service: str) -> HeldInstance | None:
-        """A start in progress, the oldest, that one more request may wait for."""
+    def joinable_start(self, service: str) -> HeldInstance | None:
+        """Return the oldest start in progress that has capacity for one more waiting request."""
         for held in self:
             if (
                 held.instance.service == service
                 and held.instance.state is InstanceState.STARTING
-                and not held.ending
-                and held.joined < held.constituent.concurrency
+                and not held.end_reason
+                and held.waiters < held.constituent.concurrency
             ):
                 return held
         return None
 
-    def unknown_to(self, service: str, known: frozenset[str]) -> HeldInstance | None:
-        """A free instance that the asker has not heard of yet."""
+    def warm_unknown_to(self, service: str, known: frozenset[str]) -> HeldInstance | None:
+        """Return a warm instance that the requester does not know yet."""
         for held in self:
             instance = held.instance
             if (
                 instance.service == service
                 and instance.state is InstanceState.WARM
-                and not held.ending
+                and not held.end_reason
                 and instance.instance_id not in known
             ):
                 return held

@@ -1,18 +1,19 @@
-"""The life of each instance, from its start to its end, wherever it runs."""
+"""Starting, draining and ending instances; implemented once for each place where they run."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
-from streams.provisioners.core.start_queue import StartBackoff, WakeSignal
+from streams.provisioners.core.start_queue import StartBackoff
 from streams.records import Command, Instance, InstanceState
 from streams.records.catalog import Resources
 from streams.runtime.clock import wall_ms
+from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["InstanceLifecycle", "StartFailed"]
 
@@ -20,13 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 class StartFailed(Exception):
-    """An instance did not come to serve; the message says why."""
+    """An instance did not become warm; the message says why."""
 
 
 class InstanceLifecycle(ABC):
-    """Starts instances, sees them warm, drain and end, and tells `freed` when room came free."""
+    """Starts, drains and ends instances; signals `freed` whenever room becomes free."""
 
-    layered = False  # whether instances are forked from the base that their constituent names
+    layered = False  # whether instances are forked from the base of their constituent
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class InstanceLifecycle(ABC):
 
     @abstractmethod
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
-        """Take over what still runs of `known`; returns ids of commands that are done already."""
+        """Adopt the instances of `known` that still run; returns ids of commands already done."""
 
     @abstractmethod
     async def start(self, held: HeldInstance) -> None:
@@ -52,62 +53,64 @@ class InstanceLifecycle(ABC):
 
     @abstractmethod
     async def stop(self, held: HeldInstance) -> None:
-        """End an instance that serves nothing any more."""
+        """End an instance that has drained."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of all; instances that cannot outlive the provisioner end."""
+        """Release everything; instances that cannot outlive the provisioner end."""
 
-    def measure(self, now_ms: int) -> None:  # noqa: B027  # not everywhere can it be known
-        """Set `measured` of the instances, where that can be known."""
+    def measure(self, now_ms: int) -> Mapping[HeldInstance, Resources]:
+        """Return the measured use of each instance whose use is known."""
+        del now_ms
+        return {}
 
-    def done(self, command: Command) -> None:  # noqa: B027  # where instances end with it, no need
-        """Keep in mind, beyond this life, that a command was carried out."""
+    def record_done(self, command: Command) -> None:  # noqa: B027  # needless where instances end too
+        """Persist that a command was carried out, for a successor of this provisioner."""
 
     def capacity(self, declared: Resources) -> Resources:
-        """What there is to run on: as declared, or less where less is there."""
+        """Return the capacity of the pool: as declared, or less where the machines have less."""
         return declared
 
     def end(self, held: HeldInstance, reason: str) -> None:
-        """Let an instance drain, then end it."""
-        held.ending = reason
-        self._ledger.enter(held, InstanceState.DRAINING, wall_ms(), reason=reason)
+        """Drain an instance, then end it."""
+        held.end_reason = reason
+        self._ledger.change_state(held, InstanceState.DRAINING, wall_ms(), reason=reason)
         self._spawn(self._drain(held))
 
-    def drop(self, held: HeldInstance, reason: str) -> None:
-        """Give up an instance that was not started yet."""
-        self._ledger.drop(held)
+    def discard(self, held: HeldInstance, reason: str) -> None:
+        """Cancel a start that has not begun."""
+        self._ledger.discard(held)
         _fail(held, reason)
-        self._freed.now()
+        self._freed.wake()
 
-    def _too_late(self, held: HeldInstance) -> bool:
-        """Drop what is not wanted any more when its turn has come."""
+    def _discard_if_late(self, held: HeldInstance) -> bool:
+        """Discard a start whose time has passed before its turn came; whether it was."""
         late = self._closing or (not held.urgent and held.expires_ms <= wall_ms())
         if late:
-            self.drop(held, "was not started in time")
+            self.discard(held, "was not started in time")
         return late
 
-    def _warm(self, held: HeldInstance, **news: str) -> None:
-        if held.ending or held.ready.done():
+    def _mark_warm(self, held: HeldInstance, **fields: str) -> None:
+        if held.end_reason or held.ready.done():
             return
         now_ms = wall_ms()
         self._backoff.succeeded(held.instance.service)
         held.used_ms = now_ms
-        self._ledger.enter(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms, **news)
+        self._ledger.change_state(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms, **fields)
         held.ready.set_result(held.instance)
 
-    def _gone(self, held: HeldInstance, reason: str) -> None:
+    def _mark_gone(self, held: HeldInstance, reason: str) -> None:
         now_ms = wall_ms()
         if _fail(held, reason):
             self._backoff.failed(held.instance.service, now_ms)
         if reason.startswith("crashed"):
-            told = {"action": "crash", "instance": held.instance.instance_id}
-            logger.warning("%s %s", held.instance.instance_id, reason, extra=told)
-        self._ledger.enter(held, InstanceState.GONE, now_ms, gone_ms=now_ms, reason=reason)
-        self._freed.now()
+            extra = {"action": "crash", "instance": held.instance.instance_id}
+            logger.warning("%s %s", held.instance.instance_id, reason, extra=extra)
+        self._ledger.change_state(held, InstanceState.GONE, now_ms, gone_ms=now_ms, reason=reason)
+        self._freed.wake()
 
     async def _drain(self, held: HeldInstance) -> None:
-        """Leave gateways the time to hear of it, and requests the time to finish."""
+        """Wait until gateways have heard of it and its requests have finished, then stop it."""
         heard_ms = wall_ms() + self._limits.claim_ms
         await asyncio.sleep(self._limits.grace_ms / 1000)
         deadline_ms = wall_ms() + self._limits.report_ms
@@ -124,9 +127,9 @@ class InstanceLifecycle(ABC):
 
 
 def _fail(held: HeldInstance, reason: str) -> bool:
-    """Tell those who wait for an instance that it will not come; False when it had come."""
+    """Fail the start for all that wait for it; False when it had succeeded or failed already."""
     if held.ready.done():
         return False
     held.ready.set_exception(StartFailed(reason))
-    held.ready.exception()  # seen: nobody may be waiting
+    held.ready.exception()  # retrieved, or asyncio would warn when nobody waits
     return True

@@ -1,4 +1,4 @@
-"""The rules of a pool, wherever its instances run: commands, room, the standard path."""
+"""A provisioner without the machines: how commands and waiting requests become starts and ends."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from streams.provisioners.core.interface import (
 )
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
 from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
-from streams.provisioners.core.start_queue import StartBackoff, StartQueue, WakeSignal
+from streams.provisioners.core.start_queue import StartBackoff, StartQueue
 from streams.records import Action, Command, Instance, InstanceState, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.runtime.clock import wall_ms
+from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["PoolProvisioner"]
 
-L = TypeVar("L", bound=InstanceLifecycle)
+LifecycleT = TypeVar("LifecycleT", bound=InstanceLifecycle)
 
 
-class PoolProvisioner(Generic[L]):
-    """Carries out the commands of one pool; satisfies `base.Provisioner`.
+class PoolProvisioner(Generic[LifecycleT]):
+    """Carries out the commands of one pool; implements `Provisioner`.
 
     Parameters
     ----------
     pool
         Name of the pool.
     catalog
-        Gives the catalogue as it stands.
+        Returns the current catalogue.
     emit
-        Takes each new record of an instance; must not block.
+        Publishes a record of an instance; must not block.
     limits
-        The bounds to keep.
-    make
-        What starts and ends instances, of ledger, limits, back-off and the pulse for freed room.
+        Bounds and timeouts.
+    lifecycle
+        Makes what starts and ends instances, given the ledger, the limits, the back-off and the
+        signal that room became free.
     """
 
     def __init__(
@@ -50,209 +52,217 @@ class PoolProvisioner(Generic[L]):
         catalog: Callable[[], Catalog],
         emit: Callable[[Instance], None],
         limits: ProvisionerLimits,
-        make: Callable[[InstanceLedger, ProvisionerLimits, StartBackoff, WakeSignal], L],
+        lifecycle: Callable[
+            [InstanceLedger, ProvisionerLimits, StartBackoff, WakeSignal], LifecycleT
+        ],
     ) -> None:
         self.pool = pool
         self.limits = limits
         self.ledger = InstanceLedger(pool, emit)
         self._emit = emit
         self._catalog = catalog
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._recent_commands: OrderedDict[str, None] = OrderedDict()
         self._backoff = StartBackoff(limits.backoff_ms)
         self._waiting = 0
         self._freed = WakeSignal()
-        self.lives = make(self.ledger, limits, self._backoff, self._freed)
-        self._layers = BaseLayers(self.ledger, catalog, forks=self.lives.layered)
+        self.lifecycle = lifecycle(self.ledger, limits, self._backoff, self._freed)
+        self._layers = BaseLayers(self.ledger, catalog, forks=self.lifecycle.layered)
 
     async def open(self, known: Sequence[Instance] = ()) -> None:
-        """Make ready, take over what still runs of `known`, and bury the rest."""
-        for command_id in await self.lives.open(known):
+        """Start up; of `known`, adopt the instances that still run and publish the rest as gone."""
+        for command_id in await self.lifecycle.open(known):
             self._remember(command_id)
-        living = {held.instance.instance_id for held in self.ledger}
+        running = {held.instance.instance_id for held in self.ledger}
         for instance in known:
-            if instance.instance_id not in living:
-                self._emit(_buried(instance, wall_ms()))
-        self._starts = StartQueue(self.lives.start, self.limits.starts)
+            if instance.instance_id not in running:
+                self._emit(_gone(instance, wall_ms()))
+        self._starts = StartQueue(self.lifecycle.start, self.limits.starts)
 
     # ------------------------------------------------------------------ commands
 
     async def carry_out(self, command: Command) -> str:
-        """Do what a command says, once however often it comes; returns what came of it."""
+        """Carry out a command; idempotent by its id. Returns what was done, for the log."""
         now_ms = wall_ms()
         if command.pool != self.pool:
             return "is for another pool"
-        if command.command_id in self._seen:
+        if command.command_id in self._recent_commands:
             return "was carried out before"
         self._remember(command.command_id)
         if command.expires_ms <= now_ms:
             return f"expired {now_ms - command.expires_ms} ms ago"
-        said = "waits with the allocator"
+        result = "stays queued at the allocator"
         match command.action:
             case Action.PROVISION:
-                said = self._provision(command, now_ms)
+                result = self._provision(command, now_ms)
             case Action.RELEASE:
-                said = self._release(command, now_ms)
-        self.lives.done(command)
-        return said
+                result = self._release(command, now_ms)
+        self.lifecycle.record_done(command)
+        return result
 
     def _provision(self, command: Command, now_ms: int) -> str:
         constituent = self._catalog().constituents.get(command.service)
         if constituent is None:
             return f"names a constituent that is not in the catalogue: {command.service}"
-        if failed := self._paused(constituent, now_ms):
+        if failed := self._backed_off(constituent, now_ms):
             return f"waits: the last start of {failed} failed"
         for held in self.ledger:
             if held.instance.service == command.service:
-                held.used_ms = max(held.used_ms, now_ms)  # commanded: of use still
+                held.used_ms = max(held.used_ms, now_ms)  # a command for more keeps these alive
         count = command.count
-        if self._layers.lends(command.service):  # one is enough
-            count = 0 if self.ledger.lender(command.service) else 1
+        if self._layers.is_base(command.service):  # one instance serves all forks
+            count = 0 if self.ledger.usable_base(command.service) else 1
         started = 0
-        while started < count and self._layers.needs(constituent).fits(self._free()):
+        while started < count and self._layers.start_needs(constituent).fits(self._free()):
             self._reserve(constituent, command.command_id, command.reason, command.expires_ms)
             started += 1
         return f"starts {started} of {command.count} {command.service}"
 
-    def _paused(self, constituent: Constituent, now_ms: int) -> str:
-        """Which of what would have to start is not to be tried again yet."""
-        missing = self._layers.missing(constituent)
+    def _backed_off(self, constituent: Constituent, now_ms: int) -> str:
+        """Return the constituent, or its missing base, that is in back-off; empty for none."""
+        missing = self._layers.missing_base(constituent)
         services = [constituent.service, *([missing.service] if missing else [])]
         return next((x for x in services if self._backoff.until(x) > now_ms), "")
 
     def _reserve(
         self, constituent: Constituent, command_id: str, reason: str, expires_ms: int = 0
     ) -> HeldInstance:
-        """Take room for an instance, and for its base where there is none, and queue the starts.
+        """Reserve room for an instance, and for its base if that is missing, and queue the starts.
 
-        What never expires a request waits for.
+        A start without expiry is urgent: a request waits for it.
         """
-        if missing := self._layers.missing(constituent):
-            why = f"{constituent.service} starts from it"
+        if missing := self._layers.missing_base(constituent):
+            why = f"needed as the base of {constituent.service}"
             self._reserve(missing, command_id, why, expires_ms)
         held = self.ledger.add(
             constituent,
             command_id,
             wall_ms(),
             reason,
-            base=self._layers.lender(constituent),
-            lends=self._layers.lends(constituent.service),
+            base=self._layers.usable_base(constituent),
+            is_base=self._layers.is_base(constituent.service),
         )
         held.expires_ms, held.urgent = expires_ms, not expires_ms
         self._starts.put(held)
         if held.base is not None:
             held.base.expires_ms = max(held.base.expires_ms, expires_ms)
             if held.urgent:
-                self._starts.hurry(held.base)
+                self._starts.expedite(held.base)
         return held
 
     def _release(self, command: Command, now_ms: int) -> str:
         idle = self.ledger.idle(now_ms, self.limits.grace_ms, command.service)[: command.count]
         for held in idle:
-            self.lives.end(held, f"released: {command.reason}")
+            self.lifecycle.end(held, f"released: {command.reason}")
         return f"ends {len(idle)} of {command.count} {command.service}"
 
     def _remember(self, command_id: str) -> None:
-        self._seen[command_id] = None
-        if len(self._seen) > self.limits.remembered:
-            self._seen.popitem(last=False)
+        self._recent_commands[command_id] = None
+        if len(self._recent_commands) > self.limits.remembered:
+            self._recent_commands.popitem(last=False)
 
     # ------------------------------------------------------------------ standard path
 
-    async def standard(self, want: InstanceRequest) -> Instance:
-        """A warm instance for a waiting request: see `base.Provisioner.standard`."""
-        constituent = self._catalog().constituents.get(want.service)
+    async def standard(self, request: InstanceRequest) -> Instance:
+        """Return a warm instance for a waiting request: see `Provisioner.standard`."""
+        constituent = self._catalog().constituents.get(request.service)
         if constituent is None:
-            raise StandardPathRefused(f"{want.service} is not in the catalogue", known=False)
-        if want.service in self._catalog().bases:
+            raise StandardPathRefused(f"{request.service} is not in the catalogue", known=False)
+        if request.service in self._catalog().bases:
             raise StandardPathRefused(
-                f"{want.service} serves no requests: others start from it", known=False
+                f"{request.service} serves no requests: it is the base of other constituents",
+                known=False,
             )
         try:
-            async with asyncio.timeout(max(0.0, (want.deadline_ms - wall_ms()) / 1000)):
-                held = self._found(want) or await self._make(constituent, want)
+            async with asyncio.timeout(max(0.0, (request.deadline_ms - wall_ms()) / 1000)):
+                held = self._available(request) or await self._reserve_urgent(constituent, request)
                 if held.ready.done():
                     held.used_ms = wall_ms()
                     return held.instance
-                self._starts.hurry(held)
-                return await _joined(held)
+                self._starts.expedite(held)
+                return await held.wait_until_warm()
         except TimeoutError:
-            raise StandardPathRefused(f"no instance of {want.service} was ready in time") from None
+            raise StandardPathRefused(
+                f"no instance of {request.service} was ready in time"
+            ) from None
         except StartFailed as error:
             raise StandardPathRefused(
-                f"{want.service} did not start: {error}", retry_after_s=2
+                f"{request.service} did not start: {error}", retry_after_s=2
             ) from None
 
-    def _found(self, want: InstanceRequest) -> HeldInstance | None:
-        """One that is free, or a start that one more may wait for."""
-        free = self.ledger.unknown_to(want.service, want.known)
-        return free or self.ledger.coming(want.service)
+    def _available(self, request: InstanceRequest) -> HeldInstance | None:
+        """Return a warm instance, or a start that one more request may wait for."""
+        warm = self.ledger.warm_unknown_to(request.service, request.known)
+        return warm or self.ledger.joinable_start(request.service)
 
-    async def _make(self, constituent: Constituent, want: InstanceRequest) -> HeldInstance:
-        """Reserve an instance for a request, at the cost of idle ones when the pool is full."""
+    async def _reserve_urgent(
+        self, constituent: Constituent, request: InstanceRequest
+    ) -> HeldInstance:
+        """Reserve an instance for a request; when the pool is full, idle ones are ended for it."""
         if self._waiting >= self.limits.waiting:
             raise StandardPathRefused(
-                f"{self._waiting} requests wait already for room in pool {self.pool}"
+                f"{self._waiting} requests already wait for room in pool {self.pool}"
             )
-        if not self._layers.most(constituent).fits(self._capacity()):
+        if not self._layers.full_needs(constituent).fits(self._capacity()):
             raise StandardPathRefused(
-                f"{want.service} needs more than pool {self.pool} has", retry_after_s=60
+                f"{request.service} needs more than pool {self.pool} has", retry_after_s=60
             )
         self._waiting += 1
         try:
-            while not (needs := self._layers.needs(constituent)).fits(self._free()):
-                self._make_room(needs, spared=self._layers.lender(constituent))
-                # One that is idle only just now may give way a moment later.
+            while not (needs := self._layers.start_needs(constituent)).fits(self._free()):
+                self._make_room(needs, spared=self._layers.usable_base(constituent))
+                # An instance that has just become idle may be ended once its grace is over.
                 await self._freed.wait(self.limits.grace_ms / 1000)
         finally:
             self._waiting -= 1
-        cause = f"standard/{want.request_id}"
-        return self._reserve(constituent, cause, "a request waits for it")
+        cause = f"standard/{request.request_id}"
+        return self._reserve(constituent, cause, "a request is waiting for it")
 
     def _make_room(self, needs: Resources, spared: HeldInstance | None) -> None:
-        """Let idle instances give way, but no faster than others can be started.
+        """End idle instances, but no faster than the starts that replace them can run.
 
-        Under overload nothing would live long enough to be used twice, if each request that
-        waits took an idle instance's room long before its own start has its turn.
+        Under overload, requests would otherwise end idle instances long before their own starts
+        come to the head of the queue, and no instance would live long enough to be used twice.
         """
-        turning = sum(held.urgent and not held.ready.done() for held in self.ledger)
-        if turning >= self.limits.starts:
+        replacing = sum(held.urgent and not held.ready.done() for held in self.ledger)
+        if replacing >= self.limits.starts:
             return
         for held in self.ledger.idle(wall_ms(), self.limits.grace_ms):
-            if needs.fits(self._free() + self.ledger.returning()):
+            if needs.fits(self._free() + self.ledger.releasing()):
                 return
             if held is not spared:
-                self.lives.end(held, "gave way to a request")
+                self.lifecycle.end(held, "gave way to a request")
 
-    # ------------------------------------------------------------------ what others ask
+    # ------------------------------------------------------------------ use
 
     def use(self, uses: Iterable[InstanceUse]) -> None:
-        """Note which instances serve requests, so that busy ones are not ended."""
+        """Take in reports of use, so that busy instances are not ended."""
         now_ms = wall_ms()
         for use in uses:
-            self.ledger.report(use, now_ms)
-        self._freed.now()  # one may be idle now, and give way
+            self.ledger.report_use(use, now_ms)
+        self._freed.wake()  # an instance that became idle may be ended for a waiting request
 
     def instances(self) -> Sequence[Instance]:
         """Every instance that is not gone."""
         return [held.instance for held in self.ledger]
 
     def sweep(self) -> None:
-        """End what is idle for too long, and doubt reports of use that are too old."""
+        """End instances idle for too long; drop reports of use that are too old."""
         now_ms = wall_ms()
         for held in self.ledger:
-            if held.in_flight and now_ms - held.heard_ms > self.limits.report_ms:
-                self.ledger.report(
+            if held.in_flight and now_ms - held.reported_ms > self.limits.report_ms:
+                self.ledger.report_use(
                     InstanceUse(instance_id=held.instance.instance_id, in_flight=0), now_ms
                 )
         for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
-            self.lives.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
+            self.lifecycle.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
         self.ledger.publish()
-        self._freed.now()
+        self._freed.wake()
 
     def utilisation(self) -> Utilisation:
-        """Capacity and use of the pool, measured on the processes as they are."""
+        """Return capacity and use of the pool, with the use of each instance measured anew."""
         now_ms = wall_ms()
-        self.lives.measure(now_ms)
+        for held, measured in self.lifecycle.measure(now_ms).items():
+            held.measured = measured
         return Utilisation(
             pool=self.pool, at_ms=now_ms, capacity=self._capacity(), used=self.ledger.used()
         )
@@ -261,34 +271,24 @@ class PoolProvisioner(Generic[L]):
         """Publish every record again."""
         self.ledger.publish(everything=True)
 
-    def forgotten(self, before_ms: int) -> Iterator[Instance]:
-        """Those gone before a time, each once: their records need not be kept any longer."""
-        return self.ledger.forgotten(before_ms)
+    def forget_gone(self, before_ms: int) -> Iterator[Instance]:
+        """Yield and forget instances gone before a time: their records may be deleted."""
+        return self.ledger.forget_gone(before_ms)
 
     async def close(self) -> None:
-        """Start nothing any more, and let go of all."""
+        """Stop starting instances, then release everything."""
         await self._starts.close()
-        await self.lives.close()
+        await self.lifecycle.close()
 
     def _capacity(self) -> Resources:
         nothing = Pool(pool=self.pool, capacity=Resources())
-        return self.lives.capacity(self._catalog().pools.get(self.pool, nothing).capacity)
+        return self.lifecycle.capacity(self._catalog().pools.get(self.pool, nothing).capacity)
 
     def _free(self) -> Resources:
         return self._capacity() - self.ledger.used()
 
 
-async def _joined(held: HeldInstance) -> Instance:
-    """Wait for a start; who gives up leaves the place to another."""
-    held.joined += 1
-    try:
-        return await asyncio.shield(held.ready)
-    except asyncio.CancelledError:
-        held.joined -= 1
-        raise
-
-
-def _buried(instance: Instance, now_ms: int) -> Instance:
+def _gone(instance: Instance, now_ms: int) -> Instance:
     return replace(
         instance,
         state=InstanceState.GONE,

@@ -1,4 +1,4 @@
-"""The provisioner as a process: commands in, instances and utilisation out, a door on loopback."""
+"""The provisioner process: consumes commands, publishes instances and utilisation, serves HTTP."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
 from streams.provisioners.core.topic_views import CatalogView, all_instances
 from streams.records import Command, DeadLetter, Instance, InstanceState, Record
 from streams.records.catalog import Catalog
-from streams.runtime.addresses import address
 from streams.runtime.clock import wall_ms
+from streams.runtime.serving import serving
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -35,58 +35,52 @@ ProvisionerFactory = Callable[
 
 _POLL_S = 0.1
 _SWEEP_S = 0.1
-_CATALOG_S = 5.0  # besides before each batch of commands
-_AT_ONCE = 500  # commands taken before the offsets are committed
-_FORGET_MS = 15 * 60_000  # records of ended instances are kept for requests that come late
+_CATALOG_S = 5.0  # also read before each batch of commands
+_BATCH = 500  # commands carried out between two commits of offsets
+_FORGET_MS = 15 * 60_000  # late requests still look up the records of gone instances
 
 
 class ProvisionerProcess:
-    """One pool's provisioner between Kafka and its processes.
+    """Connects the provisioner of one pool to Kafka and to its HTTP API.
 
     Parameters
     ----------
     settings
-        Where Kafka is.
+        How to reach Kafka.
     pool
         The pool whose commands are carried out.
     limits
-        The bounds that the provisioner keeps.
-    make
-        The provisioner, of pool, catalogue, what takes records, and limits.
+        Bounds and timeouts of the provisioner.
+    factory
+        Makes the provisioner, given the pool, the catalogue, the publisher of records, the limits.
     """
 
     def __init__(
-        self, settings: Settings, pool: str, limits: ProvisionerLimits, make: ProvisionerFactory
+        self, settings: Settings, pool: str, limits: ProvisionerLimits, factory: ProvisionerFactory
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._producer = CheckedProducer(producer_config(settings))
         self._consumer = Consumer(consumer_config(settings, settings.group(f"provisioner-{pool}")))
-        self._reading = threading.Lock()
+        self._consumer_lock = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = False
-        self.provisioner = make(pool, lambda: self._catalog.now, self._send, limits)
+        self.provisioner = factory(pool, lambda: self._catalog.now, self._send, limits)
 
     async def run(self, listen: str, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then end every instance."""
+        """Serve until `stop` is set, then close the provisioner."""
         known = await asyncio.to_thread(self._prepare)
         await self.provisioner.open(known)
         runner = web.AppRunner(application(self.provisioner), access_log=None)
-        await runner.setup()
-        host, port = address(listen)
-        await web.TCPSite(runner, host, port).start()
-        logger.info(
-            "Pool %s: the provisioner listens on %s", self._pool, listen, extra={"action": "open"}
-        )
+        what = f"provisioner of pool {self._pool}"
         try:
-            await first_to_end(self._work(), stop)
+            await serving(runner, listen, what, lambda: first_to_end(self._work(), stop))
         finally:
-            await runner.cleanup()
             await self.provisioner.close()
             await asyncio.to_thread(self._close)
 
     def _work(self) -> list[Awaitable[None]]:
-        """What runs until the process is told to stop; a part that fails ends it."""
+        """Return the tasks of the process; when one fails, the process ends."""
         return [
             self._follow_commands(),
             every(_SWEEP_S, self._sweep),
@@ -95,7 +89,7 @@ class ProvisionerProcess:
         ]
 
     def _prepare(self) -> list[Instance]:
-        """Read the catalogue and the instances of an earlier life."""
+        """Subscribe; read the catalogue and return the instances that a predecessor left."""
         self._catalog.read()
         known = [
             instance
@@ -115,16 +109,16 @@ class ProvisionerProcess:
             await self._catalog.follow()
             for message in messages:
                 await self._take(message)
-            # Offsets last: what came of the commands is on Kafka first.
+            # Commit offsets last: the records that the commands caused must be on Kafka first.
             if await asyncio.to_thread(self._flush):
                 await asyncio.to_thread(commit, self._consumer)
 
     def _poll(self) -> list[Message]:
-        with self._reading:
+        with self._consumer_lock:
             first = self._consumer.poll(_POLL_S)
             if first is None:
                 return []
-            return [m for m in [first, *self._consumer.consume(_AT_ONCE, 0)] if m.error() is None]
+            return [m for m in [first, *self._consumer.consume(_BATCH, 0)] if m.error() is None]
 
     async def _take(self, message: Message) -> None:
         try:
@@ -133,18 +127,18 @@ class ProvisionerProcess:
             self._send(_dead_letter(message, str(error), self._settings.prefix))
             return
         if command.pool == self._pool:
-            came_of_it = await self.provisioner.carry_out(command)
-            told = {"action": "command", "command": command.command_id}
-            logger.debug("Command %s %s", command.command_id, came_of_it, extra=told)
+            result = await self.provisioner.carry_out(command)
+            extra = {"action": "command", "command": command.command_id}
+            logger.debug("Command %s %s", command.command_id, result, extra=extra)
 
-    # ------------------------------------------------------------------ what is told
+    # ------------------------------------------------------------------ records
 
     def _send(self, record: Record) -> None:
         topic = self._settings.topic(topic_of(record))
         self._producer.send(topic, key_of(record), codec.encode(record))
 
     def _flush(self) -> bool:
-        """Whether all that was sent is on Kafka; what is not will be sent again."""
+        """Wait for delivery; whether all arrived. If not, every record will be published again."""
         try:
             self._producer.flush(self._settings.delivery_ms / 1000)
         except DeliveryFailed as error:
@@ -154,16 +148,16 @@ class ProvisionerProcess:
         return True
 
     def _close(self) -> None:
-        # A cancelled task leaves its thread polling: it would take the revocation that close
-        # waits for.
-        with self._reading:
+        # A cancelled task leaves its thread in `poll`, which would consume the revocation that
+        # `close` waits for.
+        with self._consumer_lock:
             self._consumer.close()
         self._flush()
 
     async def _sweep(self) -> None:
         self.provisioner.sweep()
         topic = self._settings.topic("instances")
-        for instance in self.provisioner.forgotten(wall_ms() - _FORGET_MS):
+        for instance in self.provisioner.forget_gone(wall_ms() - _FORGET_MS):
             self._producer.send(topic, key_of(instance), None)
         if self._republish:
             self._republish = False

@@ -1,4 +1,4 @@
-"""Catalogue and instances as the topics hold them, for processes that are no stage."""
+"""In-memory views of the topics `catalog` and `instances`, for processes that run no stage."""
 
 from __future__ import annotations
 
@@ -25,71 +25,71 @@ def _view(settings: Settings, topic: str) -> View[Record]:
 
 
 class _FollowedTopic:
-    """A view that is followed while the process serves; Kafka may be away for a while."""
+    """A view of a topic, brought up to date while the process serves; survives outages of Kafka."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._view = _view(settings, topic)
-        self._reading = asyncio.Lock()
-        self.away = False  # whether Kafka did not answer when last asked
+        self._lock = asyncio.Lock()
+        self.unreachable = False  # whether Kafka did not answer the last read
 
     async def follow(self) -> None:
-        """Read to the end as of now; when Kafka is away the view stays as it was."""
-        async with self._reading:
+        """Read to the current end; while Kafka is unreachable the view stays unchanged."""
+        async with self._lock:
             try:
                 changed = await asyncio.to_thread(self._view.catch_up, _READ_S)
             except BrokerUnreachable as error:
-                if not self.away:
+                if not self.unreachable:
                     logger.warning("%s", error, extra={"action": "kafka_away"})
-                self.away = True
+                self.unreachable = True
             else:
-                self.away = False
+                self.unreachable = False
                 if changed:
                     self._changed()
 
     def read(self) -> None:
-        """Read to the end as of now.
+        """Read to the current end.
 
         Raises
         ------
         BrokerUnreachable, TopicsMissing
-            It cannot be read.
+            The topic cannot be read.
         """
         self._view.catch_up(_READ_S)
         self._changed()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._view.close()
 
     def _changed(self) -> None:
-        """Make of the view what is asked for, after each change; where that is the view, nothing."""
+        """Derive what a subclass offers from the view; called after each change."""
 
 
 class CatalogView(_FollowedTopic):
-    """The catalogue as it stands, in `now`."""
+    """The current catalogue, in `now`."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "catalog")
         self.now = Catalog()
 
     def _changed(self) -> None:
-        found = self._view.values.values()
-        self.now = Catalog.of(entry for entry in found if isinstance(entry, CatalogEntry))
+        records = self._view.values.values()
+        self.now = Catalog.of(entry for entry in records if isinstance(entry, CatalogEntry))
 
 
 class InstanceView(_FollowedTopic):
-    """Instances as they change."""
+    """The current records of instances."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "instances")
 
     def all(self) -> list[Instance]:
-        """The last record of every instance."""
+        """Return the last record of every instance."""
         return [value for value in self._view.values.values() if isinstance(value, Instance)]
 
 
 def all_instances(settings: Settings) -> list[Instance]:
-    """The last record of every instance."""
+    """Return the last record of every instance."""
     view = _view(settings, "instances")
     try:
         view.catch_up(_READ_S)

@@ -1,9 +1,9 @@
-"""KEDA's external scaler: how many instances of each constituent are wanted, for its autoscalers.
+"""KEDA's external scaler: reports the wanted number of instances of each constituent.
 
-Wanted are the instances that a dry run of the provisioner plans from the allocator's commands; they
-are on the topic `instances`. A ScaledObject names what it scales in its trigger's metadata:
-`constituent`, and `pool` where that is not "default". What cannot be known is an error and never a
-number, so that KEDA falls back as its `fallback` says.
+The wanted instances are those that a dry run of the provisioner plans from the allocator's commands
+and publishes on the topic `instances`. A ScaledObject names its constituent in the metadata of its
+trigger: `constituent`, and `pool` where that is not "default". If the number is not known, the
+answer is an error, so that KEDA applies the ScaledObject's `fallback`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import grpc
 
-from streams.provisioners.core.start_queue import WakeSignal
 from streams.provisioners.keda import externalscaler_pb2 as pb
 from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState
+from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["METRIC", "KedaScaler", "WantedInstances", "serve"]
 
@@ -28,7 +28,7 @@ _STALE_S = 30.0
 
 
 class WantedInstances:
-    """How many instances of each constituent a pool is to have, and whether that is of now."""
+    """The wanted number of instances of each constituent, and whether it is current."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.changed = WakeSignal()
@@ -37,21 +37,21 @@ class WantedInstances:
         self._read_s = float("-inf")
 
     def read(self, instances: Iterable[Instance]) -> None:
-        """Take in all instances, as the topic stands now."""
+        """Count all instances; called with the current content of the topic."""
         ending = {InstanceState.DRAINING, InstanceState.GONE}
         self._counts = Counter(
             (one.pool, one.service) for one in instances if one.state not in ending
         )
         self._read_s = self._clock()
-        self.changed.now()
+        self.changed.wake()
 
     @property
     def stale(self) -> bool:
-        """Whether the topic could not be read for too long."""
+        """Whether the topic has not been read for too long."""
         return self._clock() - self._read_s > _STALE_S
 
     def of(self, pool: str, service: str) -> int:
-        """How many are wanted."""
+        """Return how many are wanted."""
         return self._counts[pool, service]
 
 
@@ -63,13 +63,13 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
         self._known = known
 
     async def IsActive(self, ref: Any, context: Any) -> Any:  # noqa: N802  # named by the protocol
-        """Whether any instance is wanted: KEDA goes from none to one, or to none, by this."""
+        """Whether any instance is wanted; KEDA scales between zero and one by this."""
         return pb.IsActiveResponse(result=await self._count(ref, context) > 0)
 
     async def StreamIsActive(  # noqa: N802  # named by the protocol
         self, ref: Any, context: Any
     ) -> AsyncIterator[Any]:
-        """The same, pushed whenever it changes; the stream breaks when it cannot be known."""
+        """Stream the same whenever it changes; the stream ends with an error when it is not known."""
         last = None
         while True:
             now = await self._count(ref, context) > 0
@@ -81,42 +81,43 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
     async def GetMetricSpec(  # noqa: N802  # named by the protocol
         self, ref: Any, context: Any
     ) -> Any:
-        """One pod for each instance that is wanted."""
-        await self._named(ref, context)
+        """Return the metric, with a target of one pod for each wanted instance."""
+        await self._constituent_of(ref, context)
         spec = pb.MetricSpec(metricName=METRIC, targetSize=1, targetSizeFloat=1.0)
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
     async def GetMetrics(  # noqa: N802  # named by the protocol
         self, request: Any, context: Any
     ) -> Any:
-        """How many instances are wanted."""
+        """Return how many instances are wanted."""
         count = await self._count(request.scaledObjectRef, context)
         value = pb.MetricValue(
             metricName=request.metricName or METRIC, metricValue=count, metricValueFloat=count
         )
         return pb.GetMetricsResponse(metricValues=[value])
 
-    async def _named(self, ref: Any, context: Any) -> tuple[str, str]:
+    async def _constituent_of(self, ref: Any, context: Any) -> tuple[str, str]:
+        """Return pool and constituent of a ScaledObject; `abort` raises."""
         service = ref.scalerMetadata.get("constituent", "")
         if not service:
-            said = f"ScaledObject {ref.name}: its trigger's metadata has no `constituent`"
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, said)
+            why = f"ScaledObject {ref.name}: its trigger's metadata has no `constituent`"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
         if not self._known(service):
-            said = f"ScaledObject {ref.name}: {service} is no constituent of the catalogue"
-            await context.abort(grpc.StatusCode.NOT_FOUND, said)
+            why = f"ScaledObject {ref.name}: {service} is not a constituent in the catalogue"
+            await context.abort(grpc.StatusCode.NOT_FOUND, why)
         return ref.scalerMetadata.get("pool", "default"), service
 
     async def _count(self, ref: Any, context: Any) -> int:
-        named = await self._named(ref, context)
+        pool, service = await self._constituent_of(ref, context)
         if self._wanted.stale:
-            said = f"the instances have not been read for {_STALE_S:g} s: is Kafka away?"
-            await context.abort(grpc.StatusCode.UNAVAILABLE, said)
-        return self._wanted.of(*named)
+            why = f"instances have not been read for over {_STALE_S:g} s: is Kafka reachable?"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, why)
+        return self._wanted.of(pool, service)
 
 
 @contextlib.asynccontextmanager
 async def serve(scaler: KedaScaler, listen: str) -> AsyncIterator[int]:
-    """Serve on an address; gives the port."""
+    """Serve at an address; yields the port."""
     server = grpc.aio.server()
     pb_grpc.add_ExternalScalerServicer_to_server(scaler, server)
     port: int = server.add_insecure_port(listen)

@@ -1,4 +1,4 @@
-"""The external scaler as a process: the planned instances in, KEDA's questions answered."""
+"""The external scaler process: follows the planned instances and answers KEDA."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     await asyncio.to_thread(instances.read)
     scaler = KedaScaler(wanted, lambda service: service in catalog.now.constituents)
     async with serve(scaler, listen):
-        logger.info("KEDA's scaler listens on %s", listen, extra={"action": "open"})
+        logger.info("The external scaler for KEDA listens on %s", listen, extra={"action": "open"})
         while not stop.is_set():
             await catalog.follow()
             await instances.follow()
-            if not instances.away:
+            if not instances.unreachable:
                 wanted.read(instances.all())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_READ_S):

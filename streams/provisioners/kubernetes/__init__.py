@@ -1,1 +1,1 @@
-"""Instances as pods of Deployments; the only package that speaks to an API server."""
+"""Instances as pods of Deployments; the only package that calls a Kubernetes API server."""

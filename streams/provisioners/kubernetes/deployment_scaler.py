@@ -1,4 +1,4 @@
-"""Brings Deployments to what is wanted of them, again and again until they are there."""
+"""Scales Deployments to the wanted number of pods, and retries until they have it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from streams.provisioners.core.start_queue import WakeSignal
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
     ApiServerError,
@@ -18,27 +18,30 @@ from streams.provisioners.kubernetes.cluster import (
 )
 from streams.records import Command
 from streams.records.catalog import Catalog, Resources
+from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["DeploymentScaler"]
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 15.0  # Deployments, autoscalers, nodes and metrics are looked at so often
-_AGAIN_S = 1.0  # pause when the API server is away
-_REMEMBERED = 64  # commands kept with a Deployment
+T = TypeVar("T")
+
+_OBSERVE_S = 15.0  # interval of reading Deployments, autoscalers, nodes and metrics
+_RETRY_S = 1.0  # pause while the API server does not answer
+_JOURNAL_COMMANDS = 64  # most in the journal of a Deployment
 
 
 class DeploymentScaler:
-    """The Deployments of a pool, and who else scales them.
+    """The Deployments of a pool as last observed, and their scale.
 
     Parameters
     ----------
     cluster, catalog
-        Where they are, and what their instances need.
+        The API server; the current catalogue, for what instances need.
     wanted
-        How many instances of a constituent are wanted, now.
+        Returns the wanted number of instances of a constituent.
     refused
-        Told of a constituent that cannot be scaled, and why.
+        Called with a constituent that cannot be scaled, and the reason.
     """
 
     def __init__(
@@ -48,116 +51,128 @@ class DeploymentScaler:
         wanted: Callable[[str], int],
         refused: Callable[[str, str], None],
     ) -> None:
-        self.room: Resources | None = None  # what the nodes have, once known
+        self.allocatable: Resources | None = None  # by the nodes; None until known
         self.measured: dict[str, Resources] = {}  # by pod
         self._cluster, self._catalog = cluster, catalog
         self._wanted, self._refused = wanted, refused
-        self._sets: dict[str, WarmDeployment] = {}
+        self._deployments: dict[str, WarmDeployment] = {}
         self._autoscalers: dict[str, str] = {}
-        self._done: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
-        self._reached: dict[str, ScaleJournal] = {}  # what was written last, and reached
-        self._dirty: set[str] = set()  # constituents whose Deployment is not as wanted
-        self._wake = WakeSignal()
-        self._complained: set[str] = set()
+        self._commands: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_JOURNAL_COMMANDS))
+        self._applied: dict[str, ScaleJournal] = {}  # journal as last applied
+        self._dirty: set[str] = set()  # constituents whose Deployment must be scaled
+        self._changed = WakeSignal()
+        self._outages: set[str] = set()  # logged already
 
     def recall(self) -> dict[str, int]:
-        """What an earlier life wanted, by constituent."""
-        for service, warm in self._sets.items():
-            self._done[service].extend(warm.journal.commands)
+        """Load the journals of a predecessor; returns its wanted numbers, by constituent."""
+        for service, warm in self._deployments.items():
+            self._commands[service].extend(warm.journal.commands)
             self.want(service)
-        return {service: warm.journal.wanted for service, warm in self._sets.items()}
+        return {service: warm.journal.wanted for service, warm in self._deployments.items()}
 
     def commands(self) -> frozenset[str]:
-        """The commands that are part of what is wanted."""
-        return frozenset(command for done in self._done.values() for command in done)
+        """Return the ids of the commands in all journals."""
+        return frozenset(command for ids in self._commands.values() for command in ids)
 
-    def done(self, command: Command) -> None:
-        """Note a command with its Deployment."""
-        if command.service in self._sets:
-            self._done[command.service].append(command.command_id)
+    def record_done(self, command: Command) -> None:
+        """Add a command to the journal of its Deployment."""
+        if command.service in self._deployments:
+            self._commands[command.service].append(command.command_id)
             self.want(command.service)
 
     def want(self, service: str) -> None:
-        """The number wanted has changed."""
+        """Scale a constituent's Deployment: its wanted number has changed."""
         self._dirty.add(service)
-        self._wake.now()
+        self._changed.wake()
 
-    def forbidden(self, service: str) -> str:
-        """Why a constituent cannot be scaled; empty when it can."""
-        warm = self._sets.get(service)
+    def obstacle(self, service: str) -> str:
+        """Return what keeps a constituent from being scaled; empty for nothing."""
+        warm = self._deployments.get(service)
         if warm is None:
             return f"no Deployment of the pool is labelled {CONSTITUENT}={service}"
         other = self._autoscalers.get(warm.name)
         if other and not self._cluster.take_over:
             return (
                 f"Deployment {warm.name} is scaled by HorizontalPodAutoscaler {other};"
-                " run `foremesh keda` instead, or say --take-over"
+                " run `foremesh keda` instead, or pass --take-over"
             )
         return ""
 
     async def converge(self) -> None:
-        """Work on it for ever."""
+        """Scale Deployments that need it, for ever."""
         while True:
             for service in sorted(self._dirty):
                 self._dirty.discard(service)
-                if not await self.tell(self._reach(service)):
+                if not await self.tell(self._scale(service)):
                     self._dirty.add(service)
-                    await asyncio.sleep(_AGAIN_S)
+                    await asyncio.sleep(_RETRY_S)
             if not self._dirty:
-                await self._wake.wait(_LOOK_S)
+                await self._changed.wait(_OBSERVE_S)
 
-    async def look_on(self) -> None:
-        """Look for ever."""
+    async def observe_forever(self) -> None:
+        """Observe at intervals; scale again what others have changed."""
         while True:
-            await asyncio.sleep(_LOOK_S)
-            await self.tell(self.look())
-            for service, warm in self._sets.items():
+            await asyncio.sleep(_OBSERVE_S)
+            await self.tell(self.observe())
+            for service, warm in self._deployments.items():
                 if warm.replicas != self._wanted(service):
-                    self._reached.pop(service, None)  # somebody else has changed it
+                    self._applied.pop(service, None)  # changed by another
                     self.want(service)
 
-    async def look(self) -> None:
-        """See the Deployments and who scales them; nodes and metrics where we may."""
-        self._sets = await self._cluster.warm_sets()
+    async def observe(self) -> None:
+        """Read Deployments and autoscalers; also nodes and metrics, where that is allowed."""
+        self._deployments = await self._cluster.deployments()
         self._autoscalers = await self._cluster.autoscalers()
         try:
-            self.room = await self._cluster.room()
+            self.allocatable = await self._cluster.allocatable()
         except ApiServerError as error:
-            self.complain("nodes: capacity is the catalogue's", error)
+            self.report_outage("nodes; the capacity is that of the catalogue", error)
         try:
             self.measured = await self._cluster.measured()
         except ApiServerError as error:
-            self.complain("metrics: use is what is reserved", error)
+            self.report_outage("pod metrics; the use is what is reserved", error)
+
+    async def ask(self, call: Awaitable[T]) -> T | None:
+        """Return the result of a call; None, and an outage is logged, when the call failed."""
+        try:
+            result = await call
+        except ApiServerError as error:
+            self.report_outage("requests", error)
+            return None
+        self._outages.discard("requests")
+        return result
 
     async def tell(self, call: Awaitable[None]) -> bool:
-        """Whether a call reached the API server; says once that it is away."""
-        try:
+        """Make a call without a result, as `ask` does; whether it succeeded."""
+
+        async def succeeded() -> bool:
             await call
-        except ApiServerError as error:
-            self.complain("the API server", error)
-            return False
-        self._complained.discard("the API server")
-        return True
+            return True
 
-    def complain(self, what: str, error: Exception) -> None:
-        """Say once that something is not to be had."""
-        if what not in self._complained:
-            self._complained.add(what)
-            told = {"action": "kubernetes_away"}
-            logger.warning("Kubernetes, %s: %s", what, error, extra=told)
+        return bool(await self.ask(succeeded()))
 
-    async def _reach(self, service: str) -> None:
-        """Bring a Deployment to what is wanted: the journal first, then the scale."""
-        warm = self._sets.get(service)
-        if warm is None or self.forbidden(service):
+    def report_outage(self, what: str, error: Exception) -> None:
+        """Log that a part of the API is unavailable: once, or for `ask` once until it succeeds."""
+        if what not in self._outages:
+            self._outages.add(what)
+            extra = {"action": "kubernetes_away"}
+            logger.warning("Kubernetes API unavailable (%s): %s", what, error, extra=extra)
+
+    async def _scale(self, service: str) -> None:
+        """Write the journal of a Deployment, then its scale, unless both are as wanted."""
+        warm = self._deployments.get(service)
+        if warm is None or self.obstacle(service):
             return
         wanted = self._wanted(service)
-        journal = ScaleJournal(wanted, tuple(self._done[service]))
-        if self._reached.get(service) == journal:
+        journal = ScaleJournal(wanted, tuple(self._commands[service]))
+        if self._applied.get(service) == journal:
             return
         try:
             await self._cluster.write(warm, journal, self._catalog().constituents.get(service))
             await self._cluster.scale(warm, wanted)
-            self._reached[service] = journal
-        except OwnedByAnother as owned:
-            self._refused(service, f"{owned}; leave it out there, or say --take-over")
+            self._applied[service] = journal
+        except OwnedByAnother as error:
+            why = (
+                f"{error}; remove the field from the manifest of that manager, or pass --take-over"
+            )
+            self._refused(service, why)

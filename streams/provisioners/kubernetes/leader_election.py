@@ -1,4 +1,4 @@
-"""Leadership by a Lease: of several provisioners of a pool one works, the others stand by."""
+"""Leader election by a Lease: one provisioner of a pool works, the others stand by."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTimings:
-    """In seconds, as Kubernetes' own components have them."""
+    """Timings in seconds; the defaults are those of Kubernetes' own components."""
 
-    lease_s: float = 15.0  # a leader silent for so long may be replaced
-    renew_s: float = 10.0  # a leader that could not renew for so long steps down
+    lease_s: float = 15.0  # a leader that has not renewed for this long may be replaced
+    renew_s: float = 10.0  # a leader that could not renew for this long steps down
     retry_s: float = 2.0
 
 
 class LeaderElection:
-    """Holds a Lease, or waits for it.
+    """Acquires a Lease and renews it while its holder works.
 
-    As in client-go, a leader counts as silent by our own clock, from when we saw its last renewal:
+    As in client-go, a lease expires by our own clock, counted from when we saw its last renewal:
     clocks of different machines are never compared.
     """
 
@@ -50,55 +50,57 @@ class LeaderElection:
     async def lead(
         self, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
     ) -> bool:
-        """Run while leading; returns False when leadership was lost, and `run` told to stop."""
-        if not await self._gain(stop):
+        """Run `run` while leading; False when leadership was lost, which sets the event of `run`."""
+        if not await self._acquire(stop):
             return True
-        logger.info("Leads %s as %s", self._name, self._identity, extra={"action": "lead"})
+        logger.info(
+            "Became the leader of %s as %s", self._name, self._identity, extra={"action": "lead"}
+        )
         over = asyncio.Event()
         work = asyncio.ensure_future(run(over))
-        keep = asyncio.create_task(self._keep())
-        told = asyncio.create_task(stop.wait())
-        await asyncio.wait((work, keep, told), return_when=asyncio.FIRST_COMPLETED)
-        kept = not keep.done()
+        renewal = asyncio.create_task(self._renew())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait((work, renewal, stopped), return_when=asyncio.FIRST_COMPLETED)
+        kept = not renewal.done()
         over.set()
         try:
             await work
         finally:
-            for task in (keep, told):
+            for task in (renewal, stopped):
                 task.cancel()
-            lost, _ = await asyncio.gather(keep, told, return_exceptions=True)
+            lost, _ = await asyncio.gather(renewal, stopped, return_exceptions=True)
             if isinstance(lost, Exception):
                 raise lost
             if kept:
-                await self._give_up()
+                await self._release()
         return kept
 
-    async def _gain(self, stop: asyncio.Event) -> bool:
+    async def _acquire(self, stop: asyncio.Event) -> bool:
         while not stop.is_set():
             try:
-                if await self._try():
+                if await self._try_acquire():
                     return True
             except ApiServerError as error:
-                logger.warning("The lease cannot be had: %s", error, extra={"action": "lease"})
+                logger.warning("Cannot acquire the lease: %s", error, extra={"action": "lease"})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._times.retry_s):
                     await stop.wait()
         return False
 
-    async def _keep(self) -> None:
-        """Renew; returns when leadership is lost."""
+    async def _renew(self) -> None:
+        """Renew the lease; returns when leadership is lost."""
         renewed = time.monotonic()
         while time.monotonic() - renewed < self._times.renew_s:
             await asyncio.sleep(self._times.retry_s)
             with contextlib.suppress(ApiServerError, TimeoutError):
                 async with asyncio.timeout(self._times.renew_s):
-                    if not await self._try():
+                    if not await self._try_acquire():
                         break
                     renewed = time.monotonic()
-        logger.error("Leads %s no more", self._name, extra={"action": "lost_lead"})
+        logger.error("Lost the leadership of %s", self._name, extra={"action": "lost_lead"})
 
-    async def _try(self) -> bool:
-        """Take the lease when it is ours, free or silent; whether it is ours now."""
+    async def _try_acquire(self) -> bool:
+        """Acquire or renew the lease if it is ours, free or expired; whether it is ours now."""
         now = datetime.now(UTC)
         try:
             lease = await self._client.get(Lease, self._name)
@@ -106,17 +108,17 @@ class LeaderElection:
             if code_of(error) != NOT_FOUND:
                 raise
             fresh = Lease(metadata=ObjectMeta(name=self._name), spec=self._spec(now, now, 0))
-            return await self._won(self._client.create(fresh))
+            return await self._without_conflict(self._client.create(fresh))
         spec = lease.spec or LeaseSpec()
-        if spec.holderIdentity not in {None, "", self._identity} and not self._silent(spec):
+        if spec.holderIdentity not in {None, "", self._identity} and not self._expired(spec):
             return False
         mine = spec.holderIdentity == self._identity
         since = spec.acquireTime if mine and spec.acquireTime else now
         changes = (spec.leaseTransitions or 0) + (not mine)
-        # The version read is part of what is written: of two that try, one gets a conflict.
+        # The write carries the version that was read: of two candidates, one gets a conflict.
         return await self._write(lease, self._spec(since, now, changes))
 
-    def _silent(self, spec: LeaseSpec) -> bool:
+    def _expired(self, spec: LeaseSpec) -> bool:
         seen = (spec.holderIdentity, spec.renewTime)
         if seen != self._seen:
             self._seen, self._seen_s = seen, time.monotonic()
@@ -135,12 +137,13 @@ class LeaderElection:
     async def _write(self, read: Lease, spec: LeaseSpec) -> bool:
         version = read.metadata.resourceVersion if read.metadata else None
         changed = Lease(metadata=ObjectMeta(resourceVersion=version), spec=spec)
-        return await self._won(
+        return await self._without_conflict(
             self._client.patch(Lease, self._name, changed, patch_type=PatchType.MERGE)
         )
 
     @staticmethod
-    async def _won(call: Awaitable[Lease]) -> bool:
+    async def _without_conflict(call: Awaitable[Lease]) -> bool:
+        """Whether a write succeeded; False when another process wrote first."""
         try:
             await call
         except ApiServerError as error:
@@ -149,8 +152,8 @@ class LeaderElection:
             raise
         return True
 
-    async def _give_up(self) -> None:
-        """Let the next one begin at once."""
+    async def _release(self) -> None:
+        """Free the lease, so that the next candidate need not wait for its expiry."""
         with contextlib.suppress(ApiServerError):
             lease = await self._client.get(Lease, self._name)
             spec = lease.spec or LeaseSpec()

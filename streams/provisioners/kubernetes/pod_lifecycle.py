@@ -1,17 +1,17 @@
-"""Instances as pods of Deployments that are scaled to what is wanted."""
+"""The lifecycle of instances that are pods of scaled Deployments."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lightkube.resources.core_v1 import Pod
 
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
 from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
-from streams.provisioners.core.start_queue import StartBackoff, WakeSignal
+from streams.provisioners.core.start_queue import StartBackoff
 from streams.provisioners.kubernetes.cluster import ApiServerError, KubernetesCluster
 from streams.provisioners.kubernetes.deployment_scaler import DeploymentScaler
 from streams.provisioners.kubernetes.pod_status import (
@@ -24,19 +24,20 @@ from streams.provisioners.kubernetes.pod_status import (
 from streams.records import Command, Instance, InstanceState
 from streams.records.catalog import Catalog, Resources
 from streams.runtime.clock import wall_ms
+from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["PodLifecycle"]
 
-_AGAIN_S = 1.0  # pause when the API server is away
-_CHEAP = -1_000
+_RETRY_S = 1.0  # pause before pods are listed again
+_CHEAP = -1_000  # deletion cost of the pods to delete first
 
 
 class PodLifecycle(InstanceLifecycle):
-    """Each instance is a pod; pods outlive the provisioner, and its successor takes them over.
+    """Each instance is a pod; pods outlive the provisioner and are adopted by its successor.
 
-    Wanted of a constituent are all instances that were begun and are not to be ended. That number
-    is written to the Deployment whenever it changed, and again until it is there; which pod an
-    instance is, is known when the pod appears.
+    The wanted number of pods of a constituent is that of its instances whose start has begun and
+    that are not being ended. The Deployment is scaled to it whenever it changes. An instance is
+    bound to its pod when the pod appears.
     """
 
     def __init__(
@@ -51,116 +52,120 @@ class PodLifecycle(InstanceLifecycle):
     ) -> None:
         super().__init__(ledger, limits, backoff, freed)
         self._cluster, self._catalog = cluster, catalog
-        self.scaling = DeploymentScaler(cluster, catalog, self._wanted, self._refused)
+        self.scaler = DeploymentScaler(cluster, catalog, self._wanted, self._fail_expected)
         self._pods: dict[str, HeldInstance] = {}
-        self._expected: dict[str, deque[HeldInstance]] = defaultdict(
-            deque
-        )  # begun, without a pod yet
+        # Instances whose start has begun and that have no pod yet.
+        self._expected: dict[str, deque[HeldInstance]] = defaultdict(deque)
         self._leaving: set[HeldInstance] = set()
 
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
-        """Take over the pods that there are and the starts that were under way."""
-        await self.scaling.look()
+        """Adopt the existing pods and the starts that a predecessor had begun."""
+        await self.scaler.observe()
         pods, version = await self._cluster.pods()
         records = {one.instance_id: one for one in known}
         for pod in pods:
-            self._adopt(pod, records)
-        for service, wanted in self.scaling.recall().items():
-            self._expect_again(service, wanted)
-        self._spawn(self._follow(version))
-        self._spawn(self.scaling.converge())
-        self._spawn(self.scaling.look_on())
-        return self.scaling.commands()
+            self._adopt(pod, records.get(name_of(pod)))
+        for service, wanted in self.scaler.recall().items():
+            self._expect(service, wanted)
+        self._spawn(self._watch_pods(version))
+        self._spawn(self.scaler.converge())
+        self._spawn(self.scaler.observe_forever())
+        return self.scaler.commands()
 
     async def start(self, held: HeldInstance) -> None:
-        """Ask for one more pod; returns when it is ready or has failed."""
-        if self._too_late(held):
+        """Scale up by one pod; returns when it is ready or has failed."""
+        if self._discard_if_late(held):
             return
         service = held.instance.service
-        if reason := self.scaling.forbidden(service):
-            self._gone(held, f"crashed: {reason}")
+        if reason := self.scaler.obstacle(service):
+            self._mark_gone(held, f"crashed: {reason}")
             return
         self._expected[service].append(held)
-        self.scaling.want(service)
+        self.scaler.want(service)
         try:
             async with asyncio.timeout(self._limits.start_ms / 1000):
                 await asyncio.shield(held.ready)
         except StartFailed:
             pass
         except TimeoutError:
-            held.ending = held.ending or "crashed: its pod was not ready in time"
+            held.end_reason = held.end_reason or "crashed: its pod was not ready in time"
             await self.stop(held)
 
     async def stop(self, held: HeldInstance) -> None:
-        """Want one pod less, and let it be this one's."""
+        """Scale down by one pod, after marking this one as the cheapest to delete."""
         service = held.instance.service
         if held in self._expected[service]:
             self._expected[service].remove(held)
-            self._gone(held, held.ending)
+            self._mark_gone(held, held.end_reason)
         else:
-            await self.scaling.tell(self._cluster.prefer_to_end(held.instance.instance_id, _CHEAP))
+            await self.scaler.tell(
+                self._cluster.set_deletion_cost(held.instance.instance_id, _CHEAP)
+            )
             self._leaving.add(held)
-        self.scaling.want(service)
+        self.scaler.want(service)
 
     def _wanted(self, service: str) -> int:
-        begun = (h for h in self._ledger if h.instance.service == service and h.begun)
-        return sum(held not in self._leaving for held in begun)
+        started = (h for h in self._ledger if h.instance.service == service and h.start_begun)
+        return sum(held not in self._leaving for held in started)
 
-    def _refused(self, service: str, why: str) -> None:
-        """Nobody will make the pods that were asked for."""
+    def _fail_expected(self, service: str, why: str) -> None:
+        """Fail the starts that wait for pods: the Deployment cannot be scaled."""
         while self._expected[service]:
-            self._gone(self._expected[service].popleft(), f"crashed: {why}")
+            self._mark_gone(self._expected[service].popleft(), f"crashed: {why}")
 
     async def close(self) -> None:
-        """Leave the pods as they are."""
+        """Stop watching and scaling; the pods stay."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._cluster.close()
 
-    def done(self, command: Command) -> None:
-        """Note a command with its Deployment."""
-        self.scaling.done(command)
+    def record_done(self, command: Command) -> None:
+        """Add a command to the journal of its Deployment."""
+        self.scaler.record_done(command)
 
-    def measure(self, now_ms: int) -> None:
-        """Take what the metrics server said last."""
+    def measure(self, now_ms: int) -> Mapping[HeldInstance, Resources]:
+        """Return the last use that the metrics server reported."""
         del now_ms
-        for name, held in self._pods.items():
-            held.measured = self.scaling.measured.get(name, Resources())
+        measured = self.scaler.measured
+        return {held: measured.get(name, Resources()) for name, held in self._pods.items()}
 
     def capacity(self, declared: Resources) -> Resources:
-        """No more than the nodes have; bandwidth is the catalogue's to say."""
-        if self.scaling.room is None:
+        """Return at most what the nodes can allocate; they declare no bandwidth."""
+        allocatable = self.scaler.allocatable
+        if allocatable is None:
             return declared
         return Resources(
-            cpu=min(declared.cpu, self.scaling.room.cpu),
-            memory=min(declared.memory, self.scaling.room.memory),
+            cpu=min(declared.cpu, allocatable.cpu),
+            memory=min(declared.memory, allocatable.memory),
             bandwidth=declared.bandwidth,
         )
 
-    # ------------------------------------------------------------------ what is there
+    # ------------------------------------------------------------------ pods
 
-    async def _follow(self, version: str) -> None:
+    async def _watch_pods(self, version: str) -> None:
         while True:
             try:
                 async for kind, pod in self._cluster.changes(version):
                     self._see(kind, pod)
             except ApiServerError as error:
-                self.scaling.complain("the watch of pods", error)
-            await asyncio.sleep(_AGAIN_S)
-            if await self.scaling.tell(self._list_again()):
-                version = self._version
+                self.scaler.report_outage("watch of pods", error)
+            await asyncio.sleep(_RETRY_S)
+            if listed := await self.scaler.ask(self._cluster.pods()):
+                pods, version = listed
+                self._reconcile(pods)
 
-    async def _list_again(self) -> None:
-        pods, self._version = await self._cluster.pods()
-        there = {name_of(pod) for pod in pods}
+    def _reconcile(self, pods: Sequence[Pod]) -> None:
+        """Catch up with what changed while nothing was watched."""
+        present = {name_of(pod) for pod in pods}
         for pod in pods:
             self._see("MODIFIED", pod)
-        for name in [name for name in self._pods if name not in there]:
+        for name in [name for name in self._pods if name not in present]:
             self._lost(self._pods[name], "its pod was deleted")
 
     def _see(self, kind: str, pod: Pod) -> None:
+        """Apply an event of the watch."""
         held = self._pods.get(name_of(pod))
         why = ended(kind, pod)
         if held is None and not why and (expected := self._expected[service_of(pod)]):
@@ -170,72 +175,75 @@ class PodLifecycle(InstanceLifecycle):
         if why:
             self._lost(held, why)
         elif ready(pod):
-            self._serve(held, pod)
+            self._pod_ready(held, pod)
         elif held.live:
-            self._ledger.enter(
+            self._ledger.change_state(
                 held, InstanceState.STARTING, wall_ms(), warm_since_ms=None, reason="not ready"
             )
 
     def _bind(self, held: HeldInstance, pod: Pod) -> HeldInstance:
         self._ledger.rename(held, name_of(pod))
         self._pods[name_of(pod)] = held
-        self._ledger.enter(held, InstanceState.STARTING, wall_ms())
+        self._ledger.change_state(held, InstanceState.STARTING, wall_ms())
         return held
 
-    def _serve(self, held: HeldInstance, pod: Pod) -> None:
-        if held.instance.state is not InstanceState.STARTING or held.ending:
+    def _pod_ready(self, held: HeldInstance, pod: Pod) -> None:
+        if held.instance.state is not InstanceState.STARTING or held.end_reason:
             return
-        if held.ready.done():  # it was ready before
+        if held.ready.done():  # its readiness probe had failed in between
             now_ms = wall_ms()
-            self._ledger.enter(held, InstanceState.WARM, now_ms, warm_since_ms=now_ms, reason="")
+            self._ledger.change_state(
+                held, InstanceState.WARM, now_ms, warm_since_ms=now_ms, reason=""
+            )
         else:
-            self._warm(held, endpoint=endpoint_of(pod))
+            self._mark_warm(held, endpoint=endpoint_of(pod))
 
     def _lost(self, held: HeldInstance, why: str) -> None:
-        """A pod ended. Where another was meant, that one serves on instead."""
+        """A pod ended; if a different one was to be deleted, that one is kept in its place."""
         service = held.instance.service
         del self._pods[held.instance.instance_id]
-        spared = [one for one in self._leaving if one.instance.service == service]
-        if not held.ending and spared:
-            self._spare(spared[0])
+        leaving = [one for one in self._leaving if one.instance.service == service]
+        if not held.end_reason and leaving:
+            self._keep(leaving[0])
         self._leaving.discard(held)
-        self._gone(held, held.ending or f"crashed: {why}")
-        self.scaling.want(service)
+        self._mark_gone(held, held.end_reason or f"crashed: {why}")
+        self.scaler.want(service)
 
-    def _spare(self, held: HeldInstance) -> None:
+    def _keep(self, held: HeldInstance) -> None:
         self._leaving.discard(held)
-        held.ending = ""
-        self._ledger.enter(held, InstanceState.WARM, wall_ms(), reason="another pod was ended")
-        name = held.instance.instance_id
-        self._spawn(self._quietly(self._cluster.prefer_to_end(name, 0)))
+        held.end_reason = ""
+        self._ledger.change_state(
+            held, InstanceState.WARM, wall_ms(), reason="another pod was deleted instead"
+        )
+        self._spawn(self._reset_deletion_cost(held.instance.instance_id))
 
-    async def _quietly(self, call: Awaitable[None]) -> None:
-        await self.scaling.tell(call)
+    async def _reset_deletion_cost(self, pod: str) -> None:
+        await self.scaler.tell(self._cluster.set_deletion_cost(pod, 0))
 
-    # ------------------------------------------------------------------ an earlier life
+    # ------------------------------------------------------------------ adoption
 
-    def _adopt(self, pod: Pod, records: dict[str, Instance]) -> None:
+    def _adopt(self, pod: Pod, record: Instance | None) -> None:
+        """Take over a pod of a predecessor: warm as recorded, or as a start in progress."""
         constituent = self._catalog().constituents.get(service_of(pod))
         if constituent is None or ended("", pod):
             return
         now_ms = wall_ms()
-        name = name_of(pod)
-        record = records.get(name)
-        warm = ready(pod)
-        if record is None or record.warm_since_ms is None or not warm:
+        if record is None or record.warm_since_ms is None or not ready(pod):
             cause = record.command_id if record else "adopted"
-            held = self._ledger.add(constituent, cause, now_ms, "was there before")
-            held.begun = True
+            held = self._ledger.add(constituent, cause, now_ms, "adopted: its pod was running")
+            held.start_begun = True
             self._expected[held.instance.service].append(held)
             self._see("ADDED", pod)
         else:
-            self._pods[name] = self._ledger.adopt(constituent, record, now_ms)
+            self._pods[name_of(pod)] = self._ledger.adopt(constituent, record, now_ms)
 
-    def _expect_again(self, service: str, wanted: int) -> None:
-        """Wait for the pods that were wanted and are not there yet."""
+    def _expect(self, service: str, wanted: int) -> None:
+        """Wait for pods that a predecessor requested and that have not appeared yet."""
         constituent = self._catalog().constituents.get(service)
         for _ in range(wanted - self._wanted(service) if constituent else 0):
             assert constituent
-            held = self._ledger.add(constituent, "adopted", wall_ms(), "was wanted before")
-            held.begun = True
+            held = self._ledger.add(
+                constituent, "adopted", wall_ms(), "adopted: its pod was requested"
+            )
+            held.start_begun = True
             self._expected[service].append(held)

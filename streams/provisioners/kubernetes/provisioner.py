@@ -1,4 +1,4 @@
-"""Instances as pods of a Kubernetes cluster."""
+"""The provisioner whose instances are pods of Deployments."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["KubernetesProvisioner"]
 
 
 class KubernetesProvisioner(PoolProvisioner[PodLifecycle]):
-    """Carries out the commands of one pool on Deployments; satisfies `base.Provisioner`.
+    """Carries out the commands of one pool on Deployments; implements `Provisioner`.
 
-    Pods outlive it: a successor takes them over, and does no command again that is part of them.
-    No pod starts from another: a `base` is a Deployment like any other, and no start waits for it.
+    Pods outlive it: a successor adopts them and repeats no command. Pods are not forked from
+    others, so a `base` is an ordinary Deployment, and no start waits for it.
     """
 
     def __init__(

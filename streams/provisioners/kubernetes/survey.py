@@ -1,4 +1,4 @@
-"""What would be written to a cluster: asked of its API server, which changes nothing."""
+"""A dry run against the API server: which Deployments could be scaled, and what prevents others."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["survey"]
 
 
 async def survey(cluster: KubernetesCluster, catalog: Catalog) -> list[str]:
-    """A line for each constituent; `cluster` is of a client that makes dry runs."""
-    scaling = DeploymentScaler(cluster, lambda: catalog, lambda _: 0, lambda *_: None)
-    await scaling.look()
-    sets = await cluster.warm_sets()
+    """Return a line for each constituent; the client of `cluster` must make dry runs."""
+    scaler = DeploymentScaler(cluster, lambda: catalog, lambda _: 0, lambda *_: None)
+    await scaler.observe()
+    deployments = await cluster.deployments()
     lines = []
     for service, constituent in sorted(catalog.constituents.items()):
-        why = scaling.forbidden(service)
+        why = scaler.obstacle(service)
         if not why:
-            warm = sets[service]
+            warm = deployments[service]
             try:
                 await cluster.write(warm, warm.journal, constituent)
                 await cluster.scale(warm, warm.replicas)

@@ -1,1 +1,1 @@
-"""Instances as child processes of this machine, forked and limited by cgroups where asked."""
+"""Instances as child processes of this machine; nothing here knows Kubernetes."""

@@ -1,4 +1,4 @@
-"""What is read from and written to the files of Linux's cgroups, versions 2 and 1: no I/O here."""
+"""The formats of Linux's cgroup files, versions 2 and 1: parsing and rendering, no I/O."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = [
 
 CONTROLLERS = ("memory", "cpu")
 _MIB = 1024 * 1024
-_PERIOD_US = 100_000  # in which a quota of processor time is counted; the kernel's default
-_LEAST_US = 1_000  # the kernel takes no quota below it
+_PERIOD_US = 100_000  # the kernel's default period of a CPU quota
+_LEAST_US = 1_000  # the kernel's least CPU quota
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupLocation:
-    """A group in a hierarchy of cgroups."""
+    """A cgroup: the version of its hierarchy and its folder."""
 
     version: int
     folder: Path
 
 
 def cgroup_location(controller: str, cgroup: str, mountinfo: str) -> CgroupLocation | None:
-    """The group in which a controller counts a process; None where that is not to be seen.
+    """Return the cgroup in which a controller accounts for a process; None if it is not visible.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def cgroup_location(controller: str, cgroup: str, mountinfo: str) -> CgroupLocat
 def _mounted(
     version: int, path: str, mountinfo: str, controller: str = ""
 ) -> CgroupLocation | None:
-    """Where a group's folder is; a container may see its part of the hierarchy alone."""
+    """Return the folder of a group; a container may see only its part of the hierarchy."""
     kind = "cgroup2" if version == 2 else "cgroup"
     for line in mountinfo.splitlines():
         fields, _, source = line.partition(" - ")
@@ -65,10 +65,10 @@ def _mounted(
 
 
 def limits_of(controller: str, version: int, needs: Resources) -> list[tuple[str, str]]:
-    """What is written to which files of a group; what a constituent does not declare is not bound.
+    """Return (file, content) pairs that set a limit; empty where the constituent declares none.
 
-    The first is the limit. The others hold it against ways around it, where the kernel has them:
-    what does not fit must not be swapped out, and an instance ends as a whole.
+    The first is the limit. The others close ways around it and may be absent in this kernel: memory
+    over the limit must not be swapped out, and the processes of an instance are killed together.
     """
     if controller == "memory" and needs.memory:
         bound = str(round(needs.memory * _MIB))
@@ -84,14 +84,14 @@ def limits_of(controller: str, version: int, needs: Resources) -> list[tuple[str
 
 
 def exceeded(events: str) -> bool:
-    """Whether a limit of memory had something killed: of `memory.events`, `memory.oom_control`.
+    """Whether a memory limit got a process killed, by `memory.events` or `memory.oom_control`.
 
-    Version 2 tells that from a kill because the machine, or a group above, was short of memory.
+    Version 2 distinguishes that from a kill because the machine or a parent group ran out.
     """
     counts = dict(line.split(maxsplit=1) for line in events.splitlines())
     return int(counts.get("oom_kill", 0)) > 0 and int(counts.get("oom", 1)) > 0
 
 
 def folder_name(instance_id: str) -> str:
-    """An instance's name as that of a folder; its end tells it from all others."""
+    """Return a folder name for an instance; truncation keeps the end, which is unique."""
     return re.sub(r"[^\w.-]", "_", instance_id, flags=re.ASCII)[-200:].lstrip(".")

@@ -1,4 +1,4 @@
-"""Limits of instances, by cgroups: one group for each, in which all that it starts is too."""
+"""Memory and CPU limits of instances: one cgroup each, which its child processes inherit."""
 
 from __future__ import annotations
 
@@ -30,39 +30,40 @@ __all__ = ["UNLIMITED", "CgroupLimiter", "InstanceCgroup"]
 logger = logging.getLogger(__name__)
 
 _PREFIX = "foremesh-"
-_REMOVE_S = 2.0  # for the kernel to end what it was told to kill
+_REMOVE_S = 2.0  # for the kernel to end killed processes
 _PAUSE_S = 0.005
 _EVENTS = ("memory.events", "memory.oom_control")
 
 
 class InstanceCgroup:
-    """What one instance may take, with all that it starts; without folders it is not limited."""
+    """The cgroup of one instance and its child processes; without folders it is not limited."""
 
     def __init__(self, folders: Sequence[Path] = (), needs: Resources | None = None) -> None:
         self._folders = folders
         self._needs = needs or Resources()
 
     @contextlib.contextmanager
-    def doors(self) -> Iterator[Sequence[int]]:
-        """Descriptors of files: a process that writes 0 to each is in the group."""
+    def open_procs(self) -> Iterator[Sequence[int]]:
+        """Open its `cgroup.procs` files; a process that writes 0 to each descriptor joins the group."""
         with contextlib.ExitStack() as opened:
             files = [(one / "cgroup.procs").open("wb", buffering=0) for one in self._folders]
             yield [opened.enter_context(file).fileno() for file in files]
 
-    def explain(self, how: str) -> str:
-        """How its instance ended, and whether that was for want of memory."""
+    def explain_end(self, how: str) -> str:
+        """Return how its instance ended, preceded by the memory limit if that was the cause."""
         for path in (folder / name for folder in self._folders for name in _EVENTS):
             if self._needs.memory and path.exists() and exceeded(path.read_text()):
                 return f"took more than its limit of {self._needs.memory:g} MiB of memory: {how}"
         return how
 
     async def remove(self) -> None:
-        """Kill what is left in it, and remove it."""
+        """Kill the processes left in it, then remove it."""
         deadline = time.monotonic() + _REMOVE_S
         left = self._folders
         while left := [folder for folder in left if not cleared(folder)]:
             if time.monotonic() > deadline:
-                logger.warning("%s cannot be removed", left, extra={"action": "cgroup"})
+                names = ", ".join(map(str, left))
+                logger.warning("Cannot remove cgroups: %s", names, extra={"action": "cgroup"})
                 return
             await asyncio.sleep(_PAUSE_S)
 
@@ -71,77 +72,79 @@ UNLIMITED = InstanceCgroup()
 
 
 class _CgroupSubtree:
-    """The provisioner's part of one hierarchy: a folder, locked while the provisioner lives."""
+    """The provisioner's folder in one hierarchy, locked while the provisioner lives."""
 
-    def __init__(self, place: CgroupLocation, controllers: Sequence[str]) -> None:
-        self._place = place
+    def __init__(self, location: CgroupLocation, controllers: Sequence[str]) -> None:
+        self._location = location
         self._controllers = controllers
-        for left in place.folder.glob(f"{_PREFIX}*"):
-            _sweep(left)
-        self.folder, self._lock = _locked(place.folder)
+        for left in location.folder.glob(f"{_PREFIX}*"):
+            _remove_abandoned(left)
+        self.folder, self._lock = _locked(location.folder)
 
     def open(self) -> Self:
-        """Have the controllers count what is in folders below it.
+        """Enable the controllers for the groups of instances below it.
 
         Raises
         ------
         OSError
             The kernel does not allow it.
         """
-        if self._place.version == 2:
-            above = self._place.folder
-            if (above / "cgroup.type").exists():  # not the root: it has processes, or is divided
+        if self._location.version == 2:
+            above = self._location.folder
+            if (above / "cgroup.type").exists():
+                # Not the root, so it may have processes or enabled controllers, but not both.
                 (self.folder / OWN).mkdir()
                 (self.folder / OWN / "cgroup.procs").write_text("0")
                 if (above / "cgroup.procs").read_text():
                     raise OSError(errno.EBUSY, "other processes are in it")
-            _count(above, self._controllers)
-            _count(self.folder, self._controllers)
+            _enable(above, self._controllers)
+            _enable(self.folder, self._controllers)
         return self
 
     def group(self, name: str, needs: Resources) -> Path:
-        """A group with its limits."""
+        """Make a group and set its limits."""
         folder = self.folder / name
         folder.mkdir()
         for controller in self._controllers:
             for number, (file, text) in enumerate(
-                limits_of(controller, self._place.version, needs)
+                limits_of(controller, self._location.version, needs)
             ):
                 if number == 0 or (folder / file).exists():
                     (folder / file).write_text(text)
         return folder
 
     def close(self) -> None:
-        """Leave the group as it was."""
+        """Remove the folder and undo what `open` changed."""
         dismantle(self.folder)
         os.close(self._lock)
 
 
 class CgroupLimiter:
-    """The groups of a provisioner's instances; without trees they have no limits."""
+    """Makes the cgroups of a provisioner's instances; without subtrees they have no limits."""
 
-    def __init__(self, trees: Sequence[_CgroupSubtree] = ()) -> None:
-        self._trees = trees
-        self.folders = [tree.folder for tree in trees]
+    def __init__(self, subtrees: Sequence[_CgroupSubtree] = ()) -> None:
+        self._subtrees = subtrees
+        self.folders = [tree.folder for tree in subtrees]
 
     @classmethod
     def open(cls, controllers: Collection[str], *, required: bool = True) -> Self:
-        """Divide the group that this process is in, having removed what a killed one has left.
+        """Make subtrees below the group of this process; remove those that killed provisioners left.
 
         Parameters
         ----------
         controllers
-            What instances are held to: memory, cpu, both, or neither.
+            What is limited: memory, cpu, both, or neither.
         required
-            Whether it is an error that cgroups do not allow it; else there are no limits then.
+            Whether it is an error if cgroups do not allow it; otherwise a warning is logged and
+            nothing is limited.
 
         Raises
         ------
         LimitsUnavailable
-            They do not, and it is.
+            Cgroups do not allow it, and limits are required.
         """
         try:
-            return cls(_divided(controllers))
+            return cls(_subtrees(controllers))
         except LimitsUnavailable as error:
             if required:
                 raise
@@ -149,32 +152,32 @@ class CgroupLimiter:
             return cls()
 
     def group(self, instance_id: str, needs: Resources) -> InstanceCgroup:
-        """The group of a new instance.
+        """Make the group of a new instance.
 
         Raises
         ------
         OSError
-            The kernel does not allow its limits.
+            The kernel refuses its limits.
         """
         name = folder_name(instance_id)
         try:
-            return InstanceCgroup([tree.group(name, needs) for tree in self._trees], needs)
+            return InstanceCgroup([tree.group(name, needs) for tree in self._subtrees], needs)
         except OSError:
             for folder in self.folders:
                 cleared(folder / name)
             raise
 
     def close(self) -> None:
-        """Remove all that was made."""
-        for tree in self._trees:
+        """Remove all groups."""
+        for tree in self._subtrees:
             tree.close()
 
 
-def _divided(controllers: Collection[str]) -> list[_CgroupSubtree]:
+def _subtrees(controllers: Collection[str]) -> list[_CgroupSubtree]:
     trees: list[_CgroupSubtree] = []
     try:
-        for place, theirs in _places(controllers).items():
-            trees.append(_tree(place, theirs))
+        for location, theirs in _locations(controllers).items():
+            trees.append(_subtree(location, theirs))
     except LimitsUnavailable:
         for tree in trees:
             tree.close()
@@ -182,39 +185,44 @@ def _divided(controllers: Collection[str]) -> list[_CgroupSubtree]:
     return trees
 
 
-def _places(controllers: Collection[str]) -> Mapping[CgroupLocation, Sequence[str]]:
-    """The groups of this process, and which controllers count it there."""
+def _locations(controllers: Collection[str]) -> Mapping[CgroupLocation, Sequence[str]]:
+    """Return the groups of this process, each with the controllers that account for it there."""
     files = [Path("/proc/self", name) for name in ("cgroup", "mountinfo")]
-    found: dict[CgroupLocation, list[str]] = {}
+    locations: dict[CgroupLocation, list[str]] = {}
     for controller in controllers:
         try:
-            place = cgroup_location(controller, *(path.read_text() for path in files))
-        except OSError:  # another system than Linux
-            place = None
-        if place is None:
-            raise LimitsUnavailable.because(f"no cgroups are mounted that count {controller}")
-        found.setdefault(place, []).append(controller)
-    return found
+            location = cgroup_location(controller, *(path.read_text() for path in files))
+        except OSError:  # not Linux
+            location = None
+        if location is None:
+            raise LimitsUnavailable.because(
+                f"no mounted cgroup hierarchy has the {controller} controller"
+            )
+        locations.setdefault(location, []).append(controller)
+    return locations
 
 
-def _tree(place: CgroupLocation, controllers: Sequence[str]) -> _CgroupSubtree:
+def _subtree(location: CgroupLocation, controllers: Sequence[str]) -> _CgroupSubtree:
     tree = None
     try:
-        if place.version == 2:
-            given = (place.folder / "cgroup.controllers").read_text().split()
+        if location.version == 2:
+            given = (location.folder / "cgroup.controllers").read_text().split()
             if missing := " and ".join(one for one in controllers if one not in given):
-                raise LimitsUnavailable.because(f"{place.folder} is given no {missing} controller")
-        tree = _CgroupSubtree(place, controllers)
+                raise LimitsUnavailable.because(f"{location.folder} has no {missing} controller")
+        tree = _CgroupSubtree(location, controllers)
         return tree.open()
     except OSError as error:
         if tree is not None:
             tree.close()
-        why = f"{place.folder}, of version {place.version}, cannot be divided ({error.strerror})"
+        why = (
+            f"no groups can be made in {location.folder}, cgroup version {location.version}"
+            f" ({error.strerror})"
+        )
         raise LimitsUnavailable.because(why) from error
 
 
 def _locked(above: Path) -> tuple[Path, int]:
-    """A new folder, and the lock on it; another provisioner may take it for left in between."""
+    """Make a folder and lock it; until locked, another provisioner may remove it as abandoned."""
     while True:
         folder = above / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
         folder.mkdir()
@@ -235,15 +243,15 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a provisioner has left that was killed; one that lives holds its lock."""
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the folder of a killed provisioner; a live one holds the lock on its folder."""
     with contextlib.suppress(FileNotFoundError, BlockingIOError):
         lock = _lock(folder)
         dismantle(folder)
         os.close(lock)
 
 
-def _count(folder: Path, controllers: Sequence[str]) -> None:
-    """Have controllers count each group below one apart."""
+def _enable(folder: Path, controllers: Sequence[str]) -> None:
+    """Enable controllers for the groups below a folder."""
     text = " ".join(f"+{one}" for one in controllers)
     (folder / "cgroup.subtree_control").write_text(text)

@@ -1,4 +1,4 @@
-"""Child processes: spawned, found ready by HTTP, ended. None outlives its parent."""
+"""Child processes: spawning, readiness over HTTP, ending. None outlives its parent."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ __all__ = [
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _POLL_S = 0.01
-_TAIL = 2_000
+_TAIL = 2_000  # bytes of standard error that are kept
 _ZYGOTE = str(Path(__file__).with_name("zygote.py"))
 
 
 class ProcessNotReady(Exception):
-    """A child did not come to answer its health request; the message says why."""
+    """A process did not become ready; the message says why."""
 
 
 def free_port() -> int:
-    """A port of the kernel's choice that was free just now."""
+    """Return a port chosen by the kernel, free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 
 def argv_of(command: Sequence[str], port: int) -> list[str]:
-    """A catalogue's command line with `{python}`, `{zygote}` and `{port}` filled in."""
+    """Return a catalogue's command line with `{python}`, `{zygote}` and `{port}` filled in."""
     known = {"{python}": sys.executable, "{zygote}": _ZYGOTE, "{port}": str(port)}
     argv = list(command)
     for name, value in known.items():
@@ -58,16 +58,16 @@ def argv_of(command: Sequence[str], port: int) -> list[str]:
 
 
 def environment_of(port: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """The child's environment: PORT, and none of our settings (they hold secrets)."""
+    """Return the child's environment: PORT added, foremesh's settings removed (they hold secrets)."""
     kept = {k: v for k, v in environment.items() if not k.startswith("FOREMESH_")}
     return {**kept, "PORT": str(port)}
 
 
-def _before_exec(parent: int, doors: Sequence[int]) -> None:
-    for door in doors:  # before it runs anything: what it starts is in the same groups
-        os.write(door, b"0")
+def _before_exec(parent: int, cgroup_procs: Sequence[int]) -> None:
+    for procs in cgroup_procs:  # before it runs anything, so that its children are limited too
+        os.write(procs, b"0")
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent died before the line above
         os._exit(1)
 
 
@@ -77,18 +77,18 @@ async def spawned(
     cgroup: InstanceCgroup,
     stdin: int = asyncio.subprocess.DEVNULL,
 ) -> tuple[asyncio.subprocess.Process, int]:
-    """Start a command line; returns the process, and where its standard error is to be read.
+    """Start a command line; returns the process and the read end of its standard error.
 
     Raises
     ------
-    NotReady
+    ProcessNotReady
         It cannot be executed.
     """
     if not command:
-        raise ProcessNotReady("the catalogue gives it no command")
+        raise ProcessNotReady("the catalogue has no command for it")
     reading, writing = os.pipe()
     try:
-        with cgroup.doors() as doors:
+        with cgroup.open_procs() as procs:
             process = await asyncio.create_subprocess_exec(
                 *argv_of(command, port),
                 env=environment_of(port, os.environ),
@@ -96,46 +96,46 @@ async def spawned(
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=writing,
                 start_new_session=True,
-                # The hook is a few system calls; no lock is taken between fork and exec.
-                preexec_fn=functools.partial(_before_exec, os.getpid(), doors),
+                # Safe between fork and exec: the hook makes a few system calls and takes no lock.
+                preexec_fn=functools.partial(_before_exec, os.getpid(), procs),
             )
     except OSError as error:
         os.close(reading)
         raise ProcessNotReady(f"{command[0]} cannot be started: {error.strerror}") from error
     except subprocess.SubprocessError as error:
         os.close(reading)
-        raise ProcessNotReady(f"{command[0]} cannot be limited by its cgroups") from error
+        raise ProcessNotReady(f"{command[0]} cannot be put into its cgroups") from error
     finally:
         os.close(writing)
     return process, reading
 
 
 class ProcessHandle(Protocol):
-    """A running process, as asyncio has one."""
+    """What is used of `asyncio.subprocess.Process`."""
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         ...
 
     @property
     def returncode(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Its exit code; None while it runs."""
         ...
 
     async def wait(self) -> int:
-        """Wait for its end."""
+        """Wait for its end; returns its exit code."""
         ...
 
     def send_signal(self, signal: int, /) -> None:
-        """Signal it; one that has ended raises ProcessLookupError, or takes no notice."""
+        """Send a signal; if it has ended, ProcessLookupError may be raised."""
         ...
 
 
 class SupervisedProcess:
-    """A process with a session and process group of its own, and the last that it said."""
+    """A process that leads its own process group, with the tail of its standard error."""
 
-    endpoint = ""  # it serves nothing
+    endpoint = ""  # serves no requests
 
     def __init__(self, process: ProcessHandle, errors: int) -> None:
         self._process = process
@@ -147,31 +147,31 @@ class SupervisedProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it still runs."""
         return self._process.returncode is None
 
     async def wait(self) -> str:
-        """Wait for its end; returns how it ended, in words."""
+        """Wait for its end; returns how it ended, with the last line of its standard error."""
         code = await self._process.wait()
-        self.kill()  # what it started may be left
+        self.kill()  # its own children may still run
         self._close_errors()
         how = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
-        said = self._tail.decode(errors="replace").strip().splitlines()
-        return f"{how}: {said[-1].strip()[:200]}" if code > 0 and said else how
+        lines = self._tail.decode(errors="replace").strip().splitlines()
+        return f"{how}: {lines[-1].strip()[:200]}" if code > 0 and lines else how
 
     async def stop(self, grace_s: float) -> None:
-        """Ask it to end, and make it end when it has not after `grace_s`."""
+        """Send SIGTERM, and SIGKILL if it still runs after `grace_s`."""
         self._signal(signal.SIGTERM)
         try:
-            # Not `wait_for`: before Python 3.12 it may lose who cancels it just then.
+            # Not `wait_for`: before Python 3.12 it can swallow a cancellation that races with the end.
             async with asyncio.timeout(grace_s):
                 await self._process.wait()
         except TimeoutError:
             self.kill()
 
     def kill(self) -> None:
-        """Make it end now, and all that it started."""
-        if self.alive:  # what was forked just now may not have its group yet
+        """Kill it and its process group."""
+        if self.alive:  # a process just forked may not lead its group yet
             self._signal(signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -201,7 +201,7 @@ class SupervisedProcess:
 
 
 class InstanceProcess(SupervisedProcess):
-    """One that serves HTTP."""
+    """A process that serves HTTP: an instance of a constituent."""
 
     def __init__(self, process: ProcessHandle, port: int, errors: int) -> None:
         super().__init__(process, errors)
@@ -209,11 +209,11 @@ class InstanceProcess(SupervisedProcess):
 
     @classmethod
     async def spawn(cls, command: Sequence[str], cgroup: InstanceCgroup = UNLIMITED) -> Self:
-        """Start a command line, in a cgroup.
+        """Start an instance by its command line, in a cgroup.
 
         Raises
         ------
-        NotReady
+        ProcessNotReady
             It cannot be executed.
         """
         port = free_port()
@@ -221,11 +221,11 @@ class InstanceProcess(SupervisedProcess):
         return cls(process, port, errors)
 
     async def ready(self, session: aiohttp.ClientSession, path: str, timeout_s: float) -> None:
-        """Wait until one real request is answered with 200.
+        """Wait until a request to `path` is answered with 200.
 
         Raises
         ------
-        NotReady
+        ProcessNotReady
             It ended, or did not answer in time.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
@@ -243,12 +243,12 @@ class InstanceProcess(SupervisedProcess):
     async def warm_up(
         self, session: aiohttp.ClientSession, path: str, body: str, timeout_s: float
     ) -> None:
-        """Have one request served: what is loaded or compiled at first use is then done.
+        """Send one request, so that what is loaded or compiled on first use is done.
 
         Raises
         ------
-        NotReady
-            It was not answered in time, or with an error.
+        ProcessNotReady
+            There was no answer in time, or the answer was an error.
         """
         method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
         limit = aiohttp.ClientTimeout(total=timeout_s)
@@ -258,7 +258,7 @@ class InstanceProcess(SupervisedProcess):
             ) as answer:
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            said = str(error) or f"nothing within {timeout_s:g} s"
-            raise ProcessNotReady(f"did not answer its warm-up request {path}: {said}") from error
+            why = str(error) or f"nothing within {timeout_s:g} s"
+            raise ProcessNotReady(f"did not answer its warm-up request {path}: {why}") from error
         if not answer.ok:
             raise ProcessNotReady(f"answered its warm-up request {path} with {answer.status}")

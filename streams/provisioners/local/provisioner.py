@@ -1,4 +1,4 @@
-"""Instances as child processes of this machine."""
+"""The provisioner whose instances are child processes on this machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["LocalProvisioner"]
 
 
 class LocalProvisioner(PoolProvisioner[ProcessLifecycle]):
-    """Carries out the commands of one pool on this machine; satisfies `base.Provisioner`.
+    """Carries out the commands of one pool on this machine; implements `Provisioner`.
 
-    Instances do not outlive it, so after a restart a command that has not expired counts again.
+    Instances do not outlive it, so a restarted one carries out again commands that have not expired.
     """
 
     def __init__(
@@ -29,5 +29,5 @@ class LocalProvisioner(PoolProvisioner[ProcessLifecycle]):
         limits: ProvisionerLimits | None = None,
         cgroups: Callable[[], CgroupLimiter] = CgroupLimiter,
     ) -> None:
-        lives = functools.partial(ProcessLifecycle, cgroups=cgroups)
-        super().__init__(pool, catalog, emit, limits or ProvisionerLimits(), lives)
+        lifecycle = functools.partial(ProcessLifecycle, cgroups=cgroups)
+        super().__init__(pool, catalog, emit, limits or ProvisionerLimits(), lifecycle)

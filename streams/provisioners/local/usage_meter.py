@@ -1,4 +1,4 @@
-"""What instances really take, by psutil: memory and processor time of each process group."""
+"""Measured memory and CPU of instances, summed over the processes of each process group."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ _MIB = 1024 * 1024
 
 
 class UsageMeter:
-    """Reads the processes of instances; processor use is the mean since the reading before."""
+    """Measures process groups; CPU use is the mean since the previous reading."""
 
     def __init__(self) -> None:
         self._processes: dict[int, psutil.Process] = {}
         self._read_ms = 0
 
-    def read(self, groups: Mapping[HeldInstance, int], now_ms: int) -> None:
-        """Set `measured` of each instance by its process group.
+    def read(
+        self, groups: Mapping[HeldInstance, int], now_ms: int
+    ) -> dict[HeldInstance, Resources]:
+        """Measure each instance, given its process group.
 
-        Start-up is real work, but over soon: its processor time is not held against the pool.
+        CPU use counts only from the first whole interval after an instance became warm: that of
+        its start is high but soon over, and would keep others from starting.
         """
-        members = self._members()
+        measured = {}
+        members = self._processes_by_group()
         for held, group in groups.items():
             cpu = memory = 0.0
             for process in members.get(group, ()):
@@ -40,11 +44,12 @@ class UsageMeter:
                     continue
             since = held.instance.warm_since_ms
             settled = since is not None and since <= self._read_ms
-            held.measured = Resources(cpu=cpu if settled else 0.0, memory=memory)
+            measured[held] = Resources(cpu=cpu if settled else 0.0, memory=memory)
         self._read_ms = now_ms
+        return measured
 
-    def _members(self) -> dict[int, list[psutil.Process]]:
-        """Processes by their group; those of our instances are groups of their own."""
+    def _processes_by_group(self) -> dict[int, list[psutil.Process]]:
+        """Return all processes of the machine by process group; each instance is one group."""
         known, self._processes = self._processes, {}
         groups: dict[int, list[psutil.Process]] = defaultdict(list)
         for pid in psutil.pids():
@@ -61,11 +66,11 @@ class UsageMeter:
 def _memory(
     process: psutil.Process, held: HeldInstance, running: Mapping[HeldInstance, int]
 ) -> int:
-    """What is resident; of what is shared with a base, which has it all, only what was changed.
+    """Return resident memory, without the pages of a forked instance that belong to its base.
 
-    What its base has left behind is divided among those that share it.
+    Once the base has ended, its pages are divided among the instances that still share them.
     """
-    with contextlib.suppress(psutil.AccessDenied):  # it has made itself another user's
+    with contextlib.suppress(psutil.AccessDenied):  # it has changed its user
         if held.base is not None:
             full = process.memory_full_info()
             return int(full.uss if held.base in running else full.pss)

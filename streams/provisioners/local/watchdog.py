@@ -1,9 +1,9 @@
-"""Ends the process groups it was told of when its parent dies, however that dies.
+"""Kills the process groups of a provisioner when that dies, however it dies.
 
-PR_SET_PDEATHSIG reaches a child, not its children. This process reads lines `+group` and
-`-group` from its standard input; the end of input means that the parent is gone. Its arguments are
-folders of cgroups that it dismantles then. It is run by its path and imports nothing but the
-standard library, so that it is there within 20 ms.
+PR_SET_PDEATHSIG reaches a child, but not the child's own children. This script reads lines `+group`
+and `-group` from its standard input; end of input means that the parent is gone. Its arguments are
+cgroup folders, which it then removes. It is run by its path and imports the standard library only,
+so that it is up within 20 ms.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Self
 
 __all__ = ["OWN", "ProcessWatchdog", "cleared", "dismantle"]
 
-OWN = "own"  # below a provisioner's folder: the group of itself, where it had to leave that above
+OWN = "own"  # group of the provisioner itself: version 2 allows no processes in inner groups
 _CLEAR_S = 2.0
 _PAUSE_S = 0.005
 
 
 class ProcessWatchdog:
-    """The parent's end of the pipe.
+    """The parent's end of the pipe to the script.
 
-    What leaves its process group is out of reach, unless it is in a cgroup.
+    A process that leaves its process group escapes, unless it is in a cgroup.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -36,7 +36,7 @@ class ProcessWatchdog:
 
     @classmethod
     def start(cls, folders: Iterable[Path] = ()) -> Self:
-        """Start the process that watches this one, and clears its folders of cgroups."""
+        """Start the script that watches this process, and that removes these cgroup folders."""
         return cls(
             subprocess.Popen(  # noqa: S603 - our own file, no shell
                 [sys.executable, "-I", "-S", __file__, *map(str, folders)],
@@ -49,29 +49,29 @@ class ProcessWatchdog:
         )
 
     def watch(self, group: int) -> None:
-        """End this group when the parent dies."""
-        self._tell(f"+{group}\n")
+        """Kill this process group when the parent dies."""
+        self._send(f"+{group}\n")
 
     def forget(self, group: int) -> None:
-        """Leave a group that has ended alone."""
-        self._tell(f"-{group}\n")
+        """Forget a process group that has ended."""
+        self._send(f"-{group}\n")
 
     def close(self) -> None:
-        """End the watch, and what is still watched with it."""
+        """End the script, which kills the groups that are still watched."""
         pipe = self._process.stdin
         if pipe is not None:
             pipe.close()
         self._process.wait(timeout=5)
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         pipe = self._process.stdin
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.write(line.encode())
 
 
-def follow(lines: Iterable[str]) -> set[int]:
-    """The groups that are left when the lines end."""
+def groups_left(lines: Iterable[str]) -> set[int]:
+    """Return the groups still watched at the end of input."""
     groups: set[int] = set()
     for line in lines:
         group = int(line[1:])
@@ -80,9 +80,9 @@ def follow(lines: Iterable[str]) -> set[int]:
 
 
 def cleared(folder: Path) -> bool:
-    """Kill what is in a cgroup and those below it, and remove them; whether they are gone.
+    """Kill all processes in a cgroup and below, then remove it; whether it is gone.
 
-    It may have to be called again: the kernel needs a moment to end what it was told to kill.
+    Call it again if not: the kernel needs a moment to end killed processes.
     """
     below = sorted(folder.glob("**/"), reverse=True)
     with contextlib.suppress(OSError):
@@ -99,22 +99,22 @@ def _kill(folder: Path, below: Iterable[Path]) -> None:
         return
     for one in below:
         for pid in map(int, (one / "cgroup.procs").read_text().split()):
-            if pid:  # of another namespace: 0 would be this process's own group
+            if pid:  # 0 stands for a process of another namespace, and would signal our own group
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
 
 def dismantle(folder: Path) -> None:
-    """End what is in a provisioner's folder of cgroups, and remove it; this process may be in it."""
+    """Kill all processes in a provisioner's cgroup folder and remove it; the caller may be in it."""
     deadline = time.monotonic() + _CLEAR_S
     own = folder / OWN
     left = [one for one in folder.glob("*/") if one != own]
     while (left := [one for one in left if not cleared(one)]) and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
     if own.exists():
-        for divided in (folder, folder.parent):  # only then processes may be there again
+        for inner in (folder, folder.parent):  # processes may join only without controllers
             with contextlib.suppress(OSError):
-                _unite(divided)
+                _disable_controllers(inner)
         with contextlib.suppress(OSError):
             (folder.parent / "cgroup.procs").write_text("0")
         with contextlib.suppress(OSError):
@@ -123,17 +123,17 @@ def dismantle(folder: Path) -> None:
         folder.rmdir()
 
 
-def _unite(folder: Path) -> None:
-    """Have no controller count what is below a group apart."""
-    counted = (folder / "cgroup.subtree_control").read_text().split()
-    (folder / "cgroup.subtree_control").write_text(" ".join(f"-{one}" for one in counted))
+def _disable_controllers(folder: Path) -> None:
+    """Disable all controllers for the groups below a folder."""
+    enabled = (folder / "cgroup.subtree_control").read_text().split()
+    (folder / "cgroup.subtree_control").write_text(" ".join(f"-{one}" for one in enabled))
 
 
 def main() -> None:
-    """Wait for the parent's end, then end its groups."""
+    """Wait for the parent's end, then kill its groups."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    for group in follow(sys.stdin):
+    for group in groups_left(sys.stdin):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     for folder in sys.argv[1:]:

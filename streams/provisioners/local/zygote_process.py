@@ -1,16 +1,16 @@
-"""The provisioner's end of a zygote: asks it to fork, and has what it forked for a child."""
+"""The provisioner's end of the zygote protocol: asks a zygote to fork, and adopts the forks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
+from streams.provisioners.local.adopted_process import SUBREAPER, AdoptedProcess
 from streams.provisioners.local.cgroups import UNLIMITED, InstanceCgroup
 from streams.provisioners.local.child_process import (
     InstanceProcess,
@@ -23,33 +23,31 @@ from streams.provisioners.local.child_process import (
 
 __all__ = ["ZygoteProcess"]
 
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_MOST = 64 * 1024  # bytes of an answer
-_ENDING_S = 1.0  # from closing its pipe to its end
+_ANSWER_BYTES = 64 * 1024  # most of one answer
+_ENDING_S = 1.0  # after the end of its socket, for the process to end
 _PAUSE_S = 0.01
 
 
 class ZygoteProcess(SupervisedProcess):
-    """A process that forks instances when asked; the protocol is told in `zygote`."""
+    """A base: a process that forks instances on request; `zygote` documents the protocol."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, errors: int, pipe: socket.socket
+        self, process: asyncio.subprocess.Process, errors: int, connection: socket.socket
     ) -> None:
         super().__init__(process, errors)
-        self._pipe = pipe
-        self._turn = asyncio.Lock()
-        self._forks: set[asyncio.Task[Any]] = set()
-        self._lost = False
+        self._socket = connection
+        self._turn = asyncio.Lock()  # one request at a time
+        self._background: set[asyncio.Task[Any]] = set()  # forks in progress
+        self._broken = False  # it did not answer in time, or broke the protocol
 
     @classmethod
     async def spawn(cls, command: Sequence[str], cgroup: InstanceCgroup = UNLIMITED) -> Self:
-        """Start a command line, in a cgroup.
+        """Start a zygote by its command line, in a cgroup.
 
         Raises
         ------
-        NotReady
-            It cannot be executed.
+        ProcessNotReady
+            The command cannot be executed.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -62,182 +60,125 @@ class ZygoteProcess(SupervisedProcess):
         return cls(process, errors, ours)
 
     @property
-    def lends(self) -> bool:
-        """Whether it may fork still: it has not ended, and kept to the protocol."""
-        return self.alive and not self._lost
+    def can_fork(self) -> bool:
+        """Whether it still forks: it runs, and has kept to the protocol."""
+        return self.alive and not self._broken
 
     async def ready(self, timeout_s: float) -> None:
-        """Wait until it has imported all.
+        """Wait until it has imported its modules.
 
         Raises
         ------
-        NotReady
-            It ended, or did not say so in time.
+        ProcessNotReady
+            It ended, or did not report readiness in time.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                said = await self._hear()
+                answer = await self._receive()
         except TimeoutError:
-            raise ProcessNotReady(f"did not say that it is ready within {timeout_s:g} s") from None
-        if said.get("ready") is not True:
-            raise ProcessNotReady(f"said {json.dumps(said)}, not that it is ready")
+            raise ProcessNotReady(
+                f"did not report that it is ready within {timeout_s:g} s"
+            ) from None
+        if answer.get("ready") is not True:
+            raise ProcessNotReady(f"sent {json.dumps(answer)} instead of its readiness")
 
     async def fork(
         self, command: Sequence[str], timeout_s: float, cgroup: InstanceCgroup = UNLIMITED
     ) -> InstanceProcess:
-        """Have it fork what a command line runs, in a cgroup.
+        """Have it fork an instance that runs a command line, in a cgroup.
 
         Raises
         ------
-        NotReady
-            It cannot, or it ended, or did not answer in time: then it `lends` no more.
+        ProcessNotReady
+            It failed, ended, or did not answer in time; after the latter it `can_fork` no more.
         """
-        fork = self._keep(self._fork(command, cgroup))
+        fork = self._in_background(self._fork(command, cgroup))
         try:
             async with asyncio.timeout(timeout_s):
                 return await asyncio.shield(fork)
         except TimeoutError:
-            self._lost = True
-            self._keep(_unwanted(fork))
+            self._broken = True
+            self._in_background(_end_when_forked(fork))
             raise ProcessNotReady(f"was not forked within {timeout_s:g} s") from None
         except asyncio.CancelledError:
-            self._keep(_unwanted(fork))
+            self._in_background(_end_when_forked(fork))
             raise
 
     async def wait(self) -> str:
-        """Wait for its end, and for what it forked that nobody waits for any more."""
+        """Wait for its end, and for abandoned forks to be ended; returns how it ended."""
         how = await super().wait()
-        while self._forks:  # each is answered, or reads the end of the pipe
-            await asyncio.gather(*self._forks, return_exceptions=True)
-        self._pipe.close()
-        await self._bury()
+        while self._background:  # each gets its answer or reads the end of the socket
+            await asyncio.gather(*self._background, return_exceptions=True)
+        self._socket.close()
+        await self._reap_orphans()
         return how
 
-    async def _bury(self) -> None:
-        """Reap what it left in mid-fork, and we have adopted; it was killed with its group."""
+    async def _reap_orphans(self) -> None:
+        """Reap processes that it left in the middle of a fork; they were killed with its group."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                if os.waitpid(-self.pid, os.WNOHANG) == (0, 0):  # noqa: ASYNC222 - it does not block
+                if os.waitpid(-self.pid, os.WNOHANG) == (0, 0):  # noqa: ASYNC222 - WNOHANG does not block
                     await asyncio.sleep(_PAUSE_S)
 
-    def _keep(self, work: Any) -> asyncio.Task[Any]:
+    def _in_background(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
-        self._forks.add(task)
-        task.add_done_callback(self._forks.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
         return task
 
     async def _fork(self, command: Sequence[str], cgroup: InstanceCgroup) -> InstanceProcess:
         port = free_port()
-        order = json.dumps({"argv": argv_of(command, port), "port": port}).encode()
+        request = json.dumps({"argv": argv_of(command, port), "port": port}).encode()
         reading, writing = os.pipe()
         try:
             async with self._turn:
-                with _adopting():
-                    said = await self._ask(order, writing, cgroup)
-            return InstanceProcess(AdoptedProcess.of(said), port, reading)
+                with SUBREAPER.adopting():
+                    answer = await self._ask(request, writing, cgroup)
+            return InstanceProcess(_adopted(answer), port, reading)
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
 
-    async def _ask(self, order: bytes, errors: int, cgroup: InstanceCgroup) -> dict[str, Any]:
+    async def _ask(self, request: bytes, errors: int, cgroup: InstanceCgroup) -> dict[str, Any]:
         try:
-            with cgroup.doors() as doors:
-                socket.send_fds(self._pipe, [order], [errors, *doors])
+            with cgroup.open_procs() as files:
+                socket.send_fds(self._socket, [request], [errors, *files])
         except OSError as error:
-            raise ProcessNotReady(f"its base cannot be asked: {error.strerror}") from error
-        return await self._hear()
+            raise ProcessNotReady(f"cannot send to its base: {error.strerror}") from error
+        return await self._receive()
 
-    async def _hear(self) -> dict[str, Any]:
-        """The next that it says; what is said against the protocol is the last."""
-        said = b""
-        with contextlib.suppress(ConnectionError):  # it ended before it read what was asked
-            said = await asyncio.get_running_loop().sock_recv(self._pipe, _MOST)
+    async def _receive(self) -> dict[str, Any]:
+        """Receive one answer; after one that breaks the protocol none is asked for again."""
+        packet = b""
+        with contextlib.suppress(ConnectionError):  # it ended before it read the request
+            packet = await asyncio.get_running_loop().sock_recv(self._socket, _ANSWER_BYTES)
         with contextlib.suppress(ValueError):
-            told = json.loads(said)
-            if isinstance(told, dict):
-                return told
-        self._lost = True
-        with contextlib.suppress(TimeoutError):  # how it ended says more than that it did
+            answer = json.loads(packet)
+            if isinstance(answer, dict):
+                return answer
+        self._broken = True
+        with contextlib.suppress(TimeoutError):  # its exit code is reported if it ends now
             async with asyncio.timeout(_ENDING_S):
                 await self._process.wait()
-        raise ProcessNotReady(f"said {said[:200]!r}" if said else "its base ended")
+        raise ProcessNotReady(f"sent {packet[:200]!r}" if packet else "its base ended")
 
 
-class AdoptedProcess:
-    """A process that another one forked for us, a child of ours since; satisfies `Handle`."""
-
-    def __init__(self, pid: int, descriptor: int) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-        self._descriptor = descriptor
-        self._ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(descriptor, self._reap)
-
-    @classmethod
-    def of(cls, said: dict[str, Any]) -> Self:
-        """The process that an answer names.
-
-        Raises
-        ------
-        NotReady
-            It names none, or one that is no child of ours.
-        """
-        if "error" in said:
-            raise ProcessNotReady(f"its base could not fork it: {said['error']}")
-        try:
-            pid = int(said["pid"])
-            descriptor = os.pidfd_open(pid)
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise ProcessNotReady(f"its base answered {json.dumps(said)}") from error
-        try:
-            os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except OSError as error:
-            os.close(descriptor)
-            raise ProcessNotReady(f"its base answered {pid}, which is no child of ours") from error
-        return cls(pid, descriptor)
-
-    async def wait(self) -> int:
-        """Wait for its end; returns how it ended."""
-        await self._ended.wait()
-        assert self.returncode is not None
-        return self.returncode
-
-    def send_signal(self, number: int, /) -> None:
-        """Signal it, unless it has ended."""
-        if self.returncode is None:
-            os.kill(self.pid, number)
-
-    def _reap(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._descriptor)
-        os.close(self._descriptor)
-        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self._ended.set()
+def _adopted(answer: dict[str, Any]) -> AdoptedProcess:
+    """The process that an answer names."""
+    if "error" in answer:
+        raise ProcessNotReady(f"its base could not fork it: {answer['error']}")
+    try:
+        return AdoptedProcess(int(answer["pid"]))
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        why = f"its base answered {json.dumps(answer)}, which names no child of the provisioner"
+        raise ProcessNotReady(why) from error
 
 
-async def _unwanted(fork: asyncio.Task[InstanceProcess]) -> None:
-    """End what is forked after all."""
+async def _end_when_forked(fork: asyncio.Task[InstanceProcess]) -> None:
+    """End an instance that nobody waits for any more, once it is forked."""
     with contextlib.suppress(ProcessNotReady):
         child = await fork
         child.kill()
         await child.wait()
-
-
-class _Askers:
-    """How many forks are under way; only then are orphans below us ours to bury."""
-
-    now = 0
-
-
-@contextlib.contextmanager
-def _adopting() -> Iterator[None]:
-    """Be the parent of what is orphaned meanwhile, instead of the system's first process."""
-    _Askers.now += 1
-    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield
-    finally:
-        _Askers.now -= 1
-        if not _Askers.now:
-            _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

@@ -55,7 +55,7 @@ class Run(abc.ABC):
 
         Raises
         ------
-        Refused
+        StandardPathRefused
             The standard path could not serve.
         Failed
             A constituent answered with an error, or not at all.

@@ -58,7 +58,7 @@ class StandardPath:
 
         Raises
         ------
-        Refused
+        StandardPathRefused
             The line is full, the deadline passed, or the provisioner cannot start one.
         """
         if lease := self._claims.take(service):

@@ -81,7 +81,7 @@ class Decisions:
         ------
         Away
             The service does not answer.
-        Refused
+        StandardPathRefused
             It has none, and will not have one in time.
         """
         asking = asyncio.ensure_future(self._ask(service, request_id, deadline_ms))
