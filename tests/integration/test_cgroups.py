@@ -198,7 +198,7 @@ def alone(allowed: bool, program: str, *before: str) -> Iterator[Alone]:
     """Run a program of Python so."""
     above = CgroupLimiter.open(BOTH, required=allowed)
     try:
-        with above.group("alone", Resources()).open_procs() as doors:
+        with above.group("alone", Resources()).open_procs() as files:
             process = subprocess.Popen(
                 [*before, sys.executable, "-c", program],
                 stdout=subprocess.PIPE,
@@ -206,7 +206,7 @@ def alone(allowed: bool, program: str, *before: str) -> Iterator[Alone]:
                 stdin=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 text=True,
-                preexec_fn=partial(enter, doors),  # noqa: PLW1509  # it only writes
+                preexec_fn=partial(enter, files),  # noqa: PLW1509  # it only writes
             )
         with process:
             yield Alone(process, [folder / "alone" for folder in above.folders])
@@ -215,9 +215,9 @@ def alone(allowed: bool, program: str, *before: str) -> Iterator[Alone]:
         above.close()
 
 
-def enter(doors: Sequence[int]) -> None:
-    for door in doors:
-        os.write(door, b"0")
+def enter(files: Sequence[int]) -> None:
+    for procs in files:
+        os.write(procs, b"0")
 
 
 # Waits for a line, opens the groups, says so, waits for another.
@@ -237,7 +237,7 @@ from streams.provisioners.local.cgroups import CgroupLimiter
 from streams.provisioners.local.provisioner import LocalProvisioner
 
 async def main():
-    cgroups = functools.partial(Cgroups.open, {}, required={})
+    cgroups = functools.partial(CgroupLimiter.open, {}, required={})
     needs = Resources(memory=64, cpu=1_000)
     catalog = catalog_of(dataclasses.replace(constituent("a", "--child"), needs=needs), room=30)
     local = LocalProvisioner("default", lambda: catalog, lambda _: None, None, cgroups)
@@ -259,8 +259,8 @@ def left_in(groups: Sequence[Path]) -> tuple[list[Path], subprocess.Popen[bytes]
         (folder / "a").mkdir(parents=True)
     with ExitStack() as stack:
         files = [stack.enter_context((x / "a" / "cgroup.procs").open("wb", 0)) for x in left]
-        doors = [file.fileno() for file in files]
-        enters = partial(enter, doors)
+        files = [file.fileno() for file in files]
+        enters = partial(enter, files)
         return left, subprocess.Popen(["sleep", "60"], preexec_fn=enters)  # noqa: PLW1509  # same
 
 
