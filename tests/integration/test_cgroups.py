@@ -259,8 +259,8 @@ def left_in(groups: Sequence[Path]) -> tuple[list[Path], subprocess.Popen[bytes]
         (folder / "a").mkdir(parents=True)
     with ExitStack() as stack:
         files = [stack.enter_context((x / "a" / "cgroup.procs").open("wb", 0)) for x in left]
-        files = [file.fileno() for file in files]
-        enters = partial(enter, files)
+        procs = [file.fileno() for file in files]
+        enters = partial(enter, procs)
         return left, subprocess.Popen(["sleep", "60"], preexec_fn=enters)  # noqa: PLW1509  # same
 
 

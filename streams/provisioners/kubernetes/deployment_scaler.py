@@ -130,7 +130,7 @@ class DeploymentScaler:
         try:
             self.measured = await self._cluster.measured()
         except ApiServerError as error:
-            self.report_outage("pod metrics; the use is what is reserved", error)
+            self.report_outage("pod metrics; reservations count as use", error)
 
     async def ask(self, call: Awaitable[T]) -> T | None:
         """Return the result of a call; None, and an outage is logged, when the call failed."""

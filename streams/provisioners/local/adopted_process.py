@@ -26,7 +26,7 @@ class ChildSubreaper:
 
     @contextlib.contextmanager
     def adopting(self) -> Iterator[None]:
-        """Adopt what is orphaned meanwhile; may be nested and overlap."""
+        """Adopt processes that are orphaned in this block; blocks may overlap."""
         self._forks += 1
         self._set_flag()
         try:
