@@ -14,13 +14,13 @@ from harness import RunForemesh, Running, eventually
 from services import Answer, answers
 
 from streams.devstack.child import free_ports
-from streams.request_path.envoy.addresses import Places
+from streams.request_path.envoy.addresses import MeshAddresses
 
 __all__ = ["Mesh"]
 
 
-def free_places() -> Places:
-    return Places.on(free_ports(len(fields(Places))))
+def free_places() -> MeshAddresses:
+    return MeshAddresses.on(free_ports(len(fields(MeshAddresses))))
 
 
 class Mesh:

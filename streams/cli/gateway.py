@@ -35,9 +35,9 @@ def command(
 ) -> None:
     """Serve the composite services of one pool over HTTP: POST /<composite>."""
     # keep --help instant
-    from streams.request_path.gateway.app import Config, Gateway  # noqa: PLC0415
+    from streams.request_path.gateway.app import GatewayConfig, GatewayProcess  # noqa: PLC0415
     from streams.runtime.event_loop import until_signalled  # noqa: PLC0415
 
-    config = Config(pool=pool, queue=queue, deadline_ms=deadline_ms)
-    gateway = Gateway(settings, config)
+    config = GatewayConfig(pool=pool, queue=queue, deadline_ms=deadline_ms)
+    gateway = GatewayProcess(settings, config)
     asyncio.run(until_signalled(lambda stop: gateway.run(listen or settings.gateway, stop)))

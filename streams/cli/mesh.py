@@ -14,7 +14,7 @@ import click
 
 from streams.cli import pass_settings
 from streams.errors import SettingInvalid
-from streams.request_path.envoy.addresses import Jwt, Places, Policy
+from streams.request_path.envoy.addresses import JwtProvider, MeshAddresses, RoutePolicy
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -35,14 +35,16 @@ def _places(function: F) -> F:
 
     @functools.wraps(function)
     def called(*args: Any, **given: Any) -> Any:
-        places = Places(**{f.name: given.pop(f.name) for f in dataclasses.fields(Places)})
+        places = MeshAddresses(
+            **{f.name: given.pop(f.name) for f in dataclasses.fields(MeshAddresses)}
+        )
         return function(*args, places=places, **given)
 
-    for item in reversed(dataclasses.fields(Places)):
+    for item in reversed(dataclasses.fields(MeshAddresses)):
         called = click.option(
             f"--{item.name}",
             default=item.default,
-            envvar=Places.variable(item.name),
+            envvar=MeshAddresses.variable(item.name),
             show_default=True,
             show_envvar=True,
             help=item.metadata["about"],
@@ -54,7 +56,7 @@ def _option(name: str, default: Any, about: str) -> Callable[[F], F]:
     return click.option(
         f"--{name}",
         default=default,
-        envvar=Places.variable(name),
+        envvar=MeshAddresses.variable(name),
         show_default=default != "",
         show_envvar=True,
         help=about,
@@ -78,7 +80,7 @@ _deadline = _option("deadline-ms", 10_000, "Most that a request may take, in mil
 def control(
     settings: Settings,
     *,
-    places: Places,
+    places: MeshAddresses,
     pool: str,
     deadline_ms: int,
     jwt_issuer: str,
@@ -92,8 +94,8 @@ def control(
     jwt = None
     if jwt_issuer:
         keys = _text(jwt_keys)
-        jwt = Jwt(issuer=jwt_issuer, jwks=keys, claim=jwt_claim, tier_claim=jwt_tier_claim)
-    policy = Policy(pool=pool, deadline_ms=deadline_ms, jwt=jwt)
+        jwt = JwtProvider(issuer=jwt_issuer, jwks=keys, claim=jwt_claim, tier_claim=jwt_tier_claim)
+    policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms, jwt=jwt)
     _run(ControlPlane(settings, places, policy).run)
 
 
@@ -103,12 +105,14 @@ def control(
 @_queue
 @_deadline
 @pass_settings
-def decide(settings: Settings, *, places: Places, pool: str, queue: int, deadline_ms: int) -> None:
+def decide(
+    settings: Settings, *, places: MeshAddresses, pool: str, queue: int, deadline_ms: int
+) -> None:
     """Claim exclusive instances for requests (external authorization by HTTP)."""
-    from streams.request_path.envoy.decision_service import Decider  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.decision_service import DecisionService  # noqa: PLC0415  # keep --help instant
 
-    policy = Policy(pool=pool, deadline_ms=deadline_ms)
-    _run(Decider(settings, places, policy, queue).run)
+    policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms)
+    _run(DecisionService(settings, places, policy, queue).run)
 
 
 @command.command()
@@ -118,25 +122,25 @@ def decide(settings: Settings, *, places: Places, pool: str, queue: int, deadlin
 @_deadline
 @pass_settings
 def activate(
-    settings: Settings, *, places: Places, pool: str, queue: int, deadline_ms: int
+    settings: Settings, *, places: MeshAddresses, pool: str, queue: int, deadline_ms: int
 ) -> None:
     """Start what is missing and hold the request meanwhile: the standard path."""
-    from streams.request_path.envoy.activator import Activator  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.activator import StandardPathProxy  # noqa: PLC0415  # keep --help instant
 
-    policy = Policy(pool=pool, deadline_ms=deadline_ms)
-    _run(Activator(settings, places, policy, queue).run)
+    policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms)
+    _run(StandardPathProxy(settings, places, policy, queue).run)
 
 
 @command.command()
 @_places
 @_pool
 @pass_settings
-def log(settings: Settings, *, places: Places, pool: str) -> None:
+def log(settings: Settings, *, places: MeshAddresses, pool: str) -> None:
     """Write requests and outcomes to Kafka, from Envoy's access log."""
-    from streams.request_path.envoy.access_log import AccessLog  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.access_log import AccessLogService  # noqa: PLC0415  # keep --help instant
 
     async def run(stop: asyncio.Event) -> None:
-        await AccessLog(settings, places, pool).run(stop)
+        await AccessLogService(settings, places, pool).run(stop)
 
     _run(run)
 
@@ -146,11 +150,11 @@ def log(settings: Settings, *, places: Places, pool: str) -> None:
 @_pool
 @_deadline
 @pass_settings
-def compose(settings: Settings, *, places: Places, pool: str, deadline_ms: int) -> None:
+def compose(settings: Settings, *, places: MeshAddresses, pool: str, deadline_ms: int) -> None:
     """Orchestrate composites behind Envoy, each constituent through Envoy again."""
-    from streams.request_path.gateway.through_envoy import ThroughGateway  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.gateway.through_envoy import EnvoyGatewayProcess  # noqa: PLC0415  # keep --help instant
 
-    gateway = ThroughGateway(settings, pool, deadline_ms, f"http://{places.inner}")
+    gateway = EnvoyGatewayProcess(settings, pool, deadline_ms, f"http://{places.inner}")
     _run(lambda stop: gateway.run(places.compose, stop))
 
 
@@ -164,7 +168,7 @@ def compose(settings: Settings, *, places: Places, pool: str, deadline_ms: int) 
     show_envvar=True,
     help="A file, instead of printing it.",
 )
-def bootstrap(*, places: Places, node: str, output: Path | None) -> None:
+def bootstrap(*, places: MeshAddresses, node: str, output: Path | None) -> None:
     """Write what an Envoy is started with."""
     from streams.request_path.envoy.bootstrap import bootstrap as made  # noqa: PLC0415  # keep --help instant
 
@@ -180,11 +184,11 @@ def bootstrap(*, places: Places, node: str, output: Path | None) -> None:
 @_option("node", "edge", "Its name.")
 @_option("workers", 1, "Threads that serve requests.")
 @pass_settings
-def envoy(settings: Settings, *, places: Places, node: str, workers: int) -> None:
+def envoy(settings: Settings, *, places: MeshAddresses, node: str, workers: int) -> None:
     """Run Envoy, told where its control plane is."""
-    from streams.request_path.envoy.binary import become  # noqa: PLC0415  # keep --help instant
+    from streams.request_path.envoy.binary import exec_envoy  # noqa: PLC0415  # keep --help instant
 
-    become(places, Path(settings.build) / "envoy", node, workers)
+    exec_envoy(places, Path(settings.build) / "envoy", node, workers)
 
 
 def _text(path: str) -> str:

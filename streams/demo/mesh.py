@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streams.demo.company import DemoProcesses
 from streams.devstack.child import free_ports
-from streams.request_path.envoy.addresses import PROCESSES, Places
+from streams.request_path.envoy.addresses import PROCESSES, MeshAddresses
 from streams.settings import Settings
 
 __all__ = ["DemoMesh"]
@@ -29,9 +29,9 @@ class DemoMesh:
     def __init__(self, processes: DemoProcesses, pool: str, settings: Settings) -> None:
         self._processes = processes
         self._pool = pool
-        provisioner, *ports = free_ports(1 + len(fields(Places)))
+        provisioner, *ports = free_ports(1 + len(fields(MeshAddresses)))
         self._provisioner = f"127.0.0.1:{provisioner}"
-        self._places = Places.on(ports)
+        self._places = MeshAddresses.on(ports)
         self._settings = replace(settings, provisioner=f"http://{self._provisioner}")
         self.url = f"http://{self._places.edge}"
 
@@ -65,7 +65,7 @@ class DemoMesh:
         self._processes.stop(*map(self._name, reversed(("provisioner", *PROCESSES))))
 
     def _start(self, name: str, *args: str, **env: str) -> None:
-        env |= {Places.variable("pool"): self._pool, **self._places.to_env()}
+        env |= {MeshAddresses.variable("pool"): self._pool, **self._places.to_env()}
         self._processes.start(self._name(name), self._settings, *args, **env)
 
     def _name(self, process: str) -> str:

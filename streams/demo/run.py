@@ -117,7 +117,7 @@ class DemoRun:
 
     def _start(self, stack: LocalStack, progress: Progress) -> None:
         task = progress.add_task("Kafka and PostgreSQL", total=4, news="")
-        binary.find()
+        binary.find_envoy()
         tools.java()
         tools.kafka_jars(self.build)
         progress.advance(task)

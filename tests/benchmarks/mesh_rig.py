@@ -24,7 +24,7 @@ from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Tier
-from streams.request_path.envoy.binary import find
+from streams.request_path.envoy.binary import find_envoy
 from streams.request_path.envoy.clusters import socket_address
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
@@ -164,7 +164,7 @@ def envoy(
     }
     file = folder / f"{name}.json"
     file.write_text(json.dumps(config))
-    command = [find(), "-c", str(file), "--concurrency", "1", "-l", "error"]
+    command = [find_envoy(), "-c", str(file), "--concurrency", "1", "-l", "error"]
     process = subprocess.Popen([*command, "--disable-hot-restart"])
     try:
         eventually(lambda: process.poll() is None and _ready(admin))

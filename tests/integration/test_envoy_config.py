@@ -9,8 +9,8 @@ from typing import Any
 
 from services import catalog_of, constituent
 
-from streams.request_path.envoy.addresses import Jwt, Places, Policy
-from streams.request_path.envoy.binary import find
+from streams.request_path.envoy.addresses import JwtProvider, MeshAddresses, RoutePolicy
+from streams.request_path.envoy.binary import find_envoy
 from streams.request_path.envoy.bootstrap import bootstrap
 from streams.request_path.envoy.clusters import clusters
 from streams.request_path.envoy.listeners import listeners
@@ -26,12 +26,15 @@ def problems(config: dict[str, Any], folder: Path) -> str:
     file = folder / "envoy.json"
     file.write_text(json.dumps(config))
     done = subprocess.run(
-        [find(), "--mode", "validate", "-c", str(file)], capture_output=True, text=True, check=False
+        [find_envoy(), "--mode", "validate", "-c", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stderr if done.returncode else ""
 
 
-def whole(places: Places, policy: Policy) -> dict[str, Any]:
+def whole(places: MeshAddresses, policy: RoutePolicy) -> dict[str, Any]:
     """All that the control plane tells, in one file."""
     services = [constituent(name, concurrency=n % 2 + 1) for n, name in enumerate(ODD)]
     catalog = catalog_of(*services)
@@ -47,21 +50,21 @@ def whole(places: Places, policy: Policy) -> dict[str, Any]:
 
 
 def test_envoy_accepts_the_bootstrap(tmp_path: Path) -> None:
-    assert problems(bootstrap(Places()), tmp_path) == ""
+    assert problems(bootstrap(MeshAddresses()), tmp_path) == ""
 
 
 def test_envoy_accepts_every_resource_whatever_the_services_are_called(tmp_path: Path) -> None:
-    assert problems(whole(Places(), Policy()), tmp_path) == ""
+    assert problems(whole(MeshAddresses(), RoutePolicy()), tmp_path) == ""
 
 
 def test_envoy_accepts_the_verification_of_tokens(tmp_path: Path) -> None:
-    jwt = Jwt(issuer="https://issuer.example", jwks=KEYS, tier_claim="tier")
+    jwt = JwtProvider(issuer="https://issuer.example", jwks=KEYS, tier_claim="tier")
 
-    assert problems(whole(Places(), Policy(jwt=jwt)), tmp_path) == ""
+    assert problems(whole(MeshAddresses(), RoutePolicy(jwt=jwt)), tmp_path) == ""
 
 
 def test_a_wrong_configuration_is_told_apart(tmp_path: Path) -> None:
-    wrong = bootstrap(Places())
+    wrong = bootstrap(MeshAddresses())
     wrong["static_resources"]["clusters"][0]["connect_timeout"] = "soon"
 
     assert "connect_timeout" in problems(wrong, tmp_path)

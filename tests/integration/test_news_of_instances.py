@@ -9,7 +9,7 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.engine.producer import CheckedProducer
 from streams.records import Instance
-from streams.request_path.core.topic_watch import Watch
+from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
 from streams.settings import Settings
 
 CHANGES = 40
@@ -21,7 +21,7 @@ async def test_changes_of_instances_that_come_close_together_are_news_together(
 ) -> None:
     assert topics
     news: list[list[Instance]] = []
-    watch = Watch(settings)
+    watch = CatalogAndInstanceWatch(settings)
     await watch.open()
     following = asyncio.create_task(watch.follow_instances(news.append))
     producer = CheckedProducer({**producer_config(settings), "linger.ms": 0})

@@ -12,7 +12,7 @@ from meshed import Mesh
 from services import Answer, Door, catalog_of, command, constituent, read, send
 
 from streams.records import Instance, InstanceState
-from streams.request_path.core.retries import AGAIN
+from streams.request_path.core.retries import IDEMPOTENT_HEADER
 from streams.settings import Settings
 
 ALL = ("control", "log", "decide", "activate", "compose")
@@ -76,7 +76,7 @@ async def test_a_post_through_envoy_that_may_have_been_served_is_not_sent_again(
     publish(settings, received, mode)
     mesh, _ = start(run_foremesh, settings)
 
-    answer = await ask(mesh, path, **{AGAIN: "1"})  # users may not say so
+    answer = await ask(mesh, path, **{IDEMPOTENT_HEADER: "1"})  # users may not say so
 
     assert int(received) == 1
     assert (answer.status, answer.headers.get("retry-after")) == (502, None)

@@ -7,9 +7,9 @@ import pytest
 from services import catalog_of, constituent
 from test_claims import claims
 
-from streams.request_path.core.claims import Claims
-from streams.request_path.envoy.checks import Checks, Door
-from streams.request_path.envoy.leases import Leases
+from streams.request_path.core.claims import InstanceClaims
+from streams.request_path.envoy.checks import ExtAuthzChecks, ProtocolDispatcher
+from streams.request_path.envoy.leases import LeaseTable
 
 STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 CLAIMED = (
@@ -18,8 +18,8 @@ CLAIMED = (
 CATALOG = catalog_of(constituent("a"), constituent("b", concurrency=8))
 
 
-def checks(free: Claims) -> Checks:
-    made = Checks(free, Leases(free), 10_000)
+def checks(free: InstanceClaims) -> ExtAuthzChecks:
+    made = ExtAuthzChecks(free, LeaseTable(free), 10_000)
     made.read(CATALOG)
     return made
 
@@ -50,8 +50,8 @@ def test_any_other_request_takes_the_standard_path(path: str) -> None:
 
 def test_a_claim_goes_by_the_id_of_its_request() -> None:
     free = claims("x")
-    leases = Leases(free)
-    asked = Checks(free, leases, 10_000)
+    leases = LeaseTable(free)
+    asked = ExtAuthzChecks(free, leases, 10_000)
     asked.read(CATALOG)
     asked.answer(head("/constituent/a"))
     leases.end("r1/a", "x", 5)
@@ -61,8 +61,8 @@ def test_a_claim_goes_by_the_id_of_its_request() -> None:
 
 def test_nothing_is_claimed_for_a_request_that_has_just_ended() -> None:
     free = claims("x")
-    leases = Leases(free)
-    asked = Checks(free, leases, 10_000)
+    leases = LeaseTable(free)
+    asked = ExtAuthzChecks(free, leases, 10_000)
     asked.read(CATALOG)
     leases.end("r1/a", "", 0)  # Envoy did not wait, and the standard path has served it
     leases.sweep(0)
@@ -104,7 +104,7 @@ class Other(asyncio.Protocol):
 
 def connected(answer: Callable[[bytes], bytes], *told: bytes) -> tuple[Wire, Other]:
     wire, other = Wire(), Other()
-    wire.protocol = Door(answer, lambda: other)
+    wire.protocol = ProtocolDispatcher(answer, lambda: other)
     wire.protocol.connection_made(wire)
     for data in told:
         wire.protocol.data_received(data)

@@ -11,7 +11,7 @@ from services import constituent
 from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog
-from streams.request_path.core.claims import Claims, Lease
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 
 
 def instance(
@@ -30,14 +30,14 @@ def instance(
     )
 
 
-def claims(*names: str, concurrency: int = 1) -> Claims:
-    made = Claims("default", lambda _: concurrency)
+def claims(*names: str, concurrency: int = 1) -> InstanceClaims:
+    made = InstanceClaims("default", lambda _: concurrency)
     for name in names:
         made.observe(instance(name))
     return made
 
 
-def took(lease: Lease | None) -> str:
+def took(lease: ClaimableInstance | None) -> str:
     assert lease is not None
     return lease.instance.instance_id
 
@@ -175,8 +175,8 @@ def test_nobody_ever_has_more_than_there_is(
 ) -> None:
     async def play() -> None:
         warm = claims(*(f"x{n}" for n in range(instances)), concurrency=concurrency)
-        held: list[Lease] = []
-        places: list[asyncio.Future[Lease]] = []
+        held: list[ClaimableInstance] = []
+        places: list[asyncio.Future[ClaimableInstance]] = []
         for _ in range(60):
             act = chance.randrange(4)
             if act == 0 and (lease := warm.take("a")):

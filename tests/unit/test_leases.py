@@ -3,11 +3,11 @@ from __future__ import annotations
 from test_claims import claims, instance, took
 
 from streams.records import InstanceState
-from streams.request_path.core.claims import Claims, Lease
-from streams.request_path.envoy.leases import Leases
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.envoy.leases import LeaseTable
 
 
-def taken(free: Claims) -> Lease:
+def taken(free: InstanceClaims) -> ClaimableInstance:
     lease = free.take("a")
     assert lease is not None
     return lease
@@ -15,7 +15,7 @@ def taken(free: Claims) -> Lease:
 
 def test_an_instance_whose_request_has_ended_is_free_again() -> None:
     free = claims("x")
-    leases = Leases(free)
+    leases = LeaseTable(free)
     leases.hold("r/a", taken(free), 10_000)
     assert free.take("a") is None
     leases.end("r/a", "x", 5)
@@ -25,7 +25,7 @@ def test_an_instance_whose_request_has_ended_is_free_again() -> None:
 
 def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
     free = claims("x", "y")
-    leases = Leases(free)
+    leases = LeaseTable(free)
     first, second = taken(free), taken(free)
     leases.hold("r/a", first, 10_000)
     leases.hold("r/a", second, 10_000)
@@ -36,7 +36,7 @@ def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
 
 async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once() -> None:
     free = claims("x")
-    leases = Leases(free)
+    leases = LeaseTable(free)
     leases.hold("r/a", taken(free), 10_000)
     leases.end("r/a", "", 0)
 
@@ -45,7 +45,7 @@ async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once()
 
 def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
     free = claims("x")
-    leases = Leases(free)
+    leases = LeaseTable(free)
     leases.hold("r/a", taken(free), 10_000)
     leases.sweep(11_000)
     assert len(leases) == 1
@@ -56,7 +56,7 @@ def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
 
 def test_a_dead_instance_is_given_to_nobody() -> None:
     free = claims("x")
-    leases = Leases(free)
+    leases = LeaseTable(free)
     leases.hold("r/a", taken(free), 10_000)
     leases.end("r/a", "x", 0, lost=True)
 

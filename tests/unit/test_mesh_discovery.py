@@ -10,9 +10,14 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from streams.records import Instance, InstanceState
-from streams.request_path.envoy.discovery import CLUSTERS, ENDPOINTS, Snapshot, Stream
-from streams.request_path.envoy.endpoints import Endpoints
-from streams.request_path.envoy.usage import Usage
+from streams.request_path.envoy.discovery import (
+    CLUSTERS,
+    ENDPOINTS,
+    DiscoveryStream,
+    ResourceSnapshot,
+)
+from streams.request_path.envoy.endpoints import EndpointTable
+from streams.request_path.envoy.usage import UsageCounter
 
 
 def clusters(*names: str) -> dict[str, Any]:
@@ -23,8 +28,8 @@ def assignment(name: str) -> dict[str, Any]:
     return {name: endpoint_pb2.ClusterLoadAssignment(cluster_name=name)}
 
 
-async def stream(snapshot: Snapshot, *wants: tuple[str, Iterable[str]]) -> Stream:
-    made = Stream(snapshot)
+async def stream(snapshot: ResourceSnapshot, *wants: tuple[str, Iterable[str]]) -> DiscoveryStream:
+    made = DiscoveryStream(snapshot)
 
     async def requests() -> AsyncIterator[Any]:
         for kind, names in wants:
@@ -34,12 +39,12 @@ async def stream(snapshot: Snapshot, *wants: tuple[str, Iterable[str]]) -> Strea
     return made
 
 
-def said(one: Stream) -> list[tuple[str, int]]:
+def said(one: DiscoveryStream) -> list[tuple[str, int]]:
     return [(answer.type_url.rpartition(".")[2], len(answer.resources)) for answer in one.answers()]
 
 
 async def test_an_envoy_is_told_what_it_asked_for_once() -> None:
-    snapshot = Snapshot()
+    snapshot = ResourceSnapshot()
     snapshot.put(CLUSTERS, clusters("a", "b"))
     snapshot.put(ENDPOINTS, assignment("a") | assignment("b"))
     envoy = await stream(snapshot, (CLUSTERS, ()), (ENDPOINTS, ["a"]))
@@ -49,7 +54,7 @@ async def test_an_envoy_is_told_what_it_asked_for_once() -> None:
 
 
 async def test_a_change_is_told_alone_where_the_rest_may_be_left_out() -> None:
-    snapshot = Snapshot()
+    snapshot = ResourceSnapshot()
     snapshot.put(ENDPOINTS, assignment("a") | assignment("b"))
     envoy = await stream(snapshot, (ENDPOINTS, ["a", "b"]))
     assert said(envoy) == [("ClusterLoadAssignment", 2)]
@@ -62,7 +67,7 @@ async def test_a_change_is_told_alone_where_the_rest_may_be_left_out() -> None:
 
 
 async def test_what_is_the_same_as_before_is_no_change() -> None:
-    snapshot = Snapshot()
+    snapshot = ResourceSnapshot()
     snapshot.put(CLUSTERS, clusters("a"))
     envoy = await stream(snapshot, (CLUSTERS, ()))
     assert said(envoy) == [("Cluster", 1)]
@@ -72,7 +77,7 @@ async def test_what_is_the_same_as_before_is_no_change() -> None:
 
 
 async def test_a_cluster_that_is_gone_is_left_out_of_the_next_whole() -> None:
-    snapshot = Snapshot()
+    snapshot = ResourceSnapshot()
     snapshot.put(CLUSTERS, clusters("a", "b"))
     envoy = await stream(snapshot, (CLUSTERS, ()))
     assert said(envoy) == [("Cluster", 2)]
@@ -82,7 +87,7 @@ async def test_a_cluster_that_is_gone_is_left_out_of_the_next_whole() -> None:
 
 
 async def test_a_changed_cluster_is_told_its_endpoints_again() -> None:
-    snapshot = Snapshot()
+    snapshot = ResourceSnapshot()
     snapshot.put(CLUSTERS, clusters("a"))
     snapshot.put(ENDPOINTS, assignment("a"))
     envoy = await stream(snapshot, (CLUSTERS, ()), (ENDPOINTS, ["a"]))
@@ -107,14 +112,14 @@ def instance(
     )
 
 
-def told(endpoints: Endpoints, *, lease: bool) -> Any:
+def told(endpoints: EndpointTable, *, lease: bool) -> Any:
     packed = endpoints.assignment("a", lease=lease)
     made = endpoint_pb2.ClusterLoadAssignment()
     assert packed.Unpack(made)
     return made
 
 
-def ports(endpoints: Endpoints, *, lease: bool) -> list[list[int]]:
+def ports(endpoints: EndpointTable, *, lease: bool) -> list[list[int]]:
     return [
         [x.endpoint.address.socket_address.port_value for x in group.lb_endpoints]
         for group in told(endpoints, lease=lease).endpoints
@@ -134,18 +139,18 @@ def ports(endpoints: Endpoints, *, lease: bool) -> list[list[int]]:
 def test_who_is_sent_requests_in_each_state(
     state: InstanceState, pool: list[list[int]], lease: list[list[int]]
 ) -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
     endpoints.observe(instance(InstanceState.WARM))
     endpoints.observe(instance(state))
     if state is InstanceState.STARTING:
-        endpoints = Endpoints("default", ("127.0.0.1", 99))
+        endpoints = EndpointTable("default", ("127.0.0.1", 99))
         endpoints.observe(instance(state))
 
     assert (ports(endpoints, lease=False), ports(endpoints, lease=True)) == (pool, lease)
 
 
 def test_a_leased_instance_that_ended_is_reached_for_a_moment_and_then_forgotten() -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
     endpoints.observe(instance(InstanceState.WARM))
     endpoints.observe(instance(InstanceState.DRAINING))
 
@@ -156,7 +161,7 @@ def test_a_leased_instance_that_ended_is_reached_for_a_moment_and_then_forgotten
 
 
 def test_an_instance_at_the_address_of_one_that_ended_takes_its_place() -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
     endpoints.observe(instance(InstanceState.WARM))
     endpoints.observe(instance(InstanceState.GONE))
     endpoints.observe(instance(InstanceState.WARM, name="a-2"))
@@ -169,14 +174,14 @@ def test_an_instance_at_the_address_of_one_that_ended_takes_its_place() -> None:
 
 
 def test_every_priority_is_told_with_its_number_also_when_it_is_empty() -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
 
     assert [group.priority for group in told(endpoints, lease=False).endpoints] == [0, 1]
     assert told(endpoints, lease=False).cluster_name == "a"
 
 
 def test_an_instance_whose_record_was_deleted_is_forgotten() -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
     endpoints.observe(instance(InstanceState.WARM))
 
     assert endpoints.forget([]) == {"a"}
@@ -184,7 +189,7 @@ def test_an_instance_whose_record_was_deleted_is_forgotten() -> None:
 
 
 def test_an_endpoint_that_is_no_address_is_left_out() -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
 
     assert not endpoints.observe(instance(InstanceState.WARM, "http://host.example:80"))
 
@@ -192,14 +197,14 @@ def test_an_endpoint_that_is_no_address_is_left_out() -> None:
 def test_a_base_serves_nothing_and_nobody_is_warned_of_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    endpoints = Endpoints("default", ("127.0.0.1", 99))
+    endpoints = EndpointTable("default", ("127.0.0.1", 99))
 
     assert not endpoints.observe(instance(InstanceState.WARM, endpoint=""))
     assert not caplog.records
 
 
 def test_an_instance_is_in_use_until_it_was_quiet_for_a_while() -> None:
-    usage = Usage("http://127.0.0.1:1")
+    usage = UsageCounter("http://127.0.0.1:1")
     usage.add("a-1", 5)
     usage.add("a-1", 7)
     reports = [usage.news() for _ in range(6)]

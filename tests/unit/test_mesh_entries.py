@@ -5,8 +5,8 @@ from services import catalog_of, constituent
 
 from streams.records import Outcome, Part, Request, Result, Route
 from streams.records.catalog import Catalog, Composite
-from streams.request_path.core.start_up_times import WarmUps
-from streams.request_path.envoy.access_log_entries import Entry, Unusable, records_of
+from streams.request_path.core.start_up_times import StartUpTimes
+from streams.request_path.envoy.access_log_entries import AccessLogEntry, EntryUnusable, records_of
 
 CATALOG = Catalog.of(
     [
@@ -14,7 +14,7 @@ CATALOG = Catalog.of(
         Composite(service="open", steps=(("a",),), logged=("page",)),
     ]
 )
-ENTRY = Entry(
+ENTRY = AccessLogEntry(
     request_id="r",
     route="only-a",
     user="ann",
@@ -32,7 +32,7 @@ ENTRY = Entry(
 
 
 def told(**news: object) -> tuple[Request, Outcome]:
-    return records_of(ENTRY._replace(**news), CATALOG, WarmUps(), "default")  # type: ignore[arg-type]
+    return records_of(ENTRY._replace(**news), CATALOG, StartUpTimes(), "default")  # type: ignore[arg-type]
 
 
 def test_what_a_warm_instance_served_is_a_hit_that_saved_its_start() -> None:
@@ -83,5 +83,5 @@ def test_a_tier_that_is_not_in_the_catalogue_counts_as_standard() -> None:
 
 @pytest.mark.parametrize("news", [{"route": ""}, {"user": ""}, {"user": "x" * 300}])
 def test_what_is_no_request_for_a_composite_becomes_no_record(news: dict[str, str]) -> None:
-    with pytest.raises(Unusable):
+    with pytest.raises(EntryUnusable):
         told(**news)

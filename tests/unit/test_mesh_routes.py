@@ -7,8 +7,8 @@ import pytest
 from services import catalog_of, constituent
 
 from streams.records.catalog import Catalog
-from streams.request_path.core.retries import AGAIN
-from streams.request_path.envoy.addresses import Places, Policy
+from streams.request_path.core.retries import IDEMPOTENT_HEADER
+from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
 from streams.request_path.envoy.listeners import listeners
 from streams.request_path.envoy.routes import EDGE, INNER, routes
 
@@ -33,7 +33,7 @@ def matches(predicate: dict[str, Any], headers: dict[str, str]) -> bool:
 
 def route(catalog: Catalog, where: str, name: str, **headers: str) -> dict[str, Any]:
     """The route that a request takes."""
-    told = {one["name"]: one for one in routes(catalog, Policy())}
+    told = {one["name"]: one for one in routes(catalog, RoutePolicy())}
     tree = told[where]["virtual_hosts"][0]["matcher"]
     found = tree["on_no_match"]
     for matcher in tree["matcher_list"]["matchers"]:
@@ -49,7 +49,7 @@ def sent_again_on(found: dict[str, Any]) -> set[str]:
 
 def says_so(found: dict[str, Any]) -> bool:
     """Whether the standard path is told that the request may be served twice."""
-    return any(one["header"]["key"] == AGAIN for one in found["request_headers_to_add"])
+    return any(one["header"]["key"] == IDEMPOTENT_HEADER for one in found["request_headers_to_add"])
 
 
 @pytest.mark.parametrize("mode", ["lease", "pool"])
@@ -82,7 +82,7 @@ def test_a_post_is_sent_again_where_the_catalogue_says_it_may(mode: str) -> None
 def test_within_it_is_the_orchestrator_who_says_whether_a_post_may_be_sent_again(
     said: bool,
 ) -> None:
-    headers = {":method": "POST", **({AGAIN: "1"} if said else {})}
+    headers = {":method": "POST", **({IDEMPOTENT_HEADER: "1"} if said else {})}
     found = route(catalog_of(*SERVICES), INNER, "pool", **headers)
 
     assert sent_again_on(found) == (SERVED_PERHAPS if said else UNSERVED)
@@ -91,11 +91,11 @@ def test_within_it_is_the_orchestrator_who_says_whether_a_post_may_be_sent_again
 
 def test_a_user_cannot_say_that_a_post_may_be_sent_again() -> None:
     removed = {}
-    for listener in listeners(Places(), Policy()):
+    for listener in listeners(MeshAddresses(), RoutePolicy()):
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         (extension,) = manager["early_header_mutation_extensions"]
         told = extension["typed_config"]["mutations"]
         removed[listener["name"]] = {mutation["remove"] for mutation in told}
 
-    assert AGAIN in removed[EDGE]
-    assert AGAIN not in removed[INNER]
+    assert IDEMPOTENT_HEADER in removed[EDGE]
+    assert IDEMPOTENT_HEADER not in removed[INNER]

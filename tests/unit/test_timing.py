@@ -36,12 +36,12 @@ def test_the_parts_of_an_outcome_come_back_from_its_header(made: list[Part]) -> 
         parts=tuple(made),
     )
 
-    header = server_timing.of(outcome)
+    header = server_timing.format_outcome(outcome)
 
     assert header.isascii()
-    assert list(server_timing.parts_of(header)) == made
+    assert list(server_timing.parse_parts(header)) == made
 
 
 @given(st.text(max_size=200))
 def test_a_header_of_somebody_else_is_no_error(header: str) -> None:
-    assert all(part.wait_ms >= 0 for part in server_timing.parts_of(header))
+    assert all(part.wait_ms >= 0 for part in server_timing.parse_parts(header))

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
-from streams.request_path.core.start_up_times import WarmUps
+from streams.request_path.core.start_up_times import StartUpTimes
 
-__all__ = ["Claims", "Lease"]
+__all__ = ["ClaimableInstance", "InstanceClaims"]
 
 _SERVING = {InstanceState.WARM, InstanceState.BUSY}
 _REMEMBERED = 10_000  # instances that are known to have ended
 
 
 @dataclass(slots=True, eq=False)
-class Lease:
+class ClaimableInstance:
     """An instance as the gateway sees it: what it serves, and what was not reported yet."""
 
     instance: Instance
@@ -34,7 +34,7 @@ class Lease:
     ours: bool = False  # claimed here since it was last told free: what says busy echoes us
 
 
-class Claims:
+class InstanceClaims:
     """The warm set of a pool.
 
     Parameters
@@ -48,14 +48,14 @@ class Claims:
     def __init__(self, pool: str, concurrency: Callable[[str], int]) -> None:
         self.pool = pool
         self._concurrency = concurrency
-        self._leases: dict[str, Lease] = {}
-        self._free: dict[str, OrderedDict[str, Lease]] = defaultdict(OrderedDict)
+        self._leases: dict[str, ClaimableInstance] = {}
+        self._free: dict[str, OrderedDict[str, ClaimableInstance]] = defaultdict(OrderedDict)
         self._starting: dict[str, dict[str, Instance]] = defaultdict(dict)
-        self._lines: dict[str, deque[asyncio.Future[Lease]]] = defaultdict(deque)
+        self._lines: dict[str, deque[asyncio.Future[ClaimableInstance]]] = defaultdict(deque)
         self._others: dict[str, set[str]] = defaultdict(set)
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._unreported: dict[str, Lease] = {}
-        self.warm_ups = WarmUps()
+        self._unreported: dict[str, ClaimableInstance] = {}
+        self.warm_ups = StartUpTimes()
 
     # ------------------------------------------------------------------ news of instances
 
@@ -76,7 +76,7 @@ class Claims:
             self.warm_ups.observe(instance)
             self._others[service].discard(name)
             if lease is None:
-                self._leases[name] = lease = Lease(instance)
+                self._leases[name] = lease = ClaimableInstance(instance)
                 self._unreported[name] = lease  # it is not ended before it is known to be over
             self._see(lease, instance)
 
@@ -104,7 +104,7 @@ class Claims:
             return (next(reversed(free.values())).instance,)
         return tuple(self._starting[service].values())
 
-    def take(self, service: str) -> Lease | None:
+    def take(self, service: str) -> ClaimableInstance | None:
         """Claim a free instance, the last used first, so that the others may be ended.
 
         One that is new comes last: Envoy may not have heard of it yet.
@@ -120,7 +120,7 @@ class Claims:
             del free[lease.instance.instance_id]
         return lease
 
-    def give_back(self, lease: Lease, served_ms: int) -> None:
+    def give_back(self, lease: ClaimableInstance, served_ms: int) -> None:
         """Release a claim; who waits in line is served first."""
         lease.in_flight -= 1
         lease.uses += 1
@@ -129,14 +129,14 @@ class Claims:
         if not lease.over:
             self._make_free(lease)
 
-    def put_back(self, lease: Lease) -> None:
+    def put_back(self, lease: ClaimableInstance) -> None:
         """Release a claim that was not used."""
         lease.in_flight -= 1
         self._unreported[lease.instance.instance_id] = lease
         if not lease.over:
             self._make_free(lease)
 
-    def lose(self, lease: Lease) -> None:
+    def lose(self, lease: ClaimableInstance) -> None:
         """Release a claim on an instance that does not answer; nobody gets it again."""
         lease.in_flight -= 1
         self._end(lease.instance.instance_id, lease)
@@ -147,13 +147,13 @@ class Claims:
         """How many wait for a constituent."""
         return len(self._lines[service])
 
-    def line_up(self, service: str) -> asyncio.Future[Lease]:
+    def line_up(self, service: str) -> asyncio.Future[ClaimableInstance]:
         """Wait for whatever instance is free first: started for us, expected, or given back."""
-        place: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[ClaimableInstance] = asyncio.get_running_loop().create_future()
         self._lines[service].append(place)
         return place
 
-    def leave(self, service: str, place: asyncio.Future[Lease]) -> None:
+    def leave(self, service: str, place: asyncio.Future[ClaimableInstance]) -> None:
         """Leave the line; a lease that came at the last moment goes to the next."""
         if place in self._lines[service]:
             self._lines[service].remove(place)
@@ -201,7 +201,7 @@ class Claims:
 
     # ------------------------------------------------------------------ inside
 
-    def _see(self, lease: Lease, instance: Instance) -> None:
+    def _see(self, lease: ClaimableInstance, instance: Instance) -> None:
         """Free what is warm; leave alone what is busy with requests that were not claimed here."""
         if lease.in_flight:
             return
@@ -212,7 +212,7 @@ class Claims:
         elif not lease.ours:
             self._free[instance.service].pop(instance.instance_id, None)
 
-    def _make_free(self, lease: Lease, *, last: bool = False) -> None:
+    def _make_free(self, lease: ClaimableInstance, *, last: bool = False) -> None:
         """Give it to who waits; else it is taken first, or last."""
         service = lease.instance.service
         free = self._free[service]
@@ -224,7 +224,7 @@ class Claims:
             if not place.done() and (claimed := self.take(service)):
                 place.set_result(claimed)
 
-    def _end(self, name: str, lease: Lease | None) -> None:
+    def _end(self, name: str, lease: ClaimableInstance | None) -> None:
         self._ended[name] = None
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)

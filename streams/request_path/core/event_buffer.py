@@ -11,12 +11,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streams.flow.topology import key_of, topic_of
 from streams.records import Record
 
-__all__ = ["Events"]
+__all__ = ["EventBuffer"]
 
 logger = logging.getLogger(__name__)
 
 
-class Events:
+class EventBuffer:
     """A bounded buffer in front of Kafka, each delivery checked.
 
     While Kafka is away events are kept, up to `most` and for as long as the producer's delivery

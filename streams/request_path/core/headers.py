@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_BYTES", "TIER", "USER"]
+__all__ = ["MAX_BODY_BYTES", "TIER_HEADER", "USER_HEADER"]
 
-USER, TIER = "x-foremesh-user", "x-foremesh-tier"
-MOST_BYTES = 1024 * 1024  # of a request's body
+USER_HEADER, TIER_HEADER = "x-foremesh-user", "x-foremesh-tier"
+MAX_BODY_BYTES = 1024 * 1024  # of a request's body

@@ -15,20 +15,20 @@ from yarl import URL
 from streams.catalog.critical_path import Steps
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
-from streams.request_path.core.claims import Claims, Lease
-from streams.request_path.core.retries import UNKNOWN, is_unserved
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.core.retries import MAYBE_SERVED, is_unserved
 from streams.request_path.core.standard_path import StandardPath
 from streams.runtime.clock import wall_ms
 
-__all__ = ["Claimed", "Failed", "Run", "last_step_of", "warm_up_since"]
+__all__ = ["ClaimingRun", "CompositeRun", "ConstituentFailed", "last_step_of", "start_up_ms_since"]
 
 
-class Failed(Exception):
+class ConstituentFailed(Exception):
     """A constituent did not do its part; the message says which and how."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Run(abc.ABC):
+class CompositeRun(abc.ABC):
     """One request on its way through its steps.
 
     Parameters
@@ -67,7 +67,7 @@ class Run(abc.ABC):
                 async with asyncio.TaskGroup() as group:
                     for service in dict.fromkeys(step):
                         group.create_task(self.call(service, inputs, last[service] == number))
-        except* (StandardPathRefused, Failed) as group_of_errors:
+        except* (StandardPathRefused, ConstituentFailed) as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
             self.end()
@@ -98,16 +98,16 @@ class Run(abc.ABC):
             async with self.session.post(url, json=body, headers=headers, timeout=limit) as answer:
                 told = await answer.json(content_type=None)
         except TimeoutError:
-            raise Failed(f"{service} did not answer in time") from None
+            raise ConstituentFailed(f"{service} did not answer in time") from None
         except aiohttp.ClientConnectionError:
             raise
         except (aiohttp.ClientError, ValueError) as error:
-            raise Failed(f"{service} did not answer with JSON: {error}") from error
+            raise ConstituentFailed(f"{service} did not answer with JSON: {error}") from error
         return told, answer
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Claimed(Run):
+class ClaimingRun(CompositeRun):
     """A run that calls instances itself: those claimed when it came, the others when it waited.
 
     Parameters
@@ -116,10 +116,10 @@ class Claimed(Run):
         Instances claimed for it when it came, by constituent.
     """
 
-    claimed: Mapping[str, Lease]
-    claims: Claims
+    claimed: Mapping[str, ClaimableInstance]
+    claims: InstanceClaims
     standard: StandardPath
-    _leases: dict[str, Lease] = field(default_factory=dict)
+    _leases: dict[str, ClaimableInstance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._leases = dict(self.claimed)
@@ -145,7 +145,7 @@ class Claimed(Run):
             except aiohttp.ClientConnectionError as error:
                 self._lose(service)  # it died, and nobody has said so yet
                 if not (self.idempotent or is_unserved(error)):
-                    raise Failed(f"{service} {UNKNOWN}") from error
+                    raise ConstituentFailed(f"{service} {MAYBE_SERVED}") from error
                 await self._cold(service, inputs)
         else:
             await self._cold(service, inputs)
@@ -162,13 +162,13 @@ class Claimed(Run):
             service=service,
             warm=False,
             wait_ms=wall_ms() - came_ms,
-            warm_up_ms=warm_up_since(lease.instance, came_ms),
+            warm_up_ms=start_up_ms_since(lease.instance, came_ms),
         )
         try:
             await self._call(service, inputs)
         except aiohttp.ClientConnectionError as error:
             self._lose(service)
-            raise Failed(f"{service} does not answer: {error}") from error
+            raise ConstituentFailed(f"{service} does not answer: {error}") from error
 
     def _lose(self, service: str) -> None:
         self.claims.lose(self._leases.pop(service))
@@ -178,7 +178,7 @@ class Claimed(Run):
         began = time.perf_counter()
         told, answer = await self.post(service, instance.endpoint, inputs)
         if answer.status >= 400:
-            raise Failed(f"{service} answered with {answer.status}")
+            raise ConstituentFailed(f"{service} answered with {answer.status}")
         self.answers[service] = told
         took_ms = round((time.perf_counter() - began) * 1000)
         part = self.parts[service]
@@ -187,7 +187,7 @@ class Claimed(Run):
         )
 
 
-def warm_up_since(instance: Instance, came_ms: int) -> int | None:
+def start_up_ms_since(instance: Instance, came_ms: int) -> int | None:
     """Its start-up time, when it became warm while the request waited."""
     since = instance.warm_since_ms
     return None if since is None or since < came_ms else since - instance.started_ms

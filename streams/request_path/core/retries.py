@@ -12,18 +12,25 @@ import aiohttp
 
 from streams.records.catalog import Composite
 
-__all__ = ["AGAIN", "IDLE_S", "METHODS", "UNKNOWN", "is_idempotent", "is_unserved"]
+__all__ = [
+    "IDEMPOTENT_HEADER",
+    "IDEMPOTENT_METHODS",
+    "IDLE_TIMEOUT_S",
+    "MAYBE_SERVED",
+    "is_idempotent",
+    "is_unserved",
+]
 
-METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
-AGAIN = "x-foremesh-idempotent"  # tells Envoy and the activator what the catalogue says
-UNKNOWN = "ended while it served: whether the request was done is not known"
+IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+IDEMPOTENT_HEADER = "x-foremesh-idempotent"  # tells Envoy and the activator what the catalogue says
+MAYBE_SERVED = "ended while it served: whether the request was done is not known"
 # Shorter than what servers usually keep an idle connection for, so that none closes under us.
-IDLE_S = 1.5
+IDLE_TIMEOUT_S = 1.5
 
 
 def is_idempotent(method: str, composite: Composite) -> bool:
     """Whether a request may be served twice."""
-    return composite.idempotent or method in METHODS
+    return composite.idempotent or method in IDEMPOTENT_METHODS
 
 
 def is_unserved(error: aiohttp.ClientConnectionError) -> bool:

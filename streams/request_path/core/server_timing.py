@@ -12,18 +12,18 @@ from urllib.parse import quote, unquote
 
 from streams.records import Outcome, Part
 
-__all__ = ["of", "part_of", "parts_of", "read"]
+__all__ = ["format_outcome", "format_part", "parse_metrics", "parse_parts"]
 
 MOST_METRICS = 256
 
 
-def of(outcome: Outcome) -> str:
+def format_outcome(outcome: Outcome) -> str:
     """What a composite's request cost, part by part."""
     total = [f"cold;dur={outcome.cold_ms}", f"total;dur={outcome.latency_ms:.1f}"]
-    return ", ".join([*map(part_of, outcome.parts), *total])
+    return ", ".join([*map(format_part, outcome.parts), *total])
 
 
-def part_of(part: Part) -> str:
+def format_part(part: Part) -> str:
     """What one constituent did."""
     told = [quote(part.service, safe=""), f"desc={'hit' if part.warm else 'miss'}"]
     told += [f"dur={part.serve_ms}", f"cold={part.wait_ms}"]
@@ -34,7 +34,7 @@ def part_of(part: Part) -> str:
     return ";".join(told)
 
 
-def read(header: str) -> dict[str, dict[str, str]]:
+def parse_metrics(header: str) -> dict[str, dict[str, str]]:
     """The metrics of a header, by name; what is no metric is left out."""
     found = {}
     for metric in header.split(",", MOST_METRICS)[:MOST_METRICS]:
@@ -43,9 +43,9 @@ def read(header: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def parts_of(header: str) -> Iterator[Part]:
-    """The parts in a header that `of` wrote."""
-    for service, told in read(header).items():
+def parse_parts(header: str) -> Iterator[Part]:
+    """The parts in a header that `format_outcome` wrote."""
+    for service, told in parse_metrics(header).items():
         if told.get("desc") in {"hit", "miss"}:
             yield _part(service, told)
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
-from streams.request_path.core.claims import Claims, Lease
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.runtime.clock import wall_ms
 
 __all__ = ["StandardPath", "instance_of"]
@@ -38,7 +38,7 @@ class StandardPath:
 
     def __init__(
         self,
-        claims: Claims,
+        claims: InstanceClaims,
         session: aiohttp.ClientSession,
         url: str,
         *,
@@ -53,7 +53,7 @@ class StandardPath:
         self._starts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def lease(self, service: str, request_id: str, deadline_ms: int) -> Lease:
+    async def lease(self, service: str, request_id: str, deadline_ms: int) -> ClaimableInstance:
         """Claim an instance, free now or as soon as one is.
 
         Raises
@@ -84,7 +84,11 @@ class StandardPath:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _top_up(
-        self, service: str, request_id: str, deadline_ms: int, place: asyncio.Future[Lease]
+        self,
+        service: str,
+        request_id: str,
+        deadline_ms: int,
+        place: asyncio.Future[ClaimableInstance],
     ) -> None:
         """Ask for one more instance unless those that are asked for will do for the line."""
         if self._starts[service] * self._concurrency(service) >= self._claims.line(service):
@@ -95,7 +99,11 @@ class StandardPath:
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(
-        self, service: str, request_id: str, deadline_ms: int, place: asyncio.Future[Lease]
+        self,
+        service: str,
+        request_id: str,
+        deadline_ms: int,
+        place: asyncio.Future[ClaimableInstance],
     ) -> None:
         try:
             instance = await self._start(service, request_id, deadline_ms)
@@ -110,7 +118,7 @@ class StandardPath:
                 self._top_up(service, request_id, deadline_ms, place)
 
     def _refuse(
-        self, service: str, place: asyncio.Future[Lease], error: StandardPathRefused
+        self, service: str, place: asyncio.Future[ClaimableInstance], error: StandardPathRefused
     ) -> None:
         """Tell the request that asked; when it was served otherwise, the last in line."""
         if not place.done():

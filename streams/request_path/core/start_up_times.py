@@ -5,10 +5,10 @@ from __future__ import annotations
 from streams.records import Instance
 from streams.records.catalog import Catalog
 
-__all__ = ["WarmUps"]
+__all__ = ["StartUpTimes"]
 
 
-class WarmUps:
+class StartUpTimes:
     """Mean start-up time of each constituent, over the instances last seen to become warm."""
 
     def __init__(self) -> None:

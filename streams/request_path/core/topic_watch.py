@@ -12,7 +12,7 @@ from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
 from streams.settings import Settings
 
-__all__ = ["Watch"]
+__all__ = ["CatalogAndInstanceWatch"]
 
 _READ_S = 30.0
 _PATIENT = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 1_000}
@@ -20,7 +20,7 @@ _GATHER_S = 0.03  # what changes within it is news together: each costs all who 
 _WAIT_S = 0.5  # also the longest that the process's end waits for it
 
 
-class Watch:
+class CatalogAndInstanceWatch:
     """What the topics `catalog` and `instances` hold.
 
     While Kafka is away all stays as it was.

@@ -13,13 +13,13 @@ import aiohttp
 from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance
 from streams.records.catalog import Catalog
-from streams.request_path.core.claims import Claims
+from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.core.standard_path import StandardPath
-from streams.request_path.core.topic_watch import Watch
+from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
 from streams.runtime.tasks import every
 from streams.settings import Settings
 
-__all__ = ["WarmSet", "reported"]
+__all__ = ["WarmPool", "reported"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _AGAIN_S = 1.0
 _RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
 
 
-class WarmSet:
+class WarmPool:
     """Claims, the standard path, and what keeps them true.
 
     Parameters
@@ -53,8 +53,8 @@ class WarmSet:
     ) -> None:
         self._url = settings.provisioner.rstrip("/")
         self._queue = queue
-        self._watch = Watch(settings)
-        self.claims = Claims(pool, self.concurrency)
+        self._watch = CatalogAndInstanceWatch(settings)
+        self.claims = InstanceClaims(pool, self.concurrency)
         self._take = observe or self.claims.observe
 
     @property

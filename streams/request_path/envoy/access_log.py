@@ -22,18 +22,23 @@ from streams.adapters import metrics
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.records import Instance
-from streams.request_path.core.event_buffer import Events
-from streams.request_path.core.start_up_times import WarmUps
-from streams.request_path.core.topic_watch import Watch
-from streams.request_path.envoy.access_log_entries import Entry, Unusable, read, records_of
-from streams.request_path.envoy.addresses import Places
-from streams.request_path.envoy.clusters import leased
+from streams.request_path.core.event_buffer import EventBuffer
+from streams.request_path.core.start_up_times import StartUpTimes
+from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
+from streams.request_path.envoy.access_log_entries import (
+    AccessLogEntry,
+    EntryUnusable,
+    read_entry,
+    records_of,
+)
+from streams.request_path.envoy.addresses import MeshAddresses
+from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.routes import EDGE
-from streams.request_path.envoy.usage import Usage
+from streams.request_path.envoy.usage import UsageCounter
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
-__all__ = ["AccessLog"]
+__all__ = ["AccessLogService"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +62,7 @@ _USE_S = 0.25
 _END_S = 1.0
 
 
-class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # untyped
+class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # untyped
     """Takes entries of any number of Envoys in.
 
     Parameters
@@ -70,16 +75,16 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
         Whose requests these are.
     """
 
-    def __init__(self, settings: Settings, places: Places, pool: str) -> None:
+    def __init__(self, settings: Settings, places: MeshAddresses, pool: str) -> None:
         self._settings = settings
         self._places = places
         self._pool = pool
-        self._watch = Watch(settings, patient=True)  # start-up times are no haste
-        self._warm_ups = WarmUps()
+        self._watch = CatalogAndInstanceWatch(settings, patient=True)  # start-up times are no haste
+        self._warm_ups = StartUpTimes()
         waits = {"delivery.timeout.ms": _KEEP_MS, "linger.ms": _LINGER_MS}
         config = {**producer_config(settings), **waits}
-        self._events = Events(config, codec.encode, settings.topic, most=_KEEP)
-        self._usage = Usage(settings.provisioner)
+        self._events = EventBuffer(config, codec.encode, settings.topic, most=_KEEP)
+        self._usage = UsageCounter(settings.provisioner)
         self._counts: Counter[str] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -118,18 +123,18 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
         async for message in messages:
             name = message.identifier.log_name or name  # stands in the first one only
             for told in message.http_logs.log_entry:
-                self._take(name, read(told))
+                self._take(name, read_entry(told))
         return als_pb2.StreamAccessLogsResponse()
 
-    def _take(self, name: str, entry: Entry) -> None:
+    def _take(self, name: str, entry: AccessLogEntry) -> None:
         if entry.warm and not self._is_leased(entry.constituent):
             self._usage.add(entry.instance_id, entry.serve_ms)
         self._count("inner" if name != EDGE else self._tell(entry))
 
-    def _tell(self, entry: Entry) -> str:
+    def _tell(self, entry: AccessLogEntry) -> str:
         try:
             asked, outcome = records_of(entry, self._watch.catalog, self._warm_ups, self._pool)
-        except Unusable as error:
+        except EntryUnusable as error:
             logger.debug("%s: %s", entry.path, error)
             return "unusable"
         self._events.put(asked)
@@ -144,7 +149,7 @@ class AccessLog(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  #
 
     def _is_leased(self, service: str) -> bool:
         found = self._watch.catalog.constituents.get(service)
-        return found is not None and leased(found)
+        return found is not None and is_exclusive(found)
 
     def _observe(self, news: list[Instance]) -> None:
         for instance in news:

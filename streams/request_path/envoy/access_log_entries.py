@@ -9,22 +9,22 @@ from urllib.parse import parse_qsl, urlsplit
 from streams.records import Outcome, Part, Request, Source
 from streams.records.catalog import Catalog
 from streams.request_path.core import server_timing
-from streams.request_path.core.headers import TIER, USER
+from streams.request_path.core.headers import TIER_HEADER, USER_HEADER
 from streams.request_path.core.outcomes import outcome_of
-from streams.request_path.core.start_up_times import WarmUps
-from streams.request_path.envoy.routes import SERVICE, only_part
+from streams.request_path.core.start_up_times import StartUpTimes
+from streams.request_path.envoy.routes import CONSTITUENT_HEADER, sole_constituent
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
-__all__ = ["Entry", "Unusable", "read", "records_of"]
+__all__ = ["AccessLogEntry", "EntryUnusable", "read_entry", "records_of"]
 
 _CLOSED = 499  # the user went away before there was a status
 
 
-class Unusable(ValueError):
+class EntryUnusable(ValueError):
     """An entry that no record can be made of; the message says why."""
 
 
-class Entry(NamedTuple):
+class AccessLogEntry(NamedTuple):
     """One request as Envoy saw it; a tuple, since one is made for every request."""
 
     request_id: str
@@ -42,24 +42,24 @@ class Entry(NamedTuple):
     timing: str  # header server-timing of the answer
 
 
-def read(entry: Any) -> Entry:
+def read_entry(entry: Any) -> AccessLogEntry:
     """Read an entry (`HTTPAccessLogEntry`)."""
     common, request, response = entry.common_properties, entry.request, entry.response
     headers, tags = request.request_headers, common.custom_tags
     answered_ms, sent_ms = map(
         _ms, (common.time_to_first_upstream_rx_byte, common.time_to_last_upstream_tx_byte)
     )
-    return Entry(
+    return AccessLogEntry(
         request_id=request.request_id,
         route=common.route_name,
-        user=headers.get(USER, ""),
-        tier=headers.get(TIER, ""),
+        user=headers.get(USER_HEADER, ""),
+        tier=headers.get(TIER_HEADER, ""),
         path=request.original_path or request.path,
         at_ms=int(_ms(common.start_time)),
         status=response.response_code.value or _CLOSED,
         latency_ms=_ms(common.duration),
         serve_ms=max(0, round(answered_ms - sent_ms)),
-        constituent=headers.get(SERVICE, ""),
+        constituent=headers.get(CONSTITUENT_HEADER, ""),
         warm=tags.get("result") == "hit",
         instance_id=tags.get("instance", ""),
         timing=response.response_headers.get("server-timing", ""),
@@ -72,7 +72,7 @@ def _ms(told: Any) -> float:
 
 
 def records_of(
-    entry: Entry, catalog: Catalog, warm_ups: WarmUps, pool: str
+    entry: AccessLogEntry, catalog: Catalog, warm_ups: StartUpTimes, pool: str
 ) -> tuple[Request, Outcome]:
     """The request and its outcome.
 
@@ -83,9 +83,9 @@ def records_of(
     """
     composite = catalog.composites.get(entry.route)
     if composite is None:
-        raise Unusable("not for a composite of the catalogue")
+        raise EntryUnusable("not for a composite of the catalogue")
     if not entry.user or len(entry.user) > MAX_NAME or len(entry.request_id) > MAX_NAME:
-        raise Unusable("nobody's, or of too long a name")
+        raise EntryUnusable("nobody's, or of too long a name")
     asked = Request(
         request_id=entry.request_id,
         user=entry.user,
@@ -96,7 +96,7 @@ def records_of(
         pool=pool,
         source=Source.GATEWAY,
     )
-    if only := only_part(composite, catalog):
+    if only := sole_constituent(composite, catalog):
         parts = {only: _part(only, entry)}
     else:
         told, names = _parts(entry), composite.constituents
@@ -107,7 +107,7 @@ def records_of(
     )
 
 
-def _part(name: str, entry: Entry) -> Part:
+def _part(name: str, entry: AccessLogEntry) -> Part:
     """What the only constituent of a composite did."""
     if entry.warm:
         return Part(service=name, warm=True, instance_id=entry.instance_id, serve_ms=entry.serve_ms)
@@ -125,8 +125,8 @@ def _part(name: str, entry: Entry) -> Part:
     )
 
 
-def _parts(entry: Entry) -> dict[str, Part]:
-    return {part.service: part for part in server_timing.parts_of(entry.timing)}
+def _parts(entry: AccessLogEntry) -> dict[str, Part]:
+    return {part.service: part for part in server_timing.parse_parts(entry.timing)}
 
 
 def _tier(asked: str, catalog: Catalog) -> str:

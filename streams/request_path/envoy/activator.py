@@ -21,20 +21,30 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
 from streams.records.catalog import Constituent
 from streams.request_path.core import server_timing
-from streams.request_path.core.headers import MOST_BYTES
-from streams.request_path.core.orchestration import warm_up_since
-from streams.request_path.core.retries import AGAIN, IDLE_S, METHODS, UNKNOWN, is_unserved
-from streams.request_path.core.warm_pool import WarmSet
-from streams.request_path.envoy.addresses import Places, Policy
-from streams.request_path.envoy.clusters import leased
-from streams.request_path.envoy.decision_client import Away, Decisions, back
-from streams.request_path.envoy.routes import SERVICE
+from streams.request_path.core.headers import MAX_BODY_BYTES
+from streams.request_path.core.orchestration import start_up_ms_since
+from streams.request_path.core.retries import (
+    IDEMPOTENT_HEADER,
+    IDEMPOTENT_METHODS,
+    IDLE_TIMEOUT_S,
+    MAYBE_SERVED,
+    is_unserved,
+)
+from streams.request_path.core.warm_pool import WarmPool
+from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
+from streams.request_path.envoy.clusters import is_exclusive
+from streams.request_path.envoy.decision_client import (
+    DecisionClient,
+    DecisionServiceUnavailable,
+    back,
+)
+from streams.request_path.envoy.routes import CONSTITUENT_HEADER
 from streams.runtime.clock import wall_ms
 from streams.runtime.serving import DRAIN_S, serving
 from streams.runtime.tasks import first_to_end
 from streams.settings import Settings
 
-__all__ = ["Activator"]
+__all__ = ["StandardPathProxy"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +58,7 @@ _OWN_HOP = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _HeldInstance:
     """An instance for one request, and what to say when it is done, with the ms it served."""
 
     instance: Instance
@@ -57,7 +67,7 @@ class _Held:
     lost: Callable[[], None]
 
 
-class _Perhaps(Exception):
+class _MaybeServed(Exception):
     """A request that was given to an instance, and may have been served; it is not sent again."""
 
     def __init__(self, status: int, what: str, part: Part) -> None:
@@ -65,7 +75,7 @@ class _Perhaps(Exception):
         self.status, self.part = status, part
 
 
-class Activator:
+class StandardPathProxy:
     """Serves requests that found nothing warm.
 
     Exclusive instances are the decision service's to give. When there is none, those that are
@@ -79,23 +89,25 @@ class Activator:
         Most requests that wait for one constituent.
     """
 
-    def __init__(self, settings: Settings, places: Places, policy: Policy, queue: int) -> None:
+    def __init__(
+        self, settings: Settings, places: MeshAddresses, policy: RoutePolicy, queue: int
+    ) -> None:
         self._settings = settings
         self._places = places
         self._deadline_ms = policy.deadline_ms
-        self._warm = WarmSet(settings, policy.pool, queue, observe=self._observe)
+        self._warm = WarmPool(settings, policy.pool, queue, observe=self._observe)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; what is being served is finished."""
         metrics.serve(self._settings.metrics_port)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
         async with aiohttp.ClientSession(
             connector=connector, auto_decompress=False
         ) as self._session:
-            self._decisions = Decisions(self._session, self._places.decide)
+            self._decisions = DecisionClient(self._session, self._places.decide)
             await self._warm.open(self._session)
-            app = web.Application(client_max_size=MOST_BYTES)
+            app = web.Application(client_max_size=MAX_BODY_BYTES)
             app.router.add_route("*", "/{path:.*}", self._serve)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
             work = [*self._warm.work(), self._decisions.look()]
@@ -107,11 +119,13 @@ class Activator:
     def _observe(self, instance: Instance) -> None:
         constituent = self._warm.catalog.constituents.get(instance.service)
         claims = self._warm.claims
-        is_theirs = constituent is not None and leased(constituent)
+        is_theirs = constituent is not None and is_exclusive(constituent)
         (claims.note if is_theirs else claims.observe)(instance)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        constituent = self._warm.catalog.constituents.get(request.headers.get(SERVICE, ""))
+        constituent = self._warm.catalog.constituents.get(
+            request.headers.get(CONSTITUENT_HEADER, "")
+        )
         if constituent is None:
             return web.json_response({"error": "no constituent of the catalogue"}, status=404)
         came_ms = wall_ms()
@@ -122,7 +136,7 @@ class Activator:
             part = Part(service=constituent.service, warm=False, wait_ms=wall_ms() - came_ms)
             headers = {"Retry-After": str(error.retry_after_s), **_told(part)}
             return web.json_response({"error": str(error)}, status=503, headers=headers)
-        except _Perhaps as error:
+        except _MaybeServed as error:
             told = _told(error.part)
             return web.json_response({"error": str(error)}, status=error.status, headers=told)
 
@@ -137,7 +151,7 @@ class Activator:
                 warm=held.warm,
                 instance_id=held.instance.instance_id,
                 wait_ms=0 if held.warm else wall_ms() - came_ms,
-                warm_up_ms=warm_up_since(held.instance, came_ms),
+                warm_up_ms=start_up_ms_since(held.instance, came_ms),
             )
             answer = await self._pass_on(request, body, held, part, deadline_ms)
             if answer is not None:
@@ -152,30 +166,30 @@ class Activator:
 
     async def _hold(
         self, constituent: Constituent, request: web.Request, deadline_ms: int
-    ) -> _Held:
+    ) -> _HeldInstance:
         service = constituent.service
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
-        if leased(constituent):
+        if is_exclusive(constituent):
             try:
                 return await self._granted(service, request_id, deadline_ms)
-            except Away:
+            except DecisionServiceUnavailable:
                 pass
         claims = self._warm.claims
         lease = claims.take(service)
         warm = lease is not None
         lease = lease or await self._warm.standard.lease(service, request_id, deadline_ms)
         got = lease
-        return _Held(
+        return _HeldInstance(
             got.instance,
             warm,
             lambda served_ms: claims.give_back(got, served_ms),
             lambda: claims.lose(got),
         )
 
-    async def _granted(self, service: str, request_id: str, deadline_ms: int) -> _Held:
+    async def _granted(self, service: str, request_id: str, deadline_ms: int) -> _HeldInstance:
         granted = await self._decisions.lease(service, request_id, deadline_ms)
         key, name = granted.key, granted.instance.instance_id
-        return _Held(
+        return _HeldInstance(
             granted.instance,
             granted.warm,
             lambda served_ms: self._release(back(key, name, served_ms)),
@@ -190,7 +204,7 @@ class Activator:
     # ------------------------------------------------------------------ passing on
 
     async def _pass_on(
-        self, request: web.Request, body: bytes, held: _Held, part: Part, deadline_ms: int
+        self, request: web.Request, body: bytes, held: _HeldInstance, part: Part, deadline_ms: int
     ) -> web.StreamResponse | None:
         """Pass the request to an instance, and its answer back; None when another may serve it."""
         began = time.perf_counter()
@@ -218,11 +232,11 @@ class Activator:
                 raise  # half of it was passed on: the connection ends, and Envoy sees it
             dead = True
             if not (_is_idempotent(request) or is_unserved(error)):
-                raise _Perhaps(502, UNKNOWN, part) from None
+                raise _MaybeServed(502, MAYBE_SERVED, part) from None
         except TimeoutError:
             if response is not None:
                 raise
-            raise _Perhaps(504, "did not answer in time", part) from None
+            raise _MaybeServed(504, "did not answer in time", part) from None
         finally:
             if dead:
                 held.lost()
@@ -232,7 +246,7 @@ class Activator:
 
 
 def _is_idempotent(request: web.Request) -> bool:
-    return request.method in METHODS or AGAIN in request.headers
+    return request.method in IDEMPOTENT_METHODS or IDEMPOTENT_HEADER in request.headers
 
 
 def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
@@ -242,5 +256,5 @@ def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
 def _told(part: Part) -> dict[str, str]:
     return {
         "x-foremesh": "hit" if part.warm else "miss",
-        "server-timing": server_timing.part_of(part),
+        "server-timing": server_timing.format_part(part),
     }

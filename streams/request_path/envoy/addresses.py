@@ -10,7 +10,7 @@ from typing import Any, Self
 from streams.errors import SettingInvalid
 from streams.runtime.addresses import address
 
-__all__ = ["PROCESSES", "Jwt", "Places", "Policy", "resolved"]
+__all__ = ["PROCESSES", "JwtProvider", "MeshAddresses", "RoutePolicy", "resolve"]
 
 PROCESSES = ("control", "log", "decide", "activate", "compose", "envoy")  # foremesh mesh ...
 
@@ -20,7 +20,7 @@ def _place(default: str, about: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class MeshAddresses:
     """Addresses, host:port each."""
 
     edge: str = _place("127.0.0.1:8000", "Envoy, for users")
@@ -52,7 +52,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jwt:
+class JwtProvider:
     """Whose tokens are accepted at the edge, and which claim names the user."""
 
     issuer: str
@@ -62,7 +62,7 @@ class Jwt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class RoutePolicy:
     """What holds for every request of a pool."""
 
     pool: str = "default"
@@ -70,10 +70,10 @@ class Policy:
     decide_ms: int = 20  # a decision that takes longer is done without
     log_flush_ms: int = 100  # how late the log is
     lease_flush_ms: int = 10  # how late a leased instance is known to be free again
-    jwt: Jwt | None = None
+    jwt: JwtProvider | None = None
 
 
-def resolved(place: str) -> tuple[str, int]:
+def resolve(place: str) -> tuple[str, int]:
     """The IP address and port of a place: Envoy takes no names for endpoints.
 
     Raises

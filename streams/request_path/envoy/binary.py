@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from streams.errors import ToolMissing
-from streams.request_path.envoy.addresses import Places
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.bootstrap import bootstrap
 
-__all__ = ["become", "find"]
+__all__ = ["exec_envoy", "find_envoy"]
 
 
-def find() -> str:
+def find_envoy() -> str:
     """Its binary: the wheel's beside the interpreter, or the machine's.
 
     Raises
@@ -31,7 +31,7 @@ def find() -> str:
     return found
 
 
-def become(places: Places, folder: Path, node: str, workers: int) -> None:
+def exec_envoy(places: MeshAddresses, folder: Path, node: str, workers: int) -> None:
     """Replace this process by an Envoy.
 
     Raises
@@ -39,7 +39,7 @@ def become(places: Places, folder: Path, node: str, workers: int) -> None:
     ToolMissing
         There is none.
     """
-    binary = find()
+    binary = find_envoy()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{node}.json"
     file.write_text(json.dumps(bootstrap(places, node), indent=2))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.request_path.envoy.addresses import Places
-from streams.request_path.envoy.clusters import ours, socket_address
+from streams.request_path.envoy.addresses import MeshAddresses
+from streams.request_path.envoy.clusters import own_cluster, socket_address
 
 __all__ = ["bootstrap"]
 
 
-def bootstrap(places: Places, node: str = "edge") -> dict[str, Any]:
+def bootstrap(places: MeshAddresses, node: str = "edge") -> dict[str, Any]:
     """A bootstrap configuration; all else comes from the control plane."""
-    control = ours("control", places.control, http2=True)
+    control = own_cluster("control", places.control, http2=True)
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
     # A control plane that was killed is back in a moment: do not wait for half a minute.
     again = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}

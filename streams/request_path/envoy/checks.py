@@ -12,18 +12,18 @@ from typing import cast
 from urllib.parse import quote
 
 from streams.records.catalog import Catalog
-from streams.request_path.core.claims import Claims
-from streams.request_path.envoy.clusters import DESTINATION, leased
-from streams.request_path.envoy.leases import Leases, key_of
+from streams.request_path.core.claims import InstanceClaims
+from streams.request_path.envoy.clusters import DESTINATION_HEADER, is_exclusive
+from streams.request_path.envoy.leases import LeaseTable, lease_key
 from streams.request_path.envoy.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
-from streams.request_path.envoy.routes import only_part
+from streams.request_path.envoy.routes import sole_constituent
 from streams.runtime.clock import wall_ms
 
-__all__ = ["Checks", "Door"]
+__all__ = ["ExtAuthzChecks", "ProtocolDispatcher"]
 
 _MOST = 1024 * 1024  # bytes of a check, far above what Envoy lets a user send
 _OPEN = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"  # to the standard path
-_CLAIMED = f"HTTP/1.1 200 OK\r\n{DESTINATION}: %s\r\ncontent-length: 0\r\n\r\n"
+_CLAIMED = f"HTTP/1.1 200 OK\r\n{DESTINATION_HEADER}: %s\r\ncontent-length: 0\r\n\r\n"
 _ID = b"\r\nx-request-id: "  # as Envoy writes it
 _END = b"\r\n\r\n"
 _CHECKS = (f"{COMPOSITE_CHECK}/".encode(), f"{CONSTITUENT_CHECK}/".encode())
@@ -31,7 +31,7 @@ _CHECKS = (f"{COMPOSITE_CHECK}/".encode(), f"{CONSTITUENT_CHECK}/".encode())
 Answer = Callable[[bytes], bytes]
 
 
-class Checks:
+class ExtAuthzChecks:
     """Claims an exclusive instance for a request, where there is a free one.
 
     Parameters
@@ -42,13 +42,13 @@ class Checks:
         Most that a request may take.
     """
 
-    def __init__(self, claims: Claims, leases: Leases, deadline_ms: int) -> None:
+    def __init__(self, claims: InstanceClaims, leases: LeaseTable, deadline_ms: int) -> None:
         self._claims, self._leases, self._deadline_ms = claims, leases, deadline_ms
         self._asked_for: Mapping[bytes, str] = {}  # check and path segment -> constituent
 
     def read(self, catalog: Catalog) -> None:
         """Learn which paths are for exclusive instances."""
-        composites = {c.service: only_part(c, catalog) for c in catalog.composites.values()}
+        composites = {c.service: sole_constituent(c, catalog) for c in catalog.composites.values()}
         parts: dict[str, dict[str, str | None]] = {
             COMPOSITE_CHECK: composites,
             CONSTITUENT_CHECK: {name: name for name in catalog.constituents},
@@ -57,7 +57,7 @@ class Checks:
             f"{check}/{quote(name, safe='')}".encode(): part
             for check, names in parts.items()
             for name, part in names.items()
-            if part and leased(catalog.constituents[part])
+            if part and is_exclusive(catalog.constituents[part])
         }
 
     def answer(self, head: bytes) -> bytes:
@@ -66,7 +66,7 @@ class Checks:
         if service is None:
             return _OPEN
         _, _, rest = head.partition(_ID)
-        key = key_of(rest.partition(b"\r\n")[0].decode("latin-1"), service)
+        key = lease_key(rest.partition(b"\r\n")[0].decode("latin-1"), service)
         lease = None if self._leases.has_ended(key) else self._claims.take(service)
         if lease is None:
             return _OPEN
@@ -75,7 +75,7 @@ class Checks:
         return (_CLAIMED % where).encode()
 
 
-class Door(asyncio.Protocol):
+class ProtocolDispatcher(asyncio.Protocol):
     """A new connection: Envoy's, which makes checks as long as it lives, or another's.
 
     Parameters
@@ -102,13 +102,13 @@ class Door(asyncio.Protocol):
                 self._transport.close()
             return
         is_check = _target(self._data).startswith(_CHECKS)
-        next_ = _Checked(self._answer) if is_check else self._other()
+        next_ = _CheckConnection(self._answer) if is_check else self._other()
         self._transport.set_protocol(next_)
         next_.connection_made(self._transport)
         next_.data_received(self._data)
 
 
-class _Checked(asyncio.Protocol):
+class _CheckConnection(asyncio.Protocol):
     """A connection of Envoy: checks without a body, one after the other."""
 
     def __init__(self, answer: Answer) -> None:

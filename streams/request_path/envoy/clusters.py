@@ -13,15 +13,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from streams.records.catalog import Catalog, Constituent
-from streams.request_path.core.retries import IDLE_S
-from streams.request_path.envoy.addresses import Places
+from streams.request_path.core.retries import IDLE_TIMEOUT_S
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.runtime.addresses import address
 
-__all__ = ["DESTINATION", "OURS", "clusters", "leased", "ours", "socket_address"]
+__all__ = [
+    "DESTINATION_HEADER",
+    "OWN_PREFIX",
+    "clusters",
+    "is_exclusive",
+    "own_cluster",
+    "socket_address",
+]
 
 # The header of the Gateway API Inference Extension's endpoint picker protocol.
-DESTINATION = "x-gateway-destination-endpoint"
-OURS = "foremesh-"  # how the names of the clusters of our own services begin
+DESTINATION_HEADER = "x-gateway-destination-endpoint"
+OWN_PREFIX = "foremesh-"  # how the names of the clusters of our own services begin
 MANY = 100_000
 
 _TYPE = "type.googleapis.com/envoy.extensions"
@@ -50,19 +57,19 @@ _UNBOUNDED = {  # queues are bounded at the standard path, where they form
 }
 
 
-def leased(constituent: Constituent) -> bool:
+def is_exclusive(constituent: Constituent) -> bool:
     """Whether its instances are claimed for one request each."""
     return constituent.concurrency == 1
 
 
-def clusters(catalog: Catalog, places: Places) -> Iterator[dict[str, Any]]:
+def clusters(catalog: Catalog, places: MeshAddresses) -> Iterator[dict[str, Any]]:
     """All clusters of a catalogue."""
     for constituent in catalog.constituents.values():
         yield _constituent(constituent)
-    yield ours("log", places.log, http2=True)
-    yield ours("decide", places.decide)
-    yield ours("leases", places.leases, http2=True)
-    yield ours("compose", places.compose)
+    yield own_cluster("log", places.log, http2=True)
+    yield own_cluster("decide", places.decide)
+    yield own_cluster("leases", places.leases, http2=True)
+    yield own_cluster("compose", places.compose)
 
 
 def _constituent(constituent: Constituent) -> dict[str, Any]:
@@ -73,9 +80,9 @@ def _constituent(constituent: Constituent) -> dict[str, Any]:
         "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": _UNBOUNDED,
-        "typed_extension_protocol_options": _http(idle=f"{IDLE_S}s"),
+        "typed_extension_protocol_options": _http(idle=f"{IDLE_TIMEOUT_S}s"),
     }
-    if leased(constituent):
+    if is_exclusive(constituent):
         return {**cluster, "load_balancing_policy": _BY_ADDRESS}
     return {**cluster, "lb_policy": "LEAST_REQUEST", "outlier_detection": _OUTLIERS}
 
@@ -87,7 +94,7 @@ _BY_ADDRESS = {
                 "name": "envoy.load_balancing_policies.override_host",
                 "typed_config": {
                     "@type": f"{_TYPE}.load_balancing_policies.override_host.v3.OverrideHost",
-                    "override_host_sources": [{"header": DESTINATION}],
+                    "override_host_sources": [{"header": DESTINATION_HEADER}],
                     "fallback_policy": {
                         "policies": [
                             {
@@ -108,16 +115,16 @@ _BY_ADDRESS = {
 }
 
 
-def ours(name: str, place: str, *, http2: bool = False) -> dict[str, Any]:
+def own_cluster(name: str, place: str, *, http2: bool = False) -> dict[str, Any]:
     """The cluster of one of our own services."""
     return {
-        "name": OURS + name,
+        "name": OWN_PREFIX + name,
         "type": "STRICT_DNS",
         "connect_timeout": "0.25s",
         "circuit_breakers": _UNBOUNDED,
         "typed_extension_protocol_options": _http(http2=http2),
         "load_assignment": {
-            "cluster_name": OURS + name,
+            "cluster_name": OWN_PREFIX + name,
             "endpoints": [
                 {"lb_endpoints": [{"endpoint": {"address": socket_address(place)}}]},
             ],

@@ -13,19 +13,19 @@ from envoy.service.discovery.v3 import ads_pb2_grpc
 from streams.adapters import metrics
 from streams.errors import BrokerUnreachable
 from streams.records import Instance
-from streams.request_path.core.topic_watch import Watch
+from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
 from streams.request_path.envoy import messages
-from streams.request_path.envoy.addresses import Places, Policy, resolved
-from streams.request_path.envoy.clusters import clusters, leased
+from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy, resolve
+from streams.request_path.envoy.clusters import clusters, is_exclusive
 from streams.request_path.envoy.discovery import (
     CLUSTERS,
     ENDPOINTS,
     LISTENERS,
     ROUTES,
-    Discovery,
-    Snapshot,
+    AggregatedDiscoveryService,
+    ResourceSnapshot,
 )
-from streams.request_path.envoy.endpoints import Endpoints
+from streams.request_path.envoy.endpoints import EndpointTable
 from streams.request_path.envoy.listeners import listeners
 from streams.request_path.envoy.routes import routes
 from streams.runtime.tasks import every, first_to_end
@@ -50,13 +50,13 @@ class ControlPlane:
         What Envoy is told of where things are, and what holds for requests.
     """
 
-    def __init__(self, settings: Settings, places: Places, policy: Policy) -> None:
+    def __init__(self, settings: Settings, places: MeshAddresses, policy: RoutePolicy) -> None:
         self._settings = settings
         self._places = places
         self._policy = policy
-        self._watch = Watch(settings)
-        self._endpoints = Endpoints(policy.pool, resolved(places.activate))
-        self.snapshot = Snapshot()
+        self._watch = CatalogAndInstanceWatch(settings)
+        self._endpoints = EndpointTable(policy.pool, resolve(places.activate))
+        self.snapshot = ResourceSnapshot()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Envoys go on with what they were told last."""
@@ -69,7 +69,7 @@ class ControlPlane:
         self._observe(self._watch.news())
         server = grpc.aio.server()
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(
-            Discovery(self.snapshot), server
+            AggregatedDiscoveryService(self.snapshot), server
         )
         server.add_insecure_port(self._places.control)
         await server.start()
@@ -120,7 +120,7 @@ class ControlPlane:
         self.snapshot.put(
             ENDPOINTS,
             {
-                name: self._endpoints.assignment(name, lease=leased(known[name]))
+                name: self._endpoints.assignment(name, lease=is_exclusive(known[name]))
                 for name in services
                 if name in known
             },

@@ -14,7 +14,7 @@ from streams.records import Instance
 from streams.request_path.core.standard_path import instance_of
 from streams.runtime.clock import wall_ms
 
-__all__ = ["Away", "Decisions", "Granted", "back"]
+__all__ = ["DecisionClient", "DecisionServiceUnavailable", "GrantedInstance", "back"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ _LOOK_LIMIT_S = 0.2
 _MISSES = 2  # looks without an answer: a busy machine is no hanging service
 
 
-class Away(Exception):
+class DecisionServiceUnavailable(Exception):
     """The decision service does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class GrantedInstance:
     """An instance that was granted, and the key to give it back with."""
 
     instance: Instance
@@ -36,7 +36,7 @@ class Granted:
     warm: bool  # it was free when asked for
 
 
-class Decisions:
+class DecisionClient:
     """A client of the decision service.
 
     Parameters
@@ -74,7 +74,7 @@ class Decisions:
         except aiohttp.ClientError:
             return None
 
-    async def lease(self, service: str, request_id: str, deadline_ms: int) -> Granted:
+    async def lease(self, service: str, request_id: str, deadline_ms: int) -> GrantedInstance:
         """Wait for an instance.
 
         Raises
@@ -89,13 +89,13 @@ class Decisions:
         try:
             await asyncio.wait({asking, away}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                raise Away
+                raise DecisionServiceUnavailable
             return asking.result()
         finally:
             asking.cancel()
             away.cancel()
 
-    async def _ask(self, service: str, request_id: str, deadline_ms: int) -> Granted:
+    async def _ask(self, service: str, request_id: str, deadline_ms: int) -> GrantedInstance:
         body = {"service": service, "request_id": request_id, "deadline_ms": deadline_ms}
         limit = aiohttp.ClientTimeout(total=max(0.001, (deadline_ms - wall_ms()) / 1000) + 1)
         try:
@@ -103,10 +103,10 @@ class Decisions:
                 told = await answer.json()
                 after = int(answer.headers.get("Retry-After", "1"))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Away from error
+            raise DecisionServiceUnavailable from error
         if answer.status != 200:
             raise StandardPathRefused(str(told.get("error", answer.reason)), retry_after_s=after)
-        return Granted(instance_of(told["instance"]), told["key"], told["warm"])
+        return GrantedInstance(instance_of(told["instance"]), told["key"], told["warm"])
 
     async def release(self, released: dict[str, Any]) -> None:
         """Give a lease back; one that is never given back ends by itself."""

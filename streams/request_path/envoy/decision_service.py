@@ -22,16 +22,16 @@ from envoy.service.accesslog.v3 import als_pb2_grpc
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
-from streams.request_path.core.warm_pool import WarmSet
-from streams.request_path.envoy.addresses import Places, Policy
-from streams.request_path.envoy.checks import Checks, Door
-from streams.request_path.envoy.leases import Leases
+from streams.request_path.core.warm_pool import WarmPool
+from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
+from streams.request_path.envoy.checks import ExtAuthzChecks, ProtocolDispatcher
+from streams.request_path.envoy.leases import LeaseTable
 from streams.runtime.addresses import address
 from streams.runtime.clock import wall_ms
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
-__all__ = ["Decider"]
+__all__ = ["DecisionService"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _SWEEP_S = 0.5
 _END_S = 1.0
 
 
-class Decider:
+class DecisionService:
     """Owns the exclusive instances of a pool.
 
     Parameters
@@ -52,15 +52,17 @@ class Decider:
         Most requests that wait for one constituent.
     """
 
-    def __init__(self, settings: Settings, places: Places, policy: Policy, queue: int) -> None:
+    def __init__(
+        self, settings: Settings, places: MeshAddresses, policy: RoutePolicy, queue: int
+    ) -> None:
         self._settings = settings
         self._places, self._policy = places, policy
-        self._warm = WarmSet(settings, policy.pool, queue, observe=self._observe)
+        self._warm = WarmPool(settings, policy.pool, queue, observe=self._observe)
         self._withheld: dict[str, Instance] = {}
-        self._leases = Leases(self._warm.claims)
+        self._leases = LeaseTable(self._warm.claims)
         self._life = uuid.uuid4().hex[:8]  # leases of an earlier life are none of ours
         self._numbers = itertools.count()
-        self._checks = Checks(self._warm.claims, self._leases, policy.deadline_ms)
+        self._checks = ExtAuthzChecks(self._warm.claims, self._leases, policy.deadline_ms)
         self._handlers: Mapping[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/lease": self._lease,
             "/release": self._release,
@@ -89,7 +91,7 @@ class Decider:
         others = web.Server(self._answer, access_log=None, handler_cancellation=True)
         host, port = address(self._places.decide)
         door = await asyncio.get_running_loop().create_server(
-            lambda: Door(self._checks.answer, others), host, port
+            lambda: ProtocolDispatcher(self._checks.answer, others), host, port
         )
         told = {"action": "open"}
         logger.info("The decision service listens on %s", self._places.decide, extra=told)

@@ -11,7 +11,15 @@ from typing import Any
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from google.protobuf import any_pb2
 
-__all__ = ["CLUSTERS", "ENDPOINTS", "LISTENERS", "ROUTES", "Discovery", "Snapshot", "Stream"]
+__all__ = [
+    "CLUSTERS",
+    "ENDPOINTS",
+    "LISTENERS",
+    "ROUTES",
+    "AggregatedDiscoveryService",
+    "DiscoveryStream",
+    "ResourceSnapshot",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +34,7 @@ _BELOW = {CLUSTERS: (ENDPOINTS,), LISTENERS: (ROUTES,)}
 _WHOLE = {CLUSTERS, LISTENERS}  # a resource that is left out is taken away
 
 
-class Snapshot:
+class ResourceSnapshot:
     """The resources as they stand, each with the version in which it changed."""
 
     def __init__(self) -> None:
@@ -83,7 +91,7 @@ class Snapshot:
         self._changed.discard(event)
 
 
-class Discovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # untyped
+class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # untyped
     """One stream an Envoy: it says what it wants, and is told of every change.
 
     Parameters
@@ -92,14 +100,14 @@ class Discovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         What there is to tell.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: ResourceSnapshot) -> None:
         self._snapshot = snapshot
 
     async def StreamAggregatedResources(  # noqa: N802  # named by the protocol
         self, requests: AsyncIterator[Any], context: Any
     ) -> None:
         """Serve one Envoy until it goes."""
-        stream = Stream(self._snapshot)
+        stream = DiscoveryStream(self._snapshot)
         wake = self._snapshot.watch()
         reading = asyncio.create_task(stream.read(requests, wake))
         try:
@@ -113,10 +121,10 @@ class Discovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
             reading.cancel()
 
 
-class Stream:
+class DiscoveryStream:
     """What one Envoy wants, and what it was sent."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: ResourceSnapshot) -> None:
         self._snapshot = snapshot
         self._wanted: dict[str, set[str]] = {}
         self._sent: dict[str, dict[str, int]] = {kind: {} for kind in ORDER}

@@ -15,7 +15,7 @@ from google.protobuf import any_pb2, struct_pb2
 from streams.records import Instance, InstanceState
 from streams.runtime.addresses import address
 
-__all__ = ["Endpoints"]
+__all__ = ["EndpointTable"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _NOWHERE = base_pb2.Locality()
 _TYPE = f"type.googleapis.com/{endpoint_pb2.ClusterLoadAssignment.DESCRIPTOR.full_name}"
 
 
-class _Known(NamedTuple):
+class _KnownEndpoint(NamedTuple):
     """An instance that can be reached."""
 
     state: InstanceState
@@ -34,7 +34,7 @@ class _Known(NamedTuple):
     made: bytes  # as one of many in a `LocalityLbEndpoints`
 
 
-class Endpoints:
+class EndpointTable:
     """The instances of a pool that may be sent requests.
 
     A leased instance that has ended stays for a moment: who claims instances may not have heard
@@ -51,7 +51,7 @@ class Endpoints:
     def __init__(self, pool: str, standard: tuple[str, int]) -> None:
         self._pool = pool
         self._standard = _member(*standard, result="miss")
-        self._known: dict[str, dict[str, _Known]] = defaultdict(dict)
+        self._known: dict[str, dict[str, _KnownEndpoint]] = defaultdict(dict)
         self._ended: set[tuple[str, str]] = set()  # service and name, since the last `forget`
         self._ended_before: set[tuple[str, str]] = set()
 
@@ -125,7 +125,7 @@ def _priority(number: int, members: Iterable[bytes]) -> bytes:
     return bytes(any_pb2.Any(value=whole).SerializeToString())
 
 
-def _reachable(instance: Instance) -> _Known | None:
+def _reachable(instance: Instance) -> _KnownEndpoint | None:
     try:
         host, port = address(instance.endpoint)
         ipaddress.ip_address(host)
@@ -136,7 +136,7 @@ def _reachable(instance: Instance) -> _Known | None:
         )
         return None
     made = _member(host, port, result="hit", instance=instance.instance_id)
-    return _Known(instance.state, f"{host}:{port}", made)
+    return _KnownEndpoint(instance.state, f"{host}:{port}", made)
 
 
 def _member(host: str, port: int, **metadata: str) -> bytes:

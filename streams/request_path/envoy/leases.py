@@ -9,10 +9,10 @@ from typing import Any
 
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
-from streams.request_path.core.claims import Claims, Lease
-from streams.request_path.envoy.routes import SERVICE
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.envoy.routes import CONSTITUENT_HEADER
 
-__all__ = ["Leases"]
+__all__ = ["LeaseTable"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _LATE_MS = 1_000  # after a request's deadline its lease ends, whether or not it
 _DOUBT_S = 1.0  # an instance that Envoy did not reach is not given again for so long
 
 
-class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # untyped
+class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # untyped
     """Leases by key; Envoy's log tells which requests have ended.
 
     A lease that was claimed in the path of a request goes by the request and the service: so also
@@ -33,16 +33,18 @@ class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # un
         Where they are from.
     """
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: InstanceClaims) -> None:
         self._claims = claims
-        self._held: dict[str, list[tuple[Lease, int]]] = {}  # key -> leases, and when they end
+        self._held: dict[
+            str, list[tuple[ClaimableInstance, int]]
+        ] = {}  # key -> leases, and when they end
         self._ended: set[str] = set()  # requests that had no lease, since the last `sweep`
         self._ended_before: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, key: str, lease: Lease, deadline_ms: int) -> None:
+    def hold(self, key: str, lease: ClaimableInstance, deadline_ms: int) -> None:
         """Keep a lease until it is given back, or its request must have ended."""
         self._held.setdefault(key, []).append((lease, deadline_ms + _LATE_MS))
 
@@ -78,7 +80,7 @@ class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # un
             told: dict[str, Any] = {"action": "lease_expired", "instance": name}
             logger.warning("The end of a lease of %s was not heard of", name, extra=told)
 
-    def _let_go(self, key: str, instance_id: str) -> Lease | None:
+    def _let_go(self, key: str, instance_id: str) -> ClaimableInstance | None:
         """The lease of a key on this instance; any of it when there is none."""
         leases = self._held.pop(key, [])
         if not leases:
@@ -97,12 +99,12 @@ class Leases(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # un
         async for message in messages:
             for entry in message.http_logs.log_entry:
                 common, request = entry.common_properties, entry.request
-                key = key_of(request.request_id, request.request_headers[SERVICE])
+                key = lease_key(request.request_id, request.request_headers[CONSTITUENT_HEADER])
                 served_ms = common.duration.ToMilliseconds()
                 self.end(key, common.custom_tags["instance"], served_ms)
         return als_pb2.StreamAccessLogsResponse()
 
 
-def key_of(request_id: str, service: str) -> str:
+def lease_key(request_id: str, service: str) -> str:
     """What a lease goes by that was claimed in the path of a request."""
     return f"{request_id}/{service}"

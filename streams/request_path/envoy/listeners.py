@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from streams.request_path.core.headers import TIER, USER
-from streams.request_path.core.retries import AGAIN, UNKNOWN
-from streams.request_path.envoy.addresses import Jwt, Places, Policy
-from streams.request_path.envoy.clusters import DESTINATION, OURS, socket_address
-from streams.request_path.envoy.routes import EDGE, INNER, LEASED, SERVICE
+from streams.request_path.core.headers import TIER_HEADER, USER_HEADER
+from streams.request_path.core.retries import IDEMPOTENT_HEADER, MAYBE_SERVED
+from streams.request_path.envoy.addresses import JwtProvider, MeshAddresses, RoutePolicy
+from streams.request_path.envoy.clusters import DESTINATION_HEADER, OWN_PREFIX, socket_address
+from streams.request_path.envoy.routes import CONSTITUENT_HEADER, EDGE, INNER, LEASED_HEADER
 
 __all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "listeners"]
 
@@ -19,20 +19,22 @@ COMPOSITE_CHECK, CONSTITUENT_CHECK = "/composite", "/constituent"
 _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-_STARTED_HERE = (DESTINATION, LEASED, SERVICE)
-_STARTED_AT_EDGE = (AGAIN,)  # the gateway behind it says so, too
+_STARTED_HERE = (DESTINATION_HEADER, LEASED_HEADER, CONSTITUENT_HEADER)
+_STARTED_AT_EDGE = (IDEMPOTENT_HEADER,)  # the gateway behind it says so, too
 
 
-def listeners(places: Places, policy: Policy) -> Iterator[dict[str, Any]]:
+def listeners(places: MeshAddresses, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
     """The listener for users, and the one for who orchestrates."""
     yield _listener(EDGE, places.edge, COMPOSITE_CHECK, policy, policy.jwt)
     yield _listener(INNER, places.inner, CONSTITUENT_CHECK, policy, None)
 
 
-def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None) -> dict[str, Any]:
+def _listener(
+    name: str, place: str, check: str, policy: RoutePolicy, jwt: JwtProvider | None
+) -> dict[str, Any]:
     removed = [*_STARTED_HERE, *(_STARTED_AT_EDGE if name == EDGE else ())]
     if jwt is not None:  # the token says it
-        removed += [USER, *([TIER] if jwt.tier_claim else [])]
+        removed += [USER_HEADER, *([TIER_HEADER] if jwt.tier_claim else [])]
     manager = {
         "@type": _MANAGER,
         "stat_prefix": name,
@@ -64,8 +66,8 @@ def _listener(name: str, place: str, check: str, policy: Policy, jwt: Jwt | None
     return {"name": name, "address": socket_address(place), "filter_chains": [chain]}
 
 
-def _verified(jwt: Jwt) -> dict[str, Any]:
-    claims = {USER: jwt.claim} | ({TIER: jwt.tier_claim} if jwt.tier_claim else {})
+def _verified(jwt: JwtProvider) -> dict[str, Any]:
+    claims = {USER_HEADER: jwt.claim} | ({TIER_HEADER: jwt.tier_claim} if jwt.tier_claim else {})
     provider = {
         "issuer": jwt.issuer,
         "local_jwks": {"inline_string": jwt.jwks},
@@ -86,7 +88,7 @@ def _verified(jwt: Jwt) -> dict[str, Any]:
     )
 
 
-def _decided(check: str, policy: Policy) -> dict[str, Any]:
+def _decided(check: str, policy: RoutePolicy) -> dict[str, Any]:
     return _filter(
         "ext_authz",
         f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthz",
@@ -96,32 +98,35 @@ def _decided(check: str, policy: Policy) -> dict[str, Any]:
         http_service={
             "server_uri": {
                 "uri": "http://decide",
-                "cluster": f"{OURS}decide",
+                "cluster": f"{OWN_PREFIX}decide",
                 "timeout": f"{policy.decide_ms / 1000:.3f}s",
             },
             "path_prefix": check,
             "authorization_response": {
-                "allowed_upstream_headers": {"patterns": [{"exact": DESTINATION}]}
+                "allowed_upstream_headers": {"patterns": [{"exact": DESTINATION_HEADER}]}
             },
         },
     )
 
 
-def _log(name: str, policy: Policy) -> dict[str, Any]:
+def _log(name: str, policy: RoutePolicy) -> dict[str, Any]:
     return _grpc_log(
         name,
         "log",
         policy.log_flush_ms,
-        additional_request_headers_to_log=[USER, TIER, SERVICE],
+        additional_request_headers_to_log=[USER_HEADER, TIER_HEADER, CONSTITUENT_HEADER],
         additional_response_headers_to_log=["server-timing"],
     )
 
 
-def _ended(policy: Policy) -> dict[str, Any]:
+def _ended(policy: RoutePolicy) -> dict[str, Any]:
     """For the decision service: which requests for exclusive instances have ended, and where."""
-    present = {"header": {"name": LEASED, "present_match": True}}
+    present = {"header": {"name": LEASED_HEADER, "present_match": True}}
     told = _grpc_log(
-        "leases", "leases", policy.lease_flush_ms, additional_request_headers_to_log=[SERVICE]
+        "leases",
+        "leases",
+        policy.lease_flush_ms,
+        additional_request_headers_to_log=[CONSTITUENT_HEADER],
     )
     return {**told, "filter": {"header_filter": present}}
 
@@ -134,7 +139,7 @@ def _grpc_log(name: str, cluster: str, flush_ms: int, **more: Any) -> dict[str, 
             "common_config": {
                 "log_name": name,
                 "transport_api_version": "V3",
-                "grpc_service": {"envoy_grpc": {"cluster_name": f"{OURS}{cluster}"}},
+                "grpc_service": {"envoy_grpc": {"cluster_name": f"{OWN_PREFIX}{cluster}"}},
                 "buffer_flush_interval": f"{flush_ms / 1000:.3f}s",
                 "buffer_size_bytes": 65_536,
                 "custom_tags": [_tag("result"), _tag("instance")],
@@ -159,7 +164,9 @@ _PERHAPS_SERVED = {
     "filter": {"response_flag_filter": {"flags": ["UC", "UR"]}},
     "status_code": 502,
     "body_format_override": {
-        "text_format_source": {"inline_string": json.dumps({"error": f"an instance {UNKNOWN}"})},
+        "text_format_source": {
+            "inline_string": json.dumps({"error": f"an instance {MAYBE_SERVED}"})
+        },
         "content_type": "application/json",
     },
 }

@@ -12,16 +12,16 @@ from typing import Any
 from urllib.parse import quote
 
 from streams.records.catalog import Catalog, Composite
-from streams.request_path.core.headers import USER
-from streams.request_path.core.retries import AGAIN, METHODS
-from streams.request_path.envoy.addresses import Policy
-from streams.request_path.envoy.clusters import OURS, leased
+from streams.request_path.core.headers import USER_HEADER
+from streams.request_path.core.retries import IDEMPOTENT_HEADER, IDEMPOTENT_METHODS
+from streams.request_path.envoy.addresses import RoutePolicy
+from streams.request_path.envoy.clusters import OWN_PREFIX, is_exclusive
 
-__all__ = ["EDGE", "INNER", "LEASED", "SERVICE", "only_part", "routes"]
+__all__ = ["CONSTITUENT_HEADER", "EDGE", "INNER", "LEASED_HEADER", "routes", "sole_constituent"]
 
 EDGE, INNER = "edge", "inner"
-LEASED = "x-foremesh-leased"  # tells the access log
-SERVICE = "x-foremesh-service"  # tells the standard path which constituent is meant
+LEASED_HEADER = "x-foremesh-leased"  # tells the access log
+CONSTITUENT_HEADER = "x-foremesh-service"  # tells the standard path which constituent is meant
 
 # A dead instance also resets what was sent to it already, and may have served.
 _SURE = "connect-failure,refused-stream,reset-before-request"
@@ -45,23 +45,23 @@ _UNDECIDED = {
 }
 
 
-def routes(catalog: Catalog, policy: Policy) -> Iterator[dict[str, Any]]:
+def routes(catalog: Catalog, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
     """The two route configurations: each for requests that may be served twice, and for others."""
     yield _configuration(EDGE, *(_at_edge(catalog, policy, again) for again in (True, False)))
     yield _configuration(INNER, *(_within(catalog, policy, again) for again in (True, False)))
 
 
-def _at_edge(catalog: Catalog, policy: Policy, again: bool) -> list[dict[str, Any]]:
+def _at_edge(catalog: Catalog, policy: RoutePolicy, again: bool) -> list[dict[str, Any]]:
     named = [_edge(composite, catalog, policy, again) for composite in catalog.composites.values()]
     return [_WELL, _NOBODY, *named, _UNKNOWN]
 
 
-def _within(catalog: Catalog, policy: Policy, again: bool) -> list[dict[str, Any]]:
+def _within(catalog: Catalog, policy: RoutePolicy, again: bool) -> list[dict[str, Any]]:
     named = [_constituent(name, name, catalog, policy, again) for name in catalog.constituents]
     return [*named, _UNKNOWN]
 
 
-def only_part(composite: Composite, catalog: Catalog) -> str | None:
+def sole_constituent(composite: Composite, catalog: Catalog) -> str | None:
     """The constituent of a composite that needs no orchestration."""
     match composite.steps:
         case ((name,),) if name in catalog.constituents:
@@ -69,22 +69,24 @@ def only_part(composite: Composite, catalog: Catalog) -> str | None:
     return None
 
 
-def _edge(composite: Composite, catalog: Catalog, policy: Policy, again: bool) -> dict[str, Any]:
-    if part := only_part(composite, catalog):
+def _edge(
+    composite: Composite, catalog: Catalog, policy: RoutePolicy, again: bool
+) -> dict[str, Any]:
+    if part := sole_constituent(composite, catalog):
         again = again or composite.idempotent
         return _constituent(composite.service, part, catalog, policy, again)
     return {
         "name": composite.service,
         "match": {"path_separated_prefix": f"/{quote(composite.service, safe='')}"},
-        "route": {"cluster": f"{OURS}compose", "timeout": _timeout(policy)},
+        "route": {"cluster": f"{OWN_PREFIX}compose", "timeout": _timeout(policy)},
         "typed_per_filter_config": _UNDECIDED,
     }
 
 
 def _constituent(
-    path: str, name: str, catalog: Catalog, policy: Policy, again: bool
+    path: str, name: str, catalog: Catalog, policy: RoutePolicy, again: bool
 ) -> dict[str, Any]:
-    lease = leased(catalog.constituents[name])
+    lease = is_exclusive(catalog.constituents[name])
     return {
         "name": path,
         "match": {"path_separated_prefix": f"/{quote(path, safe='')}"},
@@ -96,9 +98,9 @@ def _constituent(
         },
         # A % in a name would be a command to Envoy.
         "request_headers_to_add": [
-            _set(SERVICE, name.replace("%", "%%")),
-            *([_set(LEASED, "1")] if lease else []),
-            *([_set(AGAIN, "1")] if again else []),
+            _set(CONSTITUENT_HEADER, name.replace("%", "%%")),
+            *([_set(LEASED_HEADER, "1")] if lease else []),
+            *([_set(IDEMPOTENT_HEADER, "1")] if again else []),
         ],
         "response_headers_to_add": _said(name),
         **({} if lease else {"typed_per_filter_config": _UNDECIDED}),
@@ -153,8 +155,12 @@ def _header(name: str, value: dict[str, Any]) -> dict[str, Any]:
 _MAY_BE_TWICE = {
     "or_matcher": {
         "predicate": [
-            _header(":method", {"safe_regex": {"google_re2": {}, "regex": "|".join(METHODS)}}),
-            _header(AGAIN, {"exact": "1"}),  # users cannot say so: it is removed at the edge
+            _header(
+                ":method", {"safe_regex": {"google_re2": {}, "regex": "|".join(IDEMPOTENT_METHODS)}}
+            ),
+            _header(
+                IDEMPOTENT_HEADER, {"exact": "1"}
+            ),  # users cannot say so: it is removed at the edge
         ]
     }
 }
@@ -164,7 +170,7 @@ def _set(key: str, value: str, how: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> dict[
     return {"header": {"key": key, "value": value}, "append_action": how}
 
 
-def _timeout(policy: Policy) -> str:
+def _timeout(policy: RoutePolicy) -> str:
     return f"{policy.deadline_ms / 1000:.3f}s"
 
 
@@ -179,10 +185,10 @@ def _said_here(status: int, told: dict[str, str], match: dict[str, Any]) -> dict
 _WELL = _said_here(200, {"routes": "known"}, {"path": "/healthz"})
 _NOBODY = _said_here(
     400,
-    {"error": f"header {USER} is missing: whose request is it?"},
+    {"error": f"header {USER_HEADER} is missing: whose request is it?"},
     {
         "prefix": "/",
-        "headers": [{"name": USER, "present_match": True, "invert_match": True}],
+        "headers": [{"name": USER_HEADER, "present_match": True, "invert_match": True}],
     },
 )
 _UNKNOWN = _said_here(404, {"error": "there is no such service in the catalogue"}, {"prefix": "/"})

@@ -9,13 +9,13 @@ import aiohttp
 from streams.provisioners.core.interface import InstanceUse
 from streams.request_path.core.warm_pool import reported
 
-__all__ = ["Usage"]
+__all__ = ["UsageCounter"]
 
 _QUIET = 4  # reports without a request, until an instance counts as idle
 _MOST = 100_000
 
 
-class Usage:
+class UsageCounter:
     """Use of instances that serve many requests at once.
 
     The log tells when a request has ended, not that one is being served: an instance counts as in

@@ -6,23 +6,23 @@ import aiohttp
 
 from streams.records import Outcome, Request
 from streams.records.catalog import Catalog, Composite
-from streams.request_path.core.claims import Lease
-from streams.request_path.core.event_buffer import Events
-from streams.request_path.core.orchestration import Claimed
-from streams.request_path.core.warm_pool import WarmSet
-from streams.request_path.gateway.routes import Desk
+from streams.request_path.core.claims import ClaimableInstance
+from streams.request_path.core.event_buffer import EventBuffer
+from streams.request_path.core.orchestration import ClaimingRun
+from streams.request_path.core.warm_pool import WarmPool
+from streams.request_path.gateway.routes import RequestHandler
 from streams.stages.interceptor import intercept
 
-__all__ = ["ClaimingDesk"]
+__all__ = ["ClaimingRequestHandler"]
 
 
-class ClaimingDesk(Desk):
+class ClaimingRequestHandler(RequestHandler):
     """Claims what is warm when a request comes; the rest takes the standard path.
 
     Parameters
     ----------
     pool, deadline_ms
-        See `Desk`.
+        See `RequestHandler`.
     warm, session, events
         The warm set, the way to its instances, and to Kafka.
     """
@@ -32,9 +32,9 @@ class ClaimingDesk(Desk):
         pool: str,
         deadline_ms: int,
         *,
-        warm: WarmSet,
+        warm: WarmPool,
         session: aiohttp.ClientSession,
-        events: Events,
+        events: EventBuffer,
     ) -> None:
         super().__init__(pool, deadline_ms)
         self._warm = warm
@@ -46,16 +46,16 @@ class ClaimingDesk(Desk):
         """The catalogue as it stands."""
         return self._warm.catalog
 
-    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> Claimed:
+    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> ClaimingRun:
         """Decide, and claim what the decision found warm, without a pause in between."""
         claims, names = self._warm.claims, composite.constituents
         best = {name: claims.best(name) for name in names}
         found = intercept(composite.steps, best, asked.at_ms, self.usual_ms(names))
-        claimed: dict[str, Lease] = {}
+        claimed: dict[str, ClaimableInstance] = {}
         for part in found.parts:
             if part.warm and (lease := claims.take(part.service)):
                 claimed[part.service] = lease
-        return Claimed(
+        return ClaimingRun(
             request_id=asked.request_id,
             steps=composite.steps,
             deadline_ms=asked.at_ms + self.deadline_ms,

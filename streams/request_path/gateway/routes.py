@@ -17,8 +17,8 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Outcome, Request, Source
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing
-from streams.request_path.core.headers import TIER, USER
-from streams.request_path.core.orchestration import Failed, Run
+from streams.request_path.core.headers import TIER_HEADER, USER_HEADER
+from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
 from streams.runtime.clock import wall_ms
@@ -26,10 +26,10 @@ from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Desk", "add_routes"]
+__all__ = ["RequestHandler", "add_routes"]
 
 
-class Desk(abc.ABC):
+class RequestHandler(abc.ABC):
     """What a request needs, for one pool.
 
     Parameters
@@ -50,7 +50,7 @@ class Desk(abc.ABC):
         """The catalogue as it stands."""
 
     @abc.abstractmethod
-    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> Run:
+    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> CompositeRun:
         """Decide what the request gets, and claim it without a pause in between."""
 
     @abc.abstractmethod
@@ -66,10 +66,10 @@ class Desk(abc.ABC):
         """Numbers for `GET /healthz`."""
 
 
-_DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
+_DESK: web.AppKey[RequestHandler] = web.AppKey("desk", RequestHandler)
 
 
-def add_routes(app: web.Application, desk: Desk) -> None:
+def add_routes(app: web.Application, desk: RequestHandler) -> None:
     """Serve composites, and `GET /healthz`."""
     app[_DESK] = desk
     app.router.add_get("/healthz", _healthz)
@@ -101,7 +101,7 @@ async def _composite(request: web.Request) -> web.Response:
 
 
 async def _serve(
-    desk: Desk, composite: Composite, asked: Request, run: Run, began: float
+    desk: RequestHandler, composite: Composite, asked: Request, run: CompositeRun, began: float
 ) -> web.Response:
     status = 200
     headers: dict[str, str] = {}
@@ -111,7 +111,7 @@ async def _serve(
     except StandardPathRefused as error:
         status, told = 503, {"error": str(error)}
         headers["Retry-After"] = str(error.retry_after_s)
-    except Failed as error:
+    except ConstituentFailed as error:
         status, told = 502, {"error": str(error)}
     except Exception:  # a fault of ours; the request has its one outcome all the same
         logger.exception("%s failed", asked.request_id, extra={"action": "request_failed"})
@@ -130,7 +130,7 @@ async def _serve(
     metrics.REQUEST_SECONDS.labels(outcome.result).observe(latency_ms / 1000)
     headers["x-foremesh"] = outcome.result.value
     headers["x-request-id"] = asked.request_id
-    headers["server-timing"] = server_timing.of(outcome)
+    headers["server-timing"] = server_timing.format_outcome(outcome)
     return web.json_response(told, status=status, headers=headers)
 
 
@@ -138,15 +138,19 @@ async def _serve(
 
 
 def _asked(
-    http: web.Request, parameters: Mapping[str, str], composite: Composite, desk: Desk, at_ms: int
+    http: web.Request,
+    parameters: Mapping[str, str],
+    composite: Composite,
+    desk: RequestHandler,
+    at_ms: int,
 ) -> Request:
     """The request as a record; ValueError says what is wrong with it."""
-    user = _header(http, USER, "")
+    user = _header(http, USER_HEADER, "")
     if not user:
-        raise ValueError(f"header {USER} is missing: whose request is it?")
+        raise ValueError(f"header {USER_HEADER} is missing: whose request is it?")
     tiers = desk.catalog.tiers
     lowest = min(tiers, key=lambda name: (tiers[name].priority, name), default="standard")
-    tier = _header(http, TIER, "standard" if "standard" in tiers else lowest)
+    tier = _header(http, TIER_HEADER, "standard" if "standard" in tiers else lowest)
     if tiers and tier not in tiers:
         raise ValueError(f"there is no tier {tier!r}: the catalogue has {', '.join(tiers)}")
     return Request(

@@ -22,21 +22,21 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing
-from streams.request_path.core.headers import MOST_BYTES, TIER, USER
-from streams.request_path.core.orchestration import Failed, Run
-from streams.request_path.core.retries import AGAIN
-from streams.request_path.core.start_up_times import WarmUps
-from streams.request_path.core.topic_watch import Watch
-from streams.request_path.gateway.routes import Desk, add_routes
+from streams.request_path.core.headers import MAX_BODY_BYTES, TIER_HEADER, USER_HEADER
+from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
+from streams.request_path.core.retries import IDEMPOTENT_HEADER
+from streams.request_path.core.start_up_times import StartUpTimes
+from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
+from streams.request_path.gateway.routes import RequestHandler, add_routes
 from streams.runtime.serving import DRAIN_S, serving
 from streams.runtime.tasks import first_to_end
 from streams.settings import Settings
 
-__all__ = ["ThroughGateway"]
+__all__ = ["EnvoyGatewayProcess"]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class _Through(Run):
+class _EnvoyRun(CompositeRun):
     """A run whose constituents are called at one address, by their names."""
 
     url: str
@@ -51,13 +51,13 @@ class _Through(Run):
         del is_last
         began = time.perf_counter()
         url = URL(f"{self.url}/{quote(service, safe='')}", encoded=True)
-        headers = {"x-request-id": self.request_id, USER: self.user, TIER: self.tier}
+        headers = {"x-request-id": self.request_id, USER_HEADER: self.user, TIER_HEADER: self.tier}
         if self.idempotent:
-            headers[AGAIN] = "1"
+            headers[IDEMPOTENT_HEADER] = "1"
         try:
             told, answer = await self.post(service, url, inputs, headers)
         except aiohttp.ClientConnectionError as error:
-            raise Failed(f"{service} cannot be asked: {error}") from error
+            raise ConstituentFailed(f"{service} cannot be asked: {error}") from error
         took_ms = round((time.perf_counter() - began) * 1000)
         self.parts[service] = self._merged(service, answer, took_ms)
         if answer.status == 503:
@@ -68,12 +68,12 @@ class _Through(Run):
                 retry_after_s=int(after) if after.isdigit() else 1,
             )
         if answer.status >= 400:
-            raise Failed(f"{service} answered with {answer.status}")
+            raise ConstituentFailed(f"{service} answered with {answer.status}")
         self.answers[service] = told
 
     def _merged(self, service: str, answer: aiohttp.ClientResponse, took_ms: int) -> Part:
         header = answer.headers.get("server-timing", "")
-        told = next((p for p in server_timing.parts_of(header) if p.service == service), None)
+        told = next((p for p in server_timing.parse_parts(header) if p.service == service), None)
         part = told or Part(service=service, warm=answer.headers.get("x-foremesh") == "hit")
         before = self.parts.get(service, part)
         served_ms = max(0, took_ms - part.wait_ms)
@@ -87,25 +87,31 @@ class _Through(Run):
         )
 
 
-class ThroughDesk(Desk):
+class EnvoyRequestHandler(RequestHandler):
     """Decides nothing: Envoy does, for every constituent.
 
     Parameters
     ----------
     pool, deadline_ms
-        See `Desk`.
+        See `RequestHandler`.
     watch, session, url
         The catalogue, and the way to Envoy.
     """
 
     def __init__(
-        self, pool: str, deadline_ms: int, *, watch: Watch, session: aiohttp.ClientSession, url: str
+        self,
+        pool: str,
+        deadline_ms: int,
+        *,
+        watch: CatalogAndInstanceWatch,
+        session: aiohttp.ClientSession,
+        url: str,
     ) -> None:
         super().__init__(pool, deadline_ms)
         self._watch = watch
         self._session = session
         self._url = url
-        self._warm_ups = WarmUps()
+        self._warm_ups = StartUpTimes()
 
     @property
     def catalog(self) -> Catalog:
@@ -117,9 +123,9 @@ class ThroughDesk(Desk):
         for instance in news:
             self._warm_ups.observe(instance)
 
-    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> _Through:
+    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> _EnvoyRun:
         """Begin with nothing claimed."""
-        return _Through(
+        return _EnvoyRun(
             request_id=asked.request_id,
             steps=composite.steps,
             deadline_ms=asked.at_ms + self.deadline_ms,
@@ -143,7 +149,7 @@ class ThroughDesk(Desk):
         return {}
 
 
-class ThroughGateway:
+class EnvoyGatewayProcess:
     """The process.
 
     Parameters
@@ -165,15 +171,15 @@ class ThroughGateway:
     async def run(self, listen: str, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; what is being served is finished."""
         metrics.serve(self._settings.metrics_port)
-        watch = Watch(self._settings)
+        watch = CatalogAndInstanceWatch(self._settings)
         await watch.open()
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            desk = ThroughDesk(
+            desk = EnvoyRequestHandler(
                 self._pool, self._deadline_ms, watch=watch, session=session, url=self._url
             )
             desk.observe(watch.news())
-            app = web.Application(client_max_size=MOST_BYTES)
+            app = web.Application(client_max_size=MAX_BODY_BYTES)
             add_routes(app, desk)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
             work = [watch.follow_catalog(), watch.follow_instances(desk.observe)]
