@@ -24,7 +24,7 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.request_path.core.warm_pool import WarmPool
 from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
-from streams.request_path.envoy.checks import ExtAuthzChecks, ProtocolDispatcher
+from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
 from streams.request_path.envoy.leases import LeaseTable
 from streams.runtime.addresses import address
 from streams.runtime.clock import wall_ms

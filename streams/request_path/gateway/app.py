@@ -16,7 +16,7 @@ from streams.request_path.core.event_buffer import EventBuffer
 from streams.request_path.core.headers import MAX_BODY_BYTES
 from streams.request_path.core.retries import IDLE_TIMEOUT_S
 from streams.request_path.core.warm_pool import WarmPool
-from streams.request_path.gateway.claiming_desk import ClaimingRequestHandler
+from streams.request_path.gateway.claiming import ClaimingRequestHandler
 from streams.request_path.gateway.routes import add_routes
 from streams.runtime.serving import DRAIN_S, serving
 from streams.runtime.tasks import every, first_to_end

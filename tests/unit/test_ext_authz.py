@@ -8,7 +8,7 @@ from services import catalog_of, constituent
 from test_claims import claims
 
 from streams.request_path.core.claims import InstanceClaims
-from streams.request_path.envoy.checks import ExtAuthzChecks, ProtocolDispatcher
+from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
 from streams.request_path.envoy.leases import LeaseTable
 
 STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
