@@ -4,20 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from streams.records import Instance, InstanceState
 from streams.request_path.envoy.discovery import (
     CLUSTERS,
     ENDPOINTS,
     DiscoveryStream,
     ResourceSnapshot,
 )
-from streams.request_path.envoy.endpoints import EndpointTable
-from streams.request_path.envoy.usage import UsageCounter
 
 
 def clusters(*names: str) -> dict[str, Any]:
@@ -95,119 +91,3 @@ async def test_a_changed_cluster_is_told_its_endpoints_again() -> None:
     snapshot.put(CLUSTERS, {"a": cluster_pb2.Cluster(name="a", alt_stat_name="x")})
 
     assert said(envoy) == [("Cluster", 1), ("ClusterLoadAssignment", 1)]
-
-
-def instance(
-    state: InstanceState, endpoint: str = "http://127.0.0.1:1234", name: str = "a-1"
-) -> Instance:
-    return Instance(
-        instance_id=name,
-        service="a",
-        pool="default",
-        state=state,
-        endpoint=endpoint,
-        command_id="c",
-        started_ms=0,
-        changed_ms=0,
-    )
-
-
-def told(endpoints: EndpointTable, *, lease: bool) -> Any:
-    packed = endpoints.assignment("a", lease=lease)
-    made = endpoint_pb2.ClusterLoadAssignment()
-    assert packed.Unpack(made)
-    return made
-
-
-def ports(endpoints: EndpointTable, *, lease: bool) -> list[list[int]]:
-    return [
-        [x.endpoint.address.socket_address.port_value for x in group.lb_endpoints]
-        for group in told(endpoints, lease=lease).endpoints
-    ]
-
-
-@pytest.mark.parametrize(
-    ("state", "pool", "lease"),
-    [
-        (InstanceState.STARTING, [[], [99]], [[99], []]),
-        (InstanceState.WARM, [[1234], [99]], [[99], [1234]]),
-        (InstanceState.BUSY, [[], [99]], [[99], [1234]]),
-        (InstanceState.DRAINING, [[], [99]], [[99], [1234]]),
-        (InstanceState.GONE, [[], [99]], [[99], [1234]]),
-    ],
-)
-def test_who_is_sent_requests_in_each_state(
-    state: InstanceState, pool: list[list[int]], lease: list[list[int]]
-) -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-    endpoints.observe(instance(InstanceState.WARM))
-    endpoints.observe(instance(state))
-    if state is InstanceState.STARTING:
-        endpoints = EndpointTable("default", ("127.0.0.1", 99))
-        endpoints.observe(instance(state))
-
-    assert (ports(endpoints, lease=False), ports(endpoints, lease=True)) == (pool, lease)
-
-
-def test_a_leased_instance_that_ended_is_reached_for_a_moment_and_then_forgotten() -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-    endpoints.observe(instance(InstanceState.WARM))
-    endpoints.observe(instance(InstanceState.DRAINING))
-
-    assert endpoints.forget(["a-1"]) == set()
-    assert ports(endpoints, lease=True) == [[99], [1234]]
-    assert endpoints.forget(["a-1"]) == {"a"}
-    assert ports(endpoints, lease=True) == [[99], []]
-
-
-def test_an_instance_at_the_address_of_one_that_ended_takes_its_place() -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-    endpoints.observe(instance(InstanceState.WARM))
-    endpoints.observe(instance(InstanceState.GONE))
-    endpoints.observe(instance(InstanceState.WARM, name="a-2"))
-    for _ in range(2):
-        endpoints.forget(["a-1", "a-2"])
-
-    assert ports(endpoints, lease=True) == [[99], [1234]]
-    [member] = told(endpoints, lease=True).endpoints[1].lb_endpoints
-    assert member.metadata.filter_metadata["envoy.lb"]["instance"] == "a-2"
-
-
-def test_every_priority_is_told_with_its_number_also_when_it_is_empty() -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-
-    assert [group.priority for group in told(endpoints, lease=False).endpoints] == [0, 1]
-    assert told(endpoints, lease=False).cluster_name == "a"
-
-
-def test_an_instance_whose_record_was_deleted_is_forgotten() -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-    endpoints.observe(instance(InstanceState.WARM))
-
-    assert endpoints.forget([]) == {"a"}
-    assert ports(endpoints, lease=False) == [[], [99]]
-
-
-def test_an_endpoint_that_is_no_address_is_left_out() -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-
-    assert not endpoints.observe(instance(InstanceState.WARM, "http://host.example:80"))
-
-
-def test_a_base_serves_nothing_and_nobody_is_warned_of_it(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    endpoints = EndpointTable("default", ("127.0.0.1", 99))
-
-    assert not endpoints.observe(instance(InstanceState.WARM, endpoint=""))
-    assert not caplog.records
-
-
-def test_an_instance_is_in_use_until_it_was_quiet_for_a_while() -> None:
-    usage = UsageCounter("http://127.0.0.1:1")
-    usage.add("a-1", 5)
-    usage.add("a-1", 7)
-    reports = [usage.news() for _ in range(6)]
-
-    assert [(u.in_flight, u.uses, u.busy_ms) for u in reports[0]] == [(1, 2, 12)]
-    assert [u.in_flight for news in reports[1:] for u in news] == [0]
