@@ -1,4 +1,4 @@
-"""`foremesh gateway`: serve composite requests over HTTP."""
+"""`foremesh gateway`: serve composites over HTTP, without Envoy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option("--pool", default="default", show_default=True, show_envvar=True, help="Its pool.")
+@click.option(
+    "--pool", default="default", show_default=True, show_envvar=True, help="Name of the pool."
+)
 @click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_GATEWAY's]")
 @click.option(
     "--queue",
     default=64,
     show_default=True,
     show_envvar=True,
-    help="Most requests that wait for one constituent; beyond it the answer is 503.",
+    help="Most requests that wait for one constituent; further ones are answered with 503.",
 )
 @click.option(
     "--deadline-ms",
@@ -33,11 +35,11 @@ __all__ = ["command"]
 def command(
     settings: Settings, *, pool: str, listen: str | None, queue: int, deadline_ms: int
 ) -> None:
-    """Serve the composite services of one pool over HTTP: POST /<composite>."""
+    """Serve the composites of one pool over HTTP: POST /<composite>."""
     # keep --help instant
-    from streams.request_path.gateway.app import GatewayConfig, GatewayProcess  # noqa: PLC0415
+    from streams.request_path.gateway.app import GatewayConfig, serve_gateway  # noqa: PLC0415
     from streams.runtime.event_loop import until_signalled  # noqa: PLC0415
 
     config = GatewayConfig(pool=pool, queue=queue, deadline_ms=deadline_ms)
-    gateway = GatewayProcess(settings, config)
-    asyncio.run(until_signalled(lambda stop: gateway.run(listen or settings.gateway, stop)))
+    at = listen or settings.gateway
+    asyncio.run(until_signalled(lambda stop: serve_gateway(settings, config, at, stop)))

@@ -1,4 +1,4 @@
-"""`foremesh mesh`: the interceptor in a real mesh."""
+"""`foremesh mesh`: Envoy, and the processes that configure it and that it calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import click
 
 from streams.cli import pass_settings
 from streams.errors import SettingInvalid
-from streams.request_path.envoy.addresses import JwtProvider, MeshAddresses, RoutePolicy
+from streams.request_path.envoy.addresses import MeshAddresses
+from streams.request_path.envoy.policy import JwtProvider, RoutePolicy
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -25,20 +26,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Drive Envoy: without a command, be its control plane."""
+    """Run Envoy's control plane, or another process of the mesh."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(control)
 
 
-def _places(function: F) -> F:
-    """Give a command an option for every place; it is called with `places`."""
+def _addresses(function: F) -> F:
+    """Give a command an option for every address; it is called with `addresses`."""
 
     @functools.wraps(function)
     def called(*args: Any, **given: Any) -> Any:
-        places = MeshAddresses(
+        addresses = MeshAddresses(
             **{f.name: given.pop(f.name) for f in dataclasses.fields(MeshAddresses)}
         )
-        return function(*args, places=places, **given)
+        return function(*args, addresses=addresses, **given)
 
     for item in reversed(dataclasses.fields(MeshAddresses)):
         called = click.option(
@@ -63,16 +64,16 @@ def _option(name: str, default: Any, about: str) -> Callable[[F], F]:
     )
 
 
-_pool = _option("pool", "default", "Its pool.")
+_pool = _option("pool", "default", "Name of the pool.")
 _queue = _option("queue", 64, "Most requests that wait for one constituent.")
 _deadline = _option("deadline-ms", 10_000, "Most that a request may take, in milliseconds.")
 
 
 @command.command()
-@_places
+@_addresses
 @_pool
 @_deadline
-@_option("jwt-issuer", "", "Issuer of the users' tokens; without one, x-foremesh-user is believed.")
+@_option("jwt-issuer", "", "Issuer of the users' tokens; without one, x-foremesh-user is trusted.")
 @_option("jwt-keys", "", "File with the issuer's JSON Web Key Set.")
 @_option("jwt-claim", "sub", "The claim that names the user.")
 @_option("jwt-tier-claim", "", "The claim that names the user's tier.")
@@ -80,7 +81,7 @@ _deadline = _option("deadline-ms", 10_000, "Most that a request may take, in mil
 def control(
     settings: Settings,
     *,
-    places: MeshAddresses,
+    addresses: MeshAddresses,
     pool: str,
     deadline_ms: int,
     jwt_issuer: str,
@@ -88,91 +89,96 @@ def control(
     jwt_claim: str,
     jwt_tier_claim: str,
 ) -> None:
-    """Tell Envoys of catalogue and instances (aggregated discovery service)."""
-    from streams.request_path.envoy.control_plane import ControlPlane  # noqa: PLC0415  # keep --help instant
+    """Run the control plane: configures Envoys from catalogue and instances (ADS)."""
+    from streams.request_path.envoy.control_plane import serve_control_plane  # noqa: PLC0415  # keep --help instant
 
     jwt = None
     if jwt_issuer:
         keys = _text(jwt_keys)
         jwt = JwtProvider(issuer=jwt_issuer, jwks=keys, claim=jwt_claim, tier_claim=jwt_tier_claim)
     policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms, jwt=jwt)
-    _run(ControlPlane(settings, places, policy).run)
+    _run(lambda stop: serve_control_plane(settings, addresses, policy, stop))
 
 
 @command.command()
-@_places
+@_addresses
 @_pool
 @_queue
 @_deadline
 @pass_settings
 def decide(
-    settings: Settings, *, places: MeshAddresses, pool: str, queue: int, deadline_ms: int
+    settings: Settings, *, addresses: MeshAddresses, pool: str, queue: int, deadline_ms: int
 ) -> None:
-    """Claim exclusive instances for requests (external authorization by HTTP)."""
-    from streams.request_path.envoy.decision_service import DecisionService  # noqa: PLC0415  # keep --help instant
+    """Run the decision service: claims exclusive instances for requests (ext_authz by HTTP)."""
+    from streams.request_path.envoy.decision_service import serve_decisions  # noqa: PLC0415  # keep --help instant
 
     policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms)
-    _run(DecisionService(settings, places, policy, queue).run)
+    _run(lambda stop: serve_decisions(settings, addresses, policy, queue, stop))
 
 
 @command.command()
-@_places
+@_addresses
 @_pool
 @_queue
 @_deadline
 @pass_settings
 def activate(
-    settings: Settings, *, places: MeshAddresses, pool: str, queue: int, deadline_ms: int
+    settings: Settings, *, addresses: MeshAddresses, pool: str, queue: int, deadline_ms: int
 ) -> None:
-    """Start what is missing and hold the request meanwhile: the standard path."""
-    from streams.request_path.envoy.activator import StandardPathProxy  # noqa: PLC0415  # keep --help instant
+    """Run the activator: holds a request while it starts an instance (standard path)."""
+    from streams.request_path.envoy.activator import serve_activator  # noqa: PLC0415  # keep --help instant
 
     policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms)
-    _run(StandardPathProxy(settings, places, policy, queue).run)
+    _run(lambda stop: serve_activator(settings, addresses, policy, queue, stop))
 
 
 @command.command()
-@_places
+@_addresses
 @_pool
 @pass_settings
-def log(settings: Settings, *, places: MeshAddresses, pool: str) -> None:
-    """Write requests and outcomes to Kafka, from Envoy's access log."""
-    from streams.request_path.envoy.access_log import AccessLogService  # noqa: PLC0415  # keep --help instant
+def log(settings: Settings, *, addresses: MeshAddresses, pool: str) -> None:
+    """Run the access log service: publishes requests and outcomes to Kafka."""
+    from streams.request_path.envoy.access_log import serve_access_log  # noqa: PLC0415  # keep --help instant
 
-    async def run(stop: asyncio.Event) -> None:
-        await AccessLogService(settings, places, pool).run(stop)
-
-    _run(run)
+    _run(lambda stop: serve_access_log(settings, addresses, pool, stop))
 
 
 @command.command()
-@_places
+@_addresses
 @_pool
 @_deadline
 @pass_settings
-def compose(settings: Settings, *, places: MeshAddresses, pool: str, deadline_ms: int) -> None:
-    """Orchestrate composites behind Envoy, each constituent through Envoy again."""
-    from streams.request_path.gateway.through_envoy import EnvoyGatewayProcess  # noqa: PLC0415  # keep --help instant
+def compose(settings: Settings, *, addresses: MeshAddresses, pool: str, deadline_ms: int) -> None:
+    """Run the gateway behind Envoy: it calls every constituent through Envoy."""
+    from streams.request_path.gateway.through_envoy import serve_gateway_behind_envoy  # noqa: PLC0415  # keep --help instant
 
-    gateway = EnvoyGatewayProcess(settings, pool, deadline_ms, f"http://{places.inner}")
-    _run(lambda stop: gateway.run(places.compose, stop))
+    _run(
+        lambda stop: serve_gateway_behind_envoy(
+            settings,
+            pool=pool,
+            deadline_ms=deadline_ms,
+            envoy=f"http://{addresses.inner}",
+            listen=addresses.compose,
+            stop=stop,
+        )
+    )
 
 
 @command.command()
-@_places
-@_option("node", "edge", "Its name.")
+@_addresses
+@_option("node", "edge", "Name of the Envoy.")
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     show_envvar=True,
-    help="A file, instead of printing it.",
+    help="File to write to, instead of standard output.",
 )
-def bootstrap(*, places: MeshAddresses, node: str, output: Path | None) -> None:
-    """Write what an Envoy is started with."""
-    from streams.request_path.envoy.bootstrap import bootstrap as made  # noqa: PLC0415  # keep --help instant
+def bootstrap(*, addresses: MeshAddresses, node: str, output: Path | None) -> None:
+    """Write the bootstrap configuration of an Envoy."""
+    from streams.request_path.envoy.bootstrap import bootstrap as make  # noqa: PLC0415  # keep --help instant
 
-    text = json.dumps(made(places, node), indent=2) + "\n"
+    text = json.dumps(make(addresses, node), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -180,15 +186,15 @@ def bootstrap(*, places: MeshAddresses, node: str, output: Path | None) -> None:
 
 
 @command.command()
-@_places
-@_option("node", "edge", "Its name.")
+@_addresses
+@_option("node", "edge", "Name of the Envoy.")
 @_option("workers", 1, "Threads that serve requests.")
 @pass_settings
-def envoy(settings: Settings, *, places: MeshAddresses, node: str, workers: int) -> None:
-    """Run Envoy, told where its control plane is."""
+def envoy(settings: Settings, *, addresses: MeshAddresses, node: str, workers: int) -> None:
+    """Run an Envoy of this mesh."""
     from streams.request_path.envoy.binary import exec_envoy  # noqa: PLC0415  # keep --help instant
 
-    exec_envoy(places, Path(settings.build) / "envoy", node, workers)
+    exec_envoy(addresses, Path(settings.build) / "envoy", node, workers)
 
 
 def _text(path: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 from services import catalog_of, constituent
 
-from streams.request_path.envoy.addresses import JwtProvider, MeshAddresses, RoutePolicy
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.binary import find_envoy
 from streams.request_path.envoy.bootstrap import bootstrap
 from streams.request_path.envoy.clusters import clusters
 from streams.request_path.envoy.listeners import listeners
+from streams.request_path.envoy.policy import JwtProvider, RoutePolicy
 from streams.request_path.envoy.routes import routes
 
 KEYS = '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": "c2VjcmV0"}]}'

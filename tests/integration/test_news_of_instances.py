@@ -21,8 +21,7 @@ async def test_changes_of_instances_that_come_close_together_are_news_together(
 ) -> None:
     assert topics
     news: list[list[Instance]] = []
-    watch = CatalogAndInstanceWatch(settings)
-    await watch.open()
+    watch = await CatalogAndInstanceWatch.open(settings)
     following = asyncio.create_task(watch.follow_instances(news.append))
     producer = CheckedProducer({**producer_config(settings), "linger.ms": 0})
     for number in range(CHANGES):

@@ -12,7 +12,7 @@ from meshed import Mesh
 from services import Answer, Door, catalog_of, command, constituent, read, send
 
 from streams.records import Instance, InstanceState
-from streams.request_path.core.retries import IDEMPOTENT_HEADER
+from streams.request_path.core.headers import IDEMPOTENT_HEADER
 from streams.settings import Settings
 
 ALL = ("control", "log", "decide", "activate", "compose")

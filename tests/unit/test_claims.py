@@ -45,30 +45,30 @@ def took(lease: ClaimableInstance | None) -> str:
 def test_an_exclusive_instance_is_given_once() -> None:
     warm = claims("x")
 
-    assert took(warm.take("a")) == "x"
-    assert warm.take("a") is None
+    assert took(warm.claim("a")) == "x"
+    assert warm.claim("a") is None
 
 
 def test_an_instance_serves_as_many_as_its_concurrency() -> None:
     warm = claims("x", concurrency=3)
 
-    assert [warm.take("a") is not None for _ in range(4)] == [True, True, True, False]
+    assert [warm.claim("a") is not None for _ in range(4)] == [True, True, True, False]
 
 
 def test_the_instance_used_last_is_given_first() -> None:
     warm = claims("x", "y")
-    first = warm.take("a")
+    first = warm.claim("a")
     assert first is not None
-    warm.give_back(first, 5)
+    warm.release(first, 5)
 
-    assert warm.take("a") is first
+    assert warm.claim("a") is first
 
 
 def test_a_new_instance_is_given_last_since_envoy_may_not_know_it_yet() -> None:
     warm = claims("x", "y")
     warm.observe(instance("new"))
 
-    assert [took(warm.take("a")) for _ in range(3)][-1] == "new"
+    assert [took(warm.claim("a")) for _ in range(3)][-1] == "new"
 
 
 def test_what_drains_is_given_to_nobody() -> None:
@@ -76,14 +76,14 @@ def test_what_drains_is_given_to_nobody() -> None:
     warm.observe(instance("x", state=InstanceState.DRAINING))
     warm.observe(instance("x"))  # old news that comes late
 
-    assert warm.take("a") is None
+    assert warm.claim("a") is None
 
 
 def test_instances_of_another_pool_are_none_of_ours() -> None:
     warm = claims()
     warm.observe(instance("x", pool="other"))
 
-    assert warm.take("a") is None
+    assert warm.claim("a") is None
 
 
 def test_one_that_starts_is_no_claim_but_is_told() -> None:
@@ -91,58 +91,61 @@ def test_one_that_starts_is_no_claim_but_is_told() -> None:
     starting = instance("x", state=InstanceState.STARTING)
     warm.observe(starting)
 
-    assert warm.take("a") is None
-    assert warm.best("a") == (starting,)
+    assert warm.claim("a") is None
+    assert warm.candidates("a") == (starting,)
 
 
 def test_start_up_times_are_learnt() -> None:
     warm = claims("x")
 
-    assert warm.warm_ups.of(("a", "b"), Catalog.of([constituent("b")])) == {"a": 300, "b": 100}
+    assert warm.start_up_times.of(("a", "b"), Catalog.of([constituent("b")])) == {
+        "a": 300,
+        "b": 100,
+    }
 
 
 def test_what_is_busy_with_requests_of_another_process_is_left_alone() -> None:
     warm = claims("x")
     warm.observe(instance("x", state=InstanceState.BUSY))
-    assert warm.take("a") is None
+    assert warm.claim("a") is None
 
     warm.observe(instance("x"))
-    assert took(warm.take("a")) == "x"
+    assert took(warm.claim("a")) == "x"
 
 
 def test_the_late_echo_of_a_claim_takes_nothing_away() -> None:
     warm = claims("x")
-    lease = warm.take("a")
+    lease = warm.claim("a")
     assert lease is not None
-    warm.give_back(lease, 5)
+    warm.release(lease, 5)
     warm.observe(instance("x", state=InstanceState.BUSY))
 
-    assert warm.take("a") is lease
+    assert warm.claim("a") is lease
 
 
 async def test_who_waits_is_served_in_order() -> None:
     warm = claims()
-    places = [warm.line_up("a") for _ in range(2)]
+    places = [warm.enqueue("a") for _ in range(2)]
     warm.observe(instance("x"))
     assert [place.done() for place in places] == [True, False]
-    warm.give_back(places[0].result(), 1)
+    warm.release(places[0].result(), 1)
 
     assert took(places[1].result()) == "x"
 
 
 async def test_who_leaves_the_line_hands_the_instance_on() -> None:
     warm = claims()
-    leaver, stayer = warm.line_up("a"), warm.line_up("a")
+    leaver, stayer = warm.enqueue("a"), warm.enqueue("a")
     warm.observe(instance("x"))
-    warm.leave("a", leaver)
+    warm.dequeue("a", leaver)
 
     assert took(stayer.result()) == "x"
 
 
 async def test_one_turned_away_is_the_last_in_line() -> None:
     warm = claims()
-    places = [warm.line_up("a") for _ in range(2)]
-    warm.turn_away("a", RuntimeError("full"))
+    places = [warm.enqueue("a") for _ in range(2)]
+    warm.reject_last("a", RuntimeError("full"))
 
     assert [place.done() for place in places] == [False, True]
     assert isinstance(places[1].exception(), RuntimeError)
@@ -150,23 +153,23 @@ async def test_one_turned_away_is_the_last_in_line() -> None:
 
 def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
     warm = claims("x")
-    lease = warm.take("a")
+    lease = warm.claim("a")
     assert lease is not None
-    warm.give_back(lease, 7)
+    warm.release(lease, 7)
     told = [InstanceUse(instance_id="x", in_flight=0, uses=1, busy_ms=7, claimable=True)]
 
-    assert warm.reports() == told
-    assert warm.reports() == []
-    warm.unreport(told)
-    assert warm.reports() == told
+    assert warm.collect_reports() == told
+    assert warm.collect_reports() == []
+    warm.restore_reports(told)
+    assert warm.collect_reports() == told
 
 
 def test_an_instance_is_reported_as_soon_as_it_may_be_claimed_and_when_no_more() -> None:
     warm = claims("x")
-    assert warm.reports() == [InstanceUse(instance_id="x", in_flight=0, claimable=True)]
-    warm.take("a")
+    assert warm.collect_reports() == [InstanceUse(instance_id="x", in_flight=0, claimable=True)]
+    warm.claim("a")
     warm.observe(instance("x", state=InstanceState.DRAINING))
-    assert warm.reports() == [InstanceUse(instance_id="x", in_flight=1, claimable=False)]
+    assert warm.collect_reports() == [InstanceUse(instance_id="x", in_flight=1, claimable=False)]
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
@@ -179,18 +182,18 @@ def test_nobody_ever_has_more_than_there_is(
         places: list[asyncio.Future[ClaimableInstance]] = []
         for _ in range(60):
             act = chance.randrange(4)
-            if act == 0 and (lease := warm.take("a")):
+            if act == 0 and (lease := warm.claim("a")):
                 held.append(lease)
             elif act == 1 and held:
-                warm.give_back(held.pop(chance.randrange(len(held))), 1)
+                warm.release(held.pop(chance.randrange(len(held))), 1)
             elif act == 2:
-                places.append(warm.line_up("a"))
+                places.append(warm.enqueue("a"))
             elif act == 3 and places:
                 place = places.pop(chance.randrange(len(places)))
                 if place.done():
                     held.append(place.result())
                 else:
-                    warm.leave("a", place)
+                    warm.dequeue("a", place)
             given_away = [*held, *(p.result() for p in places if p.done())]
             counts = Counter(lease.instance.instance_id for lease in given_away)
             assert all(count <= concurrency for count in counts.values())

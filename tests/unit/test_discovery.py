@@ -36,7 +36,9 @@ async def stream(snapshot: ResourceSnapshot, *wants: tuple[str, Iterable[str]]) 
 
 
 def said(one: DiscoveryStream) -> list[tuple[str, int]]:
-    return [(answer.type_url.rpartition(".")[2], len(answer.resources)) for answer in one.answers()]
+    return [
+        (answer.type_url.rpartition(".")[2], len(answer.resources)) for answer in one.responses()
+    ]
 
 
 async def test_an_envoy_is_told_what_it_asked_for_once() -> None:
@@ -67,7 +69,7 @@ async def test_what_is_the_same_as_before_is_no_change() -> None:
     snapshot.put(CLUSTERS, clusters("a"))
     envoy = await stream(snapshot, (CLUSTERS, ()))
     assert said(envoy) == [("Cluster", 1)]
-    snapshot.put(CLUSTERS, clusters("a"), whole=True)
+    snapshot.put(CLUSTERS, clusters("a"), complete=True)
 
     assert said(envoy) == []
 
@@ -77,7 +79,7 @@ async def test_a_cluster_that_is_gone_is_left_out_of_the_next_whole() -> None:
     snapshot.put(CLUSTERS, clusters("a", "b"))
     envoy = await stream(snapshot, (CLUSTERS, ()))
     assert said(envoy) == [("Cluster", 2)]
-    snapshot.put(CLUSTERS, clusters("a"), whole=True)
+    snapshot.put(CLUSTERS, clusters("a"), complete=True)
 
     assert said(envoy) == [("Cluster", 1)]
 

@@ -25,7 +25,7 @@ def instance(
 
 
 def told(endpoints: EndpointTable, *, lease: bool) -> Any:
-    packed = endpoints.assignment("a", lease=lease)
+    packed = endpoints.assignment("a", exclusive=lease)
     made = endpoint_pb2.ClusterLoadAssignment()
     assert packed.Unpack(made)
     return made
@@ -66,9 +66,9 @@ def test_a_leased_instance_that_ended_is_reached_for_a_moment_and_then_forgotten
     endpoints.observe(instance(InstanceState.WARM))
     endpoints.observe(instance(InstanceState.DRAINING))
 
-    assert endpoints.forget(["a-1"]) == set()
+    assert endpoints.prune(["a-1"]) == set()
     assert ports(endpoints, lease=True) == [[99], [1234]]
-    assert endpoints.forget(["a-1"]) == {"a"}
+    assert endpoints.prune(["a-1"]) == {"a"}
     assert ports(endpoints, lease=True) == [[99], []]
 
 
@@ -78,7 +78,7 @@ def test_an_instance_at_the_address_of_one_that_ended_takes_its_place() -> None:
     endpoints.observe(instance(InstanceState.GONE))
     endpoints.observe(instance(InstanceState.WARM, name="a-2"))
     for _ in range(2):
-        endpoints.forget(["a-1", "a-2"])
+        endpoints.prune(["a-1", "a-2"])
 
     assert ports(endpoints, lease=True) == [[99], [1234]]
     [member] = told(endpoints, lease=True).endpoints[1].lb_endpoints
@@ -96,7 +96,7 @@ def test_an_instance_whose_record_was_deleted_is_forgotten() -> None:
     endpoints = EndpointTable("default", ("127.0.0.1", 99))
     endpoints.observe(instance(InstanceState.WARM))
 
-    assert endpoints.forget([]) == {"a"}
+    assert endpoints.prune([]) == {"a"}
     assert ports(endpoints, lease=False) == [[], [99]]
 
 

@@ -7,9 +7,10 @@ import pytest
 from services import catalog_of, constituent
 
 from streams.records.catalog import Catalog
-from streams.request_path.core.retries import IDEMPOTENT_HEADER
-from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
+from streams.request_path.core.headers import IDEMPOTENT_HEADER
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.listeners import listeners
+from streams.request_path.envoy.policy import RoutePolicy
 from streams.request_path.envoy.routes import EDGE, INNER, routes
 
 SERVICES = (constituent("lease"), constituent("pool", concurrency=8))

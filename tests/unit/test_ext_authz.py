@@ -20,7 +20,7 @@ CATALOG = catalog_of(constituent("a"), constituent("b", concurrency=8))
 
 def checks(free: InstanceClaims) -> ExtAuthzChecks:
     made = ExtAuthzChecks(free, LeaseTable(free), 10_000)
-    made.read(CATALOG)
+    made.set_catalog(CATALOG)
     return made
 
 
@@ -52,23 +52,23 @@ def test_a_claim_goes_by_the_id_of_its_request() -> None:
     free = claims("x")
     leases = LeaseTable(free)
     asked = ExtAuthzChecks(free, leases, 10_000)
-    asked.read(CATALOG)
+    asked.set_catalog(CATALOG)
     asked.answer(head("/constituent/a"))
-    leases.end("r1/a", "x", 5)
+    leases.release("r1/a", "x", 5)
 
-    assert free.take("a") is not None
+    assert free.claim("a") is not None
 
 
 def test_nothing_is_claimed_for_a_request_that_has_just_ended() -> None:
     free = claims("x")
     leases = LeaseTable(free)
     asked = ExtAuthzChecks(free, leases, 10_000)
-    asked.read(CATALOG)
-    leases.end("r1/a", "", 0)  # Envoy did not wait, and the standard path has served it
-    leases.sweep(0)
+    asked.set_catalog(CATALOG)
+    leases.release("r1/a", "", 0)  # Envoy did not wait, and the standard path has served it
+    leases.expire(0)
 
     assert asked.answer(head("/constituent/a")) == STANDARD
-    leases.sweep(500)
+    leases.expire(500)
     assert asked.answer(head("/constituent/a")) == CLAIMED
 
 

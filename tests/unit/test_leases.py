@@ -8,7 +8,7 @@ from streams.request_path.envoy.leases import LeaseTable
 
 
 def taken(free: InstanceClaims) -> ClaimableInstance:
-    lease = free.take("a")
+    lease = free.claim("a")
     assert lease is not None
     return lease
 
@@ -16,20 +16,20 @@ def taken(free: InstanceClaims) -> ClaimableInstance:
 def test_an_instance_whose_request_has_ended_is_free_again() -> None:
     free = claims("x")
     leases = LeaseTable(free)
-    leases.hold("r/a", taken(free), 10_000)
-    assert free.take("a") is None
-    leases.end("r/a", "x", 5)
+    leases.add("r/a", taken(free), 10_000)
+    assert free.claim("a") is None
+    leases.release("r/a", "x", 5)
 
-    assert took(free.take("a")) == "x"
+    assert took(free.claim("a")) == "x"
 
 
 def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
     free = claims("x", "y")
     leases = LeaseTable(free)
     first, second = taken(free), taken(free)
-    leases.hold("r/a", first, 10_000)
-    leases.hold("r/a", second, 10_000)
-    leases.end("r/a", second.instance.instance_id, 5)
+    leases.add("r/a", first, 10_000)
+    leases.add("r/a", second, 10_000)
+    leases.release("r/a", second.instance.instance_id, 5)
 
     assert (first.in_flight, second.in_flight) == (1, 0)
 
@@ -37,38 +37,38 @@ def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
 async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once() -> None:
     free = claims("x")
     leases = LeaseTable(free)
-    leases.hold("r/a", taken(free), 10_000)
-    leases.end("r/a", "", 0)
+    leases.add("r/a", taken(free), 10_000)
+    leases.release("r/a", "", 0)
 
-    assert free.take("a") is None
+    assert free.claim("a") is None
 
 
 def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
     free = claims("x")
     leases = LeaseTable(free)
-    leases.hold("r/a", taken(free), 10_000)
-    leases.sweep(11_000)
+    leases.add("r/a", taken(free), 10_000)
+    leases.expire(11_000)
     assert len(leases) == 1
-    leases.sweep(11_001)
+    leases.expire(11_001)
 
-    assert took(free.take("a")) == "x"
+    assert took(free.claim("a")) == "x"
 
 
 def test_a_dead_instance_is_given_to_nobody() -> None:
     free = claims("x")
     leases = LeaseTable(free)
-    leases.hold("r/a", taken(free), 10_000)
-    leases.end("r/a", "x", 0, lost=True)
+    leases.add("r/a", taken(free), 10_000)
+    leases.release("r/a", "x", 0, lost=True)
 
-    assert free.take("a") is None
+    assert free.claim("a") is None
 
 
 def test_an_instance_of_another_process_is_known_and_not_claimed() -> None:
     free = claims("x")
-    free.note(instance("y"))
+    free.observe_foreign(instance("y"))
     assert set(free.known("a")) == {"x", "y"}
-    free.note(instance("y", state=InstanceState.GONE))
+    free.observe_foreign(instance("y", state=InstanceState.GONE))
 
     assert free.known("a") == ["x"]
-    assert took(free.take("a")) == "x"
-    assert free.take("a") is None
+    assert took(free.claim("a")) == "x"
+    assert free.claim("a") is None

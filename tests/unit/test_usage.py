@@ -4,10 +4,10 @@ from streams.request_path.envoy.usage import UsageCounter
 
 
 def test_an_instance_is_in_use_until_it_was_quiet_for_a_while() -> None:
-    usage = UsageCounter("http://127.0.0.1:1")
+    usage = UsageCounter()
     usage.add("a-1", 5)
     usage.add("a-1", 7)
-    reports = [usage.news() for _ in range(6)]
+    reports = [usage.collect() for _ in range(6)]
 
     assert [(u.in_flight, u.uses, u.busy_ms) for u in reports[0]] == [(1, 2, 12)]
     assert [u.in_flight for news in reports[1:] for u in news] == [0]

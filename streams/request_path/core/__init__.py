@@ -1,1 +1,1 @@
-"""What the gateway and the processes around Envoy share: claims, warm pool, orchestration, outcomes."""
+"""What the gateway and the processes around Envoy share; nothing that only one of them needs."""

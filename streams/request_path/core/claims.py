@@ -1,8 +1,8 @@
-"""Which warm instances are free, and who has which: one event loop, so every claim is atomic.
+"""Which warm instances are free, and which requests hold the others; one event loop, so atomic.
 
-An exclusive instance is never given twice; one of concurrency n serves at most n requests. One
-process claims the instances of a constituent in a pool: another may take over where it ended, for
-what `instances` calls busy, and was not claimed here, is left alone.
+An exclusive instance is never claimed twice; one of concurrency n serves at most n requests. One
+process claims the instances of a constituent in a pool. Another process may take over where that
+one ended, so instances that `instances` calls busy and that were not claimed here are left alone.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from streams.request_path.core.start_up_times import StartUpTimes
 __all__ = ["ClaimableInstance", "InstanceClaims"]
 
 _SERVING = {InstanceState.WARM, InstanceState.BUSY}
-_REMEMBERED = 10_000  # instances that are known to have ended
+_MAX_ENDED = 10_000  # instances remembered as ended
 
 
 @dataclass(slots=True, eq=False)
 class ClaimableInstance:
-    """An instance as the gateway sees it: what it serves, and what was not reported yet."""
+    """An instance, the requests in flight on it, and its use since the last report."""
 
     instance: Instance
     in_flight: int = 0
     uses: int = 0
     busy_ms: int = 0
-    over: bool = False  # to be given to nobody any more
-    ours: bool = False  # claimed here since it was last told free: what says busy echoes us
+    ended: bool = False  # not to be claimed any more
+    claimed_here: bool = False  # since it was last reported free: a later "busy" is our own echo
 
 
 class InstanceClaims:
-    """The warm set of a pool.
+    """The warm instances of a pool: free, claimed, and the requests that wait for one.
 
     Parameters
     ----------
     pool
-        Instances of other pools are none of ours.
+        Instances of other pools are ignored.
     concurrency
         How many requests an instance of a constituent serves at once.
     """
@@ -48,188 +48,186 @@ class InstanceClaims:
     def __init__(self, pool: str, concurrency: Callable[[str], int]) -> None:
         self.pool = pool
         self._concurrency = concurrency
-        self._leases: dict[str, ClaimableInstance] = {}
+        self._claimable: dict[str, ClaimableInstance] = {}
         self._free: dict[str, OrderedDict[str, ClaimableInstance]] = defaultdict(OrderedDict)
         self._starting: dict[str, dict[str, Instance]] = defaultdict(dict)
-        self._lines: dict[str, deque[asyncio.Future[ClaimableInstance]]] = defaultdict(deque)
-        self._others: dict[str, set[str]] = defaultdict(set)
+        self._queues: dict[str, deque[asyncio.Future[ClaimableInstance]]] = defaultdict(deque)
+        self._foreign: dict[str, set[str]] = defaultdict(set)
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: dict[str, ClaimableInstance] = {}
-        self.warm_ups = StartUpTimes()
+        self.start_up_times = StartUpTimes()
 
-    # ------------------------------------------------------------------ news of instances
+    # ------------------------------------------------------------------ changes of instances
 
     def observe(self, instance: Instance) -> None:
-        """Take news of an instance in, from the topic or from the provisioner itself."""
-        name, service = instance.instance_id, instance.service
+        """Record a change of an instance, from the topic or from the provisioner itself."""
+        name, constituent = instance.instance_id, instance.service
         if instance.pool != self.pool or name in self._ended:
             return
         if instance.state is InstanceState.STARTING:
-            if name not in self._leases:
-                self._starting[service][name] = instance
+            if name not in self._claimable:
+                self._starting[constituent][name] = instance
             return
-        self._starting[service].pop(name, None)
-        lease = self._leases.get(name)
+        self._starting[constituent].pop(name, None)
+        claimed = self._claimable.get(name)
         if instance.state not in _SERVING:
-            self._end(name, lease)
+            self._end(name, claimed)
         else:
-            self.warm_ups.observe(instance)
-            self._others[service].discard(name)
-            if lease is None:
-                self._leases[name] = lease = ClaimableInstance(instance)
-                self._unreported[name] = lease  # it is not ended before it is known to be over
-            self._see(lease, instance)
+            self.start_up_times.observe(instance)
+            self._foreign[constituent].discard(name)
+            if claimed is None:
+                self._claimable[name] = claimed = ClaimableInstance(instance)
+                # The provisioner does not end it before we report that it is not claimable.
+                self._unreported[name] = claimed
+            self._update(claimed, instance)
 
-    def known(self, service: str) -> list[str]:
-        """The instances of a constituent that are known here, those of others included."""
-        ours = [n for n, lease in self._leases.items() if lease.instance.service == service]
-        return ours + list(self._others[service])
-
-    def note(self, instance: Instance) -> None:
-        """Take news in of an instance that another process claims, unless it is ours."""
-        name, service = instance.instance_id, instance.service
-        if name in self._leases:
+    def observe_foreign(self, instance: Instance) -> None:
+        """Record a change of an instance that another process claims, unless it is ours."""
+        name, constituent = instance.instance_id, instance.service
+        if name in self._claimable:
             self.observe(instance)
         elif instance.pool == self.pool and instance.state in _SERVING:
-            self._others[service].add(name)
+            self._foreign[constituent].add(name)
         else:
-            self._others[service].discard(name)
+            self._foreign[constituent].discard(name)
+
+    def known(self, constituent: str) -> list[str]:
+        """The instances of a constituent that are known here, those of other processes included."""
+        ours = [n for n, one in self._claimable.items() if one.instance.service == constituent]
+        return ours + list(self._foreign[constituent])
 
     # ------------------------------------------------------------------ claims
 
-    def best(self, service: str) -> Sequence[Instance]:
-        """The instances that a request may have, best first, as `intercept` wants them."""
-        free = self._free.get(service)
+    def candidates(self, constituent: str) -> Sequence[Instance]:
+        """The instances that a request may get, best first, in the form `intercept` takes."""
+        free = self._free.get(constituent)
         if free:
             return (next(reversed(free.values())).instance,)
-        return tuple(self._starting[service].values())
+        return tuple(self._starting[constituent].values())
 
-    def take(self, service: str) -> ClaimableInstance | None:
-        """Claim a free instance, the last used first, so that the others may be ended.
+    def claim(self, constituent: str) -> ClaimableInstance | None:
+        """Claim the free instance that was used last, so that the others become idle and may end.
 
-        One that is new comes last: Envoy may not have heard of it yet.
+        A new one comes last: Envoy may not know it yet.
         """
-        free = self._free.get(service)
+        free = self._free.get(constituent)
         if not free:
             return None
-        lease = next(reversed(free.values()))
-        lease.in_flight += 1
-        lease.ours = True
-        self._unreported[lease.instance.instance_id] = lease
-        if lease.in_flight >= self._concurrency(service):
-            del free[lease.instance.instance_id]
-        return lease
+        claimed = next(reversed(free.values()))
+        claimed.in_flight += 1
+        claimed.claimed_here = True
+        self._unreported[claimed.instance.instance_id] = claimed
+        if claimed.in_flight >= self._concurrency(constituent):
+            del free[claimed.instance.instance_id]
+        return claimed
 
-    def give_back(self, lease: ClaimableInstance, served_ms: int) -> None:
-        """Release a claim; who waits in line is served first."""
-        lease.in_flight -= 1
-        lease.uses += 1
-        lease.busy_ms += served_ms
-        self._unreported[lease.instance.instance_id] = lease
-        if not lease.over:
-            self._make_free(lease)
+    def release(self, claimed: ClaimableInstance, served_ms: int) -> None:
+        """Release a claim whose request was served; the longest waiting request is next."""
+        claimed.uses += 1
+        claimed.busy_ms += served_ms
+        self.release_unused(claimed)
 
-    def put_back(self, lease: ClaimableInstance) -> None:
+    def release_unused(self, claimed: ClaimableInstance) -> None:
         """Release a claim that was not used."""
-        lease.in_flight -= 1
-        self._unreported[lease.instance.instance_id] = lease
-        if not lease.over:
-            self._make_free(lease)
+        claimed.in_flight -= 1
+        self._unreported[claimed.instance.instance_id] = claimed
+        if not claimed.ended:
+            self._make_free(claimed)
 
-    def lose(self, lease: ClaimableInstance) -> None:
-        """Release a claim on an instance that does not answer; nobody gets it again."""
-        lease.in_flight -= 1
-        self._end(lease.instance.instance_id, lease)
+    def discard(self, claimed: ClaimableInstance) -> None:
+        """Release a claim on an instance that does not answer; it is never claimed again."""
+        claimed.in_flight -= 1
+        self._end(claimed.instance.instance_id, claimed)
 
-    # ------------------------------------------------------------------ waiting in line
+    # ------------------------------------------------------------------ the queue
 
-    def line(self, service: str) -> int:
-        """How many wait for a constituent."""
-        return len(self._lines[service])
+    def queue_length(self, constituent: str) -> int:
+        """How many requests wait for a constituent."""
+        return len(self._queues[constituent])
 
-    def line_up(self, service: str) -> asyncio.Future[ClaimableInstance]:
-        """Wait for whatever instance is free first: started for us, expected, or given back."""
+    def enqueue(self, constituent: str) -> asyncio.Future[ClaimableInstance]:
+        """Wait for the next free instance, whether started for this request or released."""
         place: asyncio.Future[ClaimableInstance] = asyncio.get_running_loop().create_future()
-        self._lines[service].append(place)
+        self._queues[constituent].append(place)
         return place
 
-    def leave(self, service: str, place: asyncio.Future[ClaimableInstance]) -> None:
-        """Leave the line; a lease that came at the last moment goes to the next."""
-        if place in self._lines[service]:
-            self._lines[service].remove(place)
+    def dequeue(self, constituent: str, place: asyncio.Future[ClaimableInstance]) -> None:
+        """Stop waiting; an instance that was claimed at the last moment goes to the next."""
+        if place in self._queues[constituent]:
+            self._queues[constituent].remove(place)
         if place.done() and not place.cancelled() and place.exception() is None:
-            self.put_back(place.result())
+            self.release_unused(place.result())
         place.cancel()
 
-    def turn_away(self, service: str, error: Exception) -> None:
-        """Refuse the last in line."""
-        line = self._lines[service]
-        while line:
-            place = line.pop()
+    def reject_last(self, constituent: str, error: Exception) -> None:
+        """Reject the request that came last to the queue."""
+        queue = self._queues[constituent]
+        while queue:
+            place = queue.pop()
             if not place.done():
                 place.set_exception(error)
                 return
 
     # ------------------------------------------------------------------ reports of use
 
-    def reports(self, *, everything: bool = False) -> list[InstanceUse]:
-        """News of use since the last call; of all that serve just now when asked for."""
-        leases, self._unreported = self._unreported, {}
+    def collect_reports(self, *, everything: bool = False) -> list[InstanceUse]:
+        """The use since the last call; if asked, also of every instance that serves just now."""
+        reported, self._unreported = self._unreported, {}
         if everything:
-            leases |= {name: lease for name, lease in self._leases.items() if lease.in_flight}
+            reported |= {name: one for name, one in self._claimable.items() if one.in_flight}
         uses = [
             InstanceUse(
                 instance_id=name,
                 in_flight=x.in_flight,
                 uses=x.uses,
                 busy_ms=x.busy_ms,
-                claimable=not x.over,
+                claimable=not x.ended,
             )
-            for name, x in leases.items()
+            for name, x in reported.items()
         ]
-        for lease in leases.values():
-            lease.uses = lease.busy_ms = 0
+        for one in reported.values():
+            one.uses = one.busy_ms = 0
         return uses
 
-    def unreport(self, uses: Iterable[InstanceUse]) -> None:
-        """Take reports back that did not arrive."""
+    def restore_reports(self, uses: Iterable[InstanceUse]) -> None:
+        """Add reports that did not arrive to the next ones."""
         for use in uses:
-            if lease := self._leases.get(use.instance_id):
-                lease.uses += use.uses
-                lease.busy_ms += use.busy_ms
-                self._unreported[use.instance_id] = lease
+            if claimed := self._claimable.get(use.instance_id):
+                claimed.uses += use.uses
+                claimed.busy_ms += use.busy_ms
+                self._unreported[use.instance_id] = claimed
 
     # ------------------------------------------------------------------ inside
 
-    def _see(self, lease: ClaimableInstance, instance: Instance) -> None:
-        """Free what is warm; leave alone what is busy with requests that were not claimed here."""
-        if lease.in_flight:
+    def _update(self, claimed: ClaimableInstance, instance: Instance) -> None:
+        """Free a warm instance; leave one alone that serves requests of another process."""
+        if claimed.in_flight:
             return
         if instance.state is InstanceState.WARM:
-            lease.ours = False
+            claimed.claimed_here = False
             if instance.instance_id not in self._free[instance.service]:
-                self._make_free(lease, last=True)
-        elif not lease.ours:
+                self._make_free(claimed, last=True)
+        elif not claimed.claimed_here:
             self._free[instance.service].pop(instance.instance_id, None)
 
-    def _make_free(self, lease: ClaimableInstance, *, last: bool = False) -> None:
-        """Give it to who waits; else it is taken first, or last."""
-        service = lease.instance.service
-        free = self._free[service]
-        free[lease.instance.instance_id] = lease
-        free.move_to_end(lease.instance.instance_id, last=not last)
-        line = self._lines[service]
-        while line and free:
-            place = line.popleft()
-            if not place.done() and (claimed := self.take(service)):
-                place.set_result(claimed)
+    def _make_free(self, claimed: ClaimableInstance, *, last: bool = False) -> None:
+        """Hand it to a waiting request; without one it is claimed next, or last."""
+        constituent = claimed.instance.service
+        free = self._free[constituent]
+        free[claimed.instance.instance_id] = claimed
+        free.move_to_end(claimed.instance.instance_id, last=not last)
+        queue = self._queues[constituent]
+        while queue and free:
+            place = queue.popleft()
+            if not place.done() and (handed := self.claim(constituent)):
+                place.set_result(handed)
 
-    def _end(self, name: str, lease: ClaimableInstance | None) -> None:
+    def _end(self, name: str, claimed: ClaimableInstance | None) -> None:
         self._ended[name] = None
-        if len(self._ended) > _REMEMBERED:
+        if len(self._ended) > _MAX_ENDED:
             self._ended.popitem(last=False)
-        if lease is not None:
-            lease.over = True
-            self._unreported[name] = lease
-            self._leases.pop(name, None)
-            self._free[lease.instance.service].pop(name, None)
+        if claimed is not None:
+            claimed.ended = True
+            self._unreported[name] = claimed
+            self._claimable.pop(name, None)
+            self._free[claimed.instance.service].pop(name, None)

@@ -1,4 +1,4 @@
-"""What the gateway tells Kafka, without ever waiting for it."""
+"""A bounded buffer of events in front of Kafka: requests never wait for it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 class EventBuffer:
-    """A bounded buffer in front of Kafka, each delivery checked.
+    """Sends records to Kafka without waiting, and checks each delivery.
 
-    While Kafka is away events are kept, up to `most` and for as long as the producer's delivery
-    timeout; what is lost after that is counted and logged, and requests are served all the same.
+    While Kafka is unreachable, events are kept up to `limit` and for the producer's delivery
+    timeout; those lost after that are counted and logged. Requests are served all the same.
 
     Parameters
     ----------
     config
-        A librdkafka producer's.
+        Configuration of a librdkafka producer.
     encode, topic
-        A record's bytes, and a topic's name on the broker.
-    most
-        Events kept at most.
+        Encode a record, and give a topic's name on the broker.
+    limit
+        Most events that are kept.
     """
 
     def __init__(
@@ -37,39 +37,39 @@ class EventBuffer:
         config: Mapping[str, Any],
         encode: Callable[[Record], bytes],
         topic: Callable[[str], str],
-        most: int = 50_000,
+        limit: int = 50_000,
     ) -> None:
-        self._producer = Producer({**config, "queue.buffering.max.messages": most})
+        self._producer = Producer({**config, "queue.buffering.max.messages": limit})
         self._encode = encode
         self._topic = topic
         self.delivered = 0
         self.dropped = 0
 
     def put(self, record: Record) -> None:
-        """Hand a record over; returns at once."""
+        """Queue a record; returns at once."""
         try:
             self._producer.produce(
                 self._topic(topic_of(record)),
                 value=self._encode(record),
                 key=key_of(record),
-                on_delivery=self._answered,
+                on_delivery=self._delivered,
             )
         except (BufferError, KafkaException) as error:
             self._drop(str(error))
 
-    def poll(self) -> None:
-        """Take Kafka's answers in."""
+    async def poll(self) -> None:
+        """Handle the delivery reports that have arrived."""
         self._producer.poll(0)
 
     def flush(self, timeout_s: float) -> int:
-        """Wait for Kafka's answers; returns how many events were lost in all."""
+        """Wait for the outstanding deliveries; returns how many events were lost in all."""
         left = self._producer.flush(timeout_s)
         return self.dropped + left
 
     def __len__(self) -> int:
         return len(self._producer)
 
-    def _answered(self, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         del message
         if error is None:
             self.delivered += 1
@@ -79,5 +79,5 @@ class EventBuffer:
     def _drop(self, why: str) -> None:
         self.dropped += 1
         if self.dropped.bit_count() == 1:  # the first, the second, the fourth ...
-            told = {"action": "event_dropped", "dropped": self.dropped}
-            logger.warning("%d events could not be sent: %s", self.dropped, why, extra=told)
+            extra = {"action": "event_dropped", "dropped": self.dropped}
+            logger.warning("%d events could not be sent: %s", self.dropped, why, extra=extra)

@@ -1,4 +1,4 @@
-"""What became of a request, from its parts as they were measured."""
+"""The outcome of a request, from its measured parts; pure."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ __all__ = ["outcome_of"]
 
 
 def outcome_of(
-    asked: Request,
+    request: Request,
     steps: Steps,
     parts: Mapping[str, Part],
-    usual_ms: Mapping[str, int],
+    start_up_ms: Mapping[str, int],
     *,
     status: int,
     latency_ms: float,
 ) -> Outcome:
-    """The outcome of a request that was served, or refused.
+    """The outcome of a request that was served or refused.
 
     Parameters
     ----------
-    asked, steps
-        The request, and what its composite is made of.
+    request, steps
+        The request, and the steps of its composite.
     parts
         One for every constituent.
-    usual_ms
-        Start-up time of every constituent, for what the warm ones saved.
+    start_up_ms
+        Start-up time of every constituent: what a warm one saved.
     status, latency_ms
-        What was answered, and how long that took.
+        HTTP status of the answer, and how long it took.
     """
     warm = [part.warm for part in parts.values()].count(True)
     waited = {name: part.wait_ms for name, part in parts.items()}
     cold = cold_ms(steps, waited.__getitem__)
-    usually = {n: usual_ms[n] if parts[n].warm else ms for n, ms in waited.items()}
-    without = cold_ms(steps, usually.__getitem__)
+    if_cold = {n: start_up_ms[n] if parts[n].warm else ms for n, ms in waited.items()}
+    all_cold = cold_ms(steps, if_cold.__getitem__)
     route = Route.PREALLOCATED if warm == len(parts) else Route.STANDARD
     return Outcome(
-        request_id=asked.request_id,
-        user=asked.user,
-        tier=asked.tier,
-        pool=asked.pool,
-        service=asked.service,
-        at_ms=asked.at_ms,
+        request_id=request.request_id,
+        user=request.user,
+        tier=request.tier,
+        pool=request.pool,
+        service=request.service,
+        at_ms=request.at_ms,
         result=Result.HIT if warm == len(parts) else Result.PARTIAL if warm else Result.MISS,
         route=Route.REFUSED if status == 503 else route,
         status=status,
         latency_ms=latency_ms,
         cold_ms=cold,
-        saved_ms=without - cold,
+        saved_ms=all_cold - cold,
         parts=tuple(parts.values()),
         source=Source.GATEWAY,
     )

@@ -1,9 +1,9 @@
-"""When a request is sent again whose instance has died: never one that may have been served.
+"""When a request is retried whose instance has died: never if it may have been served.
 
-What an instance has received it may have done, even when it died before it answered. Such a
-request is sent again only where doing it twice is as good as once: by its method (RFC 9110,
-section 9.2.2), or because the catalogue says so of the composite. What was surely not received,
-since there was no connection, is always sent again.
+An instance may have processed whatever it received, even if it died before it answered. Such a
+request is retried only where it is idempotent: by its method (RFC 9110, section 9.2.2), or because
+the catalogue marks the composite so. A request that was certainly not received, because no
+connection was made, is always retried.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import aiohttp
 from streams.records.catalog import Composite
 
 __all__ = [
-    "IDEMPOTENT_HEADER",
     "IDEMPOTENT_METHODS",
     "IDLE_TIMEOUT_S",
     "MAYBE_SERVED",
@@ -22,9 +21,8 @@ __all__ = [
 ]
 
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
-IDEMPOTENT_HEADER = "x-foremesh-idempotent"  # tells Envoy and the activator what the catalogue says
-MAYBE_SERVED = "ended while it served: whether the request was done is not known"
-# Shorter than what servers usually keep an idle connection for, so that none closes under us.
+MAYBE_SERVED = "ended while it served: the request may or may not have been processed"
+# Shorter than the keep-alive time of most servers, so that none closes a connection as we use it.
 IDLE_TIMEOUT_S = 1.5
 
 
@@ -34,5 +32,5 @@ def is_idempotent(method: str, composite: Composite) -> bool:
 
 
 def is_unserved(error: aiohttp.ClientConnectionError) -> bool:
-    """Whether a request that failed so was surely not received by anybody."""
+    """Whether a request that failed with this error was certainly not received."""
     return isinstance(error, aiohttp.ClientConnectorError)

@@ -1,8 +1,9 @@
-"""The header `server-timing` (W3C), which tells people and the access log what a request cost.
+"""The header `server-timing` (W3C): what each constituent of a request cost.
 
 `pricing;desc=hit;dur=3.1;instance=pricing-07, stock;desc=miss;dur=9;cold=180;start=175;instance=..,
-cold;dur=180, total;dur=195.2`: a constituent's `dur` is the time it took to serve, `cold` what the
-request waited for it, `start` its start-up time when that was waited for, all in milliseconds.
+cold;dur=180, total;dur=195.2`: of a constituent, `dur` is the time it took to serve, `cold` how
+long the request waited for it, `start` its start-up time if the request waited for the start; all
+in milliseconds. People read it, and so does the access log service.
 """
 
 from __future__ import annotations
@@ -14,56 +15,56 @@ from streams.records import Outcome, Part
 
 __all__ = ["format_outcome", "format_part", "parse_metrics", "parse_parts"]
 
-MOST_METRICS = 256
+_MAX_METRICS = 256
 
 
 def format_outcome(outcome: Outcome) -> str:
-    """What a composite's request cost, part by part."""
+    """The header of a composite request: a metric for each constituent, then the totals."""
     total = [f"cold;dur={outcome.cold_ms}", f"total;dur={outcome.latency_ms:.1f}"]
     return ", ".join([*map(format_part, outcome.parts), *total])
 
 
 def format_part(part: Part) -> str:
-    """What one constituent did."""
-    told = [quote(part.service, safe=""), f"desc={'hit' if part.warm else 'miss'}"]
-    told += [f"dur={part.serve_ms}", f"cold={part.wait_ms}"]
+    """The metric of one constituent."""
+    fields = [quote(part.service, safe=""), f"desc={'hit' if part.warm else 'miss'}"]
+    fields += [f"dur={part.serve_ms}", f"cold={part.wait_ms}"]
     if part.warm_up_ms is not None:
-        told.append(f"start={part.warm_up_ms}")
+        fields.append(f"start={part.warm_up_ms}")
     if part.instance_id:
-        told.append(f"instance={quote(part.instance_id, safe='')}")
-    return ";".join(told)
+        fields.append(f"instance={quote(part.instance_id, safe='')}")
+    return ";".join(fields)
 
 
 def parse_metrics(header: str) -> dict[str, dict[str, str]]:
-    """The metrics of a header, by name; what is no metric is left out."""
-    found = {}
-    for metric in header.split(",", MOST_METRICS)[:MOST_METRICS]:
+    """The parameters of each metric in a header, by the metric's name."""
+    metrics = {}
+    for metric in header.split(",", _MAX_METRICS)[:_MAX_METRICS]:
         name, *params = (word.strip() for word in metric.split(";"))
-        found[unquote(name)] = dict(_pair(param) for param in params)
-    return found
+        metrics[unquote(name)] = dict(_pair(param) for param in params)
+    return metrics
 
 
 def parse_parts(header: str) -> Iterator[Part]:
-    """The parts in a header that `format_outcome` wrote."""
-    for service, told in parse_metrics(header).items():
-        if told.get("desc") in {"hit", "miss"}:
-            yield _part(service, told)
+    """The constituents' parts in a header that `format_outcome` or `format_part` made."""
+    for constituent, params in parse_metrics(header).items():
+        if params.get("desc") in {"hit", "miss"}:
+            yield _part(constituent, params)
 
 
-def _part(service: str, told: Mapping[str, str]) -> Part:
-    start = told.get("start", "")
+def _part(constituent: str, params: Mapping[str, str]) -> Part:
+    start = params.get("start", "")
     return Part(
-        service=service,
-        warm=told["desc"] == "hit",
-        instance_id=unquote(told.get("instance", "")),
-        wait_ms=number(told.get("cold", "")),
-        serve_ms=number(told.get("dur", "")),
-        warm_up_ms=number(start) if start else None,
+        service=constituent,
+        warm=params["desc"] == "hit",
+        instance_id=unquote(params.get("instance", "")),
+        wait_ms=_milliseconds(params.get("cold", "")),
+        serve_ms=_milliseconds(params.get("dur", "")),
+        warm_up_ms=_milliseconds(start) if start else None,
     )
 
 
-def number(text: str) -> int:
-    """A duration in ms; 0 when it is none."""
+def _milliseconds(text: str) -> int:
+    """A duration; 0 if it is not a number."""
     try:
         return max(0, round(float(text)))
     except (ValueError, OverflowError):

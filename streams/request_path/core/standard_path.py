@@ -1,4 +1,4 @@
-"""The standard path: what is missing is started while the request waits, within bounds."""
+"""The standard path: a missing instance is started while the request waits, within bounds."""
 
 from __future__ import annotations
 
@@ -6,30 +6,26 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
-
-import aiohttp
 
 from streams.provisioners.core.interface import StandardPathRefused
-from streams.records import Instance, InstanceState
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.core.provisioner_client import ProvisionerClient
 from streams.runtime.clock import wall_ms
 
-__all__ = ["StandardPath", "instance_of"]
+__all__ = ["StandardPath"]
 
 logger = logging.getLogger(__name__)
 
 
 class StandardPath:
-    """Waiting for an instance: a bounded line a constituent, a deadline, as few starts as do.
+    """Waits for instances: a bounded queue per constituent, a deadline, as few starts as suffice.
 
     Parameters
     ----------
     claims
-        The warm set.
-    session, url
-        The way to the provisioner.
+        The warm instances, and the queues.
+    provisioner
+        Starts instances.
     concurrency
         How many requests an instance of a constituent serves at once: so many share a start.
     queue
@@ -39,123 +35,93 @@ class StandardPath:
     def __init__(
         self,
         claims: InstanceClaims,
-        session: aiohttp.ClientSession,
-        url: str,
+        provisioner: ProvisionerClient,
         *,
         concurrency: Callable[[str], int],
         queue: int,
     ) -> None:
         self._claims = claims
-        self._session = session
-        self._url = url
+        self._provisioner = provisioner
         self._concurrency = concurrency
         self._queue = queue
         self._starts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def lease(self, service: str, request_id: str, deadline_ms: int) -> ClaimableInstance:
-        """Claim an instance, free now or as soon as one is.
+    async def claim(self, constituent: str, request_id: str, deadline_ms: int) -> ClaimableInstance:
+        """Claim an instance, now or as soon as one is free.
 
         Raises
         ------
         StandardPathRefused
-            The line is full, the deadline passed, or the provisioner cannot start one.
+            The queue is full, the deadline passed, or the provisioner cannot start one.
         """
-        if lease := self._claims.take(service):
-            return lease
-        if self._claims.line(service) >= self._queue:
-            raise StandardPathRefused(f"{self._queue} requests wait already for {service}")
-        place = self._claims.line_up(service)
-        self._top_up(service, request_id, deadline_ms, place)
+        if claimed := self._claims.claim(constituent):
+            return claimed
+        if self._claims.queue_length(constituent) >= self._queue:
+            raise StandardPathRefused(f"{self._queue} requests wait already for {constituent}")
+        place = self._claims.enqueue(constituent)
+        self._start_if_needed(constituent, request_id, deadline_ms, place)
         try:
             async with asyncio.timeout(max(0.0, (deadline_ms - wall_ms()) / 1000)):
                 return await asyncio.shield(place)
         except TimeoutError:
-            self._claims.leave(service, place)
-            raise StandardPathRefused(f"no instance of {service} was ready in time") from None
+            self._claims.dequeue(constituent, place)
+            raise StandardPathRefused(f"no instance of {constituent} was ready in time") from None
         except asyncio.CancelledError:
-            self._claims.leave(service, place)
+            self._claims.dequeue(constituent, place)
             raise
 
     async def close(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel the starts that are waited for."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _top_up(
+    def _start_if_needed(
         self,
-        service: str,
+        constituent: str,
         request_id: str,
         deadline_ms: int,
         place: asyncio.Future[ClaimableInstance],
     ) -> None:
-        """Ask for one more instance unless those that are asked for will do for the line."""
-        if self._starts[service] * self._concurrency(service) >= self._claims.line(service):
+        """Start one more instance unless those that are starting suffice for the queue."""
+        if self._starts_suffice(constituent):
             return
-        self._starts[service] += 1
-        task = asyncio.create_task(self._ask(service, request_id, deadline_ms, place))
+        self._starts[constituent] += 1
+        task = asyncio.create_task(self._start(constituent, request_id, deadline_ms, place))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(
+    def _starts_suffice(self, constituent: str) -> bool:
+        served = self._starts[constituent] * self._concurrency(constituent)
+        return served >= self._claims.queue_length(constituent)
+
+    async def _start(
         self,
-        service: str,
+        constituent: str,
         request_id: str,
         deadline_ms: int,
         place: asyncio.Future[ClaimableInstance],
     ) -> None:
+        known = self._claims.known(constituent)
         try:
-            instance = await self._start(service, request_id, deadline_ms)
+            instance = await self._provisioner.start(constituent, request_id, deadline_ms, known)
         except StandardPathRefused as error:
-            self._starts[service] -= 1
-            self._refuse(service, place, error)
+            self._starts[constituent] -= 1
+            self._reject(constituent, place, error)
         else:
-            self._starts[service] -= 1
+            self._starts[constituent] -= 1
             self._claims.observe(instance)
-            # Another request may have had it: then this one needs the next.
+            # Another request may have claimed it: then this one needs the next.
             if not place.done():
-                self._top_up(service, request_id, deadline_ms, place)
+                self._start_if_needed(constituent, request_id, deadline_ms, place)
 
-    def _refuse(
-        self, service: str, place: asyncio.Future[ClaimableInstance], error: StandardPathRefused
+    def _reject(
+        self, constituent: str, place: asyncio.Future[ClaimableInstance], error: StandardPathRefused
     ) -> None:
-        """Tell the request that asked; when it was served otherwise, the last in line."""
+        """Reject the request that asked for the start; if it was served, the last in the queue."""
         if not place.done():
             place.set_exception(error)
             return
-        if self._starts[service] * self._concurrency(service) < self._claims.line(service):
-            self._claims.turn_away(service, error)
-
-    async def _start(self, service: str, request_id: str, deadline_ms: int) -> Instance:
-        body = {
-            "service": service,
-            "request_id": request_id,
-            "deadline_ms": deadline_ms,
-            "known": self._claims.known(service),
-        }
-        limit = aiohttp.ClientTimeout(total=max(0.001, (deadline_ms - wall_ms()) / 1000))
-        try:
-            async with self._session.post(
-                f"{self._url}/standard", json=body, timeout=limit
-            ) as answer:
-                told = await answer.json()
-                if answer.status == 200:
-                    return instance_of(told)
-                after = int(answer.headers.get("Retry-After", "1"))
-                raise StandardPathRefused(
-                    str(told.get("error", answer.reason)), retry_after_s=after
-                )
-        except TimeoutError:
-            raise StandardPathRefused(f"no instance of {service} was ready in time") from None
-        except (aiohttp.ClientError, ValueError) as error:
-            raise StandardPathRefused(
-                f"the provisioner at {self._url} does not answer: {error}"
-            ) from error
-
-
-def instance_of(told: dict[str, Any]) -> Instance:
-    """The instance that the provisioner answered with."""
-    known = {item.name for item in fields(Instance)}
-    values = {name: value for name, value in told.items() if name in known}
-    return Instance(**{**values, "state": InstanceState(values["state"])})
+        if not self._starts_suffice(constituent):
+            self._claims.reject_last(constituent, error)

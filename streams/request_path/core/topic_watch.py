@@ -1,13 +1,15 @@
-"""Catalogue and instances, followed the moment they change."""
+"""Follows the topics `catalog` and `instances`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Self
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
 from streams.engine.topic_view import View
+from streams.errors import BrokerUnreachable, ForemeshError
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
 from streams.settings import Settings
@@ -16,82 +18,135 @@ __all__ = ["CatalogAndInstanceWatch"]
 
 _READ_S = 30.0
 _PATIENT = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 1_000}
-_GATHER_S = 0.03  # what changes within it is news together: each costs all who listen
-_WAIT_S = 0.5  # also the longest that the process's end waits for it
+_BATCH_S = 0.03  # changes within it are handed over together: each call costs every listener
+_WAIT_S = 0.5  # also the longest that the end of the process waits for it
 
 
 class CatalogAndInstanceWatch:
-    """What the topics `catalog` and `instances` hold.
+    """The contents of the topics `catalog` and `instances`; made by `open`.
 
-    While Kafka is away all stays as it was.
+    While Kafka is unreachable everything stays as it was.
 
     Parameters
     ----------
-    settings
-        Where Kafka is.
-    patient
-        Whether news of instances may come together, about once a second: the broker and this
-        process have less to do than with each the moment it is there.
+    catalog, instances
+        Views of the two topics that have been read to the end.
+    changed
+        Sees the records of `instances` as they are decoded.
     """
 
-    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
-        config = client_config(settings)
-        waits = _PATIENT if patient else {}
-        self._catalog = View[Record](config, settings.topic("catalog"), codec.decode)
-        self._instances = View[Record](
-            {**config, **waits}, settings.topic("instances"), self._decode
-        )
-        self._fresh: dict[str, Instance] = {}
-        self.catalog = Catalog()
+    def __init__(
+        self, catalog: View[Record], instances: View[Record], changed: _ChangedInstances
+    ) -> None:
+        self._catalog = catalog
+        self._instances = instances
+        self._changed = changed
+        self.catalog = _catalog_of(catalog)
 
-    async def open(self) -> None:
-        """Read both to the end.
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        patient: bool = False,
+        retry: Callable[[BrokerUnreachable], bool] = lambda _: False,
+    ) -> Self:
+        """Read both topics to the end.
+
+        Parameters
+        ----------
+        settings
+            Where Kafka is.
+        patient
+            Whether changes of instances may arrive in batches, about once a second: that is less
+            work for the broker and for this process.
+        retry
+            Whether to go on reading after this error.
 
         Raises
         ------
         BrokerUnreachable, TopicsMissing
-            One cannot be read.
+            A topic cannot be read.
         """
-        await asyncio.to_thread(self._catalog.catch_up, _READ_S)
-        await asyncio.to_thread(self._instances.catch_up, _READ_S)
-        self._read_catalog()
+        config = client_config(settings)
+        waits = _PATIENT if patient else {}
+        changed = _ChangedInstances()
+        views = (
+            View[Record](config, settings.topic("catalog"), codec.decode),
+            View[Record]({**config, **waits}, settings.topic("instances"), changed.decode),
+        )
+        try:
+            for view in views:
+                await _read(view, retry)
+        except ForemeshError:
+            for view in views:
+                view.close()
+            raise
+        return cls(*views, changed)
 
     async def follow_catalog(self, changed: Callable[[], None] = lambda: None) -> None:
-        """Keep `catalog` true for ever; `changed` is called after each change."""
+        """Keep `catalog` current for ever; `changed` is called after each change."""
         while True:
             if await asyncio.to_thread(self._catalog.wait, _WAIT_S):
-                self._read_catalog()
+                self.catalog = _catalog_of(self._catalog)
                 changed()
 
     async def follow_instances(self, changed: Callable[[list[Instance]], None]) -> None:
-        """Hand over the news of instances for ever: at once after a pause, else gathered."""
+        """Hand over changed instances for ever: at once after a pause, else in batches."""
         while True:
             if await asyncio.to_thread(self._instances.wait, _WAIT_S):
-                changed(self.news())
-                await asyncio.sleep(_GATHER_S)
+                changed(self.take_changed())
+                await asyncio.sleep(_BATCH_S)
 
-    def news(self) -> list[Instance]:
-        """The instances whose record is new since the last call."""
-        # What is new was noted when it was read: to look for it costs more with every instance.
-        fresh, self._fresh = self._fresh, {}
-        return list(fresh.values())
+    def take_changed(self) -> list[Instance]:
+        """The instances whose record changed since the last call."""
+        return self._changed.take()
 
     @property
     def instances(self) -> Mapping[str, Record]:
         """The last record of every instance that the topic still has, by name."""
         return self._instances.values
 
+    def concurrency(self, constituent: str) -> int:
+        """How many requests an instance of a constituent serves at once."""
+        found = self.catalog.constituents.get(constituent)
+        return found.concurrency if found else 1
+
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._catalog.close()
         self._instances.close()
 
-    def _decode(self, data: bytes) -> Record:
+
+class _ChangedInstances:
+    """The instances decoded since they were last taken."""
+
+    # Noted as they are read: comparing all records would cost more with every instance.
+    def __init__(self) -> None:
+        self._changed: dict[str, Instance] = {}
+
+    def decode(self, data: bytes) -> Record:
         record = codec.decode(data)
         if isinstance(record, Instance):
-            self._fresh[record.instance_id] = record
+            self._changed[record.instance_id] = record
         return record
 
-    def _read_catalog(self) -> None:
-        found = self._catalog.values.values()
-        self.catalog = Catalog.of(entry for entry in found if isinstance(entry, CatalogEntry))
+    def take(self) -> list[Instance]:
+        changed, self._changed = self._changed, {}
+        return list(changed.values())
+
+
+async def _read(view: View[Record], retry: Callable[[BrokerUnreachable], bool]) -> None:
+    """Read a topic to its end; a further attempt goes on where the last one stopped."""
+    while True:
+        try:
+            await asyncio.to_thread(view.catch_up, _READ_S)
+        except BrokerUnreachable as error:
+            if not retry(error):
+                raise
+        else:
+            return
+
+
+def _catalog_of(view: View[Record]) -> Catalog:
+    return Catalog.of(entry for entry in view.values.values() if isinstance(entry, CatalogEntry))

@@ -1,11 +1,10 @@
-"""The warm set of a pool as a running thing: followed, claimed from, reported about."""
+"""The warm instances of a pool, kept current: followed from Kafka, claimed, reported on."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import fields
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import aiohttp
@@ -14,108 +13,122 @@ from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import InstanceClaims
+from streams.request_path.core.provisioner_client import ProvisionerClient
 from streams.request_path.core.standard_path import StandardPath
 from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
 from streams.runtime.tasks import every
 from streams.settings import Settings
 
-__all__ = ["WarmPool", "reported"]
+__all__ = ["WarmPool", "open_warm_pool"]
 
-logger = logging.getLogger(__name__)
-
-_USE = [field.name for field in fields(InstanceUse)]
 _REPORT_S = 0.05
-_AGAIN_S = 1.0
-_RENEW_S = 5.0  # so often all that serves is reported, so that a lost report does no harm
+_RETRY_S = 1.0
+_RENEW_S = 5.0  # how often every serving instance is reported, so that a lost report does no harm
 
 
-class WarmPool:
-    """Claims, the standard path, and what keeps them true.
+@contextlib.asynccontextmanager
+async def open_warm_pool(
+    settings: Settings, session: aiohttp.ClientSession, *, pool: str, queue: int
+) -> AsyncIterator[WarmPool]:
+    """A pool whose catalogue and instances have been read; closed in the end.
 
     Parameters
     ----------
     settings
         Where Kafka and the provisioner are.
+    session
+        Connections to the provisioner.
     pool
-        Whose instances.
+        Its name.
     queue
         Most requests that wait for one constituent.
-    observe
-        Takes news of an instance in instead of `claims.observe`.
+    """
+    watch = await CatalogAndInstanceWatch.open(settings)
+    provisioner = ProvisionerClient(session, settings.provisioner)
+    warm = WarmPool(watch, provisioner, pool=pool, queue=queue)
+    try:
+        yield warm
+    finally:
+        await warm.close()
+
+
+class WarmPool:
+    """Claims of instances, the standard path, and the work that keeps them current.
+
+    Parameters
+    ----------
+    watch
+        The catalogue and the instances.
+    provisioner
+        Starts instances, and receives reports of their use.
+    pool
+        Name of the pool.
+    queue
+        Most requests that wait for one constituent.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        watch: CatalogAndInstanceWatch,
+        provisioner: ProvisionerClient,
+        *,
         pool: str,
         queue: int,
-        observe: Callable[[Instance], None] | None = None,
     ) -> None:
-        self._url = settings.provisioner.rstrip("/")
-        self._queue = queue
-        self._watch = CatalogAndInstanceWatch(settings)
-        self.claims = InstanceClaims(pool, self.concurrency)
-        self._take = observe or self.claims.observe
+        self._watch = watch
+        self._provisioner = provisioner
+        self.claims = InstanceClaims(pool, watch.concurrency)
+        self.standard_path = StandardPath(
+            self.claims, provisioner, concurrency=watch.concurrency, queue=queue
+        )
 
     @property
     def catalog(self) -> Catalog:
-        """The catalogue as it stands."""
+        """The current catalogue."""
         return self._watch.catalog
 
-    def concurrency(self, service: str) -> int:
-        """How many requests an instance of a constituent serves at once."""
-        found = self.catalog.constituents.get(service)
-        return found.concurrency if found else 1
+    def start(
+        self,
+        observe: Callable[[Instance], None] | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> list[Awaitable[Any]]:
+        """Observe the instances read so far; returns the work to run while the pool is used.
 
-    async def open(self, session: aiohttp.ClientSession) -> None:
-        """Read what there is."""
-        self._session = session
-        self.standard = StandardPath(
-            self.claims, session, self._url, concurrency=self.concurrency, queue=self._queue
-        )
-        await self._watch.open()
-        self._observe(self._watch.news())
+        Parameters
+        ----------
+        observe
+            Called with each changed instance, in place of `claims.observe`.
+        changed
+            Called after each change of the catalogue.
+        """
+        observe = observe or self.claims.observe
 
-    def work(self, changed: Callable[[], None] = lambda: None) -> list[Awaitable[Any]]:
-        """What is to run while it is used; `changed` is called when the catalogue was."""
+        def observe_all(instances: Iterable[Instance]) -> None:
+            for instance in instances:
+                observe(instance)
+
+        observe_all(self._watch.take_changed())
         return [
             self._watch.follow_catalog(changed),
-            self._watch.follow_instances(self._observe),
+            self._watch.follow_instances(observe_all),
             every(_REPORT_S, self._report),
             every(_RENEW_S, self._renew),
         ]
 
     async def close(self) -> None:
-        """Tell what was not told yet, and let go."""
-        await self.standard.close()
+        """Send the last reports, and close the connections."""
+        await self.standard_path.close()
         await self._report()
         self._watch.close()
 
-    def _observe(self, news: Iterable[Instance]) -> None:
-        for instance in news:
-            self._take(instance)
-
     async def _report(self) -> None:
-        await self._tell(self.claims.reports())
+        await self._send(self.claims.collect_reports())
 
     async def _renew(self) -> None:
-        await self._tell(self.claims.reports(everything=True))
+        await self._send(self.claims.collect_reports(everything=True))
 
-    async def _tell(self, uses: list[InstanceUse]) -> None:
-        """Report use to the provisioner; what does not arrive is reported with the next."""
-        if not uses:
-            return
-        body = reported(uses)
-        limit = aiohttp.ClientTimeout(total=2)
-        try:
-            async with self._session.post(f"{self._url}/use", json=body, timeout=limit) as answer:
-                answer.raise_for_status()
-        except (aiohttp.ClientError, TimeoutError):
-            self.claims.unreport(uses)
-            await asyncio.sleep(_AGAIN_S)  # what is to be told grows meanwhile
-
-
-def reported(uses: Iterable[InstanceUse]) -> dict[str, Any]:
-    """A report of use, for the provisioner."""
-    # `asdict` copies each value deeply, which takes six times as long.
-    return {"uses": [{name: getattr(use, name) for name in _USE} for use in uses]}
+    async def _send(self, uses: list[InstanceUse]) -> None:
+        """Report use to the provisioner; a report that does not arrive is added to the next."""
+        if uses and not await self._provisioner.report(uses):
+            self.claims.restore_reports(uses)
+            await asyncio.sleep(_RETRY_S)  # the next report gathers what happens meanwhile

@@ -1,4 +1,4 @@
-"""The interceptor in a real mesh: Envoy in the path of requests, and what drives it.
+"""Envoy in the path of requests: its configuration, and the services that it calls.
 
 ::
 
@@ -6,4 +6,6 @@
                ^      |
       endpoints|      |access log
          control    access_log -> requests, outcomes
+
+The gateway itself is in `streams.request_path.gateway`.
 """

@@ -1,4 +1,4 @@
-"""What an entry of Envoy's access log says, as records of ours: pure."""
+"""From an entry of Envoy's access log to a request and its outcome; pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from urllib.parse import parse_qsl, urlsplit
 from streams.records import Outcome, Part, Request, Source
 from streams.records.catalog import Catalog
 from streams.request_path.core import server_timing
-from streams.request_path.core.headers import TIER_HEADER, USER_HEADER
+from streams.request_path.core.headers import (
+    CONSTITUENT_HEADER,
+    TIER_HEADER,
+    USER_HEADER,
+    default_tier,
+)
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.start_up_times import StartUpTimes
-from streams.request_path.envoy.routes import CONSTITUENT_HEADER, sole_constituent
+from streams.request_path.envoy.routes import sole_constituent
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 __all__ = ["AccessLogEntry", "EntryUnusable", "read_entry", "records_of"]
 
-_CLOSED = 499  # the user went away before there was a status
+_CLOSED = 499  # the user disconnected before there was a status
 
 
 class EntryUnusable(ValueError):
@@ -28,7 +33,7 @@ class AccessLogEntry(NamedTuple):
     """One request as Envoy saw it; a tuple, since one is made for every request."""
 
     request_id: str
-    route: str  # its name: the composite at the edge; empty for what is not in the catalogue
+    route: str  # its name: the composite at the edge; empty if it is not in the catalogue
     user: str
     tier: str
     path: str
@@ -36,14 +41,14 @@ class AccessLogEntry(NamedTuple):
     status: int
     latency_ms: float  # first byte received to last byte sent
     serve_ms: int  # last byte sent to the upstream to first byte of its answer
-    constituent: str  # that was asked for; empty when the gateway was
+    constituent: str  # that was requested; empty if Envoy called the gateway
     warm: bool  # a warm instance answered, after retries
     instance_id: str  # which
     timing: str  # header server-timing of the answer
 
 
 def read_entry(entry: Any) -> AccessLogEntry:
-    """Read an entry (`HTTPAccessLogEntry`)."""
+    """The parts of an entry (`HTTPAccessLogEntry`) that records are made of."""
     common, request, response = entry.common_properties, entry.request, entry.response
     headers, tags = request.request_headers, common.custom_tags
     answered_ms, sent_ms = map(
@@ -66,27 +71,27 @@ def read_entry(entry: Any) -> AccessLogEntry:
     )
 
 
-def _ms(told: Any) -> float:
-    """A duration or time; its own methods cost more."""
-    return float(told.seconds * 1000 + told.nanos / 1e6)
+def _ms(time: Any) -> float:
+    """A protobuf duration or timestamp in ms; its own methods cost more."""
+    return float(time.seconds * 1000 + time.nanos / 1e6)
 
 
 def records_of(
-    entry: AccessLogEntry, catalog: Catalog, warm_ups: StartUpTimes, pool: str
+    entry: AccessLogEntry, catalog: Catalog, start_up_times: StartUpTimes, pool: str
 ) -> tuple[Request, Outcome]:
     """The request and its outcome.
 
     Raises
     ------
-    Unusable
-        It is no request for a composite, or nobody's.
+    EntryUnusable
+        It is no request for a composite, or names no user.
     """
     composite = catalog.composites.get(entry.route)
     if composite is None:
         raise EntryUnusable("not for a composite of the catalogue")
     if not entry.user or len(entry.user) > MAX_NAME or len(entry.request_id) > MAX_NAME:
-        raise EntryUnusable("nobody's, or of too long a name")
-    asked = Request(
+        raise EntryUnusable("the user is missing, or a name is too long")
+    request = Request(
         request_id=entry.request_id,
         user=entry.user,
         service=composite.service,
@@ -99,11 +104,11 @@ def records_of(
     if only := sole_constituent(composite, catalog):
         parts = {only: _part(only, entry)}
     else:
-        told, names = _parts(entry), composite.constituents
-        parts = {n: told[n] if n in told else Part(service=n, warm=False) for n in names}
-    usual = warm_ups.of(tuple(parts), catalog)
-    return asked, outcome_of(
-        asked, composite.steps, parts, usual, status=entry.status, latency_ms=entry.latency_ms
+        measured, names = _parts(entry), composite.constituents
+        parts = {n: measured.get(n) or Part(service=n, warm=False) for n in names}
+    usual = start_up_times.of(tuple(parts), catalog)
+    return request, outcome_of(
+        request, composite.steps, parts, usual, status=entry.status, latency_ms=entry.latency_ms
     )
 
 
@@ -111,17 +116,17 @@ def _part(name: str, entry: AccessLogEntry) -> Part:
     """What the only constituent of a composite did."""
     if entry.warm:
         return Part(service=name, warm=True, instance_id=entry.instance_id, serve_ms=entry.serve_ms)
-    told = _parts(entry).get(name)  # by the activator
-    if told is None:
+    measured = _parts(entry).get(name)  # by the activator
+    if measured is None:
         return Part(service=name, warm=False, wait_ms=round(entry.latency_ms))
-    serve_ms = max(0, entry.serve_ms - told.wait_ms)
+    serve_ms = max(0, entry.serve_ms - measured.wait_ms)
     return Part(
         service=name,
-        warm=told.warm,
-        instance_id=told.instance_id,
-        wait_ms=told.wait_ms,
+        warm=measured.warm,
+        instance_id=measured.instance_id,
+        wait_ms=measured.wait_ms,
         serve_ms=serve_ms,
-        warm_up_ms=told.warm_up_ms,
+        warm_up_ms=measured.warm_up_ms,
     )
 
 
@@ -129,18 +134,15 @@ def _parts(entry: AccessLogEntry) -> dict[str, Part]:
     return {part.service: part for part in server_timing.parse_parts(entry.timing)}
 
 
-def _tier(asked: str, catalog: Catalog) -> str:
-    """The tier asked for when there is such a one, else "standard", else the lowest."""
+def _tier(requested: str, catalog: Catalog) -> str:
+    """The requested tier if the catalogue has it, else the default."""
     tiers = catalog.tiers
-    if asked in tiers or not tiers:
-        return asked or "standard"
-    if "standard" in tiers:
-        return "standard"
-    return min(tiers, key=lambda name: (tiers[name].priority, name))
+    known = requested in tiers or not tiers
+    return requested if requested and known else default_tier(tiers)
 
 
 def _parameters(path: str, allowed: tuple[str, ...]) -> Mapping[str, str]:
-    """Those of the query that the catalogue allows to be logged, within bounds."""
+    """The query parameters that the catalogue allows to be logged, up to the limits."""
     if not allowed or "?" not in path:
         return {}
     try:

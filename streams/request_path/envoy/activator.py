@@ -1,12 +1,11 @@
 """The activator: the standard path behind Envoy.
 
-It starts what is missing, holds the request meanwhile, and passes it on.
+It holds a request that found nothing warm, starts an instance for it, and passes it on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,54 +20,90 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
 from streams.records.catalog import Constituent
 from streams.request_path.core import server_timing
-from streams.request_path.core.headers import MAX_BODY_BYTES
-from streams.request_path.core.orchestration import start_up_ms_since
-from streams.request_path.core.retries import (
+from streams.request_path.core.claims import ClaimableInstance
+from streams.request_path.core.headers import (
+    CONSTITUENT_HEADER,
     IDEMPOTENT_HEADER,
+    RESULT_HEADER,
+)
+from streams.request_path.core.http_server import new_application, serve_application
+from streams.request_path.core.provisioner_client import until
+from streams.request_path.core.retries import (
     IDEMPOTENT_METHODS,
     IDLE_TIMEOUT_S,
     MAYBE_SERVED,
     is_unserved,
 )
-from streams.request_path.core.warm_pool import WarmPool
-from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
+from streams.request_path.core.start_up_times import start_up_ms_since
+from streams.request_path.core.warm_pool import WarmPool, open_warm_pool
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.decision_client import (
     DecisionClient,
     DecisionServiceUnavailable,
-    back,
+    GrantedInstance,
 )
-from streams.request_path.envoy.routes import CONSTITUENT_HEADER
+from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.clock import wall_ms
-from streams.runtime.serving import DRAIN_S, serving
-from streams.runtime.tasks import first_to_end
 from streams.settings import Settings
 
-__all__ = ["StandardPathProxy"]
+__all__ = ["StandardPathProxy", "end_to_end_headers", "serve_activator", "time_left_ms"]
 
-logger = logging.getLogger(__name__)
-
-_TRIES = 4  # an instance may die before anybody has said so
+_ATTEMPTS = 4  # an instance may die before the provisioner has noticed
 _CHUNK = 64 * 1024
 # Of one connection (RFC 9110, 7.6.1), or set anew.
-_OWN_HOP = {
+_HOP_BY_HOP = {
     "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
     "trailer", "transfer-encoding", "upgrade",
 }  # fmt: skip
 
 
+async def serve_activator(
+    settings: Settings,
+    addresses: MeshAddresses,
+    policy: RoutePolicy,
+    queue: int,
+    stop: asyncio.Event,
+) -> None:
+    """Serve requests that found nothing warm until `stop` is set.
+
+    Parameters
+    ----------
+    settings
+        Where Kafka and the provisioner are.
+    addresses, policy
+        Where to listen, and where the decision service is; pool and deadline.
+    queue
+        Most requests that wait for one constituent.
+    stop
+        Ends the process; requests in flight are finished.
+    """
+    metrics.serve(settings.metrics_port)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
+    async with (
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
+    ):
+        decisions = DecisionClient(session, addresses.decide)
+        proxy = StandardPathProxy(warm, decisions, session, policy.deadline_ms)
+        app = new_application()
+        app.router.add_route("*", "/{path:.*}", proxy.serve)
+        work = [*warm.start(proxy.observe), decisions.check_health()]
+        await serve_application(app, addresses.activate, "activator", work, stop)
+
+
 @dataclass(frozen=True, slots=True)
 class _HeldInstance:
-    """An instance for one request, and what to say when it is done, with the ms it served."""
+    """An instance held for one request, and how it is released: after serving, or as dead."""
 
     instance: Instance
-    warm: bool  # it was free when the request came
-    done: Callable[[int], None]
-    lost: Callable[[], None]
+    warm: bool  # it was free when the request arrived
+    release: Callable[[int], None]  # with the ms it served
+    discard: Callable[[], None]
 
 
 class _MaybeServed(Exception):
-    """A request that was given to an instance, and may have been served; it is not sent again."""
+    """An instance received the request and may have served it; it is not retried."""
 
     def __init__(self, status: int, what: str, part: Part) -> None:
         super().__init__(f"{part.service} {what}")
@@ -76,160 +111,150 @@ class _MaybeServed(Exception):
 
 
 class StandardPathProxy:
-    """Serves requests that found nothing warm.
+    """Passes requests to instances that are started for them.
 
-    Exclusive instances are the decision service's to give. When there is none, those that are
-    started for a request are used.
+    Exclusive instances are leased from the decision service. While that is unavailable, the
+    activator claims those that are started for a request itself.
 
     Parameters
     ----------
-    settings, places, policy
-        Where things are, and what holds for requests.
-    queue
-        Most requests that wait for one constituent.
+    warm
+        The pool's instances.
+    decisions
+        The decision service.
+    session
+        Connections to instances.
+    deadline_ms
+        Most that a request may take.
     """
 
     def __init__(
-        self, settings: Settings, places: MeshAddresses, policy: RoutePolicy, queue: int
+        self,
+        warm: WarmPool,
+        decisions: DecisionClient,
+        session: aiohttp.ClientSession,
+        deadline_ms: int,
     ) -> None:
-        self._settings = settings
-        self._places = places
-        self._deadline_ms = policy.deadline_ms
-        self._warm = WarmPool(settings, policy.pool, queue, observe=self._observe)
+        self._warm = warm
+        self._decisions = decisions
+        self._session = session
+        self._deadline_ms = deadline_ms
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set; what is being served is finished."""
-        metrics.serve(self._settings.metrics_port)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
-        async with aiohttp.ClientSession(
-            connector=connector, auto_decompress=False
-        ) as self._session:
-            self._decisions = DecisionClient(self._session, self._places.decide)
-            await self._warm.open(self._session)
-            app = web.Application(client_max_size=MAX_BODY_BYTES)
-            app.router.add_route("*", "/{path:.*}", self._serve)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
-            work = [*self._warm.work(), self._decisions.look()]
-            await serving(
-                runner, self._places.activate, "activator", lambda: first_to_end(work, stop)
-            )
-            await self._warm.close()
-
-    def _observe(self, instance: Instance) -> None:
+    def observe(self, instance: Instance) -> None:
+        """Record a change of an instance; the decision service claims exclusive ones."""
         constituent = self._warm.catalog.constituents.get(instance.service)
         claims = self._warm.claims
-        is_theirs = constituent is not None and is_exclusive(constituent)
-        (claims.note if is_theirs else claims.observe)(instance)
+        foreign = constituent is not None and is_exclusive(constituent)
+        (claims.observe_foreign if foreign else claims.observe)(instance)
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        constituent = self._warm.catalog.constituents.get(
-            request.headers.get(CONSTITUENT_HEADER, "")
-        )
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request for the constituent that its header names."""
+        name = request.headers.get(CONSTITUENT_HEADER, "")
+        constituent = self._warm.catalog.constituents.get(name)
         if constituent is None:
-            return web.json_response({"error": "no constituent of the catalogue"}, status=404)
-        came_ms = wall_ms()
-        deadline_ms = came_ms + self._left_ms(request)
+            error = {"error": "the constituent is not in the catalogue"}
+            return web.json_response(error, status=404)
+        arrived_ms = wall_ms()
+        deadline_ms = arrived_ms + time_left_ms(request.headers, self._deadline_ms)
         try:
-            return await self._through(constituent, request, came_ms, deadline_ms)
-        except StandardPathRefused as error:
-            part = Part(service=constituent.service, warm=False, wait_ms=wall_ms() - came_ms)
-            headers = {"Retry-After": str(error.retry_after_s), **_told(part)}
-            return web.json_response({"error": str(error)}, status=503, headers=headers)
-        except _MaybeServed as error:
-            told = _told(error.part)
-            return web.json_response({"error": str(error)}, status=error.status, headers=told)
+            return await self._try_instances(constituent, request, arrived_ms, deadline_ms)
+        except StandardPathRefused as refused:
+            part = Part(service=name, warm=False, wait_ms=wall_ms() - arrived_ms)
+            headers = {"Retry-After": str(refused.retry_after_s), **_cost_headers(part)}
+            return web.json_response({"error": str(refused)}, status=503, headers=headers)
+        except _MaybeServed as ended:
+            headers = _cost_headers(ended.part)
+            return web.json_response({"error": str(ended)}, status=ended.status, headers=headers)
 
-    async def _through(
-        self, constituent: Constituent, request: web.Request, came_ms: int, deadline_ms: int
+    async def _try_instances(
+        self, constituent: Constituent, request: web.Request, arrived_ms: int, deadline_ms: int
     ) -> web.StreamResponse:
         body = await request.read()
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             held = await self._hold(constituent, request, deadline_ms)
             part = Part(
                 service=constituent.service,
                 warm=held.warm,
                 instance_id=held.instance.instance_id,
-                wait_ms=0 if held.warm else wall_ms() - came_ms,
-                warm_up_ms=start_up_ms_since(held.instance, came_ms),
+                wait_ms=0 if held.warm else wall_ms() - arrived_ms,
+                warm_up_ms=start_up_ms_since(held.instance, arrived_ms),
             )
-            answer = await self._pass_on(request, body, held, part, deadline_ms)
-            if answer is not None:
-                return answer
+            response = await self._pass_on(request, body, held, part, deadline_ms)
+            if response is not None:
+                return response
         raise StandardPathRefused(f"{constituent.service} does not answer")
-
-    def _left_ms(self, request: web.Request) -> int:
-        left = request.headers.get("x-envoy-expected-rq-timeout-ms", "")
-        return min(int(left), self._deadline_ms) if left.isdigit() else self._deadline_ms
 
     # ------------------------------------------------------------------ an instance
 
     async def _hold(
         self, constituent: Constituent, request: web.Request, deadline_ms: int
     ) -> _HeldInstance:
-        service = constituent.service
+        name = constituent.service
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
         if is_exclusive(constituent):
             try:
-                return await self._granted(service, request_id, deadline_ms)
+                granted = await self._decisions.acquire(name, request_id, deadline_ms)
             except DecisionServiceUnavailable:
                 pass
-        claims = self._warm.claims
-        lease = claims.take(service)
-        warm = lease is not None
-        lease = lease or await self._warm.standard.lease(service, request_id, deadline_ms)
-        got = lease
-        return _HeldInstance(
-            got.instance,
-            warm,
-            lambda served_ms: claims.give_back(got, served_ms),
-            lambda: claims.lose(got),
-        )
+            else:
+                return self._held_lease(granted)
+        claimed = self._warm.claims.claim(name)
+        if claimed is not None:
+            return self._held_claim(claimed, warm=True)
+        claimed = await self._warm.standard_path.claim(name, request_id, deadline_ms)
+        return self._held_claim(claimed, warm=False)
 
-    async def _granted(self, service: str, request_id: str, deadline_ms: int) -> _HeldInstance:
-        granted = await self._decisions.lease(service, request_id, deadline_ms)
-        key, name = granted.key, granted.instance.instance_id
+    def _held_lease(self, granted: GrantedInstance) -> _HeldInstance:
         return _HeldInstance(
             granted.instance,
             granted.warm,
-            lambda served_ms: self._release(back(key, name, served_ms)),
-            lambda: self._release(back(key, name, lost=True)),
+            lambda served_ms: self._release(granted, served_ms),
+            lambda: self._release(granted, lost=True),
         )
 
-    def _release(self, released: dict[str, object]) -> None:
-        task = asyncio.create_task(self._decisions.release(released))
+    def _held_claim(self, claimed: ClaimableInstance, *, warm: bool) -> _HeldInstance:
+        claims = self._warm.claims
+        return _HeldInstance(
+            claimed.instance,
+            warm,
+            lambda served_ms: claims.release(claimed, served_ms),
+            lambda: claims.discard(claimed),
+        )
+
+    def _release(self, granted: GrantedInstance, served_ms: int = 0, *, lost: bool = False) -> None:
+        task = asyncio.create_task(self._decisions.release(granted, served_ms, lost=lost))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------------ passing on
 
     async def _pass_on(
-        self, request: web.Request, body: bytes, held: _HeldInstance, part: Part, deadline_ms: int
+        self,
+        request: web.Request,
+        body: bytes,
+        held: _HeldInstance,
+        part: Part,
+        deadline_ms: int,
     ) -> web.StreamResponse | None:
-        """Pass the request to an instance, and its answer back; None when another may serve it."""
+        """Pass a request to an instance and its answer back; None if another may serve it."""
         began = time.perf_counter()
-        limit = aiohttp.ClientTimeout(total=max(0.001, (deadline_ms - wall_ms()) / 1000))
         response: web.StreamResponse | None = None
         dead = False
         try:
             async with self._session.request(
                 request.method,
                 held.instance.endpoint.rstrip("/") + request.raw_path,
-                headers=_passed(request.headers),
+                headers=end_to_end_headers(request.headers),
                 data=body or None,
-                timeout=limit,
+                timeout=until(deadline_ms),
                 allow_redirects=False,
             ) as answer:
-                headers = _passed(answer.headers)
-                headers.update(_told(part))
-                response = web.StreamResponse(status=answer.status, headers=headers)
-                await response.prepare(request)
-                async for chunk in answer.content.iter_chunked(_CHUNK):
-                    await response.write(chunk)
-                await response.write_eof()
+                response = _response_to(answer, part)
+                await _stream(answer, request, response)
         except aiohttp.ClientConnectionError as error:
             if response is not None:
-                raise  # half of it was passed on: the connection ends, and Envoy sees it
+                raise  # the answer was passed on in part: the connection is closed, as Envoy sees
             dead = True
             if not (_is_idempotent(request) or is_unserved(error)):
                 raise _MaybeServed(502, MAYBE_SERVED, part) from None
@@ -239,22 +264,44 @@ class StandardPathProxy:
             raise _MaybeServed(504, "did not answer in time", part) from None
         finally:
             if dead:
-                held.lost()
+                held.discard()
             else:
-                held.done(round((time.perf_counter() - began) * 1000))
+                held.release(round((time.perf_counter() - began) * 1000))
         return response
+
+
+def time_left_ms(headers: Mapping[str, str], most_ms: int) -> int:
+    """How long Envoy still waits for the answer to a request, at most `most_ms`."""
+    left = headers.get("x-envoy-expected-rq-timeout-ms", "")
+    return min(int(left), most_ms) if left.isdigit() else most_ms
+
+
+def end_to_end_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers that a proxy passes on: all but those of one connection."""
+    return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in _HOP_BY_HOP)
+
+
+def _response_to(answer: aiohttp.ClientResponse, part: Part) -> web.StreamResponse:
+    headers = end_to_end_headers(answer.headers)
+    headers.update(_cost_headers(part))
+    return web.StreamResponse(status=answer.status, headers=headers)
+
+
+async def _stream(
+    answer: aiohttp.ClientResponse, request: web.Request, response: web.StreamResponse
+) -> None:
+    await response.prepare(request)
+    async for chunk in answer.content.iter_chunked(_CHUNK):
+        await response.write(chunk)
+    await response.write_eof()
 
 
 def _is_idempotent(request: web.Request) -> bool:
     return request.method in IDEMPOTENT_METHODS or IDEMPOTENT_HEADER in request.headers
 
 
-def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in _OWN_HOP)
-
-
-def _told(part: Part) -> dict[str, str]:
+def _cost_headers(part: Part) -> dict[str, str]:
     return {
-        "x-foremesh": "hit" if part.warm else "miss",
+        RESULT_HEADER: "hit" if part.warm else "miss",
         "server-timing": server_timing.format_part(part),
     }

@@ -1,4 +1,4 @@
-"""Envoy itself: found, and told where its control plane is."""
+"""Finds Envoy's binary, and replaces this process by it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["exec_envoy", "find_envoy"]
 
 
 def find_envoy() -> str:
-    """Its binary: the wheel's beside the interpreter, or the machine's.
+    """The path of Envoy's binary: that of the wheel beside the interpreter, or the one on PATH.
 
     Raises
     ------
     ToolMissing
-        There is none.
+        No binary was found.
     """
-    # Not by importing the wheel's module: it shares its name with the messages' package.
+    # The wheel's module cannot be imported: it has the name of the package of Envoy's messages.
     beside = Path(sys.executable).with_name("envoy")
     found = str(beside) if beside.exists() else shutil.which("envoy")
     if found is None:
@@ -31,17 +31,28 @@ def find_envoy() -> str:
     return found
 
 
-def exec_envoy(places: MeshAddresses, folder: Path, node: str, workers: int) -> None:
+def exec_envoy(addresses: MeshAddresses, folder: Path, node: str, workers: int) -> None:
     """Replace this process by an Envoy.
+
+    Parameters
+    ----------
+    addresses
+        Where its control plane and its admin interface are.
+    folder
+        Where its bootstrap configuration is written.
+    node
+        Its name.
+    workers
+        Threads that serve requests.
 
     Raises
     ------
     ToolMissing
-        There is none.
+        No binary was found.
     """
     binary = find_envoy()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{node}.json"
-    file.write_text(json.dumps(bootstrap(places, node), indent=2))
-    told = ["-c", str(file), "--concurrency", str(workers), "-l", "warning"]
-    os.execv(binary, [binary, *told, "--disable-hot-restart"])  # noqa: S606  # no shell
+    file.write_text(json.dumps(bootstrap(addresses, node), indent=2))
+    args = ["-c", str(file), "--concurrency", str(workers), "-l", "warning"]
+    os.execv(binary, [binary, *args, "--disable-hot-restart"])  # noqa: S606  # no shell

@@ -1,4 +1,4 @@
-"""The control plane as a process: catalogue and instances in, Envoy's resources out."""
+"""The control plane: turns the catalogue and the instances of a pool into Envoy's configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.errors import BrokerUnreachable
 from streams.records import Instance
 from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
 from streams.request_path.envoy import messages
-from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy, resolve
+from streams.request_path.envoy.addresses import MeshAddresses, resolve
 from streams.request_path.envoy.clusters import clusters, is_exclusive
 from streams.request_path.envoy.discovery import (
     CLUSTERS,
@@ -27,101 +27,129 @@ from streams.request_path.envoy.discovery import (
 )
 from streams.request_path.envoy.endpoints import EndpointTable
 from streams.request_path.envoy.listeners import listeners
+from streams.request_path.envoy.policy import RoutePolicy
 from streams.request_path.envoy.routes import routes
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
-__all__ = ["ControlPlane"]
+__all__ = ["ControlPlane", "serve_control_plane"]
 
 logger = logging.getLogger(__name__)
 
-_END_S = 1.0
-_FORGET_S = 1.0
+_STOP_S = 1.0
+_PRUNE_S = 1.0
 
 
-class ControlPlane:
-    """Keeps Envoys informed of one pool.
+async def serve_control_plane(
+    settings: Settings, addresses: MeshAddresses, policy: RoutePolicy, stop: asyncio.Event
+) -> None:
+    """Configure Envoys for one pool until `stop` is set; they keep their last configuration.
 
     Parameters
     ----------
     settings
         Where Kafka is.
-    places, policy
-        What Envoy is told of where things are, and what holds for requests.
+    addresses, policy
+        The addresses that Envoy is given, and what applies to every request.
+    stop
+        Ends the process.
+    """
+    metrics.serve(settings.metrics_port)
+    endpoints = EndpointTable(policy.pool, resolve(addresses.activate))
+    # Everything is read before the first Envoy connects: a partial snapshot would delete the rest.
+    watch = await _open_watch(settings, stop)
+    if watch is None:
+        return
+    plane = ControlPlane(watch, endpoints, addresses, policy)
+    server = grpc.aio.server()
+    service = AggregatedDiscoveryService(plane.snapshot)
+    ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
+    server.add_insecure_port(addresses.control)
+    await server.start()
+    logger.info("The control plane listens on %s", addresses.control, extra={"action": "open"})
+    work = [
+        watch.follow_catalog(plane.update_catalog),
+        watch.follow_instances(plane.observe),
+        every(_PRUNE_S, plane.prune),
+    ]
+    try:
+        await first_to_end(work, stop)
+    finally:
+        await server.stop(_STOP_S)
+        watch.close()
+
+
+async def _open_watch(settings: Settings, stop: asyncio.Event) -> CatalogAndInstanceWatch | None:
+    """Retry for as long as Kafka is unreachable: Envoys keep their configuration meanwhile."""
+
+    def retry(error: BrokerUnreachable) -> bool:
+        logger.warning("%s; trying again", error, extra={"action": "kafka_away"})
+        return not stop.is_set()
+
+    try:
+        return await CatalogAndInstanceWatch.open(settings, retry=retry)
+    except BrokerUnreachable:
+        return None
+
+
+class ControlPlane:
+    """Keeps a snapshot of Envoy's resources equal to the catalogue and the instances of a pool.
+
+    Parameters
+    ----------
+    watch
+        The catalogue and the instances.
+    endpoints
+        Those of the pool.
+    addresses, policy
+        The addresses that Envoy is given, and what applies to every request.
     """
 
-    def __init__(self, settings: Settings, places: MeshAddresses, policy: RoutePolicy) -> None:
-        self._settings = settings
-        self._places = places
+    def __init__(
+        self,
+        watch: CatalogAndInstanceWatch,
+        endpoints: EndpointTable,
+        addresses: MeshAddresses,
+        policy: RoutePolicy,
+    ) -> None:
+        self._watch = watch
+        self._addresses = addresses
         self._policy = policy
-        self._watch = CatalogAndInstanceWatch(settings)
-        self._endpoints = EndpointTable(policy.pool, resolve(places.activate))
+        self._endpoints = endpoints
         self.snapshot = ResourceSnapshot()
+        self.update_catalog()
+        self.observe(watch.take_changed())
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set. Envoys go on with what they were told last."""
-        metrics.serve(self._settings.metrics_port)
-        # All is known before the first Envoy is answered: half of it would take the rest away.
-        await self._open(stop)
-        if stop.is_set():
-            return
-        self._set_catalog()
-        self._observe(self._watch.news())
-        server = grpc.aio.server()
-        ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(
-            AggregatedDiscoveryService(self.snapshot), server
-        )
-        server.add_insecure_port(self._places.control)
-        await server.start()
-        logger.info("Envoys are told at %s", self._places.control, extra={"action": "open"})
-        work = [
-            self._watch.follow_catalog(self._set_catalog),
-            self._watch.follow_instances(self._observe),
-            every(_FORGET_S, self._forget),
-        ]
-        try:
-            await first_to_end(work, stop)
-        finally:
-            await server.stop(_END_S)
-            self._watch.close()
+    def update_catalog(self) -> None:
+        """Set the resources that follow from the catalogue."""
+        catalog, addresses, policy = self._watch.catalog, self._addresses, self._policy
+        self._put(CLUSTERS, messages.cluster, clusters(catalog, addresses))
+        self._put(LISTENERS, messages.listener, listeners(addresses, policy))
+        self._put(ROUTES, messages.route_configuration, routes(catalog, policy))
+        self._put_endpoints(catalog.constituents)
 
-    async def _open(self, stop: asyncio.Event) -> None:
-        """Read what there is, however long Kafka is away: Envoys do without us meanwhile."""
-        while not stop.is_set():
-            try:
-                await self._watch.open()
-            except BrokerUnreachable as error:
-                logger.warning("%s; trying again", error, extra={"action": "kafka_away"})
-            else:
-                return
+    def observe(self, changed: Iterable[Instance]) -> None:
+        """Set the endpoints of constituents whose instances changed."""
+        names = {instance.service for instance in changed if self._endpoints.observe(instance)}
+        self._put_endpoints(names)
 
-    def _set_catalog(self) -> None:
-        catalog = self._watch.catalog
-        self._put(CLUSTERS, messages.cluster, clusters(catalog, self._places))
-        self._put(LISTENERS, messages.listener, listeners(self._places, self._policy))
-        self._put(ROUTES, messages.route_configuration, routes(catalog, self._policy))
-        self._publish(catalog.constituents)
+    async def prune(self) -> None:
+        """Drop instances whose record was deleted; usually their end was reported before."""
+        self._put_endpoints(self._endpoints.prune(self._watch.instances))
 
     def _put(
-        self, kind: str, made: Callable[[dict[str, Any]], Any], told: Iterable[dict[str, Any]]
+        self, kind: str, parse: Callable[[dict[str, Any]], Any], configs: Iterable[dict[str, Any]]
     ) -> None:
-        self.snapshot.put(kind, {item["name"]: made(item) for item in told}, whole=True)
+        resources = {config["name"]: parse(config) for config in configs}
+        self.snapshot.put(kind, resources, complete=True)
 
-    def _observe(self, news: Iterable[Instance]) -> None:
-        changed = {instance.service for instance in news if self._endpoints.observe(instance)}
-        self._publish(changed)
-
-    async def _forget(self) -> None:
-        """Drop instances that the topic has no more; their end was told before, unless missed."""
-        self._publish(self._endpoints.forget(self._watch.instances))
-
-    def _publish(self, services: Iterable[str]) -> None:
+    def _put_endpoints(self, names: Iterable[str]) -> None:
         known = self._watch.catalog.constituents
         self.snapshot.put(
             ENDPOINTS,
             {
-                name: self._endpoints.assignment(name, lease=is_exclusive(known[name]))
-                for name in services
+                name: self._endpoints.assignment(name, exclusive=is_exclusive(known[name]))
+                for name in names
                 if name in known
             },
         )

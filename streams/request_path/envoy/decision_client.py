@@ -1,26 +1,25 @@
-"""How the activator asks the decision service, and knows when there is none to ask."""
+"""The activator's HTTP client of the decision service, with a health check of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance
-from streams.request_path.core.standard_path import instance_of
-from streams.runtime.clock import wall_ms
+from streams.request_path.core.provisioner_client import instance_of, until
 
-__all__ = ["DecisionClient", "DecisionServiceUnavailable", "GrantedInstance", "back"]
+__all__ = ["DecisionClient", "DecisionServiceUnavailable", "GrantedInstance"]
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 0.05
-_LOOK_LIMIT_S = 0.2
-_MISSES = 2  # looks without an answer: a busy machine is no hanging service
+_CHECK_S = 0.05
+_CHECK_TIMEOUT = aiohttp.ClientTimeout(total=0.2)
+_RELEASE_TIMEOUT = aiohttp.ClientTimeout(total=1)
+_MAX_TIMEOUTS = 2  # health checks in a row: one alone may be due to a busy machine
 
 
 class DecisionServiceUnavailable(Exception):
@@ -29,97 +28,116 @@ class DecisionServiceUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GrantedInstance:
-    """An instance that was granted, and the key to give it back with."""
+    """An instance leased to a request, and the key to release it with."""
 
     instance: Instance
     key: str
-    warm: bool  # it was free when asked for
+    warm: bool  # it was free when the request arrived
 
 
 class DecisionClient:
-    """A client of the decision service.
+    """Leases exclusive instances from the decision service.
 
     Parameters
     ----------
-    session, place
-        The way to it.
+    session
+        Connections to it.
+    address
+        Its host:port.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, place: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
         self._session = session
-        self._url = f"http://{place}"
-        self._away = asyncio.Event()
+        self._url = f"http://{address}"
+        self._unavailable = asyncio.Event()
 
-    async def look(self) -> None:
-        """See again and again whether it answers: one that hangs is not waited for."""
-        misses = 0
+    async def check_health(self) -> None:
+        """Check for ever whether the service answers, so that no request waits if it hangs."""
+        timeouts = 0
         while True:
-            misses = misses + 1 if (found := await self._answers()) is False else 0
-            if found is None or misses >= _MISSES:
-                if not self._away.is_set():
-                    logger.warning("No decisions: none answers", extra={"action": "decider_away"})
-                self._away.set()
-            elif found:
-                self._away.clear()
-            await asyncio.sleep(_LOOK_S)
+            answers = await self._answers()
+            timeouts = timeouts + 1 if answers is False else 0
+            if answers is None or timeouts >= _MAX_TIMEOUTS:
+                if not self._unavailable.is_set():
+                    extra = {"action": "decider_away"}
+                    logger.warning("The decision service does not answer", extra=extra)
+                self._unavailable.set()
+            elif answers:
+                self._unavailable.clear()
+            await asyncio.sleep(_CHECK_S)
 
     async def _answers(self) -> bool | None:
-        """Whether it answers in time; None when nobody is there."""
-        limit = aiohttp.ClientTimeout(total=_LOOK_LIMIT_S)
+        """Whether it answers in time; None if the connection fails."""
         try:
-            async with self._session.get(f"{self._url}/healthz", timeout=limit) as answer:
+            async with self._session.get(f"{self._url}/healthz", timeout=_CHECK_TIMEOUT) as answer:
                 return answer.status == 200
         except TimeoutError:
             return False
         except aiohttp.ClientError:
             return None
 
-    async def lease(self, service: str, request_id: str, deadline_ms: int) -> GrantedInstance:
+    async def acquire(self, constituent: str, request_id: str, deadline_ms: int) -> GrantedInstance:
         """Wait for an instance.
 
         Raises
         ------
-        Away
+        DecisionServiceUnavailable
             The service does not answer.
         StandardPathRefused
-            It has none, and will not have one in time.
+            It has no instance, and will not have one by the deadline.
         """
-        asking = asyncio.ensure_future(self._ask(service, request_id, deadline_ms))
-        away = asyncio.ensure_future(self._away.wait())
+        asking = asyncio.ensure_future(self._ask(constituent, request_id, deadline_ms))
+        unavailable = asyncio.ensure_future(self._unavailable.wait())
         try:
-            await asyncio.wait({asking, away}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asking, unavailable}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 raise DecisionServiceUnavailable
             return asking.result()
         finally:
             asking.cancel()
-            away.cancel()
+            unavailable.cancel()
 
-    async def _ask(self, service: str, request_id: str, deadline_ms: int) -> GrantedInstance:
-        body = {"service": service, "request_id": request_id, "deadline_ms": deadline_ms}
-        limit = aiohttp.ClientTimeout(total=max(0.001, (deadline_ms - wall_ms()) / 1000) + 1)
-        try:
-            async with self._session.post(f"{self._url}/lease", json=body, timeout=limit) as answer:
-                told = await answer.json()
-                after = int(answer.headers.get("Retry-After", "1"))
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise DecisionServiceUnavailable from error
-        if answer.status != 200:
-            raise StandardPathRefused(str(told.get("error", answer.reason)), retry_after_s=after)
-        return GrantedInstance(instance_of(told["instance"]), told["key"], told["warm"])
-
-    async def release(self, released: dict[str, Any]) -> None:
-        """Give a lease back; one that is never given back ends by itself."""
-        limit = aiohttp.ClientTimeout(total=1)
+    async def _ask(self, constituent: str, request_id: str, deadline_ms: int) -> GrantedInstance:
+        body = {"service": constituent, "request_id": request_id, "deadline_ms": deadline_ms}
+        limit = until(deadline_ms, grace_s=1.0)
         try:
             async with self._session.post(
-                f"{self._url}/release", json=released, timeout=limit
-            ) as answer:
-                answer.raise_for_status()
+                f"{self._url}/lease", json=body, timeout=limit
+            ) as response:
+                answer = await response.json()
+                after = int(response.headers.get("Retry-After", "1"))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise DecisionServiceUnavailable from error
+        if response.status != 200:
+            raise StandardPathRefused(
+                str(answer.get("error", response.reason)), retry_after_s=after
+            )
+        return GrantedInstance(instance_of(answer["instance"]), answer["key"], answer["warm"])
+
+    async def release(
+        self, granted: GrantedInstance, served_ms: int = 0, *, lost: bool = False
+    ) -> None:
+        """Release a lease; one that is never released expires.
+
+        Parameters
+        ----------
+        granted
+            The instance.
+        served_ms
+            How long it served.
+        lost
+            Whether it is dead.
+        """
+        body = {
+            "key": granted.key,
+            "instance": granted.instance.instance_id,
+            "served_ms": served_ms,
+            "lost": lost,
+        }
+        try:
+            async with self._session.post(
+                f"{self._url}/release", json=body, timeout=_RELEASE_TIMEOUT
+            ) as response:
+                response.raise_for_status()
         except (aiohttp.ClientError, TimeoutError) as error:
-            logger.debug("A lease was not given back: %s", error)
-
-
-def back(key: str, instance_id: str, served_ms: int = 0, *, lost: bool = False) -> dict[str, Any]:
-    """A lease given back: who served in the end, how long; or that the instance is dead."""
-    return {"key": key, "instance": instance_id, "served_ms": served_ms, "lost": lost}
+            logger.debug("A lease was not released: %s", error)

@@ -1,8 +1,8 @@
-"""The decision service: claims an exclusive instance for a request, in the path of it.
+"""The decision service: claims an exclusive instance for a request while Envoy routes it.
 
-Envoy asks by HTTP (`ext_authz`) before it routes; the answer names the instance, or nothing: then
-the request takes the standard path. A process of its own, since whatever blocks it for a moment
-is latency of every request.
+Envoy asks by HTTP (`ext_authz`) before it routes. The answer names the instance, or none: then the
+request takes the standard path. It is a process of its own, because any pause of it delays every
+request.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import aiohttp
 import grpc
@@ -22,147 +23,188 @@ from envoy.service.accesslog.v3 import als_pb2_grpc
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
-from streams.request_path.core.warm_pool import WarmPool
-from streams.request_path.envoy.addresses import MeshAddresses, RoutePolicy
+from streams.request_path.core.claims import InstanceClaims
+from streams.request_path.core.warm_pool import WarmPool, open_warm_pool
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
 from streams.request_path.envoy.leases import LeaseTable
+from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.addresses import address
 from streams.runtime.clock import wall_ms
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
-__all__ = ["DecisionService"]
+__all__ = ["DecisionService", "WithheldInstances", "serve_decisions"]
 
 logger = logging.getLogger(__name__)
 
 _SWEEP_S = 0.5
-_END_S = 1.0
+_STOP_S = 1.0
 
 
-class DecisionService:
-    """Owns the exclusive instances of a pool.
+async def serve_decisions(
+    settings: Settings,
+    addresses: MeshAddresses,
+    policy: RoutePolicy,
+    queue: int,
+    stop: asyncio.Event,
+) -> None:
+    """Claim the exclusive instances of a pool for requests until `stop` is set.
 
     Parameters
     ----------
     settings
         Where Kafka and the provisioner are.
-    places, policy
+    addresses, policy
         Where to listen; pool and deadline.
     queue
         Most requests that wait for one constituent.
+    stop
+        Ends the process; requests in flight are finished.
+    """
+    metrics.serve(settings.metrics_port)
+    async with (
+        aiohttp.ClientSession() as session,
+        open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
+    ):
+        service = DecisionService(warm, policy.deadline_ms)
+        work = service.start()
+        ended_requests = grpc.aio.server()
+        als_pb2_grpc.add_AccessLogServiceServicer_to_server(service.leases, ended_requests)
+        ended_requests.add_insecure_port(addresses.leases)
+        await ended_requests.start()
+        try:
+            await _serve_http(service, addresses.decide, policy.deadline_ms, work, stop)
+        finally:
+            await ended_requests.stop(_STOP_S)
+
+
+async def _serve_http(
+    service: DecisionService,
+    listen: str,
+    drain_ms: int,
+    work: Iterable[Awaitable[Any]],
+    stop: asyncio.Event,
+) -> None:
+    """Listen beside this work until `stop` is set; requests in flight are finished."""
+    activators = web.Server(service.answer, access_log=None, handler_cancellation=True)
+    host, port = address(listen)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: ProtocolDispatcher(service.checks.answer, activators), host, port
+    )
+    logger.info("The decision service listens on %s", listen, extra={"action": "open"})
+    try:
+        await first_to_end(work, stop)
+    finally:
+        server.close()
+        await activators.shutdown(drain_ms / 1000)
+
+
+class DecisionService:
+    """Owns the exclusive instances of a pool: answers Envoy's checks and the activator.
+
+    Parameters
+    ----------
+    warm
+        The pool's instances.
+    deadline_ms
+        Most that a request may take.
     """
 
-    def __init__(
-        self, settings: Settings, places: MeshAddresses, policy: RoutePolicy, queue: int
-    ) -> None:
-        self._settings = settings
-        self._places, self._policy = places, policy
-        self._warm = WarmPool(settings, policy.pool, queue, observe=self._observe)
-        self._withheld: dict[str, Instance] = {}
-        self._leases = LeaseTable(self._warm.claims)
-        self._life = uuid.uuid4().hex[:8]  # leases of an earlier life are none of ours
+    def __init__(self, warm: WarmPool, deadline_ms: int) -> None:
+        self._warm = warm
+        self._withheld = WithheldInstances(warm.claims, deadline_ms)
+        self.leases = LeaseTable(warm.claims)
+        self.checks = ExtAuthzChecks(warm.claims, self.leases, deadline_ms)
+        self._run_id = uuid.uuid4().hex[:8]  # keys of an earlier process must not match
         self._numbers = itertools.count()
-        self._checks = ExtAuthzChecks(self._warm.claims, self._leases, policy.deadline_ms)
         self._handlers: Mapping[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/lease": self._lease,
             "/release": self._release,
             "/healthz": self._healthz,
         }
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set."""
-        metrics.serve(self._settings.metrics_port)
-        async with aiohttp.ClientSession() as session:
-            await self._warm.open(session)
-            self._read_catalog()
-            work = [*self._warm.work(self._read_catalog), every(_SWEEP_S, self._sweep)]
-            told = grpc.aio.server()
-            als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._leases, told)
-            told.add_insecure_port(self._places.leases)
-            await told.start()
-            try:
-                await self._serve(lambda: first_to_end(work, stop))
-            finally:
-                await told.stop(_END_S)
-                await self._warm.close()
+    def start(self) -> list[Awaitable[Any]]:
+        """Observe catalogue and instances read so far; returns the work to run meanwhile."""
+        self._set_catalog()
+        followed = self._warm.start(self._withheld.observe, self._set_catalog)
+        return [*followed, every(_SWEEP_S, self._sweep)]
 
-    async def _serve(self, until: Callable[[], Awaitable[None]]) -> None:
-        """Listen while `until` runs; what is being served then is finished."""
-        others = web.Server(self._answer, access_log=None, handler_cancellation=True)
-        host, port = address(self._places.decide)
-        door = await asyncio.get_running_loop().create_server(
-            lambda: ProtocolDispatcher(self._checks.answer, others), host, port
-        )
-        told = {"action": "open"}
-        logger.info("The decision service listens on %s", self._places.decide, extra=told)
-        try:
-            await until()
-        finally:
-            door.close()
-            await others.shutdown(self._policy.deadline_ms / 1000)
-
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Answer the activator, or a health check."""
         handler = self._handlers.get(request.path)
         return await handler(request) if handler else web.Response(status=404)
 
-    # ------------------------------------------------------------------ activator
-
     async def _lease(self, request: web.BaseRequest) -> web.Response:
-        """Wait for an instance, for the activator: `{"service", "request_id", "deadline_ms"}`."""
+        """Lease an instance: `{"service", "request_id", "deadline_ms"}`."""
         body = await request.json()
-        service, deadline_ms = str(body["service"]), int(body["deadline_ms"])
-        lease = self._warm.claims.take(service)
-        warm = lease is not None
+        constituent, deadline_ms = str(body["service"]), int(body["deadline_ms"])
+        claimed = self._warm.claims.claim(constituent)
+        warm = claimed is not None
         try:
-            lease = lease or await self._warm.standard.lease(
-                service, str(body["request_id"]), deadline_ms
+            claimed = claimed or await self._warm.standard_path.claim(
+                constituent, str(body["request_id"]), deadline_ms
             )
         except StandardPathRefused as error:
             after = {"Retry-After": str(error.retry_after_s)}
             return web.json_response({"error": str(error)}, status=503, headers=after)
-        key = f"{self._life}-{next(self._numbers)}"
-        self._leases.hold(key, lease, deadline_ms)
-        return web.json_response({"instance": asdict(lease.instance), "key": key, "warm": warm})
+        key = f"{self._run_id}-{next(self._numbers)}"
+        self.leases.add(key, claimed, deadline_ms)
+        return web.json_response({"instance": asdict(claimed.instance), "key": key, "warm": warm})
 
     async def _release(self, request: web.BaseRequest) -> web.Response:
-        """Take a lease back: `{"key", "instance", "served_ms", "lost"}`."""
-        told = await request.json()
-        lost, served_ms = bool(told["lost"]), int(told["served_ms"])
-        self._leases.end(told["key"], told["instance"], served_ms, lost=lost)
+        """Release a lease: `{"key", "instance", "served_ms", "lost"}`."""
+        body = await request.json()
+        lost, served_ms = bool(body["lost"]), int(body["served_ms"])
+        self.leases.release(body["key"], body["instance"], served_ms, lost=lost)
         return web.Response(status=204)
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:
         del request
-        return web.json_response({"leases": len(self._leases)})
-
-    # ------------------------------------------------------------------ in the background
+        return web.json_response({"leases": len(self.leases)})
 
     async def _sweep(self) -> None:
         now_ms = wall_ms()
-        self._admit(now_ms)
-        self._leases.sweep(now_ms)
+        self._withheld.expire(now_ms)
+        self.leases.expire(now_ms)
 
-    def _observe(self, instance: Instance) -> None:
-        """Take news in; leave what was started for a request to that request, until it had it.
+    def _set_catalog(self) -> None:
+        self.checks.set_catalog(self._warm.catalog)
 
-        We hear of our own ones from the provisioner; the others are the activator's, which did
-        not hear of us for a moment.
-        """
-        name, claims = instance.instance_id, self._warm.claims
-        fresh = instance.state is InstanceState.WARM and not instance.uses
-        theirs = instance.command_id.startswith("standard/") and instance.pool == claims.pool
-        if fresh and theirs and name not in claims.known(instance.service):
+
+class WithheldInstances:
+    """Instances that an activator had started for a request, withheld until it has used them.
+
+    The decision service learns of its own starts from the provisioner. Others are the activator's,
+    from while the decision service was unavailable to it.
+
+    Parameters
+    ----------
+    claims
+        Observes instances that are not withheld, or not any more.
+    deadline_ms
+        Most that a request may take: after it an instance is not withheld any longer.
+    """
+
+    def __init__(self, claims: InstanceClaims, deadline_ms: int) -> None:
+        self._claims = claims
+        self._deadline_ms = deadline_ms
+        self._withheld: dict[str, Instance] = {}
+
+    def observe(self, instance: Instance) -> None:
+        """Record a change of an instance."""
+        name, claims = instance.instance_id, self._claims
+        unused = instance.state is InstanceState.WARM and not instance.uses
+        standard = instance.command_id.startswith("standard/") and instance.pool == claims.pool
+        if unused and standard and name not in claims.known(instance.service):
             self._withheld[name] = instance
         else:
             self._withheld.pop(name, None)
             claims.observe(instance)
 
-    def _admit(self, now_ms: int) -> None:
-        """Take what nobody came for."""
+    def expire(self, now_ms: int) -> None:
+        """Hand over instances whose request must have ended without using them."""
         for name, instance in list(self._withheld.items()):
-            if instance.changed_ms + self._policy.deadline_ms < now_ms:
+            if instance.changed_ms + self._deadline_ms < now_ms:
                 del self._withheld[name]
-                self._warm.claims.observe(instance)
-
-    def _read_catalog(self) -> None:
-        self._checks.read(self._warm.catalog)
+                self._claims.observe(instance)

@@ -1,4 +1,4 @@
-"""Aggregated discovery service (xDS, state of the world): what Envoys are told, and when."""
+"""Envoy's aggregated discovery service (ADS: xDS, state of the world)."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ CLUSTERS = f"{_TYPE}.cluster.v3.Cluster"
 ENDPOINTS = f"{_TYPE}.endpoint.v3.ClusterLoadAssignment"
 LISTENERS = f"{_TYPE}.listener.v3.Listener"
 ROUTES = f"{_TYPE}.route.v3.RouteConfiguration"
-# What is referred to comes before what refers to it.
-ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
-_BELOW = {CLUSTERS: (ENDPOINTS,), LISTENERS: (ROUTES,)}
-_WHOLE = {CLUSTERS, LISTENERS}  # a resource that is left out is taken away
+# Make before break: what is referred to is sent before what refers to it.
+_ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
+_DEPENDENT = {CLUSTERS: (ENDPOINTS,), LISTENERS: (ROUTES,)}
+_COMPLETE = {CLUSTERS, LISTENERS}  # a response that leaves out a resource deletes it
 
 
 class ResourceSnapshot:
-    """The resources as they stand, each with the version in which it changed."""
+    """The current resources, each with the version in which it changed last."""
 
     def __init__(self) -> None:
-        # Versions of an earlier life of the process are never met again.
+        # Versions of an earlier process are never used again.
         self._version = time.time_ns()
-        self._resources: dict[str, dict[str, tuple[int, any_pb2.Any]]] = {k: {} for k in ORDER}
-        self._changed: set[asyncio.Event] = set()
-        self.accepted = 0  # answers that an Envoy took
-        self.refused = 0  # answers that an Envoy did not take
+        self._resources: dict[str, dict[str, tuple[int, any_pb2.Any]]] = {k: {} for k in _ORDER}
+        self._subscribers: set[asyncio.Event] = set()
+        self.acks = 0
+        self.nacks = 0
 
-    def put(self, kind: str, resources: Mapping[str, Any], *, whole: bool = False) -> None:
-        """Set resources of a kind, by name; with `whole` there are no others.
+    def put(self, kind: str, resources: Mapping[str, Any], *, complete: bool = False) -> None:
+        """Set resources of a kind, by name; with `complete` all others are deleted.
 
         A resource is a message, or an `Any` that holds it.
         """
@@ -57,47 +57,49 @@ class ResourceSnapshot:
             for name, value in packed.items()
             if name not in now or now[name][1] != value
         }
-        gone = now.keys() - packed.keys() if whole else set()
-        if not new and not gone:
+        deleted = now.keys() - packed.keys() if complete else set()
+        if not new and not deleted:
             return
         self._version += 1
         now |= {name: (self._version, value) for name, value in new.items()}
-        for name in gone:
+        for name in deleted:
             del now[name]
-        if gone and kind in _WHOLE:  # the rest has to be said again without it
+        if deleted and kind in _COMPLETE:  # the others are sent again without the deleted ones
             now |= {name: (self._version, value) for name, (_, value) in now.items()}
-        for event in self._changed:
+        for event in self._subscribers:
             event.set()
 
     def since(
         self, kind: str, sent: Mapping[str, int], names: Iterable[str]
     ) -> dict[str, tuple[int, any_pb2.Any]]:
-        """What of these is newer than what was sent; of some kinds all, when one is."""
+        """Which of these resources are newer than those sent; of complete kinds all, if one is."""
         now = self._resources[kind]
-        wanted = now.keys() if kind in _WHOLE else now.keys() & set(names)
+        wanted = now.keys() if kind in _COMPLETE else now.keys() & set(names)
         newer = {name for name in wanted if sent.get(name) != now[name][0]}
-        if kind in _WHOLE:
+        if kind in _COMPLETE:
             newer = set(wanted) if newer else set()
         return {name: now[name] for name in newer}
 
-    def watch(self) -> asyncio.Event:
-        """An event that each change sets; to be given to `unwatch` in the end."""
+    def subscribe(self) -> asyncio.Event:
+        """An event that is set at each change, until it is given to `unsubscribe`."""
         event = asyncio.Event()
-        self._changed.add(event)
+        self._subscribers.add(event)
         return event
 
-    def unwatch(self, event: asyncio.Event) -> None:
-        """Set it no more."""
-        self._changed.discard(event)
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        """Do not set this event any more."""
+        self._subscribers.discard(event)
 
 
-class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # untyped
-    """One stream an Envoy: it says what it wants, and is told of every change.
+class AggregatedDiscoveryService(
+    ads_pb2_grpc.AggregatedDiscoveryServiceServicer  # type: ignore[misc]  # untyped
+):
+    """One stream per Envoy: it subscribes to resources, and receives every change of them.
 
     Parameters
     ----------
     snapshot
-        What there is to tell.
+        The resources.
     """
 
     def __init__(self, snapshot: ResourceSnapshot) -> None:
@@ -106,71 +108,72 @@ class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer
     async def StreamAggregatedResources(  # noqa: N802  # named by the protocol
         self, requests: AsyncIterator[Any], context: Any
     ) -> None:
-        """Serve one Envoy until it goes."""
+        """Serve one Envoy until it disconnects."""
         stream = DiscoveryStream(self._snapshot)
-        wake = self._snapshot.watch()
+        wake = self._snapshot.subscribe()
         reading = asyncio.create_task(stream.read(requests, wake))
         try:
             while not reading.done():
-                for answer in stream.answers():
-                    await context.write(answer)
+                for response in stream.responses():
+                    await context.write(response)
                 await wake.wait()
                 wake.clear()
         finally:
-            self._snapshot.unwatch(wake)
+            self._snapshot.unsubscribe(wake)
             reading.cancel()
 
 
 class DiscoveryStream:
-    """What one Envoy wants, and what it was sent."""
+    """The subscriptions of one Envoy, and the versions that it was sent."""
 
     def __init__(self, snapshot: ResourceSnapshot) -> None:
         self._snapshot = snapshot
-        self._wanted: dict[str, set[str]] = {}
-        self._sent: dict[str, dict[str, int]] = {kind: {} for kind in ORDER}
-        self._answers = 0
+        self._subscribed: dict[str, set[str]] = {}
+        self._sent: dict[str, dict[str, int]] = {kind: {} for kind in _ORDER}
+        self._nonce = 0
 
     async def read(self, requests: AsyncIterator[Any], wake: asyncio.Event) -> None:
-        """Take in what Envoy says, until it goes."""
+        """Handle Envoy's requests until it disconnects."""
         try:
             async for request in requests:
-                self._take(request)
+                self._handle(request)
                 wake.set()
         finally:
             wake.set()
 
-    def _take(self, request: Any) -> None:
+    def _handle(self, request: Any) -> None:
         kind = request.type_url
         if kind not in self._sent:
             return
         if request.HasField("error_detail"):
-            self._snapshot.refused += 1
-            told = {"action": "refused", "kind": kind}
-            logger.warning("Envoy refused: %s", request.error_detail.message, extra=told)
+            self._snapshot.nacks += 1
+            extra = {"action": "refused", "kind": kind}
+            message = request.error_detail.message
+            logger.warning("Envoy rejected its configuration: %s", message, extra=extra)
         elif request.response_nonce:
-            self._snapshot.accepted += 1
+            self._snapshot.acks += 1
         names = set(request.resource_names)
-        for name in names - self._wanted.get(kind, set()):
+        for name in names - self._subscribed.get(kind, set()):
             self._sent[kind].pop(name, None)
-        self._wanted[kind] = names
+        self._subscribed[kind] = names
 
-    def answers(self) -> Iterator[Any]:
-        """What has changed since it was sent, in the order in which Envoy can use it."""
-        for kind in ORDER:
-            if kind not in self._wanted:
+    def responses(self) -> Iterator[Any]:
+        """The changes that were not sent yet, in the order in which Envoy can apply them."""
+        for kind in _ORDER:
+            if kind not in self._subscribed:
                 continue
-            newer = self._snapshot.since(kind, self._sent[kind], self._wanted[kind])
+            newer = self._snapshot.since(kind, self._sent[kind], self._subscribed[kind])
             if not newer:
                 continue
             self._sent[kind] |= {name: version for name, (version, _) in newer.items()}
-            # A cluster or listener that was changed waits for what belongs to it, again.
-            for below in _BELOW.get(kind, ()):
-                self._sent[below].clear()
-            self._answers += 1
+            # A changed cluster or listener waits until its endpoints or routes are sent again.
+            for dependent in _DEPENDENT.get(kind, ()):
+                self._sent[dependent].clear()
+            self._nonce += 1
             yield discovery_pb2.DiscoveryResponse(
                 version_info=str(max(version for version, _ in newer.values())),
                 type_url=kind,
-                nonce=str(self._answers),
+                nonce=str(self._nonce),
                 resources=[resource for _, resource in newer.values()],
             )
 

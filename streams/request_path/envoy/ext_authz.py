@@ -1,7 +1,7 @@
-"""The check that Envoy makes before it routes (`ext_authz` over HTTP): which instance serves.
+"""Envoy's external authorization check (`ext_authz` over HTTP): names the instance that serves.
 
-It is in the path of every request, and Envoy alone asks: so its few bytes are read here, without
-a web framework.
+Every request waits for its check, and only Envoy makes them: so their few bytes are parsed here,
+without a web framework.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import InstanceClaims
-from streams.request_path.envoy.clusters import DESTINATION_HEADER, is_exclusive
+from streams.request_path.core.headers import DESTINATION_HEADER
+from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.leases import LeaseTable, lease_key
 from streams.request_path.envoy.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
 from streams.request_path.envoy.routes import sole_constituent
@@ -21,39 +22,39 @@ from streams.runtime.clock import wall_ms
 
 __all__ = ["ExtAuthzChecks", "ProtocolDispatcher"]
 
-_MOST = 1024 * 1024  # bytes of a check, far above what Envoy lets a user send
-_OPEN = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"  # to the standard path
+_MAX_BYTES = 1024 * 1024  # of a check, far above what Envoy lets a user send
+_STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"  # to the standard path
 _CLAIMED = f"HTTP/1.1 200 OK\r\n{DESTINATION_HEADER}: %s\r\ncontent-length: 0\r\n\r\n"
-_ID = b"\r\nx-request-id: "  # as Envoy writes it
-_END = b"\r\n\r\n"
+_REQUEST_ID = b"\r\nx-request-id: "  # as Envoy writes it
+_END_OF_HEAD = b"\r\n\r\n"
 _CHECKS = (f"{COMPOSITE_CHECK}/".encode(), f"{CONSTITUENT_CHECK}/".encode())
 
 Answer = Callable[[bytes], bytes]
 
 
 class ExtAuthzChecks:
-    """Claims an exclusive instance for a request, where there is a free one.
+    """Claims an exclusive instance for a request if one is free.
 
     Parameters
     ----------
     claims, leases
-        Where instances are from, and where it is kept who has which.
+        Where instances are claimed, and where leases are added.
     deadline_ms
         Most that a request may take.
     """
 
     def __init__(self, claims: InstanceClaims, leases: LeaseTable, deadline_ms: int) -> None:
         self._claims, self._leases, self._deadline_ms = claims, leases, deadline_ms
-        self._asked_for: Mapping[bytes, str] = {}  # check and path segment -> constituent
+        self._constituents: Mapping[bytes, str] = {}  # check and path segment -> constituent
 
-    def read(self, catalog: Catalog) -> None:
-        """Learn which paths are for exclusive instances."""
+    def set_catalog(self, catalog: Catalog) -> None:
+        """Derive which paths are for exclusive instances."""
         composites = {c.service: sole_constituent(c, catalog) for c in catalog.composites.values()}
         parts: dict[str, dict[str, str | None]] = {
             COMPOSITE_CHECK: composites,
             CONSTITUENT_CHECK: {name: name for name in catalog.constituents},
         }
-        self._asked_for = {
+        self._constituents = {
             f"{check}/{quote(name, safe='')}".encode(): part
             for check, names in parts.items()
             for name, part in names.items()
@@ -62,21 +63,21 @@ class ExtAuthzChecks:
 
     def answer(self, head: bytes) -> bytes:
         """The answer to a check, from its request line and headers."""
-        service = self._asked_for.get(_place(_target(head)))
-        if service is None:
-            return _OPEN
-        _, _, rest = head.partition(_ID)
-        key = lease_key(rest.partition(b"\r\n")[0].decode("latin-1"), service)
-        lease = None if self._leases.has_ended(key) else self._claims.take(service)
-        if lease is None:
-            return _OPEN
-        self._leases.hold(key, lease, wall_ms() + self._deadline_ms)
-        where = lease.instance.endpoint.removeprefix("http://").rstrip("/")
+        constituent = self._constituents.get(_first_segments(_target(head)))
+        if constituent is None:
+            return _STANDARD
+        _, _, rest = head.partition(_REQUEST_ID)
+        key = lease_key(rest.partition(b"\r\n")[0].decode("latin-1"), constituent)
+        claimed = None if self._leases.has_ended(key) else self._claims.claim(constituent)
+        if claimed is None:
+            return _STANDARD
+        self._leases.add(key, claimed, wall_ms() + self._deadline_ms)
+        where = claimed.instance.endpoint.removeprefix("http://").rstrip("/")
         return (_CLAIMED % where).encode()
 
 
 class ProtocolDispatcher(asyncio.Protocol):
-    """A new connection: Envoy's, which makes checks as long as it lives, or another's.
+    """A new connection: Envoy's, which makes checks as long as it lives, or another client's.
 
     Parameters
     ----------
@@ -95,17 +96,17 @@ class ProtocolDispatcher(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """See who it is, and leave the connection to who serves them."""
+        """Hand the connection to the protocol of its first request."""
         self._data += data
         if b"\r\n" not in self._data:
-            if len(self._data) > _MOST:
+            if len(self._data) > _MAX_BYTES:
                 self._transport.close()
             return
         is_check = _target(self._data).startswith(_CHECKS)
-        next_ = _CheckConnection(self._answer) if is_check else self._other()
-        self._transport.set_protocol(next_)
-        next_.connection_made(self._transport)
-        next_.data_received(self._data)
+        protocol = _CheckConnection(self._answer) if is_check else self._other()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(self._data)
 
 
 class _CheckConnection(asyncio.Protocol):
@@ -119,19 +120,19 @@ class _CheckConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        *heads, self._left = (self._left + data).split(_END)
+        *heads, self._left = (self._left + data).split(_END_OF_HEAD)
         for head in heads:
             self._transport.write(self._answer(head))
-        if len(self._left) > _MOST:
+        if len(self._left) > _MAX_BYTES:
             self._transport.close()
 
 
 def _target(head: bytes) -> bytes:
-    """What a request asks for; empty when it is none."""
+    """The target in a request line; empty if there is none."""
     _, _, rest = head.partition(b" ")
     return rest.partition(b" ")[0]
 
 
-def _place(target: bytes) -> bytes:
-    """Its first two segments."""
+def _first_segments(target: bytes) -> bytes:
+    """The first two segments of a target's path."""
     return b"/".join(target.partition(b"?")[0].split(b"/", 3)[:3])

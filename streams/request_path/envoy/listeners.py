@@ -1,4 +1,4 @@
-"""Envoy's listeners: who the user is, what may be believed, the decision, and the access log."""
+"""Envoy's listeners: authentication, which headers are trusted, the check, the access log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from streams.request_path.core.headers import TIER_HEADER, USER_HEADER
-from streams.request_path.core.retries import IDEMPOTENT_HEADER, MAYBE_SERVED
-from streams.request_path.envoy.addresses import JwtProvider, MeshAddresses, RoutePolicy
-from streams.request_path.envoy.clusters import DESTINATION_HEADER, OWN_PREFIX, socket_address
-from streams.request_path.envoy.routes import CONSTITUENT_HEADER, EDGE, INNER, LEASED_HEADER
+from streams.request_path.core.headers import (
+    CONSTITUENT_HEADER,
+    DESTINATION_HEADER,
+    IDEMPOTENT_HEADER,
+    LEASED_HEADER,
+    TIER_HEADER,
+    USER_HEADER,
+)
+from streams.request_path.core.retries import MAYBE_SERVED
+from streams.request_path.envoy.addresses import MeshAddresses
+from streams.request_path.envoy.clusters import OWN_PREFIX, socket_address
+from streams.request_path.envoy.policy import JwtProvider, RoutePolicy
+from streams.request_path.envoy.routes import EDGE, INNER
 
 __all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "listeners"]
 
@@ -19,21 +27,21 @@ COMPOSITE_CHECK, CONSTITUENT_CHECK = "/composite", "/constituent"
 _TYPE = "type.googleapis.com/envoy.extensions"
 _MANAGER = f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-_STARTED_HERE = (DESTINATION_HEADER, LEASED_HEADER, CONSTITUENT_HEADER)
-_STARTED_AT_EDGE = (IDEMPOTENT_HEADER,)  # the gateway behind it says so, too
+_SET_BY_ENVOY = (DESTINATION_HEADER, LEASED_HEADER, CONSTITUENT_HEADER)
+_SET_BY_GATEWAY = (IDEMPOTENT_HEADER,)  # trusted on the inner listener only
 
 
-def listeners(places: MeshAddresses, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
-    """The listener for users, and the one for who orchestrates."""
-    yield _listener(EDGE, places.edge, COMPOSITE_CHECK, policy, policy.jwt)
-    yield _listener(INNER, places.inner, CONSTITUENT_CHECK, policy, None)
+def listeners(addresses: MeshAddresses, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
+    """The listener for users, and the one for the gateway."""
+    yield _listener(EDGE, addresses.edge, COMPOSITE_CHECK, policy, policy.jwt)
+    yield _listener(INNER, addresses.inner, CONSTITUENT_CHECK, policy, None)
 
 
 def _listener(
-    name: str, place: str, check: str, policy: RoutePolicy, jwt: JwtProvider | None
+    name: str, listen: str, check: str, policy: RoutePolicy, jwt: JwtProvider | None
 ) -> dict[str, Any]:
-    removed = [*_STARTED_HERE, *(_STARTED_AT_EDGE if name == EDGE else ())]
-    if jwt is not None:  # the token says it
+    removed = [*_SET_BY_ENVOY, *(_SET_BY_GATEWAY if name == EDGE else ())]
+    if jwt is not None:  # the token has them
         removed += [USER_HEADER, *([TIER_HEADER] if jwt.tier_claim else [])]
     manager = {
         "@type": _MANAGER,
@@ -51,28 +59,28 @@ def _listener(
             }
         ],
         "http_filters": [
-            *([_verified(jwt)] if jwt else []),
-            _decided(check, policy),
+            *([_jwt_authn(jwt)] if jwt else []),
+            _ext_authz(check, policy),
             _filter("router", f"{_TYPE}.filters.http.router.v3.Router"),
         ],
-        "local_reply_config": {"mappers": [_PERHAPS_SERVED, _RETRY_LATER]},
-        "access_log": [_log(name, policy), _ended(policy)],
+        "local_reply_config": {"mappers": [_MAYBE_SERVED_REPLY, _RETRY_LATER]},
+        "access_log": [_entries_log(name, policy), _leases_log(policy)],
         "rds": {
             "route_config_name": name,
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
     }
     chain = {"filters": [{"name": "envoy.http", "typed_config": manager}]}
-    return {"name": name, "address": socket_address(place), "filter_chains": [chain]}
+    return {"name": name, "address": socket_address(listen), "filter_chains": [chain]}
 
 
-def _verified(jwt: JwtProvider) -> dict[str, Any]:
+def _jwt_authn(jwt: JwtProvider) -> dict[str, Any]:
     claims = {USER_HEADER: jwt.claim} | ({TIER_HEADER: jwt.tier_claim} if jwt.tier_claim else {})
     provider = {
         "issuer": jwt.issuer,
         "local_jwks": {"inline_string": jwt.jwks},
         "forward": True,
-        "clear_route_cache": True,  # there is a route for those without a user
+        "clear_route_cache": True,  # requests without a user have a route of their own
         "claim_to_headers": [
             {"header_name": header, "claim_name": claim} for header, claim in claims.items()
         ],
@@ -88,12 +96,12 @@ def _verified(jwt: JwtProvider) -> dict[str, Any]:
     )
 
 
-def _decided(check: str, policy: RoutePolicy) -> dict[str, Any]:
+def _ext_authz(check: str, policy: RoutePolicy) -> dict[str, Any]:
     return _filter(
         "ext_authz",
         f"{_TYPE}.filters.http.ext_authz.v3.ExtAuthz",
         transport_api_version="V3",
-        failure_mode_allow=True,  # to the standard path
+        failure_mode_allow=True,  # the request takes the standard path
         allowed_headers={"patterns": [{"exact": "x-request-id"}]},
         http_service={
             "server_uri": {
@@ -109,7 +117,7 @@ def _decided(check: str, policy: RoutePolicy) -> dict[str, Any]:
     )
 
 
-def _log(name: str, policy: RoutePolicy) -> dict[str, Any]:
+def _entries_log(name: str, policy: RoutePolicy) -> dict[str, Any]:
     return _grpc_log(
         name,
         "log",
@@ -119,16 +127,16 @@ def _log(name: str, policy: RoutePolicy) -> dict[str, Any]:
     )
 
 
-def _ended(policy: RoutePolicy) -> dict[str, Any]:
-    """For the decision service: which requests for exclusive instances have ended, and where."""
+def _leases_log(policy: RoutePolicy) -> dict[str, Any]:
+    """For the decision service: the ends of requests for exclusive instances."""
     present = {"header": {"name": LEASED_HEADER, "present_match": True}}
-    told = _grpc_log(
+    log = _grpc_log(
         "leases",
         "leases",
         policy.lease_flush_ms,
         additional_request_headers_to_log=[CONSTITUENT_HEADER],
     )
-    return {**told, "filter": {"header_filter": present}}
+    return {**log, "filter": {"header_filter": present}}
 
 
 def _grpc_log(name: str, cluster: str, flush_ms: int, **more: Any) -> dict[str, Any]:
@@ -159,8 +167,8 @@ def _filter(name: str, kind: str, **config: Any) -> dict[str, Any]:
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": kind, **config}}
 
 
-# Nobody is told to ask again for what may have been done.
-_PERHAPS_SERVED = {
+# Not 503: a client would retry a request that may have been processed.
+_MAYBE_SERVED_REPLY = {
     "filter": {"response_flag_filter": {"flags": ["UC", "UR"]}},
     "status_code": 502,
     "body_format_override": {

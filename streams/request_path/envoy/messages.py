@@ -1,4 +1,4 @@
-"""Configuration as Envoy's messages."""
+"""Parses configuration, given as dicts, into Envoy's protobuf messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf import json_format
 
 __all__ = ["cluster", "listener", "route_configuration"]
 
-# What may stand within an `Any` has to be known, and becomes so by being imported.
+# A message type is known to the parser of `Any` once its module was imported.
 for _name in (
     "access_loggers.grpc.v3.als_pb2",
     "filters.http.ext_authz.v3.ext_authz_pb2",
@@ -29,16 +29,16 @@ for _name in (
 importlib.import_module("envoy.type.matcher.v3.http_inputs_pb2")
 
 
-def cluster(told: dict[str, Any]) -> Any:
+def cluster(config: dict[str, Any]) -> Any:
     """A `Cluster`."""
-    return json_format.ParseDict(told, cluster_pb2.Cluster())
+    return json_format.ParseDict(config, cluster_pb2.Cluster())
 
 
-def listener(told: dict[str, Any]) -> Any:
+def listener(config: dict[str, Any]) -> Any:
     """A `Listener`."""
-    return json_format.ParseDict(told, listener_pb2.Listener())
+    return json_format.ParseDict(config, listener_pb2.Listener())
 
 
-def route_configuration(told: dict[str, Any]) -> Any:
+def route_configuration(config: dict[str, Any]) -> Any:
     """A `RouteConfiguration`."""
-    return json_format.ParseDict(told, route_pb2.RouteConfiguration())
+    return json_format.ParseDict(config, route_pb2.RouteConfiguration())

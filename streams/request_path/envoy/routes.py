@@ -1,7 +1,8 @@
-"""Envoy's routes: what users ask for at the edge, and constituents within.
+"""Envoy's routes: composites at the edge, for users, and constituents inside, for the gateway.
 
-A composite of one constituent goes straight to it: no code of ours runs for it in a pool. One of
-several goes to the gateway, which calls its constituents through the inner routes.
+A request for a composite of one constituent goes straight to that constituent; in *pool* mode no
+process of foremesh takes part. One of several goes to the gateway, which calls the constituents
+through the inner routes.
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ from typing import Any
 from urllib.parse import quote
 
 from streams.records.catalog import Catalog, Composite
-from streams.request_path.core.headers import USER_HEADER
-from streams.request_path.core.retries import IDEMPOTENT_HEADER, IDEMPOTENT_METHODS
-from streams.request_path.envoy.addresses import RoutePolicy
+from streams.request_path.core.headers import (
+    CONSTITUENT_HEADER,
+    IDEMPOTENT_HEADER,
+    LEASED_HEADER,
+    RESULT_HEADER,
+    USER_HEADER,
+)
+from streams.request_path.core.retries import IDEMPOTENT_METHODS
 from streams.request_path.envoy.clusters import OWN_PREFIX, is_exclusive
+from streams.request_path.envoy.policy import RoutePolicy
 
-__all__ = ["CONSTITUENT_HEADER", "EDGE", "INNER", "LEASED_HEADER", "routes", "sole_constituent"]
+__all__ = ["EDGE", "INNER", "routes", "sole_constituent"]
 
 EDGE, INNER = "edge", "inner"
-LEASED_HEADER = "x-foremesh-leased"  # tells the access log
-CONSTITUENT_HEADER = "x-foremesh-service"  # tells the standard path which constituent is meant
 
-# A dead instance also resets what was sent to it already, and may have served.
-_SURE = "connect-failure,refused-stream,reset-before-request"
-_ALL = "connect-failure,refused-stream,reset"
+# A dying instance also resets requests that it has received and may have served ("reset").
+_RETRY_UNSERVED = "connect-failure,refused-stream,reset-before-request"
+_RETRY_IDEMPOTENT = "connect-failure,refused-stream,reset"
 _TYPE = "type.googleapis.com/envoy"
-_TO_STANDARD = {
+_RETRY_ON_STANDARD_PATH = {
     "retry_priority": {
         "name": "envoy.retry_priorities.previous_priorities",
         "typed_config": {
@@ -37,7 +42,7 @@ _TO_STANDARD = {
         },
     },
 }
-_UNDECIDED = {
+_WITHOUT_CHECK = {
     "envoy.filters.http.ext_authz": {
         "@type": f"{_TYPE}.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
         "disabled": True,
@@ -46,47 +51,51 @@ _UNDECIDED = {
 
 
 def routes(catalog: Catalog, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
-    """The two route configurations: each for requests that may be served twice, and for others."""
-    yield _configuration(EDGE, *(_at_edge(catalog, policy, again) for again in (True, False)))
-    yield _configuration(INNER, *(_within(catalog, policy, again) for again in (True, False)))
+    """The two route configurations, each with routes for idempotent requests and for others."""
+    yield _configuration(
+        EDGE, *(_at_edge(catalog, policy, idempotent=flag) for flag in (True, False))
+    )
+    yield _configuration(
+        INNER, *(_inside(catalog, policy, idempotent=flag) for flag in (True, False))
+    )
 
 
-def _at_edge(catalog: Catalog, policy: RoutePolicy, again: bool) -> list[dict[str, Any]]:
-    named = [_edge(composite, catalog, policy, again) for composite in catalog.composites.values()]
-    return [_WELL, _NOBODY, *named, _UNKNOWN]
+def _at_edge(catalog: Catalog, policy: RoutePolicy, *, idempotent: bool) -> list[dict[str, Any]]:
+    named = [_composite(one, catalog, policy, idempotent) for one in catalog.composites.values()]
+    return [_HEALTHY, _NO_USER, *named, _NO_COMPOSITE]
 
 
-def _within(catalog: Catalog, policy: RoutePolicy, again: bool) -> list[dict[str, Any]]:
-    named = [_constituent(name, name, catalog, policy, again) for name in catalog.constituents]
-    return [*named, _UNKNOWN]
+def _inside(catalog: Catalog, policy: RoutePolicy, *, idempotent: bool) -> list[dict[str, Any]]:
+    named = [_constituent(name, name, catalog, policy, idempotent) for name in catalog.constituents]
+    return [*named, _NO_CONSTITUENT]
 
 
 def sole_constituent(composite: Composite, catalog: Catalog) -> str | None:
-    """The constituent of a composite that needs no orchestration."""
+    """The only constituent of a composite, which then needs no orchestration."""
     match composite.steps:
         case ((name,),) if name in catalog.constituents:
             return name
     return None
 
 
-def _edge(
-    composite: Composite, catalog: Catalog, policy: RoutePolicy, again: bool
+def _composite(
+    composite: Composite, catalog: Catalog, policy: RoutePolicy, idempotent: bool
 ) -> dict[str, Any]:
     if part := sole_constituent(composite, catalog):
-        again = again or composite.idempotent
-        return _constituent(composite.service, part, catalog, policy, again)
+        idempotent = idempotent or composite.idempotent
+        return _constituent(composite.service, part, catalog, policy, idempotent)
     return {
         "name": composite.service,
         "match": {"path_separated_prefix": f"/{quote(composite.service, safe='')}"},
         "route": {"cluster": f"{OWN_PREFIX}compose", "timeout": _timeout(policy)},
-        "typed_per_filter_config": _UNDECIDED,
+        "typed_per_filter_config": _WITHOUT_CHECK,
     }
 
 
 def _constituent(
-    path: str, name: str, catalog: Catalog, policy: RoutePolicy, again: bool
+    path: str, name: str, catalog: Catalog, policy: RoutePolicy, idempotent: bool
 ) -> dict[str, Any]:
-    lease = is_exclusive(catalog.constituents[name])
+    exclusive = is_exclusive(catalog.constituents[name])
     return {
         "name": path,
         "match": {"path_separated_prefix": f"/{quote(path, safe='')}"},
@@ -94,36 +103,36 @@ def _constituent(
             "cluster": name,
             "timeout": _timeout(policy),
             "regex_rewrite": {"pattern": {"regex": "^/[^/]+/?"}, "substitution": "/"},
-            "retry_policy": _retry(lease, again),
+            "retry_policy": _retry(exclusive=exclusive, idempotent=idempotent),
         },
-        # A % in a name would be a command to Envoy.
+        # Envoy would read a % as the start of a command operator.
         "request_headers_to_add": [
             _set(CONSTITUENT_HEADER, name.replace("%", "%%")),
-            *([_set(LEASED_HEADER, "1")] if lease else []),
-            *([_set(IDEMPOTENT_HEADER, "1")] if again else []),
+            *([_set(LEASED_HEADER, "1")] if exclusive else []),
+            *([_set(IDEMPOTENT_HEADER, "1")] if idempotent else []),
         ],
-        "response_headers_to_add": _said(name),
-        **({} if lease else {"typed_per_filter_config": _UNDECIDED}),
+        "response_headers_to_add": _cost_headers(name),
+        **({} if exclusive else {"typed_per_filter_config": _WITHOUT_CHECK}),
     }
 
 
-def _retry(lease: bool, again: bool) -> dict[str, Any]:
-    """Once, at once, on the standard path; a lease falls back to it by itself."""
+def _retry(*, exclusive: bool, idempotent: bool) -> dict[str, Any]:
+    """One retry, at once, on the standard path; an override host falls back to it by itself."""
     return {
-        "retry_on": _ALL if again else _SURE,
+        "retry_on": _RETRY_IDEMPOTENT if idempotent else _RETRY_UNSERVED,
         "num_retries": 1,
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.002s"},
-        **({} if lease else _TO_STANDARD),
+        **({} if exclusive else _RETRY_ON_STANDARD_PATH),
     }
 
 
-def _said(name: str) -> list[dict[str, Any]]:
-    """What a response says of itself, where the standard path has not said it better."""
-    told = "%UPSTREAM_METADATA(envoy.lb:{})%".format
-    timing = f"desc={told('result')};dur=%RESPONSE_DURATION%;instance={told('instance')}"
+def _cost_headers(name: str) -> list[dict[str, Any]]:
+    """Result and timing of a response, unless the activator has set them."""
+    tag = "%UPSTREAM_METADATA(envoy.lb:{})%".format
+    timing = f"desc={tag('result')};dur=%RESPONSE_DURATION%;instance={tag('instance')}"
     escaped = quote(name, safe="").replace("%", "%%")
     return [
-        _set("x-foremesh", told("result"), "ADD_IF_ABSENT"),
+        _set(RESULT_HEADER, tag("result"), "ADD_IF_ABSENT"),
         _set("server-timing", f"{escaped};{timing}", "ADD_IF_ABSENT"),
     ]
 
@@ -131,36 +140,34 @@ def _said(name: str) -> list[dict[str, Any]]:
 def _configuration(
     name: str, twice: list[dict[str, Any]], once: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Routes for requests that may be served twice, and for those that may not."""
+    """Routes for requests that may be served twice, and for those that may not be."""
     tree = {
         "matcher_list": {
-            "matchers": [{"predicate": _MAY_BE_TWICE, "on_match": _list("twice", twice)}]
+            "matchers": [{"predicate": _IS_IDEMPOTENT, "on_match": _list("twice", twice)}]
         },
         "on_no_match": _list("once", once),
     }
     return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "matcher": tree}]}
 
 
-def _list(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    told = {"@type": f"{_TYPE}.config.route.v3.RouteList", "routes": found}
-    return {"action": {"name": name, "typed_config": told}}
+def _list(name: str, listed: list[dict[str, Any]]) -> dict[str, Any]:
+    config = {"@type": f"{_TYPE}.config.route.v3.RouteList", "routes": listed}
+    return {"action": {"name": name, "typed_config": config}}
 
 
 def _header(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    told = {"@type": f"{_TYPE}.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": name}
-    read = {"name": "header", "typed_config": told}
-    return {"single_predicate": {"input": read, "value_match": value}}
+    config = {"@type": f"{_TYPE}.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": name}
+    header = {"name": "header", "typed_config": config}
+    return {"single_predicate": {"input": header, "value_match": value}}
 
 
-_MAY_BE_TWICE = {
+_IS_IDEMPOTENT = {
     "or_matcher": {
         "predicate": [
             _header(
                 ":method", {"safe_regex": {"google_re2": {}, "regex": "|".join(IDEMPOTENT_METHODS)}}
             ),
-            _header(
-                IDEMPOTENT_HEADER, {"exact": "1"}
-            ),  # users cannot say so: it is removed at the edge
+            _header(IDEMPOTENT_HEADER, {"exact": "1"}),  # removed from users' requests at the edge
         ]
     }
 }
@@ -174,21 +181,24 @@ def _timeout(policy: RoutePolicy) -> str:
     return f"{policy.deadline_ms / 1000:.3f}s"
 
 
-def _said_here(status: int, told: dict[str, str], match: dict[str, Any]) -> dict[str, Any]:
+def _direct_response(status: int, body: dict[str, str], match: dict[str, Any]) -> dict[str, Any]:
     return {
         "match": match,
-        "direct_response": {"status": status, "body": {"inline_string": json.dumps(told)}},
-        "typed_per_filter_config": _UNDECIDED,
+        "direct_response": {"status": status, "body": {"inline_string": json.dumps(body)}},
+        "typed_per_filter_config": _WITHOUT_CHECK,
     }
 
 
-_WELL = _said_here(200, {"routes": "known"}, {"path": "/healthz"})
-_NOBODY = _said_here(
+_HEALTHY = _direct_response(200, {"routes": "known"}, {"path": "/healthz"})
+_NO_USER = _direct_response(
     400,
-    {"error": f"header {USER_HEADER} is missing: whose request is it?"},
+    {"error": f"header {USER_HEADER} is missing: it names the user of the request"},
     {
         "prefix": "/",
         "headers": [{"name": USER_HEADER, "present_match": True, "invert_match": True}],
     },
 )
-_UNKNOWN = _said_here(404, {"error": "there is no such service in the catalogue"}, {"prefix": "/"})
+_NO_COMPOSITE, _NO_CONSTITUENT = (
+    _direct_response(404, {"error": f"the {kind} is not in the catalogue"}, {"prefix": "/"})
+    for kind in ("composite", "constituent")
+)

@@ -1,1 +1,4 @@
-"""The inline interceptor without Envoy: a reverse proxy in front of the composite services."""
+"""The gateway: an HTTP server that orchestrates composites, alone or behind Envoy.
+
+Envoy's configuration and the services that Envoy calls are in `streams.request_path.envoy`.
+"""

@@ -1,4 +1,4 @@
-"""The gateway as a process: the desk, what it knows, and the way out."""
+"""The gateway that claims instances itself, as a process."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import logging
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp import web
 
 from streams.adapters import metrics
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.request_path.core.event_buffer import EventBuffer
-from streams.request_path.core.headers import MAX_BODY_BYTES
+from streams.request_path.core.http_server import new_application, serve_application
 from streams.request_path.core.retries import IDLE_TIMEOUT_S
-from streams.request_path.core.warm_pool import WarmPool
+from streams.request_path.core.warm_pool import open_warm_pool
 from streams.request_path.gateway.claiming import ClaimingRequestHandler
 from streams.request_path.gateway.routes import add_routes
-from streams.runtime.serving import DRAIN_S, serving
-from streams.runtime.tasks import every, first_to_end
+from streams.runtime.tasks import every
 from streams.settings import Settings
 
-__all__ = ["GatewayConfig", "GatewayProcess"]
+__all__ = ["GatewayConfig", "serve_gateway"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +36,10 @@ class GatewayConfig:
     deadline_ms: int = 10_000
 
 
-class GatewayProcess:
-    """Serves the composites of one pool.
+async def serve_gateway(
+    settings: Settings, config: GatewayConfig, listen: str, stop: asyncio.Event
+) -> None:
+    """Serve the composites of one pool until `stop` is set, then send what Kafka still lacks.
 
     Parameters
     ----------
@@ -47,36 +47,25 @@ class GatewayProcess:
         Where Kafka and the provisioner are.
     config
         Pool and bounds.
+    listen
+        host:port.
+    stop
+        Ends the process; requests in flight are finished.
     """
-
-    def __init__(self, settings: Settings, config: GatewayConfig) -> None:
-        self._settings = settings
-        self._config = config
-        self._warm = WarmPool(settings, config.pool, config.queue)
-        self._events = EventBuffer(producer_config(settings), codec.encode, settings.topic)
-
-    async def run(self, listen: str, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set; then finish what is being served and tell Kafka."""
-        metrics.serve(self._settings.metrics_port)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            await self._warm.open(session)
-            desk = ClaimingRequestHandler(
-                self._config.pool,
-                self._config.deadline_ms,
-                warm=self._warm,
-                session=session,
-                events=self._events,
-            )
-            app = web.Application(client_max_size=MAX_BODY_BYTES)
-            add_routes(app, desk)
-            work = [*self._warm.work(), every(_POLL_S, self._poll)]
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
-            await serving(runner, listen, "gateway", lambda: first_to_end(work, stop))
-            await self._warm.close()
-        lost = await asyncio.to_thread(self._events.flush, self._settings.delivery_ms / 1000)
-        if lost:
-            logger.warning("%d events were lost", lost, extra={"action": "events_lost"})
-
-    async def _poll(self) -> None:
-        self._events.poll()
+    metrics.serve(settings.metrics_port)
+    events = EventBuffer(producer_config(settings), codec.encode, settings.topic)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        open_warm_pool(settings, session, pool=config.pool, queue=config.queue) as warm,
+    ):
+        handler = ClaimingRequestHandler(
+            config.pool, config.deadline_ms, warm=warm, session=session, events=events
+        )
+        app = new_application()
+        add_routes(app, handler)
+        work = [*warm.start(), every(_POLL_S, events.poll)]
+        await serve_application(app, listen, "gateway", work, stop)
+    lost = await asyncio.to_thread(events.flush, settings.delivery_ms / 1000)
+    if lost:
+        logger.warning("%d events were lost", lost, extra={"action": "events_lost"})

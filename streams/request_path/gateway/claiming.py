@@ -1,30 +1,127 @@
-"""The desk of a gateway that claims instances itself."""
+"""The gateway without Envoy: it claims instances, and calls them itself."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import aiohttp
 
-from streams.records import Outcome, Request
+from streams.records import Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
-from streams.request_path.core.claims import ClaimableInstance
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.request_path.core.event_buffer import EventBuffer
-from streams.request_path.core.orchestration import ClaimingRun
+from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
+from streams.request_path.core.retries import MAYBE_SERVED, is_unserved
+from streams.request_path.core.standard_path import StandardPath
+from streams.request_path.core.start_up_times import start_up_ms_since
 from streams.request_path.core.warm_pool import WarmPool
 from streams.request_path.gateway.routes import RequestHandler
+from streams.runtime.clock import wall_ms
 from streams.stages.interceptor import intercept
 
-__all__ = ["ClaimingRequestHandler"]
+__all__ = ["ClaimingRequestHandler", "ClaimingRun"]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ClaimingRun(CompositeRun):
+    """A run that calls instances: those claimed when it began, others from the standard path.
+
+    Parameters
+    ----------
+    claimed
+        Instances claimed when the request arrived, by constituent.
+    claims, standard_path
+        Where claims are released, and where missing instances come from.
+    """
+
+    claimed: Mapping[str, ClaimableInstance]
+    claims: InstanceClaims
+    standard_path: StandardPath
+    _held: dict[str, ClaimableInstance] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._held = dict(self.claimed)
+
+    def close(self) -> None:
+        """Release what is still claimed."""
+        for claimed in self._held.values():
+            self.claims.release(claimed, 0)
+
+    def part_of(self, constituent: str) -> Part:
+        """What a constituent did as measured; one that was never reached counts as claimed."""
+        never_reached = Part(service=constituent, warm=constituent in self.claimed)
+        return self.parts.get(constituent) or never_reached
+
+    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
+        """Call the claimed instance; without one, or if it is dead, use the standard path.
+
+        An instance that died while it served may have done its part: the part is not repeated.
+        """
+        if constituent in self._held:
+            self.parts.setdefault(constituent, Part(service=constituent, warm=True))
+            try:
+                await self._call_held(constituent, inputs)
+            except aiohttp.ClientConnectionError as error:
+                self._discard(constituent)  # dead, though the provisioner has not noticed yet
+                if not (self.idempotent or is_unserved(error)):
+                    raise ConstituentFailed(f"{constituent} {MAYBE_SERVED}") from error
+                await self._call_cold(constituent, inputs)
+        else:
+            await self._call_cold(constituent, inputs)
+        if is_last and (claimed := self._held.pop(constituent, None)):
+            self.claims.release(claimed, self.parts[constituent].serve_ms)
+
+    async def _call_cold(self, constituent: str, inputs: dict[str, Any]) -> None:
+        """Wait for an instance and call it; the request fails if that one is dead, too."""
+        arrived_ms = wall_ms()
+        self.parts[constituent] = Part(service=constituent, warm=False)
+        claimed = await self.standard_path.claim(constituent, self.request_id, self.deadline_ms)
+        self._held[constituent] = claimed
+        self.parts[constituent] = Part(
+            service=constituent,
+            warm=False,
+            wait_ms=wall_ms() - arrived_ms,
+            warm_up_ms=start_up_ms_since(claimed.instance, arrived_ms),
+        )
+        try:
+            await self._call_held(constituent, inputs)
+        except aiohttp.ClientConnectionError as error:
+            self._discard(constituent)
+            raise ConstituentFailed(f"{constituent} does not answer: {error}") from error
+
+    def _discard(self, constituent: str) -> None:
+        self.claims.discard(self._held.pop(constituent))
+
+    async def _call_held(self, constituent: str, inputs: dict[str, Any]) -> None:
+        instance = self._held[constituent].instance
+        began = time.perf_counter()
+        answer, response = await self.post(constituent, instance.endpoint, inputs)
+        if response.status >= 400:
+            raise ConstituentFailed(f"{constituent} answered with {response.status}")
+        self.answers[constituent] = answer
+        took_ms = round((time.perf_counter() - began) * 1000)
+        part = self.parts[constituent]
+        self.parts[constituent] = replace(
+            part, instance_id=instance.instance_id, serve_ms=part.serve_ms + took_ms
+        )
 
 
 class ClaimingRequestHandler(RequestHandler):
-    """Claims what is warm when a request comes; the rest takes the standard path.
+    """Claims the warm instances when a request arrives; the rest takes the standard path.
 
     Parameters
     ----------
     pool, deadline_ms
         See `RequestHandler`.
-    warm, session, events
-        The warm set, the way to its instances, and to Kafka.
+    warm
+        The pool's instances.
+    session
+        Connections to them.
+    events
+        Takes requests and outcomes.
     """
 
     def __init__(
@@ -43,35 +140,35 @@ class ClaimingRequestHandler(RequestHandler):
 
     @property
     def catalog(self) -> Catalog:
-        """The catalogue as it stands."""
+        """The current catalogue."""
         return self._warm.catalog
 
-    def begin(self, composite: Composite, asked: Request, *, idempotent: bool) -> ClaimingRun:
+    def start_run(self, composite: Composite, request: Request, *, idempotent: bool) -> ClaimingRun:
         """Decide, and claim what the decision found warm, without a pause in between."""
         claims, names = self._warm.claims, composite.constituents
-        best = {name: claims.best(name) for name in names}
-        found = intercept(composite.steps, best, asked.at_ms, self.usual_ms(names))
+        candidates = {name: claims.candidates(name) for name in names}
+        decided = intercept(composite.steps, candidates, request.at_ms, self.start_up_times(names))
         claimed: dict[str, ClaimableInstance] = {}
-        for part in found.parts:
-            if part.warm and (lease := claims.take(part.service)):
-                claimed[part.service] = lease
+        for part in decided.parts:
+            if part.warm and (one := claims.claim(part.service)):
+                claimed[part.service] = one
         return ClaimingRun(
-            request_id=asked.request_id,
+            request_id=request.request_id,
             steps=composite.steps,
-            deadline_ms=asked.at_ms + self.deadline_ms,
+            deadline_ms=request.at_ms + self.deadline_ms,
             claimed=claimed,
-            body={"request_id": asked.request_id, "parameters": dict(asked.parameters)},
+            body={"request_id": request.request_id, "parameters": dict(request.parameters)},
             claims=claims,
-            standard=self._warm.standard,
+            standard_path=self._warm.standard_path,
             session=self._session,
             idempotent=idempotent,
         )
 
-    def usual_ms(self, names: tuple[str, ...]) -> dict[str, int]:
+    def start_up_times(self, names: tuple[str, ...]) -> dict[str, int]:
         """Start-up times as measured."""
-        return self._warm.claims.warm_ups.of(names, self.catalog)
+        return self._warm.claims.start_up_times.of(names, self.catalog)
 
-    def tell(self, record: Request | Outcome) -> None:
+    def publish(self, record: Request | Outcome) -> None:
         """Send it to Kafka."""
         self._events.put(record)
 

@@ -1,0 +1,33 @@
+"""The HTTP server of the processes that users' requests pass through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from aiohttp import web
+
+from streams.runtime.serving import DRAIN_S, serving
+from streams.runtime.tasks import first_to_end
+
+__all__ = ["new_application", "serve_application"]
+
+_MAX_BODY_BYTES = 1024 * 1024
+
+
+def new_application() -> web.Application:
+    """An application without routes that refuses bodies of more than a mebibyte."""
+    return web.Application(client_max_size=_MAX_BODY_BYTES)
+
+
+async def serve_application(
+    app: web.Application,
+    listen: str,
+    what: str,
+    work: Iterable[Awaitable[Any]],
+    stop: asyncio.Event,
+) -> None:
+    """Serve beside this background work until `stop` is set; requests in flight are finished."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+    await serving(runner, listen, what, lambda: first_to_end(work, stop))

@@ -1,0 +1,101 @@
+"""From an HTTP request to a `Request`: its user, tier and parameters; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from streams.records import Request, Source
+from streams.records.catalog import Tier
+from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier
+from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
+
+__all__ = ["parse_parameters", "parse_request"]
+
+
+def parse_request(
+    headers: Mapping[str, str],
+    parameters: Mapping[str, str],
+    tiers: Mapping[str, Tier],
+    *,
+    composite: str,
+    pool: str,
+    at_ms: int,
+    request_id: str,
+) -> Request:
+    """The request as a record.
+
+    Parameters
+    ----------
+    headers, parameters
+        Of the HTTP request; see `parse_parameters`.
+    tiers
+        Those of the catalogue.
+    composite, pool, at_ms
+        What is asked for, in which pool, and when.
+    request_id
+        Its id if the header `x-request-id` is missing.
+
+    Raises
+    ------
+    ValueError
+        The user is missing, the tier is unknown, or a name is too long.
+    """
+    user = _header(headers, USER_HEADER, "")
+    if not user:
+        raise ValueError(f"header {USER_HEADER} is missing: it names the user of the request")
+    tier = _header(headers, TIER_HEADER, default_tier(tiers))
+    if tiers and tier not in tiers:
+        raise ValueError(f"there is no tier {tier!r}: the catalogue has {', '.join(tiers)}")
+    return Request(
+        request_id=_header(headers, "x-request-id", request_id),
+        user=user,
+        service=composite,
+        at_ms=at_ms,
+        parameters=parameters,
+        tier=tier,
+        pool=pool,
+        source=Source.GATEWAY,
+    )
+
+
+def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, str]:
+    """The query's parameters and the scalars of a JSON body, if there is a body.
+
+    Raises
+    ------
+    ValueError
+        The body is not a JSON object, or the parameters are too many or too long.
+    """
+    parameters = dict(query)
+    if body is not None:
+        parameters |= {k: str(v) for k, v in _object(body).items() if _is_scalar(v)}
+    size = sum(len(key) + len(value) for key, value in parameters.items())
+    if len(parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
+        raise ValueError(
+            f"{len(parameters)} parameters of {size} characters exceed the limit of"
+            f" {MAX_PARAMETERS} parameters of {MAX_PARAMETER_BYTES} characters"
+        )
+    return parameters
+
+
+def _header(headers: Mapping[str, str], name: str, default: str) -> str:
+    value = headers.get(name) or default
+    if len(value) > MAX_NAME:
+        raise ValueError(f"header {name} has more than {MAX_NAME} characters")
+    return value
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        raise ValueError("the body is not JSON") from None
+    if isinstance(found, dict):
+        return found
+    raise ValueError("the body is not a JSON object")
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool)
