@@ -89,7 +89,10 @@ def control(
     jwt_claim: str,
     jwt_tier_claim: str,
 ) -> None:
-    """Run the control plane: configures Envoys from catalogue and instances (ADS)."""
+    """Run the control plane (ADS).
+
+    It configures Envoys from the catalogue and the instances of a pool.
+    """
     from streams.request_path.envoy.control_plane import serve_control_plane  # noqa: PLC0415  # keep --help instant
 
     jwt = None
@@ -109,7 +112,10 @@ def control(
 def decide(
     settings: Settings, *, addresses: MeshAddresses, pool: str, queue: int, deadline_ms: int
 ) -> None:
-    """Run the decision service: claims exclusive instances for requests (ext_authz by HTTP)."""
+    """Run the decision service (ext_authz).
+
+    It claims exclusive instances for requests.
+    """
     from streams.request_path.envoy.decision_service import serve_decisions  # noqa: PLC0415  # keep --help instant
 
     policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms)
@@ -125,7 +131,10 @@ def decide(
 def activate(
     settings: Settings, *, addresses: MeshAddresses, pool: str, queue: int, deadline_ms: int
 ) -> None:
-    """Run the activator: holds a request while it starts an instance (standard path)."""
+    """Run the activator: the standard path.
+
+    It holds a request that found nothing warm while it starts an instance.
+    """
     from streams.request_path.envoy.activator import serve_activator  # noqa: PLC0415  # keep --help instant
 
     policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms)
@@ -137,7 +146,10 @@ def activate(
 @_pool
 @pass_settings
 def log(settings: Settings, *, addresses: MeshAddresses, pool: str) -> None:
-    """Run the access log service: publishes requests and outcomes to Kafka."""
+    """Run the access log service.
+
+    It publishes requests and outcomes to Kafka.
+    """
     from streams.request_path.envoy.access_log import serve_access_log  # noqa: PLC0415  # keep --help instant
 
     _run(lambda stop: serve_access_log(settings, addresses, pool, stop))
@@ -149,7 +161,10 @@ def log(settings: Settings, *, addresses: MeshAddresses, pool: str) -> None:
 @_deadline
 @pass_settings
 def compose(settings: Settings, *, addresses: MeshAddresses, pool: str, deadline_ms: int) -> None:
-    """Run the gateway behind Envoy: it calls every constituent through Envoy."""
+    """Run the gateway behind Envoy.
+
+    It orchestrates composites, and calls every constituent through Envoy.
+    """
     from streams.request_path.gateway.through_envoy import serve_gateway_behind_envoy  # noqa: PLC0415  # keep --help instant
 
     _run(
