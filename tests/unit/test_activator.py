@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.request_path.envoy.activator import end_to_end_headers, time_left_ms
+from streams.request_path.envoy.activator import time_left_ms
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,3 @@ def test_a_request_waits_as_long_as_envoy_does_and_no_longer_than_its_deadline(
     headers: dict[str, str], left_ms: int
 ) -> None:
     assert time_left_ms(headers, 10_000) == left_ms
-
-
-def test_headers_of_one_connection_are_not_passed_on() -> None:
-    headers = {"Connection": "close", "Content-Length": "3", "HOST": "x", "x-request-id": "r"}
-
-    assert dict(end_to_end_headers(headers)) == {"x-request-id": "r"}

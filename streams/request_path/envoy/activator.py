@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
@@ -43,19 +42,14 @@ from streams.request_path.envoy.decision_client import (
     DecisionServiceUnavailable,
     GrantedInstance,
 )
+from streams.request_path.envoy.forwarding import end_to_end_headers, response_to, stream_body
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
-__all__ = ["StandardPathProxy", "end_to_end_headers", "serve_activator", "time_left_ms"]
+__all__ = ["StandardPathProxy", "serve_activator", "time_left_ms"]
 
 _ATTEMPTS = 4  # an instance may die before the provisioner has noticed
-_CHUNK = 64 * 1024
-# Of one connection (RFC 9110, 7.6.1), or set anew.
-_HOP_BY_HOP = {
-    "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
-    "trailer", "transfer-encoding", "upgrade",
-}  # fmt: skip
 
 
 async def serve_activator(
@@ -250,8 +244,8 @@ class StandardPathProxy:
                 timeout=until(deadline_ms),
                 allow_redirects=False,
             ) as answer:
-                response = _response_to(answer, part)
-                await _stream(answer, request, response)
+                response = response_to(answer, _cost_headers(part))
+                await stream_body(answer, request, response)
         except aiohttp.ClientConnectionError as error:
             if response is not None:
                 raise  # the answer was passed on in part: the connection is closed, as Envoy sees
@@ -274,26 +268,6 @@ def time_left_ms(headers: Mapping[str, str], most_ms: int) -> int:
     """How long Envoy still waits for the answer to a request, at most `most_ms`."""
     left = headers.get("x-envoy-expected-rq-timeout-ms", "")
     return min(int(left), most_ms) if left.isdigit() else most_ms
-
-
-def end_to_end_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """The headers that a proxy passes on: all but those of one connection."""
-    return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in _HOP_BY_HOP)
-
-
-def _response_to(answer: aiohttp.ClientResponse, part: Part) -> web.StreamResponse:
-    headers = end_to_end_headers(answer.headers)
-    headers.update(_cost_headers(part))
-    return web.StreamResponse(status=answer.status, headers=headers)
-
-
-async def _stream(
-    answer: aiohttp.ClientResponse, request: web.Request, response: web.StreamResponse
-) -> None:
-    await response.prepare(request)
-    async for chunk in answer.content.iter_chunked(_CHUNK):
-        await response.write(chunk)
-    await response.write_eof()
 
 
 def _is_idempotent(request: web.Request) -> bool:
