@@ -51,7 +51,7 @@ class Owned:
     @property
     def changed(self) -> bool:
         """Whether there is something to save."""
-        return bool(self.unsaved or self.store.dirty)
+        return bool(self.unsaved or self.store.journal or self.store.dirty)
 
     def full(self, most_records: int, most_bytes: int) -> bool:
         """Whether so much is unsaved that a save comes first, by what a batch may hold."""

@@ -65,6 +65,7 @@ class Runner:
             wiring.meter,
             crew=self._crew,
             outbox=self._outbox,
+            steps=self._steps,
             owned=self._owned,
             stepping=self._stepping,
             put_back=self._put_back,
@@ -227,10 +228,12 @@ class Runner:
                 continue
             if record.timestamp != context.record_ms:
                 context = self._world.context(owned.number, record.timestamp)
-            outcome, made = take(name, record, state, context)
+            outcome, made, others = take(name, record, state, context)
+            self._outbox.put(others)
             if outcome == "dead" and await self._look(batch.fetched_s):
                 context = self._world.context(owned.number, record.timestamp)
-                outcome, made = take(name, record, state, context)
+                outcome, made, others = take(name, record, state, context)
+                self._outbox.put(others)
             outcomes[outcome] += 1
             self._outbox.put(made)
             if time.monotonic() > turn:

@@ -25,6 +25,7 @@ from faust.types import TP
 from streams.engine.crew import Crew
 from streams.engine.outbox import Outbox
 from streams.engine.partition import Owned
+from streams.engine.steps import Steps
 from streams.engine.world import Meter
 from streams.errors import DeliveryFailed
 from streams.settings import Settings
@@ -57,12 +58,13 @@ class Saver:
         *,
         crew: Crew,
         outbox: Outbox,
+        steps: Steps,
         owned: Mapping[int, Owned],
         stepping: asyncio.Lock,
         put_back: Callable[[Owned, Exception], None],
     ) -> None:
         self._stage, self._settings, self._meter = stage, settings, meter
-        self._crew, self._outbox, self._owned = crew, outbox, owned
+        self._crew, self._outbox, self._steps, self._owned = crew, outbox, steps, owned
         self._stepping, self._put_back = stepping, put_back
         self._saving = asyncio.Lock()  # one save at a time
         self._wake = asyncio.Event()
@@ -94,7 +96,7 @@ class Saver:
                 # After a crash state may hold what was never sent: it must not last.
                 if self._crew.failed or not owned:
                     return
-                writes = [(o, o.store.save(), dict(o.store.position)) for o in owned]
+                writes = [(o, self._rows(o), dict(o.store.position)) for o in owned]
                 self._outbox.hold()
             if await self._delivered() and not self._crew.failed:
                 await asyncio.gather(*(self._write(*write) for write in writes))
@@ -102,6 +104,11 @@ class Saver:
     def _due(self, owned: Owned, turn: int | None) -> bool:
         its_turn = turn is None or owned.number % SLICES == turn or self.full(owned)
         return its_turn and owned.changed
+
+    def _rows(self, owned: Owned) -> Any:
+        """What to write; who left a value that cannot be encoded is a dead letter from now on."""
+        self._outbox.put(self._steps.checkpoint(owned.store))
+        return owned.store.save()
 
     async def _delivered(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""The state of one partition: a mapping that is saved to and rebuilt from its changelog.
+"""The state of one partition: a mapping that is checkpointed to and rebuilt from its changelog.
 
 What makes it exact. The rows that changed since the last save and the input offsets up to which
 they include everything (the row `POSITION`) are written in one Kafka transaction. A reader of
@@ -9,6 +9,9 @@ a partition has a transactional id of its own, which fences the partition's earl
 the changelog is read. Aborted rows never replace committed ones, also under compaction.
 
 A step may thus touch any number of rows, its user's and shared ones, and each counts it once.
+
+What makes undo exact. The rows as of the last checkpoint are bytes, which no step can change.
+Whatever came since lies over them, decoded; `restore` drops all that a step has looked at.
 """
 
 from __future__ import annotations
@@ -29,23 +32,30 @@ SHARED = "\x00"  # keys that begin with it are no user's
 USER = "\x01"  # where those of users begin
 POSITION = b"\x00\x00position"
 FORM = 1  # of the position row
-LIVE = 20_000  # decoded values kept between saves; beyond these the bytes are kept alone
+LIVE = 20_000  # decoded values kept between checkpoints; beyond these the bytes are kept alone
 
 
 class PartitionStore(MutableMapping[str, S], Generic[S]):
-    """State by key; a change counts when it is assigned, and lasts from `commit` on.
+    """State by key, and all that is needed to go back to the last checkpoint.
 
-    A step that fails is undone by `rollback`, as far as it assigned values rather than changed
-    them in place.
+    A value that was changed has to be assigned again, else the change is not kept.
 
     Parameters
     ----------
     encode, decode
         Between a value and its bytes, see `stages.base.Stage`. No value is None.
     limit
-        Most keys. Beyond, those assigned longest ago are forgotten, shared ones last.
+        Most keys. Beyond, those assigned longest ago are evicted, shared ones last.
     live
-        Most decoded values kept over a save.
+        Most decoded values kept over a checkpoint.
+
+    Attributes
+    ----------
+    position
+        Input topic -> offset of the next record.
+    journal
+        What was taken in since the last checkpoint, in order, for whoever takes it in to note;
+        emptied with each checkpoint.
     """
 
     def __init__(
@@ -57,43 +67,49 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     ) -> None:
         self._encode, self._decode = encode, decode
         self._limit, self._most_live = limit, live
-        self._users: OrderedDict[str, bytes] = OrderedDict()  # the last assigned at the end
+        # As of the last checkpoint, and not touched until the next; the last changed at the end.
+        self._users: OrderedDict[str, bytes] = OrderedDict()
         self._shared: OrderedDict[str, bytes] = OrderedDict()
-        self._live: dict[str, S] = {}  # decoded, where newer than the bytes or already used
-        self._before: dict[str, S | None] = {}  # what this step replaced, None: nothing decoded
-        self._made: list[str] = []  # keys that it assigned first
-        self._gone: set[str] = set()  # what it deleted
-        self._dirty: dict[str, int] = {}  # changed or deleted since the last save: when last
+        self._unsaved: dict[str, None] = {}  # changed by a checkpoint and not saved yet, in order
+        # Since then.
+        self._live: dict[str, S] = {}  # decoded and looked at: may differ from the bytes
+        self._idle: dict[str, S] = {}  # decoded and not looked at: the same as the bytes
+        self._changed: dict[str, int] = {}  # assigned -> sequence number of the last time
+        self._made: set[str] = set()  # of those the keys without bytes
+        self._gone: dict[str, None] = {}  # deleted or evicted, of the keys with bytes
+        # Users and shared rows with bytes, from the one changed longest ago; read as rows go.
+        self._silent: tuple[Iterator[str], Iterator[str]] | None = None
         self._changes = count()
-        self.position: dict[str, int] = {}  # input topic -> offset of the next record
+        self.position: dict[str, int] = {}
+        self.journal: list[Any] = []
 
     # ------------------------------------------------------------------- the mapping
 
     def __getitem__(self, key: str) -> S:
         found = self._live.get(key)
-        return self._fetch(key) if found is None else found
+        if found is None:
+            found = self._look_at(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
     def get(self, key: str, default: Any = None) -> Any:
         """As a mapping's; most are of rows in use, dozens a step."""
         found = self._live.get(key)
-        if found is not None:
-            return found
-        return self._fetch(key) if key in self else default
+        if found is None:
+            found = self._look_at(key)
+        return default if found is None else found
 
     def __setitem__(self, key: str, value: S) -> None:
-        if key not in self._before:
-            self._before[key] = found = self._live.get(key)
-            if found is None and key not in self._rows(key):
-                self._made.append(key)
+        if key not in self._live:
+            self._enter(key)
         self._live[key] = value
-        if self._gone:
-            self._gone.discard(key)
+        self._changed[key] = next(self._changes)
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
             raise KeyError(key)
-        self._before.setdefault(key, self._live.pop(key, None))
-        self._gone.add(key)
+        self._drop(key)
 
     def __contains__(self, key: object) -> bool:
         if key in self._live:
@@ -101,10 +117,11 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return isinstance(key, str) and key in self._rows(key) and key not in self._gone
 
     def __iter__(self) -> Iterator[str]:
-        self._arrange()
-        known = [key for rows in (self._shared, self._users) for key in rows]
-        yield from (key for key in known if key not in self._gone)
-        yield from [key for key in self._made if key not in self._gone]
+        """Shared rows, then users; of each the one changed longest ago first."""
+        changed = self._in_order()
+        for rows, shared in ((self._shared, True), (self._users, False)):
+            yield from [k for k in rows if k not in self._changed and k not in self._gone]
+            yield from [k for k in changed if (k < USER) is shared]
 
     def __len__(self) -> int:
         return len(self._users) + len(self._shared) + len(self._made) - len(self._gone)
@@ -112,73 +129,37 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
         return self._users if key >= USER else self._shared
 
-    def _fetch(self, key: str) -> S:
-        if key in self._gone:
-            raise KeyError(key)
-        value = self._live[key] = self._read(key, self._rows(key)[key])
+    def _look_at(self, key: str) -> S | None:
+        """The value of a row that was not looked at since the last checkpoint."""
+        value = self._idle.pop(key, None)
+        if value is None:
+            data = self._rows(key).get(key)
+            if data is None or key in self._gone:
+                return None
+            value = self._read(key, data)
+        self._live[key] = value
         return value
 
-    # ------------------------------------------------------------------- steps
+    def _enter(self, key: str) -> None:
+        """Note that a key is assigned that was not looked at, or is new."""
+        self._idle.pop(key, None)
+        if key not in self._rows(key):
+            self._made.add(key)
+        else:
+            self._gone.pop(key, None)
 
-    def commit(self) -> None:
-        """Let the changes since the last commit last."""
-        if not self._before:
-            return
-        if self._gone:
-            self._drop(self._gone)
-            self._gone.clear()
-        self._dirty.update(zip(self._before, self._changes, strict=False))  # dozens a step: no loop
-        self._before.clear()
-        if self._made:
-            for key in self._made:
-                if key in self._live:  # not deleted again
-                    self._rows(key)[key] = b""
-            self._made.clear()
-            self._evict()
+    def _drop(self, key: str) -> None:
+        self._live.pop(key, None)
+        self._idle.pop(key, None)
+        self._changed.pop(key, None)
+        if key in self._made:
+            self._made.remove(key)
+        else:
+            self._gone[key] = None
 
-    def _drop(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._before.pop(key, None)
-            self._live.pop(key, None)
-            if self._rows(key).pop(key, None) is not None:
-                self._dirty[key] = next(self._changes)
-
-    def _evict(self) -> None:
-        while len(self._users) + len(self._shared) > self._limit:
-            self._drop([self._oldest(self._users or self._shared)])
-
-    def _arrange(self) -> list[str]:
-        """Bring the rows into the order of their last change; what is dirty, in this order.
-
-        Written and read back in it, they are ordered by how long they have been silent: neither
-        eviction nor what a stage does with each row depends on restarts.
-        """
-        dirty = sorted(self._dirty, key=self._dirty.__getitem__)
-        for key in dirty:
-            rows = self._rows(key)
-            if key in rows:
-                rows.move_to_end(key)
-        return dirty
-
-    def _oldest(self, rows: OrderedDict[str, bytes]) -> str:
-        """The row changed longest ago; on the way those changed since the last save go aside."""
-        for _ in range(len(rows)):
-            key = next(iter(rows))
-            if key not in self._dirty:
-                return key
-            rows.move_to_end(key)
-        return min(rows, key=self._dirty.__getitem__)
-
-    def rollback(self) -> None:
-        """Undo the changes since the last commit."""
-        for key, value in self._before.items():
-            if value is None:
-                self._live.pop(key, None)
-            else:
-                self._live[key] = value
-        self._before.clear()
-        self._made.clear()
-        self._gone.clear()
+    def _in_order(self) -> list[str]:
+        """The keys assigned since the last checkpoint, in the order of their last change."""
+        return sorted(self._changed, key=self._changed.__getitem__)
 
     def _read(self, key: str, data: bytes) -> S:
         try:
@@ -188,32 +169,88 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
                 f"The state of {key!r} cannot be read ({error}): upgrade foremesh first"
             ) from error
 
+    # ------------------------------------------------------------------- eviction
+
+    def evict(self) -> None:
+        """Forget the rows beyond the limit; to be called after each step.
+
+        Which these are depends on the order of changes alone, not on checkpoints or restarts.
+        """
+        while len(self) > self._limit:
+            self._drop(self._oldest())
+
+    def _oldest(self) -> str:
+        """The user changed longest ago; without any the shared row."""
+        if self._silent is None:  # nothing changes these before the next checkpoint
+            self._silent = iter(self._users), iter(self._shared)
+        for silent, shared in zip(self._silent, (False, True), strict=True):
+            for key in silent:
+                if key not in self._changed and key not in self._gone:
+                    return key
+            changed = [key for key in self._changed if (key < USER) is shared]
+            if changed:
+                return min(changed, key=self._changed.__getitem__)
+        raise KeyError("there is no row")
+
+    # ------------------------------------------------------------------- checkpoints
+
+    def checkpoint(self) -> None:
+        """Keep the rows as they are, for `restore` to go back to; the journal begins anew.
+
+        Raises
+        ------
+        Exception
+            Whatever `encode` raises; then the last checkpoint is still the one before.
+        """
+        self.evict()
+        encode, live = self._encode, self._live
+        changed = [(key, encode(live[key])) for key in self._in_order()]
+        for key in self._gone:
+            del self._rows(key)[key]
+            self._note(key)
+        for key, data in changed:
+            rows = self._rows(key)
+            rows[key] = data
+            rows.move_to_end(key)
+            self._note(key)
+        if len(live) + len(self._idle) > self._most_live:
+            self._idle.clear()
+        else:
+            self._idle.update(live)
+        self._begin()
+
+    def restore(self) -> list[Any]:
+        """Go back to the last checkpoint; the journal of what was taken in since."""
+        journal = self.journal
+        self._begin()
+        return journal
+
+    def _begin(self) -> None:
+        """Start over from the bytes."""
+        self._live, self._changed, self._made, self._gone = {}, {}, set(), {}
+        self._silent, self.journal = None, []
+
+    def _note(self, key: str) -> None:
+        """Have a row written by the next save, after those that changed before."""
+        self._unsaved.pop(key, None)
+        self._unsaved[key] = None
+
     # ------------------------------------------------------------------- save, rebuild
 
     @property
     def dirty(self) -> int:
         """Rows to write at the next save."""
-        return len(self._dirty)
+        return len(self._unsaved.keys() | self._changed.keys() | self._gone.keys())
 
     def save(self) -> list[tuple[bytes, bytes | None]]:
-        """The rows to write as one, and from now on the saved ones; empty without a change."""
-        self.commit()
-        if not self._dirty:
+        """Make a checkpoint; the rows to write as one, empty without a change."""
+        self.checkpoint()
+        if not self._unsaved:
             return []
-        written = list(self._encoded())
-        self._dirty.clear()
-        if len(self._live) > self._most_live:
-            self._live.clear()
+        written = [(key.encode(), self._rows(key).get(key)) for key in self._unsaved]
+        self._unsaved.clear()
         position = json.dumps({"form": FORM, "next": self.position}, sort_keys=True)
         return [*written, (POSITION, position.encode())]
-
-    def _encoded(self) -> Iterator[tuple[bytes, bytes | None]]:
-        encode, live = self._encode, self._live
-        for key in self._arrange():
-            rows, data = self._rows(key), None
-            if key in rows:
-                data = rows[key] = encode(live[key])
-            yield key.encode(), data
 
     def load(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take in committed rows of the changelog, oldest first."""

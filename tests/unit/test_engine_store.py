@@ -49,12 +49,12 @@ def test_a_store_is_a_mapping() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["set", "delete", "commit", "rollback", "save"]),
+        st.tuples(st.sampled_from(["set", "delete", "checkpoint", "restore", "save"]),
                   st.sampled_from(["\x00a", "u/b", "u/c"]), st.integers(0, 99)),
         max_size=30,
     )
 )  # fmt: skip
-def test_changes_last_from_commit_on_and_are_undone_by_rollback(
+def test_changes_last_from_a_checkpoint_on_and_are_undone_by_restore(
     changes: Sequence[tuple[str, str, int]],
 ) -> None:
     state, want = store(), dict[str, int]()
@@ -64,18 +64,18 @@ def test_changes_last_from_commit_on_and_are_undone_by_rollback(
             state[key] = want[key] = value
         elif kind == "delete":
             assert state.pop(key, None) == want.pop(key, None)
-        elif kind == "rollback":
-            state.rollback()
+        elif kind == "restore":
+            state.restore()
             want = dict(lasting)
         else:
             log += state.save() if kind == "save" else []
-            state.commit()
+            state.checkpoint()
             lasting = dict(want)
         assert dict(state) == want
         assert len(state) == len(want)
         assert (key in state) == (key in want)
         assert state.get(key, -1) == want.get(key, -1)
-    state.rollback()
+    state.restore()
     log += state.save()
     assert dict(rebuilt(log)) == lasting
 
@@ -107,7 +107,7 @@ def test_the_longest_silent_users_are_forgotten_before_shared_rows() -> None:
     state["\x00all"] = 0
     for number in range(4):
         state[f"u/{number}"] = number
-        state.commit()
+        state.checkpoint()
     assert list(state) == ["\x00all", "u/2", "u/3"]
     assert dict(rebuilt(state.save())) == dict(state)
 
@@ -134,9 +134,9 @@ def test_eviction_does_not_depend_on_restarts(
             log += through.save()
             through = rebuilt(log, limit)
         through[f"u/{user}"] = value
-        through.commit()
+        through.evict()
         steady[f"u/{user}"] = value
-        steady.commit()
+        steady.evict()
     assert list(through.items()) == list(steady.items())
 
 
