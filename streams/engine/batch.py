@@ -15,10 +15,25 @@ __all__ = ["Batch", "Owner", "RawRecord", "cut", "size_of"]
 class RawRecord(Protocol):
     """A record as it was fetched: bytes, not yet decoded."""
 
-    offset: int
-    timestamp: int  # ms
-    key: bytes | None
-    value: bytes | None
+    @property
+    def offset(self) -> int:
+        """Where it stands in its partition."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """When it was produced, in ms."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """What it is partitioned by."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """The record itself."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
 
-from streams.adapters.avro.codec import encode
+from streams.adapters.avro import codec
+from streams.engine.steps import Steps
+from streams.engine.store import PartitionStore
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 from streams.pipeline.assembly import stages_of
-from streams.records import DeadLetter, Instance, InstanceState, Record
+from streams.records import Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.settings import Settings
-from streams.stages.base import Context, Stage, Unusable
+from streams.stages.base import Context
 
 __all__ = ["Flow", "partition_of", "replay"]
 
 GONE_FOR_MS = 3_600_000  # an instance gone for so long is seen no more
-
-logger = logging.getLogger(__name__)
+JOURNAL = 2_000  # most records taken in between two checkpoints of a partition
 
 
 def partition_of(key: bytes | None, partitions: int) -> int:
@@ -32,13 +33,19 @@ def partition_of(key: bytes | None, partitions: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A record on its way to the readers of its topic."""
+    """A record on its way to the readers of its topic; a raw one whose bytes are made if needed."""
 
     record: Record
     topic: str
     key: bytes | None
     partition: int
     offset: int
+    timestamp: int
+
+    @property
+    def value(self) -> bytes:
+        """Its bytes."""
+        return codec.encode(self.record)
 
 
 class Flow:
@@ -67,7 +74,12 @@ class Flow:
         self._gone: deque[Instance] = deque()
         self._received_ms = received_ms
         self._stages = stages_of(settings)
-        self._state: dict[tuple[str, int], MutableMapping[str, Any]] = {}
+        read = attrgetter("record")
+        self._steps = {
+            name: Steps(stage, codec.installed(), read) for name, stage in self._stages.items()
+        }
+        self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
+        self._seen: Mapping[str, Instance] = {}  # the instances, as contexts have them
         self._offsets: dict[tuple[str, int], int] = {}
         self._readers = {
             topic: [row for row in STAGES.values() if topic in row.reads] for topic in TOPICS
@@ -82,9 +94,14 @@ class Flow:
             for row in self._readers[queued.topic]:
                 waiting.extend(self._publish(made) for made in self._step(row, queued))
 
-    def state(self, stage: str, partition: int) -> MutableMapping[str, Any]:
+    def state(self, stage: str, partition: int) -> PartitionStore[Any]:
         """What a stage remembers in a partition."""
-        return self._state.setdefault((stage, partition), {})
+        found = self._state.get((stage, partition))
+        if found is None:
+            made = self._stages[stage]
+            found = PartitionStore(made.encode, made.decode, self.settings.state_keys)
+            self._state[stage, partition] = found
+        return found
 
     def _publish(self, record: Record) -> Queued:
         topic, key = topic_of(record), key_of(record)
@@ -93,41 +110,31 @@ class Flow:
         self._offsets[topic, partition] = offset + 1
         if isinstance(record, Instance):
             self._see(record)
-        return Queued(record, topic, key, partition, offset)
+        return Queued(record, topic, key, partition, offset, self._received_ms)
 
     def _see(self, instance: Instance) -> None:
         """Put it in view, and forget those gone long before it is."""
         self.instances[instance.instance_id] = instance
+        self._seen = {}
         if instance.state is InstanceState.GONE:
             self._gone.append(instance)
             while self._gone[0].changed_ms < instance.changed_ms - GONE_FOR_MS:
                 self.instances.pop(self._gone.popleft().instance_id, None)
 
-    def _step(self, row: StageRow, queued: Queued) -> list[Record]:
-        stage: Stage[Any] = self._stages[row.name]
-        context = Context(queued.partition, self._received_ms, self.catalog, self.instances)
-        try:
-            return list(stage.step(queued.record, self.state(row.name, queued.partition), context))
-        except Unusable as unusable:
-            if TOPICS[queued.topic].reported_by != row.name:
-                return []  # the stage that reports it does
-            return [self._dead(row.name, queued, str(unusable))]
-        except Exception as error:  # as the engine does: a record that breaks a step is one
-            logger.exception("%s failed", row.name, extra={"action": "step_failed"})
-            reason = f"{row.name} failed: {type(error).__name__}: {error}"
-            return [self._dead(row.name, queued, reason)]
+    def _context(self, row: StageRow, partition: int) -> Context:
+        """What the stage of this row may see now, for good: a step may be taken again."""
+        if "instances" not in row.views:
+            return Context(partition, self._received_ms, self.catalog)
+        self._seen = self._seen or dict(self.instances)
+        return Context(partition, self._received_ms, self.catalog, self._seen)
 
-    def _dead(self, stage: str, queued: Queued, reason: str) -> DeadLetter:
-        return DeadLetter(
-            topic=queued.topic,
-            partition=queued.partition,
-            offset=queued.offset,
-            stage=stage,
-            reason=reason,
-            at_ms=self._received_ms,
-            key=queued.key,
-            value=encode(queued.record),
-        )
+    def _step(self, row: StageRow, queued: Queued) -> Iterable[Record]:
+        state = self.state(row.name, queued.partition)
+        context = self._context(row, queued.partition)
+        _, records, others = self._steps[row.name].take(queued.topic, queued, state, context)
+        if len(state.journal) >= JOURNAL:
+            others = [*others, *self._steps[row.name].checkpoint(state)]
+        return [*records, *others] if others else records
 
 
 def replay(
