@@ -15,6 +15,7 @@ from streams.allocator.view import PoolObservation, PoolView, without_done
 from streams.records import Demand, Record, Utilisation
 from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control, Mode
+from streams.stages.admission import admit_control, admit_demand, admit_utilisation
 from streams.stages.base import Context
 
 __all__ = ["Allocator", "AllocatorConfig", "advance", "decide"]
@@ -44,6 +45,7 @@ class Allocator:
         decision per tick, however many partitions there are, and one at once after a silence.
         """
         assert isinstance(event, Demand | Utilisation | Control)
+        _admit(event)
         known = event.pool in context.catalog.pools
         if not known and not isinstance(event, Control):
             return ()
@@ -170,6 +172,16 @@ def decide(row: PoolState, view: PoolView, config: AllocatorConfig) -> tuple[Poo
     # In shadow mode no command is issued, so nothing that depends on one is kept.
     kept = replace(row, said=after.said, serial=after.serial, calibration=after.calibration)
     return kept, PoolPlan(verdicts=plan.verdicts)
+
+
+def _admit(event: Demand | Utilisation | Control) -> None:
+    match event:
+        case Demand():
+            admit_demand(event)
+        case Control():
+            admit_control(event)
+        case Utilisation():
+            admit_utilisation(event)
 
 
 def _demands(pool: str, row: PoolState, state: State) -> dict[int, Demand]:

@@ -11,6 +11,7 @@ from streams.records.catalog import Catalog
 
 __all__ = ["Context", "Stage", "Unusable", "admit"]
 
+MAX_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_SKEW_MS = 24 * 3600 * 1000  # a clock may be wrong by a day, not by more
 MAX_NAME = 256  # characters of a user, service, tier, pool or request id
 MAX_PARAMETERS = 64
@@ -72,6 +73,8 @@ def admit(request: Request, context: Context) -> None:
             raise Unusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
     if request.at_ms < 0:
         raise Unusable(f"time {request.at_ms} is negative")
+    if request.at_ms > MAX_MS:
+        raise Unusable(f"time {request.at_ms} is after the year 9999")
     if 0 < context.record_ms < request.at_ms - MAX_SKEW_MS:
         raise Unusable(f"time {request.at_ms} is more than a day after the record was produced")
     size = sum(len(k) + len(v) for k, v in request.parameters.items())

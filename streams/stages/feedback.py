@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.records import Feedback, MeasuredWarmUp, Outcome, Part, Record, Result
+from streams.stages.admission import admit_outcome
 from streams.stages.base import Context
 
 __all__ = ["Config", "FeedbackStage", "UserHits"]
@@ -83,6 +84,7 @@ class FeedbackStage:
         """Take an outcome in."""
         del context
         assert isinstance(event, Outcome)
+        admit_outcome(event)
         key = f"u/{event.user}"
         hit = event.result is Result.HIT
         user = state.get(key) or UserHits(hit_rate=float(hit))

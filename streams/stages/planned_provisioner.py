@@ -8,6 +8,7 @@ from typing import Any
 
 from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Resources
+from streams.stages.admission import admit_command
 from streams.stages.base import Context
 from streams.stages.state_rows import from_row, to_row
 
@@ -57,6 +58,7 @@ class PlannedProvisioner:
     ) -> Iterable[Record]:
         """Carry one command out, unless it is done, expired or beyond capacity."""
         assert isinstance(event, Command)
+        admit_command(event)
         pool = state.get(event.pool) or PlannedPool()
         pool.now_ms = max(pool.now_ms, event.issued_ms)
         known = context.catalog

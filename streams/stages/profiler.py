@@ -10,6 +10,7 @@ from streams.models.next_request import state_codec as rows
 from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
+from streams.stages.admission import admit_feedback
 from streams.stages.base import Context, Unusable, admit
 
 __all__ = ["Profiler"]
@@ -56,6 +57,7 @@ class Profiler:
                 )
                 return [self.predict(event, state)]
             case Feedback():
+                admit_feedback(event)
                 self.mixture.feedback(state, event.user, event.request_id, drift=event.drift)
                 return []
             case _:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
+from streams.stages.admission import admit_feedback, admit_prediction
 from streams.stages.aggregator.hazard import asks_after, soon
 from streams.stages.aggregator.state import UNIT, PoolRow, Roster, Row, Sums, Vector, decode, encode
 from streams.stages.base import Context
@@ -52,9 +53,11 @@ class Aggregator:
     def step(self, event: Record, state: State, context: Context) -> Iterable[Record]:
         """Take a prediction or a feedback in; only predictions move event time."""
         if isinstance(event, Feedback):
+            admit_feedback(event)
             self._learn(event, state)
             return ()
         assert isinstance(event, Prediction)
+        admit_prediction(event)
         # A time in the future must not end what is of the present.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
         self._replace(event, state)
