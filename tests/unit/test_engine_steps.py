@@ -156,6 +156,82 @@ def test_a_tick_that_fails_changes_nothing() -> None:
     assert dict(state) == {"\x00ticked": (1, b"")}
 
 
+class Counted(Chain):
+    """Counts its steps; cannot encode what some requests leave, and some fail the second time."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.seen = set[str]()
+
+    def step(
+        self, event: Record, state: MutableMapping[str, State], context: Context
+    ) -> Iterable[Record]:
+        assert isinstance(event, Request)
+        made = super().step(event, state, context)
+        list(made)
+        self.steps += 1
+        if event.service == "unencodable":
+            state["u/a"] = (2**70, b"")
+        if event.service == "fickle" and event.request_id in self.seen:
+            raise RuntimeError("once only")
+        self.seen.add(event.request_id)
+        return ()
+
+
+def counted(records: Iterable[Raw]) -> tuple[Counted, Steps, PartitionStore[State], list[Record]]:
+    """What came of these requests."""
+    stage = Counted()
+    steps, state, made = Steps(stage, codec), nothing(), list[Record]()
+    for record in records:
+        _, own, others = steps.take("requests", record, state, Context())
+        made += [*own, *others]
+    return stage, steps, state, made
+
+
+def for_services(*services: str) -> list[Raw]:
+    return [Raw(n, request(n, "a", service)) for n, service in enumerate(services)]
+
+
+@given(st.lists(st.sampled_from(["s", "poison"]), max_size=60))
+def test_no_record_is_taken_again_more_than_once_however_many_fail(services: list[str]) -> None:
+    all_ = for_services(*services)
+    good = [record for record in all_ if services[record.offset] == "s"]
+    stage, _, state, _ = counted(all_)
+    assert stage.steps <= 2 * len(good)
+    assert dict(state) == dict(counted(good)[2])
+
+
+def test_a_record_that_is_refused_before_it_looks_at_the_state_undoes_nothing() -> None:
+    state = nothing()
+    run([Raw(0, request(0)), Raw(1, b"noise"), Raw(2, request(2), b"other")], state)
+    assert len(state.journal) == 1
+
+
+def test_what_cannot_be_encoded_is_found_at_the_checkpoint_and_left_out() -> None:
+    _, steps, state, _ = counted(for_services("s", "unencodable", "s"))
+    (letter,) = steps.checkpoint(state)
+    assert isinstance(letter, DeadLetter)
+    assert letter.offset == 1
+    assert letter.reason.startswith("profiler failed: error: ")
+    assert state["u/a"][0] == 2
+    assert [key for key, _ in state.save()][:2] == [b"u/a", b"\x00all"]
+
+
+def test_a_record_that_fails_only_when_it_is_taken_again_is_left_out_as_well() -> None:
+    _, _, state, made = counted(for_services("s", "fickle", "s", "poison", "s"))
+    assert [letter.offset for letter in made if isinstance(letter, DeadLetter)] == [3, 1]
+    assert state["\x00all"][0] == 3
+
+
+def test_a_tick_is_taken_again_with_the_records_around_it() -> None:
+    steps, state = Steps(Chain(), codec), nothing()
+    for raw in (Raw(0, request(0)), Raw(1, request(1, "a", "poison"))):
+        steps.tick(raw.offset + 1, state, Context())
+        steps.take("requests", raw, state, Context())
+    assert state["\x00ticked"] == (2, b"")
+    assert list(state) == ["\x00all", "\x00ticked", "u/a"]
+
+
 def unreadable(data: bytes) -> State:
     raise ValueError(data)
 
