@@ -1,4 +1,4 @@
-"""A partition that a worker owns: its state, the writer that saves it, and what is not saved yet."""
+"""A partition that a worker owns: its state, the writer of its changelog, and unsaved batches."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ class Owned:
         return bool(self.unsaved or self.store.journal or self.store.dirty)
 
     def full(self, most_records: int, most_bytes: int) -> bool:
-        """Whether so much is unsaved that a save comes first, by what a batch may hold."""
+        """Whether so much is unsaved that nothing is fetched before a save."""
         records, size = MOST_UNSAVED * most_records, MOST_UNSAVED * most_bytes
         return self.records >= records or self.bytes >= size
 
     def keep(self, batch: Batch) -> None:
-        """Remember a batch until what it caused is saved."""
+        """Keep a batch until its effects are saved."""
         self.unsaved.append(batch)
         self.records += len(batch.records)
         self.bytes += batch.size
 
     def take_back(self) -> list[Batch]:
-        """The batches that are not saved, to be taken again."""
+        """Remove and return the unsaved batches, to be processed again."""
         batches = list(self.unsaved)
         self.unsaved.clear()
         self.records = self.bytes = 0
@@ -81,14 +81,14 @@ class Owned:
         return [batch.fetched_s for batch in batches if id(batch) not in left]
 
     def lag(self, batch: Batch) -> int:
-        """Records that wait behind this batch, in all topics of this partition."""
+        """Consumer lag after this batch, summed over the topics of this partition."""
         self._behind[batch.topic] = max(0, batch.end_offset - batch.next_offset)
         return sum(self._behind.values())
 
     def open(self, saved: Saved) -> tuple[TransactionalWriter, PartitionStore[Any]]:
-        """Take the partition over and rebuild its state; blocks, and may run in a thread.
+        """Fence the earlier owner and rebuild the state; blocks, and may run in a thread.
 
-        The writer comes first: only when no earlier owner can write is what is read the last.
+        The writer comes first: it fences, and what is read after that is final.
         """
         writer = TransactionalWriter(
             saved.producer_config, f"{saved.group}-{self.number}", saved.topic, self.number

@@ -1,8 +1,8 @@
 """One stage, run: batches in, outputs and state out, nothing lost and no state counted twice.
 
-A batch is stepped through at once and its outputs are on their way; what was taken is made to
-last by `saver`. When that fails the partition is put back to what is saved; `TRIES` in a row stop
-the worker.
+A batch is processed at once and its outputs are sent; `saver` checkpoints. When delivery or a save
+fails, the partition is reset to its last save and processed again from there; `TRIES` failures in a
+row stop the worker.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Runner:
             self._crew.spawn(self._tick_regularly())
 
     async def stop(self) -> None:
-        """End; what is to be saved was by `settle`."""
+        """Stop; `settle` has saved before."""
         await self.revoked({TP(name, n) for name in self._names for n in self._owned})
         await self._crew.stop()
 
@@ -113,22 +113,22 @@ class Runner:
         return not full
 
     def settled(self) -> Mapping[TP, int]:
-        """Per partition the offset before which all is delivered and saved."""
+        """The committable offset of each partition: all before it is delivered and saved."""
         return self._saver.settled
 
     async def settle(self) -> None:
-        """Deliver and save all that was taken, unless the worker is beyond it."""
+        """Deliver outputs and save state up to here, unless the worker has failed."""
         await self._crew.guarded(self._saver.save())
 
     def assigned(self, tps: set[TP], generation: int) -> None:
-        """Own these partitions; fetch their state."""
+        """Take ownership of these partitions and rebuild their state."""
         numbers = {tp.partition for tp in tps if tp.topic in self._names}
         for number in numbers - self._owned.keys():
             self._owned[number] = owned = Owned(number, generation, self._saved.empty())
             self._crew.spawn(self._open(owned, 0.0))
 
     async def revoked(self, tps: set[TP]) -> None:
-        """Let go of these partitions and their state."""
+        """Give up ownership of these partitions and drop their state."""
         for tp in tps:
             self._saver.settled.pop(tp, None)
             owned = self._owned.pop(tp.partition, None)
@@ -136,7 +136,7 @@ class Runner:
                 owned.revoked, owned.ready = True, False
 
     async def _open(self, owned: Owned, delay_s: float) -> None:
-        """Take over, rebuild, and take again what was not saved."""
+        """Fence the earlier owner, rebuild the state, and process again what was not saved."""
         while not owned.revoked:
             await asyncio.sleep(delay_s)
             try:
@@ -153,7 +153,7 @@ class Runner:
         self, owned: Owned, writer: TransactionalWriter, store: PartitionStore[Any]
     ) -> None:
         for tp, offset in self._saver.settled.items():
-            if tp.partition == owned.number:  # settled without a change of state, so not in it
+            if tp.partition == owned.number:  # offsets may move without a change of state to save
                 name = self._names[tp.topic]
                 store.position[name] = max(store.position.get(name, 0), offset)
         owned.writer, owned.store = writer, store
@@ -162,7 +162,7 @@ class Runner:
         owned.ready = True
 
     def _put_back(self, owned: Owned, error: Exception) -> None:
-        """Back to what is saved, and again from there."""
+        """Reset to the last save, and process again from there."""
         owned.ready = False
         self._crew.spawn(self._open(owned, self._failed(owned, error)))
 

@@ -1,4 +1,4 @@
-"""Makes what a stage has taken last.
+"""Checkpoints a stage.
 
 In this order:
 
@@ -7,8 +7,9 @@ In this order:
 3. the encoded state and its input position are written in one transaction (see `store`);
 4. the offsets become committable, and Faust commits them.
 
-After a crash between 2 and 3 the same records are taken again on the same state, and the same
-outputs, with the same ids, are sent again; after one between 3 and 4 the position tells them.
+After a crash between 2 and 3 the same records are processed again on the same state, and the same
+outputs, with the same ids, are sent again; after one between 3 and 4 the saved position says that
+the records were processed already.
 """
 
 from __future__ import annotations
@@ -68,14 +69,14 @@ class Saver:
         self._stepping, self._put_back = stepping, put_back
         self._saving = asyncio.Lock()  # one save at a time
         self._wake = asyncio.Event()
-        self.settled: dict[TP, int] = {}  # offset before which all is delivered and saved
+        self.settled: dict[TP, int] = {}  # committable offsets: all before is delivered and saved
 
     def full(self, owned: Owned) -> bool:
         """Whether so much of a partition is unsaved that a save comes first."""
         return owned.full(self._settings.batch_records, self._settings.batch_bytes)
 
     def wake(self) -> None:
-        """Save early: too much is unsaved."""
+        """Save now rather than when it is due: too much is unsaved."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -93,7 +94,7 @@ class Saver:
         async with self._saving:
             async with self._stepping:
                 owned = [o for o in self._owned.values() if o.ready and self._due(o, turn)]
-                # After a crash state may hold what was never sent: it must not last.
+                # After a crash the state may include records whose outputs were never sent.
                 if self._crew.failed or not owned:
                     return
                 writes = [(o, self._rows(o), dict(o.store.position)) for o in owned]
@@ -106,7 +107,7 @@ class Saver:
         return its_turn and owned.changed
 
     def _rows(self, owned: Owned) -> Any:
-        """What to write; who left a value that cannot be encoded is a dead letter from now on."""
+        """The rows to write; a record that left a value which cannot be encoded is dead-lettered."""
         self._outbox.put(self._steps.checkpoint(owned.store))
         return owned.store.save()
 

@@ -1,4 +1,4 @@
-"""From a raw record to what it causes: decode, step, and a record of whatever went wrong."""
+"""From a raw record to its outputs: decode, step, undo what failed, and dead-letter it."""
 
 from __future__ import annotations
 
