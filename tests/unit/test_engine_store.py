@@ -140,6 +140,76 @@ def test_eviction_does_not_depend_on_restarts(
     assert list(through.items()) == list(steady.items())
 
 
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["\x00a", "\x00b", "u/c", "u/d", "u/e", "u/f"]), st.integers(-9, 99)),
+    max_size=25,
+)
+
+
+def change(state: PartitionStore[int], changes: Sequence[tuple[str, int]]) -> None:
+    """Set these, or delete where the value is negative, each as a step of its own."""
+    for key, value in changes:
+        if value < 0:
+            state.pop(key, None)
+        else:
+            state[key] = state.get(key, 0) + value
+        state.evict()
+
+
+@given(CHANGES, CHANGES, CHANGES, st.integers(1, 5))
+def test_restore_brings_back_order_evicted_and_deleted_rows(
+    before: Sequence[tuple[str, int]],
+    undone: Sequence[tuple[str, int]],
+    after: Sequence[tuple[str, int]],
+    limit: int,
+) -> None:
+    state, clean = store(limit), store(limit)
+    for one in (state, clean):
+        change(one, before)
+        one.checkpoint()
+    change(state, undone)
+    state.restore()
+    assert list(state.items()) == list(clean.items())
+    for one in (state, clean):
+        change(one, after)
+    assert list(state.items()) == list(clean.items())
+    assert state.save() == clean.save()
+
+
+@given(CHANGES, st.sets(st.integers(0, 25)), st.integers(1, 5))
+def test_eviction_does_not_depend_on_checkpoints(
+    changes: Sequence[tuple[str, int]], checkpoints: set[int], limit: int
+) -> None:
+    often, never = store(limit), store(limit)
+    for at, one in enumerate(changes):
+        if at in checkpoints:
+            often.checkpoint()
+        change(often, [one])
+        change(never, [one])
+    assert list(often.items()) == list(never.items())
+    assert len(often) == len(list(often)) <= limit
+
+
+def test_a_value_changed_in_place_and_not_assigned_is_restored() -> None:
+    state: PartitionStore[bytearray] = PartitionStore(bytes, bytearray, 9)
+    state["u/a"] = bytearray(b"before")
+    state.checkpoint()
+    state["u/a"][:] = b"after"
+    state.restore()
+    assert state["u/a"] == b"before"
+
+
+def test_a_value_that_cannot_be_encoded_leaves_the_last_checkpoint_as_it_was() -> None:
+    state = store()
+    state["u/a"] = 1
+    state.checkpoint()
+    state["u/a"], state["u/b"] = 2, 2**70
+    with pytest.raises(struct.error):
+        state.checkpoint()
+    state.restore()
+    assert dict(state) == {"u/a": 1}
+
+
 def test_values_beyond_those_kept_decoded_are_read_again() -> None:
     state = store(live=2)
     for number in range(5):
