@@ -17,11 +17,8 @@ from streams.lab.evaluate.when import HORIZONS_MS, When
 from streams.lab.models import state_codec as rows
 from streams.lab.models.ensemble import NAMES, ROWS, EnsemblePrediction, ModelEnsemble
 from streams.lab.models.recurrent import RecurrentConfig
-from streams.models.next_request.mixture import (
-    MixtureConfig,
-    MixturePrediction,
-    NextRequestMixture,
-)
+from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
+from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.user_profile import UserProfile
 from streams.records import Request
 

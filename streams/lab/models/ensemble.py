@@ -25,7 +25,8 @@ from streams.models.kernels import (
 )
 from streams.models.logarithm import logarithms
 from streams.models.next_request.mixing import BUCKETS, GROUPS, SETS, calibrate
-from streams.models.next_request.mixture import MixturePrediction, NextRequestMixture
+from streams.models.next_request.mixture import NextRequestMixture
+from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.state_keys import State
 from streams.models.next_request.vocabulary import MOST
 from streams.models.state_bytes import StateReader, StateWriter

@@ -8,7 +8,8 @@ from streams.lab.models.ensemble import NAMES, ROWS, ModelEnsemble
 from streams.models.kernels import Table
 from streams.models.next_request import classifier
 from streams.models.next_request.classifier import NextServiceClassifier
-from streams.models.next_request.mixture import MixtureConfig, MixturePrediction
+from streams.models.next_request.mixture import MixtureConfig
+from streams.models.next_request.predictor import MixturePrediction
 
 __all__ = ["MODELS", "EnsembleClassifier"]
 

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.lab.models.network import (
-    CORE,
-    GAPS,
     GATES,
     OWN,
-    ROWS,
     SEGMENT,
     SHARED,
     WIDTH,
     Floats,
+    NetworkWeights,
+    parts,
     row_of,
 )
 from streams.models.kernels import (
@@ -45,16 +44,6 @@ _FLOOR = 1e-7  # least probability of anything, as of the members of the mixture
 _row_of = inner(row_of)
 
 
-class NetworkWeights(NamedTuple):
-    """The flat weights of a network, part by part."""
-
-    inputs: Floats  # from an embedding to the gates
-    recurrent: Floats  # from a hidden state to the gates
-    gaps: Floats  # from a bucket of gaps to the gates
-    biases: Floats  # of services
-    embeddings: Floats  # of services
-
-
 class SegmentPass(NamedTuple):
     """What the forward pass of a segment keeps for the gradient, by step."""
 
@@ -77,19 +66,6 @@ class SegmentBatch(NamedTuple):
     starts: Floats  # hidden state before each
     segments: Records  # inputs, gaps and targets
     sizes: npt.NDArray[np.int64]  # targets of each that are known
-
-
-@inner
-def parts(theta: Floats) -> NetworkWeights:
-    """The parts of the flat weights, or of their gradient."""
-    square = WIDTH * GATES
-    return NetworkWeights(
-        theta[:square].reshape(WIDTH, GATES),
-        theta[square : 2 * square].reshape(WIDTH, GATES),
-        theta[2 * square : CORE - ROWS].reshape(GAPS, GATES),
-        theta[CORE - ROWS : CORE],
-        theta[CORE:].reshape(-1, WIDTH),
-    )
 
 
 @inner

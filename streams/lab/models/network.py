@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.kernels import record
+from streams.models.kernels import inner, record
 from streams.models.state_bytes import StateReader, StateWriter
 
 __all__ = [
@@ -56,6 +56,29 @@ def row_of(number: int) -> int:
 def gap_of(gap_ms: int) -> int:
     """A gap in factors of four from a millisecond; 0 where there is none."""
     return 1 + min(gap_ms.bit_length() >> 1, GAPS - 2) if gap_ms >= 0 else 0
+
+
+class NetworkWeights(NamedTuple):
+    """The flat weights of a network, part by part."""
+
+    inputs: Floats  # from an embedding to the gates
+    recurrent: Floats  # from a hidden state to the gates
+    gaps: Floats  # from a bucket of gaps to the gates
+    biases: Floats  # of services
+    embeddings: Floats  # of services
+
+
+@inner
+def parts(theta: Floats) -> NetworkWeights:
+    """The parts of the flat weights, or of their gradient."""
+    square = WIDTH * GATES
+    return NetworkWeights(
+        theta[:square].reshape(WIDTH, GATES),
+        theta[square : 2 * square].reshape(WIDTH, GATES),
+        theta[2 * square : CORE - ROWS].reshape(GAPS, GATES),
+        theta[CORE - ROWS : CORE],
+        theta[CORE:].reshape(-1, WIDTH),
+    )
 
 
 class UserMemory:

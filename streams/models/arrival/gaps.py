@@ -8,7 +8,7 @@ from typing import NamedTuple
 from streams.models.counts import ROW, empty, grown, total, visit
 from streams.models.kernels import FLOAT, INT, Records, inner, kernel, named
 
-__all__ = ["GAP", "GapHistogram", "GapRows", "bucket_of", "outlook", "within"]
+__all__ = ["GAP", "GapHistogram", "GapOutlook", "GapRows", "bucket_of", "outlook", "within"]
 
 _PARTS = 4  # buckets in an octave
 GAP = 400, 64  # visits after which counts are halved: old habits fade; most buckets in use
@@ -135,6 +135,14 @@ def outlook(
         _quantile(known, 0.5),
         _quantile(known, 0.9),
     )
+
+
+class GapOutlook(NamedTuple):
+    """When a user's next request comes."""
+
+    within: float  # the horizon: a probability
+    within_half: float  # of the horizon
+    expected_ms: tuple[int, int, int]  # gap at the quantiles 10, 50 and 90 %
 
 
 class GapHistogram:

@@ -8,11 +8,8 @@ from river.base import Classifier
 
 from streams.models.kernels import Table
 from streams.models.next_request.experts import EXPERTS
-from streams.models.next_request.mixture import (
-    MixtureConfig,
-    MixturePrediction,
-    NextRequestMixture,
-)
+from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
+from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.state_keys import State
 
 __all__ = ["MODELS", "NextServiceClassifier"]

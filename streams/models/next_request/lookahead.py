@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from streams.models.counts import ROW, empty, total
 from streams.models.kernels import F8, FLOAT, Records, kernel
-from streams.models.next_request.mixture import MixturePrediction, NextRequestMixture
+from streams.models.next_request.mixture import NextRequestMixture
+from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.state_keys import State, order_keys, pace_of
 from streams.models.next_request.user_profile import UserProfile
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from streams.models.arrival.gaps import GapRows, outlook, within
+from streams.models.arrival.gaps import GapOutlook, GapRows, outlook, within
 from streams.models.counts import empty
-from streams.models.kernels import Records, Table
+from streams.models.kernels import Records
 from streams.models.next_request.candidates import CANDIDATE
 from streams.models.next_request.experts import CONDITIONAL, EXPERTS, M
 from streams.models.next_request.learner import Learnt, learn, make_room
@@ -18,7 +18,7 @@ from streams.models.next_request.mixing import FORECAST, initial_weights, no_wei
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.pending import PENDING
 from streams.models.next_request.population import PopulationState
-from streams.models.next_request.predictor import Evidence, predict
+from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
 from streams.models.next_request.state_keys import (
     PARAMETERS,
     POPULATION,
@@ -34,7 +34,7 @@ from streams.models.next_request.user_profile import UserProfile
 from streams.models.next_request.vocabulary import ServiceVocabulary
 from streams.models.next_request.weight_update import learning_rates, update
 
-__all__ = ["GapOutlook", "MixtureConfig", "MixturePrediction", "NextRequestMixture"]
+__all__ = ["MixtureConfig", "NextRequestMixture"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,35 +51,6 @@ class MixtureConfig:
     gap_prior: float = 8.0  # gaps of all users that a user's own are weighed against
     lift: float = 0.5  # of what gaps after the same service and a like gap say beyond all gaps
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
-
-
-class MixturePrediction(NamedTuple):
-    """One prediction and how it came about."""
-
-    candidates: Records  # by column: service, age and requests
-    table: Table  # mixture and experts x (services, all others, the unseen): probabilities
-    forecast: Records  # one: what is learnt from the outcome
-    others: int  # services known that have no column
-    keys: list[str]  # rows of counts used
-    shared: tuple[Records, ...]  # those counts
-
-    def column(self, item: int | None) -> int:
-        """The column of a service: its own, that of all others, or that of the unseen."""
-        listed = len(self.candidates)
-        if item is None:
-            return listed + 1
-        if not self.others:
-            return item
-        columns = np.flatnonzero(self.candidates["service"] == item)
-        return int(columns[0]) if len(columns) else listed
-
-
-class GapOutlook(NamedTuple):
-    """When a user's next request comes."""
-
-    within: float  # the horizon: a probability
-    within_half: float  # of the horizon
-    expected_ms: tuple[int, int, int]  # gap at the quantiles 10, 50 and 90 %
 
 
 class NextRequestMixture:

@@ -37,7 +37,7 @@ from streams.models.next_request.novelty import novelty_of
 from streams.models.next_request.population import POPULATIONS
 from streams.models.next_request.recency import cell_of, kind_masses, kind_row, recurrence_row
 
-__all__ = ["Evidence", "predict"]
+__all__ = ["Evidence", "MixturePrediction", "predict"]
 
 _OWN = M - len(COUNTED)  # experts that are no counts: the first
 _FIRST_1 = COUNTED.index("first-1")
@@ -56,6 +56,27 @@ class Evidence(NamedTuple):
     population: Records
     known: int  # services
     decay: float  # of a user's counts, at each visit
+
+
+class MixturePrediction(NamedTuple):
+    """One prediction and how it came about."""
+
+    candidates: Records  # by column: service, age and requests
+    table: Table  # mixture and experts x (services, all others, the unseen): probabilities
+    forecast: Records  # one: what is learnt from the outcome
+    others: int  # services known that have no column
+    keys: list[str]  # rows of counts used
+    shared: tuple[Records, ...]  # those counts
+
+    def column(self, item: int | None) -> int:
+        """The column of a service: its own, that of all others, or that of the unseen."""
+        listed = len(self.candidates)
+        if item is None:
+            return listed + 1
+        if not self.others:
+            return item
+        columns = np.flatnonzero(self.candidates["service"] == item)
+        return int(columns[0]) if len(columns) else listed
 
 
 EVIDENCE = named(
