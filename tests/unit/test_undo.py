@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.registry import CPUDispatcher
 
-from streams.adapters import codec
+from streams.adapters.avro import codec
 from streams.engine.steps import Steps
 from streams.engine.store import PartitionStore
 from streams.flow.topology import STAGES, key_of, topic_of
