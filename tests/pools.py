@@ -18,7 +18,7 @@ from streams.records import (
 from streams.records.catalog import Catalog, CatalogEntry, Constituent, Pool, Resources, Tier
 from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
 __all__ = ["TIERS", "World", "actions", "command", "constituent", "demand", "pool", "warm"]
@@ -99,13 +99,13 @@ class World:
         self._plan: dict[str, PlannedPool] = {}
 
     def hear(self, event: Record) -> list[Command]:
-        context = Context(catalog=self.catalog, instances=self.instances)
+        context = StepContext(catalog=self.catalog, instances=self.instances)
         made = list(self.allocator.step(event, self.state, context))
         self.verdicts += [v for v in made if isinstance(v, Verdict)]
         self.trials += [t for t in made if isinstance(t, Trial)]
         return [c for c in made if isinstance(c, Command) and self._carry_out(c, context)]
 
-    def _carry_out(self, command: Command, context: Context) -> bool:
+    def _carry_out(self, command: Command, context: StepContext) -> bool:
         if self.obeys:
             for record in PlannedProvisioner().step(command, self._plan, context):
                 if isinstance(record, Instance):

@@ -12,9 +12,9 @@ from streams.allocator.view import PoolView
 from streams.catalog.critical_path import first_uses, start_ms, steps_of
 from streams.records import Action, Command, Instance
 from streams.records.trials import Score
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.planned_provisioner import (
-    Planned,
+    PlannedInstance,
     PlannedPool,
     PlannedProvisioner,
     instances_of,
@@ -42,7 +42,7 @@ class SimulatedPool:
     def of(cls, variant: str, instances: Iterable[Instance], at_ms: int) -> SimulatedPool:
         """A simulated pool that starts with these instances."""
         live = {
-            i.instance_id: Planned(
+            i.instance_id: PlannedInstance(
                 i.service,
                 i.command_id,
                 i.started_ms,
@@ -56,7 +56,7 @@ class SimulatedPool:
         """The simulated instances as records."""
         return list(instances_of(pool, self.planned))
 
-    def carry_out(self, commands: Sequence[Command], context: Context) -> SimulatedPool:
+    def carry_out(self, commands: Sequence[Command], context: StepContext) -> SimulatedPool:
         """Simulate these commands."""
         if not commands:
             return self
@@ -69,7 +69,7 @@ class SimulatedPool:
         return replace(self, planned=planned)
 
     def advance(
-        self, arrived: Mapping[Pair, int], view: PoolView, context: Context
+        self, arrived: Mapping[Pair, int], view: PoolView, context: StepContext
     ) -> SimulatedPool:
         """Simulate up to the time of the view, and serve the requests that arrived until then.
 

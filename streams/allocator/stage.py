@@ -16,7 +16,7 @@ from streams.records import Demand, Record, Utilisation
 from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control, Mode
 from streams.stages.admission import admit_control, admit_demand, admit_utilisation
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 __all__ = ["Allocator", "AllocatorConfig", "advance", "decide"]
 
@@ -37,7 +37,7 @@ class Allocator:
         self.config = config or AllocatorConfig()
         self._index = CatalogIndex(Catalog())
 
-    def step(self, event: Record, state: State, context: Context) -> Iterable[Record]:
+    def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take in demand, utilisation or an operator override; decide when a round is complete.
 
         A round is complete when every partition with unexpired demand has reported since the
@@ -62,7 +62,7 @@ class Allocator:
         state[_pool_key(event.pool)] = row
         return ()
 
-    def tick(self, now_ms: int, state: State, context: Context) -> Iterable[Record]:
+    def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Decide for each known pool whose last decision is at least one tick old."""
         made: list[Record] = []
         for pool in sorted(context.catalog.pools):
@@ -99,13 +99,15 @@ class Allocator:
         live = {n for n, d in _demands(demand.pool, row, state).items() if d.services}
         return row, due or row.heard >= live
 
-    def _known(self, context: Context) -> CatalogIndex:
+    def _known(self, context: StepContext) -> CatalogIndex:
         """The index of the current catalogue; rebuilt when the catalogue has been replaced."""
         if self._index.catalog is not context.catalog:
             self._index = CatalogIndex(context.catalog)
         return self._index
 
-    def _decide(self, pool: str, row: PoolState, state: State, context: Context) -> list[Record]:
+    def _decide(
+        self, pool: str, row: PoolState, state: State, context: StepContext
+    ) -> list[Record]:
         demands = list(_demands(pool, row, state).values())
         seen = PoolObservation.of(
             pool,

@@ -32,7 +32,7 @@ from streams.records.catalog import Resources
 from streams.records.control import Control, Mode, Variant
 from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 __all__ = ["TrialArm", "TrialScene", "TrialState", "begun", "rivals"]
 
@@ -47,7 +47,7 @@ class TrialScene:
     view: PoolView
     seen: PoolObservation
     arrived: Mapping[Pair, int]  # requests since the last decision
-    context: Context
+    context: StepContext
 
 
 @dataclass(frozen=True, slots=True)

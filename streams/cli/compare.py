@@ -22,12 +22,12 @@ from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.errors import CatalogInvalid
 from streams.lab.compare.advantage import OTHERS, advantages
-from streams.lab.compare.predictive import Forecast, Predictive
-from streams.lab.compare.run import POLICIES, SCALES, Row, compare
+from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
+from streams.lab.compare.run import POLICIES, SCALES, PolicyRow, compare
 from streams.records import Request
 from streams.records.catalog import Catalog
 from streams.settings import Settings
-from streams.stages.base import Context, Unusable, admit
+from streams.stages.base import RecordUnusable, StepContext, admit
 
 __all__ = ["command", "show"]
 
@@ -108,8 +108,8 @@ def command(
     start_ms = round(start_s * 1000)
     entrants = (POLICIES[name](known, capacity_mib, start_ms) for name in chosen)
     tested = [policy for some in entrants for policy in some]
-    forecast = Forecast(known, settings.horizon_ms, tick_s * 1000, start_ms)
-    ours = Predictive(SCALES, forecast, capacity_mib) if "foremesh" in chosen else None
+    forecast = WorthForecast(known, settings.horizon_ms, tick_s * 1000, start_ms)
+    ours = PredictivePolicy(SCALES, forecast, capacity_mib) if "foremesh" in chosen else None
     steps = compare(
         _usable(requests, known),
         known,
@@ -121,7 +121,7 @@ def command(
     )
     bar = Console(stderr=True)
     total = len(requests) + len(tested) + (len(SCALES) if ours else 0)
-    found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, Row)]
+    found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, PolicyRow)]
     show(found)
     _write(found, json_path, figure)
 
@@ -149,14 +149,14 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
     found = []
     for request in requests:
         try:
-            admit(request, Context(catalog=catalog))
-        except Unusable:
+            admit(request, StepContext(catalog=catalog))
+        except RecordUnusable:
             continue
         found.append(request)
     return sorted(found, key=lambda request: request.at_ms)
 
 
-def _write(rows: Sequence[Row], json_path: Path | None, figure: Path | None) -> None:
+def _write(rows: Sequence[PolicyRow], json_path: Path | None, figure: Path | None) -> None:
     if json_path:
         text = json.dumps([row.as_json() for row in rows], indent=2)
         json_path.write_text(text, encoding="utf-8")
@@ -166,7 +166,7 @@ def _write(rows: Sequence[Row], json_path: Path | None, figure: Path | None) -> 
         draw(rows, figure)
 
 
-def show(rows: Sequence[Row]) -> None:
+def show(rows: Sequence[PolicyRow]) -> None:
     """Print a line for each policy and parameter, and ours against the best of the others."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("policy", "parameter"):
@@ -189,7 +189,7 @@ def show(rows: Sequence[Row]) -> None:
     _show_advantages(rows)
 
 
-def _show_advantages(rows: Sequence[Row]) -> None:
+def _show_advantages(rows: Sequence[PolicyRow]) -> None:
     """Ours against the best of the others; nothing where they were not compared."""
     found = [at for at in advantages(rows) if not math.isnan(at.often_gb_hours)]
     if not found:

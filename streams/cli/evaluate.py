@@ -19,9 +19,9 @@ from streams.adapters.logs.request_log import RequestLog
 from streams.cli.log_options import log_options, with_progress
 from streams.errors import LogUnreadable
 from streams.lab.evaluate import published_report, report
-from streams.lab.evaluate.prequential import Evaluation, evaluate
+from streams.lab.evaluate.prequential import TraceEvaluation, evaluate
 from streams.lab.evaluate.published import events_learnt, folds, log_files, methods, read, score
-from streams.lab.evaluate.published_report import Comparison
+from streams.lab.evaluate.published_report import LogComparison
 from streams.lab.models.recurrent import RecurrentConfig
 from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
@@ -123,8 +123,8 @@ def _evaluated(
     limit: int | None,
     config: MixtureConfig,
     network: RecurrentConfig | None,
-) -> dict[str, Evaluation]:
-    found: dict[str, Evaluation] = {}
+) -> dict[str, TraceEvaluation]:
+    found: dict[str, TraceEvaluation] = {}
     for trace in traces:
         requests = _read(trace, mapping)[:limit]
         with _bar(Path(trace).name, len(requests)) as advance:
@@ -139,8 +139,8 @@ def _evaluated(
 
 def _compared(
     folders: tuple[str, ...], names: list[str], limit: int | None
-) -> dict[str, Comparison]:
-    compared: dict[str, Comparison] = {}
+) -> dict[str, LogComparison]:
+    compared: dict[str, LogComparison] = {}
     for folder in map(Path, folders):
         files = log_files(folder, names)
         accuracy, mae_days = methods(folder)
@@ -149,7 +149,7 @@ def _compared(
             parts = list(folds(log.cases))
             with _bar(name, events_learnt(log, parts)) as advance:
                 ours = [score(log, fold, advance) for fold in parts]
-            compared[name] = Comparison(
+            compared[name] = LogComparison(
                 ours=ours, accuracy=accuracy.get(name, {}), mae_days=mae_days.get(name, {})
             )
     return compared

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
-from streams.engine.topic_view import View
+from streams.engine.topic_view import TopicView
 from streams.settings import Settings
 
 __all__ = ["ANSWER_S", "last_values"]
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def last_values(settings: Settings, topic: str, *kinds: type[T]) -> dict[str, T]:
     """The last records of these kinds on a topic (without prefix), by key and in its order."""
-    view = View(client_config(settings), settings.topic(topic), codec.decode)
+    view = TopicView(client_config(settings), settings.topic(topic), codec.decode)
     try:
         view.catch_up(ANSWER_S)
         return {key: last for key, last in sorted(view.values.items()) if isinstance(last, kinds)}

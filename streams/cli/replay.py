@@ -20,7 +20,7 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
-from streams.pipeline.replay import Flow
+from streams.pipeline.replay import ReplayedFlow
 from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
 from streams.records.catalog import Catalog
 from streams.report.summary import FlowSummary, summarise
@@ -67,7 +67,7 @@ def command(
     """
     items = RequestLog(log, mapping, limit=limit)
     known = _catalog(items, catalog_path)
-    run = ReplayRun(Flow(settings, known, received_ms=time.time_ns() // 1_000_000))
+    run = ReplayRun(ReplayedFlow(settings, known, received_ms=time.time_ns() // 1_000_000))
     summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
         click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
@@ -88,7 +88,7 @@ def _catalog(items: RequestLog, path: str | None) -> Catalog:
 class ReplayRun:
     """A replay under way, with what is kept of it."""
 
-    flow: Flow
+    flow: ReplayedFlow
     records: Counter[str] = field(default_factory=Counter)  # made, by kind
     reasons: Counter[str] = field(default_factory=Counter)  # of rows and records not used
     commands: list[Command] = field(default_factory=list)

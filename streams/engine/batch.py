@@ -9,7 +9,7 @@ from typing import Protocol
 
 from faust.types import TP
 
-__all__ = ["Batch", "Owner", "RawRecord", "cut", "size_of"]
+__all__ = ["BatchOwner", "RawRecord", "RecordBatch", "cut", "size_of"]
 
 
 class RawRecord(Protocol):
@@ -37,7 +37,7 @@ class RawRecord(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RecordBatch:
     """Records of one partition, in order."""
 
     topic: str
@@ -59,7 +59,7 @@ class Batch:
         return sum(map(size_of, self.records))
 
 
-class Owner(Protocol):
+class BatchOwner(Protocol):
     """Who handles the batches, and so knows how far each partition is done."""
 
     def ready(self, tps: set[TP]) -> set[TP]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-__all__ = ["Crew"]
+__all__ = ["BackgroundTasks"]
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Crew:
+class BackgroundTasks:
     """Tasks and threads of one stage."""
 
     def __init__(self, name: str) -> None:

@@ -19,7 +19,7 @@ from faust.types import TP
 
 from streams.errors import BrokerUnreachable
 
-__all__ = ["Fetched", "Fetcher"]
+__all__ = ["FetchedRecord", "RecordFetcher"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ HOPELESS = {
 MOST_QUEUED, MOST_BYTES = 10_000_000, 1_000_000_000  # that librdkafka takes
 
 
-class Fetched(NamedTuple):
+class FetchedRecord(NamedTuple):
     """A record as it was fetched; a tuple, since they are made by the million."""
 
     offset: int
@@ -52,7 +52,7 @@ class Fetched(NamedTuple):
     value: bytes | None
 
 
-class Fetcher:
+class RecordFetcher:
     """Fetches ahead, of the partitions that were last asked for.
 
     Parameters
@@ -90,7 +90,7 @@ class Fetcher:
         self._follow(set())
         self._position.clear()
 
-    async def fetch(self, tps: set[TP], timeout_s: float) -> dict[TP, list[Fetched]]:
+    async def fetch(self, tps: set[TP], timeout_s: float) -> dict[TP, list[FetchedRecord]]:
         """The next records of these partitions, as soon as there is one; none after `close`.
 
         Raises
@@ -105,7 +105,7 @@ class Fetcher:
         messages = [] if self._first else self._consumer.consume(self._most, 0)
         if not messages:
             messages = await self._wait(timeout_s)
-        found: dict[TP, list[Fetched]] = {}
+        found: dict[TP, list[FetchedRecord]] = {}
         for tp, records in _by_partition(messages):
             if tp in self._flowing:
                 found.setdefault(tp, []).extend(records)
@@ -161,11 +161,11 @@ class Fetcher:
             logger.warning("Fetching: %s", error.str(), extra={"action": "fetch_failed"})
 
 
-def _by_partition(messages: Iterable[Any]) -> Iterator[tuple[TP, list[Fetched]]]:
+def _by_partition(messages: Iterable[Any]) -> Iterator[tuple[TP, list[FetchedRecord]]]:
     """Runs of one partition each; `Any`, since as they are typed all may be None."""
     for (topic, partition), run in groupby(messages, lambda m: (m.topic(), m.partition())):
         records = [
-            Fetched(m.offset(), m.timestamp()[1], m.key(), m.value())
+            FetchedRecord(m.offset(), m.timestamp()[1], m.key(), m.value())
             for m in run
             if (error := m.error()) is None or _heed(error)
         ]

@@ -6,17 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from streams.engine.producer import CheckedProducer, Row
-from streams.engine.world import Wiring
+from streams.engine.world import StageWiring
 from streams.flow.topology import TOPICS, key_of, topic_of
 from streams.records import Record
 from streams.settings import Settings
 
-__all__ = ["Outbox"]
+__all__ = ["StageOutbox"]
 
 LINGER_MS = 1  # what is put comes in batches already
 
 
-class Outbox:
+class StageOutbox:
     """Records on their way to their topics.
 
     Parameters
@@ -27,7 +27,7 @@ class Outbox:
         Codec and producer.
     """
 
-    def __init__(self, settings: Settings, wiring: Wiring) -> None:
+    def __init__(self, settings: Settings, wiring: StageWiring) -> None:
         self._topics = {name: settings.topic(name) for name in TOPICS}
         self._encode = wiring.codec.encode
         self._config = {**wiring.producer_config, "linger.ms": LINGER_MS}

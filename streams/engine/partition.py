@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.engine.batch import Batch
+from streams.engine.batch import RecordBatch
 from streams.engine.producer import TransactionalWriter
 from streams.engine.recovery import read_partition
 from streams.engine.store import PartitionStore
 
-__all__ = ["Owned", "Saved"]
+__all__ = ["ChangelogConfig", "OwnedPartition"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ MOST_UNSAVED = 20  # batches' worth of records and bytes between two saves
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class ChangelogConfig:
     """Where a stage's state is kept."""
 
     topic: str  # the changelog's name on the broker
@@ -33,7 +33,7 @@ class Saved:
 
 
 @dataclass(slots=True, eq=False)
-class Owned:
+class OwnedPartition:
     """One partition of a stage, from its assignment to its revocation."""
 
     number: int
@@ -43,7 +43,7 @@ class Owned:
     ready: bool = False  # its state is there, it may be fetched
     revoked: bool = False
     failures: int = 0  # in a row
-    unsaved: deque[Batch] = field(default_factory=deque)  # taken since the last save
+    unsaved: deque[RecordBatch] = field(default_factory=deque)  # taken since the last save
     records: int = 0  # of the unsaved
     bytes: int = 0  # of the unsaved
     _behind: dict[str, int] = field(default_factory=dict)
@@ -58,13 +58,13 @@ class Owned:
         records, size = MOST_UNSAVED * most_records, MOST_UNSAVED * most_bytes
         return self.records >= records or self.bytes >= size
 
-    def keep(self, batch: Batch) -> None:
+    def keep(self, batch: RecordBatch) -> None:
         """Keep a batch until its effects are saved."""
         self.unsaved.append(batch)
         self.records += len(batch.records)
         self.bytes += batch.size
 
-    def take_back(self) -> list[Batch]:
+    def take_back(self) -> list[RecordBatch]:
         """Remove and return the unsaved batches, to be processed again."""
         batches = list(self.unsaved)
         self.unsaved.clear()
@@ -80,12 +80,12 @@ class Owned:
         left = {id(batch) for batch in self.unsaved}
         return [batch.fetched_s for batch in batches if id(batch) not in left]
 
-    def lag(self, batch: Batch) -> int:
+    def lag(self, batch: RecordBatch) -> int:
         """Consumer lag after this batch, summed over the topics of this partition."""
         self._behind[batch.topic] = max(0, batch.end_offset - batch.next_offset)
         return sum(self._behind.values())
 
-    def open(self, saved: Saved) -> tuple[TransactionalWriter, PartitionStore[Any]]:
+    def open(self, saved: ChangelogConfig) -> tuple[TransactionalWriter, PartitionStore[Any]]:
         """Fence the earlier owner and rebuild the state; blocks, and may run in a thread.
 
         The writer comes first: it fences, and what is read after that is final.

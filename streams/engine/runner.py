@@ -16,21 +16,21 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.engine.batch import Batch
-from streams.engine.crew import Crew
-from streams.engine.outbox import Outbox
-from streams.engine.partition import Owned, Saved
+from streams.engine.batch import RecordBatch
+from streams.engine.crew import BackgroundTasks
+from streams.engine.outbox import StageOutbox
+from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.producer import TransactionalWriter, WriterFenced
-from streams.engine.saver import Saver
-from streams.engine.steps import Steps
+from streams.engine.saver import PartitionCheckpointer
+from streams.engine.steps import StageSteps
 from streams.engine.store import PartitionStore
-from streams.engine.world import Wiring, World
+from streams.engine.world import StageWiring, StageWorld
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import StageRow, changelog
 from streams.settings import Settings
 from streams.stages.base import Stage
 
-__all__ = ["Runner"]
+__all__ = ["StageRunner"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ TRIES = 5
 TURN_S = 0.005  # after so long in a batch others get their turn
 
 
-class Runner:
+class StageRunner:
     """Runs one stage on the partitions that this worker owns."""
 
     def __init__(
-        self, stage: Stage[Any], row: StageRow, settings: Settings, wiring: Wiring
+        self, stage: Stage[Any], row: StageRow, settings: Settings, wiring: StageWiring
     ) -> None:
         self.stage, self.row, self.settings, self._wiring = stage, row, settings, wiring
-        self._steps = Steps(stage, wiring.codec)
-        self._saved = Saved(
+        self._steps = StageSteps(stage, wiring.codec)
+        self._saved = ChangelogConfig(
             topic=settings.topic(changelog(row.name)),
             group=settings.group(row.name),
             client_config=wiring.client_config,
@@ -54,12 +54,12 @@ class Runner:
             empty=lambda: PartitionStore(stage.encode, stage.decode, settings.state_keys),
         )
         self._names = {settings.topic(name): name for name in row.reads}
-        self._outbox = Outbox(settings, wiring)
-        self._world = World({name: wiring.views[name] for name in row.views})
-        self._owned = dict[int, Owned]()
-        self._crew = Crew(row.name)
+        self._outbox = StageOutbox(settings, wiring)
+        self._world = StageWorld({name: wiring.views[name] for name in row.views})
+        self._owned = dict[int, OwnedPartition]()
+        self._crew = BackgroundTasks(row.name)
         self._stepping = asyncio.Lock()  # one batch, tick or start of a save at a time
-        self._saver = Saver(
+        self._saver = PartitionCheckpointer(
             row.name,
             settings,
             wiring.meter,
@@ -104,7 +104,7 @@ class Runner:
         """Those that may be fetched: their state is there and not too much of it unsaved."""
         return {tp for tp in tps if self._may_fetch(self._owned.get(tp.partition))}
 
-    def _may_fetch(self, owned: Owned | None) -> bool:
+    def _may_fetch(self, owned: OwnedPartition | None) -> bool:
         if owned is None or not owned.ready:
             return False
         full = self._saver.full(owned)
@@ -124,7 +124,7 @@ class Runner:
         """Take ownership of these partitions and rebuild their state."""
         numbers = {tp.partition for tp in tps if tp.topic in self._names}
         for number in numbers - self._owned.keys():
-            self._owned[number] = owned = Owned(number, generation, self._saved.empty())
+            self._owned[number] = owned = OwnedPartition(number, generation, self._saved.empty())
             self._crew.spawn(self._open(owned, 0.0))
 
     async def revoked(self, tps: set[TP]) -> None:
@@ -135,7 +135,7 @@ class Runner:
             if owned is not None:
                 owned.revoked, owned.ready = True, False
 
-    async def _open(self, owned: Owned, delay_s: float) -> None:
+    async def _open(self, owned: OwnedPartition, delay_s: float) -> None:
         """Fence the earlier owner, rebuild the state, and process again what was not saved."""
         while not owned.revoked:
             await asyncio.sleep(delay_s)
@@ -150,7 +150,7 @@ class Runner:
             return
 
     async def _resume(
-        self, owned: Owned, writer: TransactionalWriter, store: PartitionStore[Any]
+        self, owned: OwnedPartition, writer: TransactionalWriter, store: PartitionStore[Any]
     ) -> None:
         for tp, offset in self._saver.settled.items():
             if tp.partition == owned.number:  # offsets may move without a change of state to save
@@ -161,12 +161,12 @@ class Runner:
             await self._accept(owned, batch)
         owned.ready = True
 
-    def _put_back(self, owned: Owned, error: Exception) -> None:
+    def _put_back(self, owned: OwnedPartition, error: Exception) -> None:
         """Reset to the last save, and process again from there."""
         owned.ready = False
         self._crew.spawn(self._open(owned, self._failed(owned, error)))
 
-    def _failed(self, owned: Owned, error: Exception) -> float:
+    def _failed(self, owned: OwnedPartition, error: Exception) -> float:
         """Seconds to wait after one more failure in a row, unless it is one too many."""
         owned.failures += 1
         logger.warning(
@@ -181,11 +181,11 @@ class Runner:
 
     # ------------------------------------------------------------------- batches
 
-    async def take(self, batch: Batch) -> None:
+    async def take(self, batch: RecordBatch) -> None:
         """Take a batch in; this is all that an agent does."""
         await self._crew.guarded(self._take(batch))
 
-    async def _take(self, batch: Batch) -> None:
+    async def _take(self, batch: RecordBatch) -> None:
         await self._look(batch.fetched_s - self.row.stale_ms / 1000)
         async with self._stepping:
             owned = self._owned.get(batch.partition)
@@ -203,7 +203,7 @@ class Runner:
         await self._crew.call(self._world.look, as_of_s, TRIES * self.settings.delivery_ms / 1000)
         return True
 
-    async def _accept(self, owned: Owned, batch: Batch) -> None:
+    async def _accept(self, owned: OwnedPartition, batch: RecordBatch) -> None:
         name = self._names[batch.topic]
         at = owned.store.position.get(name)
         if at is not None and (batch.follows or 0) > at:
@@ -218,7 +218,7 @@ class Runner:
         self._wiring.meter.lag(self.row.name, owned.number, owned.lag(batch))
 
     async def _step_through(
-        self, owned: Owned, name: str, batch: Batch, at: int
+        self, owned: OwnedPartition, name: str, batch: RecordBatch, at: int
     ) -> Mapping[str, int]:
         turn, take, state = time.monotonic() + TURN_S, self._steps.take, owned.store
         context, outcomes = self._world.context(owned.number, -1), Counter[str]()

@@ -23,20 +23,20 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.engine.crew import Crew
-from streams.engine.outbox import Outbox
-from streams.engine.partition import Owned
-from streams.engine.steps import Steps
-from streams.engine.world import Meter
+from streams.engine.crew import BackgroundTasks
+from streams.engine.outbox import StageOutbox
+from streams.engine.partition import OwnedPartition
+from streams.engine.steps import StageSteps
+from streams.engine.world import StageMeter
 from streams.errors import DeliveryFailed
 from streams.settings import Settings
 
-__all__ = ["Saver"]
+__all__ = ["PartitionCheckpointer"]
 
 SLICES = 4  # saves in `commit_ms`, each of every fourth partition: while it encodes, none steps
 
 
-class Saver:
+class PartitionCheckpointer:
     """Saves the partitions of one stage, each every `commit_ms`.
 
     Parameters
@@ -55,14 +55,14 @@ class Saver:
         self,
         stage: str,
         settings: Settings,
-        meter: Meter,
+        meter: StageMeter,
         *,
-        crew: Crew,
-        outbox: Outbox,
-        steps: Steps,
-        owned: Mapping[int, Owned],
+        crew: BackgroundTasks,
+        outbox: StageOutbox,
+        steps: StageSteps,
+        owned: Mapping[int, OwnedPartition],
         stepping: asyncio.Lock,
-        put_back: Callable[[Owned, Exception], None],
+        put_back: Callable[[OwnedPartition, Exception], None],
     ) -> None:
         self._stage, self._settings, self._meter = stage, settings, meter
         self._crew, self._outbox, self._steps, self._owned = crew, outbox, steps, owned
@@ -71,7 +71,7 @@ class Saver:
         self._wake = asyncio.Event()
         self.settled: dict[TP, int] = {}  # committable offsets: all before is delivered and saved
 
-    def full(self, owned: Owned) -> bool:
+    def full(self, owned: OwnedPartition) -> bool:
         """Whether so much of a partition is unsaved that a save comes first."""
         return owned.full(self._settings.batch_records, self._settings.batch_bytes)
 
@@ -102,11 +102,11 @@ class Saver:
             if await self._delivered() and not self._crew.failed:
                 await asyncio.gather(*(self._write(*write) for write in writes))
 
-    def _due(self, owned: Owned, turn: int | None) -> bool:
+    def _due(self, owned: OwnedPartition, turn: int | None) -> bool:
         its_turn = turn is None or owned.number % SLICES == turn or self.full(owned)
         return its_turn and owned.changed
 
-    def _rows(self, owned: Owned) -> Any:
+    def _rows(self, owned: OwnedPartition) -> Any:
         """The rows to write; a record that left a value which cannot be encoded is dead-lettered."""
         self._outbox.put(self._steps.checkpoint(owned.store))
         return owned.store.save()
@@ -123,7 +123,7 @@ class Saver:
         self._outbox.release()
         return True
 
-    async def _write(self, owned: Owned, rows: Any, position: Mapping[str, int]) -> None:
+    async def _write(self, owned: OwnedPartition, rows: Any, position: Mapping[str, int]) -> None:
         if rows and owned.writer is not None:
             try:
                 await self._crew.call(owned.writer.write, rows)

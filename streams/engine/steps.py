@@ -12,14 +12,14 @@ from streams.engine.store import PartitionStore
 from streams.errors import StateUnreadable
 from streams.flow.topology import TOPICS, key_of
 from streams.records import DeadLetter, Record
-from streams.stages.base import Context, Stage, Unusable
+from streams.stages.base import RecordUnusable, Stage, StepContext
 
-__all__ = ["Codec", "Done", "Steps", "misplaced"]
+__all__ = ["CodecProtocol", "Done", "StageSteps", "misplaced"]
 
 logger = logging.getLogger(__name__)
 
 
-class Codec(Protocol):
+class CodecProtocol(Protocol):
     """Records to bytes and back; `decode` raises ValueError, the reason its message."""
 
     def encode(self, record: Record) -> bytes:
@@ -35,11 +35,11 @@ class Codec(Protocol):
 # and dead letters of records before it, should these fail when they are taken again.
 Done = tuple[str, Sequence[Record], Sequence[Record]]
 # What was taken in: a record of a topic, or the time of a tick; and what the step was told besides.
-Entry = tuple[str, Any, Context]
+Entry = tuple[str, Any, StepContext]
 TICK = ""  # in place of a topic
 
 
-class Steps:
+class StageSteps:
     """A stage's steps over raw records; the same record on the same state gives the same.
 
     A step that fails is undone: the state goes back to its last checkpoint, what was taken since
@@ -57,14 +57,14 @@ class Steps:
     """
 
     def __init__(
-        self, stage: Stage[Any], codec: Codec, read: Callable[[Any], Record] | None = None
+        self, stage: Stage[Any], codec: CodecProtocol, read: Callable[[Any], Record] | None = None
     ) -> None:
         self._stage, self._step, self._tick = stage, stage.step, stage.tick
         self._read = read or (lambda record: codec.decode(record.value or b""))
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
     def take(
-        self, topic: str, record: RawRecord, state: PartitionStore[Any], context: Context
+        self, topic: str, record: RawRecord, state: PartitionStore[Any], context: StepContext
     ) -> Done:
         """Take a record of `topic` (without prefix) in; what goes wrong becomes a dead letter.
 
@@ -93,7 +93,9 @@ class Steps:
         state.journal.append((topic, record, context))
         return "done", records, ()
 
-    def tick(self, now_ms: int, state: PartitionStore[Any], context: Context) -> Iterable[Record]:
+    def tick(
+        self, now_ms: int, state: PartitionStore[Any], context: StepContext
+    ) -> Iterable[Record]:
         """Tell the stage the time; a tick that fails changes nothing and is logged."""
         try:
             records = tuple(self._tick(now_ms, state, context))
@@ -168,8 +170,10 @@ class Steps:
 
     # ------------------------------------------------------------------- what goes wrong
 
-    def _failed(self, error: Exception, topic: str, record: RawRecord, context: Context) -> Done:
-        if isinstance(error, Unusable):
+    def _failed(
+        self, error: Exception, topic: str, record: RawRecord, context: StepContext
+    ) -> Done:
+        if isinstance(error, RecordUnusable):
             return self._refuse(str(error), topic, record, context)
         logger.error(
             "%s failed at %s[%d]@%d",
@@ -185,13 +189,13 @@ class Steps:
             exc_info=error, extra={"action": "tick_failed"},
         )  # fmt: skip
 
-    def _refuse(self, reason: str, topic: str, record: RawRecord, context: Context) -> Done:
+    def _refuse(self, reason: str, topic: str, record: RawRecord, context: StepContext) -> Done:
         if not self._reports.get(topic):
             return "dead", (), ()
         return "dead", [self._dead_letter(reason, topic, record, context)], ()
 
     def _dead_letter(
-        self, reason: str, topic: str, record: RawRecord, context: Context
+        self, reason: str, topic: str, record: RawRecord, context: StepContext
     ) -> DeadLetter:
         return DeadLetter(
             topic=topic,

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from streams.engine.recovery import READER
 from streams.errors import BrokerUnreachable, TopicsMissing
 
-__all__ = ["View"]
+__all__ = ["TopicView"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ AGAIN_S = 0.2
 ANSWER_S = 3.0
 
 
-class View(Generic[T]):
+class TopicView(Generic[T]):
     """The last record of every key of a topic; every process reads it whole, in no group.
 
     Records that cannot be decoded are left out and counted in `undecodable`.

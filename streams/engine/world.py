@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streams.engine.steps import Codec
-from streams.engine.topic_view import View
+from streams.engine.steps import CodecProtocol
+from streams.engine.topic_view import TopicView
 from streams.records import Instance
 from streams.records.catalog import Catalog, CatalogEntry
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
-__all__ = ["Meter", "Wiring", "World"]
+__all__ = ["StageMeter", "StageWiring", "StageWorld"]
 
 
-class Meter(Protocol):
+class StageMeter(Protocol):
     """Where a runner's figures go."""
 
     def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
@@ -32,20 +32,20 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
+class StageWiring:
     """What connects a runner to the world."""
 
-    codec: Codec
+    codec: CodecProtocol
     client_config: Mapping[str, Any]  # of librdkafka: servers and security
     producer_config: Mapping[str, Any]
-    views: Mapping[str, View[Any]]  # by topic, without prefix
-    meter: Meter
+    views: Mapping[str, TopicView[Any]]  # by topic, without prefix
+    meter: StageMeter
 
 
-class World:
+class StageWorld:
     """What a stage may see besides its event and its state."""
 
-    def __init__(self, views: Mapping[str, View[Any]]) -> None:
+    def __init__(self, views: Mapping[str, TopicView[Any]]) -> None:
         self._views = views
         self._entries: Mapping[str, CatalogEntry] = {}
         self._catalog = Catalog()
@@ -63,6 +63,6 @@ class World:
         if entries is not self._entries:
             self._entries, self._catalog = entries, Catalog.of(entries.values())
 
-    def context(self, partition: int, record_ms: int) -> Context:
+    def context(self, partition: int, record_ms: int) -> StepContext:
         """The context of a step."""
-        return Context(partition, record_ms, self._catalog, self._instances)
+        return StepContext(partition, record_ms, self._catalog, self._instances)

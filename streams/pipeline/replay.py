@@ -11,16 +11,16 @@ from typing import Any
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
 
 from streams.adapters.avro import codec
-from streams.engine.steps import Steps
+from streams.engine.steps import StageSteps
 from streams.engine.store import PartitionStore
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 from streams.pipeline.assembly import stages_of
 from streams.records import Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.settings import Settings
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
-__all__ = ["Flow", "partition_of", "replay"]
+__all__ = ["ReplayedFlow", "partition_of", "replay"]
 
 GONE_FOR_MS = 3_600_000  # an instance gone for so long is seen no more
 JOURNAL = 2_000  # most records taken in between two checkpoints of a partition
@@ -32,7 +32,7 @@ def partition_of(key: bytes | None, partitions: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class QueuedRecord:
     """A record on its way to the readers of its topic; a raw one whose bytes are made if needed."""
 
     record: Record
@@ -48,7 +48,7 @@ class Queued:
         return codec.encode(self.record)
 
 
-class Flow:
+class ReplayedFlow:
     """The whole flow as one object: feed it a record, get all that follows from it.
 
     Topics are queues in order, partitions and state as on Kafka, compacted topics are seen at
@@ -76,7 +76,7 @@ class Flow:
         self._stages = stages_of(settings)
         read = attrgetter("record")
         self._steps = {
-            name: Steps(stage, codec.installed(), read) for name, stage in self._stages.items()
+            name: StageSteps(stage, codec.installed(), read) for name, stage in self._stages.items()
         }
         self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
         self._seen: Mapping[str, Instance] = {}  # the instances, as contexts have them
@@ -103,14 +103,14 @@ class Flow:
             self._state[stage, partition] = found
         return found
 
-    def _publish(self, record: Record) -> Queued:
+    def _publish(self, record: Record) -> QueuedRecord:
         topic, key = topic_of(record), key_of(record)
         partition = partition_of(key, self.settings.partitions)
         offset = self._offsets.get((topic, partition), 0)
         self._offsets[topic, partition] = offset + 1
         if isinstance(record, Instance):
             self._see(record)
-        return Queued(record, topic, key, partition, offset, self._received_ms)
+        return QueuedRecord(record, topic, key, partition, offset, self._received_ms)
 
     def _see(self, instance: Instance) -> None:
         """Put it in view, and forget those gone long before it is."""
@@ -121,14 +121,14 @@ class Flow:
             while self._gone[0].changed_ms < instance.changed_ms - GONE_FOR_MS:
                 self.instances.pop(self._gone.popleft().instance_id, None)
 
-    def _context(self, row: StageRow, partition: int) -> Context:
+    def _context(self, row: StageRow, partition: int) -> StepContext:
         """What the stage of this row may see now, for good: a step may be taken again."""
         if "instances" not in row.views:
-            return Context(partition, self._received_ms, self.catalog)
+            return StepContext(partition, self._received_ms, self.catalog)
         self._seen = self._seen or dict(self.instances)
-        return Context(partition, self._received_ms, self.catalog, self._seen)
+        return StepContext(partition, self._received_ms, self.catalog, self._seen)
 
-    def _step(self, row: StageRow, queued: Queued) -> Iterable[Record]:
+    def _step(self, row: StageRow, queued: QueuedRecord) -> Iterable[Record]:
         state = self.state(row.name, queued.partition)
         context = self._context(row, queued.partition)
         _, records, others = self._steps[row.name].take(queued.topic, queued, state, context)
@@ -141,6 +141,6 @@ def replay(
     requests: Iterable[Record], settings: Settings, catalog: Catalog | None = None
 ) -> Iterator[Record]:
     """Every record that a log leads to, in order, the requests themselves included."""
-    flow = Flow(settings, catalog)
+    flow = ReplayedFlow(settings, catalog)
     for request in requests:
         yield from flow.feed(request)

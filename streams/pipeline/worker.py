@@ -10,9 +10,9 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, faust_broker_options, producer_config
 from streams.adapters.kafka.topics import check_topics
 from streams.engine.faust.app import StageApp, WorkerApp
-from streams.engine.runner import Runner
-from streams.engine.topic_view import View
-from streams.engine.world import Wiring
+from streams.engine.runner import StageRunner
+from streams.engine.topic_view import TopicView
+from streams.engine.world import StageWiring
 from streams.errors import SettingInvalid, TopicsMissing
 from streams.flow.topology import STAGES, key_of
 from streams.pipeline.assembly import stages_of
@@ -23,7 +23,7 @@ from streams.stages.base import Stage
 __all__ = ["create_app", "stage_names"]
 
 
-class _Meter:
+class _PrometheusMeter:
     """The runner's figures as Prometheus metrics."""
 
     def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
@@ -69,23 +69,26 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
     options = faust_broker_options(settings)
     apps = [
         StageApp(
-            Runner(stage, STAGES[name], settings, wiring), settings, options, wiring.client_config
+            StageRunner(stage, STAGES[name], settings, wiring),
+            settings,
+            options,
+            wiring.client_config,
         )
         for name, stage in stages.items()
     ]
     return WorkerApp(apps, settings)
 
 
-def _wiring(settings: Settings, names: Iterable[str]) -> Wiring:
+def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
     client = client_config(settings)
     topics = {topic for name in names for topic in STAGES[name].views}
-    views = {t: View(client, settings.topic(t), codec.decode, _name) for t in topics}
-    return Wiring(
+    views = {t: TopicView(client, settings.topic(t), codec.decode, _name) for t in topics}
+    return StageWiring(
         codec=codec.installed(),
         client_config=client,
         producer_config=producer_config(settings),
         views=views,
-        meter=_Meter(),
+        meter=_PrometheusMeter(),
     )
 
 

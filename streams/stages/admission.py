@@ -19,7 +19,7 @@ from streams.records import (
 )
 from streams.records.catalog import Resources
 from streams.records.control import Control
-from streams.stages.base import Unusable
+from streams.stages.base import RecordUnusable
 
 __all__ = [
     "admit_command",
@@ -44,7 +44,7 @@ def admit_prediction(prediction: Prediction) -> None:
     _within("horizon_ms", prediction.horizon_ms, MOST_MS)
     for entry in prediction.services:
         if not (0.0 <= entry.within <= MOST and 0.0 <= entry.probability <= MOST):
-            raise Unusable(f"{entry} has no probabilities")
+            raise RecordUnusable(f"{entry} has no probabilities")
 
 
 def admit_feedback(feedback: Feedback) -> None:
@@ -69,7 +69,7 @@ def admit_demand(demand: Demand) -> None:
     for s in demand.services:
         known = 0.0 <= s.expected <= MOST and 0.0 <= s.variance <= MOST and 0 <= s.seen <= MOST_MS
         if not known:
-            raise Unusable(f"{s} has no sums")
+            raise RecordUnusable(f"{s} has no sums")
     _measured(demand.warm_ups)
 
 
@@ -87,7 +87,7 @@ def admit_control(control: Control) -> None:
         _within("most of a pin", pin.most or 0, MOST_INSTANCES)
     for budget in (control.budget or 0.0, *(quota.budget for quota in control.quotas)):
         if not budget >= 0.0:
-            raise Unusable(f"budget {budget} is none")
+            raise RecordUnusable(f"budget {budget} is none")
     for variant in control.variants:
         _within("price", variant.price, MOST)
         _within("slack", variant.slack, MOST)
@@ -103,7 +103,7 @@ def admit_command(command: Command) -> None:
 
 def _within(name: str, value: float, most: float) -> None:
     if not 0 <= value <= most:
-        raise Unusable(f"{name} {value} is not between 0 and {most}")
+        raise RecordUnusable(f"{name} {value} is not between 0 and {most}")
 
 
 def _measured(warm_ups: Iterable[MeasuredWarmUp]) -> None:

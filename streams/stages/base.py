@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 
-__all__ = ["Context", "Stage", "Unusable", "admit"]
+__all__ = ["RecordUnusable", "Stage", "StepContext", "admit"]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_SKEW_MS = 24 * 3600 * 1000  # a clock may be wrong by a day, not by more
@@ -20,11 +20,11 @@ MAX_PARAMETER_BYTES = 16 * 1024
 S = TypeVar("S")
 
 
-class Unusable(Exception):
+class RecordUnusable(Exception):
     """A record that no stage can use; the message is the reason kept with it."""
 
 
-class Context(NamedTuple):
+class StepContext(NamedTuple):
     """What a step may look at besides its event and its state; all of it is given."""
 
     partition: int = 0  # of the input topic
@@ -39,17 +39,17 @@ class Stage(Protocol[S]):
     name: str  # the same word everywhere: agent, consumer group, metric label, log action
 
     def step(
-        self, event: Record, state: MutableMapping[str, S], context: Context
+        self, event: Record, state: MutableMapping[str, S], context: StepContext
     ) -> Iterable[Record]:
         """Take one event in.
 
         State that was changed must be assigned again (`state[key] = value`): a mutation in
-        place is not saved. Raises `Unusable` for a record that cannot be used.
+        place is not saved. Raises `RecordUnusable` for a record that cannot be used.
         """
         ...
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, S], context: Context
+        self, now_ms: int, state: MutableMapping[str, S], context: StepContext
     ) -> Iterable[Record]:
         """Time has come to `now_ms` though nothing arrived; most stages have nothing to say."""
         ...
@@ -63,25 +63,27 @@ class Stage(Protocol[S]):
         ...
 
 
-def admit(request: Request, context: Context) -> None:
-    """Refuse what cannot be learnt from: raises `Unusable` with the reason."""
+def admit(request: Request, context: StepContext) -> None:
+    """Refuse what cannot be learnt from: raises `RecordUnusable` with the reason."""
     for name in ("user", "service", "request_id", "tier", "pool"):
         text = getattr(request, name)
         if not text:
-            raise Unusable(f"{name} is empty")
+            raise RecordUnusable(f"{name} is empty")
         if len(text) > MAX_NAME:
-            raise Unusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
+            raise RecordUnusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
     if request.at_ms < 0:
-        raise Unusable(f"time {request.at_ms} is negative")
+        raise RecordUnusable(f"time {request.at_ms} is negative")
     if request.at_ms > MAX_MS:
-        raise Unusable(f"time {request.at_ms} is after the year 9999")
+        raise RecordUnusable(f"time {request.at_ms} is after the year 9999")
     if 0 < context.record_ms < request.at_ms - MAX_SKEW_MS:
-        raise Unusable(f"time {request.at_ms} is more than a day after the record was produced")
+        raise RecordUnusable(
+            f"time {request.at_ms} is more than a day after the record was produced"
+        )
     size = sum(len(k) + len(v) for k, v in request.parameters.items())
     if len(request.parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
-        raise Unusable(
+        raise RecordUnusable(
             f"parameters are oversized: {len(request.parameters)} entries, {size} characters"
             f" (at most {MAX_PARAMETERS} and {MAX_PARAMETER_BYTES})"
         )
     if not context.catalog.knows(request.service):
-        raise Unusable(f"service {request.service!r} is not in the catalogue")
+        raise RecordUnusable(f"service {request.service!r} is not in the catalogue")

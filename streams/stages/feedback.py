@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from streams.records import Feedback, MeasuredWarmUp, Outcome, Part, Record, Result
 from streams.stages.admission import admit_outcome
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
-__all__ = ["Config", "FeedbackStage", "UserHits"]
+__all__ = ["FeedbackConfig", "FeedbackStage", "UserHits"]
 
 VERSION = 1
 ROW = struct.Struct("<BdQdQd?")  # version, hit rate, then the fields of MissDetector
@@ -22,7 +22,7 @@ _TWO_MEANS = math.log(2.0 / CONFIDENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class FeedbackConfig:
     """Parameters of the stage."""
 
     fading: float = 0.1  # weight of the newest outcome in a user's hit rate
@@ -75,11 +75,11 @@ class FeedbackStage:
 
     name = "feedback"
 
-    def __init__(self, config: Config | None = None) -> None:
-        self.config = config or Config()
+    def __init__(self, config: FeedbackConfig | None = None) -> None:
+        self.config = config or FeedbackConfig()
 
     def step(
-        self, event: Record, state: MutableMapping[str, UserHits], context: Context
+        self, event: Record, state: MutableMapping[str, UserHits], context: StepContext
     ) -> Iterable[Record]:
         """Take an outcome in."""
         del context
@@ -93,7 +93,7 @@ class FeedbackStage:
         return (_feedback(event, user),)
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, UserHits], context: Context
+        self, now_ms: int, state: MutableMapping[str, UserHits], context: StepContext
     ) -> Iterable[Record]:
         """Say nothing: there is nothing to learn from silence."""
         del now_ms, state, context

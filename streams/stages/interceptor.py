@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streams.catalog.critical_path import Steps, cold_ms, start_ms, steps_of
 from streams.records import Instance, Outcome, Part, Record, Request, Result, Route, Source
-from streams.stages.base import Context, admit
+from streams.stages.base import StepContext, admit
 
 __all__ = ["Interception", "Interceptor", "intercept"]
 
@@ -77,7 +77,7 @@ class Interceptor:
     name = "interceptor"
 
     def step(
-        self, event: Record, state: MutableMapping[str, None], context: Context
+        self, event: Record, state: MutableMapping[str, None], context: StepContext
     ) -> Iterable[Record]:
         """Judge one request; keeps no state."""
         del state
@@ -92,7 +92,7 @@ class Interceptor:
         return (_outcome(event, found),)
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, None], context: Context
+        self, now_ms: int, state: MutableMapping[str, None], context: StepContext
     ) -> Iterable[Record]:
         """Say nothing: time alone changes no outcome."""
         del now_ms, state, context
@@ -109,7 +109,7 @@ class Interceptor:
             raise ValueError("the interceptor keeps no state, yet there are bytes of it")
 
 
-def _warm_ups(steps: Steps, event: Request, context: Context) -> dict[str, int]:
+def _warm_ups(steps: Steps, event: Request, context: StepContext) -> dict[str, int]:
     """How long each constituent takes to start, as bases are warm."""
     known = context.catalog.constituents
     names = {name for step in steps for name in step} & known.keys()
@@ -126,7 +126,7 @@ def _warm_ups(steps: Steps, event: Request, context: Context) -> dict[str, int]:
     return {name: round(start_ms(name, context.catalog, own_ms, warm)) for name in names}
 
 
-def _by_service(steps: Steps, event: Request, context: Context) -> dict[str, list[Instance]]:
+def _by_service(steps: Steps, event: Request, context: StepContext) -> dict[str, list[Instance]]:
     """The pool's instances of these constituents, the longest warm first."""
     found: dict[str, list[Instance]] = {name: [] for step in steps for name in step}
     for instance in context.instances.values():

@@ -9,11 +9,11 @@ from typing import Any
 from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Resources
 from streams.stages.admission import admit_command
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.state_rows import from_row, to_row
 
 __all__ = [
-    "Planned",
+    "PlannedInstance",
     "PlannedPool",
     "PlannedProvisioner",
     "instances_of",
@@ -25,7 +25,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedInstance:
     """An instance that would be running."""
 
     service: str
@@ -39,7 +39,7 @@ class PlannedPool:
     """A pool's instances, and the commands done that could still come again."""
 
     now_ms: int = 0
-    live: dict[str, Planned] = field(default_factory=dict)  # by instance id
+    live: dict[str, PlannedInstance] = field(default_factory=dict)  # by instance id
     done: dict[str, int] = field(default_factory=dict)  # command id -> its expiry
 
 
@@ -54,7 +54,7 @@ class PlannedProvisioner:
     name = "provisioner"
 
     def step(
-        self, event: Record, state: MutableMapping[str, PlannedPool], context: Context
+        self, event: Record, state: MutableMapping[str, PlannedPool], context: StepContext
     ) -> Iterable[Record]:
         """Carry one command out, unless it is done, expired or beyond capacity."""
         assert isinstance(event, Command)
@@ -77,7 +77,7 @@ class PlannedProvisioner:
         return (*changed, _utilisation(event.pool, pool, known))
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, PlannedPool], context: Context
+        self, now_ms: int, state: MutableMapping[str, PlannedPool], context: StepContext
     ) -> Iterable[Record]:
         """Say nothing: what was planned takes its course."""
         del now_ms, state, context
@@ -104,7 +104,7 @@ def planned_form(pool: PlannedPool) -> list[Any]:
 def planned_of(form: Iterable[Any]) -> PlannedPool:
     """The pool of these plain values."""
     now_ms, live, done = form
-    return PlannedPool(now_ms, {name: Planned(*p) for name, p in live.items()}, done)
+    return PlannedPool(now_ms, {name: PlannedInstance(*p) for name, p in live.items()}, done)
 
 
 def instances_of(name: str, pool: PlannedPool) -> Iterator[Instance]:
@@ -131,7 +131,9 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         if not constituent.needs.fits(free):
             return
         warm_since_ms = begun_ms + max(1, constituent.warm_up_ms)
-        planned = Planned(command.service, command.command_id, command.issued_ms, warm_since_ms)
+        planned = PlannedInstance(
+            command.service, command.command_id, command.issued_ms, warm_since_ms
+        )
         name = f"{command.command_id}/{k}"
         pool.live[name] = planned
         yield _instance(name, command.pool, planned)
@@ -157,7 +159,7 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
         )
 
 
-def _instance(name: str, pool: str, planned: Planned) -> Instance:
+def _instance(name: str, pool: str, planned: PlannedInstance) -> Instance:
     return Instance(
         instance_id=name,
         service=planned.service,

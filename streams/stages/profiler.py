@@ -11,7 +11,7 @@ from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
 from streams.stages.admission import admit_feedback
-from streams.stages.base import Context, Unusable, admit
+from streams.stages.base import RecordUnusable, StepContext, admit
 
 __all__ = ["Profiler"]
 
@@ -41,7 +41,7 @@ class Profiler:
         self.mixture = NextRequestMixture(config)
 
     def step(
-        self, event: Record, state: MutableMapping[str, Any], context: Context
+        self, event: Record, state: MutableMapping[str, Any], context: StepContext
     ) -> Iterable[Record]:
         """Learn a request and predict the user's next one, or learn from its feedback."""
         match event:
@@ -61,7 +61,7 @@ class Profiler:
                 self.mixture.feedback(state, event.user, event.request_id, drift=event.drift)
                 return []
             case _:
-                raise Unusable(f"{type(event).__name__} is nothing the profiler learns from")
+                raise RecordUnusable(f"{type(event).__name__} is nothing the profiler learns from")
 
     def predict(self, request: Request, state: MutableMapping[str, Any]) -> Prediction:
         """The user's vector as it stands after `request`.
@@ -95,7 +95,7 @@ class Profiler:
         )
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, Any], context: Context
+        self, now_ms: int, state: MutableMapping[str, Any], context: StepContext
     ) -> Iterable[Record]:
         """Nothing: a vector says itself when it expires."""
         del now_ms, state, context

@@ -24,7 +24,7 @@ from streams.adapters.kafka.topics import create_topics, declared
 from streams.engine.producer import CheckedProducer
 from streams.records import Record, Request
 from streams.settings import Settings
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
@@ -92,7 +92,7 @@ def pure(case: str, count: int, users: int) -> float:
     """The stage function in a loop: nothing is read, decoded, saved, sent or kept."""
     stage, events = STAGES[case](), list(islice(requests(users), count))
     state: dict[str, object] = {}
-    context, made = Context(), deque[Record](maxlen=1)
+    context, made = StepContext(), deque[Record](maxlen=1)
     begun = time.perf_counter()
     for event in events:
         made.extend(stage.step(event, state, context))

@@ -26,7 +26,7 @@ from streams.engine.store import PartitionStore
 from streams.flow.topology import changelog
 from streams.records import Prediction, Request
 from streams.settings import Settings
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.profiler import Profiler
 
 TRACE = CHECKOUT.parent / "shared" / "data" / "so_badges" / "events.csv.gz"
@@ -99,7 +99,7 @@ def state_bytes(most: int = 120_000) -> dict[str, float] | None:
     stage = Profiler()
     state: dict[str, Any] = {}
     for request in trace(TRACE)[:most]:
-        list(stage.step(request, state, Context()))
+        list(stage.step(request, state, StepContext()))
     sizes = [len(stage.encode(value)) for key, value in state.items() if key.startswith("u/")]
     return {"users": len(sizes), "median_bytes": median(sizes), "largest_bytes": max(sizes)}
 
@@ -155,7 +155,7 @@ def cost_by_users(counts: tuple[int, ...], events: int = 4_000) -> dict[str, flo
         stream = list(islice(requests(users, seed=3), events))
         begun = time.perf_counter()
         for number, request in enumerate(stream):
-            stage.step(request, store, Context())
+            stage.step(request, store, StepContext())
             if number % 1_000 == 999:
                 store.save()
         costs[str(users)] = (time.perf_counter() - begun) / events * 1e6
@@ -165,5 +165,5 @@ def cost_by_users(counts: tuple[int, ...], events: int = 4_000) -> dict[str, flo
 def _typical(stage: Profiler) -> list[tuple[bytes, bytes]]:
     state: dict[str, Any] = {}
     for request in islice(requests(200), 4_000):
-        stage.step(request, state, Context())
+        stage.step(request, state, StepContext())
     return [(key.encode(), stage.encode(value)) for key, value in state.items()]

@@ -15,7 +15,7 @@ from counting import Counting
 from streams.adapters.avro import codec
 from streams.flow.topology import key_of
 from streams.settings import Settings
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 
 def application(settings: Settings, datadir: str = ".") -> faust.App:
@@ -40,7 +40,7 @@ def application(settings: Settings, datadir: str = ".") -> faust.App:
     @app.agent(requests)
     async def count(stream: Any) -> None:
         async for value in stream:
-            for made in stage.step(codec.decode(value), state, Context()):
+            for made in stage.step(codec.decode(value), state, StepContext()):
                 await outcomes.send(key=key_of(made), value=codec.encode(made))
 
     return app

@@ -17,8 +17,8 @@ from streams.catalog.inference import infer
 from streams.cli.compare import show
 from streams.lab.compare.advantage import advantages
 from streams.lab.compare.policies import KeepAlive
-from streams.lab.compare.predictive import Forecast, Predictive
-from streams.lab.compare.run import POLICIES, SCALES, Row, compare
+from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
+from streams.lab.compare.run import POLICIES, SCALES, PolicyRow, compare
 from streams.records import Request
 from streams.records.catalog import Catalog
 
@@ -42,16 +42,18 @@ def rows(
     catalog: Catalog,
     capacity_gib: float = math.inf,
     start_ms: int = 0,
-) -> list[Row]:
+) -> list[PolicyRow]:
     capacity = capacity_gib * 1024
     made = (POLICIES[name](catalog, capacity, start_ms) for name in ALONE)
     others = [policy for policies in made for policy in policies]
-    ours = Predictive(SCALES, Forecast(catalog, HORIZON_MS, GRAIN_MS, start_ms), capacity)
+    ours = PredictivePolicy(
+        SCALES, WorthForecast(catalog, HORIZON_MS, GRAIN_MS, start_ms), capacity
+    )
     steps = compare(log, catalog, others, ours, capacity_mib=capacity, start_ms=start_ms)
-    return [step for step in steps if isinstance(step, Row)]
+    return [step for step in steps if isinstance(step, PolicyRow)]
 
 
-def least_cold_s(found: Sequence[Row], *policies: str) -> float:
+def least_cold_s(found: Sequence[PolicyRow], *policies: str) -> float:
     return min(row.cold_start_ms / 1000 for row in found if row.policy in policies)
 
 
@@ -85,10 +87,10 @@ def test_image_generation_waits_for_fewer_starts_when_memory_is_bound(gib: int) 
 def test_badges_are_not_warmed_where_it_does_not_pay() -> None:
     log = trace(TRACE)[:120_000]
     catalog = infer(log)
-    ours_alone = Predictive([1.0], Forecast(catalog, HORIZON_MS, GRAIN_MS))
+    ours_alone = PredictivePolicy([1.0], WorthForecast(catalog, HORIZON_MS, GRAIN_MS))
     steps = compare(log, catalog, [KeepAlive(0)], ours_alone)
 
-    reactive, ours = [step for step in steps if isinstance(step, Row)]
+    reactive, ours = [step for step in steps if isinstance(step, PolicyRow)]
     ratio = ours.total_cost / reactive.total_cost
     Console().print(f"badges: {ratio:.4f} of the reactive policy's cost", ours)
     assert ratio <= 1.01

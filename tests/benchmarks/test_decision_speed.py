@@ -13,7 +13,7 @@ from knapsack import gaps_to_the_best
 from streams.allocator.stage import Allocator
 from streams.records import Action, Command, Demand, Instance, InstanceState, ServiceDemand
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 CONSTITUENTS, USERS, PARTITIONS, TICKS = 1_000, 1_000_000, 8, 20
 TIERS = (("gold", 0.01, 0.1), ("silver", 0.004, 0.3), ("bronze", 0.001, 0.6))
@@ -92,7 +92,7 @@ def started(command: Command) -> Instance:
 def test_a_tick_of_a_thousand_constituents_and_a_million_users_starts_instances() -> None:
     numbers, allocator, took_ms = Random(7), Allocator(), list[float]()
     state, instances = dict[str, object](), dict[str, Instance]()
-    context = Context(catalog=catalog_of(numbers), instances=instances)
+    context = StepContext(catalog=catalog_of(numbers), instances=instances)
     for tick in range(1, TICKS + 1):
         heard = list(demands(numbers, 1_000 * tick))
         begun = time.process_time()

@@ -14,7 +14,7 @@ from streams.adapters.avro import codec
 from streams.flow.topology import key_of, topic_of
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
-from streams.stages.base import Context, Stage
+from streams.stages.base import Stage, StepContext
 from streams.stages.profiler import Profiler
 
 CASES = ("decode", "state", "send", "profiler")
@@ -26,13 +26,13 @@ class Decode:
     name = "interceptor"
 
     def step(
-        self, event: Record, state: MutableMapping[str, int], context: Context
+        self, event: Record, state: MutableMapping[str, int], context: StepContext
     ) -> Iterable[Record]:
         del event, state, context
         return ()
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, int], context: Context
+        self, now_ms: int, state: MutableMapping[str, int], context: StepContext
     ) -> Iterable[Record]:
         del now_ms, state, context
         return ()
@@ -49,7 +49,7 @@ class Count(Decode):
     """One write of state for each record."""
 
     def step(
-        self, event: Record, state: MutableMapping[str, int], context: Context
+        self, event: Record, state: MutableMapping[str, int], context: StepContext
     ) -> Iterable[Record]:
         del context
         assert isinstance(event, Request)
@@ -62,7 +62,7 @@ class Forward(Decode):
     """One record sent for each record."""
 
     def step(
-        self, event: Record, state: MutableMapping[str, int], context: Context
+        self, event: Record, state: MutableMapping[str, int], context: StepContext
     ) -> Iterable[Record]:
         del state, context
         assert isinstance(event, Request)
@@ -94,7 +94,7 @@ class Task:
         self, value: bytes, state: MutableMapping[str, Any]
     ) -> Iterable[tuple[str, bytes, bytes]]:
         """Decode, step, encode: what to send, as topic, key and value."""
-        for made in self.stage.step(codec.decode(value), state, Context()):
+        for made in self.stage.step(codec.decode(value), state, StepContext()):
             yield self._settings.topic(topic_of(made)), key_of(made) or b"", codec.encode(made)
 
 

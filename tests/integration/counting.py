@@ -18,7 +18,7 @@ from streams.engine.faust.app import run
 from streams.pipeline.worker import create_app
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
-from streams.stages.base import Context, Unusable
+from streams.stages.base import RecordUnusable, StepContext
 
 State = tuple[int, bytes]  # records counted; a digest of their ids in order
 
@@ -32,12 +32,12 @@ class Counting:
     name = "interceptor"
 
     def step(
-        self, event: Record, state: MutableMapping[str, State], context: Context
+        self, event: Record, state: MutableMapping[str, State], context: StepContext
     ) -> Iterable[Record]:
         del context
         assert isinstance(event, Request)
         if event.service == "unusable":
-            raise Unusable("the service is unusable")
+            raise RecordUnusable("the service is unusable")
         for key in (f"u/{event.user}", ALL):
             state[key] = add(state.get(key, NONE), event.request_id)
         if event.service == "poison":
@@ -45,7 +45,7 @@ class Counting:
         yield outcome(event, state[f"u/{event.user}"], state[ALL])
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, State], context: Context
+        self, now_ms: int, state: MutableMapping[str, State], context: StepContext
     ) -> Iterable[Record]:
         del now_ms, state, context
         return ()

@@ -40,7 +40,7 @@ from streams.engine.store import PartitionStore
 from streams.flow.topology import changelog
 from streams.records import Outcome, Request
 from streams.settings import Settings
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 
 class Load:
@@ -167,7 +167,7 @@ class Expected:
             state: dict[str, State] = {}
             values = list(records(settings, "requests", number))
             for value in values:
-                for made in stage.step(decode(value), state, Context()):
+                for made in stage.step(decode(value), state, StepContext()):
                     assert isinstance(made, Outcome)
                     outcomes[made.request_id] = encode(made)
             states.append({key: stage.encode(value) for key, value in state.items()})

@@ -17,7 +17,7 @@ from streams.adapters.avro.codec import decode
 from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.producer import CheckedProducer, TransactionalWriter, WriterFenced
 from streams.engine.recovery import read_partition
-from streams.engine.topic_view import View
+from streams.engine.topic_view import TopicView
 from streams.errors import DeliveryFailed, SettingInvalid, TopicsMissing
 from streams.pipeline.worker import create_app, stage_names
 from streams.records import DeadLetter
@@ -123,7 +123,7 @@ def test_a_view_has_the_last_value_of_each_key(
     settings: Settings, producer: CheckedProducer
 ) -> None:
     topic = settings.topic("instances")
-    view = View(client_config(settings), topic, bytes.decode)
+    view = TopicView(client_config(settings), topic, bytes.decode)
     assert not view.catch_up(30)
     for key, value in ((b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"\xff"), (b"b", None)):
         producer.send(topic, key, value)
@@ -142,7 +142,7 @@ def test_a_view_has_the_last_value_of_each_key(
 
 def test_a_view_of_a_missing_topic_says_so(settings: Settings) -> None:
     with pytest.raises(TopicsMissing):
-        View(client_config(settings), "nowhere", bytes.decode).catch_up(10)
+        TopicView(client_config(settings), "nowhere", bytes.decode).catch_up(10)
 
 
 def test_a_record_that_is_too_large_is_refused_at_once(

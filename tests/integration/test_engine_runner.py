@@ -11,9 +11,9 @@ from engine_harness import records, refuse, saved_state
 from faust.types import TP
 
 from streams.adapters.avro.codec import encode
-from streams.engine.batch import Batch
+from streams.engine.batch import RecordBatch
 from streams.engine.faust.app import StageApp
-from streams.engine.runner import Runner
+from streams.engine.runner import StageRunner
 from streams.pipeline.worker import create_app
 from streams.records import Request
 from streams.settings import Settings
@@ -39,7 +39,7 @@ def test_a_worker_that_gives_up_saves_no_partition_whose_outputs_are_lost(
         assert saved_state(settings, number) == ({}, {})
 
 
-async def give_up(runner: Runner, settings: Settings) -> list[BaseException]:
+async def give_up(runner: StageRunner, settings: Settings) -> list[BaseException]:
     """Own partitions, take a batch of each, fail to deliver, and stop."""
     crashes: list[BaseException] = []
 
@@ -65,7 +65,7 @@ async def give_up(runner: Runner, settings: Settings) -> list[BaseException]:
     return crashes
 
 
-def batch(tp: TP) -> Batch:
+def batch(tp: TP) -> RecordBatch:
     request = Request(request_id=f"r{tp.partition}", user="user", service="s", at_ms=1_000)
     record = SimpleNamespace(offset=0, timestamp=1_000, key=b"user", value=encode(request))
-    return Batch(tp.topic, tp.partition, generation=1, follows=None, records=[record])
+    return RecordBatch(tp.topic, tp.partition, generation=1, follows=None, records=[record])

@@ -8,7 +8,7 @@ import pytest
 from faust.types import TP
 
 from streams.adapters.kafka.clients import client_config, producer_config
-from streams.engine.fetcher import Fetched, Fetcher
+from streams.engine.fetcher import FetchedRecord, RecordFetcher
 from streams.engine.producer import CheckedProducer
 from streams.settings import Settings
 
@@ -38,18 +38,18 @@ def first(settings: Settings) -> TP:
 @asynccontextmanager
 async def fetching(
     settings: Settings, most_records: int = 100, most_bytes: int = 1_000_000
-) -> AsyncIterator[Fetcher]:
+) -> AsyncIterator[RecordFetcher]:
     config = {**client_config(settings), "group.id": settings.group("fetcher")}
-    fetcher = Fetcher(config, most_records, most_bytes)
+    fetcher = RecordFetcher(config, most_records, most_bytes)
     try:
         yield fetcher
     finally:
         await fetcher.close()
 
 
-async def fetch(fetcher: Fetcher, tps: set[TP], count: int) -> dict[TP, list[Fetched]]:
+async def fetch(fetcher: RecordFetcher, tps: set[TP], count: int) -> dict[TP, list[FetchedRecord]]:
     """As many records as are wanted, of all partitions together; not one more may come."""
-    found: dict[TP, list[Fetched]] = {}
+    found: dict[TP, list[FetchedRecord]] = {}
     async with asyncio.timeout(LIMIT_S):
         while sum(map(len, found.values())) < count:
             for tp, records in (await fetcher.fetch(tps, WAIT_S)).items():
@@ -57,7 +57,7 @@ async def fetch(fetcher: Fetcher, tps: set[TP], count: int) -> dict[TP, list[Fet
     return found
 
 
-def values(records: Iterable[Fetched]) -> list[bytes | None]:
+def values(records: Iterable[FetchedRecord]) -> list[bytes | None]:
     return [record.value for record in records]
 
 

@@ -17,8 +17,8 @@ from streams.records import (
     ServiceProbability,
 )
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
-from streams.stages.aggregator.state import UNIT, PoolRow, Row, Vector
-from streams.stages.base import Context
+from streams.stages.aggregator.state import UNIT, PoolSums, Row, UserVector
+from streams.stages.base import StepContext
 
 TICK_MS = 1_000
 
@@ -79,12 +79,12 @@ def feed(
     events: list[Record], state: dict[str, Row] | None = None, *, record_ms: int = 0
 ) -> list[Demand]:
     rows = {} if state is None else state
-    context = Context(partition=3, record_ms=record_ms)
+    context = StepContext(partition=3, record_ms=record_ms)
     return demands([made for e in events for made in aggregator().step(e, rows, context)])
 
 
 def at(now_ms: int, state: dict[str, Row]) -> list[Demand]:
-    return demands(list(aggregator().tick(now_ms, state, Context(partition=3))))
+    return demands(list(aggregator().tick(now_ms, state, StepContext(partition=3))))
 
 
 def expected(demand: Demand) -> dict[tuple[str, str], float]:
@@ -212,11 +212,11 @@ def test_running_sums_equal_a_sum_over_all_users(
         if reload:
             state = {key: stage.decode(stage.encode(row)) for key, row in state.items()}
     at(now_ms, state)
-    row = state.get("\x00pool/p", PoolRow())
-    assert isinstance(row, PoolRow)
+    row = state.get("\x00pool/p", PoolSums())
+    assert isinstance(row, PoolSums)
     expected, variance = np.zeros(9, np.int64), np.zeros(9, np.int64)
     for vector in state.values():
-        if isinstance(vector, Vector) and vector.epoch == row.epoch:
+        if isinstance(vector, UserVector) and vector.epoch == row.epoch:
             ends, rows = vector.alive(now_ms)
             if ends:
                 expected[vector.series] += rows[0]
@@ -257,9 +257,9 @@ def test_a_vector_that_had_expired_when_it_was_made_counts_for_nothing() -> None
 def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
     state: dict[str, Row] = {}
     for service in ("shop", "shop", "never predicted"):
-        list(aggregator().step(replace(feedback("a", 1), service=service), state, Context()))
-    list(aggregator().step(prediction("ann", 1_000, {"shop": 0.5}), state, Context()))
-    (sent,) = demands(list(aggregator().tick(2_000, state, Context())))
+        list(aggregator().step(replace(feedback("a", 1), service=service), state, StepContext()))
+    list(aggregator().step(prediction("ann", 1_000, {"shop": 0.5}), state, StepContext()))
+    (sent,) = demands(list(aggregator().tick(2_000, state, StepContext())))
     assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
     again = {key: aggregator().decode(aggregator().encode(row)) for key, row in state.items()}
-    assert demands(list(aggregator().tick(2_000, again, Context()))) == [sent]
+    assert demands(list(aggregator().tick(2_000, again, StepContext()))) == [sent]

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from streams.lab.evaluate.ahead import Ahead
+from streams.lab.evaluate.ahead import HorizonScores
 from streams.models.next_request.mixture import NextRequestMixture
 
 
 def looked_ahead(gap_ms: int, sessions: int = 400) -> dict[str, dict[str, float]]:
     """Scores over sessions of order, pay, receipt, that are an hour apart."""
-    mixture, state, ahead = NextRequestMixture(), dict[str, Any](), Ahead()
+    mixture, state, ahead = NextRequestMixture(), dict[str, Any](), HorizonScores()
     for session in range(sessions):
         for step, service in enumerate(["order", "pay", "receipt"]):
             at_ms, request_id = session * 3_600_000 + step * gap_ms, f"{session}-{step}"
@@ -36,7 +36,7 @@ def test_a_chain_that_is_slower_than_the_horizon_changes_nothing() -> None:
 
 
 def test_without_a_clock_nothing_is_scored_and_nothing_piles_up() -> None:
-    mixture, state, ahead = NextRequestMixture(), dict[str, Any](), Ahead()
+    mixture, state, ahead = NextRequestMixture(), dict[str, Any](), HorizonScores()
     mixture.learn(state, "u", "a", at_ms=0, request_id="0")
     for _ in range(20_000):
         ahead.heard(mixture, state, "u", 0)

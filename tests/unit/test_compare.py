@@ -21,11 +21,11 @@ from streams.lab.compare.policies import (
     GreedyDual,
     HybridHistogram,
     KeepAlive,
-    Oracle,
-    Policy,
+    KeepWarmPolicy,
+    OraclePolicy,
 )
-from streams.lab.compare.predictive import Forecast, Predictive
-from streams.lab.compare.run import Row, compare
+from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
+from streams.lab.compare.run import PolicyRow, compare
 from streams.records import Request
 from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.settings import Settings
@@ -48,21 +48,21 @@ def log(*uses: tuple[float, str]) -> list[Request]:
     ]
 
 
-def result(policy: Policy | Predictive, requests: list[Request]) -> Row:
-    others = [] if isinstance(policy, Predictive) else [policy]
-    ours = policy if isinstance(policy, Predictive) else None
+def result(policy: KeepWarmPolicy | PredictivePolicy, requests: list[Request]) -> PolicyRow:
+    others = [] if isinstance(policy, PredictivePolicy) else [policy]
+    ours = policy if isinstance(policy, PredictivePolicy) else None
     made = list(compare(requests, CATALOG, others, ours, warm_up=0.0))
     assert made[:-1] == requests
     row = made[-1]
-    assert isinstance(row, Row)
+    assert isinstance(row, PolicyRow)
     return row
 
 
-def cold(row: Row) -> int:
+def cold(row: PolicyRow) -> int:
     return round(row.cold_start_rate * row.requests)
 
 
-def warm_minutes(row: Row) -> float:
+def warm_minutes(row: PolicyRow) -> float:
     return row.wasted_seconds / 60
 
 
@@ -94,7 +94,7 @@ def test_always_warm_is_cold_only_once() -> None:
 
 def test_the_oracle_pays_only_for_gaps_that_end_in_a_use() -> None:
     """Warm from 0 to 5 and from 20 to 21."""
-    row = result(Oracle(10 * MINUTE_MS), GAPS)
+    row = result(OraclePolicy(10 * MINUTE_MS), GAPS)
     assert (cold(row), round(warm_minutes(row), 3)) == (2, 6)
 
 
@@ -127,7 +127,7 @@ def test_the_oracle_in_bounded_memory_keeps_what_starts_slowly() -> None:
     (row,) = [
         made
         for made in compare(uses, catalog, [BoundedOracle(1024.0)], warm_up=0.0)
-        if isinstance(made, Row)
+        if isinstance(made, PolicyRow)
     ]
     assert row.cold_start_ms == 100_000 + 2 * 10_000
 
@@ -155,8 +155,8 @@ def test_a_histogram_without_shape_is_not_relied_upon() -> None:
     assert (peaked.percentile(0.05), peaked.percentile(0.99)) == (7, 7)
 
 
-def ours(scale: float) -> Predictive:
-    return Predictive([scale], Forecast(CATALOG, 60_000, 2_000))
+def ours(scale: float) -> PredictivePolicy:
+    return PredictivePolicy([scale], WorthForecast(CATALOG, 60_000, 2_000))
 
 
 def test_our_policy_keeps_warm_what_is_asked_for_regularly_and_learns_nothing_beforehand() -> None:
@@ -181,8 +181,8 @@ def test_our_policy_warms_for_a_use_that_always_follows_another() -> None:
 def test_a_higher_price_never_makes_our_policy_keep_more() -> None:
     """What is recorded is the same log at several prices; memory grows with the worth."""
     uses = log(*((7 * i + (i * i) % 5, "abc"[i % 3]) for i in range(60)))
-    policy = Predictive([0.01, 0.1, 1.0, 10.0], Forecast(CATALOG, 60_000, 2_000))
-    rows = [r for r in compare(uses, CATALOG, [], policy, warm_up=0.0) if isinstance(r, Row)]
+    policy = PredictivePolicy([0.01, 0.1, 1.0, 10.0], WorthForecast(CATALOG, 60_000, 2_000))
+    rows = [r for r in compare(uses, CATALOG, [], policy, warm_up=0.0) if isinstance(r, PolicyRow)]
     minutes = [warm_minutes(row) for row in rows]
     assert minutes == sorted(minutes)
     assert minutes[0] < minutes[-1]
@@ -192,23 +192,23 @@ def test_memory_that_runs_out_costs_the_least_recently_used() -> None:
     """Room for two: c at 2 takes the place of a, which is cold at 3 and takes that of b."""
     uses = log((0, "a"), (1, "b"), (2, "c"), (3, "a"), (4, "c"))
     made = compare(uses, CATALOG, [KeepAlive(None)], warm_up=0.0, capacity_mib=2048)
-    row = next(row for row in made if isinstance(row, Row))
+    row = next(row for row in made if isinstance(row, PolicyRow))
     assert (cold(row), warm_minutes(row)) == (4, 2 + 2 + 2 + 1)
 
 
 def test_our_policy_keeps_what_is_worth_most_when_memory_runs_out() -> None:
     """Room for one: a, asked for nine times of ten, is kept through the uses of b."""
     uses = log(*((i, "b" if i % 10 == 9 else "a") for i in range(200)))
-    ours = Predictive([100.0], Forecast(CATALOG, 60_000, 2_000), 1024)
+    ours = PredictivePolicy([100.0], WorthForecast(CATALOG, 60_000, 2_000), 1024)
     made = compare(uses, CATALOG, [KeepAlive(None)], ours, warm_up=0.5, capacity_mib=1024)
-    reactive, row = [row for row in made if isinstance(row, Row)]
+    reactive, row = [row for row in made if isinstance(row, PolicyRow)]
     assert cold(row) <= cold(reactive) - 5
     assert warm_minutes(row) <= 100
 
 
 def test_policies_may_learn_from_a_part_that_does_not_count() -> None:
     rows = list(compare(GAPS, CATALOG, [KeepAlive(None)], warm_up=0.5))
-    assert isinstance(rows[-1], Row)
+    assert isinstance(rows[-1], PolicyRow)
     assert (rows[-1].requests, rows[-1].cold_start_rate) == (2, 0.0)
     assert warm_minutes(rows[-1]) == 1
 
@@ -243,9 +243,9 @@ def test_an_unknown_policy_is_named() -> None:
     assert "'magic' is none of keep-alive" in found.output
 
 
-def row(policy: str, gb_h: float, cold: float, wait_s: float = 10) -> Row:
+def row(policy: str, gb_h: float, cold: float, wait_s: float = 10) -> PolicyRow:
     """A point of a curve, of 1,000 requests that wait so long for each start."""
-    return Row(
+    return PolicyRow(
         policy=policy,
         parameter="",
         requests=1_000,
@@ -301,7 +301,7 @@ def test_there_is_no_advantage_where_a_curve_does_not_reach() -> None:
 def test_the_total_cost_counts_what_a_wait_is_worth_to_its_tier() -> None:
     found = compare(log((0, "a"), (10, "a")), CATALOG, [KeepAlive(0)], warm_up=0.0)
 
-    (row,) = [found for found in found if isinstance(found, Row)]
+    (row,) = [found for found in found if isinstance(found, PolicyRow)]
     assert (row.cold_start_ms, row.total_cost) == (20_000, 20.0)
 
 
@@ -309,7 +309,7 @@ def test_having_to_wait_at_all_may_count_beside_the_wait() -> None:
     """Twice 10 s, and twice 5 s for a start."""
     made = compare(log((0, "a"), (10, "a")), CATALOG, [KeepAlive(0)], warm_up=0.0, start_ms=5_000)
 
-    (row,) = [found for found in made if isinstance(found, Row)]
+    (row,) = [found for found in made if isinstance(found, PolicyRow)]
     assert (row.cold_start_ms, row.total_cost) == (20_000, 30.0)
 
 
@@ -324,10 +324,10 @@ def test_our_policy_keeps_what_starts_fast_when_starts_count() -> None:
             log(*((2 * i, "a") for i in range(40))),
             catalog,
             [],
-            Predictive([0.01], Forecast(catalog, 60_000, 2_000, start_ms)),
+            PredictivePolicy([0.01], WorthForecast(catalog, 60_000, 2_000, start_ms)),
             warm_up=0.0,
         )
-        if isinstance(made, Row)
+        if isinstance(made, PolicyRow)
     ]
     assert cold(rows[0]) == 40
     assert cold(rows[1]) < 10

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from streams.adapters.avro import codec
 from streams.engine.batch import RawRecord, cut
-from streams.engine.steps import Steps
+from streams.engine.steps import StageSteps
 from streams.engine.store import PartitionStore
 from streams.errors import StateUnreadable
 from streams.records import DeadLetter, Feedback, Record, Request, Result
-from streams.stages.base import Context, Unusable
+from streams.stages.base import RecordUnusable, StepContext
 
 State = tuple[int, bytes]
 
@@ -34,7 +34,7 @@ class Chain:
     name = "profiler"
 
     def step(
-        self, event: Record, state: MutableMapping[str, State], context: Context
+        self, event: Record, state: MutableMapping[str, State], context: StepContext
     ) -> Iterable[Record]:
         assert isinstance(event, Request)
         for key in (f"u/{event.user}", "\x00all"):
@@ -42,7 +42,7 @@ class Chain:
             digest = hashlib.blake2b(digest + event.request_id.encode(), digest_size=8).digest()
             state[key] = (count + 1, digest)
             if event.service == "unusable":
-                raise Unusable("no such service")
+                raise RecordUnusable("no such service")
             if event.service == "poison":
                 raise RuntimeError("poison")
         yield Feedback(
@@ -52,7 +52,7 @@ class Chain:
         )  # fmt: skip
 
     def tick(
-        self, now_ms: int, state: MutableMapping[str, State], context: Context
+        self, now_ms: int, state: MutableMapping[str, State], context: StepContext
     ) -> Iterable[Record]:
         del context
         state["\x00ticked"] = (now_ms, b"")
@@ -80,11 +80,11 @@ def nothing() -> PartitionStore[State]:
 def run(
     records: Iterable[RawRecord], state: PartitionStore[State], topic: str = "requests"
 ) -> list[Record]:
-    steps = Steps(Chain(), codec)
+    steps = StageSteps(Chain(), codec)
     return [
         made
         for record in records
-        for made in steps.take(topic, record, state, Context(3, record.timestamp))[1]
+        for made in steps.take(topic, record, state, StepContext(3, record.timestamp))[1]
     ]
 
 
@@ -150,9 +150,9 @@ def test_only_the_stage_that_reports_for_a_topic_reports() -> None:
 
 def test_a_tick_that_fails_changes_nothing() -> None:
     state = nothing()
-    assert Steps(Chain(), codec).tick(-1, state, Context()) == ()
+    assert StageSteps(Chain(), codec).tick(-1, state, StepContext()) == ()
     assert dict(state) == {}
-    Steps(Chain(), codec).tick(1, state, Context())
+    StageSteps(Chain(), codec).tick(1, state, StepContext())
     assert dict(state) == {"\x00ticked": (1, b"")}
 
 
@@ -164,7 +164,7 @@ class Counted(Chain):
         self.seen = set[str]()
 
     def step(
-        self, event: Record, state: MutableMapping[str, State], context: Context
+        self, event: Record, state: MutableMapping[str, State], context: StepContext
     ) -> Iterable[Record]:
         assert isinstance(event, Request)
         made = super().step(event, state, context)
@@ -178,12 +178,14 @@ class Counted(Chain):
         return ()
 
 
-def counted(records: Iterable[Raw]) -> tuple[Counted, Steps, PartitionStore[State], list[Record]]:
+def counted(
+    records: Iterable[Raw],
+) -> tuple[Counted, StageSteps, PartitionStore[State], list[Record]]:
     """What came of these requests."""
     stage = Counted()
-    steps, state, made = Steps(stage, codec), nothing(), list[Record]()
+    steps, state, made = StageSteps(stage, codec), nothing(), list[Record]()
     for record in records:
-        _, own, others = steps.take("requests", record, state, Context())
+        _, own, others = steps.take("requests", record, state, StepContext())
         made += [*own, *others]
     return stage, steps, state, made
 
@@ -224,10 +226,10 @@ def test_a_record_that_fails_only_when_it_is_taken_again_is_left_out_as_well() -
 
 
 def test_a_tick_is_taken_again_with_the_records_around_it() -> None:
-    steps, state = Steps(Chain(), codec), nothing()
+    steps, state = StageSteps(Chain(), codec), nothing()
     for raw in (Raw(0, request(0)), Raw(1, request(1, "a", "poison"))):
-        steps.tick(raw.offset + 1, state, Context())
-        steps.take("requests", raw, state, Context())
+        steps.tick(raw.offset + 1, state, StepContext())
+        steps.take("requests", raw, state, StepContext())
     assert state["\x00ticked"] == (2, b"")
     assert list(state) == ["\x00all", "\x00ticked", "u/a"]
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from streams.cli import cli
 from streams.errors import LogUnreadable
 from streams.lab.evaluate.prequential import evaluate
-from streams.lab.evaluate.scores import Scores, reliability, summary
-from streams.lab.evaluate.when import When
+from streams.lab.evaluate.scores import PredictionScores, reliability, summary
+from streams.lab.evaluate.when import ArrivalScores
 from streams.lab.models.recurrent import RecurrentConfig
 from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
@@ -41,7 +41,7 @@ def run(*args: str) -> Result:
 
 
 def test_scores_are_those_of_their_definitions() -> None:
-    scores = Scores(["one"], ["all"])
+    scores = PredictionScores(["one"], ["all"])
     scores.add(np.array([[0.5, 0.3, 0.0, 0.2]]), 1, (True,), 0)
     scores.add(np.array([[0.5, 0.3, 0.0, 0.2]]), 0, (True,), 0)
     found = summary(scores)["all"]["one"]
@@ -56,7 +56,7 @@ def test_scores_are_those_of_their_definitions() -> None:
 
 
 def test_services_without_a_column_share_their_probability() -> None:
-    scores = Scores(["one"], ["all"])
+    scores = PredictionScores(["one"], ["all"])
     scores.add(np.array([[0.5, 0.4, 0.1]]), -2, (True,), 4)
     found = summary(scores)["all"]["one"]
     assert found["log_loss"] == pytest.approx(-math.log(0.1), abs=1e-6)
@@ -131,7 +131,7 @@ def test_the_network_changes_no_figure_of_the_mixture_and_adds_its_bytes() -> No
 
 
 def test_the_empirical_rate_is_that_of_the_user_before_the_gap() -> None:
-    when = When()
+    when = ArrivalScores()
     for gap_ms in (10_000, 40_000, 10_000):
         when.add("u", gap_ms, [1.0] * 4, [10_000] * 3)
     found = when.summary()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from river.drift.binary import HDDMA
 
 from streams.records import Feedback, Outcome, Part, Result, Route
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.feedback import FeedbackStage, MissDetector, UserHits
 
 
@@ -33,7 +33,7 @@ def outcome(result: Result, *parts: Part, user: str = "ann") -> Outcome:
 
 def learn(results: list[Result], state: dict[str, UserHits] | None = None) -> list[Feedback]:
     stage, rows = FeedbackStage(), {} if state is None else state
-    made = [f for result in results for f in stage.step(outcome(result), rows, Context())]
+    made = [f for result in results for f in stage.step(outcome(result), rows, StepContext())]
     return [f for f in made if isinstance(f, Feedback)]
 
 
@@ -71,7 +71,7 @@ def test_start_ups_that_were_waited_for_are_summed_by_constituent() -> None:
         Part(service="base", warm=False, warm_up_ms=400),
         Part(service="adapter", warm=True),
     )
-    (made,) = FeedbackStage().step(outcome(Result.MISS, *parts), {}, Context())
+    (made,) = FeedbackStage().step(outcome(Result.MISS, *parts), {}, StepContext())
     assert isinstance(made, Feedback)
     (measured,) = made.warm_ups
     assert (measured.service, measured.count, measured.total_ms) == ("base", 2, 700)
@@ -126,6 +126,6 @@ def test_a_users_state_is_small_and_its_version_is_checked() -> None:
 def test_users_do_not_share_state() -> None:
     rows: dict[str, UserHits] = {}
     learn([Result.MISS] * 5, rows)
-    (made,) = FeedbackStage().step(replace(outcome(Result.HIT), user="bob"), rows, Context())
+    (made,) = FeedbackStage().step(replace(outcome(Result.HIT), user="bob"), rows, StepContext())
     assert isinstance(made, Feedback)
     assert made.hit_rate == 1.0

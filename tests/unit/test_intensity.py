@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streams.lab.compare.intensity import Intensity
+from streams.lab.compare.intensity import ConstituentIntensity
 from streams.lab.models.silence import EDGES_MS
 
 FIRST, BOTH = np.array([0]), np.array([0, 1])
 
 
 def test_users_add_up_and_a_request_replaces_what_was_expected_of_its_user() -> None:
-    intensity = Intensity(2, ahead_ms=0)
+    intensity = ConstituentIntensity(2, ahead_ms=0)
     intensity.heard("ann", 0, 0.5, FIRST, np.array([3.0]))
     alone = intensity.worth[0]
     intensity.heard("bob", 0, 0.5, BOTH, np.array([3.0, 6.0]))
@@ -22,7 +22,7 @@ def test_users_add_up_and_a_request_replaces_what_was_expected_of_its_user() -> 
 
 
 def test_silence_lowers_the_rate_and_each_change_of_it_is_told() -> None:
-    intensity = Intensity(1, ahead_ms=0)
+    intensity = ConstituentIntensity(1, ahead_ms=0)
     intensity.heard("ann", 0, 0.5, FIRST, np.array([1.0]))
     rates = [intensity.worth[0].item() for _ in intensity.until(3_600_000, 1)]
     assert len(rates) == sum(0 < edge <= 3_600_000 for edge in EDGES_MS)
@@ -30,13 +30,13 @@ def test_silence_lowers_the_rate_and_each_change_of_it_is_told() -> None:
 
 
 def test_a_coarse_grain_takes_changes_together() -> None:
-    intensity = Intensity(1, ahead_ms=0)
+    intensity = ConstituentIntensity(1, ahead_ms=0)
     intensity.heard("ann", 0, 0.5, FIRST, np.array([1.0]))
     assert list(intensity.until(100_000, 60_000)) == [60_000, 100_000]
 
 
 def test_looking_ahead_never_expects_less() -> None:
-    now, ahead = Intensity(1, 0), Intensity(1, 60_000)
+    now, ahead = ConstituentIntensity(1, 0), ConstituentIntensity(1, 60_000)
     for user in "abcdef":
         for intensity in (now, ahead):
             list(intensity.until(50_000 * ord(user), 1_000))
@@ -46,7 +46,7 @@ def test_looking_ahead_never_expects_less() -> None:
 
 def test_users_who_come_back_in_a_wave_raise_what_is_expected_of_the_others() -> None:
     """Two hundred users rest for ten hours; then twenty return within minutes."""
-    intensity = Intensity(1, ahead_ms=0)
+    intensity = ConstituentIntensity(1, ahead_ms=0)
     for i in range(200):
         intensity.heard(f"u{i}", 0, 0.5, FIRST, np.array([1.0]))
     list(intensity.until(36_000_000, 60_000))
@@ -58,7 +58,7 @@ def test_users_who_come_back_in_a_wave_raise_what_is_expected_of_the_others() ->
 
 def test_a_user_unlike_the_others_of_a_context_has_a_rate_of_its_own() -> None:
     """Both have last asked a minute before; ann will again, bob is gone for two hours."""
-    intensity, second = Intensity(2, ahead_ms=0), np.array([1])
+    intensity, second = ConstituentIntensity(2, ahead_ms=0), np.array([1])
     for bob_ms in range(0, 72_000_000, 7_200_000):
         for ann_ms in range(bob_ms, bob_ms + 7_200_000, 60_000):
             list(intensity.until(ann_ms, 1_000))

@@ -6,7 +6,7 @@ import pytest
 
 from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
 from streams.records.catalog import Catalog, Composite, Constituent, Resources
-from streams.stages.base import Context, Unusable
+from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.interceptor import Interceptor, intercept
 
 STEPS = (("base", "adapter"), ("upscale",))
@@ -37,7 +37,7 @@ def judge(asked: Request, *instances: Instance, catalog: Catalog | None = None) 
         for name, ms in WARM_UPS.items()
     ]
     known = Catalog.of(entries) if catalog is None else catalog
-    context = Context(catalog=known, instances={i.instance_id: i for i in instances})
+    context = StepContext(catalog=known, instances={i.instance_id: i for i in instances})
     (outcome,) = Interceptor().step(asked, {}, context)
     assert isinstance(outcome, Outcome)
     return outcome
@@ -95,9 +95,9 @@ def test_without_a_catalogue_a_service_is_its_own_cold_part() -> None:
 
 def test_a_request_served_by_the_gateway_has_its_outcome_already() -> None:
     served = replace(request(), source=Source.GATEWAY)
-    assert list(Interceptor().step(served, {}, Context())) == []
+    assert list(Interceptor().step(served, {}, StepContext())) == []
 
 
 def test_a_request_that_cannot_be_used_is_refused() -> None:
-    with pytest.raises(Unusable, match="negative"):
+    with pytest.raises(RecordUnusable, match="negative"):
         judge(request(at_ms=-1))

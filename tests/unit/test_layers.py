@@ -15,7 +15,7 @@ from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequ
 from streams.catalog.critical_path import cold_ms
 from streams.records import Action, Instance, Outcome, Request
 from streams.records.catalog import Catalog, Composite, Constituent
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.interceptor import Interceptor
 from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
@@ -117,7 +117,7 @@ def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
 
 
 def test_on_paper_a_start_begins_with_its_base_unless_that_is_warm() -> None:
-    context = Context(catalog=studio(2).catalog, instances={})
+    context = StepContext(catalog=studio(2).catalog, instances={})
     plan: dict[str, PlannedPool] = {}
     made = [
         record
@@ -129,7 +129,7 @@ def test_on_paper_a_start_begins_with_its_base_unless_that_is_warm() -> None:
 
 
 def test_on_paper_nothing_starts_for_whose_base_there_is_no_room() -> None:
-    context = Context(catalog=studio(1, cpu=0.5).catalog, instances={})
+    context = StepContext(catalog=studio(1, cpu=0.5).catalog, instances={})
     plan: dict[str, PlannedPool] = {}
     made = list(PlannedProvisioner().step(command("p/a0", service="a0"), plan, context))
     assert [record for record in made if isinstance(record, Instance)] == []
@@ -140,7 +140,7 @@ def test_a_logged_request_waits_for_the_base_too_unless_that_is_warm(
     warm_since_ms: int, cold_ms: int
 ) -> None:
     model = replace(warm("model", "m", "c"), warm_since_ms=warm_since_ms)
-    context = Context(catalog=studio(1).catalog, instances={"m": model})
+    context = StepContext(catalog=studio(1).catalog, instances={"m": model})
     request = Request(
         request_id="r", user="u", service="draw a0", at_ms=5_000, tier="gold", pool="p"
     )

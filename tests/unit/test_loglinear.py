@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.lab.models import spans
-from streams.lab.models.contexts import KINDS, Cases, contexts, numbered
+from streams.lab.models.contexts import KINDS, CaseContexts, contexts, numbered
 from streams.lab.models.loglinear import LogLinear
 
 RNG = np.random.default_rng(7)
 
 
-def cases(*activities: list[int], at_ms: list[int] | None = None) -> Cases:
+def cases(*activities: list[int], at_ms: list[int] | None = None) -> CaseContexts:
     sizes = [len(case) for case in activities]
     flat = np.array([a for case in activities for a in case], np.int64)
     first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)
     times = np.arange(len(flat)) * 1000 if at_ms is None else np.array(at_ms, np.int64)
-    return Cases(activities=flat, attributes=np.ones_like(flat), at_ms=times, first=first)
+    return CaseContexts(activities=flat, attributes=np.ones_like(flat), at_ms=times, first=first)
 
 
 def test_a_new_model_gives_all_classes_the_same() -> None:

@@ -7,7 +7,7 @@ from pools import command
 
 from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
 CATALOG = Catalog.of(
@@ -21,7 +21,7 @@ CATALOG = Catalog.of(
 
 def carry_out(commands: list[Command], state: dict[str, PlannedPool] | None = None) -> list[Record]:
     rows = {} if state is None else state
-    stage, context = PlannedProvisioner(), Context(catalog=CATALOG)
+    stage, context = PlannedProvisioner(), StepContext(catalog=CATALOG)
     return [made for c in commands for made in stage.step(c, rows, context)]
 
 

@@ -16,7 +16,7 @@ from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Feedback, Prediction, Request, Result, Utilisation
 from streams.records.catalog import Catalog, Composite, Resources
 from streams.stages.aggregator.hazard import soon
-from streams.stages.base import Context, Unusable
+from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.profiler import Profiler
 
 HOUR = 3_600_000
@@ -52,11 +52,11 @@ def play(
 ) -> list[Prediction]:
     out: list[Prediction] = []
     for each in asked:
-        (made,) = profiler.step(each, state, Context())
+        (made,) = profiler.step(each, state, StepContext())
         assert isinstance(made, Prediction)
         out.append(made)
         if with_feedback:
-            assert list(profiler.step(feedback(each), state, Context())) == []
+            assert list(profiler.step(feedback(each), state, StepContext())) == []
     return out
 
 
@@ -139,8 +139,8 @@ def test_a_drift_moves_the_weights_further() -> None:
     for state, drift in zip(states, (False, True), strict=True):
         for n in range(20):
             asked = request(n, "abca"[n % 4])
-            list(profiler.step(asked, state, Context()))
-            list(profiler.step(feedback(asked, drift=drift), state, Context()))
+            list(profiler.step(asked, state, StepContext()))
+            list(profiler.step(feedback(asked, drift=drift), state, StepContext()))
     calm, hurried = (abs(state["u/ann"].weights["experts"]).sum() for state in states)
     assert hurried > calm > 0
 
@@ -150,8 +150,8 @@ def test_feedback_is_taken_once_and_only_for_what_is_pending() -> None:
     asked = [request(n, "ab"[n % 2]) for n in range(10)]
     play(profiler, asked, state)
     before = bytes_of(profiler, state)
-    list(profiler.step(feedback(asked[-1]), state, Context()))
-    list(profiler.step(feedback(request(99, "a", user="stranger")), state, Context()))
+    list(profiler.step(feedback(asked[-1]), state, StepContext()))
+    list(profiler.step(feedback(request(99, "a", user="stranger")), state, StepContext()))
     assert bytes_of(profiler, state) == before
 
 
@@ -234,14 +234,14 @@ def test_with_many_services_the_rest_is_counted_as_unseen() -> None:
 
 def test_a_record_of_another_kind_is_unusable() -> None:
     other = Utilisation(pool="p", at_ms=0, capacity=Resources(), used=Resources())
-    with pytest.raises(Unusable, match="Utilisation"):
-        Profiler().step(other, {}, Context())
+    with pytest.raises(RecordUnusable, match="Utilisation"):
+        Profiler().step(other, {}, StepContext())
 
 
 def test_a_service_outside_the_catalogue_is_unusable_and_leaves_no_trace() -> None:
     state: dict[str, Any] = {}
-    known = Context(catalog=Catalog.of([Composite(service="pay", steps=())]))
-    with pytest.raises(Unusable, match="catalogue"):
+    known = StepContext(catalog=Catalog.of([Composite(service="pay", steps=())]))
+    with pytest.raises(RecordUnusable, match="catalogue"):
         Profiler().step(request(0, "order"), state, known)
     assert state == {}
 

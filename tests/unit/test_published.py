@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from streams.cli import cli
 from streams.errors import LogUnreadable
 from streams.lab.evaluate.published import DAY_MS, END, FoldScore, folds, log_of, read, score
-from streams.lab.evaluate.published_report import Comparison, rows, verdict
+from streams.lab.evaluate.published_report import LogComparison, rows, verdict
 from streams.records import Request
 
 HOUR_MS = 3_600_000
@@ -125,7 +125,7 @@ def test_a_folder_without_logs_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_log_whose_published_error_is_below_its_resolution_has_no_time() -> None:
-    timeless = Comparison(
+    timeless = LogComparison(
         ours=[FoldScore(accuracy=0.5, mae_days=1e-6)],
         accuracy={"Tax": {0: 0.25}, "TACO": {0: 0.625}},
         mae_days={"Tax": {0: 5e-10}},

@@ -7,7 +7,7 @@ from typing import TypeVar
 from streams.adapters.avro.codec import decode
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
-from streams.pipeline.replay import Flow, partition_of, replay
+from streams.pipeline.replay import ReplayedFlow, partition_of, replay
 from streams.records import (
     Command,
     DeadLetter,
@@ -107,7 +107,7 @@ def test_an_unusable_request_becomes_one_dead_letter_and_hurts_nothing_else() ->
 
 
 def test_a_time_far_after_the_log_was_received_is_refused() -> None:
-    flow = Flow(SETTINGS, CATALOG, received_ms=2_000_000)
+    flow = ReplayedFlow(SETTINGS, CATALOG, received_ms=2_000_000)
     late = replace(requests(1)[0], at_ms=200_000_000)
     (dead,) = of_kind(DeadLetter, list(flow.feed(late)))
     assert "after the record was produced" in dead.reason
@@ -115,7 +115,7 @@ def test_a_time_far_after_the_log_was_received_is_refused() -> None:
 
 def test_state_that_went_through_bytes_changes_nothing() -> None:
     """As after a restart, at every point of the log."""
-    plain, restarted = Flow(SETTINGS, CATALOG), Flow(SETTINGS, CATALOG)
+    plain, restarted = ReplayedFlow(SETTINGS, CATALOG), ReplayedFlow(SETTINGS, CATALOG)
     stages = stages_of(SETTINGS)
     for request in requests(40):
         expected = list(plain.feed(request))
@@ -159,7 +159,7 @@ def test_a_later_step_of_a_chain_is_warmed_while_the_first_runs() -> None:
 
 def test_the_champion_comes_to_the_same_on_paper_as_for_real() -> None:
     """All but the last request is judged; what comes of them differs by less than a fiftieth."""
-    flow, made, count = Flow(SETTINGS, CATALOG), list[Record](), 200
+    flow, made, count = ReplayedFlow(SETTINGS, CATALOG), list[Record](), 200
     made += flow.feed(Control(pool="default", variants=(STANDARD, Variant(name="dear", price=50))))
     for request in requests(count):
         made += flow.feed(request)

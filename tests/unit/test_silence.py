@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from streams.lab.models.silence import Silence, context_of, stage_of
+from streams.lab.models.silence import SilenceHazard, context_of, stage_of
 
 
-def silences(lengths_ms: list[int], context: int = 0) -> Silence:
+def silences(lengths_ms: list[int], context: int = 0) -> SilenceHazard:
     """Silences within the first stage, one after another, each ended by a request."""
-    silence, now_ms = Silence(), 0
+    silence, now_ms = SilenceHazard(), 0
     for length_ms in lengths_ms:
         silence.enter(context, 0, now_ms)
         silence.leave(context, 0, now_ms, now_ms + length_ms, asked=True)

@@ -10,10 +10,10 @@ import pytest
 from synthetic import ALWAYS, CATALOG, FORETOLD, NEVER, START_MS, optimal_cost, requests
 
 from streams.catalog.critical_path import steps_of
-from streams.lab.compare.ledger import Ledger
+from streams.lab.compare.ledger import PolicyLedger
 from streams.lab.compare.policies import KeepAlive
-from streams.lab.compare.predictive import Forecast, Predictive
-from streams.lab.compare.run import POLICIES, Row, compare
+from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
+from streams.lab.compare.run import POLICIES, PolicyRow, compare
 from streams.records import Request
 from streams.records.catalog import Catalog
 
@@ -39,10 +39,10 @@ def from_ms(log: list[Request]) -> int:
 
 
 @pytest.fixture(scope="module")
-def ours(log: list[Request], from_ms: int) -> Ledger:
+def ours(log: list[Request], from_ms: int) -> PolicyLedger:
     """The account of our policy at the true price."""
-    policy = Predictive([1.0], Forecast(CATALOG, 60_000, 2_000))
-    ledger = Ledger(CATALOG, from_ms)
+    policy = PredictivePolicy([1.0], WorthForecast(CATALOG, 60_000, 2_000))
+    ledger = PolicyLedger(CATALOG, from_ms)
     for request in log:
         policy.advance(request.at_ms, [ledger])
         ledger.judge(request, steps_of(CATALOG, request.service))
@@ -52,20 +52,20 @@ def ours(log: list[Request], from_ms: int) -> Ledger:
 
 
 @pytest.fixture(scope="module")
-def others(log: list[Request]) -> list[Row]:
+def others(log: list[Request]) -> list[PolicyRow]:
     """What policies that look neither at users nor into the future come to."""
     blind = ("keep-alive", "always-warm", "hybrid-histogram")
     policies = [policy for name in blind for policy in POLICIES[name](CATALOG, 9_216.0, 0)]
     made = compare(log, CATALOG, policies, warm_up=WARM_UP)
-    return [row for row in made if isinstance(row, Row)]
+    return [row for row in made if isinstance(row, PolicyRow)]
 
 
-def total(ledger: Ledger) -> float:
+def total(ledger: PolicyLedger) -> float:
     return ledger.cost + sum(judged.worth for judged in ledger.judged)
 
 
 @pytest.fixture(scope="module")
-def cold_share(ours: Ledger) -> dict[str, float]:
+def cold_share(ours: PolicyLedger) -> dict[str, float]:
     asked = Counter(judged.service for judged in ours.judged)
     cold = Counter(judged.service for judged in ours.judged if judged.cold_ms)
     return {service: cold[service] / count for service, count in asked.items()}
@@ -97,18 +97,20 @@ def test_what_comes_seldom_and_by_chance_is_left_cold(
 
 
 def test_our_policy_comes_near_the_best_that_knows_the_structure(
-    log: list[Request], from_ms: int, ours: Ledger
+    log: list[Request], from_ms: int, ours: PolicyLedger
 ) -> None:
     assert total(ours) <= NEAR * optimal_cost(log, from_ms)
 
 
-def test_our_policy_beats_every_keep_alive_time(others: list[Row], ours: Ledger) -> None:
+def test_our_policy_beats_every_keep_alive_time(
+    others: list[PolicyRow], ours: PolicyLedger
+) -> None:
     kept = [row for row in others if row.policy in {"no keep-alive", "keep-alive", "always warm"}]
     assert total(ours) <= AGAINST_KEEP_ALIVE * min(row.total_cost for row in kept)
 
 
 def test_no_policy_beats_the_best_that_knows_the_structure(
-    log: list[Request], from_ms: int, others: list[Row], ours: Ledger
+    log: list[Request], from_ms: int, others: list[PolicyRow], ours: PolicyLedger
 ) -> None:
     found = [total(ours), *(row.total_cost for row in others)]
     assert optimal_cost(log, from_ms) < min(found)
@@ -127,7 +129,7 @@ def test_where_nothing_can_be_foretold_ours_costs_what_the_better_of_all_and_not
         noise.append(Request(request_id=f"r{i}", user=user, service=service, at_ms=at_ms))
     slow = (replace(c, warm_up_ms=warm_up_ms) for c in CATALOG.constituents.values())
     catalog = Catalog.of([*CATALOG, *slow])
-    policy = Predictive([1.0], Forecast(catalog, 60_000, 2_000))
+    policy = PredictivePolicy([1.0], WorthForecast(catalog, 60_000, 2_000))
     made = compare(noise, catalog, [KeepAlive(0), KeepAlive(None)], policy, warm_up=WARM_UP)
-    nothing, everything, ours = (row.total_cost for row in made if isinstance(row, Row))
+    nothing, everything, ours = (row.total_cost for row in made if isinstance(row, PolicyRow))
     assert ours <= 1.02 * min(nothing, everything)

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from numba.core.registry import CPUDispatcher
 
 from streams.adapters.avro import codec
-from streams.engine.steps import Steps
+from streams.engine.steps import StageSteps
 from streams.engine.store import PartitionStore
 from streams.flow.topology import STAGES, key_of, topic_of
 from streams.pipeline.assembly import stages_of
-from streams.pipeline.replay import Flow
+from streams.pipeline.replay import ReplayedFlow
 from streams.records import Outcome, Part, Record, Request, Result, Route, Source
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.records.control import Control, Pin, Quota, Variant
 from streams.settings import Settings
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 
 SETTINGS = Settings(partitions=1, clock="event")
 BEFORE, AFTER = 4, 2  # records since the checkpoint that is gone back to; records that follow
@@ -66,7 +66,7 @@ class Raw:
     value: bytes | None
 
 
-Taken = tuple[str, Raw, Context]
+Taken = tuple[str, Raw, StepContext]
 
 
 def log() -> Iterator[Record]:
@@ -103,18 +103,18 @@ def served(request: Request) -> Outcome:
 @cache
 def taken() -> dict[str, list[Taken]]:
     """What each stage takes in of the flow, in order."""
-    flow = Flow(SETTINGS, CATALOG)
+    flow = ReplayedFlow(SETTINGS, CATALOG)
     found: dict[str, list[Taken]] = {name: [] for name in STAGES}
     for fed in log():
         for record in flow.feed(fed):
             for row in STAGES.values():
                 if topic_of(record) in row.reads:
-                    context = Context(0, 0, CATALOG, dict(flow.instances))
+                    context = StepContext(0, 0, CATALOG, dict(flow.instances))
                     found[row.name].append(entry(record, len(found[row.name]), context))
     return found
 
 
-def entry(record: Record, offset: int, context: Context) -> Taken:
+def entry(record: Record, offset: int, context: StepContext) -> Taken:
     return topic_of(record), Raw(offset, 0, key_of(record), codec.encode(record)), context
 
 
@@ -255,7 +255,7 @@ class Place:
 
     def __init__(self, name: str, at: int) -> None:
         self.stage, self.entries, self.at = stages_of(SETTINGS)[name], taken()[name], at
-        self.steps = Steps(self.stage, codec.installed())
+        self.steps = StageSteps(self.stage, codec.installed())
         first = FaultyStore(self.stage.encode, self.stage.decode, 10**6)
         self.take(first, self.entries[: max(0, at - BEFORE)])
         self.rows = [(key.encode(), value) for key, value in self.encoded(first)]

@@ -16,7 +16,7 @@ from mode import ServiceT
 
 from streams.engine.faust.transport import BatchTransport
 from streams.engine.faust.versions import check_versions
-from streams.engine.runner import Runner
+from streams.engine.runner import StageRunner
 from streams.settings import Settings
 
 __all__ = ["STOP_S", "StageApp", "WorkerApp", "run"]
@@ -26,21 +26,21 @@ logger = logging.getLogger(__name__)
 STOP_S = 20.0  # a worker that was told to stop is gone after so long, whatever hangs
 
 
-class _Boot(BootStrategy):
+class _WorkerBoot(BootStrategy):
     """Only what is needed: no web server (it would listen on all addresses), no Faust producer."""
 
     enable_web = False
     enable_kafka_producer = False
 
 
-class _Bare(_Boot):
+class _BootWithoutKafka(_WorkerBoot):
     enable_kafka = False
 
 
-class _App(faust.App):
+class _FilelessApp(faust.App):
     """A Faust application that leaves no files."""
 
-    BootStrategy = _Boot
+    BootStrategy = _WorkerBoot
 
     def __init__(self, name: str, settings: Settings, **options: Any) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class _App(faust.App):
         """Faust 0.15.3 makes its data folders here (app/base.py:1967); nothing is put there."""
 
 
-class StageApp(_App):
+class StageApp(_FilelessApp):
     """One stage: its consumer group and its agent.
 
     Parameters
@@ -76,7 +76,7 @@ class StageApp(_App):
 
     def __init__(
         self,
-        runner: Runner,
+        runner: StageRunner,
         settings: Settings,
         broker_options: Mapping[str, Any],
         client_config: Mapping[str, Any],
@@ -112,10 +112,10 @@ class StageApp(_App):
         await self.owner.stop()
 
 
-class WorkerApp(_App):
+class WorkerApp(_FilelessApp):
     """The stages of one worker; itself it does nothing."""
 
-    BootStrategy = _Bare
+    BootStrategy = _BootWithoutKafka
 
     def __init__(self, stages: Iterable[StageApp], settings: Settings) -> None:
         self.stages = list(stages)

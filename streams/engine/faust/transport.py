@@ -1,4 +1,4 @@
-"""Batched transport for Faust: an agent receives a `Batch`, not a message.
+"""Batched transport for Faust: an agent receives a `RecordBatch`, not a message.
 
 Faust's cost is per message, about 70 µs; here a message is everything fetched of a partition.
 Consumer group, assignment, pause and resume, back-pressure and rebalance stay Faust's. What is
@@ -17,9 +17,9 @@ from faust.types.tuples import ack_lock
 from mode import Service
 from mode.utils.futures import notify
 
-from streams.engine.batch import Batch, Owner, RawRecord, cut
+from streams.engine.batch import BatchOwner, RawRecord, RecordBatch, cut
 from streams.engine.faust.consumer_thread import ConsumerThread
-from streams.engine.fetcher import Fetcher
+from streams.engine.fetcher import RecordFetcher
 
 __all__ = ["BatchConsumer", "BatchTransport"]
 
@@ -35,14 +35,14 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         app: Any = self.app
-        self.owner: Owner = app.owner
+        self.owner: BatchOwner = app.owner
         self._most_records: int = app.settings.batch_records
         self._most_bytes: int = app.settings.batch_bytes
         self._fetched: dict[TP, int] = {}  # offset after the last record handed on
         self._asked = False  # for records, since the group was last looked at
         # The group's own id: who may read its topics may name it, where Kafka has ACLs.
         config = {**app.client_config, "group.id": app.conf.id}
-        self._fetcher = Fetcher(config, self._most_records, self._most_bytes)
+        self._fetcher = RecordFetcher(config, self._most_records, self._most_bytes)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust 0.15.3, aiokafka.py:235.
@@ -101,7 +101,7 @@ class BatchConsumer(driver.Consumer):
 
     def _batch_message(self, tp: TP, chunk: Sequence[RawRecord], generation: int) -> Any:
         follows = self._fetched.get(tp)
-        batch = Batch(tp.topic, tp.partition, generation, follows, chunk, self.highwater(tp))
+        batch = RecordBatch(tp.topic, tp.partition, generation, follows, chunk, self.highwater(tp))
         self._fetched[tp] = batch.next_offset
         # The last offset: Faust drops a message below the offset it read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.lab.compare.run import Row
+from streams.lab.compare.run import PolicyRow
 
-__all__ = ["LEVELS", "OTHERS", "Advantage", "advantages"]
+__all__ = ["LEVELS", "OTHERS", "CurveAdvantage", "advantages"]
 
 LEVELS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06)  # cold-start rates
 ROUNDING = 1e-9  # of what comes back from the logarithm
@@ -21,7 +21,7 @@ _Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advantage:
+class CurveAdvantage:
     """At one cold-start rate; a figure is nan where a curve does not reach so far."""
 
     cold_start_rate: float  # of the best of the others here
@@ -34,7 +34,7 @@ class Advantage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Curve:
+class _ParetoCurve:
     """Points that no other one beats in both, by falling waste; straight in the logarithms.
 
     Between two points a policy can be had by switching from one to the other at times.
@@ -44,7 +44,7 @@ class _Curve:
     cold: _Numbers  # share of requests, or seconds that they wait
 
     @classmethod
-    def of(cls, points: Iterable[tuple[float, float]]) -> _Curve:
+    def of(cls, points: Iterable[tuple[float, float]]) -> _ParetoCurve:
         best: list[tuple[float, float]] = []
         for waste, cold in sorted(points):
             if waste > 0 and cold > 0 and (not best or cold < best[-1][1]):
@@ -59,12 +59,12 @@ class _Curve:
         return _between(waste, self.waste[::-1], self.cold[::-1])
 
 
-def _often(rows: Iterable[Row]) -> _Curve:
-    return _Curve.of((row.wasted_gb_s / 3600, row.cold_start_rate) for row in rows)
+def _often(rows: Iterable[PolicyRow]) -> _ParetoCurve:
+    return _ParetoCurve.of((row.wasted_gb_s / 3600, row.cold_start_rate) for row in rows)
 
 
-def _long(rows: Iterable[Row]) -> _Curve:
-    return _Curve.of((row.wasted_gb_s / 3600, row.cold_start_ms / 1000) for row in rows)
+def _long(rows: Iterable[PolicyRow]) -> _ParetoCurve:
+    return _ParetoCurve.of((row.wasted_gb_s / 3600, row.cold_start_ms / 1000) for row in rows)
 
 
 def _between(x: float, xs: _Numbers, ys: _Numbers) -> float:
@@ -73,7 +73,7 @@ def _between(x: float, xs: _Numbers, ys: _Numbers) -> float:
     return float(np.exp(np.interp(np.log(x), np.log(xs), np.log(ys))))
 
 
-def advantages(rows: Sequence[Row], levels: Sequence[float] = LEVELS) -> list[Advantage]:
+def advantages(rows: Sequence[PolicyRow], levels: Sequence[float] = LEVELS) -> list[CurveAdvantage]:
     """Ours beside the best of the others at each of these cold-start rates.
 
     The others are taken together: their best points, whichever policy they are of, make one
@@ -89,7 +89,7 @@ def advantages(rows: Sequence[Row], levels: Sequence[float] = LEVELS) -> list[Ad
         waste = others_often.waste_at(rate)
         cold_s = others_long.cold_at(waste)
         found.append(
-            Advantage(
+            CurveAdvantage(
                 cold_start_rate=rate,
                 gb_hours=waste,
                 cold_s=cold_s,

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from streams.lab.compare.run import Row
+from streams.lab.compare.run import PolicyRow
 
 __all__ = ["draw"]
 
 TITLE = "Cold starts against warm memory"
 
 
-def draw(rows: Iterable[Row], path: Path) -> None:
+def draw(rows: Iterable[PolicyRow], path: Path) -> None:
     """Draw the curve into a file: PNG, SVG, or HTML that holds the SVG, by its name."""
-    curves: dict[str, list[Row]] = {}
+    curves: dict[str, list[PolicyRow]] = {}
     for row in rows:
         curves.setdefault(row.policy, []).append(row)
     figure = Figure(figsize=(9, 6), layout="constrained")

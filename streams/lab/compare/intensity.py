@@ -10,9 +10,9 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.lab.models.silence import EDGES_MS, Silence, context_of, stage_of
+from streams.lab.models.silence import EDGES_MS, SilenceHazard, context_of, stage_of
 
-__all__ = ["Intensity"]
+__all__ = ["ConstituentIntensity"]
 
 Numbers = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ FRAILTY = 4.0  # requests as expected that a user's own are weighed against
 
 
 @dataclass(slots=True)
-class _Tempo:
+class _DemandTempo:
     """How much busier users are than expected: the hour, the day, a wave that nobody foresaw."""
 
     now_ms: int = 0
@@ -47,7 +47,7 @@ class _Tempo:
 
 
 @dataclass(slots=True)
-class _Silent:
+class _SilentUser:
     """A user since the last request."""
 
     serial: int
@@ -62,7 +62,7 @@ class _Silent:
 
 
 @dataclass(slots=True)
-class _Own:
+class _UserFrailty:
     """How often a user asked in a context, against how often whoever is in it would have."""
 
     asked: float = 0.0
@@ -74,7 +74,7 @@ class _Own:
         return (self.asked + FRAILTY) / (self.expected + FRAILTY)
 
 
-class Intensity:
+class ConstituentIntensity:
     """The sum over users of hazard x worth, by constituent, exact at all times.
 
     What is warm for the next instant is used with a probability proportional to the instant, and
@@ -96,11 +96,11 @@ class Intensity:
 
     def __init__(self, constituents: int, ahead_ms: int) -> None:
         self._early, self._late = np.zeros((2, constituents))
-        self._tempo = _Tempo()
+        self._tempo = _DemandTempo()
         self._ahead_ms = ahead_ms
-        self._silence = Silence()
-        self._users: dict[str, _Silent] = {}
-        self._own: dict[tuple[str, int], _Own] = {}  # by user and context
+        self._silence = SilenceHazard()
+        self._users: dict[str, _SilentUser] = {}
+        self._own: dict[tuple[str, int], _UserFrailty] = {}  # by user and context
         self._due: list[tuple[int, int, str]] = []  # when a stage ends, serial, user
         self._serial = count()
 
@@ -119,7 +119,7 @@ class Intensity:
         if old:
             gap_ms = now_ms - old.last_ms
             self._leave(user, old, now_ms, asked=True)
-        new = _Silent(next(self._serial), now_ms, context_of(within, gap_ms), at, worth)
+        new = _SilentUser(next(self._serial), now_ms, context_of(within, gap_ms), at, worth)
         self._users[user] = new
         self._enter(user, new, 0, now_ms)
 
@@ -137,7 +137,7 @@ class Intensity:
             self._leave(user, silent, at_ms)
             self._enter(user, silent, silent.stage + 1, at_ms)
 
-    def _leave(self, user: str, silent: _Silent, at_ms: int, *, asked: bool = False) -> None:
+    def _leave(self, user: str, silent: _SilentUser, at_ms: int, *, asked: bool = False) -> None:
         own = self._own[user, silent.context]
         own.asked += asked
         own.expected += silent.usual * (at_ms - silent.since_ms)
@@ -146,20 +146,20 @@ class Intensity:
         if silent.stage >= LATE:
             self._tempo.asked += asked
 
-    def _count(self, silent: _Silent, at_ms: int, rate: float) -> None:
+    def _count(self, silent: _SilentUser, at_ms: int, rate: float) -> None:
         late = silent.stage >= LATE
         (self._late if late else self._early)[silent.at] += rate * silent.worth
         self._tempo.pass_to(at_ms)
         if late:
             self._tempo.rate = max(0.0, self._tempo.rate + rate)
 
-    def _enter(self, user: str, silent: _Silent, stage: int, at_ms: int) -> None:
+    def _enter(self, user: str, silent: _SilentUser, stage: int, at_ms: int) -> None:
         silent.stage, silent.since_ms = stage, at_ms
         self._silence.enter(silent.context, stage, at_ms)
         soon = stage_of(at_ms - silent.last_ms + self._ahead_ms)
         stages = range(stage, max(stage, soon) + 1)
         rates = [self._silence.rate(silent.context, s, at_ms) for s in stages]
-        own = self._own.setdefault((user, silent.context), _Own())
+        own = self._own.setdefault((user, silent.context), _UserFrailty())
         silent.usual, silent.rate = rates[0], max(rates) * own.frailty
         self._count(silent, at_ms, silent.rate)
         if stage + 1 < len(EDGES_MS):

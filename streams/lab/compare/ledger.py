@@ -11,13 +11,13 @@ from streams.catalog.critical_path import Steps, cold_ms
 from streams.records import Request
 from streams.records.catalog import Catalog, Constituent
 
-__all__ = ["Judged", "Ledger"]
+__all__ = ["JudgedRequest", "PolicyLedger"]
 
 HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRequest:
     """How one request went."""
 
     user: str
@@ -27,7 +27,7 @@ class Judged:
 
 
 @dataclass(slots=True)
-class Ledger:
+class PolicyLedger:
     """Keeps account for one policy; one instance of a constituent serves all its requests.
 
     Nothing is counted before `from_ms`, so that a policy may learn first.
@@ -39,7 +39,7 @@ class Ledger:
     start_ms: int = 0  # of waiting that having to wait at all counts for, beside the wait
     warm: dict[str, int] = field(default_factory=dict)  # constituent -> started at
     warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> over lives that ended
-    judged: list[Judged] = field(default_factory=list)
+    judged: list[JudgedRequest] = field(default_factory=list)
     useful_ms: int = 0  # warm time that a use came after
     _unused: dict[str, int] = field(
         default_factory=dict
@@ -77,7 +77,7 @@ class Ledger:
             waited_ms = cold_ms(steps, wait_ms)
             weight = self.catalog.tiers.get(request.tier, FALLBACK).weight
             worth = weight * (waited_ms + self.start_ms) / 1000 if waited_ms else 0.0
-            self.judged.append(Judged(request.user, request.service, waited_ms, worth))
+            self.judged.append(JudgedRequest(request.user, request.service, waited_ms, worth))
         for step in steps:
             for name in step:
                 self.start(name, at_ms)

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Protocol
 
 from streams.lab.compare.histogram import IdleTimes
-from streams.lab.compare.ledger import Ledger
+from streams.lab.compare.ledger import PolicyLedger
 from streams.records.catalog import Constituent
 
 __all__ = [
@@ -16,31 +16,31 @@ __all__ = [
     "GreedyDual",
     "HybridHistogram",
     "KeepAlive",
-    "Oracle",
-    "Policy",
-    "Windows",
+    "KeepWarmPolicy",
+    "OraclePolicy",
+    "WindowPolicy",
 ]
 
 NEVER_MS = 1 << 62
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
-class Policy(Protocol):
+class KeepWarmPolicy(Protocol):
     """One policy under test."""
 
     name: str
     parameter: str
 
-    def advance(self, now_ms: int, ledger: Ledger) -> None:
+    def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Let time come to `now_ms`."""
         ...
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
+    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
         """Note a use of a constituent, warm by now; only an oracle looks at the next one."""
         ...
 
 
-class Windows:
+class WindowPolicy:
     """A policy that says after each use when to have the constituent again, and for how long."""
 
     name = "windows"
@@ -55,14 +55,14 @@ class Windows:
         """Time until it is to be warm (0: it stays so), and then until it is given up, in ms."""
         raise NotImplementedError
 
-    def advance(self, now_ms: int, ledger: Ledger) -> None:
+    def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Start and end what is due."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, order, name, start = heapq.heappop(self._due)
             if order in self._current.get(name, ()):
                 (ledger.start if start else ledger.end)(name, due_ms)
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
+    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
         """Plan anew from this use on."""
         before_ms, keep_ms = self.window(name, now_ms, next_ms)
         self._current[name] = set()
@@ -77,7 +77,7 @@ class Windows:
         heapq.heappush(self._due, (due_ms, order, name, start))
 
 
-class KeepAlive(Windows):
+class KeepAlive(WindowPolicy):
     """Keep for a fixed time after the last use: 0 is no keep-alive, None always warm."""
 
     def __init__(self, keep_ms: int | None) -> None:
@@ -92,7 +92,7 @@ class KeepAlive(Windows):
         return 0, self._keep_ms
 
 
-class HybridHistogram(Windows):
+class HybridHistogram(WindowPolicy):
     """Pre-warm and keep-alive windows from a histogram of each constituent's idle times.
 
     Shahrad et al., Serverless in the Wild, ATC'20, section 4.2: bins of a minute, windows from
@@ -124,7 +124,7 @@ class HybridHistogram(Windows):
         return before_ms, max(MINUTE_MS, until_ms - before_ms)
 
 
-class Oracle(Windows):
+class OraclePolicy(WindowPolicy):
     """Knows the next use: keeps through gaps up to a limit, gives up at once before longer ones.
 
     No policy without pre-warming has fewer cold starts for its warm time when all cost the same.
@@ -162,10 +162,10 @@ class GreedyDual:
         self._uses: dict[str, int] = {}
         self._priority: dict[str, float] = {}
 
-    def advance(self, now_ms: int, ledger: Ledger) -> None:
+    def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Time alone changes nothing."""
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
+    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
         """Make room for it, or for nothing when it is too large."""
         del next_ms
         if name not in ledger.constituents:
@@ -185,7 +185,7 @@ class GreedyDual:
     def _held(self, constituents: Mapping[str, Constituent]) -> float:
         return sum(_size(constituents[name]) for name in self._priority)
 
-    def _evict(self, now_ms: int, ledger: Ledger) -> None:
+    def _evict(self, now_ms: int, ledger: PolicyLedger) -> None:
         name = min(self._priority, key=lambda n: (self._priority[n], n))
         self._clock = self._priority.pop(name)
         self._uses.pop(name, None)
@@ -206,10 +206,10 @@ class BoundedOracle:
         self._start_ms = start_ms
         self._next: dict[str, int] = {}  # of what is warm, when it is used
 
-    def advance(self, now_ms: int, ledger: Ledger) -> None:
+    def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Time alone changes nothing."""
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: Ledger) -> None:
+    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
         """Give up what is worth least, itself perhaps."""
         known = ledger.constituents
         if name in known:
@@ -219,7 +219,7 @@ class BoundedOracle:
             del self._next[least]
             ledger.end(least, now_ms)
 
-    def _worth(self, name: str, now_ms: int, ledger: Ledger) -> float:
+    def _worth(self, name: str, now_ms: int, ledger: PolicyLedger) -> float:
         known = ledger.constituents[name]
         cost_ms = known.warm_up_ms + self._start_ms
         return cost_ms / _size(known) / max(1, self._next[name] - now_ms)

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from streams.allocator.valuation.catalog_index import FALLBACK, CatalogIndex
 from streams.allocator.valuation.paths import CriticalPaths
-from streams.lab.compare.intensity import Intensity
-from streams.lab.compare.ledger import Ledger
+from streams.lab.compare.intensity import ConstituentIntensity
+from streams.lab.compare.ledger import PolicyLedger
 from streams.lab.models.silence import EDGES_MS
 from streams.records import Prediction, Request
 from streams.records.catalog import Catalog
 from streams.stages.aggregator.hazard import soon
-from streams.stages.base import Context
+from streams.stages.base import StepContext
 from streams.stages.profiler import Profiler
 
-__all__ = ["Forecast", "Predictive"]
+__all__ = ["PredictivePolicy", "WorthForecast"]
 
 HOUR_MS = 3_600_000
 # How much more than its price what is cold has to be worth: what is wanted for about as long as
@@ -30,7 +30,7 @@ START = 2.0
 
 
 @dataclass
-class Forecast:
+class WorthForecast:
     """The profiler run online: at each moment the rate at which a warm constituent pays.
 
     Nothing is learnt from the future: rates at a time follow from the requests before it.
@@ -45,7 +45,7 @@ class Forecast:
         self.anatomy = CatalogIndex(self.catalog)
         self.index = self.anatomy.number
         slowest_ms = round(self.anatomy.warm_up_ms.max(initial=0.0))
-        self.intensity = Intensity(len(self.index), slowest_ms + EDGES_MS[1])
+        self.intensity = ConstituentIntensity(len(self.index), slowest_ms + EDGES_MS[1])
         self._saved = _saved(self.anatomy, self.start_ms)
         self._profiler = Profiler(horizon_ms=self.horizon_ms)
         self._state: MutableMapping[str, Any] = {}
@@ -61,7 +61,7 @@ class Forecast:
 
     def learn(self, request: Request) -> None:
         """Take a request in; `worth` is new after it."""
-        context = Context(catalog=self.catalog)
+        context = StepContext(catalog=self.catalog)
         for made in self._profiler.step(request, self._state, context):
             if isinstance(made, Prediction):
                 self._expect(made, request.at_ms)
@@ -97,7 +97,7 @@ def _saved(anatomy: CatalogIndex, start_ms: int) -> dict[str, list[tuple[int, fl
     return saved
 
 
-class Predictive:
+class PredictivePolicy:
     """Warm while the rate of worth exceeds the price: one policy for each `scale` of the worth.
 
     A constituent is kept for the next instant when what it is expected to save in it exceeds
@@ -111,7 +111,7 @@ class Predictive:
     name = "foremesh"
 
     def __init__(
-        self, scales: Sequence[float], forecast: Forecast, capacity_mib: float = math.inf
+        self, scales: Sequence[float], forecast: WorthForecast, capacity_mib: float = math.inf
     ) -> None:
         self.parameters = [f"{scale:g} x worth" for scale in scales]
         self._forecast = forecast
@@ -124,12 +124,14 @@ class Predictive:
         self._capacity = capacity_mib
         self._warm = np.zeros(self._keep.shape, bool)
 
-    def advance(self, now_ms: int, ledgers: Sequence[Ledger]) -> None:
+    def advance(self, now_ms: int, ledgers: Sequence[PolicyLedger]) -> None:
         """Let time come to `now_ms`; a ledger for each scale."""
         for at_ms in self._forecast.until(now_ms):
             self._decide(at_ms, ledgers)
 
-    def learn(self, request: Request, parts: Iterable[str], ledgers: Sequence[Ledger]) -> None:
+    def learn(
+        self, request: Request, parts: Iterable[str], ledgers: Sequence[PolicyLedger]
+    ) -> None:
         """Take in a request and what it has started, and decide anew."""
         for name in parts:
             if name in self._forecast.index:
@@ -137,7 +139,7 @@ class Predictive:
         self._forecast.learn(request)
         self._decide(request.at_ms, ledgers)
 
-    def _decide(self, now_ms: int, ledgers: Sequence[Ledger]) -> None:
+    def _decide(self, now_ms: int, ledgers: Sequence[PolicyLedger]) -> None:
         worth = self._forecast.worth
         wanted = worth >= np.where(self._warm, self._keep, self._start)
         if (wanted @ self._memory > self._capacity).any():

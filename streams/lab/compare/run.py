@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streams.catalog.critical_path import Steps, steps_of
-from streams.lab.compare.ledger import Judged, Ledger
+from streams.lab.compare.ledger import JudgedRequest, PolicyLedger
 from streams.lab.compare.policies import (
     HOUR_MS,
     MINUTE_MS,
@@ -21,15 +21,15 @@ from streams.lab.compare.policies import (
     GreedyDual,
     HybridHistogram,
     KeepAlive,
-    Oracle,
-    Policy,
-    Windows,
+    KeepWarmPolicy,
+    OraclePolicy,
+    WindowPolicy,
 )
-from streams.lab.compare.predictive import Predictive
+from streams.lab.compare.predictive import PredictivePolicy
 from streams.records import Request
 from streams.records.catalog import Catalog
 
-__all__ = ["POLICIES", "SCALES", "Row", "compare"]
+__all__ = ["POLICIES", "SCALES", "PolicyRow", "compare"]
 
 KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440, 2880, 5760)
 RANGE_HOURS = (1, 2, 4, 8, 12, 24)
@@ -38,7 +38,7 @@ SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # of the worth: a price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PolicyRow:
     """One policy with one parameter."""
 
     policy: str
@@ -61,26 +61,26 @@ class Row:
 
 
 # Each from the catalogue, the memory that there is, in MiB, and the ms that a start counts for.
-POLICIES: dict[str, Callable[[Catalog, float, int], Iterable[Policy]]] = {
+POLICIES: dict[str, Callable[[Catalog, float, int], Iterable[KeepWarmPolicy]]] = {
     "keep-alive": lambda _c, _m, _s: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
     "always-warm": lambda _c, _m, _s: [KeepAlive(None)],
     "hybrid-histogram": lambda _c, _m, _s: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
     "greedy-dual": lambda c, m, s: [GreedyDual(mib, ms) for ms in {0, s} for mib in _shares(c, m)],
     "oracle": lambda _c, m, s: _oracles(m, s),
-    "foremesh": lambda _c, _m, _s: (),  # see `Predictive`: one object for all its parameters
+    "foremesh": lambda _c, _m, _s: (),  # see `PredictivePolicy`: one object for all its parameters
 }
 
 
 def compare(
     requests: Sequence[Request],
     catalog: Catalog,
-    policies: Sequence[Policy],
-    ours: Predictive | None = None,
+    policies: Sequence[KeepWarmPolicy],
+    ours: PredictivePolicy | None = None,
     *,
     warm_up: float = 0.3,
     capacity_mib: float = math.inf,
     start_ms: int = 0,
-) -> Iterator[Request | Row]:
+) -> Iterator[Request | PolicyRow]:
     """Put a log through all policies, step by step; the rows come at the end.
 
     Parameters
@@ -105,30 +105,30 @@ def compare(
     if not requests:
         return
     from_ms = requests[int(warm_up * len(requests))].at_ms
-    account = partial(Ledger, catalog, from_ms, start_ms=start_ms)
-    entrants = _Entrants(catalog, policies, ours, account, capacity_mib)
+    account = partial(PolicyLedger, catalog, from_ms, start_ms=start_ms)
+    entrants = _PolicyAccounts(catalog, policies, ours, account, capacity_mib)
     for request, nexts in _with_next_uses(requests, catalog):
         entrants.take(request, nexts)
         yield request
     yield from entrants.close(requests[-1].at_ms)
 
 
-class _Entrants:
+class _PolicyAccounts:
     """All policies with their accounts."""
 
     def __init__(
         self,
         catalog: Catalog,
-        policies: Iterable[Policy],
-        ours: Predictive | None,
-        account: Callable[..., Ledger],
+        policies: Iterable[KeepWarmPolicy],
+        ours: PredictivePolicy | None,
+        account: Callable[..., PolicyLedger],
         capacity_mib: float,
     ) -> None:
         self._catalog = catalog
         self._ours = ours
-        self._runs: list[tuple[Policy, Ledger]] = []
+        self._runs: list[tuple[KeepWarmPolicy, PolicyLedger]] = []
         for policy in policies:
-            room_mib = capacity_mib if isinstance(policy, Windows) else math.inf
+            room_mib = capacity_mib if isinstance(policy, WindowPolicy) else math.inf
             self._runs.append((policy, account(capacity_mib=room_mib)))
         self._ledgers = [account() for _ in ours.parameters] if ours else []
 
@@ -145,7 +145,7 @@ class _Entrants:
         if self._ours:
             self._ours.learn(request, nexts, self._ledgers)
 
-    def close(self, at_ms: int) -> Iterator[Row]:
+    def close(self, at_ms: int) -> Iterator[PolicyRow]:
         """End everything; a row a policy and parameter."""
         self._pass(at_ms)
         for policy, ledger in self._runs:
@@ -180,10 +180,10 @@ def _names(steps: Steps) -> list[str]:
     return list(dict.fromkeys(name for step in steps for name in step))
 
 
-def _oracles(memory_mib: float, start_ms: int) -> list[Policy]:
+def _oracles(memory_mib: float, start_ms: int) -> list[KeepWarmPolicy]:
     if math.isfinite(memory_mib):
         return [BoundedOracle(memory_mib, start_ms)]
-    return [Oracle(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
+    return [OraclePolicy(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
 
 
 def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
@@ -191,9 +191,9 @@ def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
     return list(dict.fromkeys(min(memory_mib, share * whole) for share in SHARES))
 
 
-def _row(policy: str, parameter: str, ledger: Ledger) -> Row:
+def _row(policy: str, parameter: str, ledger: PolicyLedger) -> PolicyRow:
     cold = np.array([judged.cold_ms for judged in ledger.judged], np.float64)
-    return Row(
+    return PolicyRow(
         policy=policy,
         parameter=parameter,
         requests=len(cold),
@@ -210,7 +210,9 @@ def _row(policy: str, parameter: str, ledger: Ledger) -> Row:
     )
 
 
-def _rates(judged: Iterable[Judged], group: Callable[[Judged], str]) -> tuple[float, float, float]:
+def _rates(
+    judged: Iterable[JudgedRequest], group: Callable[[JudgedRequest], str]
+) -> tuple[float, float, float]:
     """Cold-start rate at the 50th, 75th and 90th percentile over groups."""
     cold: defaultdict[str, list[bool]] = defaultdict(list)
     for one in judged:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import NextRequestMixture
 
-__all__ = ["HORIZONS_MS", "Ahead"]
+__all__ = ["HORIZONS_MS", "HorizonScores"]
 
 HORIZONS_MS = (60_000, 300_000)
 _EVERY = 4  # requests of which one is looked ahead from: it costs more than a prediction
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class _OpenForecast:
     """What was expected of a user, until the horizon is over."""
 
     user: str
@@ -34,7 +34,7 @@ class _Open:
     came: set[int] = field(default_factory=set)
 
 
-class Ahead:
+class HorizonScores:
     """Compares, service by service, whether it was asked for within the horizon with how likely.
 
     The score is Brier's, summed over services. What had not ended with the trace is left out.
@@ -42,8 +42,10 @@ class Ahead:
 
     def __init__(self) -> None:
         self._requests = 0
-        self._open: list[deque[_Open]] = [deque() for _ in HORIZONS_MS]  # in order of their ends
-        self._by_user: defaultdict[str, list[_Open]] = defaultdict(list)
+        self._open: list[deque[_OpenForecast]] = [
+            deque() for _ in HORIZONS_MS
+        ]  # in order of their ends
+        self._by_user: defaultdict[str, list[_OpenForecast]] = defaultdict(list)
         self._n = np.zeros(len(HORIZONS_MS), np.int64)
         self._brier = np.zeros((len(_MODELS), len(HORIZONS_MS)))
 
@@ -76,7 +78,7 @@ class Ahead:
             for model, row in zip(_MODELS, means, strict=True)
         }
 
-    def _end(self, horizon: int, one: _Open, now_ms: int) -> None:
+    def _end(self, horizon: int, one: _OpenForecast, now_ms: int) -> None:
         self._by_user[one.user].remove(one)
         if not self._by_user[one.user]:
             del self._by_user[one.user]
@@ -88,11 +90,11 @@ class Ahead:
 
 def _expected(
     mixture: NextRequestMixture, state: dict[str, Any], user: str, at_ms: int
-) -> Iterator[_Open]:
+) -> Iterator[_OpenForecast]:
     """What is expected of this user within each horizon."""
     profile = mixture.profile(state, user)
     prediction = mixture.prediction(state, profile)
     items = prediction.candidates["service"].astype(np.int64)
     for length_ms in HORIZONS_MS:
         alone, both, _ = expected_within(mixture, state, profile, prediction, length_ms)
-        yield _Open(user, at_ms + length_ms, items, [np.array(alone), np.array(both)])
+        yield _OpenForecast(user, at_ms + length_ms, items, [np.array(alone), np.array(both)])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from streams.lab.models.demand import DemandForecast
 from streams.records import Request
 
-__all__ = ["Demanded", "demand"]
+__all__ = ["DemandErrors", "demand"]
 
 Counts = npt.NDArray[np.float64]
 
@@ -22,7 +22,7 @@ _SERVICES = 100  # the most asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demanded:
+class DemandErrors:
     """Errors of forecasts one interval ahead, over services and intervals."""
 
     width_ms: int  # of an interval
@@ -43,7 +43,7 @@ class Demanded:
         return {name: {"n": n, "rmse": round(error, 6)} for name, error in self.rmse.items()}
 
 
-def demand(requests: Sequence[Request]) -> Demanded | None:
+def demand(requests: Sequence[Request]) -> DemandErrors | None:
     """Forecast how many requests each service gets in the next interval, and learn how many came.
 
     Parameters
@@ -72,7 +72,7 @@ def demand(requests: Sequence[Request]) -> Demanded | None:
         for name, guess in (("forecast", made[1:]), ("last", series[:-1]), ("mean", mean)):
             squares[name] += float(((series[1:] - guess) ** 2).sum())
     scored = counts[:, 1:].size
-    return Demanded(
+    return DemandErrors(
         width_ms=width_ms,
         intervals=counts.shape[1],
         services=len(counts),

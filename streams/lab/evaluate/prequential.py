@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from streams.lab.evaluate.ahead import Ahead
-from streams.lab.evaluate.demand import Demanded, demand
-from streams.lab.evaluate.scores import Scores, summary
-from streams.lab.evaluate.when import HORIZONS_MS, When
+from streams.lab.evaluate.ahead import HorizonScores
+from streams.lab.evaluate.demand import DemandErrors, demand
+from streams.lab.evaluate.scores import PredictionScores, summary
+from streams.lab.evaluate.when import HORIZONS_MS, ArrivalScores
 from streams.lab.models import state_codec as rows
 from streams.lab.models.ensemble import NAMES, ROWS, EnsemblePrediction, ModelEnsemble
 from streams.lab.models.recurrent import RecurrentConfig
@@ -22,22 +22,22 @@ from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.user_profile import UserProfile
 from streams.records import Request
 
-__all__ = ["SLICES", "Evaluation", "evaluate"]
+__all__ = ["SLICES", "TraceEvaluation", "evaluate"]
 
 SLICES = ("all", "change", "first5", "history_5_19", "history_20_99", "history_100_up")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class TraceEvaluation:
     """What came of one trace."""
 
     events: int
     us_per_event: float  # CPU time of predict, learn and feedback
     state_bytes: Sequence[int]  # of each user
-    scores: Scores
-    when: When
-    ahead: Ahead
-    demand: Demanded | None
+    scores: PredictionScores
+    when: ArrivalScores
+    ahead: HorizonScores
+    demand: DemandErrors | None
 
     def as_json(self) -> dict[str, Any]:
         """The figures, for programs."""
@@ -59,7 +59,7 @@ def evaluate(
     advance: Callable[[int], None] = lambda _: None,
     *,
     rnn: RecurrentConfig | None = None,
-) -> Evaluation:
+) -> TraceEvaluation:
     """Score the profiler's model on requests in time order.
 
     An event is scored when its user has an earlier one. Feedback follows each event at once,
@@ -79,7 +79,7 @@ def evaluate(
     mixture, state = NextRequestMixture(config), dict[str, Any]()
     ensemble = ModelEnsemble(mixture, rnn) if rnn else None
     names = ("mixture", *mixture.experts, *(NAMES if ensemble else ()))
-    scores, when, ahead = Scores(names, SLICES), When(), Ahead()
+    scores, when, ahead = PredictionScores(names, SLICES), ArrivalScores(), HorizonScores()
     spent = 0
     for done, request in enumerate(_told(requests, advance)):
         begun = time.thread_time_ns()
@@ -97,7 +97,7 @@ def evaluate(
         _learn(mixture, state, request, str(done), alone)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
-    return Evaluation(
+    return TraceEvaluation(
         events=len(requests),
         us_per_event=spent / 1000 / max(len(requests), 1),
         state_bytes=_sizes(state),
@@ -143,7 +143,7 @@ def _sizes(state: Mapping[str, Any]) -> list[int]:
 
 
 def _score(
-    scores: Scores,
+    scores: PredictionScores,
     alone: MixturePrediction,
     both: EnsemblePrediction | None,
     profile: UserProfile,
@@ -165,7 +165,7 @@ def _score(
 
 
 def _score_gap(
-    when: When, mixture: NextRequestMixture, state: dict[str, Any], request: Request
+    when: ArrivalScores, mixture: NextRequestMixture, state: dict[str, Any], request: Request
 ) -> None:
     profile = mixture.profile(state, request.user)
     gaps_ms = mixture.outlook(state, profile, HORIZONS_MS[0]).expected_ms

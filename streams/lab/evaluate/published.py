@@ -20,7 +20,7 @@ from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import RequestLog
 from streams.errors import LogUnreadable
 from streams.lab.models import spans
-from streams.lab.models.contexts import KINDS, Cases, contexts, numbered
+from streams.lab.models.contexts import KINDS, CaseContexts, contexts, numbered
 from streams.lab.models.loglinear import LogLinear
 from streams.models.next_request.vocabulary import ServiceVocabulary
 from streams.records import Request
@@ -28,8 +28,8 @@ from streams.records import Request
 __all__ = [
     "DAY_MS",
     "FOLDS",
+    "EncodedLog",
     "FoldScore",
-    "Log",
     "events_learnt",
     "folds",
     "log_files",
@@ -51,7 +51,7 @@ _PASSES_WHICH, _PASSES_WHEN = 3, 1  # chosen on validation parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class EncodedLog:
     """A log, ready to be learnt."""
 
     contexts: Ints  # events x kinds: what is known after each event
@@ -91,7 +91,7 @@ def log_files(folder: Path, names: Collection[str] = ()) -> dict[str, Path]:
     return {name: path for name, path in found.items() if not wanted or name in wanted}
 
 
-def read(path: Path, limit: int | None = None) -> Log:
+def read(path: Path, limit: int | None = None) -> EncodedLog:
     """Read a log: at most `limit` of its rows."""
     by_case: defaultdict[str, list[Request]] = defaultdict(list)
     for item in islice(RequestLog(path, _COLUMNS), limit):
@@ -103,7 +103,7 @@ def read(path: Path, limit: int | None = None) -> Log:
     return log_of([by_case[case] for case in sorted(by_case)])
 
 
-def log_of(cases: list[list[Request]]) -> Log:
+def log_of(cases: list[list[Request]]) -> EncodedLog:
     """The log of these cases, each in its order: parameters are the attributes of an event."""
     activities, attributes = ServiceVocabulary(), ServiceVocabulary()
     events = [event for case in cases for event in case]
@@ -116,7 +116,7 @@ def log_of(cases: list[list[Request]]) -> Log:
     last[ends - 1] = True
     known, different = numbered(
         contexts(
-            Cases(
+            CaseContexts(
                 activities=done,
                 attributes=1 + np.array(said, np.int64),
                 at_ms=at_ms,
@@ -124,7 +124,7 @@ def log_of(cases: list[list[Request]]) -> Log:
             )
         )
     )
-    return Log(
+    return EncodedLog(
         contexts=known,
         different=different,
         labels=np.where(last, END, np.roll(done, -1)),
@@ -148,14 +148,14 @@ def folds(cases: int) -> Iterator[tuple[Ints, Ints]]:
         yield others[: int(len(others) * 0.8)], np.sort(part)
 
 
-def events_learnt(log: Log, parts: Collection[tuple[Ints, Ints]]) -> int:
+def events_learnt(log: EncodedLog, parts: Collection[tuple[Ints, Ints]]) -> int:
     """How many times an event is learnt when all these folds are scored."""
     sizes = np.bincount(log.case, minlength=log.cases)
     return sum(int(sizes[learn].sum()) for learn, _ in parts) * (_PASSES_WHICH + _PASSES_WHEN)
 
 
 def score(
-    log: Log, fold: tuple[Ints, Ints], advance: Callable[[int], None] = lambda _: None
+    log: EncodedLog, fold: tuple[Ints, Ints], advance: Callable[[int], None] = lambda _: None
 ) -> FoldScore:
     """Learn one part of a log and score the other, of which nothing is learnt.
 
@@ -187,7 +187,7 @@ def score(
 
 
 def _learnt(
-    log: Log,
+    log: EncodedLog,
     events: Ints,
     labels: Ints,
     *,

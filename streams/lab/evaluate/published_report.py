@@ -12,14 +12,14 @@ from rich.table import Table
 
 from streams.lab.evaluate.published import DAY_MS, FoldScore, Methods
 
-__all__ = ["OURS", "Comparison", "figure", "rows", "tables", "verdict"]
+__all__ = ["OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
 
 OURS = "foremesh"
 BASE = "Tax"  # the LSTM that all others compare with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class LogComparison:
     """One log: our folds and those of the published methods."""
 
     ours: Sequence[FoldScore]
@@ -42,7 +42,7 @@ class Comparison:
         return {OURS: _mean([fold.mae_days for fold in self.ours])} | found
 
 
-def tables(found: Mapping[str, Comparison]) -> Iterator[Table]:
+def tables(found: Mapping[str, LogComparison]) -> Iterator[Table]:
     """Accuracy and next-timestamp error of every method, by log; the best of each log marked *."""
     accuracies = {log: comparison.accuracies() for log, comparison in found.items()}
     yield _table("Accuracy of the next event, %", accuracies, best=max, digits=2)
@@ -52,7 +52,7 @@ def tables(found: Mapping[str, Comparison]) -> Iterator[Table]:
         yield _table("Mean absolute error of the next timestamp, days", timed, best=min, digits=3)
 
 
-def verdict(found: Mapping[str, Comparison]) -> str:
+def verdict(found: Mapping[str, LogComparison]) -> str:
     """On how many logs ours is ahead, in one sentence."""
     accuracies = [comparison.accuracies() for comparison in found.values()]
     ahead = sum(a[OURS] > a[BASE] for a in accuracies if BASE in a)
@@ -67,7 +67,7 @@ def verdict(found: Mapping[str, Comparison]) -> str:
     )
 
 
-def rows(found: Mapping[str, Comparison]) -> list[dict[str, Any]]:
+def rows(found: Mapping[str, LogComparison]) -> list[dict[str, Any]]:
     """One row for each log and method, for programs."""
     return [
         {
@@ -82,7 +82,7 @@ def rows(found: Mapping[str, Comparison]) -> list[dict[str, Any]]:
     ]
 
 
-def figure(found: Mapping[str, Comparison]) -> Figure:
+def figure(found: Mapping[str, LogComparison]) -> Figure:
     """For each log all methods' accuracy as dots, ours in colour."""
     drawn = Figure(figsize=(11, 1.5 + 0.5 * len(found)), layout="constrained")
     axes = drawn.subplots()

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from streams.lab.evaluate.prequential import Evaluation
+from streams.lab.evaluate.prequential import TraceEvaluation
 from streams.lab.evaluate.scores import reliability
 from streams.lab.models.ensemble import NAMES
 
@@ -31,7 +31,7 @@ METRICS = {
 }
 
 
-def tables(found: Mapping[str, Evaluation], *, every: bool = False) -> Iterator[Table]:
+def tables(found: Mapping[str, TraceEvaluation], *, every: bool = False) -> Iterator[Table]:
     """For each trace what comes next, by slice and model, and when.
 
     Without `every` the models shown beside the mixture are the best single one by log-loss and
@@ -52,7 +52,7 @@ def tables(found: Mapping[str, Evaluation], *, every: bool = False) -> Iterator[
             yield _compared(f"{name}: {evaluation.demand}", figures["demand"])
 
 
-def rows(found: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+def rows(found: Mapping[str, TraceEvaluation]) -> list[dict[str, Any]]:
     """One row for each trace, slice and model, for programs; *when* and the like are slices."""
     made: list[dict[str, Any]] = []
     for trace, evaluation in found.items():
@@ -121,7 +121,7 @@ def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def figure(found: Mapping[str, Evaluation]) -> Figure:
+def figure(found: Mapping[str, TraceEvaluation]) -> Figure:
     """For each trace the reliability of the mixture, and the log-loss of every model."""
     drawn = Figure(figsize=(11, 4 * len(found)), layout="constrained")
     axes = drawn.subplots(len(found), 2, squeeze=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BINS", "Scores", "reliability", "summary"]
+__all__ = ["BINS", "PredictionScores", "reliability", "summary"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -17,7 +17,7 @@ _BLOCK = 4_096  # events gathered before they are summed up
 
 
 @dataclass(slots=True)
-class _Sums:
+class _SliceSums:
     """Sums over the events of one slice, for each model."""
 
     n: int
@@ -26,18 +26,20 @@ class _Sums:
 
 
 @dataclass(slots=True)
-class Scores:
+class PredictionScores:
     """Accumulates what each model gave the service that came."""
 
     models: Sequence[str]
     slices: Sequence[str]
-    sums: dict[str, _Sums] = field(init=False)
+    sums: dict[str, _SliceSums] = field(init=False)
     _columns: list[tuple[Floats, Floats, Floats, Floats]] = field(default_factory=list)
     _flags: list[tuple[bool, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         m = len(self.models)
-        self.sums = {s: _Sums(0, np.zeros((m, 6)), np.zeros((m, BINS, 3))) for s in self.slices}
+        self.sums = {
+            s: _SliceSums(0, np.zeros((m, 6)), np.zeros((m, BINS, 3))) for s in self.slices
+        }
 
     def add(self, rows: Floats, column: int, flags: tuple[bool, ...], others: int) -> None:
         """Score one event.
@@ -90,7 +92,7 @@ class Scores:
         self._flags.clear()
 
 
-def summary(scores: Scores) -> dict[str, dict[str, dict[str, float]]]:
+def summary(scores: PredictionScores) -> dict[str, dict[str, dict[str, float]]]:
     """Scores by slice and model; a slice without events is left out."""
     scores.close()
     names = ("accuracy_1", "recall_3", "recall_5", "mrr", "log_loss", "brier")
@@ -108,7 +110,9 @@ def summary(scores: Scores) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def reliability(scores: Scores, slice_name: str, model: str) -> list[tuple[float, float, int]]:
+def reliability(
+    scores: PredictionScores, slice_name: str, model: str
+) -> list[tuple[float, float, int]]:
     """Mean top probability, share of hits and number of events, by bin."""
     scores.close()
     bins = scores.sums[slice_name].bins[list(scores.models).index(model)]

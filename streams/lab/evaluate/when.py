@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from streams.models.arrival.gaps import GapHistogram
 
-__all__ = ["HORIZONS_MS", "QUANTILES", "When"]
+__all__ = ["HORIZONS_MS", "QUANTILES", "ArrivalScores"]
 
 HORIZONS_MS = (30_000, 60_000, 300_000, 1_800_000)
 QUANTILES = (0.1, 0.5, 0.9)
 _MODELS = ("mixture", "empirical")
 
 
-class When:
+class ArrivalScores:
     """Compares the gap model with each user's empirical rate, event by event.
 
     The empirical rate of a user without a gap so far is that of all users.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KINDS", "Cases", "contexts", "numbered"]
+__all__ = ["KINDS", "CaseContexts", "contexts", "numbered"]
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -21,7 +21,7 @@ _MOST_REPEATS = 8  # beyond which repeats are all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cases:
+class CaseContexts:
     """Events of several cases, one case after the other, each in its order."""
 
     activities: Ints  # what was done, numbered from 1
@@ -30,7 +30,7 @@ class Cases:
     first: Ints  # index of the first event of the event's case
 
 
-def contexts(cases: Cases) -> Keys:
+def contexts(cases: CaseContexts) -> Keys:
     """Hashes of the contexts that the next event of each case may depend on.
 
     The last activities in order, as a bag, as a set; the attributes of the last events and of
@@ -56,7 +56,7 @@ def contexts(cases: Cases) -> Keys:
     return np.stack([_joined(part) for part in parts], 1)
 
 
-def _by_activity(cases: Cases, times: Ints, once: Keys) -> list[Part]:
+def _by_activity(cases: CaseContexts, times: Ints, once: Keys) -> list[Part]:
     """Orders 0 to 5, the whole path, the bag and the set of all, the bag of the last four."""
     a, a1, a2, a3, a4 = (_back(cases, cases.activities, steps) for steps in range(5))
     symbols = _mixed(a)
@@ -74,7 +74,7 @@ def _by_activity(cases: Cases, times: Ints, once: Keys) -> list[Part]:
     ]
 
 
-def _by_attribute(cases: Cases, once: Keys) -> list[Part]:
+def _by_attribute(cases: CaseContexts, once: Keys) -> list[Part]:
     """The attributes of the last two events and of the first, with the last activities."""
     a, a1, a2 = (_back(cases, cases.activities, steps) for steps in range(3))
     r, r1 = (_back(cases, cases.attributes, steps) for steps in range(2))
@@ -90,7 +90,7 @@ def _by_attribute(cases: Cases, once: Keys) -> list[Part]:
     ]
 
 
-def _by_time(cases: Cases, once: Keys) -> list[Part]:
+def _by_time(cases: CaseContexts, once: Keys) -> list[Part]:
     """Time since the last event and the first, time of day, and what happened together."""
     a, a1, a2 = (_back(cases, cases.activities, steps) for steps in range(3))
     r, begins = cases.attributes, _place(cases) == 0
@@ -124,7 +124,7 @@ def numbered(keys: Keys) -> tuple[Ints, int]:
     return rows, known
 
 
-def _back(cases: Cases, values: Ints, steps: int) -> Ints:
+def _back(cases: CaseContexts, values: Ints, steps: int) -> Ints:
     """The values `steps` events earlier in the same case, 0 where there is none."""
     if steps == 0:
         return values
@@ -132,7 +132,7 @@ def _back(cases: Cases, values: Ints, steps: int) -> Ints:
     return np.where(earlier >= cases.first, values[np.maximum(earlier, 0)], 0)
 
 
-def _place(cases: Cases) -> Ints:
+def _place(cases: CaseContexts) -> Ints:
     """How many events of the same case came before each."""
     return np.arange(len(cases.first)) - cases.first
 
@@ -164,7 +164,7 @@ def _last(begins: npt.NDArray[np.bool_]) -> Ints:
     return np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
 
 
-def _times_before(cases: Cases) -> Ints:
+def _times_before(cases: CaseContexts) -> Ints:
     """How often the activity of each event was done before in its case."""
     group = cases.first * (int(cases.activities.max(initial=0)) + 1) + cases.activities
     order = np.argsort(group, kind="stable")

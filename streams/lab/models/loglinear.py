@@ -21,7 +21,7 @@ _PREDICT = 512  # events predicted at once: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
+class _ScoredBatch:
     """What a batch of predictions was made of."""
 
     rows: Ints  # events x contexts
@@ -117,7 +117,7 @@ class LogLinear:
         """
         self._step(self._score(contexts, labels), labels)
 
-    def _score(self, rows: Ints, without: Ints | None = None) -> _Scored:
+    def _score(self, rows: Ints, without: Ints | None = None) -> _ScoredBatch:
         counts = self._counts[rows]
         if without is not None:
             counts[np.arange(len(rows)), :, without] -= 1
@@ -133,9 +133,9 @@ class LogLinear:
         scores -= scores.max(1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(1, keepdims=True)
-        return _Scored(rows, levels, logs, scores)
+        return _ScoredBatch(rows, levels, logs, scores)
 
-    def _step(self, scored: _Scored, labels: Ints) -> None:
+    def _step(self, scored: _ScoredBatch, labels: Ints) -> None:
         batch = np.arange(len(labels))
         logs, rows = scored.logs, scored.rows
         expected = np.matmul(logs, scored.probabilities[:, :, None])[:, :, 0]

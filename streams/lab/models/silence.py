@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-__all__ = ["EDGES_MS", "Silence", "context_of", "stage_of"]
+__all__ = ["EDGES_MS", "SilenceHazard", "context_of", "stage_of"]
 
 # Where the hazard may change: fine within a session, then coarser with age, to four months.
 EDGES_MS = (
@@ -41,7 +41,7 @@ def stage_of(age_ms: int) -> int:
     return bisect_right(EDGES_MS, age_ms) - 1
 
 
-class Silence:
+class SilenceHazard:
     """Hazard of a user's next request: requests for each ms of silence, per stage and context.
 
     Idea: a piecewise exponential model. In each stage the hazard is the number of silences that

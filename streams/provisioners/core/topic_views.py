@@ -7,7 +7,7 @@ import logging
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
-from streams.engine.topic_view import View
+from streams.engine.topic_view import TopicView
 from streams.errors import BrokerUnreachable
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 _READ_S = 30.0
 
 
-def _view(settings: Settings, topic: str) -> View[Record]:
-    return View(client_config(settings), settings.topic(topic), codec.decode)
+def _view(settings: Settings, topic: str) -> TopicView[Record]:
+    return TopicView(client_config(settings), settings.topic(topic), codec.decode)
 
 
 class _FollowedTopic:

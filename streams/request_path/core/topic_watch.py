@@ -8,7 +8,7 @@ from typing import Self
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
-from streams.engine.topic_view import View
+from streams.engine.topic_view import TopicView
 from streams.errors import BrokerUnreachable, ForemeshError
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
@@ -36,7 +36,7 @@ class CatalogAndInstanceWatch:
     """
 
     def __init__(
-        self, catalog: View[Record], instances: View[Record], changed: _ChangedInstances
+        self, catalog: TopicView[Record], instances: TopicView[Record], changed: _ChangedInstances
     ) -> None:
         self._catalog = catalog
         self._instances = instances
@@ -72,8 +72,8 @@ class CatalogAndInstanceWatch:
         waits = _PATIENT if patient else {}
         changed = _ChangedInstances()
         views = (
-            View[Record](config, settings.topic("catalog"), codec.decode),
-            View[Record]({**config, **waits}, settings.topic("instances"), changed.decode),
+            TopicView[Record](config, settings.topic("catalog"), codec.decode),
+            TopicView[Record]({**config, **waits}, settings.topic("instances"), changed.decode),
         )
         try:
             for view in views:
@@ -136,7 +136,7 @@ class _ChangedInstances:
         return list(changed.values())
 
 
-async def _read(view: View[Record], retry: Callable[[BrokerUnreachable], bool]) -> None:
+async def _read(view: TopicView[Record], retry: Callable[[BrokerUnreachable], bool]) -> None:
     """Read a topic to its end; a further attempt goes on where the last one stopped."""
     while True:
         try:
@@ -148,5 +148,5 @@ async def _read(view: View[Record], retry: Callable[[BrokerUnreachable], bool]) 
             return
 
 
-def _catalog_of(view: View[Record]) -> Catalog:
+def _catalog_of(view: TopicView[Record]) -> Catalog:
     return Catalog.of(entry for entry in view.values.values() if isinstance(entry, CatalogEntry))

@@ -87,7 +87,7 @@ async def serve_activator(
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldInstance:
+class _InstanceForRequest:
     """An instance held for one request, and how it is released: after serving, or as dead."""
 
     instance: Instance
@@ -183,7 +183,7 @@ class StandardPathProxy:
 
     async def _hold(
         self, constituent: Constituent, request: web.Request, deadline_ms: int
-    ) -> _HeldInstance:
+    ) -> _InstanceForRequest:
         name = constituent.service
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
         if is_exclusive(constituent):
@@ -199,17 +199,17 @@ class StandardPathProxy:
         claimed = await self._warm.standard_path.claim(name, request_id, deadline_ms)
         return self._held_claim(claimed, warm=False)
 
-    def _held_lease(self, granted: GrantedInstance) -> _HeldInstance:
-        return _HeldInstance(
+    def _held_lease(self, granted: GrantedInstance) -> _InstanceForRequest:
+        return _InstanceForRequest(
             granted.instance,
             granted.warm,
             lambda served_ms: self._release(granted, served_ms),
             lambda: self._release(granted, lost=True),
         )
 
-    def _held_claim(self, claimed: ClaimableInstance, *, warm: bool) -> _HeldInstance:
+    def _held_claim(self, claimed: ClaimableInstance, *, warm: bool) -> _InstanceForRequest:
         claims = self._warm.claims
-        return _HeldInstance(
+        return _InstanceForRequest(
             claimed.instance,
             warm,
             lambda served_ms: claims.release(claimed, served_ms),
@@ -227,7 +227,7 @@ class StandardPathProxy:
         self,
         request: web.Request,
         body: bytes,
-        held: _HeldInstance,
+        held: _InstanceForRequest,
         part: Part,
         deadline_ms: int,
     ) -> web.StreamResponse | None:

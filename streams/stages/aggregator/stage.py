@@ -10,8 +10,17 @@ import numpy as np
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
 from streams.stages.admission import admit_feedback, admit_prediction
 from streams.stages.aggregator.hazard import asks_after, soon
-from streams.stages.aggregator.state import UNIT, PoolRow, Roster, Row, Sums, Vector, decode, encode
-from streams.stages.base import Context
+from streams.stages.aggregator.state import (
+    UNIT,
+    PoolRoster,
+    PoolSums,
+    Row,
+    SeriesSums,
+    UserVector,
+    decode,
+    encode,
+)
+from streams.stages.base import StepContext
 
 __all__ = ["Aggregator", "AggregatorConfig"]
 
@@ -50,7 +59,7 @@ class Aggregator:
     def __init__(self, config: AggregatorConfig | None = None) -> None:
         self.config = config or AggregatorConfig()
 
-    def step(self, event: Record, state: State, context: Context) -> Iterable[Record]:
+    def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take a prediction or a feedback in; only predictions move event time."""
         if isinstance(event, Feedback):
             admit_feedback(event)
@@ -70,7 +79,7 @@ class Aggregator:
                 return ()
         return tuple(self._demands(now_ms, state, context))
 
-    def tick(self, now_ms: int, state: State, context: Context) -> Iterable[Record]:
+    def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Send the demand as it stands at `now_ms`; time never goes back."""
         return tuple(self._demands(max(now_ms, _roster(state).now_ms), state, context))
 
@@ -97,7 +106,7 @@ class Aggregator:
         """Take the user's old vector out of the sums and put the new one in."""
         key = f"u/{prediction.user}"
         old = state.pop(key, None)
-        if isinstance(old, Vector):
+        if isinstance(old, UserVector):
             _book(old, -1, state)
         row = self._pool(prediction.pool, state)
         if row is None:
@@ -108,7 +117,7 @@ class Aggregator:
             _book(vector, +1, state)
             state[key] = vector
 
-    def _vector(self, prediction: Prediction, row: PoolRow) -> Vector:
+    def _vector(self, prediction: Prediction, row: PoolSums) -> UserVector:
         entries: dict[int, int] = {}
         for s in prediction.services:
             pair = (s.service, prediction.tier)
@@ -117,7 +126,9 @@ class Aggregator:
                 entries[row.series.setdefault(pair, len(row.series))] = units
         series = np.fromiter(entries.keys(), np.int64, len(entries))
         within = np.fromiter(entries.values(), np.int64, len(entries))
-        return Vector(prediction.pool, row.epoch, series, within, tuple(self._steps(prediction)))
+        return UserVector(
+            prediction.pool, row.epoch, series, within, tuple(self._steps(prediction))
+        )
 
     def _steps(self, prediction: Prediction) -> Iterator[tuple[int, int]]:
         """The steps of a vector's life: when each ends, and its factor."""
@@ -140,9 +151,9 @@ class Aggregator:
             width *= 2
         return until_ms // width * width
 
-    def _pool(self, pool: str, state: State) -> PoolRow | None:
+    def _pool(self, pool: str, state: State) -> PoolSums | None:
         row = state.get(_pool_key(pool))
-        if isinstance(row, PoolRow):
+        if isinstance(row, PoolSums):
             return row
         roster = _roster(state)
         if pool not in roster.pools:
@@ -150,16 +161,16 @@ class Aggregator:
                 return None
             roster = replace(roster, pools=(*roster.pools, pool))
         state[ROSTER] = roster = replace(roster, epochs=roster.epochs + 1)
-        row = PoolRow(epoch=roster.epochs, expired_ms=roster.now_ms)
+        row = PoolSums(epoch=roster.epochs, expired_ms=roster.now_ms)
         state[_pool_key(pool)] = row
         return row
 
-    def _demands(self, now_ms: int, state: State, context: Context) -> Iterator[Demand]:
+    def _demands(self, now_ms: int, state: State, context: StepContext) -> Iterator[Demand]:
         roster = _roster(state)
         keep: list[str] = []
         for pool in roster.pools:
             row = state.get(_pool_key(pool))
-            if not isinstance(row, PoolRow):
+            if not isinstance(row, PoolSums):
                 continue
             _expire(pool, row, now_ms, state)
             yield self._demand(pool, row, now_ms, context.partition)
@@ -169,7 +180,7 @@ class Aggregator:
                 del state[_pool_key(pool)]
         state[ROSTER] = replace(roster, now_ms=now_ms, pools=tuple(keep))
 
-    def _demand(self, pool: str, row: PoolRow, now_ms: int, partition: int) -> Demand:
+    def _demand(self, pool: str, row: PoolSums, now_ms: int, partition: int) -> Demand:
         return Demand(
             pool=pool,
             partition=partition,
@@ -191,9 +202,9 @@ def _factor(prediction: Prediction) -> Callable[[float], float]:
     return lambda age_ms: min(1.0 / most, chance(age_ms) / now) if now > 0 else 0.0
 
 
-def _roster(state: State) -> Roster:
+def _roster(state: State) -> PoolRoster:
     row = state.get(ROSTER)
-    return row if isinstance(row, Roster) else Roster()
+    return row if isinstance(row, PoolRoster) else PoolRoster()
 
 
 def _pool_key(pool: str) -> str:
@@ -204,10 +215,10 @@ def _bucket_key(pool: str, until_ms: int) -> str:
     return f"\x00until/{until_ms}/{pool}"
 
 
-def _book(vector: Vector, sign: int, state: State) -> None:
+def _book(vector: UserVector, sign: int, state: State) -> None:
     """Enter what is left of a vector's life into its pool and buckets, or take it out with -1."""
     row = state.get(_pool_key(vector.pool))
-    if not isinstance(row, PoolRow) or row.epoch != vector.epoch:
+    if not isinstance(row, PoolSums) or row.epoch != vector.epoch:
         return
     ends, expected = vector.alive(row.expired_ms)
     if not ends:
@@ -219,25 +230,25 @@ def _book(vector: Vector, sign: int, state: State) -> None:
     for until_ms, change, mass in zip(ends, both, masses, strict=True):
         key = _bucket_key(vector.pool, until_ms)
         bucket = state.get(key)
-        bucket = bucket if isinstance(bucket, Sums) else Sums()
+        bucket = bucket if isinstance(bucket, SeriesSums) else SeriesSums()
         bucket.add(vector.series, change)
         state[key] = bucket
         row.ends[until_ms] = row.ends.get(until_ms, 0) + mass
     state[_pool_key(vector.pool)] = row
 
 
-def _expire(pool: str, row: PoolRow, now_ms: int, state: State) -> None:
+def _expire(pool: str, row: PoolSums, now_ms: int, state: State) -> None:
     """Let time pass: what the buckets up to now hold is taken away."""
     for until_ms in [end for end in row.ends if end <= now_ms]:
         bucket = state.pop(_bucket_key(pool, until_ms), None)
-        if isinstance(bucket, Sums):
+        if isinstance(bucket, SeriesSums):
             row.sums.take(bucket)
         del row.ends[until_ms]
     row.expired_ms = now_ms
     state[_pool_key(pool)] = row
 
 
-def _half_life(row: PoolRow) -> int:
+def _half_life(row: PoolSums) -> int:
     """When half of the expected requests will have expired, should nothing follow, in ms."""
     half, gone = sum(row.ends.values()) / 2, 0
     for until_ms, units in sorted(row.ends.items()):

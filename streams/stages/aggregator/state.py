@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streams.models.state_bytes import StateReader, StateWriter
 from streams.records import MeasuredWarmUp, ServiceDemand
 
-__all__ = ["UNIT", "PoolRow", "Roster", "Row", "Sums", "Vector", "decode", "encode"]
+__all__ = ["UNIT", "PoolRoster", "PoolSums", "Row", "SeriesSums", "UserVector", "decode", "encode"]
 
 UNIT = 1 << 20  # one, in units of probability
 
@@ -27,7 +27,7 @@ Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Vector:
+class UserVector:
     """What a user adds to a pool's sums until it is replaced or its life is over."""
 
     pool: str
@@ -45,7 +45,7 @@ class Vector:
 
 
 @dataclass(slots=True)
-class Sums:
+class SeriesSums:
     """Sums over users per series: p in units, and p (1 - p) in squared units."""
 
     values: Whole = field(default_factory=lambda: np.zeros((2, 0), np.int64))
@@ -63,7 +63,7 @@ class Sums:
             self._grow(2 * int(series.max()) + 1)
             self.values[:, series] += change
 
-    def take(self, other: Sums) -> None:
+    def take(self, other: SeriesSums) -> None:
         """Take other sums away from these."""
         if other.size > self.size:
             self._grow(other.size)
@@ -74,14 +74,14 @@ class Sums:
 
 
 @dataclass(slots=True)
-class PoolRow:
+class PoolSums:
     """A pool's sums over all live vectors, and what was measured of its constituents."""
 
     epoch: int = 0
     horizon_ms: int = 0
     expired_ms: int = -1  # buckets up to here have been taken away
     series: dict[tuple[str, str], int] = field(default_factory=dict)  # composite, tier
-    sums: Sums = field(default_factory=Sums)
+    sums: SeriesSums = field(default_factory=SeriesSums)
     ends: dict[int, int] = field(default_factory=dict)  # bucket -> probability that goes with it
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)  # series -> requests that came
@@ -118,7 +118,7 @@ class PoolRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class PoolRoster:
     """The pools of a partition, how far its event time has come, and epochs given out."""
 
     now_ms: int = -1
@@ -127,21 +127,21 @@ class Roster:
     leap_ms: int = -1  # a time far ahead that one record had; a second one makes it true
 
 
-Row = Vector | Sums | PoolRow | Roster
+Row = UserVector | SeriesSums | PoolSums | PoolRoster
 
 
 def encode(row: Row) -> bytes:
     """The bytes of any row."""
     out = StateWriter()
     match row:
-        case Vector():
+        case UserVector():
             _write_vector(row, out)
-        case Sums():
+        case SeriesSums():
             out.uint(SUMS)
             _write_sums(row, out)
-        case PoolRow():
+        case PoolSums():
             _write_pool(row, out)
-        case Roster():
+        case PoolRoster():
             out.uint(ROSTER)
             out.text(json.dumps([row.now_ms, row.pools, row.epochs, row.leap_ms]))
     return bytes(out.data)
@@ -165,14 +165,14 @@ def decode(data: bytes) -> Row:
         row = _read_pool(inp)
     elif kind == ROSTER:
         now_ms, pools, epochs, leap_ms = json.loads(inp.text())
-        row = Roster(now_ms, tuple(pools), epochs, leap_ms)
+        row = PoolRoster(now_ms, tuple(pools), epochs, leap_ms)
     else:
         raise ValueError(f"a row of the aggregator has the unknown form {kind}")
     inp.end()
     return row
 
 
-def _write_vector(vector: Vector, out: StateWriter) -> None:
+def _write_vector(vector: UserVector, out: StateWriter) -> None:
     out.uint(VECTOR)
     out.text(vector.pool)
     out.uints((vector.epoch, len(vector.series), len(vector.steps)))
@@ -182,30 +182,30 @@ def _write_vector(vector: Vector, out: StateWriter) -> None:
         out.uints(step)
 
 
-def _read_vector(inp: StateReader) -> Vector:
+def _read_vector(inp: StateReader) -> UserVector:
     pool = inp.text()
     epoch, entries, steps = inp.uints(3)
     series = np.array(inp.uints(entries), np.int64)
     within = np.array(inp.uints(entries), np.int64)
-    return Vector(
+    return UserVector(
         pool, epoch, series, within, tuple((inp.uint(), inp.uint()) for _ in range(steps))
     )
 
 
-def _write_sums(sums: Sums, out: StateWriter) -> None:
+def _write_sums(sums: SeriesSums, out: StateWriter) -> None:
     used = np.flatnonzero(sums.values.any(axis=0))
     for values in (used, *sums.values[:, used]):
         out.blob(values.astype("<i8").tobytes())
 
 
-def _read_sums(inp: StateReader) -> Sums:
+def _read_sums(inp: StateReader) -> SeriesSums:
     series, expected, variance = (np.frombuffer(inp.blob(), "<i8") for _ in range(3))
-    sums = Sums()
+    sums = SeriesSums()
     sums.add(series, np.stack([expected, variance]))
     return sums
 
 
-def _write_pool(row: PoolRow, out: StateWriter) -> None:
+def _write_pool(row: PoolSums, out: StateWriter) -> None:
     out.uint(POOL)
     names = [[service, tier, i] for (service, tier), i in row.series.items()]
     measured = [[name, *values] for name, values in row.warm_ups.items()]
@@ -215,9 +215,9 @@ def _write_pool(row: PoolRow, out: StateWriter) -> None:
     _write_sums(row.sums, out)
 
 
-def _read_pool(inp: StateReader) -> PoolRow:
+def _read_pool(inp: StateReader) -> PoolSums:
     epoch, horizon_ms, expired_ms, names, ends, measured, *more = json.loads(inp.text())
-    return PoolRow(
+    return PoolSums(
         epoch,
         horizon_ms,
         expired_ms,
