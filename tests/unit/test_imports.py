@@ -49,10 +49,10 @@ BELOW: Mapping[str, set[str]] = {
     },
     "provisioners.local": {"records", "errors", "runtime", "provisioners.core"},
     "provisioners.kubernetes": {"records", "runtime", "provisioners.core"},
-    "provisioners.keda": {"records", "settings", "provisioners.core"},
+    "provisioners.keda": {"records", "settings", "runtime", "provisioners.core"},
     "request_path": set(),
     "request_path.core": {
-        *("records", "catalog", "flow", "settings", "runtime"),
+        *("records", "catalog", "flow", "settings", "errors", "runtime"),
         *("adapters.avro", "adapters.kafka", "engine", "provisioners.core"),
     },
     "request_path.gateway": {

@@ -7,12 +7,13 @@ import importlib
 import re
 import statistics
 import subprocess
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from harness import CHECKOUT
-from source import NAMES, TREES, Function, functions, imports, length
+from source import NAMES, TREES, Function, classes, functions, imports, length
 
 MODULE_LINES = 300
 LONGEST_MODULE_LINES = 500
@@ -28,7 +29,7 @@ LONG_MODULES: Mapping[str, str] = {}
 # foremesh as a library.
 CALLED_BY_OTHERS = {
     *("StreamAccessLogs", "StreamAggregatedResources"),
-    *("NextService", "read_log"),
+    *("NextServiceClassifier", "EnsembleClassifier", "read_log"),
     "mermaid",  # draws docs/flow.md
 }
 
@@ -108,6 +109,20 @@ def test_half_of_the_functions_have_at_most_8_lines() -> None:
     median = statistics.median(length(node) for _, node in functions())
 
     assert median <= MEDIAN_FUNCTION_LINES
+
+
+def test_a_class_name_stands_in_one_module() -> None:
+    places = defaultdict(set)
+    for module, node in classes():
+        places[node.name.lstrip("_")].add(module)
+
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_most_class_names_say_of_what_they_are() -> None:
+    words = Counter(len(WORD.findall(node.name.lstrip("_"))) == 1 for _, node in classes())
+
+    assert words[True] / words.total() < MOST_ONE_WORD_CLASSES
 
 
 def test_nothing_is_dead() -> None:
