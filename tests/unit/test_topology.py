@@ -32,6 +32,7 @@ class Receipt:
     lines: tuple[str, ...] = ()
 
 
+FLOW = CHECKOUT / "docs" / "flow.md"
 RECEIPT = RecordKind(Receipt, "receipt", attrgetter("user"))
 RECEIPTS = Topic(name="receipts", kinds=(RECEIPT,), keyed_by="user", about="", stored=True)
 RECEIPT_TABLE = StoredTable(
@@ -122,14 +123,14 @@ def test_columns_are_in_the_order_of_their_declaration() -> None:
     ]
 
 
-def test_the_readme_has_the_topics() -> None:
+def test_the_document_of_the_flow_lists_every_topic() -> None:
     rows = [
         f"| `{t.name}`{' (compacted)' if t.compacted else ''} | {t.keyed_by} | {t.about} |"
         for t in TOPICS.values()
     ]
 
-    assert re.findall(r"^\| `.*$", (CHECKOUT / "README.md").read_text(), re.MULTILINE) == rows
+    assert re.findall(r"^\| `.*$", FLOW.read_text(), re.MULTILINE) == rows
 
 
 def test_the_picture_of_the_flow_is_that_of_the_topology() -> None:
-    assert f"```mermaid\n{mermaid()}\n```\n" in (CHECKOUT / "docs" / "flow.md").read_text()
+    assert f"```mermaid\n{mermaid()}\n```\n" in FLOW.read_text()
