@@ -1,4 +1,4 @@
-"""The stages of the flow, made from the settings: the same ones live and in a replay."""
+"""Builds the stages of the flow from the settings, for workers and replays alike."""
 
 from __future__ import annotations
 

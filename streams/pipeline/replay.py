@@ -1,4 +1,4 @@
-"""The same stages over a recorded log, in one thread and without Kafka."""
+"""Runs the stages over a recorded log, in one thread and without Kafka."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.stages.base import StepContext
 
 __all__ = ["ReplayedFlow", "partition_of", "replay"]
 
-GONE_FOR_MS = 3_600_000  # an instance gone for so long is seen no more
+GONE_FOR_MS = 3_600_000  # ended instances are forgotten after this time
 JOURNAL = 2_000  # most records taken in between two checkpoints of a partition
 
 
@@ -33,7 +33,7 @@ def partition_of(key: bytes | None, partitions: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class QueuedRecord:
-    """A record on its way to the readers of its topic; a raw one whose bytes are made if needed."""
+    """A record on its way to the readers of its topic; encoded only on demand."""
 
     record: Record
     topic: str
@@ -44,12 +44,12 @@ class QueuedRecord:
 
     @property
     def value(self) -> bytes:
-        """Its bytes."""
+        """The encoded record."""
         return codec.encode(self.record)
 
 
 class ReplayedFlow:
-    """The whole flow as one object: feed it a record, get all that follows from it.
+    """The flow in memory: `feed` takes a record and gives all records that follow from it.
 
     Topics are queues in order, partitions and state as on Kafka, compacted topics are seen at
     once. After each record everything is carried through until nothing is left to do, so the
@@ -86,7 +86,7 @@ class ReplayedFlow:
         }
 
     def feed(self, record: Record) -> Iterator[Record]:
-        """The record and all its consequences, in the order in which they come about."""
+        """The record and all that follow from it, in order."""
         waiting = deque([self._publish(record)])
         while waiting:
             queued = waiting.popleft()
@@ -95,7 +95,7 @@ class ReplayedFlow:
                 waiting.extend(self._publish(made) for made in self._step(row, queued))
 
     def state(self, stage: str, partition: int) -> PartitionStore[Any]:
-        """What a stage remembers in a partition."""
+        """The state of a stage in a partition."""
         found = self._state.get((stage, partition))
         if found is None:
             made = self._stages[stage]
@@ -113,7 +113,7 @@ class ReplayedFlow:
         return QueuedRecord(record, topic, key, partition, offset, self._received_ms)
 
     def _see(self, instance: Instance) -> None:
-        """Put it in view, and forget those gone long before it is."""
+        """Update the view of instances, and forget those that ended long before."""
         self.instances[instance.instance_id] = instance
         self._seen = {}
         if instance.state is InstanceState.GONE:
@@ -122,7 +122,7 @@ class ReplayedFlow:
                 self.instances.pop(self._gone.popleft().instance_id, None)
 
     def _context(self, row: StageRow, partition: int) -> StepContext:
-        """What the stage of this row may see now, for good: a step may be taken again."""
+        """The context of a step; a snapshot, because the step may be taken again."""
         if "instances" not in row.views:
             return StepContext(partition, self._received_ms, self.catalog)
         self._seen = self._seen or dict(self.instances)

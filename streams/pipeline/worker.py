@@ -1,4 +1,4 @@
-"""The stages as Faust agents: wiring, no logic."""
+"""The worker: stages as Faust agents, wired to Kafka and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record must hold for a stage to take it in: numbers that can be reckoned with.
+"""Checks of records at the entry of a stage: numbers must be finite, in range and encodable.
 
 A record of Avro may hold any number of its type. What no sum, time or encoder could hold is
 refused here, one function a kind, before a stage changes anything; see `base.admit` for requests.
@@ -38,7 +38,7 @@ MOST_PARTITIONS = 2**20
 
 
 def admit_prediction(prediction: Prediction) -> None:
-    """Refuse times, durations and probabilities that are none."""
+    """Refuse invalid times, durations and probabilities."""
     _within("made_ms", prediction.made_ms, MOST_MS)
     _within("expires_ms", prediction.expires_ms, MOST_MS)
     _within("horizon_ms", prediction.horizon_ms, MOST_MS)
@@ -48,20 +48,20 @@ def admit_prediction(prediction: Prediction) -> None:
 
 
 def admit_feedback(feedback: Feedback) -> None:
-    """Refuse start-up times that are none."""
+    """Refuse invalid start-up times."""
     if feedback.warm_ups:
         _measured(feedback.warm_ups)
 
 
 def admit_outcome(outcome: Outcome) -> None:
-    """Refuse start-up times that are none."""
+    """Refuse invalid start-up times."""
     for part in outcome.parts:
         if part.warm_up_ms is not None:
             _within("warm_up_ms", part.warm_up_ms, MOST_MS // 1_000)
 
 
 def admit_demand(demand: Demand) -> None:
-    """Refuse times, sums and start-up times that are none."""
+    """Refuse invalid times, sums and start-up times."""
     _within("partition", demand.partition, MOST_PARTITIONS)
     _within("at_ms", demand.at_ms, MOST_MS)
     _within("horizon_ms", demand.horizon_ms, MOST_MS)
@@ -74,14 +74,14 @@ def admit_demand(demand: Demand) -> None:
 
 
 def admit_utilisation(utilisation: Utilisation) -> None:
-    """Refuse times and resources that are none."""
+    """Refuse invalid times and resources."""
     _within("at_ms", utilisation.at_ms, MOST_MS)
     _resources("capacity", utilisation.capacity)
     _resources("used", utilisation.used)
 
 
 def admit_control(control: Control) -> None:
-    """Refuse limits and parameters that are none."""
+    """Refuse invalid limits and parameters."""
     for pin in control.pins:
         _within("least of a pin", pin.least, MOST_INSTANCES)
         _within("most of a pin", pin.most or 0, MOST_INSTANCES)
@@ -95,7 +95,7 @@ def admit_control(control: Control) -> None:
 
 
 def admit_command(command: Command) -> None:
-    """Refuse times and numbers of instances that are none."""
+    """Refuse invalid times and instance counts."""
     _within("issued_ms", command.issued_ms, MOST_MS)
     _within("expires_ms", command.expires_ms, MOST_MS)
     _within("count", command.count, MOST_INSTANCES)

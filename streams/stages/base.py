@@ -12,7 +12,7 @@ from streams.records.catalog import Catalog
 __all__ = ["RecordUnusable", "Stage", "StepContext", "admit"]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
-MAX_SKEW_MS = 24 * 3600 * 1000  # a clock may be wrong by a day, not by more
+MAX_SKEW_MS = 24 * 3600 * 1000  # most that a client's clock may be ahead
 MAX_NAME = 256  # characters of a user, service, tier, pool or request id
 MAX_PARAMETERS = 64
 MAX_PARAMETER_BYTES = 16 * 1024
@@ -25,7 +25,7 @@ class RecordUnusable(Exception):
 
 
 class StepContext(NamedTuple):
-    """What a step may look at besides its event and its state; all of it is given."""
+    """The inputs of a step besides its event and its state."""
 
     partition: int = 0  # of the input topic
     record_ms: int = 0  # when the record was produced (Kafka's timestamp)
@@ -34,14 +34,14 @@ class StepContext(NamedTuple):
 
 
 class Stage(Protocol[S]):
-    """One stage of the flow. No clock, no network, no Kafka: time and the world are arguments."""
+    """One stage of the flow. No clock, network or Kafka: time and context are arguments."""
 
     name: str  # the same word everywhere: agent, consumer group, metric label, log action
 
     def step(
         self, event: Record, state: MutableMapping[str, S], context: StepContext
     ) -> Iterable[Record]:
-        """Take one event in.
+        """Process one event.
 
         State that was changed must be assigned again (`state[key] = value`): a mutation in
         place is not saved. Raises `RecordUnusable` for a record that cannot be used.
@@ -51,7 +51,7 @@ class Stage(Protocol[S]):
     def tick(
         self, now_ms: int, state: MutableMapping[str, S], context: StepContext
     ) -> Iterable[Record]:
-        """Time has come to `now_ms` though nothing arrived; most stages have nothing to say."""
+        """Advance to `now_ms` without an event; most stages do nothing."""
         ...
 
     def encode(self, value: S) -> bytes:
@@ -64,7 +64,7 @@ class Stage(Protocol[S]):
 
 
 def admit(request: Request, context: StepContext) -> None:
-    """Refuse what cannot be learnt from: raises `RecordUnusable` with the reason."""
+    """Refuse an invalid request: raises `RecordUnusable` with the reason."""
     for name in ("user", "service", "request_id", "tier", "pool"):
         text = getattr(request, name)
         if not text:

@@ -1,4 +1,4 @@
-"""From outcomes to what profiler and allocator learn of them."""
+"""Stage "feedback": turns outcomes into what profiler and aggregator learn."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ class MissDetector(NamedTuple):
 
 
 def _bound(n: int) -> float:
-    """Hoeffding's, on a mean of n outcomes."""
+    """Hoeffding's bound on the mean of n outcomes."""
     return math.sqrt(1.0 / (2 * n) * _ONE_MEAN)
 
 
 @dataclass(frozen=True, slots=True)
 class UserHits:
-    """What is remembered of a user."""
+    """The state of a user: hit rate and drift detector."""
 
     hit_rate: float = 1.0
     misses: MissDetector = field(default_factory=MissDetector)
 
 
 class FeedbackStage:
-    """Stage "feedback": a user's hit rate, whether it has broken down, and measured start-ups."""
+    """Stage "feedback": a user's hit rate, its drift, and measured start-up times."""
 
     name = "feedback"
 
@@ -81,7 +81,7 @@ class FeedbackStage:
     def step(
         self, event: Record, state: MutableMapping[str, UserHits], context: StepContext
     ) -> Iterable[Record]:
-        """Take an outcome in."""
+        """Update the user's hit rate and drift detector by an outcome."""
         del context
         assert isinstance(event, Outcome)
         admit_outcome(event)
@@ -95,16 +95,16 @@ class FeedbackStage:
     def tick(
         self, now_ms: int, state: MutableMapping[str, UserHits], context: StepContext
     ) -> Iterable[Record]:
-        """Say nothing: there is nothing to learn from silence."""
+        """Do nothing: silence is no outcome."""
         del now_ms, state, context
         return ()
 
     def encode(self, value: UserHits) -> bytes:
-        """42 bytes a user."""
+        """The bytes of a user's state, 42 of them."""
         return ROW.pack(VERSION, value.hit_rate, *value.misses)
 
     def decode(self, data: bytes) -> UserHits:
-        """The user of these bytes."""
+        """The state of these bytes."""
         if len(data) != ROW.size or data[0] != VERSION:
             raise ValueError(f"{len(data)} bytes are no feedback state of version {VERSION}")
         _, hit_rate, *misses = ROW.unpack(data)

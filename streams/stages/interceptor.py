@@ -1,4 +1,4 @@
-"""Hit or miss: the one decision that the gateway and the stream interceptor share."""
+"""Hit or miss: the decision that the gateway and the stream interceptor share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Interception", "Interceptor", "intercept"]
 
 @dataclass(frozen=True, slots=True)
 class Interception:
-    """What a request finds: which of its parts are warm, and what the others cost it."""
+    """Which constituents of a request are warm, and the cold-start time of the others."""
 
-    parts: tuple[Part, ...]  # in order of first use; a warm one names its instance
+    parts: tuple[Part, ...]  # in order of first use; a warm part names its instance
     result: Result
-    cold_ms: int  # on the critical path
-    saved_ms: int  # off the critical path, thanks to what is warm
+    cold_ms: int  # cold-start time on the critical path
+    saved_ms: int  # cold-start time that warm instances saved
 
 
 def intercept(
@@ -28,7 +28,7 @@ def intercept(
     at_ms: int,
     warm_up_ms: Mapping[str, int],
 ) -> Interception:
-    """Decide what a request for a composite finds at `at_ms`.
+    """Decide which constituents of a composite are warm at `at_ms`.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _part(name: str, instances: Sequence[Instance], at_ms: int, warm_up_ms: int)
 
 
 def _starting(instance: Instance, at_ms: int) -> bool:
-    """Whether it had been started and would become warm; one started right now does not count."""
+    """Whether it was starting; one started at this very time does not count."""
     later = instance.warm_since_ms is None or instance.warm_since_ms > at_ms
     ended = instance.gone_ms is not None and instance.gone_ms <= at_ms
     return instance.started_ms < at_ms and later and not ended
@@ -72,14 +72,14 @@ def _wait_ms(instance: Instance, warm_up_ms: int, at_ms: int) -> int:
 
 
 class Interceptor:
-    """Stage "interceptor": what a logged request would have found; served ones have an outcome."""
+    """Stage "interceptor": judges requests of a log; those served already have an outcome."""
 
     name = "interceptor"
 
     def step(
         self, event: Record, state: MutableMapping[str, None], context: StepContext
     ) -> Iterable[Record]:
-        """Judge one request; keeps no state."""
+        """Judge a request."""
         del state
         assert isinstance(event, Request)
         if event.source is Source.GATEWAY:
@@ -94,7 +94,7 @@ class Interceptor:
     def tick(
         self, now_ms: int, state: MutableMapping[str, None], context: StepContext
     ) -> Iterable[Record]:
-        """Say nothing: time alone changes no outcome."""
+        """Do nothing: time alone changes no outcome."""
         del now_ms, state, context
         return ()
 
@@ -110,7 +110,7 @@ class Interceptor:
 
 
 def _warm_ups(steps: Steps, event: Request, context: StepContext) -> dict[str, int]:
-    """How long each constituent takes to start, as bases are warm."""
+    """Start-up time of each constituent, given which bases are warm."""
     known = context.catalog.constituents
     names = {name for step in steps for name in step} & known.keys()
     bases = {known[name].base for name in names} & known.keys()
@@ -127,7 +127,7 @@ def _warm_ups(steps: Steps, event: Request, context: StepContext) -> dict[str, i
 
 
 def _by_service(steps: Steps, event: Request, context: StepContext) -> dict[str, list[Instance]]:
-    """The pool's instances of these constituents, the longest warm first."""
+    """Instances of these constituents in the request's pool, the longest warm first."""
     found: dict[str, list[Instance]] = {name: [] for step in steps for name in step}
     for instance in context.instances.values():
         if instance.service in found and instance.pool == event.pool:

@@ -1,4 +1,4 @@
-"""What instances would be, had commands been carried out: for dry runs and recorded logs."""
+"""Stage "provisioner": simulates the instances of commands, for dry runs and recorded logs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class PlannedInstance:
-    """An instance that would be running."""
+    """A simulated instance."""
 
     service: str
     command_id: str
@@ -36,7 +36,7 @@ class PlannedInstance:
 
 @dataclass(slots=True)
 class PlannedPool:
-    """A pool's instances, and the commands done that could still come again."""
+    """Simulated instances of a pool, and the executed commands that have not expired."""
 
     now_ms: int = 0
     live: dict[str, PlannedInstance] = field(default_factory=dict)  # by instance id
@@ -44,7 +44,7 @@ class PlannedPool:
 
 
 class PlannedProvisioner:
-    """Stage "provisioner": carries commands out on paper, in event time.
+    """Stage "provisioner": simulates commands in event time.
 
     An instance is warm its warm-up time after the command. What a command causes begins a
     millisecond after it, so a request of the very time of the command finds the same whether it
@@ -56,7 +56,7 @@ class PlannedProvisioner:
     def step(
         self, event: Record, state: MutableMapping[str, PlannedPool], context: StepContext
     ) -> Iterable[Record]:
-        """Carry one command out, unless it is done, expired or beyond capacity."""
+        """Execute a command unless it was executed, has expired or exceeds the capacity."""
         assert isinstance(event, Command)
         admit_command(event)
         pool = state.get(event.pool) or PlannedPool()
@@ -79,7 +79,7 @@ class PlannedProvisioner:
     def tick(
         self, now_ms: int, state: MutableMapping[str, PlannedPool], context: StepContext
     ) -> Iterable[Record]:
-        """Say nothing: what was planned takes its course."""
+        """Do nothing: the records of an instance are published when it is started."""
         del now_ms, state, context
         return ()
 
@@ -93,7 +93,7 @@ class PlannedProvisioner:
 
 
 def planned_form(pool: PlannedPool) -> list[Any]:
-    """A pool as plain values."""
+    """A pool as plain values, for its bytes."""
     live = {
         name: [p.service, p.command_id, p.started_ms, p.warm_since_ms]
         for name, p in pool.live.items()
@@ -108,7 +108,7 @@ def planned_of(form: Iterable[Any]) -> PlannedPool:
 
 
 def instances_of(name: str, pool: PlannedPool) -> Iterator[Instance]:
-    """What would be running in a pool of this name."""
+    """The simulated instances as records."""
     for instance_id, planned in pool.live.items():
         yield _instance(instance_id, name, planned)
 
@@ -140,12 +140,12 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
 
 
 def _ready_ms(command: Command, pool: PlannedPool) -> list[int]:
-    """When the instances of a command's service are warm."""
+    """Times at which the instances of a command's constituent become warm."""
     return [p.warm_since_ms for p in pool.live.values() if p.service == command.service]
 
 
 def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
-    """End those of the service that became warm last."""
+    """End the instances of the constituent that became warm last."""
     names = [name for name, p in pool.live.items() if p.service == command.service]
     names.sort(key=lambda name: (pool.live[name].warm_since_ms, name), reverse=True)
     gone_ms = command.issued_ms + 1

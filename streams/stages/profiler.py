@@ -1,4 +1,4 @@
-"""Profiler: learns each user from their requests and says what they ask for next, and when."""
+"""Stage "profiler": predicts each user's next composite and its time, and learns from requests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from streams.stages.base import RecordUnusable, StepContext, admit
 __all__ = ["Profiler"]
 
 MODEL = "mixture/4"
-# The constructor of a named tuple is written in Python, and there is one entry a service.
+# The constructor of a named tuple is Python code, and a vector has an entry per composite.
 _entry: Callable[[tuple[str, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
 )
-_QUIET = 4  # a vector expires after so many times the 90 % gap, or horizon
+_QUIET = 4  # a vector expires after this multiple of the 90 % gap, or of the horizon
 
 
 class Profiler:
@@ -77,7 +77,7 @@ class Profiler:
         _, soon, expected = expected_within(mixture, state, profile, vector, self.horizon_ms)
         names = mixture.names(state, vector)
         chances = vector.table[0, : len(names)].tolist()
-        # Not numpy's sort: it lets go of the interpreter, and every waiting thread wakes up.
+        # Not numpy's sort: it releases the interpreter lock, which wakes every waiting thread.
         order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
         columns = [map(column.__getitem__, order) for column in (names, chances, soon)]
         return Prediction(
@@ -97,10 +97,10 @@ class Profiler:
     def tick(
         self, now_ms: int, state: MutableMapping[str, Any], context: StepContext
     ) -> Iterable[Record]:
-        """Nothing: a vector says itself when it expires."""
+        """Do nothing: a vector carries its expiry."""
         del now_ms, state, context
         return ()
 
-    # The versioned bytes of a row of the state; the row of these bytes, ValueError otherwise.
+    # The versioned bytes of a state row, and back; ValueError if they cannot be read.
     encode = staticmethod(rows.encode)
     decode = staticmethod(rows.decode)

@@ -14,7 +14,7 @@ _encode = msgpack.Encoder(enc_hook=lambda number: number.item()).encode  # NumPy
 
 
 def to_row(version: int, value: Any) -> bytes:
-    """The bytes of a row: its version, a mark, then MessagePack."""
+    """The bytes of a row: its version, the byte C1, then MessagePack."""
     return bytes((version, PACKED)) + _encode(value)
 
 

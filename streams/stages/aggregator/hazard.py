@@ -1,4 +1,4 @@
-"""How a user's silence changes what is expected of them."""
+"""The hazard of a user's next request, by the age of the silence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streams.records import Prediction
 
 __all__ = ["asks_after", "soon"]
 
-STEEPEST = 20.0  # shape of a user whose gaps are all alike
+STEEPEST = 20.0  # largest shape, for gaps that are all equal
 
 
 def asks_after(expected_ms: tuple[int, int, int], horizon_ms: int) -> Callable[[float], float]:

@@ -1,4 +1,4 @@
-"""Sums what users are expected to ask for, so that the allocator need not know the users."""
+"""Stage "aggregator": sums the vectors of users per pool, so that the allocator knows no user."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class AggregatorConfig:
     """Parameters of the stage."""
 
     tick_ms: int = 1_000  # how often demand is sent
-    growth: float = 2.5  # each step of a vector's life ends so many times later than the one before
-    most_steps: int = 8  # steps of a life; a longer one has longer steps
-    grain: int = 8  # a step may end early by this part of its length: few buckets
-    leap_ms: int = 86_400_000  # a step of time beyond this is believed when a second record has it
-    most_pools: int = 1_000  # pools a partition sums for; what is of further ones is left out
+    growth: float = 2.5  # ratio of the ends of successive steps of a vector's lifetime
+    most_steps: int = 8  # steps of a lifetime; a longer lifetime has longer steps
+    grain: int = 8  # a step may end early by 1 / grain of its length, to share buckets
+    leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
+    most_pools: int = 1_000  # pools of a partition; vectors of further pools are ignored
     most_series: int = 20_000  # composites x tiers of a pool
     most_constituents: int = 10_000  # of a pool whose start-up times are kept
 
 
 class Aggregator:
-    """Stage "aggregator": the sum over users, per pool, composite and tier.
+    """Sums over users, per pool, composite and tier.
 
     A user who falls silent is expected less and less, or more and more when the time of a
     regular one comes near (see `hazard`): a vector's life has steps, each with a factor.
@@ -60,14 +60,14 @@ class Aggregator:
         self.config = config or AggregatorConfig()
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
-        """Take a prediction or a feedback in; only predictions move event time."""
+        """Process a prediction or feedback; only predictions advance event time."""
         if isinstance(event, Feedback):
             admit_feedback(event)
             self._learn(event, state)
             return ()
         assert isinstance(event, Prediction)
         admit_prediction(event)
-        # A time in the future must not end what is of the present.
+        # A time in the future must not expire current vectors.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
         self._replace(event, state)
         roster = _roster(state)
@@ -80,11 +80,11 @@ class Aggregator:
         return tuple(self._demands(now_ms, state, context))
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
-        """Send the demand as it stands at `now_ms`; time never goes back."""
+        """Publish the demand at `now_ms`; time never goes back."""
         return tuple(self._demands(max(now_ms, _roster(state).now_ms), state, context))
 
     def encode(self, value: Row) -> bytes:
-        """The bytes of a row; see `demand_rows`."""
+        """The bytes of a row; see `state`."""
         return encode(value)
 
     def decode(self, data: bytes) -> Row:
@@ -103,7 +103,7 @@ class Aggregator:
         state[_pool_key(feedback.pool)] = row
 
     def _replace(self, prediction: Prediction, state: State) -> None:
-        """Take the user's old vector out of the sums and put the new one in."""
+        """Replace the user's vector in the sums."""
         key = f"u/{prediction.user}"
         old = state.pop(key, None)
         if isinstance(old, UserVector):
@@ -131,7 +131,7 @@ class Aggregator:
         )
 
     def _steps(self, prediction: Prediction) -> Iterator[tuple[int, int]]:
-        """The steps of a vector's life: when each ends, and its factor."""
+        """The steps of a vector's lifetime: end and factor of each."""
         life_ms = max(0, prediction.expires_ms - prediction.made_ms)
         first_ms = max(self.config.tick_ms, prediction.horizon_ms // 2)
         last, before, age_ms = prediction.made_ms, 0.0, float(min(first_ms, life_ms))
@@ -145,7 +145,7 @@ class Aggregator:
             before, age_ms = age_ms, min(age_ms * growth, life_ms)
 
     def _bucket(self, until_ms: int, length_ms: int) -> int:
-        """The time rounded down to a grid as coarse as the step is long."""
+        """A time rounded down to a grid whose width follows the length of the step."""
         width = self.config.tick_ms
         while length_ms > 2 * self.config.grain * width:
             width *= 2
@@ -196,7 +196,7 @@ class Aggregator:
 
 
 def _factor(prediction: Prediction) -> Callable[[float], float]:
-    """What `within` is to be multiplied by after a silence: its own share stays as it was."""
+    """Factor of `within` by the age of the silence; the shares of composites stay."""
     chance = asks_after(prediction.expected_ms, prediction.horizon_ms)
     now, most = soon(prediction), max((s.within for s in prediction.services), default=0.0)
     return lambda age_ms: min(1.0 / most, chance(age_ms) / now) if now > 0 else 0.0
@@ -216,7 +216,7 @@ def _bucket_key(pool: str, until_ms: int) -> str:
 
 
 def _book(vector: UserVector, sign: int, state: State) -> None:
-    """Enter what is left of a vector's life into its pool and buckets, or take it out with -1."""
+    """Add (+1) or subtract (-1) the rest of a vector's lifetime in the sums and buckets."""
     row = state.get(_pool_key(vector.pool))
     if not isinstance(row, PoolSums) or row.epoch != vector.epoch:
         return
@@ -225,7 +225,7 @@ def _book(vector: UserVector, sign: int, state: State) -> None:
         return
     both = sign * np.stack([expected, expected * (UNIT - expected)], axis=1)
     row.sums.add(vector.series, both[0])
-    both[:-1] -= both[1:]  # what changes at the end of each step
+    both[:-1] -= both[1:]  # the change at the end of each step
     masses = both[:, 0].sum(axis=1).tolist()
     for until_ms, change, mass in zip(ends, both, masses, strict=True):
         key = _bucket_key(vector.pool, until_ms)
@@ -238,7 +238,7 @@ def _book(vector: UserVector, sign: int, state: State) -> None:
 
 
 def _expire(pool: str, row: PoolSums, now_ms: int, state: State) -> None:
-    """Let time pass: what the buckets up to now hold is taken away."""
+    """Subtract the buckets that have ended by now."""
     for until_ms in [end for end in row.ends if end <= now_ms]:
         bucket = state.pop(_bucket_key(pool, until_ms), None)
         if isinstance(bucket, SeriesSums):
@@ -249,7 +249,7 @@ def _expire(pool: str, row: PoolSums, now_ms: int, state: State) -> None:
 
 
 def _half_life(row: PoolSums) -> int:
-    """When half of the expected requests will have expired, should nothing follow, in ms."""
+    """Time at which half of the expected requests expire without new vectors, in ms."""
     half, gone = sum(row.ends.values()) / 2, 0
     for until_ms, units in sorted(row.ends.items()):
         gone += units

@@ -1,4 +1,4 @@
-"""The aggregator's state: users' last vectors, and whole-number sums of them.
+"""State of the aggregator: each user's last vector, and integer sums of them.
 
 Probabilities are kept in units of 2^-20 and sums in whole numbers, so adding a vector and
 taking it away again leaves exactly nothing: no drift, whatever the order.
@@ -28,16 +28,16 @@ Whole = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class UserVector:
-    """What a user adds to a pool's sums until it is replaced or its life is over."""
+    """A user's contribution to a pool's sums until it is replaced or expires."""
 
     pool: str
     epoch: int  # of the pool's series
-    series: Whole  # of the pool, one an entry
+    series: Whole  # series of the pool, one per entry
     within: Whole  # probability within the horizon right after the request, in units
     steps: tuple[tuple[int, int], ...]  # valid until (ms), `within` times this, in units
 
     def alive(self, since_ms: int) -> tuple[list[int], Whole]:
-        """Ends of the steps that end after `since_ms`, and a row of probabilities for each."""
+        """Ends of the steps that end after `since_ms`, with a row of probabilities for each."""
         left = [step for step in self.steps if step[0] > since_ms]
         factors = np.array([factor for _, factor in left], np.int64)
         rows = np.minimum(UNIT, (factors[:, None] * self.within) >> 20)
@@ -52,7 +52,7 @@ class SeriesSums:
 
     @property
     def size(self) -> int:
-        """Series that there is room for."""
+        """Number of series allocated."""
         return int(self.values.shape[1])
 
     def add(self, series: Whole, change: Whole) -> None:
@@ -64,7 +64,7 @@ class SeriesSums:
             self.values[:, series] += change
 
     def take(self, other: SeriesSums) -> None:
-        """Take other sums away from these."""
+        """Subtract other sums from these."""
         if other.size > self.size:
             self._grow(other.size)
         self.values[:, : other.size] -= other.values
@@ -75,19 +75,19 @@ class SeriesSums:
 
 @dataclass(slots=True)
 class PoolSums:
-    """A pool's sums over all live vectors, and what was measured of its constituents."""
+    """Sums over the live vectors of a pool, and measured start-up times."""
 
     epoch: int = 0
     horizon_ms: int = 0
-    expired_ms: int = -1  # buckets up to here have been taken away
+    expired_ms: int = -1  # buckets up to this time are subtracted
     series: dict[tuple[str, str], int] = field(default_factory=dict)  # composite, tier
     sums: SeriesSums = field(default_factory=SeriesSums)
-    ends: dict[int, int] = field(default_factory=dict)  # bucket -> probability that goes with it
+    ends: dict[int, int] = field(default_factory=dict)  # bucket -> probability that ends with it
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
-    seen: dict[int, int] = field(default_factory=dict)  # series -> requests that came
+    seen: dict[int, int] = field(default_factory=dict)  # series -> requests so far
 
     def count(self, service: str, tier: str, most: int) -> None:
-        """Count a request that came, unless it is of one series too many."""
+        """Count a request, unless its series would exceed the limit."""
         pair = (service, tier)
         if pair in self.series or len(self.series) < most:
             i = self.series.setdefault(pair, len(self.series))
@@ -100,7 +100,7 @@ class PoolSums:
         self.warm_ups[m.service] = added
 
     def demand(self) -> tuple[ServiceDemand, ...]:
-        """The sums as they travel, in order of name."""
+        """The sums as records, in order of name."""
         found = []
         for (service, tier), i in sorted(self.series.items()):
             expected, variance = self.sums.values[:, i].tolist() if i < self.sums.size else (0, 0)
@@ -119,12 +119,12 @@ class PoolSums:
 
 @dataclass(frozen=True, slots=True)
 class PoolRoster:
-    """The pools of a partition, how far its event time has come, and epochs given out."""
+    """The pools of a partition, its event time, and the epochs assigned."""
 
     now_ms: int = -1
     pools: tuple[str, ...] = ()
     epochs: int = 0
-    leap_ms: int = -1  # a time far ahead that one record had; a second one makes it true
+    leap_ms: int = -1  # a time far ahead seen in one record; a second one confirms it
 
 
 Row = UserVector | SeriesSums | PoolSums | PoolRoster
