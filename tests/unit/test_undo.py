@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
-from types import FrameType
+from types import BuiltinFunctionType, FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba.core.registry import CPUDispatcher
 
 from streams.adapters.avro import codec
 from streams.engine.steps import StageSteps
@@ -171,9 +170,10 @@ class FaultyKernels(Fault):
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         super().__init__()
-        for module in [m for name, m in sys.modules.items() if name.startswith("streams.")]:
+        modules = {n: m for n, m in sys.modules.items() if n.startswith("streams.")}
+        for module in modules.values():
             for name, kernel in list(vars(module).items()):
-                if isinstance(kernel, CPUDispatcher):
+                if isinstance(kernel, BuiltinFunctionType) and kernel.__module__ in modules:
                     patch.setattr(module, name, self.wrapped(kernel))
 
     def wrapped(self, kernel: Callable[..., Any]) -> Callable[..., Any]:

@@ -103,7 +103,7 @@ def _learn(row: Records, gap_ms: int) -> bool:
     return visit(row, bucket_of(gap_ms), *GAP)
 
 
-@kernel(ROW, FLOAT)
+@inner
 def _quantile(row: Records, share: float) -> float:
     wanted, before, bucket = share * total(row), 0.0, -1
     for _ in range(len(row)):
@@ -117,6 +117,11 @@ def _quantile(row: Records, share: float) -> float:
             return low + (_edge(bucket + 1) - low) * (wanted - before) / count
         before += count
     return 0.0
+
+
+@kernel(ROW, FLOAT)
+def _quantile_of(row: Records, share: float) -> float:
+    return _quantile(row, share)
 
 
 @kernel(GAP_ROWS, INT, FLOAT, FLOAT)
@@ -197,4 +202,4 @@ class GapHistogram:
 
     def quantile(self, share: float) -> int:
         """The gap, in ms, that `share` of the gaps stay below; 0 when none was seen."""
-        return round(_quantile(self.row, share))
+        return round(_quantile_of(self.row, share))
