@@ -1,1 +1,1 @@
-"""Experiments on recorded traces and the models that only they run; no worker imports any of it."""
+"""Experiments on recorded traces and the models that only they run; no worker imports them."""

@@ -1,1 +1,1 @@
-"""Keep-alive policies on the same trace: cold starts against warm time; scores belong to evaluate."""
+"""Compares keep-alive policies on one trace; scores of predictions belong to evaluate."""

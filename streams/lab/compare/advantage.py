@@ -1,4 +1,4 @@
-"""What foremesh saves against the best of the other policies, along the whole curve."""
+"""The warm time that foremesh saves over the best other policies, along their Pareto curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.lab.compare.run import PolicyRow
 __all__ = ["LEVELS", "OTHERS", "CurveAdvantage", "advantages"]
 
 LEVELS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06)  # cold-start rates
-ROUNDING = 1e-9  # of what comes back from the logarithm
+ROUNDING = 1e-9  # relative error of a value that went through a logarithm and back
 OTHERS = ("keep-alive", "hybrid histogram", "greedy-dual")
 
 _Numbers = NDArray[np.float64]
@@ -22,26 +22,26 @@ _Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveAdvantage:
-    """At one cold-start rate; a figure is nan where a curve does not reach so far."""
+    """foremesh and the other policies at one cold-start rate; NaN where a curve does not extend."""
 
-    cold_start_rate: float  # of the best of the others here
-    gb_hours: float  # that it wastes
-    cold_s: float  # that requests wait for starts with the best of the others that waste as much
-    oracle_gb_hours: float  # wasted by an oracle with as many cold starts
-    often_gb_hours: float  # wasted by ours with as many cold starts
-    long_gb_hours: float  # wasted by ours when requests wait as long for starts
-    ours_cold_s: float  # that requests wait with ours when it wastes as much
+    cold_start_rate: float
+    gb_hours: float  # warm time of the best other policy at this rate
+    cold_s: float  # total wait for cold starts of the best other policy with this warm time
+    oracle_gb_hours: float  # warm time of the oracle at this rate
+    often_gb_hours: float  # warm time of foremesh at this rate
+    long_gb_hours: float  # warm time of foremesh with a total wait of `cold_s`
+    ours_cold_s: float  # total wait of foremesh with a warm time of `gb_hours`
 
 
 @dataclass(frozen=True, slots=True)
 class _ParetoCurve:
-    """Points that no other one beats in both, by falling waste; straight in the logarithms.
+    """The Pareto-optimal points by falling waste, joined by straight lines in the logarithms.
 
-    Between two points a policy can be had by switching from one to the other at times.
+    A point between two others is reached by switching between their policies over time.
     """
 
-    waste: _Numbers  # GB hours
-    cold: _Numbers  # share of requests, or seconds that they wait
+    waste: _Numbers  # warm time, in GB hours
+    cold: _Numbers  # cold-start rate, or total wait in seconds
 
     @classmethod
     def of(cls, points: Iterable[tuple[float, float]]) -> _ParetoCurve:
@@ -53,50 +53,51 @@ class _ParetoCurve:
         return cls(wastes, colds)
 
     def waste_at(self, cold: float) -> float:
-        return _between(cold, self.cold, self.waste)
+        return _interpolated(cold, self.cold, self.waste)
 
     def cold_at(self, waste: float) -> float:
-        return _between(waste, self.waste[::-1], self.cold[::-1])
+        return _interpolated(waste, self.waste[::-1], self.cold[::-1])
 
 
-def _often(rows: Iterable[PolicyRow]) -> _ParetoCurve:
+def _rate_curve(rows: Iterable[PolicyRow]) -> _ParetoCurve:
     return _ParetoCurve.of((row.wasted_gb_s / 3600, row.cold_start_rate) for row in rows)
 
 
-def _long(rows: Iterable[PolicyRow]) -> _ParetoCurve:
+def _wait_curve(rows: Iterable[PolicyRow]) -> _ParetoCurve:
     return _ParetoCurve.of((row.wasted_gb_s / 3600, row.cold_start_ms / 1000) for row in rows)
 
 
-def _between(x: float, xs: _Numbers, ys: _Numbers) -> float:
+def _interpolated(x: float, xs: _Numbers, ys: _Numbers) -> float:
+    """Interpolate in the logarithms; NaN outside of the curve."""
     if not len(xs) or not xs[0] * (1 - ROUNDING) <= x <= xs[-1] * (1 + ROUNDING):
         return math.nan
     return float(np.exp(np.interp(np.log(x), np.log(xs), np.log(ys))))
 
 
 def advantages(rows: Sequence[PolicyRow], levels: Sequence[float] = LEVELS) -> list[CurveAdvantage]:
-    """Ours beside the best of the others at each of these cold-start rates.
+    """Compare foremesh with the best other policies at each of these cold-start rates.
 
-    The others are taken together: their best points, whichever policy they are of, make one
-    curve of how often and one of how long requests wait, so that ours has to beat all at once.
+    The points of all other policies together make one Pareto curve of cold-start rates and one
+    of waits, so foremesh is compared with the best of them at each point.
     """
     others = [row for row in rows if row.policy in OTHERS]
     ours = [row for row in rows if row.policy == "foremesh"]
-    oracle = _often(row for row in rows if row.policy == "oracle")
-    others_often, others_long = _often(others), _long(others)
-    ours_often, ours_long = _often(ours), _long(ours)
-    found = []
+    oracle = _rate_curve(row for row in rows if row.policy == "oracle")
+    others_by_rate, others_by_wait = _rate_curve(others), _wait_curve(others)
+    ours_by_rate, ours_by_wait = _rate_curve(ours), _wait_curve(ours)
+    compared = []
     for rate in levels:
-        waste = others_often.waste_at(rate)
-        cold_s = others_long.cold_at(waste)
-        found.append(
+        waste = others_by_rate.waste_at(rate)
+        cold_s = others_by_wait.cold_at(waste)
+        compared.append(
             CurveAdvantage(
                 cold_start_rate=rate,
                 gb_hours=waste,
                 cold_s=cold_s,
                 oracle_gb_hours=oracle.waste_at(rate),
-                often_gb_hours=ours_often.waste_at(rate),
-                long_gb_hours=ours_long.waste_at(cold_s),
-                ours_cold_s=ours_long.cold_at(waste),
+                often_gb_hours=ours_by_rate.waste_at(rate),
+                long_gb_hours=ours_by_wait.waste_at(cold_s),
+                ours_cold_s=ours_by_wait.cold_at(waste),
             )
         )
-    return found
+    return compared

@@ -1,4 +1,4 @@
-"""The curve of cold starts against warm time, one line a policy."""
+"""A plot of cold starts against warm memory, one line per policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLE = "Cold starts against warm memory"
 
 
 def draw(rows: Iterable[PolicyRow], path: Path) -> None:
-    """Draw the curve into a file: PNG, SVG, or HTML that holds the SVG, by its name."""
+    """Draw the curves into a PNG, SVG or HTML file, chosen by its suffix; the HTML holds an SVG."""
     curves: dict[str, list[PolicyRow]] = {}
     for row in rows:
         curves.setdefault(row.policy, []).append(row)
@@ -43,8 +43,8 @@ def draw(rows: Iterable[PolicyRow], path: Path) -> None:
     if path.suffix.lower() not in {".html", ".htm"}:
         figure.savefig(path)
         return
-    drawn = StringIO()
-    figure.savefig(drawn, format="svg")
-    svg = drawn.getvalue()
+    buffer = StringIO()
+    figure.savefig(buffer, format="svg")
+    svg = buffer.getvalue()
     page = f"<!doctype html><meta charset=utf-8><title>{TITLE}</title>{svg[svg.index('<svg') :]}"
     path.write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Idle times in bins of a minute."""
+"""A histogram of idle times in bins of one minute."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 __all__ = ["IdleTimes"]
 
 REPRESENTATIVE_CV = 2.0  # ATC'20, section 4.2: coefficient of variation of the bin counts
-FEW = 4  # idle times below which nothing is concluded
+FEW = 4  # fewest idle times for a representative histogram
 
 
 class IdleTimes:
-    """A histogram of idle times up to a range; longer ones are counted apart.
+    """A histogram of idle times within a range; longer ones are counted separately.
 
     Parameters
     ----------
     minutes
-        The range.
+        The range: the number of bins.
     """
 
     def __init__(self, minutes: int) -> None:
@@ -24,7 +24,7 @@ class IdleTimes:
         self._beyond = 0
 
     def add(self, minutes: int) -> None:
-        """Take an idle time in."""
+        """Count an idle time."""
         if minutes < len(self._bins):
             self._bins[minutes] += 1
         else:
@@ -32,13 +32,13 @@ class IdleTimes:
 
     @property
     def representative(self) -> bool:
-        """Whether the histogram says something: concentrated, and most of it within the range."""
+        """Whether the counts are concentrated, and most idle times are within the range."""
         within = int(self._bins.sum())
         if within < FEW or self._beyond > within:
             return False
         return float(self._bins.std() / self._bins.mean()) > REPRESENTATIVE_CV
 
     def percentile(self, share: float) -> int:
-        """The bin (minutes) in which this share of the idle times within the range is reached."""
-        reached = np.cumsum(self._bins)
-        return int(np.searchsorted(reached, share * reached[-1]))
+        """The bin (in minutes) that holds this percentile of the idle times within the range."""
+        cumulative = np.cumsum(self._bins)
+        return int(np.searchsorted(cumulative, share * cumulative[-1]))

@@ -1,4 +1,4 @@
-"""At which rate all users together are expected to need each constituent, as time passes."""
+"""The intensity, over time, with which all users together are expected to need a constituent."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["ConstituentIntensity"]
 
 Numbers = NDArray[np.float64]
 
-LATE = 10  # stage from which a silence is one between sessions: after 6 minutes
-HALF_LIFE_MS = 3_600_000  # of what was asked lately, and of what was expected
-DOUBT = 10.0  # requests as expected that both are weighed against
-MOST = 4.0  # times what was expected, or so much less
-FRAILTY = 4.0  # requests as expected that a user's own are weighed against
+LATE = 10  # first stage of a silence between sessions: from 6 minutes on
+HALF_LIFE_MS = 3_600_000  # of the counts of observed and of expected requests
+DOUBT = 10.0  # pseudo-requests that shrink the ratio of the two towards 1
+MOST = 4.0  # the ratio is at most this and at least its reciprocal
+FRAILTY = 4.0  # pseudo-requests that shrink a user's frailty towards 1
 
 
 @dataclass(slots=True)
 class _DemandTempo:
-    """How much busier users are than expected: the hour, the day, a wave that nobody foresaw."""
+    """The ratio of observed to expected demand: it follows the hour, the day, unforeseen waves."""
 
     now_ms: int = 0
-    rate: float = 0.0  # requests for each ms that are expected now
+    rate: float = 0.0  # expected requests per ms, now
     expected: float = 0.0
     asked: float = 0.0
 
     def pass_to(self, now_ms: int) -> None:
-        """Let time pass."""
+        """Advance the clock; older counts decay."""
         passed_ms = max(0, now_ms - self.now_ms)
         fade = 0.5 ** (passed_ms / HALF_LIFE_MS)
         self.expected = self.expected * fade + self.rate * passed_ms
@@ -42,56 +42,56 @@ class _DemandTempo:
 
     @property
     def ratio(self) -> float:
-        """What was asked to what was expected."""
+        """Observed requests divided by expected ones, shrunk and bounded."""
         return min(MOST, max(1 / MOST, (self.asked + DOUBT) / (self.expected + DOUBT)))
 
 
 @dataclass(slots=True)
 class _SilentUser:
-    """A user since the last request."""
+    """A user who has sent no request since the last one."""
 
     serial: int
     last_ms: int
     context: int
-    at: NDArray[np.int64]  # constituents
-    worth: Numbers  # of each being warm at the next request
+    at: NDArray[np.int64]  # numbers of the constituents
+    worth: Numbers  # value of having each warm at the next request
     stage: int = 0
     since_ms: int = 0  # when the stage began
-    rate: float = 0.0  # as it stands in the sum
-    usual: float = 0.0  # of whoever is in this context and stage
+    rate: float = 0.0  # the user's hazard that the sum holds
+    usual: float = 0.0  # hazard of all users in this context and stage
 
 
 @dataclass(slots=True)
 class _UserFrailty:
-    """How often a user asked in a context, against how often whoever is in it would have."""
+    """A user's requests in a context, against those expected of all users in it."""
 
     asked: float = 0.0
     expected: float = 0.0
 
     @property
     def frailty(self) -> float:
-        """What the usual rate is to be multiplied by."""
+        """Factor of this user on the hazard of all users in the context."""
         return (self.asked + FRAILTY) / (self.expected + FRAILTY)
 
 
 class ConstituentIntensity:
-    """The sum over users of hazard x worth, by constituent, exact at all times.
+    """The sum over users of hazard times worth, by constituent, exact at all times.
 
-    What is warm for the next instant is used with a probability proportional to the instant, and
-    no two users ask in the same one: so the sum of the users' rates is the marginal value of
-    memory time, whatever the users do later, and no horizon has to be chosen. Users who come back
-    after a pause do so together, by the hour or for a common cause: their rates are multiplied by
-    how many came lately to how many were expected. A user's own rate in a context is that of all
-    who are in it times a gamma frailty (Vaupel, Manton, Stallard, Demography 16(3), 1979), or who
-    asks by chance would be taken for who has done all there was to do.
+    A constituent kept warm for a short interval is used in it with a probability proportional
+    to its length, and no two users send a request at the same instant: so the sum of the users'
+    intensities is the marginal value of warm time, whatever the users do later, and no horizon
+    is needed. Users return from pauses together, at certain hours or for a common cause: the
+    hazards of long silences are multiplied by the recent ratio of observed to expected requests.
+    A user's hazard in a context is that of all users in it times a gamma frailty (Vaupel,
+    Manton, Stallard, Demography 16(3), 1979), because users in one context differ.
 
     Parameters
     ----------
     constituents
-        How many there are.
+        Number of constituents.
     ahead_ms
-        A user counts with the higher of the hazards now and after this time: what is started
-        now is ready then, and what would be wanted again by then is not given up before.
+        A user counts with the highest hazard between now and this time ahead: an instance
+        started now is ready then, and one that is wanted again by then is not ended before.
     """
 
     def __init__(self, constituents: int, ahead_ms: int) -> None:
@@ -101,19 +101,19 @@ class ConstituentIntensity:
         self._silence = SilenceHazard()
         self._users: dict[str, _SilentUser] = {}
         self._own: dict[tuple[str, int], _UserFrailty] = {}  # by user and context
-        self._due: list[tuple[int, int, str]] = []  # when a stage ends, serial, user
+        self._due: list[tuple[int, int, str]] = []  # end of a stage, serial, user
         self._serial = count()
 
     @property
     def worth(self) -> Numbers:
-        """Of each constituent, for each ms of being warm."""
+        """Value of keeping each constituent warm, per ms."""
         worth: Numbers = self._early + self._tempo.ratio * self._late
         return worth
 
     def heard(
         self, user: str, now_ms: int, within: float, at: NDArray[np.int64], worth: Numbers
     ) -> None:
-        """Take a request of a user in, with what the next one is expected to be worth."""
+        """Count a user's request, with the worth of warm constituents at the next one."""
         old = self._users.get(user)
         gap_ms = None
         if old:
@@ -124,7 +124,7 @@ class ConstituentIntensity:
         self._enter(user, new, 0, now_ms)
 
     def until(self, now_ms: int, grain_ms: int) -> Iterator[int]:
-        """Let time pass: times at which the rates have changed, at most one a grain."""
+        """Advance to `now_ms`; yields times at which rates have changed, at most one per grain."""
         while self._due and self._due[0][0] <= now_ms:
             end_ms = min(now_ms, (self._due[0][0] // grain_ms + 1) * grain_ms)
             while self._due and self._due[0][0] <= end_ms:

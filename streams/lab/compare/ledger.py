@@ -1,4 +1,4 @@
-"""What a policy has warm, what that costs, and what its requests had to wait for."""
+"""The account of one policy: its warm time, its cost, and the cold starts of its requests."""
 
 from __future__ import annotations
 
@@ -18,32 +18,30 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class JudgedRequest:
-    """How one request went."""
+    """The cold start of one request, and its cost."""
 
     user: str
     service: str  # the composite
     cold_ms: int  # on the critical path
-    worth: float  # of not having waited, in the unit of the prices
+    worth: float  # value that the wait cost, in the unit of the prices
 
 
 @dataclass(slots=True)
 class PolicyLedger:
-    """Keeps account for one policy; one instance of a constituent serves all its requests.
+    """Keeps account for one policy; one instance of a constituent serves all requests for it.
 
     Nothing is counted before `from_ms`, so that a policy may learn first.
     """
 
     catalog: Catalog
     from_ms: int
-    capacity_mib: float = math.inf  # of memory; the least recently used makes room
-    start_ms: int = 0  # of waiting that having to wait at all counts for, beside the wait
-    warm: dict[str, int] = field(default_factory=dict)  # constituent -> started at
-    warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> over lives that ended
+    capacity_mib: float = math.inf  # memory limit; the least recently used is evicted
+    start_ms: int = 0  # fixed cost of each cold start, as ms of waiting, beside the wait itself
+    warm: dict[str, int] = field(default_factory=dict)  # constituent -> time of its start
+    warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> of instances that ended
     judged: list[JudgedRequest] = field(default_factory=list)
-    useful_ms: int = 0  # warm time that a use came after
-    _unused: dict[str, int] = field(
-        default_factory=dict
-    )  # constituent -> since its last use or start
+    useful_ms: int = 0  # warm time that was followed by a use
+    _unused: dict[str, int] = field(default_factory=dict)  # constituent -> last use or start
 
     @property
     def constituents(self) -> Mapping[str, Constituent]:
@@ -51,21 +49,21 @@ class PolicyLedger:
         return self.catalog.constituents
 
     def start(self, name: str, at_ms: int) -> None:
-        """Start it, unless it is there; what the catalogue does not have is never started."""
+        """Start a constituent of the catalogue unless it is warm; an unknown one is never started."""
         if name in self.constituents and name not in self.warm:
             self._make_room(self.constituents[name].needs.memory, at_ms)
             self.warm[name] = self._unused[name] = at_ms
 
     def end(self, name: str, at_ms: int) -> None:
-        """Have it warm no more."""
+        """End the instance of a constituent, if it is warm."""
         since_ms = self.warm.pop(name, None)
         self._unused.pop(name, None)
         if since_ms is not None:
-            lived_ms = max(0, at_ms - max(since_ms, self.from_ms))
-            self.warm_ms[name] = self.warm_ms.get(name, 0) + lived_ms
+            added_ms = max(0, at_ms - max(since_ms, self.from_ms))
+            self.warm_ms[name] = self.warm_ms.get(name, 0) + added_ms
 
     def judge(self, request: Request, steps: Steps) -> None:
-        """Note what a request waits for: whole starts, or the rest of those under way."""
+        """Record the wait of a request: for whole starts, or for the rest of those under way."""
         at_ms = request.at_ms
 
         def wait_ms(name: str) -> int:
@@ -86,11 +84,11 @@ class PolicyLedger:
     def _make_room(self, memory_mib: float, at_ms: int) -> None:
         if math.isinf(self.capacity_mib):
             return
-        held = sum(self.constituents[n].needs.memory for n in self.warm)
+        used_mib = sum(self.constituents[n].needs.memory for n in self.warm)
         for oldest in sorted(self._unused, key=self._unused.__getitem__):
-            if held + memory_mib <= self.capacity_mib:
+            if used_mib + memory_mib <= self.capacity_mib:
                 return
-            held -= self.constituents[oldest].needs.memory
+            used_mib -= self.constituents[oldest].needs.memory
             self.end(oldest, at_ms)
 
     def _use(self, name: str, at_ms: int) -> None:
@@ -99,28 +97,28 @@ class PolicyLedger:
             self._unused[name] = at_ms
 
     def close(self, at_ms: int) -> None:
-        """End everything."""
+        """End all instances."""
         for name in list(self.warm):
             self.end(name, at_ms)
 
     @property
     def wasted_ms(self) -> int:
-        """Warm time, of all constituents; the time spent serving is not known and not taken off."""
+        """Warm time of all constituents; serving time is unknown, so it is not subtracted."""
         return sum(self.warm_ms.values())
 
     @property
     def utility(self) -> float:
-        """Share of the warm time that a use came after; 1 when nothing was kept warm."""
+        """Share of the warm time that was followed by a use; 1 when nothing was kept warm."""
         return self.useful_ms / self.wasted_ms if self.wasted_ms else 1.0
 
     @property
     def wasted_gb_s(self) -> float:
-        """The same, weighted with memory."""
-        lives = self.warm_ms.items()
-        return sum(self.constituents[n].needs.memory / 1024 * ms / 1000 for n, ms in lives)
+        """The warm time weighted by memory."""
+        times = self.warm_ms.items()
+        return sum(self.constituents[n].needs.memory / 1024 * ms / 1000 for n, ms in times)
 
     @property
     def cost(self) -> float:
-        """The same, in the unit of the prices."""
-        lives = self.warm_ms.items()
-        return sum(self.constituents[n].price * ms / HOUR_MS for n, ms in lives)
+        """The price of the warm time."""
+        times = self.warm_ms.items()
+        return sum(self.constituents[n].price * ms / HOUR_MS for n, ms in times)

@@ -1,4 +1,4 @@
-"""Policies without a prediction of users: what to keep warm, from the uses alone."""
+"""Keep-warm policies that observe uses of constituents and predict nothing of the users."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
 class KeepWarmPolicy(Protocol):
-    """One policy under test."""
+    """A policy to compare."""
 
     name: str
     parameter: str
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
-        """Let time come to `now_ms`."""
+        """Advance the clock to `now_ms`."""
         ...
 
     def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Note a use of a constituent, warm by now; only an oracle looks at the next one."""
+        """Observe a use of a constituent, which is warm now; only oracles read `next_ms`."""
         ...
 
 
 class WindowPolicy:
-    """A policy that says after each use when to have the constituent again, and for how long."""
+    """A policy that plans, after each use, the next warm window of the constituent."""
 
     name = "windows"
     parameter = ""
 
     def __init__(self) -> None:
-        self._due: list[tuple[int, int, str, bool]] = []  # when, order, constituent, start
-        self._order = count()
-        self._current: dict[str, set[int]] = {}  # orders that still hold
+        self._due: list[tuple[int, int, str, bool]] = []  # time, plan, constituent, start
+        self._numbers = count()  # of the plans
+        self._current: dict[str, set[int]] = {}  # constituent -> plans in force
 
     def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
-        """Time until it is to be warm (0: it stays so), and then until it is given up, in ms."""
+        """Time until the pre-warm start (0: it stays warm), and the keep-alive after it, in ms."""
         raise NotImplementedError
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Start and end what is due."""
         while self._due and self._due[0][0] <= now_ms:
-            due_ms, order, name, start = heapq.heappop(self._due)
-            if order in self._current.get(name, ()):
+            due_ms, plan, name, start = heapq.heappop(self._due)
+            if plan in self._current.get(name, ()):
                 (ledger.start if start else ledger.end)(name, due_ms)
 
     def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Plan anew from this use on."""
+        """Replace the plan of the constituent by one from this use on."""
         before_ms, keep_ms = self.window(name, now_ms, next_ms)
         self._current[name] = set()
         if before_ms > 0:
@@ -72,13 +72,13 @@ class WindowPolicy:
         self._plan(now_ms + before_ms + keep_ms, name, start=False)
 
     def _plan(self, due_ms: int, name: str, *, start: bool) -> None:
-        order = next(self._order)
-        self._current[name].add(order)
-        heapq.heappush(self._due, (due_ms, order, name, start))
+        plan = next(self._numbers)
+        self._current[name].add(plan)
+        heapq.heappush(self._due, (due_ms, plan, name, start))
 
 
 class KeepAlive(WindowPolicy):
-    """Keep for a fixed time after the last use: 0 is no keep-alive, None always warm."""
+    """Keep warm for a fixed time after the last use; 0 is no keep-alive, None is always warm."""
 
     def __init__(self, keep_ms: int | None) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class KeepAlive(WindowPolicy):
         self._keep_ms = NEVER_MS if keep_ms is None else keep_ms
 
     def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
-        """Always the same."""
+        """The fixed keep-alive."""
         del name, now_ms, next_ms
         return 0, self._keep_ms
 
@@ -98,7 +98,7 @@ class HybridHistogram(WindowPolicy):
     Shahrad et al., Serverless in the Wild, ATC'20, section 4.2: bins of a minute, windows from
     the 5th and the 99th percentile with a margin of 10 %, and the whole range kept warm where
     the histogram is not representative. Its ARIMA for idle times beyond the range, 0.6 % of
-    invocations there, is left out: the range is kept then.
+    invocations there, is left out: the whole range is kept warm instead.
     """
 
     name = "hybrid histogram"
@@ -111,7 +111,7 @@ class HybridHistogram(WindowPolicy):
         self._last: dict[str, int] = {}
 
     def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
-        """From the idle times so far."""
+        """The windows that follow from the idle times so far."""
         del next_ms
         idle = self._idle.setdefault(name, IdleTimes(self._range_ms // MINUTE_MS))
         if name in self._last:
@@ -125,9 +125,10 @@ class HybridHistogram(WindowPolicy):
 
 
 class OraclePolicy(WindowPolicy):
-    """Knows the next use: keeps through gaps up to a limit, gives up at once before longer ones.
+    """Knows the next use: keeps warm through gaps up to a limit, ends at once before longer ones.
 
-    No policy without pre-warming has fewer cold starts for its warm time when all cost the same.
+    When all starts cost the same, no policy without pre-warming has fewer cold starts for the
+    same warm time.
     """
 
     name = "oracle"
@@ -138,18 +139,18 @@ class OraclePolicy(WindowPolicy):
         self._limit_ms = limit_ms
 
     def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
-        """Exactly to the next use, or not at all."""
+        """The gap to the next use, or nothing when it is over the limit."""
         del name
         gap_ms = next_ms - now_ms
         return 0, gap_ms + 1 if gap_ms <= self._limit_ms else 0
 
 
 class GreedyDual:
-    """Keep whatever fits in so much memory; the least worth keeping goes first.
+    """Keep what fits into a memory limit; evict the lowest priority first.
 
     Fuerst and Sharma, FaasCache, ASPLOS'21, section 4.1: priority = clock + frequency x
-    cold-start time / memory, where the clock is the priority of the last one evicted. A start
-    may count for some time beside what it lasts.
+    cold-start time / memory, where the clock is the priority of the last one evicted. `start_ms`
+    is added to every cold-start time.
     """
 
     name = "greedy-dual"
@@ -163,10 +164,10 @@ class GreedyDual:
         self._priority: dict[str, float] = {}
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
-        """Time alone changes nothing."""
+        """Do nothing: time alone evicts nothing."""
 
     def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Make room for it, or for nothing when it is too large."""
+        """Make room for the constituent; end it when it exceeds the limit by itself."""
         del next_ms
         if name not in ledger.constituents:
             return
@@ -193,9 +194,9 @@ class GreedyDual:
 
 
 class BoundedOracle:
-    """Knows the next use: of what does not fit, what saves least for its memory until then goes.
+    """Knows the next use: evicts what saves least per memory and time until its next use.
 
-    A bound for policies that only choose what to give up; one that also starts ahead may do better.
+    A bound for policies that only choose what to evict; one that also pre-warms may do better.
     """
 
     name = "oracle"
@@ -204,18 +205,18 @@ class BoundedOracle:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
         self._start_ms = start_ms
-        self._next: dict[str, int] = {}  # of what is warm, when it is used
+        self._next: dict[str, int] = {}  # warm constituent -> its next use
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
-        """Time alone changes nothing."""
+        """Do nothing: time alone evicts nothing."""
 
     def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Give up what is worth least, itself perhaps."""
-        known = ledger.constituents
-        if name in known:
+        """Evict the constituents of least worth, perhaps the one just used."""
+        constituents = ledger.constituents
+        if name in constituents:
             self._next[name] = next_ms
-        while sum(_size(known[held]) for held in self._next) > self._memory:
-            least = min(self._next, key=lambda held: (self._worth(held, now_ms, ledger), held))
+        while sum(_size(constituents[warm]) for warm in self._next) > self._memory:
+            least = min(self._next, key=lambda warm: (self._worth(warm, now_ms, ledger), warm))
             del self._next[least]
             ledger.end(least, now_ms)
 

@@ -1,4 +1,4 @@
-"""A log through all policies at once, and what came of it."""
+"""Run all policies over one log at once, and sum up the results of each."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ __all__ = ["POLICIES", "SCALES", "PolicyRow", "compare"]
 KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440, 2880, 5760)
 RANGE_HOURS = (1, 2, 4, 8, 12, 24)
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85)  # of all memory, for greedy-dual
-SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # of the worth: a price to each
+SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # factors on the worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRow:
-    """One policy with one parameter."""
+    """The results of one policy with one parameter."""
 
     policy: str
     parameter: str
     requests: int
     cold_start_rate: float  # share of requests that waited for a start
-    cold_start_ms: int  # on the critical path, together
-    wasted_seconds: float  # of warm instances
+    cold_start_ms: int  # total on the critical paths
+    wasted_seconds: float  # warm time of all instances
     wasted_gb_s: float
-    cost: float  # of warm time, in the unit of the prices
-    total_cost: float = 0.0  # with what the waits are worth, by tier
-    utility: float = 1.0  # share of the warm time that a use came after
+    cost: float  # of the warm time, in the unit of the prices
+    total_cost: float = 0.0  # with the cost of the waits, by tier
+    utility: float = 1.0  # share of the warm time that was followed by a use
     latency_ms: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # added: p50, p95, p99
     service_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
     user_rates: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))  # p50, p75, p90
@@ -60,14 +60,15 @@ class PolicyRow:
         return asdict(self)
 
 
-# Each from the catalogue, the memory that there is, in MiB, and the ms that a start counts for.
+# Each makes its policies from the catalogue, the memory limit in MiB, and the fixed cost of a cold
+# start in ms.
 POLICIES: dict[str, Callable[[Catalog, float, int], Iterable[KeepWarmPolicy]]] = {
     "keep-alive": lambda _c, _m, _s: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
     "always-warm": lambda _c, _m, _s: [KeepAlive(None)],
     "hybrid-histogram": lambda _c, _m, _s: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
     "greedy-dual": lambda c, m, s: [GreedyDual(mib, ms) for ms in {0, s} for mib in _shares(c, m)],
     "oracle": lambda _c, m, s: _oracles(m, s),
-    "foremesh": lambda _c, _m, _s: (),  # see `PredictivePolicy`: one object for all its parameters
+    "foremesh": lambda _c, _m, _s: (),  # see `PredictivePolicy`: one object for all scales
 }
 
 
@@ -81,72 +82,76 @@ def compare(
     capacity_mib: float = math.inf,
     start_ms: int = 0,
 ) -> Iterator[Request | PolicyRow]:
-    """Put a log through all policies, step by step; the rows come at the end.
+    """Run all policies over a log, request by request; their rows come at the end.
 
     Parameters
     ----------
     requests
         In order of time.
+    catalog
+        Start-up times, memory and prices of the constituents.
+    policies
+        The policies that observe uses only.
     ours
         The predictive policy, which has a row for each of its scales.
     warm_up
         Share of the requests that policies only learn from; nothing is counted before.
     capacity_mib
-        Memory that there is. A policy of windows loses the least recently used; greedy-dual, the
-        oracle and ours choose themselves, right after a request has been served.
+        Memory limit. Under a window policy the least recently used constituent is evicted;
+        greedy-dual, the oracle and ours choose themselves, right after serving a request.
     start_ms
-        Time that having to wait at all counts for, beside the wait, in what waits are worth.
+        Fixed cost of each cold start, as ms of waiting, beside the wait itself.
 
     Yields
     ------
-    Request or Row
-        Each request once all policies have taken it, for a progress bar; then a row a policy.
+    Request or PolicyRow
+        Each request after all policies have learnt it, for a progress bar; then all rows.
     """
     if not requests:
         return
     from_ms = requests[int(warm_up * len(requests))].at_ms
-    account = partial(PolicyLedger, catalog, from_ms, start_ms=start_ms)
-    entrants = _PolicyAccounts(catalog, policies, ours, account, capacity_mib)
+    new_ledger = partial(PolicyLedger, catalog, from_ms, start_ms=start_ms)
+    accounts = _PolicyAccounts(catalog, policies, ours, new_ledger, capacity_mib)
     for request, nexts in _with_next_uses(requests, catalog):
-        entrants.take(request, nexts)
+        accounts.take(request, nexts)
         yield request
-    yield from entrants.close(requests[-1].at_ms)
+    yield from accounts.close(requests[-1].at_ms)
 
 
 class _PolicyAccounts:
-    """All policies with their accounts."""
+    """All policies with their ledgers."""
 
     def __init__(
         self,
         catalog: Catalog,
         policies: Iterable[KeepWarmPolicy],
         ours: PredictivePolicy | None,
-        account: Callable[..., PolicyLedger],
+        new_ledger: Callable[..., PolicyLedger],
         capacity_mib: float,
     ) -> None:
         self._catalog = catalog
         self._ours = ours
         self._runs: list[tuple[KeepWarmPolicy, PolicyLedger]] = []
         for policy in policies:
-            room_mib = capacity_mib if isinstance(policy, WindowPolicy) else math.inf
-            self._runs.append((policy, account(capacity_mib=room_mib)))
-        self._ledgers = [account() for _ in ours.parameters] if ours else []
+            limit_mib = capacity_mib if isinstance(policy, WindowPolicy) else math.inf
+            self._runs.append((policy, new_ledger(capacity_mib=limit_mib)))
+        self._ledgers = [new_ledger() for _ in ours.parameters] if ours else []
 
-    def take(self, request: Request, nexts: Mapping[str, int]) -> None:
-        """Let time pass up to a request, have it judged, and let everybody learn from it."""
+    def take(self, request: Request, next_uses: Mapping[str, int]) -> None:
+        """Advance to a request, judge it under every policy, and let the policies learn it."""
         self._pass(request.at_ms)
         steps = steps_of(self._catalog, request.service)
         for policy, ledger in self._runs:
             ledger.judge(request, steps)
-            for name, next_ms in nexts.items():
-                policy.used(name, request.at_ms, next_ms, ledger)
+            for name, next_use_ms in next_uses.items():
+                policy.used(name, request.at_ms, next_use_ms, ledger)
         for ledger in self._ledgers:
             ledger.judge(request, steps)
         if self._ours:
-            self._ours.learn(request, nexts, self._ledgers)
+            self._ours.learn(request, next_uses, self._ledgers)
 
     def close(self, at_ms: int) -> Iterator[PolicyRow]:
-        """End everything; a row a policy and parameter."""
+        """End all instances; yields a row for each policy and parameter."""
         self._pass(at_ms)
         for policy, ledger in self._runs:
             ledger.close(at_ms)
@@ -166,14 +171,14 @@ class _PolicyAccounts:
 def _with_next_uses(
     requests: Sequence[Request], catalog: Catalog
 ) -> Iterator[tuple[Request, dict[str, int]]]:
-    """Each request with the next use of each of its constituents, for the oracle."""
-    coming: dict[str, int] = {}
-    found: list[dict[str, int]] = []
+    """Each request with the next use of each of its constituents, which only oracles read."""
+    upcoming: dict[str, int] = {}
+    next_uses: list[dict[str, int]] = []
     for request in reversed(requests):
         names = _names(steps_of(catalog, request.service))
-        found.append({name: coming.get(name, NEVER_MS) for name in names})
-        coming.update(dict.fromkeys(names, request.at_ms))
-    return zip(requests, reversed(found), strict=True)
+        next_uses.append({name: upcoming.get(name, NEVER_MS) for name in names})
+        upcoming.update(dict.fromkeys(names, request.at_ms))
+    return zip(requests, reversed(next_uses), strict=True)
 
 
 def _names(steps: Steps) -> list[str]:
@@ -187,8 +192,8 @@ def _oracles(memory_mib: float, start_ms: int) -> list[KeepWarmPolicy]:
 
 
 def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
-    whole = sum(max(1.0, known.needs.memory) for known in catalog.constituents.values())
-    return list(dict.fromkeys(min(memory_mib, share * whole) for share in SHARES))
+    all_mib = sum(max(1.0, known.needs.memory) for known in catalog.constituents.values())
+    return list(dict.fromkeys(min(memory_mib, share * all_mib) for share in SHARES))
 
 
 def _row(policy: str, parameter: str, ledger: PolicyLedger) -> PolicyRow:
@@ -215,9 +220,9 @@ def _rates(
 ) -> tuple[float, float, float]:
     """Cold-start rate at the 50th, 75th and 90th percentile over groups."""
     cold: defaultdict[str, list[bool]] = defaultdict(list)
-    for one in judged:
-        cold[group(one)].append(one.cold_ms > 0)
-    rates = np.array([sum(found) / len(found) for found in cold.values()])
+    for request in judged:
+        cold[group(request)].append(request.cold_ms > 0)
+    rates = np.array([sum(flags) / len(flags) for flags in cold.values()])
     return _quantiles(rates, (0.5, 0.75, 0.9))
 
 
