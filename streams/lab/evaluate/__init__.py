@@ -1,1 +1,1 @@
-"""Prequential scores of the models on a trace; what warm pools cost on it belongs to compare."""
+"""Prequential scores of the models on a trace; the cost of keeping warm belongs to compare."""

@@ -1,4 +1,4 @@
-"""Scores of what is expected within a horizon, at the next request or a few requests later."""
+"""Scores of the services predicted within a horizon, at the next request or a few later."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from streams.models.next_request.mixture import NextRequestMixture
 __all__ = ["HORIZONS_MS", "HorizonScores"]
 
 HORIZONS_MS = (60_000, 300_000)
-_EVERY = 4  # requests of which one is looked ahead from: it costs more than a prediction
-_MOST = 4_096  # expectations of a horizon that wait for its end; without a clock it never comes
-_MODELS = ("next", "chains")  # what the next request alone may be for, and later ones as well
+_EVERY = 4  # requests per look-ahead, which costs more than a prediction
+_MOST = 4_096  # open forecasts per horizon; in a trace without times they never end
+_MODELS = ("next", "chains")  # from the next request alone, and from later ones as well
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True, eq=False)
 class _OpenForecast:
-    """What was expected of a user, until the horizon is over."""
+    """A forecast for a user, until its horizon ends."""
 
     user: str
     ends_ms: int
     items: npt.NDArray[np.int64]  # numbers of the services
-    chances: list[Floats]  # by model and service
-    came: set[int] = field(default_factory=set)
+    probabilities: list[Floats]  # by model and service
+    requested: set[int] = field(default_factory=set)  # services, since the forecast
 
 
 class HorizonScores:
-    """Compares, service by service, whether it was asked for within the horizon with how likely.
+    """Scores, service by service, the probability of a request within the horizon.
 
-    The score is Brier's, summed over services. What had not ended with the trace is left out.
+    The score is Brier's, summed over services. Horizons that the trace does not cover are left
+    out.
     """
 
     def __init__(self) -> None:
         self._requests = 0
-        self._open: list[deque[_OpenForecast]] = [
-            deque() for _ in HORIZONS_MS
-        ]  # in order of their ends
+        # By horizon, in order of their ends.
+        self._open: list[deque[_OpenForecast]] = [deque() for _ in HORIZONS_MS]
         self._by_user: defaultdict[str, list[_OpenForecast]] = defaultdict(list)
         self._n = np.zeros(len(HORIZONS_MS), np.int64)
         self._brier = np.zeros((len(_MODELS), len(HORIZONS_MS)))
@@ -52,23 +52,22 @@ class HorizonScores:
     def heard(
         self, mixture: NextRequestMixture, state: dict[str, Any], user: str, at_ms: int
     ) -> None:
-        """Take in a request that the mixture has just learnt, and look ahead from it."""
-        for horizon, waiting in enumerate(self._open):
-            while waiting and (waiting[0].ends_ms < at_ms or len(waiting) == _MOST):
-                self._end(horizon, waiting.popleft(), at_ms)
+        """Count a request that the mixture has just learnt, and look ahead from every fourth."""
+        for horizon, forecasts in enumerate(self._open):
+            while forecasts and (forecasts[0].ends_ms < at_ms or len(forecasts) == _MOST):
+                self._end(horizon, forecasts.popleft(), at_ms)
         profile = mixture.profile(state, user)
-        for one in self._by_user.get(user, ()):
-            one.came.add(profile.last)
+        for forecast in self._by_user.get(user, ()):
+            forecast.requested.add(profile.last)
         self._requests += 1
         if self._requests % _EVERY == 0:
-            for waiting, one in zip(
-                self._open, _expected(mixture, state, user, at_ms), strict=True
-            ):
-                waiting.append(one)
-                self._by_user[user].append(one)
+            made = _forecasts(mixture, state, user, at_ms)
+            for forecasts, forecast in zip(self._open, made, strict=True):
+                forecasts.append(forecast)
+                self._by_user[user].append(forecast)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean scores; none when nothing could be scored."""
+        """Mean scores by model; empty when no horizon has ended."""
         if not self._n.all():
             return {}
         names = [f"brier_{horizon // 1000}s" for horizon in HORIZONS_MS]
@@ -78,20 +77,23 @@ class HorizonScores:
             for model, row in zip(_MODELS, means, strict=True)
         }
 
-    def _end(self, horizon: int, one: _OpenForecast, now_ms: int) -> None:
-        self._by_user[one.user].remove(one)
-        if not self._by_user[one.user]:
-            del self._by_user[one.user]
-        if one.ends_ms < now_ms:
-            came = np.isin(one.items, list(one.came))
+    def _end(self, horizon: int, forecast: _OpenForecast, now_ms: int) -> None:
+        user = forecast.user
+        self._by_user[user].remove(forecast)
+        if not self._by_user[user]:
+            del self._by_user[user]
+        if forecast.ends_ms < now_ms:
+            requested = np.isin(forecast.items, list(forecast.requested))
             self._n[horizon] += 1
-            self._brier[:, horizon] += [((p - came) ** 2).sum() for p in one.chances]
+            self._brier[:, horizon] += [
+                ((p - requested) ** 2).sum() for p in forecast.probabilities
+            ]
 
 
-def _expected(
+def _forecasts(
     mixture: NextRequestMixture, state: dict[str, Any], user: str, at_ms: int
 ) -> Iterator[_OpenForecast]:
-    """What is expected of this user within each horizon."""
+    """The forecast for a user, by horizon."""
     profile = mixture.profile(state, user)
     prediction = mixture.prediction(state, profile)
     items = prediction.candidates["service"].astype(np.int64)

@@ -1,4 +1,4 @@
-"""How well the demand for each service is forecast, interval by interval."""
+"""Errors of the demand forecast for each service, one interval ahead."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["DemandErrors", "demand"]
 Counts = npt.NDArray[np.float64]
 
 _WIDTHS_MS = (1_000, 60_000, 600_000, 3_600_000, 86_400_000)
-_MOST = 4_000  # intervals; the shortest that gives no more is taken
-_LEAST = 48  # intervals below which there is nothing to say
-_SERVICES = 100  # the most asked for
+_MOST = 4_000  # intervals; the shortest width that gives no more is taken
+_LEAST = 48  # intervals that a trace must have to be scored
+_SERVICES = 100  # most requested services that are scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +28,8 @@ class DemandErrors:
     width_ms: int  # of an interval
     intervals: int
     services: int
-    seasons: int  # services for which one was found
-    rmse: Mapping[str, float]  # requests, by way to forecast
+    seasons: int  # services with a season
+    rmse: Mapping[str, float]  # in requests, by forecasting method
 
     def __str__(self) -> str:
         return (
@@ -38,13 +38,13 @@ class DemandErrors:
         )
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """The errors, for programs."""
+        """The errors as plain values."""
         n = self.services * (self.intervals - 1)
         return {name: {"n": n, "rmse": round(error, 6)} for name, error in self.rmse.items()}
 
 
 def demand(requests: Sequence[Request]) -> DemandErrors | None:
-    """Forecast how many requests each service gets in the next interval, and learn how many came.
+    """Forecast the number of requests for each service in the next interval, then learn it.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def demand(requests: Sequence[Request]) -> DemandErrors | None:
 
     Returns
     -------
-    Demanded or None
-        None when there are too few intervals to say anything.
+    DemandErrors or None
+        None when the trace has too few intervals.
     """
     counted = _counts(requests)
     if counted is None:
@@ -63,13 +63,13 @@ def demand(requests: Sequence[Request]) -> DemandErrors | None:
     squares: dict[str, float] = dict.fromkeys(("forecast", "last", "mean"), 0.0)
     seasons = 0
     for series in counts:
-        forecast, made = DemandForecast(), np.zeros(len(series))
-        for at, came in enumerate(series.tolist()):
-            made[at] = forecast.forecast(1)[0]
-            forecast.learn_one(came)
+        forecast, predicted = DemandForecast(), np.zeros(len(series))
+        for at, observed in enumerate(series.tolist()):
+            predicted[at] = forecast.forecast(1)[0]
+            forecast.learn_one(observed)
         seasons += forecast.season > 0
         mean = np.cumsum(series)[:-1] / np.arange(1, len(series))
-        for name, guess in (("forecast", made[1:]), ("last", series[:-1]), ("mean", mean)):
+        for name, guess in (("forecast", predicted[1:]), ("last", series[:-1]), ("mean", mean)):
             squares[name] += float(((series[1:] - guess) ** 2).sum())
     scored = counts[:, 1:].size
     return DemandErrors(
@@ -82,19 +82,19 @@ def demand(requests: Sequence[Request]) -> DemandErrors | None:
 
 
 def _counts(requests: Sequence[Request]) -> tuple[int, Counts] | None:
-    """Requests by service, the most asked for first, and interval; and how long one is, in ms."""
+    """Width of an interval in ms; requests by service, most requested first, and interval."""
     at_ms = np.array([request.at_ms for request in requests], np.int64)
     if not len(at_ms):
         return None
     at_ms -= at_ms.min()
     span_ms = int(at_ms.max())
     width_ms = next((w for w in _WIDTHS_MS if span_ms // w < _MOST), _WIDTHS_MS[-1])
-    intervals = min(span_ms // width_ms, _MOST)  # the last one is not whole
+    intervals = min(span_ms // width_ms, _MOST)  # the last one is incomplete
     if intervals < _LEAST:
         return None
     _, services = np.unique([request.service for request in requests], return_inverse=True)
     inside = at_ms < intervals * width_ms
     cells = services[inside] * intervals + at_ms[inside] // width_ms
-    found = np.bincount(cells, minlength=(services.max() + 1) * intervals)
-    counts = found.reshape(-1, intervals).astype(np.float64)
+    flat = np.bincount(cells, minlength=(services.max() + 1) * intervals)
+    counts = flat.reshape(-1, intervals).astype(np.float64)
     return width_ms, counts[np.argsort(-counts.sum(1), kind="stable")[:_SERVICES]]

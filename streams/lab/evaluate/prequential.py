@@ -29,10 +29,10 @@ SLICES = ("all", "change", "first5", "history_5_19", "history_20_99", "history_1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEvaluation:
-    """What came of one trace."""
+    """The results of one trace."""
 
     events: int
-    us_per_event: float  # CPU time of predict, learn and feedback
+    us_per_event: float  # CPU time to predict, learn and take feedback
     state_bytes: Sequence[int]  # of each user
     scores: PredictionScores
     when: ArrivalScores
@@ -40,7 +40,7 @@ class TraceEvaluation:
     demand: DemandErrors | None
 
     def as_json(self) -> dict[str, Any]:
-        """The figures, for programs."""
+        """The results as plain values."""
         return {
             "events": self.events,
             "us_per_event": round(self.us_per_event, 2),
@@ -63,7 +63,7 @@ def evaluate(
     """Score the profiler's model on requests in time order.
 
     An event is scored when its user has an earlier one. Feedback follows each event at once,
-    through the function that the live feedback goes through.
+    through the function that learns live feedback.
 
     Parameters
     ----------
@@ -72,16 +72,16 @@ def evaluate(
     config
         Parameters of the mixture.
     advance
-        Told how many events were done since it was last called.
+        Called with the number of events done since its last call.
     rnn
-        Parameters of the recurrent network, which is then shown, alone and with the mixture.
+        Parameters of the recurrent network, which is then scored too, alone and with the mixture.
     """
     mixture, state = NextRequestMixture(config), dict[str, Any]()
     ensemble = ModelEnsemble(mixture, rnn) if rnn else None
     names = ("mixture", *mixture.experts, *(NAMES if ensemble else ()))
     scores, when, ahead = PredictionScores(names, SLICES), ArrivalScores(), HorizonScores()
     spent = 0
-    for done, request in enumerate(_told(requests, advance)):
+    for done, request in enumerate(_reported(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
         alone = mixture.prediction(state, profile)
@@ -108,8 +108,8 @@ def evaluate(
     )
 
 
-def _told(requests: Sequence[Request], advance: Callable[[int], None]) -> Iterator[Request]:
-    """The requests, telling every so often how far it is."""
+def _reported(requests: Sequence[Request], advance: Callable[[int], None]) -> Iterator[Request]:
+    """The requests; `advance` is called after every 500."""
     for done, request in enumerate(requests, 1):
         yield request
         if done % 500 == 0:
@@ -136,7 +136,7 @@ def _learn(
 
 
 def _sizes(state: Mapping[str, Any]) -> list[int]:
-    """Bytes of each user: the profile, and the network's memory where there is one."""
+    """Bytes of state per user: the profile, and the network's hidden state where there is one."""
     users = [key[2:] for key in state if key.startswith("u/")]
     keys = [[f"{kind}/{user}" for kind in "uh" if f"{kind}/{user}" in state] for user in users]
     return [sum(len(rows.encode(state[key])) for key in parts) for parts in keys]

@@ -52,43 +52,43 @@ _PASSES_WHICH, _PASSES_WHEN = 3, 1  # chosen on validation parts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedLog:
-    """A log, ready to be learnt."""
+    """A log encoded for learning."""
 
-    contexts: Ints  # events x kinds: what is known after each event
-    different: int  # contexts
+    contexts: Ints  # events x kinds: numbers of the contexts after each event
+    different: int  # number of distinct contexts
     labels: Ints  # the next activity of the case, or `END`
-    gaps_ms: Ints  # until it; none before the end
+    gaps_ms: Ints  # time until it; 0 at the end
     case: Ints  # number of the case, in the order of the cases' names
-    cases: int  # how many
+    cases: int  # number of cases
     classes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldScore:
-    """What came of one fold."""
+    """The scores of one fold."""
 
     accuracy: float  # share of prefixes whose next class was the most probable one
-    mae_days: float  # of the time until it
+    mae_days: float  # mean absolute error of the time until the next event
 
 
 def log_files(folder: Path, names: Collection[str] = ()) -> dict[str, Path]:
-    """The logs in a folder by name in small letters, or only those named.
+    """The logs in a folder by lower-case name, all or only those named.
 
     Raises
     ------
     LogUnreadable
-        There are none, or one that was named is not there.
+        The folder holds no log, or not one of those named.
     """
-    found = {
+    paths = {
         path.name.removesuffix(_SUFFIX).lower(): path for path in sorted(folder.glob(f"*{_SUFFIX}"))
     }
-    if not found:
+    if not paths:
         raise LogUnreadable(f"{folder} holds no *{_SUFFIX}: give the benchmark's folder")
     for name in names:
-        if name.lower() not in found:
-            raise LogUnreadable(f"{folder} has no log {name!r}: it has {', '.join(found)}")
-    wanted = {name.lower() for name in names}
-    return {name: path for name, path in found.items() if not wanted or name in wanted}
+        if name.lower() not in paths:
+            raise LogUnreadable(f"{folder} has no log {name!r}: it has {', '.join(paths)}")
+    chosen = {name.lower() for name in names}
+    return {name: path for name, path in paths.items() if not chosen or name in chosen}
 
 
 def read(path: Path, limit: int | None = None) -> EncodedLog:
@@ -104,30 +104,32 @@ def read(path: Path, limit: int | None = None) -> EncodedLog:
 
 
 def log_of(cases: list[list[Request]]) -> EncodedLog:
-    """The log of these cases, each in its order: parameters are the attributes of an event."""
+    """Encode these cases, each in its order; an event's attributes are its parameters."""
     activities, attributes = ServiceVocabulary(), ServiceVocabulary()
     events = [event for case in cases for event in case]
     sizes = np.array([len(case) for case in cases], np.int64)
     ends = np.cumsum(sizes)
-    done = np.array([1 + activities.number(event.service) for event in events], np.int64)
+    numbers = np.array([1 + activities.number(event.service) for event in events], np.int64)
     at_ms = np.array([event.at_ms for event in events], np.int64)
-    said = [attributes.number(repr(sorted(event.parameters.items()))) for event in events]
+    attribute_numbers = [
+        attributes.number(repr(sorted(event.parameters.items()))) for event in events
+    ]
     last = np.zeros(len(events), bool)
     last[ends - 1] = True
-    known, different = numbered(
+    context_numbers, different = numbered(
         contexts(
             CaseContexts(
-                activities=done,
-                attributes=1 + np.array(said, np.int64),
+                activities=numbers,
+                attributes=1 + np.array(attribute_numbers, np.int64),
                 at_ms=at_ms,
                 first=np.repeat(ends - sizes, sizes),
             )
         )
     )
     return EncodedLog(
-        contexts=known,
+        contexts=context_numbers,
         different=different,
-        labels=np.where(last, END, np.roll(done, -1)),
+        labels=np.where(last, END, np.roll(numbers, -1)),
         gaps_ms=np.where(last, 0, np.maximum(np.roll(at_ms, -1) - at_ms, 0)),
         case=np.repeat(np.arange(len(cases)), sizes),
         cases=len(cases),
@@ -136,20 +138,20 @@ def log_of(cases: list[list[Request]]) -> EncodedLog:
 
 
 def folds(cases: int) -> Iterator[tuple[Ints, Ints]]:
-    """Cases to learn from and cases to score, fold by fold.
+    """Cases to learn and cases to score, fold by fold.
 
-    Those of scikit-learn's ``KFold(5, shuffle=True, random_state=42)``; of what is not scored
-    the first 80 % are learnt, and the rest is for validation, of which nothing is learnt here.
+    The folds are those of scikit-learn's ``KFold(5, shuffle=True, random_state=42)``. Of the
+    cases not scored the first 80 % are learnt; the rest, for validation, is not used here.
     """
     order = np.arange(cases)
-    np.random.RandomState(42).shuffle(order)  # the published folds are its
+    np.random.RandomState(42).shuffle(order)  # as the published folds
     for part in np.array_split(order, FOLDS):
         others = np.setdiff1d(np.arange(cases), part)
         yield others[: int(len(others) * 0.8)], np.sort(part)
 
 
 def events_learnt(log: EncodedLog, parts: Collection[tuple[Ints, Ints]]) -> int:
-    """How many times an event is learnt when all these folds are scored."""
+    """Number of events learnt when all these folds are scored; each counts in every pass."""
     sizes = np.bincount(log.case, minlength=log.cases)
     return sum(int(sizes[learn].sum()) for learn, _ in parts) * (_PASSES_WHICH + _PASSES_WHEN)
 
@@ -157,7 +159,7 @@ def events_learnt(log: EncodedLog, parts: Collection[tuple[Ints, Ints]]) -> int:
 def score(
     log: EncodedLog, fold: tuple[Ints, Ints], advance: Callable[[int], None] = lambda _: None
 ) -> FoldScore:
-    """Learn one part of a log and score the other, of which nothing is learnt.
+    """Learn one part of a log, then score the other part without learning it.
 
     Parameters
     ----------
@@ -166,13 +168,13 @@ def score(
     fold
         Cases to learn and cases to score.
     advance
-        Told how many events were learnt since it was last called.
+        Called with the number of events learnt since its last call.
     """
     learn, test = (np.flatnonzero(np.isin(log.case, cases)) for cases in fold)
-    which = _learnt(
+    which = _trained(
         log, learn, log.labels, classes=log.classes, passes=_PASSES_WHICH, advance=advance
     )
-    when = _learnt(
+    when = _trained(
         log,
         learn,
         spans.class_of(log.gaps_ms),
@@ -180,13 +182,13 @@ def score(
         passes=_PASSES_WHEN,
         advance=advance,
     )
-    known = log.contexts[test]
-    hits = which.predict_proba(known).argmax(1) == log.labels[test]
-    off_ms = np.abs(spans.median_ms(when.predict_proba(known)) - log.gaps_ms[test])
-    return FoldScore(accuracy=float(hits.mean()), mae_days=float(off_ms.mean()) / DAY_MS)
+    test_contexts = log.contexts[test]
+    hits = which.predict_proba(test_contexts).argmax(1) == log.labels[test]
+    errors_ms = np.abs(spans.median_ms(when.predict_proba(test_contexts)) - log.gaps_ms[test])
+    return FoldScore(accuracy=float(hits.mean()), mae_days=float(errors_ms.mean()) / DAY_MS)
 
 
-def _learnt(
+def _trained(
     log: EncodedLog,
     events: Ints,
     labels: Ints,
@@ -196,7 +198,7 @@ def _learnt(
     advance: Callable[[int], None],
 ) -> LogLinear:
     model = LogLinear(kinds=KINDS, contexts=log.different, classes=classes)
-    # Scored cases come from any time, so what is learnt last should be no time of its own.
+    # The cases to score are from all times, so the latest events must not be learnt last.
     order = np.random.default_rng(1).permutation(events)
     for step in (model.learn, *[model.revise] * (passes - 1)):
         for at in range(0, len(order), _BATCH):
@@ -216,14 +218,14 @@ def methods(folder: Path) -> tuple[Mapping[str, Methods], Mapping[str, Methods]]
 
 
 def _results(path: Path, column: str) -> dict[str, dict[str, dict[int, float]]]:
-    found: dict[str, dict[str, dict[int, float]]] = {}
+    results: dict[str, dict[str, dict[int, float]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
-                folds_of = found.setdefault(row["log"], {}).setdefault(row["approach"], {})
+                folds_of = results.setdefault(row["log"], {}).setdefault(row["approach"], {})
                 folds_of[int(row["fold"])] = float(row[column])
     except OSError as error:
         raise LogUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
     except (KeyError, ValueError) as error:
         raise LogUnreadable(f"{path} is no table of results: {error}") from error
-    return found
+    return results

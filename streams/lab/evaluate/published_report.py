@@ -1,4 +1,4 @@
-"""Ours beside every published method: as tables, as figures, as rows for programs."""
+"""foremesh beside every published method: tables, a figure, and rows for programs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streams.lab.evaluate.published import DAY_MS, FoldScore, Methods
 __all__ = ["OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
 
 OURS = "foremesh"
-BASE = "Tax"  # the LSTM that all others compare with
+BASE = "Tax"  # the LSTM that the other methods compare with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogComparison:
-    """One log: our folds and those of the published methods."""
+    """The scores of foremesh and of the published methods on one log."""
 
     ours: Sequence[FoldScore]
     accuracy: Methods
@@ -32,42 +32,42 @@ class LogComparison:
         return ours | {m: 100 * _mean([*v.values()]) for m, v in self.accuracy.items()}
 
     def errors(self) -> dict[str, float]:
-        """Mean error of the next timestamp in days, ours first; none where the log has no time.
+        """Mean error of the next timestamp in days, ours first; empty for a log without times.
 
         A published error below a millisecond is below the resolution of the log.
         """
-        found = {m: _mean([*v.values()]) for m, v in self.mae_days.items()}
-        if not found or max(found.values()) * DAY_MS < 1:
+        published = {m: _mean([*v.values()]) for m, v in self.mae_days.items()}
+        if not published or max(published.values()) * DAY_MS < 1:
             return {}
-        return {OURS: _mean([fold.mae_days for fold in self.ours])} | found
+        return {OURS: _mean([fold.mae_days for fold in self.ours])} | published
 
 
-def tables(found: Mapping[str, LogComparison]) -> Iterator[Table]:
+def tables(comparisons: Mapping[str, LogComparison]) -> Iterator[Table]:
     """Accuracy and next-timestamp error of every method, by log; the best of each log marked *."""
-    accuracies = {log: comparison.accuracies() for log, comparison in found.items()}
+    accuracies = {log: comparison.accuracies() for log, comparison in comparisons.items()}
     yield _table("Accuracy of the next event, %", accuracies, best=max, digits=2)
-    errors = {log: comparison.errors() for log, comparison in found.items()}
+    errors = {log: comparison.errors() for log, comparison in comparisons.items()}
     timed = {log: methods for log, methods in errors.items() if methods}
     if timed:
         yield _table("Mean absolute error of the next timestamp, days", timed, best=min, digits=3)
 
 
-def verdict(found: Mapping[str, LogComparison]) -> str:
-    """On how many logs ours is ahead, in one sentence."""
-    accuracies = [comparison.accuracies() for comparison in found.values()]
+def verdict(comparisons: Mapping[str, LogComparison]) -> str:
+    """One sentence with the number of logs on which foremesh is ahead."""
+    accuracies = [comparison.accuracies() for comparison in comparisons.values()]
     ahead = sum(a[OURS] > a[BASE] for a in accuracies if BASE in a)
     first = sum(
         a[OURS] > max((v for m, v in a.items() if m != OURS), default=0) for a in accuracies
     )
-    errors = [e for comparison in found.values() if BASE in (e := comparison.errors())]
+    errors = [e for comparison in comparisons.values() if BASE in (e := comparison.errors())]
     nearer = sum(e[OURS] <= e[BASE] for e in errors)
     return (
-        f"Accuracy above {BASE} on {ahead} of {len(found)} logs and above every published method"
+        f"Accuracy above {BASE} on {ahead} of {len(comparisons)} logs and above every published method"
         f" on {first}; next timestamp at or below {BASE} on {nearer} of {len(errors)} with time."
     )
 
 
-def rows(found: Mapping[str, LogComparison]) -> list[dict[str, Any]]:
+def rows(comparisons: Mapping[str, LogComparison]) -> list[dict[str, Any]]:
     """One row for each log and method, for programs."""
     return [
         {
@@ -77,36 +77,36 @@ def rows(found: Mapping[str, LogComparison]) -> list[dict[str, Any]]:
             "accuracy": round(accuracy / 100, 6),
             "nt_mae_days": comparison.errors().get(method),
         }
-        for log, comparison in found.items()
+        for log, comparison in comparisons.items()
         for method, accuracy in comparison.accuracies().items()
     ]
 
 
-def figure(found: Mapping[str, LogComparison]) -> Figure:
-    """For each log all methods' accuracy as dots, ours in colour."""
-    drawn = Figure(figsize=(11, 1.5 + 0.5 * len(found)), layout="constrained")
-    axes = drawn.subplots()
-    for place, comparison in enumerate(found.values()):
+def figure(comparisons: Mapping[str, LogComparison]) -> Figure:
+    """A row of dots for each log: the accuracy of all methods, ours in colour."""
+    chart = Figure(figsize=(11, 1.5 + 0.5 * len(comparisons)), layout="constrained")
+    axes = chart.subplots()
+    for place, comparison in enumerate(comparisons.values()):
         others = comparison.accuracies()
         ours = others.pop(OURS)
         axes.plot([*others.values()], [place] * len(others), "o", color="0.7")
         axes.plot([ours], [place], "D", color="C1")
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set_yticks(range(len(comparisons)), list(comparisons))
     axes.set(xlabel="accuracy of the next event, %", title=f"{OURS} among the published methods")
     axes.invert_yaxis()
-    return drawn
+    return chart
 
 
 def _table(
     title: str,
-    found: Mapping[str, Mapping[str, float]],
+    by_log: Mapping[str, Mapping[str, float]],
     *,
     best: Callable[..., str],
     digits: int,
 ) -> Table:
     table = Table(title=f"{title} (mean of the folds)", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("log", no_wrap=True, min_width=max(map(len, found)))
-    methods = list(dict.fromkeys(method for of in found.values() for method in of))
+    table.add_column("log", no_wrap=True, min_width=max(map(len, by_log)))
+    methods = list(dict.fromkeys(method for values in by_log.values() for method in values))
     for method in methods:
         table.add_column(
             method.replace("_", " "),
@@ -114,9 +114,9 @@ def _table(
             width=8 if method == OURS else 7,
             overflow="fold",
         )
-    for log, of in found.items():
-        winner = best(of, key=of.__getitem__)
-        table.add_row(log, *(_cell(of.get(m), digits, mark=m == winner) for m in methods))
+    for log, values in by_log.items():
+        winner = best(values, key=values.__getitem__)
+        table.add_row(log, *(_cell(values.get(m), digits, mark=m == winner) for m in methods))
     return table
 
 

@@ -1,4 +1,4 @@
-"""The report of an evaluation: tables for the terminal, figures as PNG, both as one HTML page."""
+"""The report of an evaluation: tables for the terminal, a PNG of figures, or an HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.lab.models.ensemble import NAMES
 
 __all__ = ["figure", "rows", "tables", "write"]
 
-WIDTH = 100  # of a title, before it goes on in a second line
+WIDTH = 100  # of a title, before it wraps
 METRICS = {
     "accuracy_1": "acc@1",
     "recall_3": "rec@3",
@@ -31,13 +31,13 @@ METRICS = {
 }
 
 
-def tables(found: Mapping[str, TraceEvaluation], *, every: bool = False) -> Iterator[Table]:
-    """For each trace what comes next, by slice and model, and when.
+def tables(evaluations: Mapping[str, TraceEvaluation], *, every: bool = False) -> Iterator[Table]:
+    """For each trace the scores of the next service, by slice and model, and of its time.
 
-    Without `every` the models shown beside the mixture are the best single one by log-loss and
-    by accuracy, and the recurrent network where it was asked for.
+    Without `every` the models shown beside the mixture are the best single ones by log-loss and
+    by accuracy, and the recurrent network where it was evaluated.
     """
-    for trace, evaluation in found.items():
+    for trace, evaluation in evaluations.items():
         figures = evaluation.as_json()
         name = "/".join(Path(trace).parts[-2:])
         yield _which(name, figures, every=every)
@@ -52,32 +52,32 @@ def tables(found: Mapping[str, TraceEvaluation], *, every: bool = False) -> Iter
             yield _compared(f"{name}: {evaluation.demand}", figures["demand"])
 
 
-def rows(found: Mapping[str, TraceEvaluation]) -> list[dict[str, Any]]:
-    """One row for each trace, slice and model, for programs; *when* and the like are slices."""
-    made: list[dict[str, Any]] = []
-    for trace, evaluation in found.items():
+def rows(evaluations: Mapping[str, TraceEvaluation]) -> list[dict[str, Any]]:
+    """One row for each trace, slice and model; `when`, `ahead` and `demand` are slices too."""
+    records: list[dict[str, Any]] = []
+    for trace, evaluation in evaluations.items():
         figures = evaluation.as_json()
         costs = ("us_per_event", "state_bytes_median", "state_bytes_max")
         cost = {name: figures[name] for name in costs}
-        more = {name: figures[name] for name in ("when", "ahead", "demand") if figures[name]}
-        slices = {**figures["slices"], **more}
-        made += [
+        others = {name: figures[name] for name in ("when", "ahead", "demand") if figures[name]}
+        slices = {**figures["slices"], **others}
+        records += [
             {"trace": trace, "slice": name, "model": model, **scores, **cost}
             for name, models in slices.items()
             for model, scores in models.items()
         ]
-    return made
+    return records
 
 
-def write(path: Path, drawn: Figure, shown: Iterable[Table]) -> None:
+def write(path: Path, chart: Figure, shown: Iterable[Table]) -> None:
     """Write a figure to a .png, or figure and tables to an .html page."""
-    FigureCanvasAgg(drawn)
-    out = io.BytesIO()
-    drawn.savefig(out, format="png", dpi=100)
+    FigureCanvasAgg(chart)
+    buffer = io.BytesIO()
+    chart.savefig(buffer, format="png", dpi=100)
     if path.suffix.lower() == ".png":
-        path.write_bytes(out.getvalue())
+        path.write_bytes(buffer.getvalue())
         return
-    image = base64.b64encode(out.getvalue()).decode()
+    image = base64.b64encode(buffer.getvalue()).decode()
     parts = ["<!doctype html><meta charset='utf-8'><title>foremesh evaluate</title>"]
     parts.append("<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .7em}</style>")
     parts.append(f"<img alt='' src='data:image/png;base64,{image}'>")
@@ -104,10 +104,12 @@ def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Table:
 
 def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
     single = [model for model in models if model not in {"mixture", *NAMES}]
-    least = min(single, key=lambda m: models[m]["log_loss"])
-    most = max(single, key=lambda m: models[m]["accuracy_1"])
+    best_loss = min(single, key=lambda m: models[m]["log_loss"])
+    best_accuracy = max(single, key=lambda m: models[m]["accuracy_1"])
     return list(
-        dict.fromkeys(["mixture", least, most, *(name for name in NAMES if name in models)])
+        dict.fromkeys(
+            ["mixture", best_loss, best_accuracy, *(name for name in NAMES if name in models)]
+        )
     )
 
 
@@ -117,15 +119,17 @@ def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> Table:
     for name in ("score", *models):
         table.add_column(name, justify="left" if name == "score" else "right")
     for score in list(next(iter(models.values())))[1:]:
-        table.add_row(score.replace("_", " "), *(f"{of[score]:.4f}" for of in models.values()))
+        table.add_row(
+            score.replace("_", " "), *(f"{values[score]:.4f}" for values in models.values())
+        )
     return table
 
 
-def figure(found: Mapping[str, TraceEvaluation]) -> Figure:
+def figure(evaluations: Mapping[str, TraceEvaluation]) -> Figure:
     """For each trace the reliability of the mixture, and the log-loss of every model."""
-    drawn = Figure(figsize=(11, 4 * len(found)), layout="constrained")
-    axes = drawn.subplots(len(found), 2, squeeze=False)
-    for (curve, bars), (trace, evaluation) in zip(axes, found.items(), strict=True):
+    chart = Figure(figsize=(11, 4 * len(evaluations)), layout="constrained")
+    axes = chart.subplots(len(evaluations), 2, squeeze=False)
+    for (curve, bars), (trace, evaluation) in zip(axes, evaluations.items(), strict=True):
         points = reliability(evaluation.scores, "all", "mixture")
         curve.plot([0, 1], [0, 1], color="0.7")
         curve.plot([p for p, _, _ in points], [hit for _, hit, _ in points], "o-")
@@ -136,7 +140,7 @@ def figure(found: Mapping[str, TraceEvaluation]) -> Figure:
         colours = ["C1" if model == "mixture" else "C0" for model in order]
         bars.barh(order, [models[m]["log_loss"] for m in order], color=colours)
         bars.set(title="log-loss, nats", xlim=(0, None))
-    return drawn
+    return chart
 
 
 def _html(table: Table) -> str:

@@ -13,7 +13,7 @@ __all__ = ["BINS", "PredictionScores", "reliability", "summary"]
 Floats = npt.NDArray[np.float64]
 
 BINS = 15  # of the top probability, for the calibration error
-_BLOCK = 4_096  # events gathered before they are summed up
+_BLOCK = 4_096  # events buffered before they are added to the sums
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class _SliceSums:
 
 @dataclass(slots=True)
 class PredictionScores:
-    """Accumulates what each model gave the service that came."""
+    """Accumulates scores of the probability that each model gave the requested service."""
 
     models: Sequence[str]
     slices: Sequence[str]
@@ -47,47 +47,47 @@ class PredictionScores:
         Parameters
         ----------
         rows
-            Probabilities, models x columns; the last two columns are all services without a
-            column of their own, and the one that nobody used before.
+            Probabilities, models x columns; the last two columns stand for all services without
+            a column of their own, and for a service that nobody used before.
         column
-            Where the service that came stands.
+            Column of the requested service.
         flags
             Whether the event belongs to each slice.
         others
-            Services that share the last column but one, evenly.
+            Number of services that share the last column but one evenly.
         """
         if others > 1:
             rows = rows.copy()
             rows[:, -2] /= others
         column %= rows.shape[1]
-        came = rows[:, column]
-        rank = 1 + (rows > came[:, None]).sum(1) + (rows[:, :column] == came[:, None]).sum(1)
+        given = rows[:, column]
+        rank = 1 + (rows > given[:, None]).sum(1) + (rows[:, :column] == given[:, None]).sum(1)
         squares = (rows * rows).sum(1)
         if others > 1:
             squares += (others - 1) * rows[:, -2] ** 2
-        self._columns.append((rank, came, squares - 2 * came + 1, rows.max(1)))
+        self._columns.append((rank, given, squares - 2 * given + 1, rows.max(1)))
         self._flags.append(flags)
         if len(self._flags) >= _BLOCK:
             self.close()
 
     def close(self) -> None:
-        """Sum up what was gathered."""
+        """Add the buffered events to the sums."""
         if not self._flags:
             return
-        rank, came, brier, top = (np.array(part) for part in zip(*self._columns, strict=True))
+        rank, given, brier, top = (np.array(part) for part in zip(*self._columns, strict=True))
         flags = np.array(self._flags)
-        losses = -np.log(np.maximum(came, 1e-12))
+        losses = -np.log(np.maximum(given, 1e-12))
         values = np.stack([rank == 1, rank <= 3, rank <= 5, 1 / rank, losses, brier], 2)
         bins = np.minimum((top * BINS).astype(int), BINS - 1)
-        for place, name in enumerate(self.slices):
-            chosen = flags[:, place]
+        for at, name in enumerate(self.slices):
+            mask = flags[:, at]
             sums = self.sums[name]
-            sums.n += int(chosen.sum())
-            sums.values += values[chosen].sum(0)
+            sums.n += int(mask.sum())
+            sums.values += values[mask].sum(0)
             for model in range(len(self.models)):
-                inside = bins[chosen, model]
-                for kind, weight in enumerate((None, rank[chosen, model] == 1, top[chosen, model])):
-                    sums.bins[model, :, kind] += np.bincount(inside, weight, BINS)
+                bin_numbers = bins[mask, model]
+                for kind, weight in enumerate((None, rank[mask, model] == 1, top[mask, model])):
+                    sums.bins[model, :, kind] += np.bincount(bin_numbers, weight, BINS)
         self._columns.clear()
         self._flags.clear()
 

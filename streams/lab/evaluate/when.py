@@ -1,4 +1,4 @@
-"""Scores of when: horizon Brier score and pinball loss of the gap to a user's next request."""
+"""Scores of arrivals: Brier score by horizon, pinball loss of the gap to the next request."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class ArrivalScores:
         Parameters
         ----------
         user
-            Whose gap it is.
+            The user.
         gap_ms
-            The gap.
+            The gap to the user's next request.
         within
-            Predicted probability that it ends within each of `HORIZONS_MS`.
+            Predicted probability that the gap ends within each of `HORIZONS_MS`.
         quantiles_ms
-            Predicted `QUANTILES` of it.
+            Predicted `QUANTILES` of the gap.
         """
         seen = self._seen[user]
         own, n = (self._within[user], seen) if seen else (self._all, self.n)
-        rates = [(came + 0.5) / (n + 1) for came in own] if not seen else [c / n for c in own]
-        known = self._gaps[user] if seen else self._all_gaps
-        quantiles = [known.quantile(q) for q in QUANTILES]
+        rates = [(ended + 0.5) / (n + 1) for ended in own] if not seen else [c / n for c in own]
+        histogram = self._gaps[user] if seen else self._all_gaps
+        quantiles = [histogram.quantile(q) for q in QUANTILES]
         self._add(0, gap_ms, within, quantiles_ms)
         self._add(1, gap_ms, rates, quantiles)
         for i, horizon in enumerate(HORIZONS_MS):
@@ -73,7 +73,7 @@ class ArrivalScores:
             self._pinball[model][i] += max(q * over, (q - 1) * over)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean scores of the mixture and of the empirical rate; none when no time passed.
+        """Mean scores of the mixture and of the empirical rate; empty when no time passed.
 
         Pinball loss is of the gap in doublings, log2(1 + seconds).
         """
@@ -81,11 +81,11 @@ class ArrivalScores:
             return {}
         names = [f"brier_{horizon // 1000}s" for horizon in HORIZONS_MS]
         names += [f"pinball_{q}" for q in QUANTILES]
-        found: dict[str, dict[str, float]] = {}
+        scores: dict[str, dict[str, float]] = {}
         for model, *sums in zip(_MODELS, self._brier, self._pinball, strict=True):
             means = [round(total / self.n, 6) for part in sums for total in part]
-            found[model] = {"n": self.n, **dict(zip(names, means, strict=True))}
-        return found
+            scores[model] = {"n": self.n, **dict(zip(names, means, strict=True))}
+        return scores
 
 
 def _doublings(gap_ms: int) -> float:
