@@ -1,1 +1,1 @@
-"""Models that only experiments run; one that a worker runs belongs to `streams.models`."""
+"""Models that only experiments run; models of the workers belong to `streams.models`."""

@@ -1,4 +1,4 @@
-"""What is known of a case after each of its events, as hashed contexts."""
+"""Hashed contexts that describe a case after each of its events."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ __all__ = ["KINDS", "CaseContexts", "contexts", "numbered"]
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
-Part = tuple[Ints | Keys, ...]  # what one kind of context consists of
+Part = tuple[Ints | Keys, ...]  # the values that one kind of context combines
 
-KINDS = 27  # contexts of an event
+KINDS = 27  # number of contexts per event
 _HOUR_MS = 3_600_000
-_TOGETHER_MS = 60_000  # events closer than that happened together
-_DOUBLINGS = 0.7  # buckets of time in one doubling
-_MOST_REPEATS = 8  # beyond which repeats are all the same
+_TOGETHER_MS = 60_000  # events closer than that count as simultaneous
+_DOUBLINGS = 0.7  # time buckets per doubling
+_MOST_REPEATS = 8  # further repeats are not distinguished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseContexts:
     """Events of several cases, one case after the other, each in its order."""
 
-    activities: Ints  # what was done, numbered from 1
-    attributes: Ints  # all else that the event says, numbered from 1
+    activities: Ints  # numbered from 1
+    attributes: Ints  # an event's other attributes taken together, numbered from 1
     at_ms: Ints
     first: Ints  # index of the first event of the event's case
 
@@ -34,17 +34,17 @@ def contexts(cases: CaseContexts) -> Keys:
     """Hashes of the contexts that the next event of each case may depend on.
 
     The last activities in order, as a bag, as a set; the attributes of the last events and of
-    the first; times since the last event and the first, and of day; repeats; and the activities
-    that happened together with the last one.
+    the first; time since the last event and since the first, and time of day; repeats; and
+    the activities simultaneous with the last one.
 
     Parameters
     ----------
     cases
-        n events.
+        The n events.
 
     Returns
     -------
-    n x `KINDS`; row i says what is known once event i has happened.
+    n x `KINDS`; row i describes the case after event i.
     """
     times = _times_before(cases)
     once = _since(np.where(times == 0, _mixed(cases.activities), np.uint64(0)), cases.first)
@@ -91,7 +91,7 @@ def _by_attribute(cases: CaseContexts, once: Keys) -> list[Part]:
 
 
 def _by_time(cases: CaseContexts, once: Keys) -> list[Part]:
-    """Time since the last event and the first, time of day, and what happened together."""
+    """Time since the last event and the first, time of day, and simultaneous events."""
     a, a1, a2 = (_back(cases, cases.activities, steps) for steps in range(3))
     r, begins = cases.attributes, _place(cases) == 0
     gap_ms = np.where(begins, 0, cases.at_ms - _back(cases, cases.at_ms, 1))
@@ -114,14 +114,14 @@ def _by_time(cases: CaseContexts, once: Keys) -> list[Part]:
 
 
 def numbered(keys: Keys) -> tuple[Ints, int]:
-    """Numbers of the contexts from 0, those of different kinds apart, and how many there are."""
+    """Number the distinct contexts of all kinds from 0; returns the numbers and their count."""
     rows = np.empty(keys.shape, np.int64)
-    known = 0
+    count = 0
     for kind in range(keys.shape[1]):
-        different, numbers = np.unique(keys[:, kind], return_inverse=True)
-        rows[:, kind] = numbers + known
-        known += len(different)
-    return rows, known
+        distinct, numbers = np.unique(keys[:, kind], return_inverse=True)
+        rows[:, kind] = numbers + count
+        count += len(distinct)
+    return rows, count
 
 
 def _back(cases: CaseContexts, values: Ints, steps: int) -> Ints:
@@ -133,7 +133,7 @@ def _back(cases: CaseContexts, values: Ints, steps: int) -> Ints:
 
 
 def _place(cases: CaseContexts) -> Ints:
-    """How many events of the same case came before each."""
+    """Position of each event in its case, from 0."""
     return np.arange(len(cases.first)) - cases.first
 
 
@@ -153,14 +153,14 @@ def _joined(part: Part) -> Keys:
 
 
 def _since(values: Keys, start: Ints) -> Keys:
-    """Sum, modulo 2^64, of the values from index `start` to each; whatever their order."""
+    """Sum, modulo 2^64, of the values from index `start` to each, independent of their order."""
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)])
-    found: Keys = sums[1:] - sums[start]
-    return found
+    differences: Keys = sums[1:] - sums[start]
+    return differences
 
 
 def _last(begins: npt.NDArray[np.bool_]) -> Ints:
-    """Index of the latest event, up to each, at which something begins."""
+    """Index of the latest event, up to each, for which `begins` is true."""
     return np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
 
 

@@ -1,4 +1,4 @@
-"""How much is asked for in the intervals to come: smoothing whose season is found, not assumed."""
+"""Forecast of demand by exponential smoothing, with a season that is detected from the data."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ __all__ = ["DemandForecast", "season_of"]
 
 Floats = npt.NDArray[np.float64]
 
-_LEVELS = np.array((0.03, 0.1, 0.3, 0.8))  # shares by which a level follows what came
-_PHASE = 0.2  # share by which a phase of the season does
-_KEEP = 1_024  # intervals in which a season is looked for
-_SEARCH = 24  # intervals from one look to the next
-_CYCLES = 3  # least repetitions of a season that are believed
-_SURE = 5.0  # standard errors that the autocorrelation at a season stands out by
-_NEARLY = 0.9  # of the highest autocorrelation: a shorter season that has it is the season
-_FADE = 0.98  # of what the ways to forecast were worth, at each interval
+_LEVELS = np.array((0.03, 0.1, 0.3, 0.8))  # learning rates of the levels
+_PHASE = 0.2  # learning rate of the phases of the season
+_KEEP = 1_024  # latest intervals, in which a season is searched for
+_SEARCH = 24  # intervals from one search to the next
+_CYCLES = 3  # fewest repetitions of a season
+_SURE = 5.0  # standard errors by which the autocorrelation at a season must stand out
+_NEARLY = 0.9  # share of the highest autocorrelation that makes a shorter period the season
+_FADE = 0.98  # decay of the log-weights of the forecasts, per interval
 
 
 def season_of(values: Floats) -> int:
-    """The period, in intervals, that values repeat with; 0 when none stands out.
+    """The period of a series, in intervals; 0 when none stands out.
 
-    The autocorrelation falls and rises again to a peak at the period, by more than chance would
-    have it: its standard error without a season is ``1 / sqrt(len(values))``.
+    The autocorrelation falls and rises again to a peak at the period, by more than chance
+    explains: its standard error without a season is ``1 / sqrt(len(values))``.
     """
     n = len(values)
-    spread = values - values.mean() if n else values
-    power = float(spread @ spread)
+    deviations = values - values.mean() if n else values
+    power = float(deviations @ deviations)
     if n < 2 * _CYCLES or power <= 0.0:
         return 0
-    transform = np.fft.rfft(spread, 2 * n)
+    transform = np.fft.rfft(deviations, 2 * n)
     lags = np.fft.irfft(transform * transform.conj())[: n // _CYCLES + 2] / power
-    lags *= n / (n - np.arange(len(lags)))  # each is a mean over the pairs there are
+    lags *= n / (n - np.arange(len(lags)))  # each is a mean over its pairs
     inner = lags[1:-1]
     peaks = (inner >= lags[:-2]) & (inner >= lags[2:])
     fallen = np.minimum.accumulate(lags)[1:-1]
-    sure = peaks & (inner - fallen > _SURE / np.sqrt(n)) & (inner > _SURE / np.sqrt(n))
-    if not sure.any():
+    season = peaks & (inner - fallen > _SURE / np.sqrt(n)) & (inner > _SURE / np.sqrt(n))
+    if not season.any():
         return 0
-    return int(np.flatnonzero(sure & (inner >= _NEARLY * inner[sure].max()))[0]) + 1
+    return int(np.flatnonzero(season & (inner >= _NEARLY * inner[season].max()))[0]) + 1
 
 
 class DemandForecast(Forecaster):
     """Forecasts a series that comes interval by interval, such as the requests for a service.
 
-    Idea: levels that follow what came at several speeds, each with and without a season
-    (Holt-Winters, additive, without trend). The season is the period at which the series is
-    most alike itself, looked for again and again, and none where none stands out. The ways to
-    forecast are averaged by how likely each made what came of late.
+    Idea: levels with several learning rates, each with and without a season (Holt-Winters,
+    additive, without trend). The season is the period with the highest autocorrelation, searched
+    for at intervals, if any stands out. The forecasts are averaged by the likelihood of the
+    recent values under each.
 
     Guarantees: constant memory; forecasts are not below 0; as long as no season was found they
-    are within the range of what came.
+    are within the range of the observed values.
 
     Examples
     --------
@@ -79,13 +79,13 @@ class DemandForecast(Forecaster):
         self.season = 0
         self._past: deque[float] = deque(maxlen=_KEEP)
         self._learnt = 0
-        self._levels = np.zeros((2, len(_LEVELS)))  # as it is; and without the season
+        self._levels = np.zeros((2, len(_LEVELS)))  # plain, deseasonalised
         self._phases = np.zeros(1)
-        self._worth = np.zeros((2, len(_LEVELS)))  # log-weights
-        self._error = 0.0  # mean square, of late
+        self._log_weights = np.zeros((2, len(_LEVELS)))
+        self._error = 0.0  # recent mean square of the best forecast
 
     def learn_one(self, y: float, x: dict[Any, Any] | None = None) -> None:
-        """Take in what came in the next interval."""
+        """Learn the value of the next interval."""
         del x
         if self._learnt == 0:
             self._levels[:] = y
@@ -101,28 +101,28 @@ class DemandForecast(Forecaster):
             self._search()
 
     def forecast(self, horizon: int, xs: list[dict[Any, Any]] | None = None) -> list[float]:
-        """What is expected in each of the next `horizon` intervals."""
+        """The expected value in each of the next `horizon` intervals."""
         del xs
-        weights = np.exp(self._worth - self._worth.max())
+        weights = np.exp(self._log_weights - self._log_weights.max())
         weights /= weights.sum()
         level, seasonal = float((weights * self._levels).sum()), float(weights[1].sum())
         ahead = (self._learnt + np.arange(horizon)) % len(self._phases)
-        found: list[float] = np.maximum(level + seasonal * self._phases[ahead], 0.0).tolist()
-        return found
+        forecasts: list[float] = np.maximum(level + seasonal * self._phases[ahead], 0.0).tolist()
+        return forecasts
 
     def _weigh(self, y: float) -> None:
-        """Score every way to forecast by what came."""
-        made = self._levels.copy()
-        made[1] += self._phases[self._learnt % len(self._phases)]
-        squares = (made - y) ** 2
+        """Update the weight of every forecast by its error."""
+        forecasts = self._levels.copy()
+        forecasts[1] += self._phases[self._learnt % len(self._phases)]
+        squares = (forecasts - y) ** 2
         best = float(squares.min())
         self._error += max(1.0 / (self._learnt + 1), 1 - _FADE) * (best - self._error)
-        self._worth *= _FADE
-        self._worth -= squares / (2.0 * max(self._error, 1e-9))
-        self._worth -= self._worth.max()
+        self._log_weights *= _FADE
+        self._log_weights -= squares / (2.0 * max(self._error, 1e-9))
+        self._log_weights -= self._log_weights.max()
 
     def _search(self) -> None:
-        """Look for the season; where it is another one, begin it with what is remembered."""
+        """Search for the season; when it has changed, initialise its phases from the kept values."""
         past = np.array(self._past)
         season = season_of(past)
         if season == self.season:

@@ -1,7 +1,7 @@
 """The mixture and the recurrent network together, with weights learnt online.
 
 Only `foremesh evaluate` and River's interface run it. A worker would write the network at every
-save: weights, moments and ring are one value of up to 1 MB.
+checkpoint: weights, moments and ring are one value of up to 1 MB.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from streams.models.state_bytes import StateReader, StateWriter
 __all__ = ["NAMES", "ROWS", "EnsemblePrediction", "EnsembleWeights", "ModelEnsemble"]
 
 NAMES = ("mixture+rnn", "rnn")
-ROWS = (0, 2)  # of a prediction's table, where these are
+ROWS = (0, 2)  # of a prediction's table, in the order of `NAMES`
 _KEY = "\x00pool"
-_STEP, _EARLY = 0.0005, 5.0  # of the weights; how much longer the first steps are
-_CORRECTION = 0.02  # step of the calibration
+_STEP, _EARLY = 0.0005, 5.0  # learning rate of the weights; how much larger the first steps are
+_CORRECTION = 0.02  # learning rate of the calibration
 _LEAST = 1e-12
 _EXPERTS = 2  # the mixture, the network
 
@@ -47,7 +47,7 @@ _LEARNT = record(
     shifts=(np.float64, (BUCKETS,)),  # of the log-odds of the top probability
 )
 _LEARNTS = array_of(_LEARNT)
-# How a prediction came about, as that of the mixture.
+# What an update needs of a prediction, as in the mixture.
 _FORECAST = record(
     expected=(np.float64, (_EXPERTS,)),
     top=np.int64,
@@ -58,13 +58,13 @@ _FORECASTS = array_of(_FORECAST)
 
 
 class EnsembleWeights:
-    """What the mixture and the network are worth: for all, and by context."""
+    """Weights of the two experts, mixture and network: one set for all contexts, and by context."""
 
     __slots__ = ("learnt",)
 
     def __init__(self) -> None:
         self.learnt = np.zeros(1, _LEARNT)
-        # The mixture alone, until the network is worth something.
+        # At first the prediction is that of the mixture alone.
         self.learnt["weights"]["everywhere"]["experts"][0, 0] = 1.0
 
     def write(self, out: StateWriter) -> None:
@@ -82,18 +82,18 @@ class EnsembleWeights:
 
 
 class EnsemblePrediction(NamedTuple):
-    """A prediction of both together, and how it came about."""
+    """A prediction of the ensemble, and what its update needs."""
 
-    table: Table  # both, mixture, network x columns of the mixture's: probabilities
-    forecast: Records  # one: what is learnt from the outcome
+    table: Table  # ensemble, mixture, network x columns of the mixture's: probabilities
+    forecast: Records  # one row, for the update
 
 
 class ModelEnsemble:
-    """Predict by the mixture and the recurrent network at once.
+    """Predict by the mixture and the recurrent network together.
 
-    Idea: the product of both, each to the power of a weight that is learnt by gradient steps of
-    the log-loss, in sets chosen by the contexts that choose the mixture's own; then the odds of
-    the most probable are corrected, as the mixture's are.
+    Idea: the product of both predictions, each to the power of a weight. The weights are learnt
+    by gradient steps on the log-loss, in sets chosen by the contexts that choose the mixture's
+    own; then the odds of the most probable service are calibrated, as in the mixture.
 
     Guarantees: log-loss is convex in the weights, which start at the mixture alone: regret
     O(sqrt(T)) against it.
@@ -101,7 +101,7 @@ class ModelEnsemble:
     Parameters
     ----------
     mixture
-        Whose predictions are taken in.
+        The first of the two experts.
     config
         Parameters of the network.
 
@@ -115,7 +115,7 @@ class ModelEnsemble:
         self.network = RecurrentModel(config)
 
     def predict(self, state: State, user: str, alone: MixturePrediction) -> EnsemblePrediction:
-        """The prediction of both together, from the mixture's alone."""
+        """The prediction of both together, given that of the mixture alone."""
         known = len(self.mixture.vocabulary(state))
         table = np.empty((1 + _EXPERTS, len(alone.candidates) + 2))
         table[1] = alone.table[0]
@@ -134,9 +134,10 @@ class ModelEnsemble:
         alone: MixturePrediction,
         prediction: EnsemblePrediction | None = None,
     ) -> None:
-        """Score both predictions for `user` on the service that came, then take it in.
+        """Update the weights with the requested service, then let the network learn it.
 
-        Before the mixture learns it. `prediction` is that of both when it was just made.
+        This is called before the mixture learns it. `prediction` is the ensemble's, if it was
+        just made.
         """
         profile, names = self.mixture.profile(state, user), self.mixture.vocabulary(state)
         item = names.find(service)
@@ -152,7 +153,7 @@ class ModelEnsemble:
 
 @inner
 def _weights_of(weights: Record, forecast: Record) -> Table:
-    """The experts' weights: those for all, and those of the context."""
+    """The experts' weights: the sum of those for all and those of the contexts."""
     total = np.empty(_EXPERTS)
     for expert in range(_EXPERTS):
         total[expert] = weights.everywhere.experts[expert]
@@ -198,7 +199,7 @@ def _move(weights: Record, gradient: Table) -> None:
 
 @kernel(F8x2, _LEARNTS, _FORECASTS, INT)
 def update(table: Table, learnt: Records, forecasts: Records, column: int) -> None:
-    """Move weights and calibration, in place, by the column that came."""
+    """Update weights and calibration, in place, with the column of the requested service."""
     forecast, weights, shifts = forecasts[0], learnt[0].weights, learnt[0].shifts
     gradient = np.empty(_EXPERTS)
     for expert in range(_EXPERTS):

@@ -17,7 +17,7 @@ MODELS = (*classifier.MODELS, *NAMES)
 
 
 class EnsembleClassifier(NextServiceClassifier):
-    """`NextServiceClassifier` that may also be the network, or mixture and network together.
+    """A `NextServiceClassifier` that also offers the network, alone or with the mixture.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class EnsembleClassifier(NextServiceClassifier):
         self._ensemble = ModelEnsemble(self._mixture) if model in NAMES else None
 
     def learn_one(self, x: dict[Any, Any], y: Any) -> None:
-        """Take in a request, as `NextServiceClassifier`."""
+        """Learn a request, as `NextServiceClassifier` does."""
         if self._ensemble is not None:
             user, at_ms = str(x.get("user", "")), int(x.get("at_ms", 0))
             self._ensemble.learn(self.state, user, str(y), at_ms, self._prediction(user))
@@ -43,6 +43,6 @@ class EnsembleClassifier(NextServiceClassifier):
     def _row(self, user: str, prediction: MixturePrediction) -> Table:
         if self._ensemble is None:
             return super()._row(user, prediction)
-        both = self._ensemble.predict(self.state, user, prediction)
-        row: Table = both.table[ROWS[NAMES.index(self.model)]]
+        ensemble = self._ensemble.predict(self.state, user, prediction)
+        row: Table = ensemble.table[ROWS[NAMES.index(self.model)]]
         return row

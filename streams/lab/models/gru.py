@@ -1,4 +1,4 @@
-"""A gated recurrent unit, its gradient and its steps, as machine code."""
+"""Kernels of a gated recurrent unit: its forward pass, its gradient, its optimiser."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["OptimiserState", "SegmentBatch", "chances", "follow", "train"]
 
 _ONE = np.float32(1.0)
 _FADE_FIRST, _FADE_SECOND, _TINY = np.float32(0.9), np.float32(0.99), np.float32(1e-7)
-_FLOOR = 1e-7  # least probability of anything, as of the members of the mixture
+_FLOOR = 1e-7  # least probability, as of the experts of the mixture
 
 _row_of = inner(row_of)
 
@@ -49,11 +49,11 @@ class SegmentPass(NamedTuple):
 
     inputs: Floats  # embeddings
     gates: Floats
-    kept: Floats  # what the gates got from the hidden states
+    kept: Floats  # contributions of the hidden states to the gates
 
 
 class OptimiserState(NamedTuple):
-    """Weights, and the moments of their gradients."""
+    """Weights, and Adam's moments of their gradients."""
 
     theta: Floats
     first: Floats
@@ -69,18 +69,18 @@ class SegmentBatch(NamedTuple):
 
 
 @inner
-def dot(one: Floats, other: Floats, size: int) -> np.float32:
+def dot(left: Floats, right: Floats, size: int) -> np.float32:
     """Inner product in eight sums: a fixed order that still fits a vector unit."""
     a = b = c = d = e = f = g = h = np.float32(0.0)
     for at in range(0, size, 8):
-        a += one[at] * other[at]
-        b += one[at + 1] * other[at + 1]
-        c += one[at + 2] * other[at + 2]
-        d += one[at + 3] * other[at + 3]
-        e += one[at + 4] * other[at + 4]
-        f += one[at + 5] * other[at + 5]
-        g += one[at + 6] * other[at + 6]
-        h += one[at + 7] * other[at + 7]
+        a += left[at] * right[at]
+        b += left[at + 1] * right[at + 1]
+        c += left[at + 2] * right[at + 2]
+        d += left[at + 3] * right[at + 3]
+        e += left[at + 4] * right[at + 4]
+        f += left[at + 5] * right[at + 5]
+        g += left[at + 6] * right[at + 6]
+        h += left[at + 7] * right[at + 7]
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
@@ -97,9 +97,9 @@ def gate(given: Floats, kept: Floats, hidden: Floats, gates: Floats, after: Floa
     Parameters
     ----------
     given, kept
-        What the gates get from the input, and from the hidden state.
+        Contributions of the input and of the hidden state to the gates.
     gates
-        Filled in, for the gradient: update, reset, candidate.
+        Filled in with update, reset and candidate, for the gradient.
     """
     for j in range(WIDTH):
         update = squashed(given[j] + kept[j])
@@ -112,21 +112,21 @@ def gate(given: Floats, kept: Floats, hidden: Floats, gates: Floats, after: Floa
 @inner
 def softmax(scores: Floats) -> None:
     """Turn scores into probabilities, in place."""
-    highest, whole = scores[0], np.float32(0.0)
+    highest, total = scores[0], np.float32(0.0)
     for row in range(len(scores)):
         highest = max(highest, scores[row])
     for row in range(len(scores)):
         scores[row] = math.exp(scores[row] - highest)
-        whole += scores[row]
+        total += scores[row]
     for row in range(len(scores)):
-        scores[row] /= whole
+        scores[row] /= total
 
 
 @inner
 def ungate(
     gates: Floats, kept: Floats, hidden: Floats, back: Floats, inward: Floats, across: Floats
 ) -> None:
-    """Fill in the gradients of what `gate` was given and kept, from `back`, that of its result."""
+    """Fill in the gradients of `given` and `kept` of `gate`, from `back`, that of its result."""
     for j in range(WIDTH):
         update, reset, candidate = gates[j], gates[WIDTH + j], gates[2 * WIDTH + j]
         bent = back[j] * (_ONE - update) * (_ONE - candidate * candidate)
@@ -158,7 +158,7 @@ def forward(weights: NetworkWeights, start: Floats, segment: Record, hidden: Flo
 def loss_gradient(
     weights: NetworkWeights, gradient: NetworkWeights, states: Floats, targets: Items, known: int
 ) -> tuple[float, Floats]:
-    """Add the gradient at a segment's targets; its log-loss, and the gradient of the states."""
+    """Add the gradient at a segment's targets; returns log-loss and gradient of the states."""
     errors, loss = np.dot(states, weights.embeddings[:known].T), 0.0
     for at in range(len(states)):
         scores = errors[at]
@@ -182,7 +182,7 @@ def learn_segment(
     size: int,
     known: int,
 ) -> float:
-    """Add the gradient of the first `size` steps of a segment; their log-loss."""
+    """Add the gradient of the first `size` steps of a segment; returns their log-loss."""
     hidden = np.empty((size + 1, WIDTH), np.float32)
     taken, gates, kept = forward(weights, start, segment, hidden)
     loss, pull = loss_gradient(weights, gradient, hidden[1:], segment.targets, known)
@@ -205,13 +205,13 @@ def learn_segment(
 def adam(state: OptimiserState, gradient: Floats, scale: float, rate: float, steps: float) -> None:
     """One step of Adam, in place, along the gradient times `scale`."""
     theta, first, second = state
-    rise = np.float32(rate * math.sqrt(1.0 - 0.99**steps) / (1.0 - 0.9**steps))
+    step = np.float32(rate * math.sqrt(1.0 - 0.99**steps) / (1.0 - 0.9**steps))
     share = np.float32(scale)
     for at in range(len(theta)):
         scaled = gradient[at] * share
         first[at] += (_ONE - _FADE_FIRST) * (scaled - first[at])
         second[at] += (_ONE - _FADE_SECOND) * (scaled * scaled - second[at])
-        theta[at] -= rise * first[at] / (np.sqrt(second[at]) + _TINY)
+        theta[at] -= step * first[at] / (np.sqrt(second[at]) + _TINY)
 
 
 @kernel(
@@ -224,7 +224,7 @@ def adam(state: OptimiserState, gradient: Floats, scale: float, rate: float, ste
 def train(
     state: OptimiserState, batch: SegmentBatch, known: int, rate: float, steps: float
 ) -> float:
-    """Learn from a mini-batch of segments, in place; the mean log-loss before.
+    """Learn a mini-batch of segments, in place; returns the mean log-loss before.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def train(
     known
         Rows of services that have a probability.
     rate, steps
-        Length of a step, and how many there were, this one included.
+        Learning rate, and number of steps so far, this one included.
     """
     flat = np.zeros_like(state.theta)
     weights, gradient = parts(state.theta), parts(flat)
@@ -266,11 +266,11 @@ def chances(
     Parameters
     ----------
     rows
-        Rows of services that the network knows, the unseen among them.
+        Rows of services that the network knows, including the row of unseen ones.
     candidates
         Services by column.
     known
-        Services that there are.
+        Number of services.
     """
     weights = parts(theta)
     by_row = np.empty(rows, np.float32)

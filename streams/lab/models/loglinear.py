@@ -1,4 +1,4 @@
-"""Classes predicted from many contexts at once: counts of each, weighed by a log-linear model."""
+"""Predicts a class from many contexts: class counts of each, weighted by a log-linear model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["LogLinear"]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-_SMOOTH = np.float32(0.5)  # visits that a context starts with, spread over all classes
-_LEVELS = 10  # of how often a context was visited, in doublings
+_SMOOTH = np.float32(0.5)  # pseudo-visits of a context, spread over all classes
+_LEVELS = 10  # levels of the number of visits to a context, in doublings
 _FIRST_WEIGHT = 0.05
 _WEIGHT_STEP = np.float32(0.02)
 _BIAS_STEP = np.float32(0.01)
-_PREDICT = 512  # events predicted at once: bounds the memory
+_PREDICT = 512  # events predicted at once, which bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
 class _ScoredBatch:
-    """What a batch of predictions was made of."""
+    """The predictions of a batch, with their features."""
 
     rows: Ints  # events x contexts
-    levels: Ints  # events x contexts: how well known each context is
+    levels: Ints  # events x contexts: level of visits to each context
     logs: Floats  # events x contexts x classes
     probabilities: Floats  # events x classes
 
@@ -35,10 +35,10 @@ class LogLinear:
 
     Idea: each context has counts of the classes that came with it. Their log-probabilities are
     features of a log-linear model, with one weight for each kind of context and each level of
-    how well known it is (visits in doublings, and whether only one class ever came); so a
-    context that was seen often, or always ended the same way, is trusted more. Each context
-    also has a bias for each class, which corrects what all counts together get wrong. Weights
-    and biases follow AdaGrad steps of the log-loss.
+    visits (in doublings, and whether only one class ever came); so a context that was seen
+    often, or always with the same class, weighs more. Each context also has a bias for each
+    class, which corrects errors of the counts taken together. Weights and biases are learnt by
+    AdaGrad on the log-loss.
 
     Guarantees: log-loss is convex in weights and biases; predicting changes nothing; a batch is
     predicted before it is counted. The state is two numbers for each context and class.
@@ -46,9 +46,9 @@ class LogLinear:
     Parameters
     ----------
     kinds
-        Contexts of each event.
+        Number of contexts per event.
     contexts
-        Number of different contexts, of all kinds.
+        Number of distinct contexts, of all kinds.
     classes
         Number of classes.
 
@@ -96,7 +96,7 @@ class LogLinear:
         return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
 
     def learn(self, contexts: Ints, labels: Ints) -> None:
-        """Take in a mini-batch: first score it, then step and count.
+        """Learn a mini-batch: predict it, take a gradient step, then count it.
 
         Parameters
         ----------
@@ -110,10 +110,10 @@ class LogLinear:
         np.add.at(self._counts.reshape(-1), cells, np.float32(1))
 
     def revise(self, contexts: Ints, labels: Ints) -> None:
-        """Step once more on events learnt before, without what they themselves counted.
+        """Take another gradient step on events learnt before, without their own counts.
 
-        Early steps were taken while most contexts were new; these are taken when contexts are
-        as well known as they will be to later predictions.
+        The first steps were taken while most contexts were new; these are taken with counts like
+        those of later predictions.
         """
         self._step(self._score(contexts, labels), labels)
 
@@ -122,9 +122,9 @@ class LogLinear:
         if without is not None:
             counts[np.arange(len(rows)), :, without] -= 1
         visits = counts.sum(2)
-        known = np.minimum(np.log2(1 + visits), _LEVELS - 1).astype(np.int64)
-        alone = (counts.max(2) == visits) & (visits > 0)
-        levels = 2 * known + alone
+        doublings = np.minimum(np.log2(1 + visits), _LEVELS - 1).astype(np.int64)
+        single = (counts.max(2) == visits) & (visits > 0)
+        levels = 2 * doublings + single
         counts += _SMOOTH / self.classes
         logs = np.log(counts, out=counts)
         logs -= np.log(visits + _SMOOTH)[:, :, None]
@@ -144,11 +144,11 @@ class LogLinear:
         np.add.at(gradient, (np.arange(self.kinds), scored.levels), slopes)
         self._weight_squares += gradient * gradient
         self._weights += _WEIGHT_STEP * gradient / np.sqrt(self._weight_squares)
-        missed = -scored.probabilities
-        missed[batch, labels] += 1
+        errors = -scored.probabilities
+        errors[batch, labels] += 1
         flat = rows.ravel()
-        squares = np.repeat((missed * missed).sum(1), self.kinds)
+        squares = np.repeat((errors * errors).sum(1), self.kinds)
         np.add.at(self._bias_squares, flat, squares)
-        steps = (_BIAS_STEP / np.sqrt(self._bias_squares[rows]))[:, :, None] * missed[:, None, :]
+        steps = (_BIAS_STEP / np.sqrt(self._bias_squares[rows]))[:, :, None] * errors[:, None, :]
         cells = flat[:, None] * self.classes + np.arange(self.classes)
         np.add.at(self._biases.reshape(-1), cells.ravel(), steps.ravel())

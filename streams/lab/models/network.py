@@ -1,4 +1,4 @@
-"""What a recurrent network keeps: its weights, what it learns from, and a state for each user."""
+"""State of the recurrent network: weights, optimiser, replay ring, hidden state per user."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Floats = npt.NDArray[Any]
 
 WIDTH = 32  # of the hidden state, and of the embedding of a service
 GATES = 3 * WIDTH
-STEPS = 8  # inputs of a segment: how far back a gradient goes
-RING = 4_096  # segments that are learnt from
+STEPS = 8  # inputs of a segment, the length of back-propagation
+RING = 4_096  # latest segments, from which mini-batches are drawn
 GAPS = 20
-OWN, SHARED = 768, 240  # services with a row of their own; rows that all later ones share
+OWN, SHARED = 768, 240  # rows of the first services; rows shared by all later services
 ROWS = 1 + OWN + SHARED
-CORE = (2 * WIDTH + GAPS) * GATES + ROWS  # weights, and biases of services
+CORE = (2 * WIDTH + GAPS) * GATES + ROWS  # weights of the unit, and biases of services
 UNSEEN = 0  # the row of a service that nobody used before
-# At first: spread of the embedding of a service; how much of it goes through, so that the last
-# service is likely to come again; what speaks for keeping the state.
+# Initial weights: spread of the embeddings; weight from an embedding to the candidate state, so
+# that the last service is likely to repeat; bias of the update gate, which keeps the state.
 _SPREAD, _REPEAT, _FORGET = 0.3, 2.0, -1.0
 
 SEGMENT = record(
@@ -54,7 +54,7 @@ def row_of(number: int) -> int:
 
 
 def gap_of(gap_ms: int) -> int:
-    """A gap in factors of four from a millisecond; 0 where there is none."""
+    """The bucket of a gap, in factors of four from a millisecond; 0 for no gap."""
     return 1 + min(gap_ms.bit_length() >> 1, GAPS - 2) if gap_ms >= 0 else 0
 
 
@@ -105,14 +105,14 @@ class UserMemory:
 
 
 class NetworkState:
-    """The weights that all users share, their optimiser, and a ring of what happened of late.
+    """The weights that all users share, their optimiser, and a ring of recent segments.
 
-    Guarantees: what is read back goes on exactly as what was written.
+    Guarantees: a network that is read back continues exactly as the one that was written.
 
     Parameters
     ----------
     seed
-        Of the first weights.
+        Seed of the initial weights.
     """
 
     __slots__ = (
@@ -135,18 +135,18 @@ class NetworkState:
         self.events = 0  # learnt
         self.steps = 0  # of the optimiser
         self.opened = 0  # segments so far
-        self.rows = 1  # of services in use, `UNSEEN` first
+        self.rows = 1  # rows of services in use, `UNSEEN` first
         self.theta = np.zeros(0, np.float32)
         self.first = np.zeros(0, np.float32)
         self.second = np.zeros(0, np.float32)
         self.starts = np.zeros((RING, WIDTH), np.float16)
         self.segments = np.zeros(RING, SEGMENT)
-        self.sizes = np.zeros(RING, np.uint8)  # targets known; there is an input more
+        self.sizes = np.zeros(RING, np.uint8)  # known targets; there is one more input
         self.touched: list[int] = []  # places in the ring with a new target since the last step
         self._grow(first_weights(seed))
 
     def make_room(self, rows: int) -> None:
-        """See to it that so many rows of services can be used."""
+        """Grow the weights until `rows` rows of services can be used."""
         self.rows = max(self.rows, rows)
         while len(self.theta) < CORE + self.rows * WIDTH:
             held = (len(self.theta) - CORE) // WIDTH
@@ -154,8 +154,8 @@ class NetworkState:
 
     def _grow(self, more: Floats) -> None:
         self.theta = np.concatenate([self.theta, more])
-        nothing = np.zeros_like(more)
-        self.first, self.second = (np.concatenate([m, nothing]) for m in (self.first, self.second))
+        zeros = np.zeros_like(more)
+        self.first, self.second = (np.concatenate([m, zeros]) for m in (self.first, self.second))
 
     def write(self, out: StateWriter) -> None:
         """Append this network."""
@@ -183,7 +183,7 @@ class NetworkState:
 
 
 def first_weights(seed: int) -> Floats:
-    """Weights before anything was learnt, with 16 rows of services."""
+    """Initial weights, with 16 rows of services."""
     rng = np.random.default_rng((seed, 0))
     square = rng.standard_normal((2 * WIDTH, GATES)) / WIDTH**0.5
     own = np.arange(WIDTH)

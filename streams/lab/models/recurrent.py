@@ -1,4 +1,4 @@
-"""One recurrent network for all users, learnt online: what each asked for is in a hidden state."""
+"""One recurrent network for all users, learnt online, with a hidden state per user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams.models.next_request.state_keys import State
 __all__ = ["RecurrentConfig", "RecurrentModel"]
 
 _NETWORK = "\x00rnn"
-_GOLDEN = (5**0.5 - 1) / 2  # its multiples, less their whole part, are spread most evenly
+_GOLDEN = (5**0.5 - 1) / 2  # the fractional parts of its multiples are spread most evenly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +34,21 @@ class RecurrentConfig:
     """Parameters of the network: one set for all traces, chosen on the first 30 % of three."""
 
     every: int = 8  # requests between two mini-batches, in the long run
-    early: int = 64  # requests after which one more lies between them: the first ones teach most
+    early: int = 64  # requests after which their distance grows by one: the first teach most
     batch: int = 8  # segments of a mini-batch, half of them the latest
-    work: int = 4_096  # rows of services times segments that a mini-batch may cost
-    rate: float = 0.003  # of Adam
+    work: int = 4_096  # most rows of services times segments of a mini-batch
+    rate: float = 0.003  # learning rate of Adam
     seed: int = 0
 
 
 class RecurrentModel:
     """Predict each user's next service by a gated recurrent unit with a hidden state per user.
 
-    Idea: the state takes in each service asked for and the gap before it; a service's
-    probability follows from the inner product of the state with the embedding of the service,
-    the same vector that goes in when it is asked for. What users do is kept in a ring of
-    short segments, each with the hidden state before it; mini-batches of the latest and
-    of others from all over the ring are learnt by back-propagation through the segment, with Adam.
+    Idea: the inputs of the unit are each requested service and the gap before it; a service's
+    probability follows from the inner product of the hidden state with the service's embedding,
+    which is its input vector too. Requests are kept in a ring of short segments, each with the
+    hidden state before it; mini-batches of the latest segments and of others from the whole ring
+    are learnt by back-propagation through the segment, with Adam.
 
     Guarantees: predicting changes nothing; the same requests and seed make the same network. A
     user costs under 80 bytes, the network under 1 MB however many users and services there
@@ -80,7 +80,7 @@ class RecurrentModel:
         candidates
             Services by column, as in a prediction of the mixture.
         known
-            Services that there are.
+            Number of services.
         """
         row = np.empty(len(candidates) + 2)
         network, memory = self._network(state), _memory(state, user)
@@ -89,16 +89,16 @@ class RecurrentModel:
         return row
 
     def learn(self, state: State, user: str, item: int, *, new: bool, gap_ms: int) -> None:
-        """Take in that a user asked for a service.
+        """Learn that a user requested a service.
 
         Parameters
         ----------
         item
             Number of the service.
         new
-            Whether nobody asked for it before.
+            Whether nobody requested it before.
         gap_ms
-            Since the user's last request; below 0 without one.
+            Time since the user's last request; below 0 without one.
         """
         network, memory = self._network(state), _memory(state, user)
         row = row_of(item)
@@ -130,14 +130,14 @@ class RecurrentModel:
         train(state, batch, network.rows, self.config.rate, float(network.steps))
 
     def _drawn(self, network: NetworkState) -> npt.NDArray[np.int64]:
-        """The latest segments, and as many others from all over the ring."""
+        """Places of the latest segments, and of as many others from the whole ring."""
         config = self.config
         size = max(min(config.batch, config.work // network.rows), 2)
-        lately = sorted(set(network.touched))[-(size // 2) :]
+        latest = sorted(set(network.touched))[-(size // 2) :]
         network.touched = []
-        places = (np.arange(size - len(lately)) + network.steps * size) * _GOLDEN % 1.0
-        ago = (places * min(network.opened, RING)).astype(np.int64)
-        drawn = np.concatenate([np.array(lately, np.int64), (network.opened - ago) % RING])
+        places = (np.arange(size - len(latest)) + network.steps * size) * _GOLDEN % 1.0
+        ages = (places * min(network.opened, RING)).astype(np.int64)
+        drawn = np.concatenate([np.array(latest, np.int64), (network.opened - ages) % RING])
         chosen: npt.NDArray[np.int64] = drawn[network.sizes[drawn] > 0]
         return chosen
 
@@ -152,7 +152,7 @@ def _memory(state: State, user: str) -> UserMemory:
 
 
 def _record(network: NetworkState, memory: UserMemory, row: int, gap: int, target: int) -> None:
-    """Note what came after the user's last request, and go on with the segment or open one."""
+    """Add a target to the user's segment, then continue that segment or open a new one."""
     at = memory.segment % RING
     if memory.segment and memory.segment > network.opened - RING:
         size = int(network.sizes[at])

@@ -1,4 +1,4 @@
-"""How likely a silent user asks next, by how long the silence has lasted and what came before."""
+"""The hazard of a silent user's next request, by the length and the context of the silence."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EDGES_MS = (
 _WITHIN = (0.15, 0.3, 0.45, 0.6)
 _GAPS_MS = (45_000, 100_000, 400_000, 86_400_000)
 _CONTEXTS = (len(_WITHIN) + 1) * (len(_GAPS_MS) + 1)
-_PRIOR = 4.0  # requests that all users' hazard counts for in a context
-_UNKNOWN = 0.3  # before anything is known: hazard times age, as when gaps are spread over octaves
+_PRIOR = 4.0  # pseudo-requests that shrink a context's hazard towards that of all
+_UNKNOWN = 0.3  # prior of hazard times age, as for gaps spread evenly over octaves
 
 
 def context_of(within: float, gap_ms: int | None) -> int:
@@ -28,16 +28,16 @@ def context_of(within: float, gap_ms: int | None) -> int:
     Parameters
     ----------
     within
-        Probability that the request comes within the horizon, as the profile has it.
+        Predicted probability that the next request comes within the horizon.
     gap_ms
-        Between the user's last two requests, None when there was one.
+        Time between the user's last two requests; None after the first.
     """
     gap = len(_GAPS_MS) if gap_ms is None else bisect_right(_GAPS_MS, gap_ms)
     return bisect_right(_WITHIN, within) * (len(_GAPS_MS) + 1) + gap
 
 
 def stage_of(age_ms: int) -> int:
-    """Which stage of a silence this age falls into; the last one has no end."""
+    """The stage of a silence of this age; the last stage has no end."""
     return bisect_right(EDGES_MS, age_ms) - 1
 
 
@@ -45,21 +45,21 @@ class SilenceHazard:
     """Hazard of a user's next request: requests for each ms of silence, per stage and context.
 
     Idea: a piecewise exponential model. In each stage the hazard is the number of silences that
-    ended there divided by the time all spent there; silences that still last count with the time
-    they have lasted, so nothing is learnt from the future and users who never return are not
-    forgotten. A context's own hazard is shrunk to that of all.
+    ended there divided by the time that all spent there. Silences that still last are censored:
+    they count with their time so far, so nothing is learnt from the future, and users who never
+    return count too. A context's own hazard is shrunk to that of all.
 
     Guarantees: the maximum-likelihood estimate of a hazard that is constant in each stage; all
     numbers are sums, so those of several partitions may be added.
 
     Examples
     --------
-    >>> silence = Silence()
+    >>> silence = SilenceHazard()
     >>> for start in range(0, 9_000_000, 1_000_000):  # ten silences of 5 s each
     ...     silence.enter(0, 0, start)
     ...     silence.leave(0, 0, start, start + 5_000, asked=True)
     >>> round(1 / silence.rate(0, 0, 9_000_000))
-    5500
+    5729
 
     References
     ----------
@@ -74,11 +74,11 @@ class SilenceHazard:
         self._spent = np.zeros(shape)
         self._asked[-1] = 0.5
         self._spent[-1] = 0.5 * ends / _UNKNOWN
-        self._inside = np.zeros(shape)  # silences that are in a stage now
-        self._since = np.zeros(shape)  # sum of the times at which they came into it
+        self._inside = np.zeros(shape)  # silences that are in the stage now
+        self._since = np.zeros(shape)  # sum of the times at which they entered it
 
     def enter(self, context: int, stage: int, at_ms: int) -> None:
-        """A silence comes into a stage."""
+        """Count a silence that enters a stage."""
         for row in (context, -1):
             self._inside[row, stage] += 1
             self._since[row, stage] += at_ms
@@ -86,7 +86,7 @@ class SilenceHazard:
     def leave(
         self, context: int, stage: int, since_ms: int, at_ms: int, *, asked: bool = False
     ) -> None:
-        """A silence leaves a stage that it was in since `since_ms`, by a request or by lasting."""
+        """Count a silence that leaves a stage, entered at `since_ms`, by a request or by its age."""
         for row in (context, -1):
             self._inside[row, stage] -= 1
             self._since[row, stage] -= since_ms
@@ -94,7 +94,7 @@ class SilenceHazard:
             self._asked[row, stage] += asked
 
     def rate(self, context: int, stage: int, now_ms: int) -> float:
-        """The hazard, in requests for each ms."""
+        """The hazard, in requests per ms."""
         everyone = self._asked[-1, stage] / self._time(-1, stage, now_ms)
         own = self._asked[context, stage] + _PRIOR
         return float(own / (self._time(context, stage, now_ms) + _PRIOR / everyone))

@@ -1,4 +1,4 @@
-"""Spans of time as classes: half octaves, and the median of a distribution over them."""
+"""Time spans as classes of half an octave, and the median of a distribution over them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _EDGES_MS = np.concatenate([[0.0], 1000 * 2 ** (np.arange(CLASSES) / _PARTS)])
 
 
 def class_of(span_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The class of each span: 0 below a second, then half octaves, the last without end."""
+    """The class of each span: 0 below a second, then half octaves; the last has no end."""
     octaves = np.log2(np.maximum(span_ms, 1000) / 1000)
     classes = np.minimum(1 + np.floor(_PARTS * octaves).astype(np.int64), CLASSES - 1)
     return np.where(span_ms < 1000, 0, classes)
 
 
 def median_ms(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """The span that is exceeded with probability one half: the least absolute error.
+    """The median span of each distribution, which has the least expected absolute error.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ def median_ms(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64
     >>> bool(45_000 < median_ms(certain)[0] < 65_000)
     True
     """
-    upto = probabilities.cumsum(1)
-    at = (upto >= upto[:, -1:] / 2).argmax(1)
+    cumulative = probabilities.cumsum(1)
+    at = (cumulative >= cumulative[:, -1:] / 2).argmax(1)
     row = np.arange(len(at))
     inside = probabilities[row, at]
-    part = 1 - (upto[row, at] - upto[:, -1] / 2) / np.maximum(inside, 1e-12)
+    fraction = 1 - (cumulative[row, at] - cumulative[:, -1] / 2) / np.maximum(inside, 1e-12)
     low, high = _EDGES_MS[np.maximum(at, 1)], _EDGES_MS[at + 1]
-    spans: npt.NDArray[np.float64] = low * (high / low) ** np.clip(part, 0, 1)
+    spans: npt.NDArray[np.float64] = low * (high / low) ** np.clip(fraction, 0, 1)
     return np.where(at == 0, 0.0, spans)

@@ -1,4 +1,4 @@
-"""The versioned bytes of state rows, those of the recurrent network among them."""
+"""The versioned bytes of state rows, including those of the recurrent network."""
 
 from __future__ import annotations
 

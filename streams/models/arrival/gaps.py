@@ -1,4 +1,9 @@
-"""When: the distribution of the time between a user's requests."""
+"""When: the distribution of the time between a user's requests.
+
+This is no River estimator: a River regressor predicts a number instead of a distribution, and
+River's `proba.ContinuousDistribution` must be able to revert an observation, which halved counts
+cannot, and says nothing about a gap that has already lasted for some time.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,8 @@ from streams.models.kernels import FLOAT, INT, Records, inner, kernel, named
 __all__ = ["GAP", "GapHistogram", "GapOutlook", "GapRows", "bucket_of", "outlook", "within"]
 
 _PARTS = 4  # buckets in an octave
-GAP = 400, 64  # visits after which counts are halved: old habits fade; most buckets in use
-_LEAST = 1e-4  # probability that odds are taken of
+GAP = 400, 64  # visits after which counts are halved, so that old habits fade; most buckets in use
+_LEAST = 1e-4  # probability of which odds are taken
 
 
 @inner

@@ -1,4 +1,4 @@
-"""The profiler's model: members of several orders and scopes, mixed by what they were worth."""
+"""The profiler's model: experts of several orders and scopes, mixed with learnt weights."""
 
 from __future__ import annotations
 
