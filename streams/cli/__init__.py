@@ -1,4 +1,4 @@
-"""The command line: one module a command, loaded when it is called."""
+"""The command line: one module per command, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ __all__ = ["cli", "main", "pass_settings"]
 COMMANDS = {
     "up": ("stack_up", "Start the local stack: Kafka, PostgreSQL, topics, schema."),
     "down": ("stack_down", "Stop the local stack."),
-    "status": ("stack_status", "Say what of the local stack runs, and where."),
+    "status": ("stack_status", "Show which servers of the local stack run, and where."),
     "topics": ("topics", "Create or check the topics."),
-    "catalog": ("catalog", "Load a catalogue, or infer one from a request log."),
-    "worker": ("worker", "Run stages: all, or those named."),
-    "sink": ("sink", "Write what happens on Kafka to PostgreSQL."),
+    "catalog": ("catalog", "Load, infer or show a catalogue."),
+    "worker": ("worker", "Run the stages named, or all that are not optional."),
+    "sink": ("sink", "Write the records on Kafka to PostgreSQL."),
     "provision": ("provision", "Start and end instances as commanded."),
     "keda": ("keda", "Tell KEDA's autoscalers how many instances are wanted."),
     "gateway": ("gateway", "Serve composite requests over HTTP."),
     "mesh": ("mesh", "Drive Envoy: control plane, decisions, activator, access log."),
     "produce": ("produce", "Send a request log to Kafka."),
-    "predict": ("predict", "Show a user's prediction vector as it stands."),
-    "report": ("report", "Hits, misses, latency, saved and wasted, from PostgreSQL."),
-    "control": ("control", "Say what the allocator may do with a pool, now."),
-    "explain": ("explain", "Say why an instance was started, or was not there."),
-    "replay": ("replay", "Run the same stages over a log in one thread, without Kafka."),
+    "predict": ("predict", "Show a user's latest prediction vector."),
+    "report": ("report", "Report hits, misses, latency, time saved and wasted, from PostgreSQL."),
+    "control": ("control", "Set what the allocator may do with a pool."),
+    "explain": ("explain", "Explain why an instance was started, or was not there."),
+    "replay": ("replay", "Run the stages over a log in one thread, without Kafka."),
     "evaluate": ("evaluate", "Score the profiler on a trace, prequentially."),
-    "compare": ("compare", "Run a trace through every policy that one might have instead."),
-    "dead-letters": ("dead_letters", "List or replay what could not be used."),
-    "db": ("db", "Migrate the database."),
+    "compare": ("compare", "Simulate a trace under every keep-warm policy."),
+    "dead-letters": ("dead_letters", "List or replay records that could not be used."),
+    "db": ("db", "Migrate the database, delete old rows."),
     "doctor": ("doctor", "Check broker, topics, schemas, database and lag."),
     "demo": ("demo", "Play a synthetic population against a real stack."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module only when it is asked for."""
+    """A group that imports the module of a command only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order one needs them."""
+        """All commands, in the order in which one needs them."""
         del ctx
         return list(COMMANDS)
 
@@ -57,8 +57,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"streams.cli.{COMMANDS[cmd_name][0]}")
-        found: click.Command = module.command
-        return found
+        command: click.Command = module.command
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them, so that help is instant."""
@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "FOREMESH"})
 @click.option("--kafka", envvar="FOREMESH_KAFKA", show_envvar=True, help="Bootstrap servers.")
 @click.option("--postgres", envvar="FOREMESH_POSTGRES", show_envvar=True, help="Database URL.")
-@click.option("--prefix", envvar="FOREMESH_PREFIX", show_envvar=True, help="Before topic names.")
+@click.option("--prefix", envvar="FOREMESH_PREFIX", show_envvar=True, help="Prefix of topic names.")
 @click.option("--verbose", "-v", is_flag=True, show_envvar=True, help="Log more; show tracebacks.")
 @click.version_option(package_name="foremesh")
 @click.pass_context
@@ -91,7 +91,7 @@ def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
-    """Settings of the environment, with the options that were given on top."""
+    """The settings of the environment, overridden by the options given."""
     return replace(Settings.from_env(), **{k: v for k, v in given.items() if v is not None})
 
 
@@ -99,7 +99,7 @@ pass_settings = click.make_pass_decorator(Settings)
 
 
 def main() -> None:
-    """Run the command line; an expected error is one sentence and exit code 1."""
+    """Run the command line; a `ForemeshError` prints its message, with exit code 1."""
     try:
         cli()
     except ForemeshError as error:

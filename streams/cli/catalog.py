@@ -1,4 +1,4 @@
-"""`foremesh catalog`: load a catalogue, infer a first one from a log, show the one in force."""
+"""`foremesh catalog`: load a catalogue, infer one from a request log, show that in force."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ __all__ = ["command", "in_force", "publish"]
 
 @click.group()
 def command() -> None:
-    """Load a catalogue, infer one from a log, show the one in force."""
+    """Load a catalogue, infer one from a request log, show that in force."""
 
 
 @command.command()
 @click.argument("file")
 @pass_settings
 def load(settings: Settings, file: str) -> None:
-    """Put the catalogue of FILE into force, whole: what is not in it is withdrawn."""
-    done = publish(settings, yaml_reader.load(file))
-    click.echo(", ".join(f"{done[what]} {what}" for what in ("loaded", "unchanged", "withdrawn")))
+    """Put the catalogue of FILE into force; entries that it does not contain are withdrawn."""
+    counts = publish(settings, yaml_reader.load(file))
+    click.echo(", ".join(f"{counts[name]} {name}" for name in ("loaded", "unchanged", "withdrawn")))
 
 
 @command.command("infer")
@@ -59,7 +59,7 @@ def load(settings: Settings, file: str) -> None:
     "--output", "-o", show_envvar=True, help="New file to write.  [default: standard output]"
 )
 def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
-    """Write a first catalogue from a request log, with numbers to be edited."""
+    """Infer a first catalogue from a request log, with numbers for you to edit."""
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     text = dump(infer(r for r in rows if isinstance(r, Request)), ADVICE)
     if output is None:
@@ -80,7 +80,7 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
     default="table",
     show_default=True,
     show_envvar=True,
-    help="How to write it.",
+    help="A table, or YAML to edit and load.",
 )
 @pass_settings
 def show(settings: Settings, output: str) -> None:
@@ -99,28 +99,28 @@ def in_force(settings: Settings) -> dict[str, CatalogEntry]:
 
 
 def publish(settings: Settings, catalog: Catalog) -> Counter[str]:
-    """Make the topic say what `catalog` says; counts of loaded, unchanged and withdrawn.
+    """Put `catalog` into force; returns the numbers of entries loaded, unchanged and withdrawn.
 
     Raises
     ------
     BrokerUnreachable, TopicsMissing, DeliveryFailed
-        It is not known to be in force; loading it again is safe.
+        The catalogue may not be in force; loading it again is safe.
     """
-    before, done = in_force(settings), Counter[str]()
+    previous, counts = in_force(settings), Counter[str]()
     producer = CheckedProducer(producer_config(settings))
     topic = settings.topic("catalog")
     for entry in catalog:
         key = key_of(entry) or b""
-        if before.pop(key.decode(), None) == entry:
-            done["unchanged"] += 1
+        if previous.pop(key.decode(), None) == entry:
+            counts["unchanged"] += 1
             continue
         producer.send(topic, key, codec.encode(entry))
-        done["loaded"] += 1
-    for name in before:
+        counts["loaded"] += 1
+    for name in previous:
         producer.send(topic, name.encode(), None)
-        done["withdrawn"] += 1
+        counts["withdrawn"] += 1
     producer.flush(ANSWER_S)
-    return done
+    return counts
 
 
 def tables(catalog: Catalog) -> list[Table]:
@@ -128,16 +128,16 @@ def tables(catalog: Catalog) -> list[Table]:
     resources = ("cpu", "memory", "bandwidth")
     constituents = Table("constituent", *resources, "warm-up", "price/h", "at once")
     for c in catalog.constituents.values():
-        more = (f"{c.warm_up_ms} ms", f"{c.price:g}", f"{c.concurrency}")
-        constituents.add_row(escape(c.service), *_amounts(c.needs), *more)
+        others = (f"{c.warm_up_ms} ms", f"{c.price:g}", f"{c.concurrency}")
+        constituents.add_row(escape(c.service), *_amounts(c.needs), *others)
     composites = Table("composite", "steps")
     for composite in catalog.composites.values():
         steps = " → ".join(" + ".join(step) for step in composite.steps)
         composites.add_row(escape(composite.service), escape(steps))
     tiers = Table("tier", "worth of 1 s", "SLA", "priority", "quota")
     for t in catalog.tiers.values():
-        more = (f"{t.sla_ms} ms", f"{t.priority}", f"{100 * t.quota:g} %")
-        tiers.add_row(escape(t.tier), f"{t.weight:g}", *more)
+        others = (f"{t.sla_ms} ms", f"{t.priority}", f"{100 * t.quota:g} %")
+        tiers.add_row(escape(t.tier), f"{t.weight:g}", *others)
     pools = Table("pool", *resources, "budget/h")
     for p in catalog.pools.values():
         pools.add_row(escape(p.pool), *_amounts(p.capacity), f"{p.budget:g}")

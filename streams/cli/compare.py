@@ -1,4 +1,4 @@
-"""`foremesh compare`: the same log under every policy that one might have instead."""
+"""`foremesh compare`: simulate a log under every keep-warm policy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = ["command", "show"]
     default=",".join(POLICIES),
     show_default=True,
     show_envvar=True,
-    help="Which to compare, separated by commas.",
+    help="Policies to compare, separated by commas.",
 )
 @click.option(
     "--warm-up",
@@ -55,7 +55,7 @@ __all__ = ["command", "show"]
     default=0.3,
     show_default=True,
     show_envvar=True,
-    help="Share of the log that is only learnt from.",
+    help="Share of the log that policies only learn from.",
 )
 @click.option(
     "--every",
@@ -64,13 +64,13 @@ __all__ = ["command", "show"]
     default=2,
     show_default=True,
     show_envvar=True,
-    help="Finest step in which the forecast changes when nothing is asked, in seconds.",
+    help="Finest time step of the forecast between requests, in seconds.",
 )
 @click.option(
     "--capacity-gb",
     type=click.FloatRange(min=0, min_open=True),
     show_envvar=True,
-    help="Memory that instances share.  [default: unbounded]",
+    help="Memory limit of all instances together.  [default: unbounded]",
 )
 @click.option(
     "--per-start",
@@ -79,9 +79,11 @@ __all__ = ["command", "show"]
     default=0.0,
     show_default=True,
     show_envvar=True,
-    help="Seconds that having to wait at all counts for, beside the wait.",
+    help="Fixed cost of each cold start in seconds of waiting, beside the wait itself.",
 )
-@click.option("--json", "json_path", type=Path, show_envvar=True, help="Write the rows here.")
+@click.option(
+    "--json", "json_path", type=Path, show_envvar=True, help="File for the rows, as JSON."
+)
 @click.option("--figure", type=Path, show_envvar=True, help="Draw the curve: .png, .svg, .html.")
 @pass_settings
 def command(
@@ -99,20 +101,20 @@ def command(
     json_path: Path | None,
     figure: Path | None,
 ) -> None:
-    """Compare what to keep warm: fixed keep-alive, histogram, caching, oracle, and foremesh."""
+    """Compare keep-warm policies: fixed keep-alive, histogram, caching, oracle, and foremesh."""
     chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
-    known = _without_layers(yaml_reader.load(catalog_path)) if catalog_path else infer(requests)
+    catalog = _without_layers(yaml_reader.load(catalog_path)) if catalog_path else infer(requests)
     capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
     start_ms = round(start_s * 1000)
-    entrants = (POLICIES[name](known, capacity_mib, start_ms) for name in chosen)
-    tested = [policy for some in entrants for policy in some]
-    forecast = WorthForecast(known, settings.horizon_ms, tick_s * 1000, start_ms)
+    families = (POLICIES[name](catalog, capacity_mib, start_ms) for name in chosen)
+    tested = [policy for family in families for policy in family]
+    forecast = WorthForecast(catalog, settings.horizon_ms, tick_s * 1000, start_ms)
     ours = PredictivePolicy(SCALES, forecast, capacity_mib) if "foremesh" in chosen else None
     steps = compare(
-        _usable(requests, known),
-        known,
+        _usable(requests, catalog),
+        catalog,
         tested,
         ours,
         warm_up=warm_up,
@@ -121,9 +123,10 @@ def command(
     )
     bar = Console(stderr=True)
     total = len(requests) + len(tested) + (len(SCALES) if ours else 0)
-    found = [s for s in track(steps, "Comparing", total, console=bar) if isinstance(s, PolicyRow)]
-    show(found)
-    _write(found, json_path, figure)
+    progress = track(steps, "Comparing", total, console=bar)
+    results = [step for step in progress if isinstance(step, PolicyRow)]
+    show(results)
+    _write(results, json_path, figure)
 
 
 def _chosen(policies: str) -> list[str]:
@@ -135,7 +138,7 @@ def _chosen(policies: str) -> list[str]:
 
 
 def _without_layers(known: Catalog) -> Catalog:
-    """The catalogue; one with layers is refused, for an account of their starts is not kept."""
+    """The catalogue; raises `CatalogInvalid` for layers, whose starts the ledger does not know."""
     if known.bases:
         raise CatalogInvalid(
             f"{min(known.bases)!r} is the base of other constituents, whose starts cannot be"
@@ -145,15 +148,15 @@ def _without_layers(known: Catalog) -> Catalog:
 
 
 def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
-    """Those that the stages would take, in order of time."""
-    found = []
+    """The requests that the stages would admit, in order of time."""
+    usable = []
     for request in requests:
         try:
             admit(request, StepContext(catalog=catalog))
         except RecordUnusable:
             continue
-        found.append(request)
-    return sorted(found, key=lambda request: request.at_ms)
+        usable.append(request)
+    return sorted(usable, key=lambda request: request.at_ms)
 
 
 def _write(rows: Sequence[PolicyRow], json_path: Path | None, figure: Path | None) -> None:
@@ -167,7 +170,7 @@ def _write(rows: Sequence[PolicyRow], json_path: Path | None, figure: Path | Non
 
 
 def show(rows: Sequence[PolicyRow]) -> None:
-    """Print a line for each policy and parameter, and ours against the best of the others."""
+    """Print a row for each policy and parameter, and foremesh against the best other policies."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("policy", "parameter"):
         table.add_column(name)
@@ -190,9 +193,9 @@ def show(rows: Sequence[PolicyRow]) -> None:
 
 
 def _show_advantages(rows: Sequence[PolicyRow]) -> None:
-    """Ours against the best of the others; nothing where they were not compared."""
-    found = [at for at in advantages(rows) if not math.isnan(at.often_gb_hours)]
-    if not found:
+    """Print foremesh against the best other policies, if both were compared."""
+    compared = [at for at in advantages(rows) if not math.isnan(at.often_gb_hours)]
+    if not compared:
         return
     title = f"foremesh against the best of {', '.join(OTHERS)}"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
@@ -200,7 +203,7 @@ def _show_advantages(rows: Sequence[PolicyRow]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("cold s", "ours, as wasteful", "%"):
         table.add_column(name, justify="right", no_wrap=True)
-    for at in found:
+    for at in compared:
         table.add_row(
             f"{100 * at.cold_start_rate:g}",
             *(f"{gb_h:,.0f}" for gb_h in (at.gb_hours, at.oracle_gb_hours)),

@@ -1,4 +1,4 @@
-"""`foremesh db`: migrate the database, say what is pending, delete what is old."""
+"""`foremesh db`: migrate the database, list pending migrations, delete old rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["command"]
 
 @click.group
 def command() -> None:
-    """Migrate the database, and delete what is old."""
+    """Migrate the database, list pending migrations, delete old rows."""
 
 
 @command.command("migrate")
 @pass_settings
 def migrate_command(settings: Settings) -> None:
-    """Apply the migrations that are pending, all or none of them."""
+    """Apply all pending migrations, or none when one fails."""
     applied = migrate(settings.postgres)
     for name in applied:
         click.echo(f"applied {name}")
@@ -49,10 +49,10 @@ def status_command(settings: Settings) -> None:
     type=DurationParam(),
     required=True,
     show_envvar=True,
-    help="How much to keep, counted back from the newest prediction: 12h, 30d.",
+    help="Age of the oldest rows to keep, counted from the newest prediction: 12h, 30d.",
 )
 @pass_settings
 def prune_command(settings: Settings, keep: int) -> None:
-    """Delete what is older; Kafka is left alone."""
+    """Delete rows that are older; records on Kafka stay."""
     for table, rows in prune(settings.postgres, keep).items():
         click.echo(f"{table}: {rows:,} rows deleted")

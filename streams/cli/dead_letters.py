@@ -1,4 +1,4 @@
-"""`foremesh dead-letters`: list or replay what could not be used."""
+"""`foremesh dead-letters`: list or replay records that could not be used."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FLUSH_LETTERS = 1_000  # in flight at once: each may hold some MiB
 
 
 _FILTERS = (
-    click.option("--topic", show_envvar=True, help="Only what came from this topic or file."),
+    click.option("--topic", show_envvar=True, help="Only records of this topic or file."),
     click.option("--reason", show_envvar=True, help="Only reasons that contain this text."),
 )
 
 
 def filters(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that choose letters."""
+    """Give a command the options that select letters."""
     for option in reversed(_FILTERS):
         function = option(function)
     return function
@@ -41,7 +41,7 @@ def filters(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def command() -> None:
-    """List or replay what could not be used."""
+    """List or replay records that could not be used."""
 
 
 @command.command("list")
@@ -52,7 +52,7 @@ def command() -> None:
     default=50,
     show_default=True,
     show_envvar=True,
-    help="Most to show, the latest.",
+    help="Maximum number of letters to show; the latest are shown.",
 )
 @click.option(
     "--output",
@@ -60,7 +60,7 @@ def command() -> None:
     default="table",
     show_default=True,
     show_envvar=True,
-    help="A table, or a JSON object a line with the original bytes in base64.",
+    help="A table, or one JSON object per line, with the original bytes in base64.",
 )
 @pass_settings
 def list_command(
@@ -81,40 +81,42 @@ def list_command(
 
 @command.command()
 @filters
-@click.option("--dry-run", is_flag=True, show_envvar=True, help="Send nothing; say how many.")
-@click.option("--again", is_flag=True, show_envvar=True, help="Also what was sent back before.")
+@click.option("--dry-run", is_flag=True, show_envvar=True, help="Only count; send nothing.")
+@click.option(
+    "--again", is_flag=True, show_envvar=True, help="Also send what was sent back before."
+)
 @pass_settings
 def replay(
     settings: Settings, *, topic: str | None, reason: str | None, dry_run: bool, again: bool
 ) -> None:
     """Send the original records back to the topics that they came from, each once.
 
-    A record sent back carries a header that names its dead letter; what is found on the topic
-    with it is not sent again. Rows of files are left out: mend the file and produce it again.
+    A record sent back carries a header that names its dead letter; it is not sent again while
+    the topic holds it. Rows of files are left out: mend the file and produce it again.
     """
-    done = Counter[str]()
+    counts = Counter[str]()
     before = {} if again else sent_before(settings, topic, reason)
     producer = CheckedProducer(producer_config(settings))
     for item in chosen(settings, topic, reason):
-        what = disposition(item, before)
-        done[what] += 1
-        if what != SENT or dry_run:
+        action = disposition(item, before)
+        counts[action] += 1
+        if action != SENT or dry_run:
             continue
         headers = [(REPLAY_HEADER, item.name)]
         name = settings.topic(item.topic or "")
         producer.send(name, item.letter.key, item.letter.value, headers=headers)
-        if done[SENT] % FLUSH_LETTERS == 0:
+        if counts[SENT] % FLUSH_LETTERS == 0:
             producer.flush(settings.delivery_ms / 1000)
     producer.flush(settings.delivery_ms / 1000)
-    said = ", ".join(f"{done[what]} {what}" for what in (SENT, SENT_BEFORE, OF_A_FILE))
-    click.echo(("would be: " if dry_run else "") + said)
+    summary = ", ".join(f"{counts[name]} {name}" for name in (SENT, SENT_BEFORE, OF_A_FILE))
+    click.echo(("would be: " if dry_run else "") + summary)
 
 
 SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"
 
 
 def disposition(item: DeadLetterAtOffset, before: dict[str, set[bytes]]) -> str:
-    """What is to be done with a letter."""
+    """What `replay` does with a letter."""
     if item.topic is None:
         return OF_A_FILE
     return SENT_BEFORE if item.name in before.get(item.topic, ()) else SENT
@@ -123,15 +125,16 @@ def disposition(item: DeadLetterAtOffset, before: dict[str, set[bytes]]) -> str:
 def chosen(
     settings: Settings, topic: str | None, reason: str | None
 ) -> Iterator[DeadLetterAtOffset]:
-    """The letters of a topic whose reason contains a text."""
+    """The letters of a topic (None: of all) whose reason contains a text."""
     for item in letters(settings):
         if topic in {None, item.letter.topic} and (reason or "") in item.letter.reason:
             yield item
 
 
 def latest(items: Iterable[DeadLetterAtOffset], limit: int) -> tuple[int, list[DeadLetterAtOffset]]:
-    """How many there are, and the latest of them in the order of time."""
-    heap: list[tuple[tuple[int, int, int], DeadLetterAtOffset]] = []  # each place is unique
+    """The number of letters, and the latest of them in order of time."""
+    # Letters are never compared: partition and offset are unique.
+    heap: list[tuple[tuple[int, int, int], DeadLetterAtOffset]] = []
     total = 0
     for item in items:
         total += 1
@@ -144,7 +147,7 @@ def latest(items: Iterable[DeadLetterAtOffset], limit: int) -> tuple[int, list[D
 
 
 def sent_before(settings: Settings, topic: str | None, reason: str | None) -> dict[str, set[bytes]]:
-    """By topic, the names of the letters that were sent back there before."""
+    """By topic, the names of the letters that were sent back to it before."""
     oldest: dict[str, int] = {}
     for item in chosen(settings, topic, reason):
         if item.topic is not None:
@@ -153,7 +156,7 @@ def sent_before(settings: Settings, topic: str | None, reason: str | None) -> di
 
 
 def as_json(item: DeadLetterAtOffset) -> dict[str, Any]:
-    """A letter as JSON has it."""
+    """A letter as plain values."""
     letter = item.letter
     return {
         "topic": letter.topic,

@@ -1,4 +1,4 @@
-"""`foremesh evaluate`: how good the predictions on a trace, or by a published protocol, are."""
+"""`foremesh evaluate`: score the predictions on a trace, or by a published protocol."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ __all__ = ["command"]
     "--published",
     is_flag=True,
     show_envvar=True,
-    help="Leave out what other users asked for since the user's last request.",
+    help="Predict without what other users requested since the user's last request.",
 )
 @click.option(
     "--rnn",
@@ -84,33 +84,35 @@ def command(
     table: str | None,
     logs: str,
 ) -> None:
-    """Predict each event of a trace before it is learnt, and say how well.
+    """Predict each event of a trace before learning it, and score the predictions.
 
-    In the order of time over all users; `--limit` counts in that order. An event is scored when
-    its user has an earlier one. Singles are the members of the mixture.
+    Events are taken in order of time over all users; `--limit` counts in that order. An event is
+    scored when its user has an earlier one. The single models are the mixture's experts.
 
     With `--table ppm` a trace is the folder of a published benchmark of the next event of a
-    case: its folds are run, and ours is shown beside every published method.
+    case: its folds are run, and foremesh is shown beside every published method.
     """
     for path in (json_path, report_path):
         if path and not path.absolute().parent.is_dir():
             raise LogUnreadable(f"{path} cannot be written: make its folder first")
     if report_path and report_path.suffix.lower() not in {".html", ".png"}:
         raise LogUnreadable(f"{report_path} has no known format: name it .html or .png")
-    out = Console(width=max(Console().width, 162 if table else 110))
+    console = Console(width=max(Console().width, 162 if table else 110))
     if table:
         compared = _compared(traces, [name for name in logs.split(",") if name], limit)
         page = list(published_report.tables(compared))
-        out.print(*page, published_report.verdict(compared))
+        console.print(*page, published_report.verdict(compared))
         if limit is not None:
-            out.print(f"Of each log the first {limit:,} rows only: not what was published.")
+            console.print(f"Of each log the first {limit:,} rows only: not what was published.")
         rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
     else:
         network = RecurrentConfig() if rnn else None
-        found = _evaluated(traces, mapping, limit, MixtureConfig(arrival=not published), network)
-        out.print(*report.tables(found, every=every))
-        page = list(report.tables(found, every=True))
-        rows, draw = report.rows(found), partial(report.figure, found)
+        evaluations = _evaluated(
+            traces, mapping, limit, MixtureConfig(arrival=not published), network
+        )
+        console.print(*report.tables(evaluations, every=every))
+        page = list(report.tables(evaluations, every=True))
+        rows, draw = report.rows(evaluations), partial(report.figure, evaluations)
     if json_path:
         json_path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if report_path:
@@ -124,17 +126,17 @@ def _evaluated(
     config: MixtureConfig,
     network: RecurrentConfig | None,
 ) -> dict[str, TraceEvaluation]:
-    found: dict[str, TraceEvaluation] = {}
+    evaluations: dict[str, TraceEvaluation] = {}
     for trace in traces:
         requests = _read(trace, mapping)[:limit]
         with _bar(Path(trace).name, len(requests)) as advance:
-            found[trace] = evaluate(requests, config, advance, rnn=network)
-        if not found[trace].when.n:
+            evaluations[trace] = evaluate(requests, config, advance, rnn=network)
+        if not evaluations[trace].when.n:
             raise LogUnreadable(
                 f"{trace}: no user has two of the {len(requests):,} requests read, so nothing"
                 " can be scored: check --user, or raise --limit"
             )
-    return found
+    return evaluations
 
 
 def _compared(
@@ -157,7 +159,7 @@ def _compared(
 
 @contextmanager
 def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; called with how many were done since the last call."""
+    """A progress bar on standard error; yields a function that advances it by a number."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

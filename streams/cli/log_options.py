@@ -1,4 +1,4 @@
-"""The options that say how a request log is to be read, for every command that reads one."""
+"""Options of the commands that read a request log, and a progress bar for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ UPDATE_ROWS = 500  # between updates of the bar
 _OPTIONS = (
     click.option("--user", show_envvar=True, help="Column of the user."),
     click.option("--item", "--service", "item", show_envvar=True, help="Column of the service."),
-    click.option("--time", show_envvar=True, help="Column of the time; without one it is now."),
+    click.option(
+        "--time", show_envvar=True, help="Column of the time; without one, the current time."
+    ),
     click.option("--tier", show_envvar=True, help="Column of the tier."),
     click.option("--pool", show_envvar=True, help="Column of the pool."),
     click.option(
@@ -46,9 +48,11 @@ _OPTIONS = (
         default="auto",
         show_default=True,
         show_envvar=True,
-        help="Unit of the time since the epoch; auto tells it by magnitude, or reads ISO 8601.",
+        help="Unit of the time since the epoch; auto infers it from the magnitude, or reads ISO 8601.",
     ),
-    click.option("--limit", type=click.IntRange(min=0), show_envvar=True, help="Most rows read."),
+    click.option(
+        "--limit", type=click.IntRange(min=0), show_envvar=True, help="Maximum number of rows."
+    ),
 )
 
 log_argument = click.argument("log", metavar="FILE|-")
@@ -57,7 +61,7 @@ log_argument = click.argument("log", metavar="FILE|-")
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a log; it is called with `mapping` and `limit`.
 
-    Columns that are not named are guessed by usual names.
+    Columns that no option names are found by their usual names.
     """
 
     @functools.wraps(command)
@@ -89,16 +93,16 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class RowsColumn(ProgressColumn):
-    """Rows so far, and how many a second."""
+    """The number of rows read so far, and the rows per second."""
 
     def render(self, task: Task) -> Text:
-        """Write both."""
+        """Format both numbers."""
         rows = task.fields["rows"]
         return Text(f"{rows:,} rows, {rows / max(task.elapsed or 0.0, 1e-3):,.0f}/s")
 
 
 def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
-    """The items of a log, with a bar on standard error while they are taken."""
+    """The items of a log, with a progress bar on standard error while they are read."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

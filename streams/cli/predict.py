@@ -1,4 +1,4 @@
-"""`foremesh predict`: a user's prediction vector as it stands."""
+"""`foremesh predict`: show a user's latest prediction vector."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = ["command"]
     default="table",
     show_default=True,
     show_envvar=True,
-    help="For people or for programs.",
+    help="A table for people, or JSON for programs.",
 )
 @pass_settings
 def command(settings: Settings, user: str, output: str) -> None:
-    """Show what USER is expected to ask for next, and when.
+    """Show which service USER will probably request next, and when.
 
-    The vector is the one that `foremesh sink` has written to PostgreSQL last.
+    The vector is the latest one that `foremesh sink` has written to PostgreSQL.
     """
     prediction = latest_prediction(settings.postgres, user)
     if prediction is None:
         click.echo(
-            f"nothing is known of user {user!r}: no request of theirs was learnt from, or "
+            f"nothing is known of user {user!r}: the profiler has learnt no request of this user, or "
             "`foremesh sink` has not run since",
             err=True,
         )

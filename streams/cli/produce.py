@@ -29,8 +29,8 @@ __all__ = ["command"]
 
 ANSWER_S = 30.0
 FLUSH_ROWS = 10_000
-INTERRUPTED = 130  # exit code, as shells have it
-# In flight, beside what a flush waits for.
+INTERRUPTED = 130  # exit code after SIGINT, as in shells
+# Bounds on what is in flight between two flushes.
 BOUNDED = {"queue.buffering.max.messages": FLUSH_ROWS, "queue.buffering.max.kbytes": 64 * 1024}
 
 
@@ -47,8 +47,8 @@ BOUNDED = {"queue.buffering.max.messages": FLUSH_ROWS, "queue.buffering.max.kbyt
     "--shift-to-now",
     is_flag=True,
     show_envvar=True,
-    help="Send it as if it happened now: with times from now on, gaps kept or divided by --speed,"
-    " and new ids.",
+    help="Send it as if it happened now: times from now on, gaps kept or divided by --speed, new"
+    " ids.",
 )
 @pass_settings
 def command(
@@ -62,17 +62,17 @@ def command(
 ) -> None:
     """Send a request log to Kafka: CSV or JSON lines, also gzipped.
 
-    Sending it twice asks for nothing twice: a request's id tells where it stands. Rows that are
-    no request go to the dead letters, with the reason. Of an old log nothing is kept warm, since
-    what it makes expected is past: have workers with FOREMESH_CLOCK=event, or --shift-to-now.
+    Sending it twice duplicates nothing: the id of a request follows from its line. Rows
+    that are no request go to the dead letters, with the reason. Predictions from an old log have
+    expired before they are used: run workers with FOREMESH_CLOCK=event, or use --shift-to-now.
     """
-    must_be_there(settings)
+    check_topics_exist(settings)
     items: Iterable[Request | BadRow] = with_progress(RequestLog(log, mapping, limit=limit))
     if shift_to_now:
         items = paced(shifted(items, time.time_ns() // 1_000_000, speed or 1.0), 1.0)
     elif speed:
         items = paced(items, speed)
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # also when a shell ignores it
         signal.signal(number, signal.default_int_handler)
     try:
         with LogProducer(settings, source_of(log)) as sender:
@@ -83,17 +83,17 @@ def command(
 
 
 def source_of(log: str) -> str:
-    """What dead letters call a log; two runs over standard input are two."""
+    """The name of a log in dead letters; every run over standard input has its own."""
     if log == "-":
         return f"stdin at {datetime.now(UTC).isoformat(timespec='milliseconds')}"
     return Path(log).name
 
 
-def must_be_there(settings: Settings) -> None:
-    """Raise `TopicsMissing` unless both topics written to are there."""
-    there = connect(settings).list_topics(timeout=ANSWER_S).topics
+def check_topics_exist(settings: Settings) -> None:
+    """Raise `TopicsMissing` unless both topics that are written exist."""
+    existing = connect(settings).list_topics(timeout=ANSWER_S).topics
     for name in map(settings.topic, ("requests", "dead-letters")):
-        if name not in there:
+        if name not in existing:
             raise TopicsMissing(f"topic {name} is missing: run `foremesh topics create`")
 
 
@@ -102,11 +102,11 @@ class LogProducer:
     """Sends the rows of a log and counts what is delivered."""
 
     settings: Settings
-    source: str  # in the place of a topic
+    source: str  # stands for the topic in dead letters
     began: float = field(default_factory=time.monotonic)
     sent: int = 0  # requests
     rejected: int = 0  # bad rows
-    delivered: int = 0  # requests, for certain
+    delivered: int = 0  # requests that Kafka has confirmed
 
     def __post_init__(self) -> None:
         self.producer = CheckedProducer({**producer_config(self.settings), **BOUNDED})
@@ -122,7 +122,7 @@ class LogProducer:
             click.echo(self.summary())
 
     def summary(self) -> str:
-        """How many were delivered, as one line."""
+        """One line with the numbers of requests and rows."""
         rate = self.delivered / max(time.monotonic() - self.began, 1e-3)
         unsure = self.sent - self.delivered
         return (
@@ -133,7 +133,7 @@ class LogProducer:
         )
 
     def send(self, item: Request | BadRow) -> None:
-        """Send one row, and now and then make sure of all."""
+        """Send one row; flush after every `FLUSH_ROWS`."""
         if isinstance(item, Request):
             self.producer.send(self.settings.topic("requests"), key_of(item), codec.encode(item))
             self.sent += 1

@@ -1,4 +1,4 @@
-"""`foremesh replay`: the same stages over a log in one thread, without Kafka."""
+"""`foremesh replay`: run the stages over a log in one thread, without Kafka."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from streams.settings import Settings
 
 __all__ = ["command"]
 
-MOST_REASONS = 20  # told apart; of further ones only the number
+MOST_REASONS = 20  # counted separately; further ones are counted together
 
 
 @click.command()
@@ -48,7 +48,7 @@ MOST_REASONS = 20  # told apart; of further ones only the number
     default="table",
     show_default=True,
     show_envvar=True,
-    help="For people or for programs.",
+    help="Tables for people, or JSON for programs.",
 )
 @pass_settings
 def command(
@@ -60,14 +60,14 @@ def command(
     catalog_path: str | None,
     output: str,
 ) -> None:
-    """Run a request log through all stages, without Kafka, and report what would have been.
+    """Run a request log through all stages, without Kafka, and report the simulated outcome.
 
-    One by one and in event time, with instances on paper: the result is that of a live run of
-    the same log with FOREMESH_CLOCK=event and `foremesh provision --dry-run`.
+    Requests are taken one by one in event time, and instances are simulated: the result is that
+    of a live run of the same log with FOREMESH_CLOCK=event and `foremesh provision --dry-run`.
     """
     items = RequestLog(log, mapping, limit=limit)
-    known = _catalog(items, catalog_path)
-    run = ReplayRun(ReplayedFlow(settings, known, received_ms=time.time_ns() // 1_000_000))
+    catalog = _catalog(items, catalog_path)
+    run = ReplayRun(ReplayedFlow(settings, catalog, received_ms=time.time_ns() // 1_000_000))
     summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
         click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
@@ -86,16 +86,16 @@ def _catalog(items: RequestLog, path: str | None) -> Catalog:
 
 @dataclass
 class ReplayRun:
-    """A replay under way, with what is kept of it."""
+    """A replay under way, and the records kept for its summary."""
 
     flow: ReplayedFlow
     records: Counter[str] = field(default_factory=Counter)  # made, by kind
-    reasons: Counter[str] = field(default_factory=Counter)  # of rows and records not used
+    reasons: Counter[str] = field(default_factory=Counter)  # why rows and records were not used
     commands: list[Command] = field(default_factory=list)
     lives: dict[str, Instance] = field(default_factory=dict)
 
     def outcomes(self, items: Iterable[Request | BadRow]) -> Iterator[Outcome]:
-        """Feed the log; the outcomes as they come."""
+        """Feed the log to the flow; yields each outcome."""
         for item in items:
             if isinstance(item, BadRow):
                 self._refuse(item.reason)
@@ -106,11 +106,11 @@ class ReplayRun:
                     yield record
 
     def instances(self) -> Iterator[Instance]:
-        """The last record of each instance; to be asked for after the outcomes."""
+        """The last record of each instance; call it after `outcomes`."""
         yield from self.lives.values()
 
     def as_json(self) -> dict[str, Any]:
-        """What is not in the summary."""
+        """The figures that are not in the summary, as plain values."""
         return {"records": dict(sorted(self.records.items())), "not_used": dict(self.reasons)}
 
     def _note(self, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""`foremesh report`: hits, misses, latency, saved and wasted, from PostgreSQL."""
+"""`foremesh report`: hits, misses, latency, time saved and wasted, from PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["command"]
     "--since",
     type=DurationParam(),
     show_envvar=True,
-    help="Only so far back from the newest outcome.",
+    help="How far back to report, counted from the newest outcome: 12h, 30d.",
 )
 @click.option(
     "--output",
@@ -29,7 +29,7 @@ __all__ = ["command"]
     default="table",
     show_default=True,
     show_envvar=True,
-    help="For people or for programs.",
+    help="Tables for people, or JSON for programs.",
 )
 @click.option(
     "--figure",

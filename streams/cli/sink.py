@@ -1,4 +1,4 @@
-"""`foremesh sink`: write what happens on Kafka to PostgreSQL."""
+"""`foremesh sink`: write the records on Kafka to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ __all__ = ["command"]
 
 @click.command()
 @click.option(
-    "--metrics-port", type=int, show_envvar=True, help="Prometheus on loopback; 0 for none."
+    "--metrics-port",
+    type=int,
+    show_envvar=True,
+    help="Port of the Prometheus endpoint on loopback; 0 for none.",
 )
 @pass_settings
 def command(settings: Settings, metrics_port: int | None) -> None:
-    """Write what happens on Kafka to PostgreSQL, until told to stop."""
+    """Write the records on Kafka to PostgreSQL, until stopped."""
     from streams.adapters import metrics  # noqa: PLC0415  # keep --help instant
     from streams.adapters.kafka.clients import connect  # noqa: PLC0415
     from streams.adapters.postgres.maintenance import pending  # noqa: PLC0415

@@ -35,7 +35,7 @@ def create(settings: Settings) -> None:
 @command.command()
 @pass_settings
 def check(settings: Settings) -> None:
-    """Say what is not as declared; exit code 1 when something is."""
+    """Report topics that are not as declared; exit code 1 when there are any."""
     check_or_raise(settings)
     click.echo(f"{len(declared(settings))} topics are as declared")
 

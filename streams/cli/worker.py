@@ -1,4 +1,4 @@
-"""`foremesh worker`: run stages until told to stop."""
+"""`foremesh worker`: run stages until stopped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from streams.settings import Settings
 __all__ = ["command"]
 
 
-@click.command(help="Run stages: all that are not optional, or those named.")
+@click.command(help="Run the stages named, or all that are not optional, until stopped.")
 @click.argument("stages", nargs=-1, type=click.Choice(list(STAGES)))
 @click.option(
-    "--metrics-port", type=int, show_envvar=True, help="Prometheus on loopback; 0 for none."
+    "--metrics-port",
+    type=int,
+    show_envvar=True,
+    help="Port of the Prometheus endpoint on loopback; 0 for none.",
 )
 @pass_settings
 def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | None) -> None:
@@ -24,7 +27,7 @@ def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | Non
     from streams.pipeline.assembly import stages_of  # noqa: PLC0415
     from streams.pipeline.worker import create_app, stage_names  # noqa: PLC0415
 
-    made = stages_of(settings)
-    app = create_app(settings, {name: made[name] for name in stage_names(stages)})
+    stages_by_name = stages_of(settings)
+    app = create_app(settings, {name: stages_by_name[name] for name in stage_names(stages)})
     metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
     run(app)
