@@ -74,9 +74,9 @@ class LimitsUnavailable(ForemeshError):
 
     @classmethod
     def because(cls, why: str) -> Self:
-        """The same with its cause."""
-        said, _, fix = str(cls()).partition(":")
-        return cls(f"{said}, since {why}:{fix}")
+        """The error with its cause."""
+        problem, _, fix = str(cls()).partition(":")
+        return cls(f"{problem}, since {why}:{fix}")
 
 
 class LogUnreadable(ForemeshError):

@@ -1,4 +1,4 @@
-"""Settings: one frozen value, read from the environment, handed down from the top."""
+"""Settings: one frozen value, read from the environment and passed down by the commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Settings:
     replication: int = _setting(1, "replicas of every topic")
     clock: str = _setting("wall", "'wall'; 'event' when a recorded log is replayed")
     horizon_ms: int = _setting(60_000, "how far ahead demand is predicted")
-    tick_ms: int = _setting(1_000, "how often demand is summed and decided upon")
+    tick_ms: int = _setting(1_000, "how often demand is summed and the allocator decides")
     commit_ms: int = _setting(500, "how often offsets are committed")
     session_ms: int = _setting(6_000, "silence after which a worker counts as dead")
     batch_records: int = _setting(1_000, "most records handled at once")
@@ -50,21 +50,21 @@ class Settings:
     metrics_port: int = _setting(0, "port of the Prometheus endpoint on loopback; 0 for none")
     gateway: str = _setting("127.0.0.1:8080", "address the gateway listens on")
     provisioner: str = _setting("http://127.0.0.1:8081", "where the provisioner listens")
-    build: str = _setting("build", "folder of the local stack and of reports")
+    build: str = _setting("build", "directory of the local stack and of reports")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
-        """The settings of an environment (the process's own by default).
+        """The settings in an environment, by default that of this process.
 
         Raises
         ------
         SettingInvalid
             A variable cannot be read; the message names it.
         """
-        given = os.environ if env is None else env
+        variables = os.environ if env is None else env
         values: dict[str, Any] = {}
         for item in fields(cls):
-            text = given.get(cls.variable(item.name))
+            text = variables.get(cls.variable(item.name))
             if text is not None:
                 values[item.name] = _read(item.name, item.default, text)
         return cls(**values)

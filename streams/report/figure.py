@@ -1,4 +1,4 @@
-"""A summary as a picture: hit rate over time, and latency of hits, misses and a control."""
+"""A summary as a figure: hit rate over time, and the latency of each result in every pool."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from streams.report.summary import FlowSummary, LatencySample, PoolSummary
 
 __all__ = ["draw"]
 
-BUCKETS = 40  # points in time
+BUCKETS = 40  # of equal length, over the time of a pool's requests
 COLOURS = {"hit": "#1b7837", "partial": "#c2a01c", "miss": "#b2182b", "refused": "#555555"}
 
 
 def draw(summary: FlowSummary, path: Path) -> None:
-    """Write the picture; the ending (`.png`, `.svg`, `.pdf`) says in which form.
+    """Write the figure; the suffix (`.png`, `.svg`, `.pdf`) determines the format.
 
     Raises
     ------
     ValueError
-        The ending is none of those that matplotlib knows.
+        matplotlib does not know the suffix.
     """
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     over_time, latency = figure.subplots(1, 2)
@@ -43,7 +43,7 @@ def _hit_rate(axes: Axes, summary: FlowSummary) -> None:
 
 
 def _buckets(pool: PoolSummary) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of each stretch of time that saw requests, and their hit rate in %."""
+    """The middle of each time bucket with requests, and their hit rate in %."""
     edges = np.linspace(pool.at_ms[0], pool.at_ms[-1] + 1, BUCKETS + 1)
     bucket = np.digitize(pool.at_ms, edges) - 1
     counts = np.bincount(bucket, minlength=BUCKETS)
@@ -57,10 +57,10 @@ def _latency(axes: Axes, summary: FlowSummary) -> None:
     styles = ("-", "--", ":", "-.")
     for i, (name, pool) in enumerate(summary.pools.items()):
         for result, colour in COLOURS.items():
-            found = pool.latency.get(result)
-            if found:
-                x, y = _cumulative(found)
-                label = f"{name}: {result} ({len(found):,})"
+            sample = pool.latency.get(result)
+            if sample:
+                x, y = _cumulative(sample)
+                label = f"{name}: {result} ({len(sample):,})"
                 axes.step(x, y, where="post", ls=styles[i % 4], color=colour, label=label)
     axes.set(title="Latency, cumulative", xlabel="ms", ylabel="requests, %", xscale="log")
     axes.grid(alpha=0.3, which="both")
@@ -69,5 +69,5 @@ def _latency(axes: Axes, summary: FlowSummary) -> None:
 
 
 def _cumulative(latency: LatencySample) -> tuple[np.ndarray, np.ndarray]:
-    values = np.maximum(latency.sorted_ms, 0.1)  # a logarithm has no zero
+    values = np.maximum(latency.sorted_ms, 0.1)  # the axis is logarithmic
     return values, 100 * np.arange(1, len(values) + 1) / len(values)

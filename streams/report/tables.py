@@ -1,4 +1,4 @@
-"""A summary as tables for people, and as JSON for programs."""
+"""A summary as tables for people, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def _table(
         table.add_column(label, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for pool, found in summary.pools.items():
-        for row, item in rows(found).items():
-            names = [pool, row or "-"] if name else [pool]
-            cells = [show(item) for show in columns.values()]
+    for pool_name, pool in summary.pools.items():
+        for row_name, values in rows(pool).items():
+            names = [pool_name, row_name or "-"] if name else [pool_name]
+            cells = [show(values) for show in columns.values()]
             table.add_row(*map(Text, names), *cells)
     return table
 
@@ -92,10 +92,10 @@ REQUESTS: Mapping[str, Callable[[RequestSummary], str]] = {
 }
 REFUSED: Mapping[str, Callable[[RequestSummary], str]] = {"refused": lambda r: f"{r.refused:,}"}
 LATENCY: Mapping[str, Callable[[LatencySample], str]] = {
-    "requests": lambda found: f"{len(found):,}",
-    "p50 ms": lambda found: _number(found.quantile(QUANTILES["p50"])),
-    "p95 ms": lambda found: _number(found.quantile(QUANTILES["p95"])),
-    "p99 ms": lambda found: _number(found.quantile(QUANTILES["p99"])),
+    "requests": lambda sample: f"{len(sample):,}",
+    "p50 ms": lambda sample: _number(sample.quantile(QUANTILES["p50"])),
+    "p95 ms": lambda sample: _number(sample.quantile(QUANTILES["p95"])),
+    "p99 ms": lambda sample: _number(sample.quantile(QUANTILES["p99"])),
 }
 INSTANCES: Mapping[str, Callable[[InstanceTime], str]] = {
     "instances": lambda t: f"{t.instances:,}",
@@ -107,7 +107,7 @@ INSTANCES: Mapping[str, Callable[[InstanceTime], str]] = {
 
 
 def as_json(summary: FlowSummary) -> dict[str, Any]:
-    """The same as plain values; times in ISO 8601, rates from 0 to 1."""
+    """The summary as plain values; times in ISO 8601, rates from 0 to 1."""
     return {
         "from": iso_time(summary.from_ms),
         "to": iso_time(summary.to_ms),
@@ -118,9 +118,9 @@ def as_json(summary: FlowSummary) -> dict[str, Any]:
 def _pool(pool: PoolSummary) -> dict[str, Any]:
     return {
         **_requests(pool.total),
-        "latency_ms_by_result": {name: _latency(found) for name, found in pool.latency.items()},
-        "services": {name: _requests(found) for name, found in pool.services.items()},
-        "tiers": {name: _requests(found) for name, found in pool.tiers.items()},
+        "latency_ms_by_result": {name: _latency(sample) for name, sample in pool.latency.items()},
+        "services": {name: _requests(group) for name, group in pool.services.items()},
+        "tiers": {name: _requests(group) for name, group in pool.tiers.items()},
         "instances": {
             **_instances(pool.instances),
             "services": {n: _instances(t) for n, t in pool.instances_by_service.items()},
@@ -141,8 +141,8 @@ def _requests(r: RequestSummary) -> dict[str, Any]:
     }
 
 
-def _latency(found: LatencySample) -> dict[str, Any]:
-    return {"requests": len(found), **{name: found.quantile(q) for name, q in QUANTILES.items()}}
+def _latency(sample: LatencySample) -> dict[str, Any]:
+    return {"requests": len(sample), **{name: sample.quantile(q) for name, q in QUANTILES.items()}}
 
 
 def _instances(t: InstanceTime) -> dict[str, Any]:
@@ -155,8 +155,8 @@ def _instances(t: InstanceTime) -> dict[str, Any]:
 
 
 def iso_time(ms: int) -> str:
-    """Milliseconds since the epoch in ISO 8601; as they are when no calendar has them."""
+    """A time since the epoch in ISO 8601, or in ms when it is beyond the calendar."""
     try:
         return datetime.fromtimestamp(ms // 1000, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"  # beyond the calendar
+        return f"{ms} ms"
