@@ -56,7 +56,7 @@ def hit_advantage(
             starts[instance.service].append(instance.warm_since_ms - instance.started_ms)
     if not (served[Result.HIT] and served[Result.MISS] and starts):
         return None
-    took_ms = {service: median(found) for service, found in starts.items()}
+    took_ms = {service: median(times) for service, times in starts.items()}
     slowest = max(took_ms, key=lambda service: took_ms[service])
     return HitAdvantage(
         hit_ms=median(served[Result.HIT]),

@@ -44,7 +44,7 @@ async def play(
     asks: Sequence[SyntheticRequest],
     url: str,
     prefix: str,
-    told: Callable[[LoadResult], None],
+    report: Callable[[LoadResult], None],
 ) -> LoadResult:
     """Send each request when it is due (open loop), at most 256 concurrently.
 
@@ -56,7 +56,7 @@ async def play(
         URL of Envoy.
     prefix
         Prefix of the request ids, before the position in the sequence.
-    told
+    report
         Called whenever a request was sent or has ended.
     """
     played = LoadResult()
@@ -67,12 +67,12 @@ async def play(
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         began = loop.time()
 
-        async def one(ask: SyntheticRequest, name: str) -> None:
+        async def send(ask: SyntheticRequest, name: str) -> None:
             try:
                 await _send(session, url, ask, name, played)
             finally:
                 room.release()
-                told(played)
+                report(played)
 
         async with asyncio.TaskGroup() as group:
             for number, ask in enumerate(asks):
@@ -80,8 +80,8 @@ async def play(
                 await room.acquire()
                 played.sent += 1
                 played.late += loop.time() - began - ask.at_s > _LATE_S
-                group.create_task(one(ask, f"{prefix}-{number:06}"))
-                told(played)
+                group.create_task(send(ask, f"{prefix}-{number:06}"))
+                report(played)
     return played
 
 

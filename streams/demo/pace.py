@@ -46,7 +46,7 @@ async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once:
     os.environ["MODEL_FOLDER"] = str(models)  # written in the first round, then only read
     room = asyncio.Semaphore(at_once)
 
-    async def one(session: aiohttp.ClientSession, constituent: Constituent) -> float:
+    async def start(session: aiohttp.ClientSession, constituent: Constituent) -> float:
         async with room:
             began = time.perf_counter()
             child = await InstanceProcess.spawn(constituent.command)
@@ -60,8 +60,8 @@ async def start_up_s(constituents: Sequence[Constituent], models: Path, at_once:
     try:
         async with aiohttp.ClientSession() as session:
             for each in constituents:  # writes the models and compiles the modules
-                await one(session, each)
-            took = await asyncio.gather(*(one(session, each) for each in constituents))
+                await start(session, each)
+            took = await asyncio.gather(*(start(session, each) for each in constituents))
     except ProcessNotReady as error:
         raise StackFailed(f"an instance of the demonstration does not start: {error}") from error
     return sum(took) / len(took)

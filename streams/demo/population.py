@@ -107,7 +107,7 @@ class SyntheticPopulation:
         return sorted(asked, key=lambda ask: ask.at_s)
 
     def live(self, seconds: float, rate: float) -> list[SyntheticRequest]:
-        """On average `rate` requests per second for so many seconds, in order of time.
+        """On average `rate` requests per second for `seconds`, in order of time.
 
         Sessions may begin before time 0 or continue after the end; those parts are left out.
         """
@@ -144,14 +144,14 @@ class SyntheticPopulation:
 
     def _past_of(self, user: SyntheticUser, chance: random.Random) -> Iterator[SyntheticRequest]:
         """The user's last requests, shifted in time so that the last session ended before 0."""
-        found: list[tuple[float, str]] = []
+        requests: list[tuple[float, str]] = []
         start_s = 0.0
-        while len(found) < PAST_REQUESTS:
+        while len(requests) < PAST_REQUESTS:
             session = list(user.session(start_s, math.inf, chance))
-            found += session
+            requests += session
             start_s = session[-1][0] + chance.lognormvariate(math.log(AWAY_S), 0.5)
         end_s = start_s
-        for at_s, service in found[:PAST_REQUESTS]:
+        for at_s, service in requests[:PAST_REQUESTS]:
             yield SyntheticRequest(
                 at_s=at_s - end_s, user=user.name, tier=user.tier, service=service
             )

@@ -54,7 +54,7 @@ def show(
 def _figures(advantage: HitAdvantage | None, hits: Mapping[str, HitCounts]) -> dict[str, Any]:
     return {
         "hits_against_misses": advantage and {"ahead_ms": advantage.ahead_ms, **asdict(advantage)},
-        "hits": {pool: found._asdict() for pool, found in hits.items()},
+        "hits": {pool: counts._asdict() for pool, counts in hits.items()},
     }
 
 
@@ -63,8 +63,8 @@ def _headlines(summary: FlowSummary, hits: Mapping[str, HitCounts]) -> list[str]
 
 
 def _headline(pool: PoolSummary, hits: HitCounts) -> str:
-    total, found = pool.total, pool.latency
-    hit, miss = found.get("hit"), found.get("miss")
+    total, latencies = pool.total, pool.latency
+    hit, miss = latencies.get("hit"), latencies.get("miss")
     medians = [
         f"{name} {latency.quantile(0.5):,.1f} ms"
         for name, latency in (("hit", hit), ("miss", miss), ("all", total.latency))
@@ -88,9 +88,9 @@ def _troubles(played: Mapping[str, LoadResult]) -> Iterator[str]:
 
 def _check(summary: FlowSummary, played: Mapping[str, LoadResult]) -> None:
     for pool, load in played.items():
-        found = summary.pools[pool].total.count if pool in summary.pools else 0
-        if found != load.sent:
+        outcomes = summary.pools[pool].total.count if pool in summary.pools else 0
+        if outcomes != load.sent:
             raise StackFailed(
-                f"{load.sent} requests were sent to {pool}, but PostgreSQL has {found} outcomes:"
+                f"{load.sent} requests were sent to {pool}, but PostgreSQL has {outcomes} outcomes:"
                 " see the logs below build/demo"
             )

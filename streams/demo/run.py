@@ -190,11 +190,11 @@ class DemoRun:
         starts = ("--keep-alive", str(keep_alive_s), "--starts", str(STARTS))
         mesh.open(*starts, models=self.folder / "models")
 
-        def told(played: LoadResult) -> None:
-            said = ", ".join(f"{count} {name}" for name, count in sorted(played.answers.items()))
-            progress.update(task, completed=played.done, news=said)
+        def report(played: LoadResult) -> None:
+            news = ", ".join(f"{count} {name}" for name, count in sorted(played.answers.items()))
+            progress.update(task, completed=played.done, news=news)
 
-        played = asyncio.run(self._watched(asks, mesh.url, pool, told))
+        played = asyncio.run(self._watched(asks, mesh.url, pool, report))
         self._await_outcomes(pool, played.sent)
         mesh.close()
         return played
@@ -206,7 +206,11 @@ class DemoRun:
         until(lambda: count_outcomes(postgres, pool) >= sent, _WRITE_S, sorry, self.processes.check)
 
     async def _watched(
-        self, asks: list[SyntheticRequest], url: str, pool: str, told: Callable[[LoadResult], None]
+        self,
+        asks: list[SyntheticRequest],
+        url: str,
+        pool: str,
+        report: Callable[[LoadResult], None],
     ) -> LoadResult:
         """Send the load, but stop at once when one of the processes ends."""
 
@@ -216,7 +220,7 @@ class DemoRun:
                 await asyncio.sleep(0.5)
 
         watching = asyncio.create_task(watch())
-        playing = asyncio.create_task(play(asks, url, pool, told))
+        playing = asyncio.create_task(play(asks, url, pool, report))
         try:
             await asyncio.wait([watching, playing], return_when=asyncio.FIRST_COMPLETED)
             if watching.done():

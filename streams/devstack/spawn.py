@@ -68,7 +68,7 @@ def _keep_search(libc: ctypes.CDLL) -> None:
     libc.capget(ctypes.byref(header), ctypes.byref(held))
     # A container may lack the narrower of the two: Docker's default is one that does.
     wanted = (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE)
-    kept = next((one for one in wanted if held.permitted & 1 << one), None)
+    kept = next((capability for capability in wanted if held.permitted & 1 << capability), None)
     bit = 0 if kept is None else 1 << kept
     sets = _CapabilitySets(effective=bit, permitted=bit, inheritable=bit)
     if libc.capset(ctypes.byref(header), ctypes.byref(sets)):

