@@ -1,15 +1,15 @@
--- What foremesh keeps in PostgreSQL (15 and up). This file is the truth; migrations/ leads there.
+-- The schema of foremesh's database (PostgreSQL 15 and up), the result of all migrations.
 --
--- Every time stands twice: `..._ms` as on Kafka (integer milliseconds since the epoch, event
+-- Every time is stored twice: `..._ms` as on Kafka (integer milliseconds since the epoch, event
 -- time) and as timestamptz for people and for the views. Rows are written once, or replaced by
--- newer ones only: reading a topic again changes nothing.
+-- newer ones only, so reading a topic again changes nothing.
 
 -- ---------------------------------------------------------------------- types
 
 CREATE TYPE command_action AS ENUM (
     'provision',  -- start `count` instances
     'release',    -- end `count` idle instances
-    'queue'       -- wanted, does not fit now
+    'queue'       -- wanted, but it does not fit now
 );
 
 CREATE TYPE instance_state AS ENUM (
@@ -29,16 +29,16 @@ CREATE TYPE request_source AS ENUM ('log', 'gateway');
 CREATE TYPE verdict_choice AS ENUM (
     'start',    -- one more instance
     'queue',    -- wanted, but it does not fit
-    'release',  -- idle instances are given back
-    'keep',     -- what there is stays, no further one pays
-    'leave'     -- there is none, and none pays
+    'release',  -- idle instances are ended
+    'keep',     -- the instances stay; one more is not worth its cost
+    'leave'     -- there is no instance, and none is worth its cost
 );
 
 CREATE TYPE pool_mode AS ENUM (
-    'on',      -- decides, and has it carried out
-    'shadow',  -- decides, and does nothing
-    'advise',  -- decides nothing
-    'off'      -- gives back what is idle, then does nothing
+    'on',      -- the allocator decides and issues commands
+    'shadow',  -- it decides and issues no command
+    'advise',  -- it decides nothing; instances stay as they are
+    'off'      -- it releases idle instances, then does nothing
 );
 
 -- Times beyond the years 1 to 9999 come from broken clocks: they are shown as those bounds, since
@@ -112,7 +112,7 @@ CREATE TABLE prediction_history (
 
 CREATE INDEX prediction_history_user_id_made_ms ON prediction_history (user_id, made_ms);
 
--- For the users behind a decision, of all those who were seen before it.
+-- For the query of the users behind a decision, which reads predictions of a time range.
 CREATE INDEX prediction_history_made_ms ON prediction_history USING brin (made_ms);
 
 COMMENT ON TABLE prediction_history IS 'Every prediction, one for each request; columns as in predictions.';
