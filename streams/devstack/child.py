@@ -99,9 +99,11 @@ class ServerProcess:
             family = [process, *_children(process)]
             _send(process, how)
             _, left = psutil.wait_procs(family, timeout_s)
-            for one in left:
-                logger.warning("%s: process %d did not end in %g s", self.name, one.pid, timeout_s)
-                _send(one, signal.SIGKILL)
+            for survivor in left:
+                logger.warning(
+                    "%s: process %d did not end in %g s", self.name, survivor.pid, timeout_s
+                )
+                _send(survivor, signal.SIGKILL)
             psutil.wait_procs(left, 5)
         if self._popen is not None:
             self._popen.wait(5)
@@ -160,9 +162,9 @@ def free_ports(count: int) -> list[int]:
     """Free ports on the loopback interface, chosen by the kernel."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
 
 
 def _spawned(argv: list[str], death_signal: int, user: str) -> list[str]:
