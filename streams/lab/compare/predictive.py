@@ -86,13 +86,15 @@ def _saved(index: CatalogIndex, start_ms: int) -> dict[str, list[tuple[int, floa
     """
     paths = CriticalPaths(index, index.warm_up_ms)
     saved: dict[str, list[tuple[int, float]]] = {}
-    steps = zip(index.step_service, paths.parts, paths.shares, strict=True)
-    for row, parts, shares in steps:
-        service = index.services[row]
-        start_share_ms = start_ms / max(1, len(index.parts_of(service)))
-        pairs = zip(parts.tolist(), shares.tolist(), strict=True)
-        saved.setdefault(service, []).extend(
-            (part, ms + start_share_ms) for part, ms in pairs if part >= 0 and ms > 0
+    shares_by_step = zip(index.step_service, paths.parts, paths.shares, strict=True)
+    for row, constituents, shares in shares_by_step:
+        composite = index.services[row]
+        start_share_ms = start_ms / max(1, len(index.parts_of(composite)))
+        pairs = zip(constituents.tolist(), shares.tolist(), strict=True)
+        saved.setdefault(composite, []).extend(
+            (constituent, ms + start_share_ms)
+            for constituent, ms in pairs
+            if constituent >= 0 and ms > 0
         )
     return saved
 
