@@ -66,12 +66,12 @@ class BatchOwner(Protocol):
         """Those of these partitions that may be fetched now."""
         ...
 
-    def settled(self) -> Mapping[TP, int]:
-        """Per partition the offset before which everything is done and delivered."""
+    def committable(self) -> Mapping[TP, int]:
+        """Offset of each partition before which everything is delivered and saved."""
         ...
 
-    async def settle(self) -> None:
-        """Finish what was begun: deliver and save it."""
+    async def checkpoint(self) -> None:
+        """Deliver and save what was processed so far."""
         ...
 
     async def revoked(self, tps: set[TP]) -> None:

@@ -1,9 +1,8 @@
-"""A partition that a worker owns: its state, the writer of its changelog, and unsaved batches."""
+"""One partition that a worker owns: state, changelog writer, batches not yet checkpointed."""
 
 from __future__ import annotations
 
 import gc
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,7 @@ from streams.engine.store import PartitionStore
 
 __all__ = ["ChangelogConfig", "OwnedPartition"]
 
-logger = logging.getLogger(__name__)
-
-MOST_UNSAVED = 20  # batches' worth of records and bytes between two saves
+MOST_UNSAVED = 20  # batches' worth of records and bytes between two checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class ChangelogConfig:
     """Where a stage's state is kept."""
 
     topic: str  # the changelog's name on the broker
-    group: str  # consumer group: with the partition it names the writer
+    group: str  # consumer group; with the partition it makes the transactional id
     client_config: Mapping[str, Any]
     producer_config: Mapping[str, Any]
     empty: Callable[[], PartitionStore[Any]]
@@ -34,56 +31,64 @@ class ChangelogConfig:
 
 @dataclass(slots=True, eq=False)
 class OwnedPartition:
-    """One partition of a stage, from its assignment to its revocation."""
+    """One partition of a stage, from its assignment to its revocation.
+
+    Not ready means that its state is being rebuilt: its batches are kept, and processed then.
+    """
 
     number: int
     generation: int  # of the consumer group
     store: PartitionStore[Any]
     writer: TransactionalWriter | None = None
-    ready: bool = False  # its state is there, it may be fetched
+    ready: bool = False
     revoked: bool = False
     failures: int = 0  # in a row
-    unsaved: deque[RecordBatch] = field(default_factory=deque)  # taken since the last save
-    records: int = 0  # of the unsaved
-    bytes: int = 0  # of the unsaved
-    _behind: dict[str, int] = field(default_factory=dict)
+    _unsaved: deque[RecordBatch] = field(default_factory=deque)  # since the last checkpoint
+    _records: int = 0  # of the unsaved
+    _bytes: int = 0  # of the unsaved
+    _lags: dict[str, int] = field(default_factory=dict)  # by topic
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to save."""
-        return bool(self.unsaved or self.store.journal or self.store.dirty)
+        """Whether there is something to checkpoint."""
+        return bool(self._unsaved or self.store.journal or self.store.dirty)
 
     def full(self, most_records: int, most_bytes: int) -> bool:
-        """Whether so much is unsaved that nothing is fetched before a save."""
+        """Whether so much is unsaved that nothing is fetched before the next checkpoint."""
         records, size = MOST_UNSAVED * most_records, MOST_UNSAVED * most_bytes
-        return self.records >= records or self.bytes >= size
-
-    def keep(self, batch: RecordBatch) -> None:
-        """Keep a batch until its effects are saved."""
-        self.unsaved.append(batch)
-        self.records += len(batch.records)
-        self.bytes += batch.size
-
-    def take_back(self) -> list[RecordBatch]:
-        """Remove and return the unsaved batches, to be processed again."""
-        batches = list(self.unsaved)
-        self.unsaved.clear()
-        self.records = self.bytes = 0
-        return batches
-
-    def forget(self, settled: Mapping[str, int]) -> list[float]:
-        """Forget the batches before these offsets; when each was fetched (monotonic)."""
-        batches = self.take_back()
-        for batch in batches:
-            if batch.next_offset > settled.get(batch.topic, 0):
-                self.keep(batch)
-        left = {id(batch) for batch in self.unsaved}
-        return [batch.fetched_s for batch in batches if id(batch) not in left]
+        return self._records >= records or self._bytes >= size
 
     def lag(self, batch: RecordBatch) -> int:
         """Consumer lag after this batch, summed over the topics of this partition."""
-        self._behind[batch.topic] = max(0, batch.end_offset - batch.next_offset)
-        return sum(self._behind.values())
+        self._lags[batch.topic] = max(0, batch.end_offset - batch.next_offset)
+        return sum(self._lags.values())
+
+    # ------------------------------------------------------------------- unsaved batches
+
+    def keep(self, batch: RecordBatch) -> None:
+        """Keep a batch until its effects are saved."""
+        self._unsaved.append(batch)
+        self._records += len(batch.records)
+        self._bytes += batch.size
+
+    def take_back(self) -> list[RecordBatch]:
+        """Remove and return the unsaved batches, to be processed again."""
+        batches = list(self._unsaved)
+        self._unsaved.clear()
+        self._records = self._bytes = 0
+        return batches
+
+    def saved(self, committable: Mapping[str, int]) -> list[float]:
+        """Drop the batches before these offsets, by topic; when each was fetched (monotonic)."""
+        fetched = []
+        for batch in self.take_back():
+            if batch.next_offset > committable.get(batch.topic, 0):
+                self.keep(batch)
+            else:
+                fetched.append(batch.fetched_s)
+        return fetched
+
+    # ------------------------------------------------------------------- life
 
     def open(self, saved: ChangelogConfig) -> tuple[TransactionalWriter, PartitionStore[Any]]:
         """Fence the earlier owner and rebuild the state; blocks, and may run in a thread.
@@ -102,3 +107,34 @@ class OwnedPartition:
         # time; none of it is garbage, and what is dropped later is freed without it.
         gc.freeze()
         return writer, store
+
+    def reset(
+        self,
+        writer: TransactionalWriter,
+        store: PartitionStore[Any],
+        committable: Mapping[str, int],
+    ) -> None:
+        """Replace the state by a rebuilt one; its position is no earlier than these offsets.
+
+        Offsets may become committable without a changed row, and then are not in the changelog.
+        """
+        for name, offset in committable.items():
+            store.position[name] = max(store.position.get(name, 0), offset)
+        self.writer, self.store = writer, store
+
+    def resume(self) -> None:
+        """Fetch and step it: its state is there."""
+        self.ready = True
+
+    def suspend(self) -> None:
+        """Neither fetch, step nor checkpoint it before its state is rebuilt."""
+        self.ready = False
+
+    def revoke(self) -> None:
+        """Another worker owns it from now on."""
+        self.revoked, self.ready = True, False
+
+    def failed(self) -> int:
+        """How many failures in a row there are with this one."""
+        self.failures += 1
+        return self.failures

@@ -1,7 +1,7 @@
-"""One stage, run: batches in, outputs and state out, nothing lost and no state counted twice.
+"""Runs one stage: batches in, outputs and state out; nothing is lost, nothing counted twice.
 
-A batch is processed at once and its outputs are sent; `saver` checkpoints. When delivery or a save
-fails, the partition is reset to its last save and processed again from there; `TRIES` failures in a
+A batch is processed at once and its outputs are sent; `checkpointer` checkpoints. When that fails,
+the partition is reset to its last checkpoint and processed again from there; `TRIES` failures in a
 row stop the worker.
 """
 
@@ -12,16 +12,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import cycle
 from typing import Any
 
 from faust.types import TP
 
+from streams.engine.background import BackgroundTasks
 from streams.engine.batch import RecordBatch
-from streams.engine.crew import BackgroundTasks
+from streams.engine.checkpointer import SLICES, PartitionCheckpointer
 from streams.engine.outbox import StageOutbox
+from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.producer import TransactionalWriter, WriterFenced
-from streams.engine.saver import PartitionCheckpointer
 from streams.engine.steps import StageSteps
 from streams.engine.store import PartitionStore
 from streams.engine.world import StageWiring, StageWorld
@@ -35,7 +37,7 @@ __all__ = ["StageRunner"]
 logger = logging.getLogger(__name__)
 
 TRIES = 5
-TURN_S = 0.005  # after so long in a batch others get their turn
+TURN_S = 0.005  # a batch lets other tasks run after so long
 
 
 class StageRunner:
@@ -46,7 +48,7 @@ class StageRunner:
     ) -> None:
         self.stage, self.row, self.settings, self._wiring = stage, row, settings, wiring
         self._steps = StageSteps(stage, wiring.codec)
-        self._saved = ChangelogConfig(
+        self._changelog = ChangelogConfig(
             topic=settings.topic(changelog(row.name)),
             group=settings.group(row.name),
             client_config=wiring.client_config,
@@ -56,19 +58,15 @@ class StageRunner:
         self._names = {settings.topic(name): name for name in row.reads}
         self._outbox = StageOutbox(settings, wiring)
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
-        self._owned = dict[int, OwnedPartition]()
-        self._crew = BackgroundTasks(row.name)
-        self._stepping = asyncio.Lock()  # one batch, tick or start of a save at a time
-        self._saver = PartitionCheckpointer(
+        self._tasks = BackgroundTasks(row.name)
+        self._partitions = OwnedPartitions(settings, self._names, self._changelog)
+        self._checkpointer = PartitionCheckpointer(
             row.name,
-            settings,
             wiring.meter,
-            crew=self._crew,
+            tasks=self._tasks,
             outbox=self._outbox,
             steps=self._steps,
-            owned=self._owned,
-            stepping=self._stepping,
-            put_back=self._put_back,
+            partitions=self._partitions,
         )
         self._rewind: Callable[[TP, int], Awaitable[None]]
 
@@ -79,7 +77,7 @@ class StageRunner:
         rewind: Callable[[TP, int], Awaitable[None]],
         crash: Callable[[BaseException], Awaitable[None]],
     ) -> None:
-        """Begin to save, and to tick when the clock is the wall's.
+        """Begin to checkpoint, and to tick when the clock is the wall's.
 
         Parameters
         ----------
@@ -88,63 +86,49 @@ class StageRunner:
         crash
             Stops the worker.
         """
-        self._rewind, self._crew.crash = rewind, crash
-        self._crew.spawn(self._saver.run())
+        self._rewind, self._tasks.crash = rewind, crash
+        self._tasks.spawn(self._checkpoint_regularly())
         if self.settings.clock == "wall":
-            self._crew.spawn(self._tick_regularly())
+            self._tasks.spawn(self._tick_regularly())
 
     async def stop(self) -> None:
-        """Stop; `settle` has saved before."""
-        await self.revoked({TP(name, n) for name in self._names for n in self._owned})
-        await self._crew.stop()
+        """Stop, without a last checkpoint."""
+        self._partitions.revoke_all()
+        await self._tasks.stop()
 
     # ------------------------------------------------------------------- ownership
 
     def ready(self, tps: set[TP]) -> set[TP]:
         """Those that may be fetched: their state is there and not too much of it unsaved."""
-        return {tp for tp in tps if self._may_fetch(self._owned.get(tp.partition))}
+        return {tp for tp in tps if self._may_fetch(self._partitions.get(tp.partition))}
 
     def _may_fetch(self, owned: OwnedPartition | None) -> bool:
         if owned is None or not owned.ready:
             return False
-        full = self._saver.full(owned)
+        full = self._partitions.full(owned)
         if full:
-            self._saver.wake()
+            self._checkpointer.wake()
         return not full
-
-    def settled(self) -> Mapping[TP, int]:
-        """The committable offset of each partition: all before it is delivered and saved."""
-        return self._saver.settled
-
-    async def settle(self) -> None:
-        """Deliver outputs and save state up to here, unless the worker has failed."""
-        await self._crew.guarded(self._saver.save())
 
     def assigned(self, tps: set[TP], generation: int) -> None:
         """Take ownership of these partitions and rebuild their state."""
-        numbers = {tp.partition for tp in tps if tp.topic in self._names}
-        for number in numbers - self._owned.keys():
-            self._owned[number] = owned = OwnedPartition(number, generation, self._saved.empty())
-            self._crew.spawn(self._open(owned, 0.0))
+        for owned in self._partitions.assign(tps, generation):
+            self._tasks.spawn(self._open(owned, 0.0))
 
     async def revoked(self, tps: set[TP]) -> None:
         """Give up ownership of these partitions and drop their state."""
-        for tp in tps:
-            self._saver.settled.pop(tp, None)
-            owned = self._owned.pop(tp.partition, None)
-            if owned is not None:
-                owned.revoked, owned.ready = True, False
+        self._partitions.revoke(tps)
 
     async def _open(self, owned: OwnedPartition, delay_s: float) -> None:
         """Fence the earlier owner, rebuild the state, and process again what was not saved."""
         while not owned.revoked:
             await asyncio.sleep(delay_s)
             try:
-                writer, store = await self._crew.call_long(owned.open, self._saved)
+                writer, store = await self._tasks.call_long(owned.open, self._changelog)
             except (DeliveryFailed, BrokerUnreachable) as error:
-                delay_s = self._failed(owned, error)
+                delay_s = self._backoff_s(owned, error)
                 continue
-            async with self._stepping:
+            async with self._partitions.stepping:
                 if not owned.revoked:
                     await self._resume(owned, writer, store)
             return
@@ -152,62 +136,78 @@ class StageRunner:
     async def _resume(
         self, owned: OwnedPartition, writer: TransactionalWriter, store: PartitionStore[Any]
     ) -> None:
-        for tp, offset in self._saver.settled.items():
-            if tp.partition == owned.number:  # offsets may move without a change of state to save
-                name = self._names[tp.topic]
-                store.position[name] = max(store.position.get(name, 0), offset)
-        owned.writer, owned.store = writer, store
+        owned.reset(writer, store, self._partitions.committable_of(owned.number))
         for batch in owned.take_back():
             await self._accept(owned, batch)
-        owned.ready = True
+        owned.resume()
 
-    def _put_back(self, owned: OwnedPartition, error: Exception) -> None:
-        """Reset to the last save, and process again from there."""
-        owned.ready = False
-        self._crew.spawn(self._open(owned, self._failed(owned, error)))
-
-    def _failed(self, owned: OwnedPartition, error: Exception) -> float:
-        """Seconds to wait after one more failure in a row, unless it is one too many."""
-        owned.failures += 1
+    def _backoff_s(self, owned: OwnedPartition, error: Exception) -> float:
+        """Seconds to wait after one more failure in a row; raises it if it is one too many."""
+        failures = owned.failed()
         logger.warning(
-            "%s[%d], try %d of %d: %s", self.row.name, owned.number, owned.failures, TRIES, error,
+            "%s[%d], try %d of %d: %s", self.row.name, owned.number, failures, TRIES, error,
             extra={"action": "batch_failed"},
         )  # fmt: skip
-        if owned.failures >= TRIES:
+        if failures >= TRIES:
             raise error
-        # Who is fenced has most likely been given up for dead: it hears so before it tries again.
+        # A fenced worker has most likely left the group unawares: it hears of that before it
+        # fences the new owner in turn.
         fenced = isinstance(error, WriterFenced)
-        return self.settings.session_ms / 1000 if fenced else 0.2 * 2.0**owned.failures
+        return self.settings.session_ms / 1000 if fenced else 0.2 * 2.0**failures
+
+    # ------------------------------------------------------------------- checkpoints
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offset of each partition before which everything is delivered and saved."""
+        return self._partitions.committable
+
+    async def checkpoint(self) -> None:
+        """Deliver outputs and save state up to here, unless the worker has failed."""
+        await self._tasks.guarded(self._checkpoint())
+
+    async def _checkpoint_regularly(self) -> None:
+        for turn in cycle(range(SLICES)):
+            due_s = time.monotonic() + self.settings.commit_ms / SLICES / 1000
+            await self._checkpoint(turn)
+            await self._checkpointer.wait(due_s)
+
+    async def _checkpoint(self, turn: int | None = None) -> None:
+        """Checkpoint; partitions of which that fails go back to the checkpoint before."""
+        for owned, error in await self._checkpointer.checkpoint(turn):
+            self._tasks.spawn(self._open(owned, self._backoff_s(owned, error)))
 
     # ------------------------------------------------------------------- batches
 
     async def take(self, batch: RecordBatch) -> None:
-        """Take a batch in; this is all that an agent does."""
-        await self._crew.guarded(self._take(batch))
+        """Process a batch; this is all that an agent does."""
+        await self._tasks.guarded(self._take(batch))
 
     async def _take(self, batch: RecordBatch) -> None:
-        await self._look(batch.fetched_s - self.row.stale_ms / 1000)
-        async with self._stepping:
-            owned = self._owned.get(batch.partition)
+        await self._refresh(batch.fetched_s - self.row.stale_ms / 1000)
+        async with self._partitions.stepping:
+            owned = self._partitions.get(batch.partition)
             if owned is None or owned.generation != batch.generation:
-                return  # fetched before a rebalance: whoever owns it now fetches it again
+                return  # fetched before a rebalance: the new owner fetches it again
             if owned.ready:
                 await self._accept(owned, batch)
             else:
                 owned.keep(batch)
 
-    async def _look(self, as_of_s: float) -> bool:
-        """See the world as it was then, at least; whether that took another look."""
-        if not self.row.views or as_of_s <= self._world.seen_s:
+    async def _refresh(self, as_of_s: float) -> bool:
+        """Have the views no older than this (monotonic); whether they were read again."""
+        if not self.row.views or as_of_s <= self._world.refreshed_s:
             return False
-        await self._crew.call(self._world.look, as_of_s, TRIES * self.settings.delivery_ms / 1000)
+        timeout_s = TRIES * self.settings.delivery_ms / 1000
+        await self._tasks.call(self._world.refresh, as_of_s, timeout_s)
         return True
 
     async def _accept(self, owned: OwnedPartition, batch: RecordBatch) -> None:
         name = self._names[batch.topic]
         at = owned.store.position.get(name)
         if at is not None and (batch.follows or 0) > at:
-            logger.warning("%s[%d] goes on at %d again", batch.topic, batch.partition, at)
+            logger.warning(
+                "%s[%d] is fetched again from offset %d", batch.topic, batch.partition, at
+            )
             await self._rewind(TP(batch.topic, batch.partition), at)
             return
         owned.keep(batch)
@@ -230,7 +230,7 @@ class StageRunner:
                 context = self._world.context(owned.number, record.timestamp)
             outcome, made, others = take(name, record, state, context)
             self._outbox.put(others)
-            if outcome == "dead" and await self._look(batch.fetched_s):
+            if outcome == "dead" and await self._refresh(batch.fetched_s):
                 context = self._world.context(owned.number, record.timestamp)
                 outcome, made, others = take(name, record, state, context)
                 self._outbox.put(others)
@@ -248,9 +248,9 @@ class StageRunner:
     async def _tick_regularly(self) -> None:
         while True:
             await asyncio.sleep(self.settings.tick_ms / 1000)
-            await self._look(time.monotonic())
-            async with self._stepping:
-                for owned in [o for o in self._owned.values() if o.ready]:
+            await self._refresh(time.monotonic())
+            async with self._partitions.stepping:
+                for owned in self._partitions.ready():
                     context = self._world.context(owned.number, time.time_ns() // 1_000_000)
                     self._outbox.put(self._steps.tick(context.record_ms, owned.store, context))
                 self._outbox.send()

@@ -1,4 +1,4 @@
-"""What a runner is connected to: codec, Kafka, views of the world, and a meter."""
+"""What a runner is given: codec, Kafka, views of compacted topics, and a meter."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["StageMeter", "StageWiring", "StageWorld"]
 
 
 class StageMeter(Protocol):
-    """Where a runner's figures go."""
+    """Takes a runner's metrics."""
 
     def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
-        """So many records of a topic were handled, with this outcome."""
+        """Count records of a topic, by outcome."""
         ...
 
     def batch(self, stage: str, seconds: float) -> None:
-        """A batch took so long from being fetched to being saved."""
+        """Observe the time of a batch from being fetched to being saved."""
         ...
 
     def lag(self, stage: str, partition: int, count: int) -> None:
-        """So many records of a partition are waiting."""
+        """Set the consumer lag of a partition, in records."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StageWiring:
-    """What connects a runner to the world."""
+    """What a runner is given, the same for all stages of a worker."""
 
     codec: CodecProtocol
     client_config: Mapping[str, Any]  # of librdkafka: servers and security
@@ -50,13 +50,13 @@ class StageWorld:
         self._entries: Mapping[str, CatalogEntry] = {}
         self._catalog = Catalog()
         self._instances: Mapping[str, Instance] = {}
-        self.seen_s = float("-inf")  # monotonic time as of which all of it was seen
+        self.refreshed_s = float("-inf")  # monotonic time as of which all views are complete
 
-    def look(self, as_of_s: float, timeout_s: float) -> None:
-        """See what was there at `as_of_s` (monotonic), at least; blocks."""
+    def refresh(self, as_of_s: float, timeout_s: float) -> None:
+        """Read the views up to what was there at `as_of_s` (monotonic), at least; blocks."""
         for view in self._views.values():
             view.catch_up(timeout_s, as_of_s=as_of_s)
-        self.seen_s = min((view.caught_up_s for view in self._views.values()), default=as_of_s)
+        self.refreshed_s = min((view.caught_up_s for view in self._views.values()), default=as_of_s)
         if "instances" in self._views:
             self._instances = self._views["instances"].values
         entries = self._views["catalog"].values if "catalog" in self._views else {}

@@ -25,7 +25,7 @@ def watch(app: WorkerApp, clock: Clock) -> None:
         await take(batch)
 
     def wait() -> None:
-        while sum(dict(runner.settled()).values()) < clock.count:
+        while sum(dict(runner.committable()).values()) < clock.count:
             time.sleep(0.005)
         clock.stop()
 

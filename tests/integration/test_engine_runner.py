@@ -59,8 +59,8 @@ async def give_up(runner: StageRunner, settings: Settings) -> list[BaseException
     runner.start(rewind, crash)
     for tp in tps:
         await runner.take(batch(tp))
-    await runner.settle()  # fails
-    await runner.settle()  # as a worker does when it stops
+    await runner.checkpoint()  # fails
+    await runner.checkpoint()  # as a worker does when it stops
     await runner.stop()
     return crashes
 

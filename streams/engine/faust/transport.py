@@ -154,11 +154,11 @@ class BatchConsumer(driver.Consumer):
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         # Faust 0.15.3, consumer.py:1082: those with acked messages.
-        return (tp for tp in self.owner.settled() if topics is None or tp in topics)
+        return (tp for tp in self.owner.committable() if topics is None or tp in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         # Faust 0.15.3, consumer.py:1098: the end of the first run of acked offsets.
-        return self.owner.settled().get(tp)
+        return self.owner.committable().get(tp)
 
     async def _commit_offsets(
         self, offsets: Mapping[TP, int], start_new_transaction: bool = True
@@ -177,7 +177,7 @@ class BatchConsumer(driver.Consumer):
         (base.py:1740, consumer.py:907); the stock version (consumer.py:865) waits and commits.
         """
         await super().wait_empty()
-        await self.owner.settle()
+        await self.owner.checkpoint()
         await self.commit()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

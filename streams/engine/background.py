@@ -1,4 +1,4 @@
-"""Background tasks and threads that end together, and of which none fails unheard."""
+"""Background tasks and threads that end together; a failure of one stops the worker."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class BackgroundTasks:
         self._short = ThreadPoolExecutor(8, thread_name_prefix=name)
         self._long = ThreadPoolExecutor(4, thread_name_prefix=f"{name}-long")
         self.crash: Callable[[BaseException], Awaitable[None]] | None = None
-        self.failed = False  # something could not be mended: the worker is on its way out
+        self.failed = False  # once true the worker is stopping
 
     def spawn(self, work: Awaitable[None]) -> None:
-        """Do this in the background."""
+        """Run this in the background, guarded."""
         task = asyncio.ensure_future(self.guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def guarded(self, work: Awaitable[None]) -> None:
-        """Do this; what cannot be mended stops the worker: it must not go on with a hole."""
+        """Run this; an exception stops the worker, which must not continue past what failed."""
         try:
             await work
         except Exception as error:
