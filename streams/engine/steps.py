@@ -1,14 +1,15 @@
-"""From a raw record to its outputs: decode, step, undo what failed, and dead-letter it."""
+"""From a raw record to its outputs: decode, check, step; a failure becomes a dead letter."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from streams.engine.batch import RawRecord
 from streams.engine.store import PartitionStore
+from streams.engine.undo import TICK, JournalEntry, StepUndo
 from streams.errors import StateUnreadable
 from streams.flow.topology import TOPICS, key_of
 from streams.records import DeadLetter, Record
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class CodecProtocol(Protocol):
-    """Records to bytes and back; `decode` raises ValueError, the reason its message."""
+    """Records to bytes and back; `decode` raises ValueError, with the reason as its message."""
 
     def encode(self, record: Record) -> bytes:
         """The bytes of a record."""
@@ -31,29 +32,24 @@ class CodecProtocol(Protocol):
         ...
 
 
-# What came of one record: done, dead (it cannot be used) or failed (the step did); what it made;
-# and dead letters of records before it, should these fail when they are taken again.
+# The result of one record: done, dead (it cannot be used) or failed (the step did); its outputs;
+# and dead letters of records before it, should these fail when they are processed again.
 Done = tuple[str, Sequence[Record], Sequence[Record]]
-# What was taken in: a record of a topic, or the time of a tick; and what the step was told besides.
-Entry = tuple[str, Any, StepContext]
-TICK = ""  # in place of a topic
 
 
 class StageSteps:
-    """A stage's steps over raw records; the same record on the same state gives the same.
+    """A stage's steps over raw records; the same record on the same state has the same result.
 
-    A step that fails is undone: the state goes back to its last checkpoint, what was taken since
-    is taken again without the record that failed, and a checkpoint is made. So nothing is paid
-    while nothing fails, and no record is taken again on account of two others.
+    A step that fails is undone (see `StepUndo`), so that the state is that of a run without it.
 
     Parameters
     ----------
     stage
-        What is stepped.
+        Its `step` and `tick` are called.
     codec
-        Reads the records.
+        Decodes the records.
     read
-        Reads them instead, where they are no bytes.
+        Decodes them instead, where they are not bytes.
     """
 
     def __init__(
@@ -61,14 +57,15 @@ class StageSteps:
     ) -> None:
         self._stage, self._step, self._tick = stage, stage.step, stage.tick
         self._read = read or (lambda record: codec.decode(record.value or b""))
+        self._undo = StepUndo(self._again, self._failed_again)
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
     def take(
         self, topic: str, record: RawRecord, state: PartitionStore[Any], context: StepContext
     ) -> Done:
-        """Take a record of `topic` (without prefix) in; what goes wrong becomes a dead letter.
+        """Process a record of `topic` (without prefix); one that fails becomes a dead letter.
 
-        Of a record that no stage can use only the stage that reports for the topic makes one.
+        For a record that no stage can use, only the stage that reports for the topic makes one.
 
         Raises
         ------
@@ -86,7 +83,7 @@ class StageSteps:
         except StateUnreadable:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a step raises becomes a record
-            others = self._undo(state, lambda state: self._step(event, state, context))
+            others = self._undo.undo(state, lambda state: self._step(event, state, context))
             outcome, letters, _ = self._failed(error, topic, record, context)
             return outcome, letters, others
         state.evict()
@@ -96,71 +93,24 @@ class StageSteps:
     def tick(
         self, now_ms: int, state: PartitionStore[Any], context: StepContext
     ) -> Iterable[Record]:
-        """Tell the stage the time; a tick that fails changes nothing and is logged."""
+        """Process a tick; one that fails changes nothing and is logged."""
         try:
             records = tuple(self._tick(now_ms, state, context))
         except StateUnreadable:
             raise
         except Exception as error:  # noqa: BLE001  # logged there
             self._tick_failed(error)
-            return self._undo(state, lambda state: self._tick(now_ms, state, context))
+            return self._undo.undo(state, lambda state: self._tick(now_ms, state, context))
         state.evict()
         state.journal.append((TICK, now_ms, context))
         return records
 
     def checkpoint(self, state: PartitionStore[Any]) -> Sequence[Record]:
-        """Make a checkpoint; dead letters of what left a value that cannot be encoded.
+        """Make a checkpoint; dead letters of what left a value that cannot be encoded."""
+        return self._undo.checkpoint(state)
 
-        Such a record is found and undone, so that none stops what others did from being saved.
-        """
-        try:
-            state.checkpoint()
-        except Exception:  # noqa: BLE001  # whoever did it is found below, and logged
-            return self._retake_apart(state.restore(), state)
-        return ()
-
-    # ------------------------------------------------------------------- undo
-
-    def _undo(
-        self, state: PartitionStore[Any], step: Callable[[Any], Iterable[Record]]
-    ) -> Sequence[Record]:
-        """Undo a step that failed; dead letters of others, should they now fail as well."""
-        if not _looks_at_state(step):
-            return ()
-        journal = state.restore()
-        try:
-            for entry in journal:
-                self._retake(entry, state)
-            state.checkpoint()
-        except StateUnreadable:
-            raise
-        except Exception:  # noqa: BLE001  # whoever did it is found below, and logged
-            state.restore()
-            return self._retake_apart(journal, state)
-        return ()
-
-    def _retake_apart(
-        self, journal: Iterable[Entry], state: PartitionStore[Any]
-    ) -> Sequence[Record]:
-        """Take each again with a checkpoint of its own; what fails is left out, with a letter."""
-        letters: list[Record] = []
-        for entry in journal:
-            try:
-                self._retake(entry, state)
-                state.checkpoint()
-            except StateUnreadable:
-                raise
-            except Exception as error:  # noqa: BLE001  # as in `take`
-                state.restore()
-                topic, taken, context = entry
-                if topic == TICK:
-                    self._tick_failed(error)
-                else:
-                    letters += self._failed(error, topic, taken, context)[1]
-        return letters
-
-    def _retake(self, entry: Entry, state: PartitionStore[Any]) -> None:
-        """Take again what was done once; what it makes is on its way already."""
+    def _again(self, entry: JournalEntry, state: PartitionStore[Any]) -> None:
+        """Process an entry of the journal again; its outputs are on their way already."""
         topic, taken, context = entry
         if topic == TICK:
             deque(self._tick(taken, state, context), maxlen=0)
@@ -182,6 +132,13 @@ class StageSteps:
         )  # fmt: skip
         reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
         return "failed", [self._dead_letter(reason, topic, record, context)], ()
+
+    def _failed_again(self, error: Exception, entry: JournalEntry) -> Sequence[Record]:
+        topic, taken, context = entry
+        if topic == TICK:
+            self._tick_failed(error)
+            return ()
+        return self._failed(error, topic, taken, context)[1]
 
     def _tick_failed(self, error: Exception) -> None:
         logger.error(
@@ -209,48 +166,10 @@ class StageSteps:
         )
 
 
-class StateLookedAt(BaseException):
-    """A step wants its state; no `Exception`, so that no stage handles it."""
-
-
-class NoState(MutableMapping[str, Any]):
-    """Stands in for a state, to find out whether a step gets as far as looking at it."""
-
-    def __getitem__(self, key: str) -> Any:
-        raise StateLookedAt
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        raise StateLookedAt
-
-    def __delitem__(self, key: str) -> None:
-        raise StateLookedAt
-
-    def __iter__(self) -> Iterator[str]:
-        raise StateLookedAt
-
-    def __len__(self) -> int:
-        raise StateLookedAt
-
-
-def _looks_at_state(step: Callable[[Any], Iterable[Record]]) -> bool:
-    """Whether a step that failed had come to its state; up to there it does the same again.
-
-    Most records that fail are refused before that, many a second when a source goes bad: these
-    have left nothing to undo.
-    """
-    try:
-        deque(step(NoState()), maxlen=0)
-    except StateLookedAt:
-        return True
-    except Exception:  # noqa: BLE001  # as it did before
-        return False
-    return True
-
-
 def misplaced(event: Record, topic: str, key: bytes | None) -> str:
-    """Why a record does not belong where it stands; empty when it does.
+    """Why a record does not belong on this topic under this key; empty when it does.
 
-    Under another key it would be on another partition, away from its user's state.
+    Under another key it could be on another partition than its user's state.
     """
     wanted = TOPICS[topic].records
     if not isinstance(event, wanted):
