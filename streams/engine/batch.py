@@ -1,4 +1,4 @@
-"""What an agent receives, and what a transport asks of the one who handles it."""
+"""Batches of raw records, and what a transport asks of whoever processes them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["BatchOwner", "RawRecord", "RecordBatch", "cut", "size_of"]
 
 
 class RawRecord(Protocol):
-    """A record as it was fetched: bytes, not yet decoded."""
+    """A record as fetched: bytes, not yet decoded."""
 
     @property
     def offset(self) -> int:
-        """Where it stands in its partition."""
+        """Its offset in its partition."""
         ...
 
     @property
     def timestamp(self) -> int:
-        """When it was produced, in ms."""
+        """Its timestamp, in ms."""
         ...
 
     @property
     def key(self) -> bytes | None:
-        """What it is partitioned by."""
+        """Its key, by which it was partitioned."""
         ...
 
     @property
     def value(self) -> bytes | None:
-        """The record itself."""
+        """Its value; None deletes."""
         ...
 
 
@@ -43,9 +43,9 @@ class RecordBatch:
     topic: str
     partition: int
     generation: int  # of the consumer group when they were fetched
-    follows: int | None  # offset after the record fetched before these; None after a seek
+    follows: int | None  # offset after the batch before this one; None after a seek
     records: Sequence[RawRecord]
-    end_offset: int = 0  # of the partition, when they were fetched
+    end_offset: int = 0  # high-water mark of the partition when they were fetched
     fetched_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -55,15 +55,15 @@ class RecordBatch:
 
     @property
     def size(self) -> int:
-        """Bytes of all keys and values, roughly."""
+        """Bytes of all keys and values."""
         return sum(map(size_of, self.records))
 
 
 class BatchOwner(Protocol):
-    """Who handles the batches, and so knows how far each partition is done."""
+    """Processes the batches, and so decides which offsets may be committed."""
 
     def ready(self, tps: set[TP]) -> set[TP]:
-        """Those of these partitions that may be fetched now."""
+        """The subset of these partitions that may be fetched now."""
         ...
 
     def committable(self) -> Mapping[TP, int]:
@@ -75,11 +75,11 @@ class BatchOwner(Protocol):
         ...
 
     async def revoked(self, tps: set[TP]) -> None:
-        """These partitions are another's now."""
+        """Give up ownership of these partitions."""
         ...
 
     def assigned(self, tps: set[TP], generation: int) -> None:
-        """These partitions, all of them, are ours in this generation of the group."""
+        """Take ownership of these partitions, in this generation of the consumer group."""
         ...
 
 
@@ -91,7 +91,7 @@ def size_of(record: RawRecord) -> int:
 def cut(
     records: Sequence[RawRecord], most_records: int, most_bytes: int
 ) -> Iterator[Sequence[RawRecord]]:
-    """Chunks bounded by count and by bytes, at least one record in each."""
+    """Split into chunks bounded by count and bytes, of at least one record each."""
     start = size = 0
     for at, record in enumerate(records):
         more = size_of(record)

@@ -132,7 +132,7 @@ class PartitionCheckpointer:
         return its_turn and owned.changed
 
     def _snapshot(self, owned: OwnedPartition) -> PartitionSnapshot:
-        """The rows to write; a record that left a value which cannot be encoded is dead-lettered."""
+        """What to write; a record that left a value that cannot be encoded is dead-lettered."""
         self._outbox.put(self._steps.checkpoint(owned.store))
         return PartitionSnapshot(owned, owned.store.save(), dict(owned.store.position))
 

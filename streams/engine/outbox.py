@@ -1,4 +1,4 @@
-"""What a stage sends."""
+"""The output records of a stage, on their way to Kafka."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from streams.settings import Settings
 
 __all__ = ["StageOutbox"]
 
-LINGER_MS = 1  # what is put comes in batches already
+LINGER_MS = 1  # records are sent in batches already
 
 
 class StageOutbox:
-    """Records on their way to their topics.
+    """Buffers output records, sends them, and holds them back during a checkpoint.
 
     Parameters
     ----------
     settings
-        Names of topics, and how long a delivery may take.
+        Names of topics, and the delivery timeout.
     wiring
         Codec and producer.
     """
@@ -37,13 +37,13 @@ class StageOutbox:
         self._held = False
 
     def put(self, records: Iterable[Record]) -> None:
-        """Have these sent with the next `send`."""
+        """Buffer these for the next `send`."""
         for record in records:
             topic = self._topics[topic_of(record)]
             self._waiting[topic].append((key_of(record), self._encode(record)))
 
     def send(self) -> None:
-        """Send what was put, unless it is held back."""
+        """Send the buffered records, unless they are held back."""
         if self._held:
             return
         for topic, rows in self._waiting.items():
@@ -51,26 +51,26 @@ class StageOutbox:
         self._waiting.clear()
 
     def hold(self) -> None:
-        """Send what was put; hold back what comes, so that `deliver` has an end to wait for."""
+        """Send the buffered records and hold back later ones, so that `deliver` can finish."""
         self.send()
         self._held = True
 
     async def deliver(self) -> None:
-        """Wait until all that was sent is delivered.
+        """Wait until every record that was sent is delivered.
 
         Raises
         ------
         DeliveryFailed
-            Some are not: what is put after `drop` has nothing to do with them.
+            Some are not. Call `drop` before anything else is put.
         """
-        await self._producer.emptied(self._timeout_s)
+        await self._producer.flush_async(self._timeout_s)
 
     def release(self) -> None:
-        """Send what was held back."""
+        """Send the records that were held back."""
         self._held = False
         self.send()
 
     def drop(self) -> None:
-        """Forget what was held back and what was not delivered."""
+        """Discard the records held back and those not delivered."""
         self._producer, self._held = CheckedProducer(self._config), False
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Producers that say what Kafka has not taken."""
+"""Producers that report every record that was not delivered."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["CheckedProducer", "Row", "TransactionalWriter", "WriterFenced"]
 Headers = Sequence[tuple[str, bytes]]
 Row = tuple[bytes | None, bytes | None]  # key and value
 
-CHUNK = 10_000  # rows that are handed over at once
-LOOK_S = 0.001  # a delivery takes a few milliseconds
-MOST_QUEUED = 50_000  # with a chunk well below what librdkafka's queue holds, 100,000
+CHUNK = 10_000  # rows per call of librdkafka
+POLL_S = 0.001  # a delivery takes a few milliseconds
+MOST_QUEUED = 50_000  # plus a chunk this stays well below the 100,000 of librdkafka's queue
 
 FENCED = {
     KafkaError._FENCED,  # noqa: SLF001  # its public name
@@ -28,11 +28,11 @@ FENCED = {
 
 
 class WriterFenced(DeliveryFailed):
-    """Another worker has taken the partition over."""
+    """Another worker owns the partition now."""
 
 
 class CheckedProducer:
-    """A librdkafka producer of which every delivery is checked at `flush`.
+    """A librdkafka producer; `flush` checks the delivery of every record.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class CheckedProducer:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._failures: list[str] = []
-        # Reports of success are not asked for: that nothing is left and nothing failed says it,
-        # and a call back into Python for every record would cost more than sending it.
+        # Only errors are reported: success is an empty queue without errors, and a callback into
+        # Python for every record would cost more than sending it.
         reports = {"delivery.report.only.error": True, "on_delivery": self._on_failure}
         self._producer = Producer({**config, **reports})
         self._produce = self._producer.produce
@@ -62,14 +62,14 @@ class CheckedProducer:
         partition: int = -1,
         timestamp_ms: int = 0,
     ) -> None:
-        """Hand a record over; it is delivered when `flush` has returned.
+        """Enqueue a record; it is delivered when `flush` has returned.
 
-        When the local queue is full this waits for room.
+        Blocks while the local queue is full.
 
         Raises
         ------
         DeliveryFailed
-            The record is larger than Kafka takes, or the producer is beyond use.
+            The record is larger than Kafka accepts, or the producer has failed for good.
         """
         options: dict[str, Any] = {"timestamp": timestamp_ms} if timestamp_ms else {}
         if headers:
@@ -81,19 +81,18 @@ class CheckedProducer:
                 self._producer.poll(0.1)
             except KafkaException as error:
                 raise DeliveryFailed(
-                    f"Kafka does not take a record for {topic}: {error}"
+                    f"Kafka does not accept a record for {topic}: {error}"
                 ) from error
             else:
                 return
 
     def send_all(self, topic: str, rows: Sequence[Row]) -> None:
-        """Hand many records over at once, as keys and values; see `send`.
+        """Enqueue many records at once, as keys and values; see `send`.
 
-        For each record `send` lets go of the interpreter, and every thread that waits for it
-        wakes up in vain.
+        `send` releases the GIL for each record, which wakes up every thread that waits for it.
         """
-        with _converted(f"Kafka does not take records for {topic}"):
-            _hand_over(self._producer, topic, rows)
+        with _converted(f"Kafka does not accept records for {topic}"):
+            _enqueue(self._producer, topic, rows)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all that was sent is delivered.
@@ -101,18 +100,18 @@ class CheckedProducer:
         Raises
         ------
         DeliveryFailed
-            Something was refused, or is not delivered within `timeout_s` seconds.
+            A record was refused, or not delivered within `timeout_s` seconds.
         """
         self._producer.flush(timeout_s)
         self._check(timeout_s)
 
-    async def emptied(self, timeout_s: float) -> None:
-        """As `flush`, in an event loop: a thread would wait for the interpreter besides."""
+    async def flush_async(self, timeout_s: float) -> None:
+        """As `flush`, in the event loop: a thread would wait for the GIL besides."""
         deadline = time.monotonic() + timeout_s
         while self._producer.poll(0) or len(self._producer):
             if time.monotonic() > deadline:
                 break
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
         self._check(timeout_s)
 
     def _check(self, timeout_s: float) -> None:
@@ -127,10 +126,10 @@ class CheckedProducer:
 
 
 class TransactionalWriter:
-    """Writes rows to one partition of a compacted topic: all of them or none, and alone.
+    """Writes rows to one partition of a compacted topic in transactions, as its only writer.
 
-    Opening it takes the partition over. From then on the broker refuses what any earlier writer
-    with the same `transactional_id` still sends, and undoes what it had not finished (KIP-98).
+    Opening it fences every earlier writer with the same `transactional_id`: the broker aborts its
+    open transaction and refuses what it still sends (KIP-98).
     """
 
     def __init__(
@@ -144,26 +143,26 @@ class TransactionalWriter:
             "linger.ms": 0,
         }
         self._producer = Producer({**config, **own})
-        with _converted(f"{topic}[{partition}] cannot be taken over"):
+        with _converted(f"The earlier writer of {topic}[{partition}] cannot be fenced"):
             self._producer.init_transactions(self._timeout_s)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write rows as one; None deletes.
+        """Write rows in one transaction; None deletes.
 
         Raises
         ------
         DeliveryFailed
-            Whether they are written is then for a reader to find out, after a new writer was
-            opened; this one is beyond use.
+            They may be committed or not: open a new writer, then read the partition. This one
+            cannot be used any more.
         """
         with _converted(f"{self._topic}[{self._partition}] was not saved"):
             self._producer.begin_transaction()
-            _hand_over(self._producer, self._topic, rows, self._partition)
+            _enqueue(self._producer, self._topic, rows, self._partition)
             self._producer.commit_transaction(self._timeout_s)
 
 
-def _hand_over(producer: Producer, topic: str, rows: Sequence[Row], partition: int = -1) -> None:
-    """Put rows into the local queue, in order; waits for room, which time-outs make in the end."""
+def _enqueue(producer: Producer, topic: str, rows: Sequence[Row], partition: int = -1) -> None:
+    """Enqueue rows, in order; waits for room, which delivery timeouts make at the latest."""
     for start in range(0, len(rows), CHUNK):
         while len(producer) > MOST_QUEUED:
             producer.poll(0.05)
@@ -173,8 +172,8 @@ def _hand_over(producer: Producer, topic: str, rows: Sequence[Row], partition: i
             raise KafkaException(next(m["_error"] for m in messages if "_error" in m))
 
 
-class _converted:  # noqa: N801  # used as a word
-    """Kafka's errors as ours."""
+class _converted:  # noqa: N801  # reads as one in a with statement
+    """Raises errors of Kafka as `DeliveryFailed`, or `WriterFenced`."""
 
     def __init__(self, what: str) -> None:
         self._what = what

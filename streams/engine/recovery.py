@@ -1,4 +1,4 @@
-"""Reading compacted topics whole, at the speed of the broker."""
+"""Reads a partition of a compacted topic from start to end, to rebuild state from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["READER", "read_partition"]
 logger = logging.getLogger(__name__)
 
 READER = {
-    "group.id": "foremesh-reader",  # librdkafka wants one; it is never joined
+    "group.id": "foremesh-reader",  # required by librdkafka; never joined
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
@@ -33,14 +33,14 @@ Rows = list[tuple[bytes, bytes | None]]
 def read_partition(
     config: Mapping[str, Any], topic: str, partition: int, stopped: Callable[[], bool]
 ) -> Iterator[Rows]:
-    """The committed records of a partition from its start to its end as of now, in chunks.
+    """The committed records of a partition up to its current end, in chunks.
 
     Raises
     ------
     BrokerUnreachable, StateUnreadable
-        Nothing came for half a minute; or the topic is not there.
+        Nothing arrived for half a minute; or the topic does not exist.
     """
-    # The end is noticed when a fetch comes back empty, so that it must not wait for records.
+    # The end is reported by an empty fetch, which therefore must not wait for records.
     consumer = Consumer({**config, **READER, "fetch.wait.max.ms": 10})
     try:
         consumer.assign([TopicPartition(topic, partition, 0)])
@@ -50,7 +50,7 @@ def read_partition(
 
 
 def _until_end(consumer: Consumer, name: str, stopped: Callable[[], bool]) -> Iterator[Rows]:
-    begun = heard = reported = time.monotonic()
+    started = progressed = reported = time.monotonic()
     count = 0
     while not stopped():
         messages = consumer.consume(CHUNK, 0.05)
@@ -62,13 +62,13 @@ def _until_end(consumer: Consumer, name: str, stopped: Callable[[], bool]) -> It
         if any(_is_end(error, name) for error in errors):
             logger.info(
                 "State of %s rebuilt: %d rows, %.0f a second",
-                name, count, count / max(now - begun, 1e-3),
+                name, count, count / max(now - started, 1e-3),
                 extra={"action": "state_rebuilt", "rows": count},
             )  # fmt: skip
             return
-        heard = now if messages else heard
-        if now - heard > STALLED_S:
-            raise BrokerUnreachable(f"Nothing came of {name} for {STALLED_S:.0f} s")
+        progressed = now if messages else progressed
+        if now - progressed > STALLED_S:
+            raise BrokerUnreachable(f"No records of {name} arrived for {STALLED_S:.0f} s")
         if now - reported > REPORT_S:
             reported = now
             logger.info("Rebuilding the state of %s: %d rows so far", name, count)
@@ -80,5 +80,5 @@ def _is_end(error: KafkaError, name: str) -> bool:
     if error.retriable() or error.code() == KafkaError._TRANSPORT:  # noqa: SLF001
         return False
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise StateUnreadable(f"{name} is not there: run `foremesh topics create`")
+        raise StateUnreadable(f"{name} does not exist: run `foremesh topics create`")
     raise BrokerUnreachable(f"{name} cannot be read: {error.str()}")

@@ -1,17 +1,16 @@
 """The state of one partition: a mapping that is checkpointed to and rebuilt from its changelog.
 
-What makes it exact. The rows that changed since the last save and the input offsets up to which
-they include everything (the row `POSITION`) are written in one Kafka transaction. A reader of
-committed records sees both or neither; so after a crash at any point the rows are those of a
-prefix of the input, and the position says of which: what came before is recognised and left
-out, what comes after is taken in again, on the state that it met the first time. The writer of
-a partition has a transactional id of its own, which fences the partition's earlier owner before
-the changelog is read. Aborted rows never replace committed ones, also under compaction.
+Why recovery is exact. The rows changed since the last save and the input offsets that they include
+(the row `POSITION`) are written in one Kafka transaction. A reader of committed records sees both
+or neither; so after a crash at any point the rows are those of a prefix of the input, and the
+position is its end: records before it are skipped, records after it are processed again on the
+state that they met the first time. The writer of a partition has a transactional id of its own,
+which fences the partition's earlier owner before the changelog is read. Aborted rows never replace
+committed ones, also under compaction. So a step may change any number of rows, its user's and
+shared ones, and each of them counts it once.
 
-A step may thus touch any number of rows, its user's and shared ones, and each counts it once.
-
-What makes undo exact. The rows as of the last checkpoint are bytes, which no step can change.
-Whatever came since lies over them, decoded; `restore` drops all that a step has looked at.
+Why undo is exact. The rows of the last checkpoint are bytes, which no step can change. Rows
+accessed since are decoded copies on top of them, and `restore` drops the copies.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ __all__ = ["POSITION", "SHARED", "PartitionStore"]
 
 S = TypeVar("S")
 
-SHARED = "\x00"  # keys that begin with it are no user's
-USER = "\x01"  # where those of users begin
+SHARED = "\x00"  # first character of keys that belong to no user
+USER = "\x01"  # keys of users are no less
 POSITION = b"\x00\x00position"
-FORM = 1  # of the position row
-LIVE = 20_000  # decoded values kept between checkpoints; beyond these the bytes are kept alone
+FORM = 1  # version of the position row
+LIVE = 20_000  # decoded values kept over a checkpoint; with more, only bytes are kept
 
 
 class PartitionStore(MutableMapping[str, S], Generic[S]):
-    """State by key, and all that is needed to go back to the last checkpoint.
+    """State by key, with what is needed to go back to the last checkpoint.
 
-    A value that was changed has to be assigned again, else the change is not kept.
+    A value that was changed in place has to be assigned again, else the change is not saved.
 
     Parameters
     ----------
     encode, decode
         Between a value and its bytes, see `stages.base.Stage`. No value is None.
     limit
-        Most keys. Beyond, those assigned longest ago are evicted, shared ones last.
+        Most keys. With more, those assigned longest ago are evicted, shared ones last.
     live
         Most decoded values kept over a checkpoint.
 
@@ -54,8 +53,8 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     position
         Input topic -> offset of the next record.
     journal
-        What was taken in since the last checkpoint, in order, for whoever takes it in to note;
-        emptied with each checkpoint.
+        What was processed since the last checkpoint, in order; appended to by the caller, emptied
+        by a checkpoint.
     """
 
     def __init__(
@@ -67,18 +66,18 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     ) -> None:
         self._encode, self._decode = encode, decode
         self._limit, self._most_live = limit, live
-        # As of the last checkpoint, and not touched until the next; the last changed at the end.
+        # Rows as of the last checkpoint, fixed until the next; those changed last are at the end.
         self._users: OrderedDict[str, bytes] = OrderedDict()
         self._shared: OrderedDict[str, bytes] = OrderedDict()
-        self._unsaved: dict[str, None] = {}  # changed by a checkpoint and not saved yet, in order
-        # Since then.
-        self._live: dict[str, S] = {}  # decoded and looked at: may differ from the bytes
-        self._idle: dict[str, S] = {}  # decoded and not looked at: the same as the bytes
-        self._changed: dict[str, int] = {}  # assigned -> sequence number of the last time
-        self._made: set[str] = set()  # of those the keys without bytes
-        self._gone: dict[str, None] = {}  # deleted or evicted, of the keys with bytes
-        # Users and shared rows with bytes, from the one changed longest ago; read as rows go.
-        self._silent: tuple[Iterator[str], Iterator[str]] | None = None
+        self._unsaved: dict[str, None] = {}  # checkpointed, not yet returned by `save`; in order
+        # Since that checkpoint.
+        self._live: dict[str, S] = {}  # decoded and accessed: may differ from the bytes
+        self._idle: dict[str, S] = {}  # decoded and not accessed: the same as the bytes
+        self._changed: dict[str, int] = {}  # key -> sequence number of latest unsaved change
+        self._made: set[str] = set()  # changed keys without bytes
+        self._gone: dict[str, None] = {}  # deleted or evicted keys with bytes
+        # Users and shared rows with bytes, oldest change first; consumed by eviction.
+        self._eviction_order: tuple[Iterator[str], Iterator[str]] | None = None
         self._changes = count()
         self.position: dict[str, int] = {}
         self.journal: list[Any] = []
@@ -88,21 +87,21 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     def __getitem__(self, key: str) -> S:
         found = self._live.get(key)
         if found is None:
-            found = self._look_at(key)
+            found = self._access(key)
         if found is None:
             raise KeyError(key)
         return found
 
     def get(self, key: str, default: Any = None) -> Any:
-        """As a mapping's; most are of rows in use, dozens a step."""
+        """As `Mapping.get`, in one call: a step makes dozens, mostly of rows in `_live`."""
         found = self._live.get(key)
         if found is None:
-            found = self._look_at(key)
+            found = self._access(key)
         return default if found is None else found
 
     def __setitem__(self, key: str, value: S) -> None:
         if key not in self._live:
-            self._enter(key)
+            self._first_assigned(key)
         self._live[key] = value
         self._changed[key] = next(self._changes)
 
@@ -117,7 +116,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return isinstance(key, str) and key in self._rows(key) and key not in self._gone
 
     def __iter__(self) -> Iterator[str]:
-        """Shared rows, then users; of each the one changed longest ago first."""
+        """Shared rows, then users; each by the order of their last change."""
         changed = self._in_order()
         for rows, shared in ((self._shared, True), (self._users, False)):
             yield from [k for k in rows if k not in self._changed and k not in self._gone]
@@ -129,8 +128,8 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     def _rows(self, key: str) -> OrderedDict[str, bytes]:
         return self._users if key >= USER else self._shared
 
-    def _look_at(self, key: str) -> S | None:
-        """The value of a row that was not looked at since the last checkpoint."""
+    def _access(self, key: str) -> S | None:
+        """The value of a row that was not accessed since the last checkpoint."""
         value = self._idle.pop(key, None)
         if value is None:
             data = self._rows(key).get(key)
@@ -140,8 +139,8 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         self._live[key] = value
         return value
 
-    def _enter(self, key: str) -> None:
-        """Note that a key is assigned that was not looked at, or is new."""
+    def _first_assigned(self, key: str) -> None:
+        """Note the first assignment to a key that was not accessed, or is new."""
         self._idle.pop(key, None)
         if key not in self._rows(key):
             self._made.add(key)
@@ -172,18 +171,18 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     # ------------------------------------------------------------------- eviction
 
     def evict(self) -> None:
-        """Forget the rows beyond the limit; to be called after each step.
+        """Evict the rows beyond the limit; to be called after each step.
 
-        Which these are depends on the order of changes alone, not on checkpoints or restarts.
+        Which rows depends on the order of changes alone, not on checkpoints or restarts.
         """
         while len(self) > self._limit:
             self._drop(self._oldest())
 
     def _oldest(self) -> str:
-        """The user changed longest ago; without any the shared row."""
-        if self._silent is None:  # nothing changes these before the next checkpoint
-            self._silent = iter(self._users), iter(self._shared)
-        for silent, shared in zip(self._silent, (False, True), strict=True):
+        """The user changed longest ago; if there is none, the shared row."""
+        if self._eviction_order is None:  # neither changes before the next checkpoint
+            self._eviction_order = iter(self._users), iter(self._shared)
+        for silent, shared in zip(self._eviction_order, (False, True), strict=True):
             for key in silent:
                 if key not in self._changed and key not in self._gone:
                     return key
@@ -195,43 +194,43 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     # ------------------------------------------------------------------- checkpoints
 
     def checkpoint(self) -> None:
-        """Keep the rows as they are, for `restore` to go back to; the journal begins anew.
+        """Make the current rows the ones that `restore` goes back to; empties the journal.
 
         Raises
         ------
         Exception
-            Whatever `encode` raises; then the last checkpoint is still the one before.
+            Whatever `encode` raises; the previous checkpoint then stays the last one.
         """
         self.evict()
         encode, live = self._encode, self._live
         changed = [(key, encode(live[key])) for key in self._in_order()]
         for key in self._gone:
             del self._rows(key)[key]
-            self._note(key)
+            self._write_next(key)
         for key, data in changed:
             rows = self._rows(key)
             rows[key] = data
             rows.move_to_end(key)
-            self._note(key)
+            self._write_next(key)
         if len(live) + len(self._idle) > self._most_live:
             self._idle.clear()
         else:
             self._idle.update(live)
-        self._begin()
+        self._drop_changes()
 
     def restore(self) -> list[Any]:
-        """Go back to the last checkpoint; the journal of what was taken in since."""
+        """Go back to the last checkpoint; the journal of what was processed since."""
         journal = self.journal
-        self._begin()
+        self._drop_changes()
         return journal
 
-    def _begin(self) -> None:
-        """Start over from the bytes."""
+    def _drop_changes(self) -> None:
+        """Drop decoded and changed rows: only the bytes count."""
         self._live, self._changed, self._made, self._gone = {}, {}, set(), {}
-        self._silent, self.journal = None, []
+        self._eviction_order, self.journal = None, []
 
-    def _note(self, key: str) -> None:
-        """Have a row written by the next save, after those that changed before."""
+    def _write_next(self, key: str) -> None:
+        """Have the next save write a row, after those that changed earlier."""
         self._unsaved.pop(key, None)
         self._unsaved[key] = None
 
@@ -243,7 +242,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return len(self._unsaved.keys() | self._changed.keys() | self._gone.keys())
 
     def save(self) -> list[tuple[bytes, bytes | None]]:
-        """Make a checkpoint; the rows to write as one, empty without a change."""
+        """Make a checkpoint; the rows to write in one transaction, empty without a change."""
         self.checkpoint()
         if not self._unsaved:
             return []
@@ -253,7 +252,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return [*written, (POSITION, position.encode())]
 
     def load(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Take in committed rows of the changelog, oldest first."""
+        """Apply committed rows of the changelog, oldest first."""
         users = self._users
         for key, value in rows:
             if key == POSITION:
@@ -262,12 +261,12 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
             name = key.decode()
             into = users if name >= USER else self._shared
             if name in into:
-                del into[name]  # to go to the end
+                del into[name]  # moves to the end
             if value is not None:
                 into[name] = value
 
     def check(self) -> None:
-        """Read one row of each kind: bytes of another release are found now, not in mid-stream."""
+        """Decode a user and a shared row, so that state of a newer release is refused at once."""
         for rows in (self._shared, self._users):
             if rows:
                 self[next(iter(rows))]

@@ -1,4 +1,4 @@
-"""A compacted topic as a dictionary in this process."""
+"""A compacted topic as a dictionary in memory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHUNK = 10_000
-AGAIN_S = 0.2
-ANSWER_S = 3.0
+RETRY_S = 0.2
+REQUEST_S = 3.0
 
 
 class TopicView(Generic[T]):
-    """The last record of every key of a topic; every process reads it whole, in no group.
+    """The latest record of every key of a topic; reads all partitions, joins no group.
 
     Records that cannot be decoded are left out and counted in `undecodable`.
 
@@ -40,9 +40,9 @@ class TopicView(Generic[T]):
     topic
         Its name on the broker.
     decode
-        From bytes to a value; ValueError when it cannot.
+        From bytes to a value; raises ValueError.
     key
-        The name of a value in `values`, for keys that are not it.
+        The name of a value in `values`; by default the key of its record.
     """
 
     def __init__(
@@ -59,27 +59,27 @@ class TopicView(Generic[T]):
         self._consumer = Consumer({**consumer_config, **READER, "queued.min.messages": 10_000})
         self._topic, self._decode, self._key = topic, decode, key
         self._values: Mapping[str, T] = {}
-        self._latest: dict[str, T] = {}  # the same, while it is being changed
-        self._names: dict[bytes, str] = {}  # record key -> name, to delete by
+        self._latest: dict[str, T] = {}  # copied to `_values` after each change
+        self._names: dict[bytes, str] = {}  # record key -> name, for deletions
         self._next: dict[int, int] = {}  # partition -> offset of the next record
         self._lock = threading.Lock()
         self._closing = threading.Event()
 
     @property
     def values(self) -> Mapping[str, T]:
-        """What was there at the last `catch_up`, by name; a later one leaves it as it is."""
+        """Values by name as of the last `catch_up` or `wait`; a snapshot, never changed."""
         return self._values
 
     def catch_up(self, timeout_s: float, *, as_of_s: float | None = None) -> bool:
-        """Read to the end as of now; whether anything changed.
+        """Read to the current end; whether anything changed.
 
-        With `as_of_s` (monotonic) nothing is asked of the broker when the view is complete as
-        of then. Safe to call from several threads.
+        With `as_of_s` (monotonic) the broker is not asked if the view is complete as of then.
+        Safe to call from several threads.
 
         Raises
         ------
         BrokerUnreachable, TopicsMissing
-            The end was not reached in time; or there is no such topic.
+            The end was not reached in time; or the topic does not exist.
         """
         with self._lock:
             if as_of_s is not None and as_of_s <= self.caught_up_s:
@@ -92,9 +92,9 @@ class TopicView(Generic[T]):
             return changed
 
     def wait(self, timeout_s: float) -> bool:
-        """Take what comes next, the moment it comes; whether anything changed.
+        """Wait for new records and apply them at once; whether anything changed.
 
-        To be called again and again after a first `catch_up`; while Kafka is away nothing comes.
+        To be called in a loop after a first `catch_up`; returns False while Kafka is unreachable.
         """
         with self._lock:
             first = None if self._closing.is_set() else self._consumer.poll(timeout_s)
@@ -107,7 +107,7 @@ class TopicView(Generic[T]):
             return changed
 
     def close(self) -> None:
-        """Let go of the connection; who still reads, in another thread, ends first."""
+        """Close the connection, once a read in another thread has ended."""
         self._closing.set()
         with self._lock:
             self._consumer.close()
@@ -117,27 +117,27 @@ class TopicView(Generic[T]):
             try:
                 return self._ask_ends()
             except (KafkaException, TimeoutError) as error:
-                if self._over(deadline):
+                if self._given_up(deadline):
                     raise BrokerUnreachable(f"{self._topic} cannot be read: {error}") from error
-                # A question that a broker took with it is never answered, whatever its timeout
+                # A request to a broker that dies is never answered, whatever its timeout
                 # (librdkafka 2.12); and a broker that has just started has no leaders.
                 self._admin = AdminClient(self._config)
-                self._closing.wait(AGAIN_S)
+                self._closing.wait(RETRY_S)
 
     def _ask_ends(self) -> dict[int, int]:
-        # On a connection of its own: the broker answers those of one connection in order, and
+        # On a connection of its own: a broker answers the requests of a connection in order, and
         # the consumer's has a fetch that waits for records.
         if not self._next:
             self._assign()
         latest: Any = OffsetSpec
         asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
-        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_S)
-        return {tp.partition: future.result(ANSWER_S).offset for tp, future in answers.items()}
+        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_S)
+        return {tp.partition: future.result(REQUEST_S).offset for tp, future in answers.items()}
 
     def _assign(self) -> None:
-        found = self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic]
+        found = self._consumer.list_topics(self._topic, REQUEST_S).topics[self._topic]
         if found.error is not None or not found.partitions:
-            raise TopicsMissing(f"{self._topic} is not there: run `foremesh topics create`")
+            raise TopicsMissing(f"{self._topic} does not exist: run `foremesh topics create`")
         self._next = dict.fromkeys(found.partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, p, 0) for p in self._next])
 
@@ -148,11 +148,11 @@ class TopicView(Generic[T]):
             messages = self._consumer.consume(min(left, CHUNK), 0.01)
             for message in messages:
                 changed |= self._take(message)
-            if self._over(deadline):
+            if self._given_up(deadline):
                 raise BrokerUnreachable(f"{self._topic} could not be read to its end in time")
         return changed
 
-    def _over(self, deadline: float) -> bool:
+    def _given_up(self, deadline: float) -> bool:
         return self._closing.is_set() or time.monotonic() > deadline
 
     def _take(self, message: Message) -> bool:

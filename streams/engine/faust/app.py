@@ -1,4 +1,4 @@
-"""The Faust applications: one for each stage, since each is a consumer group, and one of them all."""
+"""The Faust applications: one per stage, as each is a consumer group, and one that runs them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["STOP_S", "StageApp", "WorkerApp", "run"]
 
 logger = logging.getLogger(__name__)
 
-STOP_S = 20.0  # a worker that was told to stop is gone after so long, whatever hangs
+STOP_S = 20.0  # a worker that was told to stop is killed after so long
 
 
 class _WorkerBoot(BootStrategy):
-    """Only what is needed: no web server (it would listen on all addresses), no Faust producer."""
+    """No web server, which would listen on all addresses, and no Faust producer."""
 
     enable_web = False
     enable_kafka_producer = False
@@ -60,7 +60,7 @@ class _FilelessApp(faust.App):
         )
 
     def _create_directories(self) -> None:
-        """Faust 0.15.3 makes its data folders here (app/base.py:1967); nothing is put there."""
+        """Nothing: Faust 0.15.3 creates its data directories here (app/base.py:1967)."""
 
 
 class StageApp(_FilelessApp):
@@ -69,9 +69,9 @@ class StageApp(_FilelessApp):
     Parameters
     ----------
     broker_options
-        Servers' security, as Faust is told; it keeps the group.
+        Security, in Faust's terms: it keeps the consumer group.
     client_config
-        Servers and security, as librdkafka is told; it fetches.
+        Servers and security, in librdkafka's terms: it fetches.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class StageApp(_FilelessApp):
         self.owner, self.settings, self.client_config = runner, settings, client_config
         super().__init__(settings.group(runner.row.name), settings, **broker_options)
         names = [settings.topic(name) for name in runner.row.reads]
-        # Faust 0.15.3: bytes with the raw codec are handed through as they are (serializers).
+        # Faust 0.15.3: the raw codec passes bytes through unchanged (serializers).
         channel = self.topic(*names, value_type=bytes, value_serializer="raw")
         self.agent(channel, name=runner.row.name)(self._agent)
 
@@ -98,7 +98,7 @@ class StageApp(_FilelessApp):
             await self.owner.take(batch)
 
     async def on_start(self) -> None:
-        """Start the runner with what it needs of Faust."""
+        """Start the runner."""
         await super().on_start()
         self.owner.start(self._rewind, self.crash)
 
@@ -107,13 +107,13 @@ class StageApp(_FilelessApp):
         await consumer.rewind(tp, offset)
 
     async def on_shutdown(self) -> None:
-        """When all else has stopped, so has the runner."""
+        """Stop the runner, after everything else."""
         await super().on_shutdown()
         await self.owner.stop()
 
 
 class WorkerApp(_FilelessApp):
-    """The stages of one worker; itself it does nothing."""
+    """Starts and stops the stages of one worker."""
 
     BootStrategy = _BootWithoutKafka
 
@@ -135,7 +135,7 @@ class WorkerApp(_FilelessApp):
 
 def run(app: WorkerApp) -> NoReturn:
     """Run a worker in this process until SIGTERM or SIGINT; exits."""
-    # What was imported stays: looking through it again would stop all stages for .2 s.
+    # Modules stay in memory: a collection that scans them would block all stages for .2 s.
     gc.collect()
     gc.freeze()
     for chatty in ("aiokafka", "faust", "mode"):
@@ -152,7 +152,7 @@ def run(app: WorkerApp) -> NoReturn:
 
 def _end() -> None:
     logger.error(
-        "The worker did not stop within %.0f s and is ended; what it had not saved is done again",
+        "The worker did not stop within %.0f s and is killed; unsaved records are processed again",
         STOP_S,
         extra={"action": "worker_ended"},
     )

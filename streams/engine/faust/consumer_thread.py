@@ -1,6 +1,6 @@
-"""The thread in which aiokafka keeps the consumer group, as a stage needs it; it fetches nothing.
+"""The thread in which aiokafka keeps the consumer group; it fetches nothing.
 
-Relied on: faust-streaming 0.15.3 with aiokafka 0.14, as named at each override.
+The overrides rely on faust-streaming 0.15.3 with aiokafka 0.14, as named at each.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread with the aiokafka consumer in it."""
+    """Runs the aiokafka consumer, with range assignment and commits that may fail."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        # Faust 0.15.3, aiokafka.py:579: without tables it assigns round-robin, which tears apart
-        # partitions of the same number.
+        # Faust 0.15.3, aiokafka.py:579: without tables it assigns round-robin, so that partitions
+        # of the same number may go to different workers.
         conf = self.app.conf
         settings = driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context)
         return aiokafka.AIOKafkaConsumer(
@@ -49,8 +49,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         )
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # Faust 0.15.3, aiokafka.py:772: a commit that fails brings the worker down. The next
-        # one says the same and more, so it is only reported.
+        # Faust 0.15.3, aiokafka.py:772: a failed commit stops the worker. Here it is logged, since
+        # the next commit includes its offsets.
         owned = self.assignment()
         wanted = {
             driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
@@ -60,27 +60,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await self._ensure_consumer().commit(wanted)
         except KafkaError as error:
-            logger.warning("Offsets not committed, will be tried again: %s", error)
+            logger.warning("Offsets not committed, will be retried: %s", error)
             return False
         return True
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """As Faust (consumer.py:1365); what is paused aiokafka does not fetch (fetcher.py:634)."""
+        """As Faust (consumer.py:1365), but paused: aiokafka fetches none (fetcher.py:634)."""
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def check_group(self, alive: bool) -> None:
-        """Raise what keeps this worker out of its group; stay in it when it is `alive`.
+        """Raise an error of the consumer group; stay a member as long as `alive`.
 
-        aiokafka 0.14 says so only to those who fetch (group_coordinator.py:324), which Faust does
-        not before it has partitions; and it leaves the group when nobody does for long (:791).
+        aiokafka 0.14 raises such errors only from a fetch (group_coordinator.py:324), and leaves
+        the group without fetches (:791); here there are none.
         """
         consumer = self._ensure_consumer()
         try:
             consumer._coordinator.check_errors()  # noqa: SLF001  # has no other
         except KafkaError as error:
             raise BrokerUnreachable(
-                f"The consumer group {self.app.conf.id} does not take this worker in: {error}"
+                f"This worker cannot join the consumer group {self.app.conf.id}: {error}"
             ) from error
         if alive:
             with consumer._subscription.fetch_context():  # noqa: SLF001  # has no other

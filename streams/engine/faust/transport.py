@@ -1,9 +1,9 @@
 """Batched transport for Faust: an agent receives a `RecordBatch`, not a message.
 
-Faust's cost is per message, about 70 µs; here a message is everything fetched of a partition.
-Consumer group, assignment, pause and resume, back-pressure and rebalance stay Faust's. What is
-relied on is the behaviour of faust-streaming 0.15.3 with aiokafka 0.14, named at each override;
-`versions.check_versions` refuses others.
+Faust's cost is per message, about 70 µs; here a message is a batch of a partition. Consumer group,
+assignment, pause and resume, back-pressure and rebalance stay Faust's. The overrides rely on
+faust-streaming 0.15.3 with aiokafka 0.14, as named at each; `versions.check_versions` refuses
+others.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from streams.engine.fetcher import RecordFetcher
 __all__ = ["BatchConsumer", "BatchTransport"]
 
 WATCH_S = 1.0
-FETCH_S = 0.1  # a partition that may be fetched again is, after so long
+FETCH_S = 0.1  # longest fetch, after which the set of ready partitions is asked for again
 
 
 class BatchConsumer(driver.Consumer):
-    """Faust's consumer, with batches for messages and the owner's word for how far they are done."""
+    """Faust's consumer with batches for messages; the runner decides committable offsets."""
 
     _thread: ConsumerThread
 
@@ -38,9 +38,9 @@ class BatchConsumer(driver.Consumer):
         self.owner: BatchOwner = app.owner
         self._most_records: int = app.settings.batch_records
         self._most_bytes: int = app.settings.batch_bytes
-        self._fetched: dict[TP, int] = {}  # offset after the last record handed on
-        self._asked = False  # for records, since the group was last looked at
-        # The group's own id: who may read its topics may name it, where Kafka has ACLs.
+        self._fetched: dict[TP, int] = {}  # offset after the last record passed on
+        self._asked = False  # for records, since the last check of the group
+        # The group's own id: with ACLs, the principal that reads its topics may name it.
         config = {**app.client_config, "group.id": app.conf.id}
         self._fetcher = RecordFetcher(config, self._most_records, self._most_bytes)
 
@@ -49,42 +49,42 @@ class BatchConsumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's
-        # Faust 0.15.3, consumer.py:803, asks for the active partitions, and aiokafka for them.
-        # Those whose state is not there yet are left out, whatever else Faust resumes.
+        # Faust 0.15.3, consumer.py:803, fetches the active partitions by aiokafka. Here those
+        # whose state is not rebuilt yet are left out, whatever Faust resumes.
         active = self.owner.ready(active_partitions or set())
         self._asked = True
         return await self._fetcher.fetch(active, min(timeout, FETCH_S))
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Go on where the group has committed (Faust 0.15.3, consumer.py:1441)."""
+        """Seek to the offsets that the group committed (Faust 0.15.3, consumer.py:1441)."""
         committed: Mapping[Any, int] = await super().seek_to_committed()
         self._fetcher.seek({TP(*tp): offset for tp, offset in committed.items()})
         return committed
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Go on at these offsets (Faust 0.15.3, consumer.py:1449)."""
+        """Seek to these offsets (Faust 0.15.3, consumer.py:1449)."""
         self._fetcher.seek(partitions)
         self._read_offset.update(partitions)
 
     def highwater(self, tp: TP) -> int:
-        """The end of a partition (Faust 0.15.3, consumer.py:1460, asks aiokafka)."""
+        """High-water mark of a partition (Faust 0.15.3, consumer.py:1460, asks aiokafka)."""
         return self._fetcher.end(tp)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust 0.15.3, aiokafka.py:299, looks at what aiokafka fetched, which is none."""
+        """Nothing: Faust 0.15.3, aiokafka.py:299, checks on fetches of aiokafka; there are none."""
 
     @Service.task
     async def _watch_group(self) -> None:
         async for _ in self.itertimer(WATCH_S, name="group"):
-            alive = self._asked or not self._active_partitions  # or the agent takes no more
+            alive = self._asked or not self._active_partitions  # else the agent is stuck
             self._asked = False
             await self._thread.call_thread(self._thread.check_group, alive)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # Faust's
-        """Fetch; a message for each batch.
+        """Fetch; one message per batch.
 
-        Faust 0.15.3, consumer.py:704: one for each record. There, after what was fetched while
-        the flow was stopped, it seeks to the committed offsets; here to where that began.
+        Faust 0.15.3, consumer.py:704: one per record. It drops what was fetched while the flow
+        was stopped and seeks to the committed offsets; here to the first record dropped.
         """
         records, _ = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
@@ -103,7 +103,7 @@ class BatchConsumer(driver.Consumer):
         follows = self._fetched.get(tp)
         batch = RecordBatch(tp.topic, tp.partition, generation, follows, chunk, self.highwater(tp))
         self._fetched[tp] = batch.next_offset
-        # The last offset: Faust drops a message below the offset it read before (consumer.py:1206).
+        # The last offset: Faust drops messages below the offset read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch
         return message(
             tp.topic,
@@ -122,7 +122,7 @@ class BatchConsumer(driver.Consumer):
         )
 
     async def perform_seek(self) -> None:
-        """Seek to the committed offsets; what comes next follows nothing (consumer.py:622)."""
+        """Seek to the committed offsets; the next batch follows none (consumer.py:622)."""
         self._fetched.clear()
         await super().perform_seek()
 
@@ -132,16 +132,16 @@ class BatchConsumer(driver.Consumer):
         await self.seek_wait({tp: offset})
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Leave the partition as it is: the loop that fetches waits for room in the buffer.
+        """Nothing: the fetch loop waits for room in the buffer.
 
-        Faust 0.15.3, consumer.py:579, stops fetching it; and when it has stopped all, it sleeps
-        for a second (consumer.py:809).
+        Faust 0.15.3, consumer.py:579, pauses the partition; with all paused, it sleeps for a
+        second (consumer.py:809).
         """
 
     def ack(self, message: Any) -> bool:
-        """The agent has taken the batch; this says nothing about its offset.
+        """Mark a batch as processed by the agent; its offset is not committable by that.
 
-        Faust 0.15.3, consumer.py:825, also files the offset in lists that `_new_offset` empties.
+        Faust 0.15.3, consumer.py:825, also lists the offset for `_new_offset`.
         """
         with ack_lock:
             message.acked = True
@@ -150,7 +150,7 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Offsets between two batches are no gap (consumer.py:1151)."""
+        """Nothing: offsets between two batches are no gap (consumer.py:1151)."""
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         # Faust 0.15.3, consumer.py:1082: those with acked messages.
@@ -171,9 +171,9 @@ class BatchConsumer(driver.Consumer):
         return done
 
     async def wait_empty(self) -> None:
-        """Wait for the agent, then finish and commit what it did.
+        """Wait for the agent, checkpoint, and commit.
 
-        Faust 0.15.3 calls this before partitions are given up (base.py:1826) and when it stops
+        Faust 0.15.3 calls this before partitions are revoked (base.py:1826) and when it stops
         (base.py:1740, consumer.py:907); the stock version (consumer.py:865) waits and commits.
         """
         await super().wait_empty()
@@ -181,20 +181,20 @@ class BatchConsumer(driver.Consumer):
         await self.commit()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """As Faust (consumer.py:652), which ends in `wait_empty`; then let go of the state."""
+        """As Faust (consumer.py:652), which calls `wait_empty`; then drop the state."""
         await super().on_partitions_revoked(revoked)
         self._fetcher.forget()
         await self.owner.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """As Faust (consumer.py:679); the state is fetched aside, or heartbeats would stop."""
+        """As Faust (consumer.py:679); state is rebuilt in the background, so heartbeats go on."""
         self._fetched.clear()
         self._fetcher.forget()
         self.owner.assigned(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_stop(self) -> None:
-        """As Faust (aiokafka.py:293), which ends in `wait_empty`; then fetch no more."""
+        """As Faust (aiokafka.py:293), which calls `wait_empty`; then close the fetcher."""
         await super().on_stop()
         await self._fetcher.close()
 

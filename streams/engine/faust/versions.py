@@ -1,4 +1,4 @@
-"""The Faust that the engine's overrides were tested with."""
+"""The versions of Faust and its libraries that the overrides were tested with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TESTED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.", "mode-streaming": "0
 
 
 def check_versions() -> None:
-    """Refuse a Faust, and what it stands on, that the engine was not tested with.
+    """Refuse versions that the engine was not tested with.
 
     Raises
     ------
     FaustUntested
-        Names what is installed and what is needed.
+        The message names the installed and the needed version.
     """
     for package, tested in TESTED.items():
         found = version(package)
