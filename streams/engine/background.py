@@ -24,8 +24,17 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._short = ThreadPoolExecutor(8, thread_name_prefix=name)
         self._long = ThreadPoolExecutor(4, thread_name_prefix=f"{name}-long")
-        self.crash: Callable[[BaseException], Awaitable[None]] | None = None
-        self.failed = False  # once true the worker is stopping
+        self._crash: Callable[[BaseException], Awaitable[None]] | None = None
+        self._failed = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of them has failed: the worker is stopping."""
+        return self._failed
+
+    def on_failure(self, crash: Callable[[BaseException], Awaitable[None]]) -> None:
+        """Have this stop the worker."""
+        self._crash = crash
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run this in the background, guarded."""
@@ -38,10 +47,10 @@ class BackgroundTasks:
         try:
             await work
         except Exception as error:
-            self.failed = True  # at once: others run while the worker stops
-            logger.exception("%s cannot go on", self._name, extra={"action": "worker_stops"})
-            if self.crash is not None:
-                await self.crash(error)
+            self._failed = True  # at once: others run while the worker stops
+            logger.exception("%s cannot continue", self._name, extra={"action": "worker_stops"})
+            if self._crash is not None:
+                await self._crash(error)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what blocks for milliseconds, in a thread."""

@@ -86,7 +86,8 @@ class StageRunner:
         crash
             Stops the worker.
         """
-        self._rewind, self._tasks.crash = rewind, crash
+        self._rewind = rewind
+        self._tasks.on_failure(crash)
         self._tasks.spawn(self._checkpoint_regularly())
         if self.settings.clock == "wall":
             self._tasks.spawn(self._tick_regularly())

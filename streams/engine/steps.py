@@ -15,7 +15,7 @@ from streams.flow.topology import TOPICS, key_of
 from streams.records import DeadLetter, Record
 from streams.stages.base import RecordUnusable, Stage, StepContext
 
-__all__ = ["CodecProtocol", "Done", "StageSteps", "misplaced"]
+__all__ = ["CodecProtocol", "StageSteps", "StepResult", "misplaced"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class CodecProtocol(Protocol):
 
 # The result of one record: done, dead (it cannot be used) or failed (the step did); its outputs;
 # and dead letters of records before it, should these fail when they are processed again.
-Done = tuple[str, Sequence[Record], Sequence[Record]]
+StepResult = tuple[str, Sequence[Record], Sequence[Record]]
 
 
 class StageSteps:
@@ -62,7 +62,7 @@ class StageSteps:
 
     def take(
         self, topic: str, record: RawRecord, state: PartitionStore[Any], context: StepContext
-    ) -> Done:
+    ) -> StepResult:
         """Process a record of `topic` (without prefix); one that fails becomes a dead letter.
 
         For a record that no stage can use, only the stage that reports for the topic makes one.
@@ -122,7 +122,7 @@ class StageSteps:
 
     def _failed(
         self, error: Exception, topic: str, record: RawRecord, context: StepContext
-    ) -> Done:
+    ) -> StepResult:
         if isinstance(error, RecordUnusable):
             return self._refuse(str(error), topic, record, context)
         logger.error(
@@ -146,7 +146,9 @@ class StageSteps:
             exc_info=error, extra={"action": "tick_failed"},
         )  # fmt: skip
 
-    def _refuse(self, reason: str, topic: str, record: RawRecord, context: StepContext) -> Done:
+    def _refuse(
+        self, reason: str, topic: str, record: RawRecord, context: StepContext
+    ) -> StepResult:
         if not self._reports.get(topic):
             return "dead", (), ()
         return "dead", [self._dead_letter(reason, topic, record, context)], ()
