@@ -104,4 +104,4 @@ class OwnedPartitions:
         }
         saved = {TP(topic, owned.number): offset for topic, offset in offsets.items()}
         self.committable = {**self.committable, **saved}
-        return owned.saved(offsets)
+        return owned.drop_saved(offsets)

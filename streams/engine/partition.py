@@ -78,7 +78,7 @@ class OwnedPartition:
         self._records = self._bytes = 0
         return batches
 
-    def saved(self, committable: Mapping[str, int]) -> list[float]:
+    def drop_saved(self, committable: Mapping[str, int]) -> list[float]:
         """Drop the batches before these offsets, by topic; when each was fetched (monotonic)."""
         fetched = []
         for batch in self.take_back():
@@ -134,7 +134,7 @@ class OwnedPartition:
         """Another worker owns it from now on."""
         self.revoked, self.ready = True, False
 
-    def failed(self) -> int:
-        """How many failures in a row there are with this one."""
+    def count_failure(self) -> int:
+        """Count one more failure; how many there are in a row."""
         self.failures += 1
         return self.failures

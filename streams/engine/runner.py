@@ -144,7 +144,7 @@ class StageRunner:
 
     def _backoff_s(self, owned: OwnedPartition, error: Exception) -> float:
         """Seconds to wait after one more failure in a row; raises it if it is one too many."""
-        failures = owned.failed()
+        failures = owned.count_failure()
         logger.warning(
             "%s[%d], try %d of %d: %s", self.row.name, owned.number, failures, TRIES, error,
             extra={"action": "batch_failed"},
