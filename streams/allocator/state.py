@@ -10,7 +10,7 @@ from streams.allocator.calibration import DemandCalibration
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.records.catalog import Resources
 from streams.records.control import Control, Mode, Pin, Quota, Variant
-from streams.stages.state_rows import from_row, to_row
+from streams.stages.row_encoding import from_row, to_row
 
 __all__ = [
     "DEMAND",

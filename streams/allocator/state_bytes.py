@@ -13,7 +13,7 @@ from streams.records import Demand
 from streams.records.control import Variant
 from streams.records.trials import Score
 from streams.stages.planned_provisioner import planned_form, planned_of
-from streams.stages.state_rows import from_row, to_row
+from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["AllocatorRow", "decode", "encode"]
 

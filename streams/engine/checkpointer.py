@@ -18,7 +18,7 @@ from streams.engine.outbox import StageOutbox
 from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import OwnedPartition
 from streams.engine.producer import Row
-from streams.engine.steps import StageSteps
+from streams.engine.stage_steps import StageSteps
 from streams.engine.world import StageMeter
 from streams.errors import DeliveryFailed
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.engine.batch import RecordBatch
+from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter
 from streams.engine.recovery import read_partition
-from streams.engine.store import PartitionStore
 
 __all__ = ["ChangelogConfig", "OwnedPartition"]
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
-from streams.engine.store import PartitionStore
+from streams.engine.partition_store import PartitionStore
 from streams.errors import StateUnreadable
 from streams.records import Record
 from streams.stages.base import StepContext

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streams.engine.steps import CodecProtocol
+from streams.engine.stage_steps import CodecProtocol
 from streams.engine.topic_view import TopicView
 from streams.records import Instance
 from streams.records.catalog import Catalog, CatalogEntry

@@ -11,8 +11,8 @@ from typing import Any
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
 
 from streams.adapters.avro import codec
-from streams.engine.steps import StageSteps
-from streams.engine.store import PartitionStore
+from streams.engine.partition_store import PartitionStore
+from streams.engine.stage_steps import StageSteps
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 from streams.pipeline.assembly import stages_of
 from streams.records import Instance, InstanceState, Record

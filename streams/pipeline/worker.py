@@ -10,7 +10,7 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, faust_broker_options, producer_config
 from streams.adapters.kafka.topics import check_topics
 from streams.engine.faust.app import StageApp, WorkerApp
-from streams.engine.runner import StageRunner
+from streams.engine.stage_runner import StageRunner
 from streams.engine.topic_view import TopicView
 from streams.engine.world import StageWiring
 from streams.errors import SettingInvalid, TopicsMissing

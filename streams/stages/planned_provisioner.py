@@ -10,7 +10,7 @@ from streams.records import Action, Command, Instance, InstanceState, Record, Ut
 from streams.records.catalog import Catalog, Resources
 from streams.stages.admission import admit_command
 from streams.stages.base import StepContext
-from streams.stages.state_rows import from_row, to_row
+from streams.stages.row_encoding import from_row, to_row
 
 __all__ = [
     "PlannedInstance",

@@ -20,9 +20,9 @@ from driver import CHECKOUT, HERE, corner, requests
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, consumer_config, producer_config
+from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import CheckedProducer, TransactionalWriter
 from streams.engine.recovery import read_partition
-from streams.engine.store import PartitionStore
 from streams.flow.topology import changelog
 from streams.records import Prediction, Request
 from streams.settings import Settings

@@ -34,9 +34,9 @@ from streams.adapters.kafka.clients import (
     consumer_config,
     producer_config,
 )
+from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import CheckedProducer
 from streams.engine.recovery import read_partition
-from streams.engine.store import PartitionStore
 from streams.flow.topology import changelog
 from streams.records import Outcome, Request
 from streams.settings import Settings

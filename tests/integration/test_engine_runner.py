@@ -13,7 +13,7 @@ from faust.types import TP
 from streams.adapters.avro.codec import encode
 from streams.engine.batch import RecordBatch
 from streams.engine.faust.app import StageApp
-from streams.engine.runner import StageRunner
+from streams.engine.stage_runner import StageRunner
 from streams.pipeline.worker import create_app
 from streams.records import Request
 from streams.settings import Settings
@@ -26,7 +26,7 @@ OWNED = range(3)
 def test_a_worker_that_gives_up_saves_no_partition_whose_outputs_are_lost(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.engine.runner.TRIES", 1)
+    monkeypatch.setattr("streams.engine.stage_runner.TRIES", 1)
     (app,) = create_app(settings, {"interceptor": Counting()}).stages
     assert isinstance(app, StageApp)
     refuse(settings, "outcomes")

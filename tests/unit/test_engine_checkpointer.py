@@ -12,7 +12,7 @@ from streams.engine.batch import RecordBatch
 from streams.engine.checkpointer import FailedPartition, PartitionCheckpointer
 from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import ChangelogConfig, OwnedPartition
-from streams.engine.store import PartitionStore
+from streams.engine.partition_store import PartitionStore
 from streams.errors import DeliveryFailed
 from streams.settings import Settings
 

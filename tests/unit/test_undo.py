@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.adapters.avro import codec
-from streams.engine.steps import StageSteps
-from streams.engine.store import PartitionStore
+from streams.engine.partition_store import PartitionStore
+from streams.engine.stage_steps import StageSteps
 from streams.flow.topology import STAGES, key_of, topic_of
 from streams.pipeline.assembly import stages_of
 from streams.pipeline.replay import ReplayedFlow

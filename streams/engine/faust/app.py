@@ -16,7 +16,7 @@ from mode import ServiceT
 
 from streams.engine.faust.transport import BatchTransport
 from streams.engine.faust.versions import check_versions
-from streams.engine.runner import StageRunner
+from streams.engine.stage_runner import StageRunner
 from streams.settings import Settings
 
 __all__ = ["STOP_S", "StageApp", "WorkerApp", "run"]

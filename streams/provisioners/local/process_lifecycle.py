@@ -15,7 +15,7 @@ from streams.provisioners.local.cgroups import UNLIMITED, CgroupLimiter, Instanc
 from streams.provisioners.local.child_process import InstanceProcess, ProcessNotReady
 from streams.provisioners.local.usage_meter import UsageMeter
 from streams.provisioners.local.watchdog import ProcessWatchdog
-from streams.provisioners.local.zygote_process import ZygoteProcess
+from streams.provisioners.local.zygote_client import ZygoteProcess
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Constituent, Resources
 from streams.runtime.clock import wall_ms

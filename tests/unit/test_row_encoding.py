@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from streams.stages.state_rows import from_row, to_row
+from streams.stages.row_encoding import from_row, to_row
 
 VALUE = ["größe", 1 << 62, -7, 1e-5, 1e22, None, {"a": [True, []]}]
 

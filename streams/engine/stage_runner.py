@@ -23,9 +23,9 @@ from streams.engine.checkpointer import SLICES, PartitionCheckpointer
 from streams.engine.outbox import StageOutbox
 from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import ChangelogConfig, OwnedPartition
+from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
-from streams.engine.steps import StageSteps
-from streams.engine.store import PartitionStore
+from streams.engine.stage_steps import StageSteps
 from streams.engine.world import StageWiring, StageWorld
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import StageRow, changelog

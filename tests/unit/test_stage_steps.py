@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from streams.adapters.avro import codec
 from streams.engine.batch import RawRecord, cut
-from streams.engine.steps import StageSteps
-from streams.engine.store import PartitionStore
+from streams.engine.partition_store import PartitionStore
+from streams.engine.stage_steps import StageSteps
 from streams.errors import StateUnreadable
 from streams.records import DeadLetter, Feedback, Record, Request, Result
 from streams.stages.base import RecordUnusable, StepContext

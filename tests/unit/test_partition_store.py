@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.store import POSITION, PartitionStore
+from streams.engine.partition_store import POSITION, PartitionStore
 from streams.errors import StateUnreadable
 
 Rows = list[tuple[bytes, bytes | None]]

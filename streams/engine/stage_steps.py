@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from streams.engine.batch import RawRecord
-from streams.engine.store import PartitionStore
+from streams.engine.partition_store import PartitionStore
 from streams.engine.undo import TICK, JournalEntry, StepUndo
 from streams.errors import StateUnreadable
 from streams.flow.topology import TOPICS, key_of
