@@ -70,7 +70,9 @@ class SeriesSums:
         self.values[:, : other.size] -= other.values
 
     def _grow(self, size: int) -> None:
-        self.values = np.pad(self.values, ((0, 0), (0, size - self.size)))
+        grown = np.zeros((2, size), np.int64)  # np.pad takes ten times as long
+        grown[:, : self.size] = self.values
+        self.values = grown
 
 
 @dataclass(slots=True)
