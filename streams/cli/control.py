@@ -40,7 +40,7 @@ class MinuteOfDay(click.ParamType):
 
 @click.group()
 def command() -> None:
-    """Say what the allocator may do with a pool: at once, and until told otherwise."""
+    """Set what the allocator may do with a pool, at once and until changed."""
 
 
 for part in (trial.challenge, trial.trial, trial.promote, trial.withdraw):
@@ -138,7 +138,7 @@ def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason
 @reason_option
 @pass_settings
 def pin(settings: Settings, /, pool: str, service: str, reason: str, **given: object) -> None:
-    """Have at least and at most so many instances of SERVICE in POOL, at certain times."""
+    """Bound the number of instances of SERVICE in POOL, at certain times."""
     added = pin_of(service, **given)
     change(settings, pool, reason, lambda now: replace(now, pins=(*now.pins, added)))
 
@@ -149,7 +149,7 @@ def pin(settings: Settings, /, pool: str, service: str, reason: str, **given: ob
 @reason_option
 @pass_settings
 def unpin(settings: Settings, pool: str, service: str, reason: str) -> None:
-    """Take all pins of SERVICE in POOL away."""
+    """Remove all pins of SERVICE in POOL."""
     change(
         settings,
         pool,

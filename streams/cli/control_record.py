@@ -18,7 +18,7 @@ from streams.settings import Settings
 __all__ = ["change", "in_force", "reason_option"]
 
 reason_option = click.option(
-    "--reason", default="", show_envvar=True, help="Why, for whoever asks later."
+    "--reason", default="", show_envvar=True, help="Reason for the change, kept with it."
 )
 
 

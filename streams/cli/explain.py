@@ -1,4 +1,4 @@
-"""`foremesh explain`: why an instance was started, queued, given back, or was not there."""
+"""`foremesh explain`: why an instance was started, queued, released, or was not there."""
 
 from __future__ import annotations
 

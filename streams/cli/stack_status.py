@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.pass_context
 @pass_settings
 def command(settings: Settings, ctx: click.Context) -> None:
-    """Say what of the local stack runs, and where; exit code 1 when something does not."""
+    """Show which servers of the local stack run, and where; exit code 1 when one does not."""
     stack = LocalStack(Path(settings.build))
     env = stack.env() if all(child.pid for child in stack.children) else {}
     table = Table("server", "pid", "address", "log")

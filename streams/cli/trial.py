@@ -26,22 +26,22 @@ __all__ = ["challenge", "challenged", "promote", "promoted", "trial", "withdraw"
 @click.argument("name")
 @click.option("--price", type=click.FloatRange(min=0, min_open=True), default=STANDARD.price,
               show_default=True, show_envvar=True,
-              help="Times its price that warm time counts: above 1 less is kept.")  # fmt: skip
+              help="Multiplier on the price of warm time: above 1, less is kept warm.")  # fmt: skip
 @click.option("--slack", type=click.FloatRange(0, 1), default=STANDARD.slack,
               show_default=True, show_envvar=True,
-              help="Part by which an idle instance may be worth less than it costs.")  # fmt: skip
+              help="Fraction by which an idle instance may be worth less than it costs.")  # fmt: skip
 @click.option("--settle", "settle_s", type=click.FloatRange(min=0),
               default=STANDARD.settle_ms / 1000, show_default=True, show_envvar=True,
-              help="Seconds for which it has to be before it is given back.")  # fmt: skip
+              help="Seconds for which it must be worth less before it is released.")  # fmt: skip
 @reason_option
 @pass_settings
 def challenge(
     settings: Settings, pool: str, name: str, *, price: float, slack: float, settle_s: float,
     reason: str,
 ) -> None:  # fmt: skip
-    """Try other parameters in POOL, under this NAME, on paper beside those in force.
+    """Simulate other parameters in POOL, under this NAME, beside those in force.
 
-    A challenger that there is already makes way; `trial` shows how both do.
+    It replaces an earlier challenger; `trial` shows the scores of both.
     """
     variant = Variant(name=name, price=price, slack=slack, settle_ms=round(1000 * settle_s))
     change(settings, pool, reason, lambda now: challenged(now, variant))
@@ -53,9 +53,9 @@ def challenge(
 @reason_option
 @pass_settings
 def promote(settings: Settings, pool: str, name: str, reason: str) -> None:
-    """Decide upon POOL by the parameters of this NAME from now on.
+    """Decide on POOL by the parameters of this NAME from now on.
 
-    The champion until now goes on as the challenger: promoting it takes this back.
+    The previous champion becomes the challenger; promoting it reverts the change.
     """
     change(settings, pool, reason, lambda now: promoted(now, name))
 
@@ -73,7 +73,7 @@ def withdraw(settings: Settings, pool: str, reason: str) -> None:
 @click.argument("pool", required=False)
 @pass_settings
 def trial(settings: Settings, pool: str | None) -> None:
-    """Show what champion and challenger have come to, on paper, in POOL or in all."""
+    """Show the simulated scores of champion and challenger, in POOL or in all pools."""
     table = Table("pool", "variant", "price", "slack", "settle s", "since")
     for name in ("requests", "saved s", "waited s", "wasted s", "worth", "cost", "net"):
         table.add_column(name, justify="right")
