@@ -15,10 +15,18 @@ from streams.devstack.child import ServerProcess, run
 from streams.errors import StackFailed
 from streams.settings import Settings
 
-__all__ = ["DemoProcesses", "until"]
+__all__ = ["DemoInterrupted", "DemoProcesses", "until"]
 
 _START_S = 60.0
 _STOP_S = 30.0
+
+
+class DemoInterrupted(KeyboardInterrupt):
+    """The demonstration was told to stop.
+
+    When a plain `KeyboardInterrupt` passes through `exec`, which makes the codec's functions,
+    Python ends itself by SIGINT at exit, whatever exit code was given.
+    """
 
 
 class DemoProcesses:
@@ -36,12 +44,12 @@ class DemoProcesses:
         self._interrupted = False
 
     def interrupt(self, *_: object) -> None:
-        """Handle a signal: raise `KeyboardInterrupt` now, and again in the next `check`.
+        """Handle a signal: raise `DemoInterrupted` now, and again in the next `check`.
 
         Raising once is not enough: Python drops exceptions raised during garbage collection.
         """
         self._interrupted = True
-        raise KeyboardInterrupt
+        raise DemoInterrupted
 
     def start(self, name: str, settings: Settings, *args: str, **env: str) -> None:
         """Start `foremesh ARGS` in the background, under a name."""
@@ -72,11 +80,11 @@ class DemoProcesses:
 
         Raises
         ------
-        KeyboardInterrupt
+        DemoInterrupted
             An interrupt arrived.
         """
         if self._interrupted:
-            raise KeyboardInterrupt
+            raise DemoInterrupted
         for name, child in self._children.items():
             if child.process() is None:
                 raise StackFailed(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -76,6 +79,27 @@ def test_an_interrupted_demo_stops_all_it_started(
     assert running.wait(60) == 130
     assert "everything that was started is stopped" in running.output
     assert running_still(seen) == []
+
+
+def test_an_interrupt_in_generated_code_leaves_the_exit_code_to_the_demo(tmp_path: Path) -> None:
+    program = tmp_path / "interrupted.py"
+    program.write_text("""
+import sys
+from pathlib import Path
+from streams.demo.company import DemoProcesses
+
+try:
+    exec("interrupt()", {"interrupt": DemoProcesses(Path("logs")).interrupt})
+except KeyboardInterrupt:
+    sys.exit(130)
+""")
+    path = os.pathsep.join([str(tmp_path), str(CHECKOUT)])
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "interrupted"], env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+
+    assert ended.returncode == 130
 
 
 def test_a_command_of_the_demo_that_fails_is_reported_with_its_output(tmp_path: Path) -> None:
