@@ -11,7 +11,7 @@
         |                       ^                                                   v
         +-------------------- outcomes <-------------------------------------- interceptor
 
-control (an operator's word) -> allocator -> verdicts (why), trials (champion and challenger)
+control (operator overrides) -> allocator -> verdicts (why), trials (champion and challenger)
 anything that cannot be read or used -> dead-letters
 """
 

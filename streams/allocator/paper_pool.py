@@ -23,7 +23,7 @@ from streams.stages.planned_provisioner import (
 __all__ = ["SimulatedPool"]
 
 HOUR_MS = 3_600_000
-STANDARD = "standard"  # prefix of starts by a request; see `pool_view.ON_REQUEST`
+STANDARD = "standard"  # prefix of starts by a request; see `view.ON_REQUEST`
 
 
 @dataclass(frozen=True, slots=True)

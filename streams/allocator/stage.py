@@ -73,7 +73,7 @@ class Allocator:
         return made
 
     def encode(self, value: AllocatorRow) -> bytes:
-        """The bytes of a row; see `pool_rows`."""
+        """The bytes of a row; see `state`."""
         return encode(value)
 
     def decode(self, data: bytes) -> AllocatorRow:

@@ -17,7 +17,7 @@ from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["AllocatorRow", "decode", "encode"]
 
-TRIAL = state.DEMAND + 1  # first byte, after those of `pool_rows`
+TRIAL = state.DEMAND + 1  # first byte, after those of `state`
 
 AllocatorRow = PoolState | Demand | TrialState
 

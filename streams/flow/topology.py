@@ -203,7 +203,7 @@ TOPOLOGY = FlowTopology(
             name="trials",
             kinds=(RecordKind(Trial, "trial", _POOL),),
             keyed_by="pool",
-            about="what champion and challenger have saved and cost, on paper",
+            about="simulated savings and costs of champion and challenger",
             compacted=True,
             stored=True,
         ),

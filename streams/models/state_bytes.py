@@ -141,7 +141,7 @@ class StateReader:
 
 
 def _uints(data: bytes, at: int, count: int) -> tuple[list[int], int]:
-    """As `Reader.uint` reads each, in half the time; and the offset after them."""
+    """As `StateReader.uint` reads each, in half the time; and the offset after them."""
     values = []
     for _ in range(count):
         byte = data[at]

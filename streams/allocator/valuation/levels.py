@@ -105,7 +105,7 @@ class InstanceLevels:
     uses
         Tiers highest first.
     overlap, most
-        See `value.used`.
+        See `tail_probability.used`.
     enough
         Per constituent: levels after the first that are worth less may be omitted.
     factors
