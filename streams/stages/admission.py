@@ -22,6 +22,7 @@ from streams.records.control import Control
 from streams.stages.base import RecordUnusable
 
 __all__ = [
+    "MOST_MS",
     "admit_command",
     "admit_control",
     "admit_demand",

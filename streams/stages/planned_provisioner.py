@@ -59,21 +59,22 @@ class PlannedProvisioner:
         """Execute a command unless it was executed, has expired or exceeds the capacity."""
         assert isinstance(event, Command)
         admit_command(event)
+        known = context.catalog
+        if event.pool not in known.pools:
+            return ()
         pool = state.get(event.pool) or PlannedPool()
         pool.now_ms = max(pool.now_ms, event.issued_ms)
-        known = context.catalog
+        state[event.pool] = pool
         if (
             event.action is Action.QUEUE
             or event.command_id in pool.done
             or event.expires_ms <= pool.now_ms
-            or event.pool not in known.pools
         ):
             return ()
         pool.done = {c: end for c, end in pool.done.items() if end > pool.now_ms}
         pool.done[event.command_id] = event.expires_ms
         provision = event.action is Action.PROVISION
         changed = tuple(_start(event, pool, known) if provision else _release(event, pool))
-        state[event.pool] = pool
         return (*changed, _utilisation(event.pool, pool, known))
 
     def tick(

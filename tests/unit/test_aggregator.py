@@ -16,6 +16,7 @@ from streams.records import (
     Result,
     ServiceProbability,
 )
+from streams.stages.admission import admit_demand
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
 from streams.stages.aggregator.state import UNIT, PoolSums, Row, UserVector
 from streams.stages.base import StepContext
@@ -168,6 +169,14 @@ def test_start_ups_accumulate_and_outlive_the_demand() -> None:
     (measured,) = at(1_000, state)[0].warm_ups
     assert (measured.count, measured.total_ms, measured.squares_ms2) == (2, 400, 100_000.0)
     assert at(10**9, state)[0].warm_ups == (measured,)
+
+
+def test_start_up_times_never_add_up_to_what_the_allocator_refuses() -> None:
+    state: dict[str, Row] = {}
+    feed([prediction("ann", 10, {"a": 0.5}), *[feedback("red", 2**52)] * 5], state)
+    (demand,) = at(1_000, state)
+    admit_demand(demand)
+    assert [m.count for m in demand.warm_ups] == [2]
 
 
 def test_feedback_does_not_move_time() -> None:

@@ -22,7 +22,19 @@ from streams.engine.stage_steps import StageSteps
 from streams.flow.topology import STAGES, key_of, topic_of
 from streams.pipeline.assembly import stages_of
 from streams.pipeline.replay import ReplayedFlow
-from streams.records import Outcome, Part, Record, Request, Result, Route, Source
+from streams.records import (
+    Action,
+    Command,
+    Outcome,
+    Part,
+    Prediction,
+    Record,
+    Request,
+    Result,
+    Route,
+    ServiceProbability,
+    Source,
+)
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.records.control import Control, Pin, Quota, Variant
 from streams.settings import Settings
@@ -396,3 +408,40 @@ def test_records_with_several_extremes_are_refused_or_leave_a_state_to_go_on_wit
         if made:
             record = replace(record, **{field.name: data.draw(st.sampled_from(made))})
     refused(place, record)
+
+
+class CheckedStore(PartitionStore[Any]):
+    """At a checkpoint every row that was not assigned must still be what its bytes say."""
+
+    encode: Callable[[Any], bytes]
+
+    def checkpoint(self) -> None:
+        for key in self._live.keys() - self._changed.keys():
+            assert self.encode(self._live[key]) == self._rows(key)[key], f"{key} is not assigned"
+        super().checkpoint()
+
+
+def late(record: Record) -> Record | None:
+    """The same record once more, from a time when it has nothing to say any more."""
+    match record:
+        case Prediction():
+            known = ServiceProbability("draw green", 0.5, 0.5)
+            return replace(record, services=(known,), horizon_ms=7, expires_ms=record.made_ms)
+        case Command():
+            return replace(record, action=Action.QUEUE, issued_ms=record.issued_ms + 60_000)
+    return None
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_assigns_every_row_that_it_changes(name: str) -> None:
+    stage = stages_of(SETTINGS)[name]
+    steps = StageSteps(stage, codec.installed())
+    store = CheckedStore(stage.encode, stage.decode, 10**6)
+    store.encode = stage.encode
+    for topic, raw, context in taken()[name]:
+        steps.take(topic, raw, store, context)
+        store.checkpoint()
+        again = late(codec.decode(raw.value or b""))
+        if again is not None:
+            steps.take(*entry(again, raw.offset, context)[:2], store, context)
+            store.checkpoint()

@@ -113,6 +113,7 @@ class Aggregator:
             return
         row.horizon_ms = prediction.horizon_ms
         vector = self._vector(prediction, row)
+        state[_pool_key(prediction.pool)] = row
         if vector.series.size and vector.alive(row.expired_ms)[0]:
             _book(vector, +1, state)
             state[key] = vector

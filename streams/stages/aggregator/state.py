@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streams.models.state_bytes import StateReader, StateWriter
 from streams.records import MeasuredWarmUp, ServiceDemand
+from streams.stages.admission import MOST_MS
 
 __all__ = ["UNIT", "PoolRoster", "PoolSums", "Row", "SeriesSums", "UserVector", "decode", "encode"]
 
@@ -96,10 +97,11 @@ class PoolSums:
             self.seen[i] = self.seen.get(i, 0) + 1
 
     def measure(self, m: MeasuredWarmUp) -> None:
-        """Add start-up times of a constituent."""
+        """Add start-up times of a constituent, as long as a demand may carry their sums."""
         count, total, squares = self.warm_ups.get(m.service, (0, 0, 0.0))
         added = (count + m.count, total + m.total_ms, squares + m.squares_ms2)
-        self.warm_ups[m.service] = added
+        if max(added[:2]) <= MOST_MS and squares + m.squares_ms2 <= float(MOST_MS) ** 2:
+            self.warm_ups[m.service] = added
 
     def demand(self) -> tuple[ServiceDemand, ...]:
         """The sums as records, in order of name."""
