@@ -202,7 +202,7 @@ class DemandCalibration:
         return {**self.by_constituent, **needed} if needed else self.by_constituent
 
     def form(self) -> list[Any]:
-        """As plain JSON values."""
+        """As plain values."""
         return [
             self.at_ms,
             [[*pair, count] for pair, count in self.arrived.items()],
@@ -215,7 +215,7 @@ class DemandCalibration:
 
     @classmethod
     def of(cls, form: Iterable[Any]) -> DemandCalibration:
-        """From plain JSON values."""
+        """From plain values."""
         at_ms, arrived, series, trust = form
         return cls(
             at_ms,

@@ -93,7 +93,7 @@ def encode(row: PoolOrDemand) -> bytes:
 
 
 def pool_form(row: PoolState) -> list[Any]:
-    """The state of a pool as plain JSON values."""
+    """The state of a pool as plain values."""
     used = row.utilisation
     return [
         row.now_ms,
@@ -120,7 +120,7 @@ def decode(data: bytes) -> PoolOrDemand:
 
 
 def pool_of(value: list[Any]) -> PoolState:
-    """The state of a pool from plain JSON values."""
+    """The state of a pool from plain values."""
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
     decided_ms, heard, control, said, calibration = more or (
         0,

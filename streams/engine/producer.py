@@ -37,7 +37,7 @@ class CheckedProducer:
     Parameters
     ----------
     config
-        Of librdkafka, as `adapters.kafka.producer_config` gives it.
+        Of librdkafka, as `adapters.kafka.clients.producer_config` gives it.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
