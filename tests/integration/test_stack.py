@@ -29,8 +29,9 @@ with LocalStack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])):
 
 # Starts a server that outlives this script, as `foremesh up` does.
 SLEEPING = """
-import pathlib, sys
+import pathlib, signal, sys
 from streams.devstack.child import ServerProcess
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # else ignored where the tests run in the background
 ServerProcess("sleeping", pathlib.Path(sys.argv[1])).start(["/bin/sleep", "60"], env={})
 """
 
