@@ -23,6 +23,7 @@ from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed, TopicsMissing
 from streams.flow.topology import key_of
 from streams.records import DeadLetter, Request
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -69,7 +70,7 @@ def command(
     check_topics_exist(settings)
     items: Iterable[Request | BadRow] = with_progress(RequestLog(log, mapping, limit=limit))
     if shift_to_now:
-        items = paced(shifted(items, time.time_ns() // 1_000_000, speed or 1.0), 1.0)
+        items = paced(shifted(items, wall_ms(), speed or 1.0), 1.0)
     elif speed:
         items = paced(items, speed)
     for number in (signal.SIGINT, signal.SIGTERM):  # also when a shell ignores it
@@ -150,7 +151,7 @@ class LogProducer:
             offset=row.line,
             stage="produce",
             reason=row.reason,
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=wall_ms(),
             key=None,
             value=row.data,
         )

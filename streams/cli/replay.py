@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from streams.records import Command, DeadLetter, Instance, Outcome, Record, Requ
 from streams.records.catalog import Catalog
 from streams.report.summary import FlowSummary, summarise
 from streams.report.tables import as_json, tables
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -67,7 +67,7 @@ def command(
     """
     items = RequestLog(log, mapping, limit=limit)
     catalog = _catalog(items, catalog_path)
-    run = ReplayRun(ReplayedFlow(settings, catalog, received_ms=time.time_ns() // 1_000_000))
+    run = ReplayRun(ReplayedFlow(settings, catalog, received_ms=wall_ms()))
     summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
         click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))

@@ -29,6 +29,7 @@ from streams.engine.stage_steps import StageSteps
 from streams.engine.world import StageWiring, StageWorld
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import StageRow, changelog
+from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 from streams.stages.base import Stage
 
@@ -252,6 +253,6 @@ class StageRunner:
             await self._refresh(time.monotonic())
             async with self._partitions.stepping:
                 for owned in self._partitions.ready():
-                    context = self._world.context(owned.number, time.time_ns() // 1_000_000)
+                    context = self._world.context(owned.number, wall_ms())
                     self._outbox.put(self._steps.tick(context.record_ms, owned.store, context))
                 self._outbox.send()

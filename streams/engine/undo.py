@@ -1,4 +1,4 @@
-"""Undoing steps that failed: back to the last checkpoint, then all but what failed once more."""
+"""Undoes steps that failed: restores the last checkpoint and replays the other records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TICK = ""  # in place of a topic
 
 
 class StepUndo:
-    """Undoes failed steps on a store, with the help of its journal.
+    """Undoes failed steps on a store, by its journal.
 
     A failed step sends the state back to its last checkpoint; the journal is processed again from
-    there, and a checkpoint is made. So nothing is paid while nothing fails, and no entry is
-    processed again on account of two failures.
+    there, and a checkpoint is made. So nothing is paid while nothing fails, and an entry is
+    processed again for one failure, not for each: once, and once more where one of them fails then.
 
     Parameters
     ----------

@@ -32,10 +32,10 @@ BELOW: Mapping[str, set[str]] = {
     "adapters": {"errors"},
     "adapters.avro": {"records", "flow", "runtime"},
     "adapters.kafka": {"records", "flow", "settings", "errors", "adapters.avro"},
-    "adapters.logs": {"records", "errors"},
+    "adapters.logs": {"records", "errors", "runtime"},
     "adapters.postgres.sql": set(),
     "adapters.postgres": {"records", "flow", "errors", "adapters.postgres.sql"},
-    "engine": {"records", "flow", "settings", "errors", "stages"},
+    "engine": {"records", "flow", "settings", "errors", "runtime", "stages"},
     "engine.faust": {"settings", "errors", "engine"},
     "pipeline": {
         *("records", "flow", "settings", "errors", "stages", "stages.aggregator", "allocator"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import sys
-import time
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from streams.adapters.logs.columns import ColumnMapping, RowUnreadable, guess, r
 from streams.adapters.logs.rows import LineStream, csv_rows, json_rows
 from streams.errors import LogUnreadable
 from streams.records import Request
+from streams.runtime.clock import wall_ms
 
 __all__ = ["BadRow", "ColumnMapping", "RequestLog", "read_log"]
 
@@ -40,11 +40,6 @@ class BadRow:
     def data(self) -> bytes:
         """The bytes of the row."""
         return self.text.encode("utf-8", "surrogateescape")
-
-
-def wall_ms() -> int:
-    """The time of this machine, for a log without times."""
-    return time.time_ns() // 1_000_000
 
 
 def read_log(
