@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import aiohttp.web
 import kmock
-from houses import House
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster as Server
 from lightkube.config.models import User
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
+from provisioner_rigs import House
 from services import ONE
 
 from streams.provisioners.core.interface import ProvisionerLimits

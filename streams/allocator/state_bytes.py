@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from streams.allocator import state
-from streams.allocator.paper_pool import SimulatedPool
+from streams.allocator.simulated_pool import SimulatedPool
 from streams.allocator.state import PoolState
 from streams.allocator.trial import TrialArm, TrialState
 from streams.records import Demand
@@ -38,11 +38,15 @@ def decode(data: bytes) -> AllocatorRow:
 
 
 def _arm_form(arm: TrialArm) -> list[Any]:
-    paper = [asdict(arm.paper.score), arm.paper.at_ms, planned_form(arm.paper.planned)]
-    return [asdict(arm.variant), paper, state.pool_form(arm.state)]
+    simulated = [
+        asdict(arm.simulated.score),
+        arm.simulated.at_ms,
+        planned_form(arm.simulated.planned),
+    ]
+    return [asdict(arm.variant), simulated, state.pool_form(arm.state)]
 
 
-def _arm_of(variant: dict[str, Any], paper: list[Any], row: list[Any]) -> TrialArm:
-    score, at_ms, planned = paper
+def _arm_of(variant: dict[str, Any], simulated: list[Any], row: list[Any]) -> TrialArm:
+    score, at_ms, planned = simulated
     pool = SimulatedPool(Score(**score), at_ms, planned_of(planned))
     return TrialArm(Variant(**variant), pool, state.pool_of(row))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from streams.allocator.calibration import DemandCalibration, Pair
 from streams.allocator.decision import AllocatorConfig, PoolDecision
-from streams.allocator.paper_pool import SimulatedPool
+from streams.allocator.simulated_pool import SimulatedPool
 from streams.allocator.state import PoolState
 from streams.allocator.view import (
     SERVING,
@@ -55,23 +55,23 @@ class TrialArm:
     """One side of a trial: its parameters, its simulated instances and its state."""
 
     variant: Variant
-    paper: SimulatedPool
+    simulated: SimulatedPool
     state: PoolState
 
     def decide(self, scene: TrialScene, config: AllocatorConfig) -> tuple[TrialArm, list[Verdict]]:
         """Serve the requests, decide and simulate the commands; returns the new arm and verdicts."""
         view, name = scene.view, self.variant.name
-        paper = self.paper.advance(scene.arrived, view, scene.context)
-        seen = scene.seen.having(paper.instances(view.pool.pool))
-        row = without_done(self._informed(scene, paper), seen)
+        simulated = self.simulated.advance(scene.arrived, view, scene.context)
+        seen = scene.seen.having(simulated.instances(view.pool.pool))
+        row = without_done(self._informed(scene, simulated), seen)
         decision = PoolDecision(config, row, PoolView.of(row, seen), self.variant, label=f"{name}~")
         row, plan = decision.take(Mode.SHADOW)
         # These are copies of the real pool's: they are not kept twice.
         row = replace(row, control=None, utilisation=None, calibration=DemandCalibration())
-        arm = TrialArm(self.variant, paper.carry_out(plan.commands, scene.context), row)
+        arm = TrialArm(self.variant, simulated.carry_out(plan.commands, scene.context), row)
         return arm, [replace(verdict, challenger=name) for verdict in plan.verdicts]
 
-    def _informed(self, scene: TrialScene, paper: SimulatedPool) -> PoolState:
+    def _informed(self, scene: TrialScene, simulated: SimulatedPool) -> PoolState:
         """The state with what is known of the real pool; use by others is as reported."""
         real, used = scene.state, scene.state.utilisation
         if used:
@@ -82,7 +82,7 @@ class TrialArm:
                 if i.pool == used.pool and i.state is not InstanceState.GONE
             ]
             others = more_of(used.used - taken_by(alive, index), Resources())
-            planned = [planned.service for planned in paper.planned.live.values()]
+            planned = [planned.service for planned in simulated.planned.live.values()]
             used = replace(used, used=others + taken_by(planned, index))
         return replace(
             self.state,
@@ -118,7 +118,7 @@ class TrialState:
 
     def told(self, pool: str, now_ms: int) -> Trial:
         """The record with the scores."""
-        scores = tuple(arm.paper.score for arm in self.arms)
+        scores = tuple(arm.simulated.score for arm in self.arms)
         return Trial(pool=pool, since_ms=self.since_ms, at_ms=now_ms, scores=scores)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
-from streams.demo.company import DemoProcesses
+from streams.demo.processes import DemoProcesses
 from streams.devstack.child import free_ports
 from streams.request_path.envoy.addresses import PROCESSES, MeshAddresses
 from streams.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from streams.adapters.postgres.queries import HitCounts, read_history, read_hits
-from streams.demo.bar import HitAdvantage, hit_advantage
+from streams.demo.hit_advantage import HitAdvantage, hit_advantage
 from streams.demo.load import LoadResult
 from streams.errors import StackFailed
 from streams.report.figure import draw

@@ -20,11 +20,11 @@ from streams.adapters.postgres.maintenance import migrate
 from streams.adapters.postgres.queries import count_outcomes
 from streams.catalog import yaml_reader
 from streams.catalog.yaml_writer import dump
-from streams.demo.company import DemoProcesses, until
 from streams.demo.load import LoadResult, play
 from streams.demo.mesh import DemoMesh
 from streams.demo.pace import affordable_rate, start_up_s
 from streams.demo.population import SyntheticPopulation, SyntheticRequest
+from streams.demo.processes import DemoProcesses, until
 from streams.demo.results import show
 from streams.devstack import LocalStack, tools
 from streams.engine.producer import CheckedProducer

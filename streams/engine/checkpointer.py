@@ -19,7 +19,7 @@ from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import OwnedPartition
 from streams.engine.producer import Row
 from streams.engine.stage_steps import StageSteps
-from streams.engine.world import StageMeter
+from streams.engine.stage_wiring import StageMeter
 from streams.errors import DeliveryFailed
 
 __all__ = ["SLICES", "FailedPartition", "PartitionCheckpointer"]

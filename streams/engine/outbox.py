@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from streams.engine.producer import CheckedProducer, Row
-from streams.engine.world import StageWiring
+from streams.engine.stage_wiring import StageWiring
 from streams.flow.topology import TOPICS, key_of, topic_of
 from streams.records import Record
 from streams.settings import Settings

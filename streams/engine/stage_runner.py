@@ -26,7 +26,7 @@ from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
 from streams.engine.stage_steps import StageSteps
-from streams.engine.world import StageWiring, StageWorld
+from streams.engine.stage_wiring import StageWiring, StageWorld
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import StageRow, changelog
 from streams.runtime.clock import wall_ms

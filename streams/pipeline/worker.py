@@ -11,8 +11,8 @@ from streams.adapters.kafka.clients import client_config, faust_broker_options, 
 from streams.adapters.kafka.topics import check_topics
 from streams.engine.faust.app import StageApp, WorkerApp
 from streams.engine.stage_runner import StageRunner
+from streams.engine.stage_wiring import StageWiring
 from streams.engine.topic_view import TopicView
-from streams.engine.world import StageWiring
 from streams.errors import SettingInvalid, TopicsMissing
 from streams.flow.topology import STAGES, key_of
 from streams.pipeline.assembly import stages_of

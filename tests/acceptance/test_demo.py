@@ -11,7 +11,7 @@ import psutil
 import pytest
 from harness import CHECKOUT, Eventually, Running
 
-from streams.demo.company import DemoProcesses
+from streams.demo.processes import DemoProcesses
 from streams.errors import StackFailed
 from streams.settings import Settings
 
@@ -86,7 +86,7 @@ def test_an_interrupt_in_generated_code_leaves_the_exit_code_to_the_demo(tmp_pat
     program.write_text("""
 import sys
 from pathlib import Path
-from streams.demo.company import DemoProcesses
+from streams.demo.processes import DemoProcesses
 
 try:
     exec("interrupt()", {"interrupt": DemoProcesses(Path("logs")).interrupt})

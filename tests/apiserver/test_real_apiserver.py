@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from apiserver import BUILD, ApiServer, definition, programs, started
-from houses import until
 from lightkube import AsyncClient
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.coordination_v1 import LeaseSpec
@@ -21,6 +20,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.types import PatchType
+from provisioner_rigs import until
 
 from streams.provisioners.kubernetes.cluster import (
     ApiServerError,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 from harness import CHECKOUT, Eventually
-from houses import Told, until, want
+from provisioner_rigs import Told, until, want
 from services import ONE, SERVICE, catalog_of, constituent
 
 from streams.provisioners.core.interface import ProvisionerLimits, StandardPathRefused

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from houses import House, LayeredHouse, LocalHouse, until, want
 from kube import KubernetesHouse
+from provisioner_rigs import House, LayeredHouse, LocalHouse, until, want
 from services import catalog_of, command, constituent
 
 from streams.provisioners.core.interface import InstanceUse, StandardPathRefused

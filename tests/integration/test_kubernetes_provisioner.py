@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from houses import until, want
 from kube import NAMESPACE, Kube, KubernetesHouse, deployment, node
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
+from provisioner_rigs import until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import StandardPathRefused

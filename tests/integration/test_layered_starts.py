@@ -17,7 +17,7 @@ import aiohttp
 import psutil
 import pytest
 from harness import CHECKOUT, Eventually
-from houses import Told, local_provisioner, until, want
+from provisioner_rigs import Told, local_provisioner, until, want
 from services import ONE, SERVICE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import ProvisionerLimits, StandardPathRefused

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from houses import Told, local_provisioner, until, want
+from provisioner_rigs import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import InstanceUse, ProvisionerLimits, StandardPathRefused

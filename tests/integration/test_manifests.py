@@ -12,8 +12,8 @@ import kubernetes_validate
 import pytest
 from click.testing import CliRunner
 from harness import CHECKOUT
-from houses import until, want
 from kube import KubernetesHouse
+from provisioner_rigs import until, want
 from ruamel.yaml import YAML
 from services import catalog_of, command, constituent
 

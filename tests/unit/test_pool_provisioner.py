@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from houses import Told, until, want
+from provisioner_rigs import Told, until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import InstanceUse, ProvisionerLimits, StandardPathRefused

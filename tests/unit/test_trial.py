@@ -1,4 +1,4 @@
-"""A champion and its challenger on paper: what each would have saved, and what it would cost."""
+"""A champion and its challenger simulated: what each would have saved, and what it would cost."""
 
 from __future__ import annotations
 

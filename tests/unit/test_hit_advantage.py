@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streams.demo.bar import hit_advantage
+from streams.demo.hit_advantage import hit_advantage
 from streams.records import Instance, InstanceState, Outcome, Result, Route
 
 HIT = Outcome(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.demo.company import DemoProcesses, until
+from streams.demo.processes import DemoProcesses, until
 
 
 def test_an_interrupt_that_was_lost_comes_again_where_something_is_waited_for(
