@@ -37,10 +37,11 @@ def format_part(part: Part) -> str:
 
 def parse_metrics(header: str) -> dict[str, dict[str, str]]:
     """The parameters of each metric in a header, by the metric's name."""
-    metrics = {}
+    metrics: dict[str, dict[str, str]] = {}
     for metric in header.split(",", _MAX_METRICS)[:_MAX_METRICS]:
         name, *params = (word.strip() for word in metric.split(";"))
-        metrics[unquote(name)] = dict(_pair(param) for param in params)
+        # The totals come last: a constituent may have the name of one.
+        metrics.setdefault(unquote(name), dict(_pair(param) for param in params))
     return metrics
 
 
