@@ -39,14 +39,14 @@ def pool(cpu: float = 10.0, budget: float = float("inf")) -> Pool:
 
 
 def demand(at_ms: int, *asked: tuple[str, str, float], partition: int = 0) -> Demand:
-    """Demand of users who each ask with probability 1/2."""
+    """Demand of users who ask again and again at a steady rate: its number is Poisson."""
     return Demand(
         pool="p",
         partition=partition,
         at_ms=at_ms,
         horizon_ms=60_000,
         services=tuple(
-            ServiceDemand(service=s, tier=t, expected=e, variance=e / 2) for s, t, e in asked
+            ServiceDemand(service=s, tier=t, expected=e, variance=e) for s, t, e in asked
         ),
         expires_ms=at_ms + 30_000,
     )

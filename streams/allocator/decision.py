@@ -87,15 +87,11 @@ class PoolDecision:
             self.economy, self._choices, commands, self._before.said,
             mode=mode, most=self.config.most_verdicts,
         )  # fmt: skip
-        view, chance = self.view, self.economy.levels.chance[:, 0]
-        calibration = self._before.calibration.learn(
-            view.index, chance, view.now_ms, self.horizon_ms
-        )
         after = replace(
             self._before, serial=self._serial,
             starting=self._starting, releasing=self._releasing,
             queue=self._waiting, below=self._below, held=self._held,
-            said=said, calibration=calibration,
+            said=said,
         )  # fmt: skip
         return after, PoolPlan(commands, news)
 

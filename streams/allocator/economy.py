@@ -12,14 +12,17 @@ from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice
 from streams.allocator.valuation.catalog_index import NOBODY, share_of
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
-from streams.allocator.valuation.levels import InstanceLevels, uses_of
-from streams.allocator.valuation.tail_probability import Floats
+from streams.allocator.valuation.levels import InstanceLevels, all_value
+from streams.allocator.valuation.occupancy import Floats
 from streams.allocator.view import PoolView
 from streams.records.catalog import Constituent, Tier
 
 __all__ = ["HOUR_MS", "InstanceEconomy"]
 
 HOUR_MS = 3_600_000
+# Factor on the price that a cold constituent must be worth: one that is wanted for about as long
+# as it takes to start is paid for twice that time.
+START = 2.0
 NOTHING = (0.0,)
 
 
@@ -40,7 +43,7 @@ class InstanceEconomy:
     have, idle
         Instances that exist or are under way; of them, those that may be released.
     keep_cost, start_cost
-        Cost of keeping one instance for the horizon; of starting one now and keeping it.
+        Cost of keeping one instance for the horizon; least value for which one is started.
     """
 
     def __init__(
@@ -63,19 +66,19 @@ class InstanceEconomy:
             if high is not None and name in index.number:
                 self.most[index.number[name]] = high
         self.keep_cost: Floats = price * index.price * horizon_ms / HOUR_MS
-        start_ms: Floats = horizon_ms + view.timing.ready_ms
-        self.start_cost: Floats = price * index.price * start_ms / HOUR_MS
+        self.start_cost: Floats = START * self.keep_cost
         self.have: list[int] = index.counts(view.have).tolist()
         warm = [count > 0 for count in self.have]
-        self._firsts = FirstInstances(index, view.timing.warm_up_ms, view.asked, view.factors, warm)
-        self.uses = uses_of(view.asked, index, self._firsts.paths)
+        self._firsts = FirstInstances(
+            index, view.timing.warm_up_ms, view.asked, self.start_cost, warm
+        )
+        self._demanded = self._firsts.values  # before anything is decided
         self.levels = InstanceLevels(
-            self.uses,
+            self._demanded,
             index,
-            overlap=np.minimum(1.0, view.timing.serve_ms / horizon_ms),
+            serving=view.timing.serve_ms / horizon_ms,
             most=most,
             enough=self.keep_cost / 2,
-            factors=view.factors,
         )
         idle = np.minimum(index.counts(view.idle), self.have)
         self.idle: list[int] = idle.tolist()
@@ -85,19 +88,15 @@ class InstanceEconomy:
         for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
             yield from self._further(part, self.have[part] + 1)
         alone = self._firsts.singles()
-        pays = np.flatnonzero(alone.sum(axis=1) * self.lead > self.start_cost)
+        pays = np.flatnonzero(alone.sum(axis=1) > self.start_cost)
         for part, worth in zip(pays.tolist(), alone[pays].tolist(), strict=True):
             yield from self._first(frozenset((part,)), worth)
-        for parts in self._firsts.candidates(self.start_cost):
+        for parts in self._firsts.candidates():
             yield from self._first(parts, self._firsts.gain(parts))
         have = np.array(self.have, np.int64)
-        may = (have > 0) & (have < self.levels.value.shape[1])
-        value = self.levels.value[np.arange(len(have)), np.where(may, have, 0)]
-        may &= (value * self.lead > self.start_cost) & (have >= np.array(self.least))
-        pays = np.flatnonzero(may)
-        worths = self.levels.worths(pays, have[pays] + 1)
-        for part, worth in zip(pays.tolist(), worths, strict=True):
-            yield from self._further(part, self.have[part] + 1, worth)
+        may = (have > 0) & (have >= np.array(self.least)) & self.levels.may_pay(self.start_cost)
+        for part in np.flatnonzero(may).tolist():
+            yield from self._further(part, self.have[part] + 1)
 
     def then(self, choice: PackingChoice) -> Iterator[InstanceWant]:
         """Account for a granted choice; yields the wants that are new or revalued since."""
@@ -111,6 +110,9 @@ class InstanceEconomy:
         for parts in self._firsts.missing([*first, *lost]):
             yield from self._first(parts, self._firsts.gain(parts))
         for name, k in choice.want.parts:
+            base = int(self.index.base[number[name]])
+            if base >= 0:
+                self.idle[base] = 0  # the constituent will start from it
             yield from self._further(number[name], k + 1)
 
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
@@ -123,24 +125,29 @@ class InstanceEconomy:
 
     def chance(self, part: int, k: int) -> float:
         """Probability that the k-th instance is used within the horizon."""
-        if k == 1 and part in self.index.steps_on:
-            return -math.expm1(-float(self._firsts.bases.requests[part]))
+        if k == 1:
+            bases = self._firsts.bases.requests
+            is_base = part in self.index.steps_on
+            uses = bases[part] if is_base else self._demanded.uses[part].sum()
+            return -math.expm1(-float(uses))
         level = self.levels.level(part, k)
         return level.chance if level else 0.0
 
     def first_value(self) -> Floats:
         """Value of a first instance of each constituent if it were started now."""
-        value: Floats = self.levels.value[:, 0] + self._firsts.bases.gains().sum(axis=1)
-        return value * self.lead
+        value: Floats = all_value(self._demanded, self.index) + self._firsts.bases.gains().sum(
+            axis=1
+        )
+        return value
 
     def last_value(self) -> Floats:
         """Value of the last instance of each constituent; 0 where there is none."""
         have = np.array(self.have, np.int64)
-        most = self.levels.value.shape[1]
-        further = self.levels.value[np.arange(len(have)), np.clip(have, 1, most) - 1]
-        one = self._firsts.losses().sum(axis=1)
-        value: Floats = np.where(have == 1, one, np.where(have <= most, further, 0.0))
-        return np.where(have > 0, value, 0.0)
+        value: Floats = np.where(have == 1, self._firsts.losses().sum(axis=1), 0.0)
+        for part in np.flatnonzero(have > 1).tolist():
+            level = self.levels.level(part, self.have[part])
+            value[part] = level.value if level else 0.0
+        return value
 
     def doubtful(self, share: float) -> list[int]:
         """Constituents with an idle instance above their maximum, or worth too little.
@@ -192,20 +199,6 @@ class InstanceEconomy:
             for k in range(1, self.have[part] + 1):
                 yield self.kept(part, k)[1].tier, self.index.constituents[part]
 
-    @cached_property
-    def lead(self) -> Floats:
-        """Fraction of the saving that a start made now still brings, per constituent.
-
-        Requests arrive evenly over the horizon; one that arrives during the start is spared only
-        the part of the start that has passed.
-        """
-        ready_ms = self._firsts.bases.with_base(self.view.timing.ready_ms)
-        horizon_ms = self.horizon_ms
-        soon = 1 - ready_ms / (2 * horizon_ms)
-        late = horizon_ms / (2 * np.maximum(ready_ms, horizon_ms))
-        lead: Floats = np.where(ready_ms <= horizon_ms, soon, late)
-        return lead
-
     def _kept_back(self, part: int) -> int:
         """Instances that must stay: pinned ones and those that are not idle."""
         return max(self.least[part], self.have[part] - self.idle[part])
@@ -225,22 +218,21 @@ class InstanceEconomy:
         parts |= self._firsts.bases.under(parts)
         if not all(self.most[part] for part in parts):
             return
-        value = sum(worth) * min([self._lead[part] for part in parts])
+        value = sum(worth)
         if value > sum([self._start_cost[part] for part in parts]):
             is_base = self.index.steps_on.keys()  # bases first: the others start from them
             first = sorted(parts, key=lambda part: (part not in is_base, part))
             yield self._want([(part, 1) for part in first], value, worth)
 
-    def _further(self, part: int, k: int, worth: Sequence[float] = ()) -> Iterator[InstanceWant]:
-        """The want for the k-th instance if it pays or is pinned; `worth` is looked up if empty."""
+    def _further(self, part: int, k: int) -> Iterator[InstanceWant]:
+        """The want for the k-th instance if it pays or is pinned."""
         pinned = k <= self.least[part]
         if (k == 1 and not pinned) or k > self.most[part]:
             return
         under = self._firsts.bases.under([part])
-        if not worth:
-            level = self.levels.level(part, k)
-            worth = level.worth if level else NOTHING * len(self.index.tiers)
-        value = sum(worth) * self._lead[part]
+        level = self.levels.level(part, k)
+        worth = level.worth if level else NOTHING * len(self.index.tiers)
+        value = sum(worth)
         if pinned or value > sum([self._start_cost[each] for each in (*under, part)]):
             parts = [*((base, 1) for base in under), (part, k)]
             yield self._want(parts, value, worth, pinned=pinned)
@@ -275,11 +267,6 @@ class InstanceEconomy:
     @cached_property
     def _shares(self) -> Sequence[float]:
         return self.index.shares(self.view.capacity)
-
-    @cached_property
-    def _lead(self) -> list[float]:
-        found: list[float] = self.lead.tolist()
-        return found
 
     @cached_property
     def _start_cost(self) -> list[float]:

@@ -20,6 +20,8 @@ from streams.stages.base import StepContext
 
 __all__ = ["Allocator", "AllocatorConfig", "advance", "decide"]
 
+POOL = "p/"  # prefix of the keys of pools
+
 State = MutableMapping[str, AllocatorRow]
 
 
@@ -71,6 +73,16 @@ class Allocator:
                 row = replace(row, now_ms=max(row.now_ms, now_ms))
                 made += self._decide(pool, row, state, context)
         return made
+
+    def due(self, state: State) -> int | None:
+        """When the next instance becomes warm: it may not be worth keeping."""
+        rows = [state[key] for key in state if key.startswith(POOL)]
+        ready = [
+            max(row.next_ms, row.decided_ms + self.config.tick_ms)
+            for row in rows
+            if isinstance(row, PoolState) and row.next_ms
+        ]
+        return min(ready, default=None)
 
     def encode(self, value: AllocatorRow) -> bytes:
         """The bytes of a row; see `state`."""
@@ -150,8 +162,13 @@ def advance(row: PoolState, seen: PoolObservation) -> tuple[PoolState, Mapping[P
     calibration, arrived = row.calibration.advance(
         seen.asked, seen.index, row.now_ms, seen.horizon_ms
     )
+    warm = [i.warm_since_ms for i in seen.alive if i.warm_since_ms and i.warm_since_ms > row.now_ms]
     row = replace(
-        without_done(row, seen), heard=frozenset(), decided_ms=row.now_ms, calibration=calibration
+        without_done(row, seen),
+        heard=frozenset(),
+        decided_ms=row.now_ms,
+        calibration=calibration,
+        next_ms=min(warm, default=0),
     )
     return row, arrived
 
@@ -202,7 +219,7 @@ def _pool(pool: str, state: State) -> PoolState:
 
 
 def _pool_key(pool: str) -> str:
-    return f"p/{pool}"
+    return f"{POOL}{pool}"
 
 
 def _trial_key(pool: str) -> str:

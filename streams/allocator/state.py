@@ -80,6 +80,7 @@ class PoolState:
         default_factory=dict
     )  # last published verdict per constituent, see `verdicts`
     calibration: DemandCalibration = field(default_factory=DemandCalibration)
+    next_ms: int = 0  # when the next instance becomes warm; 0 if none is starting
 
 
 PoolOrDemand = PoolState | Demand
@@ -110,6 +111,7 @@ def pool_form(row: PoolState) -> list[Any]:
         asdict(row.control) if row.control else None,
         row.said,
         row.calibration.form(),
+        row.next_ms,
     ]
 
 
@@ -122,13 +124,8 @@ def decode(data: bytes) -> PoolOrDemand:
 def pool_of(value: list[Any]) -> PoolState:
     """The state of a pool from plain values."""
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
-    decided_ms, heard, control, said, calibration = more or (
-        0,
-        (),
-        None,
-        {},
-        None,
-    )  # format 1 ends here
+    # The first format ends here; `next_ms` came last.
+    decided_ms, heard, control, said, calibration, *next_ms = more or (0, (), None, {}, None)
     return PoolState(
         now_ms=now_ms,
         decided_ms=decided_ms,
@@ -147,6 +144,7 @@ def pool_of(value: list[Any]) -> PoolState:
         control=_control_of(control) if control else None,
         calibration=DemandCalibration.of(calibration) if calibration else DemandCalibration(),
         said={name: (choice, doublings) for name, (choice, doublings) in said.items()},
+        next_ms=sum(next_ms),
     )
 
 

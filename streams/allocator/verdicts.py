@@ -12,7 +12,7 @@ import numpy as np
 from streams.allocator import packing
 from streams.allocator.economy import InstanceEconomy
 from streams.allocator.valuation.catalog_index import Numbers
-from streams.allocator.valuation.tail_probability import Floats
+from streams.allocator.valuation.occupancy import Floats
 from streams.records import Action, Command
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
@@ -198,7 +198,7 @@ def _verdict(
 
 
 def _expected(economy: InstanceEconomy, part: int) -> Iterator[Expected]:
-    index, mean = economy.index, economy.view.asked.mean
+    index, mean = economy.index, economy.view.asked
     found = [
         (float(mean[row, column]), index.services[row], tier.tier)
         for row in index.composites_of(part)
@@ -220,7 +220,7 @@ def _others(economy: InstanceEconomy, case: _VerdictCase) -> Iterator[Alternativ
         case Choice.KEEP:
             yield Alternative(what="give one back", value=keep, cost=case.value)
             level = economy.levels.level(case.part, case.instance + 1)
-            value = level.value * float(economy.lead[case.part]) if level else 0.0
+            value = level.value if level else 0.0
             yield Alternative(what="start one more", value=value, cost=cost)
         case Choice.RELEASE:
             yield Alternative(what="keep it", value=case.value, cost=keep)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from streams.allocator.packing import PoolRoom
 from streams.allocator.state import PoolState
-from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.levels import ConstituentTiming, timing_of
-from streams.allocator.valuation.tail_probability import Floats
+from streams.allocator.valuation.occupancy import Floats
 from streams.records import Demand, Instance, InstanceState
 from streams.records.catalog import Pool, Resources
 from streams.records.control import Mode
@@ -28,7 +28,7 @@ class PoolObservation:
     pool: Pool
     index: CatalogIndex
     horizon_ms: int
-    asked: ExpectedRequests  # sum over all partitions, not corrected for bursts
+    asked: Floats  # sum over all partitions, not corrected for bursts
     timing: ConstituentTiming
     arrived: Mapping[str, int]  # command id -> instances it has produced, gone ones included
     alive: Sequence[Instance]
@@ -74,14 +74,13 @@ class PoolView:
     now_ms: int
     horizon_ms: int
     timing: ConstituentTiming
-    asked: ExpectedRequests  # during a burst at least the recent rate
+    asked: Floats  # during a burst at least the recent rate
     serving: Mapping[str, tuple[str, ...]]  # constituent -> ids of instances that can serve
     have: Mapping[str, int]  # constituent -> those that can serve and those under way
     idle: Mapping[str, int]  # constituent -> instances that may be released
     capacity: Resources
     room: PoolRoom
     leaving: float  # hourly price of instances with a pending release
-    factors: Floats  # calibration factor per constituent
 
     @classmethod
     def of(cls, state: PoolState, seen: PoolObservation) -> PoolView:
@@ -89,6 +88,8 @@ class PoolView:
         index = seen.index
         coming, going = _coming(state, seen), _going(state, seen)
         idle = Counter(i.service for i in seen.alive if _idle(i, state))
+        for base in _started_from(state, seen, coming):
+            del idle[base]
         capacity = state.utilisation.capacity if state.utilisation else seen.pool.capacity
         reported = state.utilisation.used if state.utilisation else Resources()
         known, price = _taken(Counter(i.service for i in seen.alive), index)
@@ -105,7 +106,6 @@ class PoolView:
             idle={name: max(0, count - going[name]) for name, count in idle.items()},
             capacity=capacity,
             leaving=_taken(going, index)[1],
-            factors=state.calibration.factors(index),
             room=PoolRoom(
                 capacity - more_of(known, reported) - added,
                 _budget(seen.pool, state) - price - further,
@@ -186,6 +186,17 @@ def _ids(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
     for instance in instances:
         found.setdefault(instance.service, []).append(instance.instance_id)
     return {service: tuple(sorted(ids)) for service, ids in found.items()}
+
+
+def _started_from(state: PoolState, seen: PoolObservation, coming: Counter[str]) -> set[str]:
+    """Bases that constituents are starting from, or are commanded to."""
+    index = seen.index
+    if not index.steps_on:
+        return set()
+    alive = (i for i in seen.alive if i.state in SERVING)
+    starting = {i.service for i in alive if not i.warm_at(state.now_ms)} | (+coming).keys()
+    known = index.catalog.constituents
+    return {known[name].base for name in starting if name in known}
 
 
 def _idle(instance: Instance, state: PoolState) -> bool:

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
+from rich.progress import Progress
 
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
+from streams.cli.compare_report import at_price_label, show
+from streams.cli.durations import DurationParam
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.errors import CatalogInvalid
-from streams.lab.compare.advantage import OTHERS, advantages
-from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
-from streams.lab.compare.run import POLICIES, SCALES, PolicyRow, compare
+from streams.lab.compare.ledger import HOUR_MS, PolicyLedger
+from streams.lab.compare.policies import KeepAlive, KeepWarmPolicy
+from streams.lab.compare.run import OURS, POLICIES, PolicyRow, compare, counted_from, row_of
+from streams.lab.compare.staged import EVERY_PRICE, PRICES, StagedRuns, within
 from streams.records import Request
 from streams.records.catalog import Catalog
 from streams.settings import Settings
 from streams.stages.base import RecordUnusable, StepContext, admit
 
-__all__ = ["command", "show"]
+__all__ = ["command"]
 
 
 @click.command()
@@ -58,28 +58,20 @@ __all__ = ["command", "show"]
     help="Share of the log that policies only learn from.",
 )
 @click.option(
-    "--every",
-    "tick_s",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
+    "--today",
+    "today_ms",
+    type=DurationParam(),
     show_envvar=True,
-    help="Finest time step of the forecast between requests, in seconds.",
+    help="The keep-alive in use today, to compare with, as 10m or 1h.",
+)
+@click.option(
+    "--every", is_flag=True, show_envvar=True, help="Show every row, and foremesh at more prices."
 )
 @click.option(
     "--capacity-gb",
     type=click.FloatRange(min=0, min_open=True),
     show_envvar=True,
     help="Memory limit of all instances together.  [default: unbounded]",
-)
-@click.option(
-    "--per-start",
-    "start_s",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    show_envvar=True,
-    help="Fixed cost of each cold start in seconds of waiting, beside the wait itself.",
 )
 @click.option(
     "--json", "json_path", type=Path, show_envvar=True, help="File for the rows, as JSON."
@@ -95,38 +87,78 @@ def command(
     catalog_path: str | None,
     policies: str,
     warm_up: float,
-    tick_s: int,
+    today_ms: int | None,
+    every: bool,
     capacity_gb: float | None,
-    start_s: float,
     json_path: Path | None,
     figure: Path | None,
 ) -> None:
-    """Compare keep-warm policies: fixed keep-alive, histogram, caching, oracle, and foremesh."""
+    """What foremesh would save on a log, against keep-alive and what else is known.
+
+    Each row of foremesh is a replay of the log through the stages that a worker runs, at a factor
+    on the price of warm time: 1 is what a worker does, the others show the curve.
+    """
     chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
     catalog = _without_layers(yaml_reader.load(catalog_path)) if catalog_path else infer(requests)
     capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
-    start_ms = round(start_s * 1000)
-    families = (POLICIES[name](catalog, capacity_mib, start_ms) for name in chosen)
-    tested = [policy for family in families for policy in family]
-    forecast = WorthForecast(catalog, settings.horizon_ms, tick_s * 1000, start_ms)
-    ours = PredictivePolicy(SCALES, forecast, capacity_mib) if "foremesh" in chosen else None
-    steps = compare(
-        _usable(requests, catalog),
-        catalog,
-        tested,
-        ours,
-        warm_up=warm_up,
-        capacity_mib=capacity_mib,
-        start_ms=start_ms,
-    )
-    bar = Console(stderr=True)
-    total = len(requests) + len(tested) + (len(SCALES) if ours else 0)
-    progress = track(steps, "Comparing", total, console=bar)
-    results = [step for step in progress if isinstance(step, PolicyRow)]
-    show(results)
+    catalog = within(catalog, capacity_mib)
+    families = (POLICIES[name](catalog, capacity_mib) for name in chosen)
+    tested: list[KeepWarmPolicy] = [policy for family in families for policy in family]
+    today = _today(today_ms)
+    if today_ms is not None and today not in {policy.parameter for policy in tested}:
+        tested.append(KeepAlive(today_ms))
+    usable = _usable(requests, catalog)
+    prices = (EVERY_PRICE if every else PRICES) if OURS in chosen and usable else ()
+    limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
+    steps = _steps(usable, catalog, tested, prices, settings, **limits)
+    results = list(_shown(steps, len(usable) * (1 + len(prices))))
+    hours = (usable[-1].at_ms - counted_from(usable, warm_up)) / HOUR_MS if usable else 0.0
+    show(results, hours=hours, every=every, today=today, guessed=not catalog_path)
     _write(results, json_path, figure)
+
+
+def _steps(
+    requests: Sequence[Request],
+    catalog: Catalog,
+    tested: Sequence[KeepWarmPolicy],
+    prices: Sequence[float],
+    settings: Settings,
+    *,
+    warm_up: float,
+    capacity_mib: float,
+) -> Iterator[int | PolicyRow]:
+    """Rows of all policies, and in between the number of requests taken since the last step."""
+    for step in compare(requests, catalog, tested, warm_up=warm_up, capacity_mib=capacity_mib):
+        yield step if isinstance(step, PolicyRow) else 1
+    if prices:
+        runs = StagedRuns(requests, catalog, counted_from(requests, warm_up), settings)
+        for found in runs.run(prices):
+            if isinstance(found, int):
+                yield found
+            else:
+                yield from map(_our_row, prices, found)
+
+
+def _shown(steps: Iterable[int | PolicyRow], total: int) -> Iterator[PolicyRow]:
+    """The rows, while a bar shows how far they are."""
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("Comparing", total=total)
+        for step in steps:
+            if isinstance(step, PolicyRow):
+                yield step
+            else:
+                bar.advance(task, step)
+
+
+def _today(keep_ms: int | None) -> str | None:
+    """The parameter of the row of today's keep-alive."""
+    return None if keep_ms is None else KeepAlive(keep_ms).parameter
+
+
+def _our_row(price: float, ledger: PolicyLedger) -> PolicyRow:
+    return row_of(OURS, at_price_label(price), ledger)
 
 
 def _chosen(policies: str) -> list[str]:
@@ -167,49 +199,3 @@ def _write(rows: Sequence[PolicyRow], json_path: Path | None, figure: Path | Non
         from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
         draw(rows, figure)
-
-
-def show(rows: Sequence[PolicyRow]) -> None:
-    """Print a row for each policy and parameter, and foremesh against the best other policies."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("policy", "parameter"):
-        table.add_column(name)
-    for name in ("cold %", "cold s", "p99 ms", "warm h", "GB h", "useful %", "cost", "total"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        numbers = (
-            f"{100 * row.cold_start_rate:.2f}",
-            f"{row.cold_start_ms / 1000:,.0f}",
-            f"{row.latency_ms[2]:,.0f}",
-            f"{row.wasted_seconds / 3600:,.0f}",
-            f"{row.wasted_gb_s / 3600:,.0f}",
-            f"{100 * row.utility:.1f}",
-            f"{row.cost:,.2f}",
-            f"{row.total_cost:,.2f}",
-        )
-        table.add_row(Text(row.policy), Text(row.parameter), *numbers)
-    Console().print(table)
-    _show_advantages(rows)
-
-
-def _show_advantages(rows: Sequence[PolicyRow]) -> None:
-    """Print foremesh against the best other policies, if both were compared."""
-    compared = [at for at in advantages(rows) if not math.isnan(at.often_gb_hours)]
-    if not compared:
-        return
-    title = f"foremesh against the best of {', '.join(OTHERS)}"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    for name in ("cold %", "GB h", "oracle", "ours, as often", "%", "ours, as long", "%"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("cold s", "ours, as wasteful", "%"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for at in compared:
-        table.add_row(
-            f"{100 * at.cold_start_rate:g}",
-            *(f"{gb_h:,.0f}" for gb_h in (at.gb_hours, at.oracle_gb_hours)),
-            *(f"{at.often_gb_hours:,.0f}", f"{100 * at.often_gb_hours / at.gb_hours:.0f}"),
-            *(f"{at.long_gb_hours:,.0f}", f"{100 * at.long_gb_hours / at.gb_hours:.0f}"),
-            *(f"{at.cold_s:,.0f}", f"{at.ours_cold_s:,.0f}"),
-            f"{100 * at.ours_cold_s / at.cold_s:.0f}",
-        )
-    Console().print(table)

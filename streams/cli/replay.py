@@ -19,9 +19,10 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
-from streams.pipeline.replay import ReplayedFlow
+from streams.pipeline.replay import ReplayedFlow, at_price
 from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
 from streams.records.catalog import Catalog
+from streams.records.control import Control
 from streams.report.summary import FlowSummary, summarise
 from streams.report.tables import as_json, tables
 from streams.runtime.clock import wall_ms
@@ -43,6 +44,14 @@ MOST_REASONS = 20  # counted separately; further ones are counted together
     help="Catalogue in YAML.  [default: inferred from the log]",
 )
 @click.option(
+    "--price",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    show_envvar=True,
+    help="Factor on the price of warm time: above 1 less is kept warm.",
+)
+@click.option(
     "--output",
     type=click.Choice(["table", "json"]),
     default="table",
@@ -58,16 +67,18 @@ def command(
     mapping: ColumnMapping,
     limit: int | None,
     catalog_path: str | None,
+    price: float,
     output: str,
 ) -> None:
     """Run a request log through all stages, without Kafka, and report the simulated outcome.
 
-    Requests are taken one by one in event time, and instances are simulated: the result is that
-    of a live run of the same log with FOREMESH_CLOCK=event and `foremesh provision --dry-run`.
+    Requests come when the log says, and instances are simulated: the result is that of a live run
+    with `foremesh provision --dry-run`. With FOREMESH_CLOCK=event only requests move time.
     """
     items = RequestLog(log, mapping, limit=limit)
     catalog = _catalog(items, catalog_path)
     run = ReplayRun(ReplayedFlow(settings, catalog, received_ms=wall_ms()))
+    run.control(at_price(price, catalog) if price != 1.0 else ())
     summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
         click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
@@ -93,6 +104,12 @@ class ReplayRun:
     reasons: Counter[str] = field(default_factory=Counter)  # why rows and records were not used
     commands: list[Command] = field(default_factory=list)
     lives: dict[str, Instance] = field(default_factory=dict)
+
+    def control(self, overrides: Iterable[Control]) -> None:
+        """Feed operator overrides to the flow."""
+        for override in overrides:
+            for record in self.flow.feed(override):
+                self._note(record)
 
     def outcomes(self, items: Iterable[Request | BadRow]) -> Iterator[Outcome]:
         """Feed the log to the flow; yields each outcome."""

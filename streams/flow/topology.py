@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from streams.records import (
+    ColdStart,
     Command,
     DeadLetter,
     Demand,
@@ -36,7 +37,6 @@ __all__ = [
     "Topic",
     "changelog",
     "key_of",
-    "mermaid",
     "topic_of",
 ]
 
@@ -216,6 +216,13 @@ TOPOLOGY = FlowTopology(
             stored=True,
         ),
         Topic(
+            name="cold-starts",
+            kinds=(RecordKind(ColdStart, "cold-start", _POOL),),
+            keyed_by="pool",
+            about="what requests of a log found cold: a simulated pool starts it, as the gateway does",
+            reported_by="provisioner",
+        ),
+        Topic(
             name="outcomes",
             kinds=(RecordKind(Outcome, "outcome", _USER),),
             keyed_by="user",
@@ -249,6 +256,7 @@ TOPOLOGY = FlowTopology(
         StageRow(
             name="aggregator",
             reads=("predictions", "feedback"),
+            views=("catalog",),
             writes=("demand",),
         ),
         StageRow(
@@ -261,12 +269,12 @@ TOPOLOGY = FlowTopology(
             name="interceptor",
             reads=("requests",),
             views=("catalog", "instances"),
-            writes=("outcomes",),
+            writes=("outcomes", "cold-starts"),
         ),
         StageRow(name="feedback", reads=("outcomes",), writes=("feedback",)),
         StageRow(
             name="provisioner",
-            reads=("commands",),
+            reads=("commands", "cold-starts"),
             views=("catalog",),
             writes=("instances", "utilisation"),
             optional=True,
@@ -281,14 +289,3 @@ topic_of, key_of = TOPOLOGY.topic_of, TOPOLOGY.key_of
 def changelog(stage: str) -> str:
     """The compacted topic that holds the state of a stage, without the prefix."""
     return f"{stage}-state"
-
-
-def mermaid(topology: FlowTopology = TOPOLOGY) -> str:
-    """The flow as a Mermaid diagram."""
-    lines = ["flowchart LR"]
-    for stage in topology.stages.values():
-        node = f"{stage.name}_stage[{stage.name}]"  # a topic may have the same name
-        lines += [f"  {topic}([{topic}]) --> {node}" for topic in stage.reads]
-        lines += [f"  {topic}([{topic}]) -.-> {node}" for topic in stage.views]
-        lines += [f"  {node} --> {topic}([{topic}])" for topic in stage.writes]
-    return "\n".join(lines)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import types
 
 __all__ = [
-    "F4", "F8", "FLOAT", "I8", "INT", "U2", "F4x2", "F8x2", "Record", "Records", "Table", "array_of",
+    "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
     "inner", "kernel", "named", "record", "repeated",
 ]  # fmt: skip
 
@@ -28,9 +28,10 @@ INT, FLOAT = types.int64, types.float64
 U2, I8 = types.uint16[::1], types.int64[::1]
 F4, F8 = types.float32[::1], types.float64[::1]
 F4x2, F8x2 = types.float32[:, ::1], types.float64[:, ::1]
+B1, B1x2, I8x2 = types.boolean[::1], types.boolean[:, ::1], types.int64[:, ::1]
 
 _HERE = Path(__file__).parent
-_ROOMS = _HERE, _HERE.parent / "lab" / "models"
+_ROOMS = _HERE, _HERE.parent / "lab" / "models", _HERE.parent / "allocator" / "valuation"
 _compile: Any = partial(numba.njit, error_model="numpy")
 _config: Any = numba.config
 _numba: Any = numba

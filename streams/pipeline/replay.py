@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -15,12 +15,13 @@ from streams.engine.partition_store import PartitionStore
 from streams.engine.stage_steps import StageSteps
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 from streams.pipeline.assembly import stages_of
-from streams.records import Instance, InstanceState, Record
+from streams.records import Instance, InstanceState, Record, Request
 from streams.records.catalog import Catalog
+from streams.records.control import STANDARD, Control
 from streams.settings import Settings
-from streams.stages.base import StepContext
+from streams.stages.base import MAX_SKEW_MS, StepContext
 
-__all__ = ["ReplayedFlow", "partition_of", "replay"]
+__all__ = ["ReplayedFlow", "at_price", "partition_of", "replay"]
 
 GONE_FOR_MS = 3_600_000  # ended instances are forgotten after this time
 JOURNAL = 2_000  # most records taken in between two checkpoints of a partition
@@ -52,8 +53,10 @@ class ReplayedFlow:
     """The flow in memory: `feed` takes a record and gives all records that follow from it.
 
     Topics are queues in order, partitions and state as on Kafka, compacted topics are seen at
-    once. After each record everything is carried through until nothing is left to do, so the
-    result is that of a live run with `clock = event` to which requests come one by one.
+    once. After each record everything is carried through until nothing is left to do. The time of
+    the log stands for the clock: it passes between requests, so the result is that of a live run
+    to which the requests came when the log says. With `clock = event` only records move time, as
+    in a live run of that setting to which requests come one by one.
 
     Parameters
     ----------
@@ -81,18 +84,48 @@ class ReplayedFlow:
         self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
         self._seen: Mapping[str, Instance] = {}  # the instances, as contexts have them
         self._offsets: dict[tuple[str, int], int] = {}
+        self._due: dict[tuple[str, int], int] = {}  # by stage and partition: time of the next tick
         self._readers = {
             topic: [row for row in STAGES.values() if topic in row.reads] for topic in TOPICS
         }
 
     def feed(self, record: Record) -> Iterator[Record]:
-        """The record and all that follow from it, in order."""
-        waiting = deque([self._publish(record)])
+        """The record and all that follow from it, in order; first time passes up to it."""
+        if isinstance(record, Request) and self.settings.clock == "wall":
+            # A time in the future, which the stages refuse, must not move the clock.
+            far_ms = self._received_ms + MAX_SKEW_MS if self._received_ms else record.at_ms
+            yield from self.advance(min(record.at_ms, far_ms))
+        yield from self._carry([record])
+
+    def advance(self, until_ms: int) -> Iterator[Record]:
+        """Let time pass: stages tick when they are due; the records that follow, in order."""
+        while self._due:
+            due_ms, stage, partition = min((at, *key) for key, at in self._due.items())
+            if due_ms > until_ms:
+                return
+            state = self.state(stage, partition)
+            context = self._context(STAGES[stage], partition)
+            made = list(self._steps[stage].tick(due_ms, state, context))
+            self._plan(stage, partition)
+            if self._due.get((stage, partition), due_ms + 1) <= due_ms:
+                del self._due[stage, partition]  # it failed: the next event plans it anew
+            yield from self._carry(made)
+
+    def _carry(self, records: Iterable[Record]) -> Iterator[Record]:
+        waiting = deque([self._publish(record) for record in records])
         while waiting:
             queued = waiting.popleft()
             yield queued.record
             for row in self._readers[queued.topic]:
                 waiting.extend(self._publish(made) for made in self._step(row, queued))
+
+    def _plan(self, stage: str, partition: int) -> None:
+        """Note when a stage is to tick next in a partition."""
+        due_ms = self._stages[stage].due(self.state(stage, partition))
+        if due_ms is None:
+            self._due.pop((stage, partition), None)
+        else:
+            self._due[stage, partition] = due_ms
 
     def state(self, stage: str, partition: int) -> PartitionStore[Any]:
         """The state of a stage in a partition."""
@@ -132,9 +165,16 @@ class ReplayedFlow:
         state = self.state(row.name, queued.partition)
         context = self._context(row, queued.partition)
         _, records, others = self._steps[row.name].take(queued.topic, queued, state, context)
+        self._plan(row.name, queued.partition)
         if len(state.journal) >= JOURNAL:
             others = [*others, *self._steps[row.name].checkpoint(state)]
         return [*records, *others] if others else records
+
+
+def at_price(price: float, catalog: Catalog) -> list[Control]:
+    """The operator overrides that multiply the price of warm time, one a pool."""
+    variant = replace(STANDARD, price=price)
+    return [Control(pool=pool, variants=(variant,)) for pool in sorted(catalog.pools)]
 
 
 def replay(

@@ -10,7 +10,7 @@ from streams.records.catalog import CatalogEntry
 from streams.records.commands import Action, Command, Utilisation
 from streams.records.control import Control
 from streams.records.dead_letters import DeadLetter
-from streams.records.instances import Instance, InstanceState, MeasuredWarmUp
+from streams.records.instances import ColdStart, Instance, InstanceState, MeasuredWarmUp
 from streams.records.outcomes import Feedback, Outcome, Part, Result, Route
 from streams.records.predictions import Demand, Prediction, ServiceDemand, ServiceProbability
 from streams.records.requests import Request, Source
@@ -19,6 +19,7 @@ from streams.records.verdicts import Verdict
 
 __all__ = [
     "Action",
+    "ColdStart",
     "Command",
     "DeadLetter",
     "Demand",
@@ -50,6 +51,7 @@ Record = (
     | Verdict
     | Trial
     | Instance
+    | ColdStart
     | Outcome
     | Feedback
     | DeadLetter

@@ -61,7 +61,7 @@ class Variant:
     settle_ms: int = 5_000  # an idle instance is released after being worth less for this long
 
 
-STANDARD = Variant()
+STANDARD = Variant(slack=0.0, settle_ms=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

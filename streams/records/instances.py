@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Instance", "InstanceState", "MeasuredWarmUp"]
+__all__ = ["ColdStart", "Instance", "InstanceState", "MeasuredWarmUp"]
 
 
 class InstanceState(enum.StrEnum):
@@ -53,3 +53,13 @@ class MeasuredWarmUp:
     count: int
     total_ms: int
     squares_ms2: float  # sum of squares, for a quantile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """A constituent that a request of a log found cold: the standard path would start it."""
+
+    request_id: str
+    pool: str
+    service: str  # the constituent
+    at_ms: int

@@ -35,14 +35,13 @@ class Prediction:
     pool: str = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceDemand:
-    """Expected requests for a composite from one tier, summed over users."""
+class ServiceDemand(NamedTuple):
+    """Expected requests for a composite from one tier; a tuple, because very many are made."""
 
     service: str  # the composite
     tier: str
-    expected: float  # sum over users of p (`within`)
-    variance: float  # sum over users of p (1 - p): Poisson-binomial
+    expected: float  # within the horizon, if users keep asking at the rate of now
+    variance: float  # of their number
     seen: int = 0  # requests so far; cumulative, and reset now and then
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.records import (
+    ColdStart,
     Command,
     Demand,
     Feedback,
@@ -23,6 +24,7 @@ from streams.stages.base import RecordUnusable
 
 __all__ = [
     "MOST_MS",
+    "admit_cold_start",
     "admit_command",
     "admit_control",
     "admit_demand",
@@ -100,6 +102,11 @@ def admit_command(command: Command) -> None:
     _within("issued_ms", command.issued_ms, MOST_MS)
     _within("expires_ms", command.expires_ms, MOST_MS)
     _within("count", command.count, MOST_INSTANCES)
+
+
+def admit_cold_start(start: ColdStart) -> None:
+    """Refuse an invalid time."""
+    _within("at_ms", start.at_ms, MOST_MS)
 
 
 def _within(name: str, value: float, most: float) -> None:

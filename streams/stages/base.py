@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 
-__all__ = ["RecordUnusable", "Stage", "StepContext", "admit"]
+__all__ = ["MAX_SKEW_MS", "RecordUnusable", "Stage", "StepContext", "admit"]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_SKEW_MS = 24 * 3600 * 1000  # most that a client's clock may be ahead
@@ -52,6 +52,10 @@ class Stage(Protocol[S]):
         self, now_ms: int, state: MutableMapping[str, S], context: StepContext
     ) -> Iterable[Record]:
         """Advance to `now_ms` without an event; most stages do nothing."""
+        ...
+
+    def due(self, state: MutableMapping[str, S]) -> int | None:
+        """Event time from which a tick would do something; None while only an event would."""
         ...
 
     def encode(self, value: S) -> bytes:

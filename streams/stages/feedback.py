@@ -99,6 +99,11 @@ class FeedbackStage:
         del now_ms, state, context
         return ()
 
+    def due(self, state: MutableMapping[str, UserHits]) -> int | None:
+        """Never: only events change anything."""
+        del state
+        return None
+
     def encode(self, value: UserHits) -> bytes:
         """The bytes of a user's state, 42 of them."""
         return ROW.pack(VERSION, value.hit_rate, *value.misses)

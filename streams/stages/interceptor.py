@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from streams.catalog.critical_path import Steps, cold_ms, start_ms, steps_of
-from streams.records import Instance, Outcome, Part, Record, Request, Result, Route, Source
+from streams.records import (
+    ColdStart,
+    Instance,
+    Outcome,
+    Part,
+    Record,
+    Request,
+    Result,
+    Route,
+    Source,
+)
 from streams.stages.base import StepContext, admit
 
 __all__ = ["Interception", "Interceptor", "intercept"]
@@ -86,10 +96,10 @@ class Interceptor:
             return ()
         admit(event, context)
         steps = steps_of(context.catalog, event.service)
-        found = intercept(
-            steps, _by_service(steps, event, context), event.at_ms, _warm_ups(steps, event, context)
-        )
-        return (_outcome(event, found),)
+        instances = _by_service(steps, event, context)
+        found = intercept(steps, instances, event.at_ms, _warm_ups(steps, event, context))
+        cold = [p.service for p in found.parts if not p.warm and not _serves(instances[p.service])]
+        return (_outcome(event, found), *(_cold_start(event, name) for name in cold))
 
     def tick(
         self, now_ms: int, state: MutableMapping[str, None], context: StepContext
@@ -97,6 +107,11 @@ class Interceptor:
         """Do nothing: time alone changes no outcome."""
         del now_ms, state, context
         return ()
+
+    def due(self, state: MutableMapping[str, None]) -> int | None:
+        """Never: only events change anything."""
+        del state
+        return None
 
     def encode(self, value: None) -> bytes:
         """No state, no bytes."""
@@ -135,6 +150,17 @@ def _by_service(steps: Steps, event: Request, context: StepContext) -> dict[str,
     for instances in found.values():
         instances.sort(key=lambda i: (i.warm_since_ms or i.started_ms, i.instance_id))
     return found
+
+
+def _serves(instances: Iterable[Instance]) -> bool:
+    """Whether one of them is warm or will be."""
+    return any(instance.gone_ms is None for instance in instances)
+
+
+def _cold_start(request: Request, name: str) -> ColdStart:
+    return ColdStart(
+        request_id=request.request_id, pool=request.pool, service=name, at_ms=request.at_ms
+    )
 
 
 def _outcome(request: Request, found: Interception) -> Outcome:

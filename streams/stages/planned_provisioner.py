@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
+from streams.records import Action, ColdStart, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Resources
-from streams.stages.admission import admit_command
+from streams.stages.admission import admit_cold_start, admit_command
 from streams.stages.base import StepContext
 from streams.stages.row_encoding import from_row, to_row
 
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 VERSION = 1
+STANDARD_MS = 10_000  # a start on request is not made when it is late by so much
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,21 @@ class PlannedProvisioner:
     def step(
         self, event: Record, state: MutableMapping[str, PlannedPool], context: StepContext
     ) -> Iterable[Record]:
-        """Execute a command unless it was executed, has expired or exceeds the capacity."""
-        assert isinstance(event, Command)
-        admit_command(event)
+        """Execute a command unless it was executed, has expired or exceeds the capacity.
+
+        What a request found cold is started too, unless an instance is there by now.
+        """
+        assert isinstance(event, Command | ColdStart)
         known = context.catalog
         if event.pool not in known.pools:
             return ()
+        if isinstance(event, ColdStart):
+            admit_cold_start(event)
+            live = (state.get(event.pool) or PlannedPool()).live.values()
+            if any(planned.service == event.service for planned in live):
+                return ()
+            event = _on_request(event)
+        admit_command(event)
         pool = state.get(event.pool) or PlannedPool()
         pool.now_ms = max(pool.now_ms, event.issued_ms)
         state[event.pool] = pool
@@ -83,6 +93,11 @@ class PlannedProvisioner:
         """Do nothing: the records of an instance are published when it is started."""
         del now_ms, state, context
         return ()
+
+    def due(self, state: MutableMapping[str, PlannedPool]) -> int | None:
+        """Never: only events change anything."""
+        del state
+        return None
 
     def encode(self, value: PlannedPool) -> bytes:
         """The bytes of a pool's row."""
@@ -138,6 +153,23 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         name = f"{command.command_id}/{k}"
         pool.live[name] = planned
         yield _instance(name, command.pool, planned)
+
+
+def _on_request(start: ColdStart) -> Command:
+    """The start that the standard path makes for a request."""
+    return Command(
+        command_id=f"standard/{start.request_id}/{start.service}",
+        pool=start.pool,
+        action=Action.PROVISION,
+        service=start.service,
+        count=1,
+        value=0.0,
+        cost=0.0,
+        priority=0.0,
+        issued_ms=start.at_ms,
+        expires_ms=start.at_ms + STANDARD_MS,
+        reason="a request found none",
+    )
 
 
 def _ready_ms(command: Command, pool: PlannedPool) -> list[int]:

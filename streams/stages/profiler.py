@@ -101,6 +101,11 @@ class Profiler:
         del now_ms, state, context
         return ()
 
+    def due(self, state: MutableMapping[str, Any]) -> int | None:
+        """Never: only events change anything."""
+        del state
+        return None
+
     # The versioned bytes of a state row, and back; ValueError if they cannot be read.
     encode = staticmethod(rows.encode)
     decode = staticmethod(rows.decode)

@@ -18,9 +18,9 @@ from streams.settings import Settings
 
 CATALOGUE = """\
 constituents:
-  base: {cpu: 100, memory: 100, warm_up_ms: 4000, price: 0.5}
-  style: {cpu: 100, memory: 50, warm_up_ms: 1500, price: 0.2}
-  upscale: {cpu: 200, memory: 100, bandwidth: 5, warm_up_ms: 2500, price: 0.5}
+  base: {cpu: 100, memory: 100, warm_up_ms: 4000, price: 9}
+  style: {cpu: 100, memory: 50, warm_up_ms: 1500, price: 3.6}
+  upscale: {cpu: 200, memory: 100, bandwidth: 5, warm_up_ms: 2500, price: 9}
 composites:
   sketch: [base]
   portrait: [[base, style]]

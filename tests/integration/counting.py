@@ -50,6 +50,10 @@ class Counting:
         del now_ms, state, context
         return ()
 
+    def due(self, state: MutableMapping[str, State]) -> int | None:
+        del state
+        return None
+
     def encode(self, value: State) -> bytes:
         count, digest = value
         return struct.pack(">BQ", 1, count) + digest

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.models.arrival.silence import EDGES_MS, STAGES, stage_of
+from streams.models.state_bytes import StateWriter
 from streams.records import (
     Demand,
     Feedback,
@@ -18,18 +23,34 @@ from streams.records import (
 )
 from streams.stages.admission import admit_demand
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
-from streams.stages.aggregator.state import UNIT, PoolSums, Row, UserVector
+from streams.stages.aggregator.state import (
+    UNIT,
+    PoolRoster,
+    PoolSums,
+    Row,
+    SilenceBucket,
+    SilentUser,
+    UserTally,
+)
+from streams.stages.aggregator.tempo import DemandTempo
+from streams.stages.aggregator.wheel import LATE, SESSION, passages
 from streams.stages.base import StepContext
 
 TICK_MS = 1_000
+HOUR_MS = 3_600_000
+FOR_EVER_MS = 2 * EDGES_MS[-1]  # longer than all stages of a silence
+FIRST = 60_000 * 0.3 / 15_000  # requests of a user within the horizon as long as nothing is learnt
+
+State = dict[str, Row]
+EXACT = AggregatorConfig(tick_ms=TICK_MS, news=0.0)  # every change is published
+NOW = replace(EXACT, margin_ms=0)  # a user counts with the hazard of now
 
 
 def prediction(
     user: str,
     made_ms: int,
-    within: dict[str, float],
+    probabilities: dict[str, float],
     *,
-    expires_ms: int = 10**9,
     tier: str = "gold",
     pool: str = "p",
 ) -> Prediction:
@@ -37,13 +58,14 @@ def prediction(
         request_id=f"{user}/{made_ms}",
         user=user,
         services=tuple(
-            ServiceProbability(service=s, probability=p, within=p) for s, p in within.items()
+            ServiceProbability(service=s, probability=p, within=p / 4)
+            for s, p in probabilities.items()
         ),
         unseen=0.0,
         horizon_ms=60_000,
         expected_ms=(1, 2, 3),
         made_ms=made_ms,
-        expires_ms=expires_ms,
+        expires_ms=10**9,
         model="m",
         tier=tier,
         pool=pool,
@@ -68,207 +90,567 @@ def feedback(service: str, ms: int) -> Feedback:
     )
 
 
-def aggregator() -> Aggregator:
-    return Aggregator(AggregatorConfig(tick_ms=TICK_MS))
-
-
 def demands(records: list[Record]) -> list[Demand]:
     return [r for r in records if isinstance(r, Demand)]
 
 
 def feed(
-    events: list[Record], state: dict[str, Row] | None = None, *, record_ms: int = 0
+    events: list[Record],
+    state: State | None = None,
+    *,
+    record_ms: int = 0,
+    config: AggregatorConfig = EXACT,
 ) -> list[Demand]:
-    rows = {} if state is None else state
+    rows, stage = {} if state is None else state, Aggregator(config)
     context = StepContext(partition=3, record_ms=record_ms)
-    return demands([made for e in events for made in aggregator().step(e, rows, context)])
+    return demands([made for e in events for made in stage.step(e, rows, context)])
 
 
-def at(now_ms: int, state: dict[str, Row]) -> list[Demand]:
-    return demands(list(aggregator().tick(now_ms, state, StepContext(partition=3))))
+def at(now_ms: int, state: State, config: AggregatorConfig = EXACT) -> list[Demand]:
+    return demands(list(Aggregator(config).tick(now_ms, state, StepContext(partition=3))))
+
+
+def due(state: State) -> int | None:
+    return Aggregator(EXACT).due(state)
+
+
+def later(now_ms: int, state: State, config: AggregatorConfig = EXACT) -> list[Demand]:
+    """What is sent until then, where ticks come when they are due."""
+    sent = list[Demand]()
+    while (due_ms := Aggregator(config).due(state)) is not None and due_ms <= now_ms:
+        sent += at(due_ms, state, config)
+    return sent
 
 
 def expected(demand: Demand) -> dict[tuple[str, str], float]:
     return {(s.service, s.tier): s.expected for s in demand.services}
 
 
+def through_bytes(state: State) -> State:
+    stage = Aggregator()
+    return {key: stage.decode(stage.encode(row)) for key, row in state.items()}
+
+
+def sums(state: State, pool: str = "p") -> PoolSums:
+    row = state[f"\x00pool/{pool}"]
+    assert isinstance(row, PoolSums)
+    return row
+
+
+def asks(user: str, times: range, state: State, config: AggregatorConfig = NOW) -> list[Demand]:
+    """A user asks for what bears their name at these times."""
+    asked: list[Record] = [prediction(user, now_ms, {user: 1.0}) for now_ms in times]
+    return feed(asked, state, config=config)
+
+
+# --------------------------------------------------------------------- the sum over users
+
+
 def test_demand_is_the_sum_over_users() -> None:
-    state: dict[str, Row] = {}
+    state: State = {}
     feed([prediction("ann", 10, {"a": 0.5, "b": 0.25}), prediction("bob", 20, {"a": 0.25})], state)
     (demand,) = at(5_000, state)
-    assert expected(demand) == {("a", "gold"): 0.75, ("b", "gold"): 0.25}
-    assert [s.variance for s in demand.services] == [0.5 * 0.5 + 0.25 * 0.75, 0.25 * 0.75]
+    assert expected(demand) == {
+        ("a", "gold"): pytest.approx(0.75 * FIRST, rel=1e-5),
+        ("b", "gold"): pytest.approx(0.25 * FIRST, rel=1e-5),
+    }
     assert (demand.pool, demand.partition, demand.horizon_ms) == ("p", 3, 60_000)
 
 
+def test_the_number_of_requests_varies_as_much_as_it_is() -> None:
+    """Requests of many users who do not know each other are a Poisson process."""
+    (demand,) = feed([prediction("ann", 10, {"a": 0.5, "b": 0.25})])
+    assert [s.variance for s in demand.services] == [s.expected for s in demand.services]
+
+
 def test_a_new_vector_takes_the_place_of_the_old_one() -> None:
-    state: dict[str, Row] = {}
+    state: State = {}
     feed([prediction("ann", 10, {"a": 0.5}), prediction("ann", 20, {"b": 0.1})], state)
     (demand,) = at(5_000, state)
-    assert expected(demand) == {("b", "gold"): pytest.approx(0.1, abs=1e-6)}
+    assert list(expected(demand)) == [("b", "gold")]
 
 
 def test_a_user_who_changes_pool_and_tier_leaves_nothing_behind() -> None:
-    state: dict[str, Row] = {}
+    state: State = {}
     feed([prediction("ann", 10, {"a": 0.5})], state)
     feed([prediction("ann", 20, {"a": 0.5}, tier="bronze", pool="q")], state)
-    found = {d.pool: expected(d) for d in at(5_000, state)}
-    assert found == {"p": {}, "q": {("a", "bronze"): 0.5}}
+    found = {d.pool: list(expected(d)) for d in at(5_000, state)}
+    assert found == {"p": [], "q": [("a", "bronze")]}
+
+
+def test_a_user_who_moves_to_a_pool_too_many_is_taken_out_of_the_former_one_once() -> None:
+    state, config = State(), replace(EXACT, most_pools=1)
+    feed([prediction("ann", 10, {"a": 0.5}), prediction("bob", 10, {"a": 0.5})], state)
+    for made_ms in (20, 30):
+        feed([prediction("ann", made_ms, {"a": 0.5}, pool="q")], state, config=config)
+    alone = feed([prediction("bob", 10, {"a": 0.5})])[0]
+    assert expected(at(5_000, state)[0]) == expected(alone)
+
+
+def test_series_beyond_the_limit_are_left_out() -> None:
+    config = replace(EXACT, most_series=1)
+    (demand,) = feed([prediction("ann", 10, {"a": 0.5, "b": 0.5})], config=config)
+    assert list(expected(demand)) == [("a", "gold")]
+
+
+# --------------------------------------------------------------------- time
 
 
 def test_demand_is_sent_once_a_tick_and_includes_the_prediction_that_opened_it() -> None:
-    events: list[Record] = [prediction("ann", ms, {"a": ms / 4_000}) for ms in (500, 900, 1_000)]
-    first, second = feed(events)
+    events: list[Record] = [prediction(user, int(user), {user: 0.5}) for user in ("500", "900")]
+    first, second = feed([*events, prediction("1000", 1_000, {"1000": 0.5})])
     assert [first.at_ms, second.at_ms] == [500, 1_000]
-    assert expected(second) == {("a", "gold"): 0.25}
+    assert [name for name, _ in expected(second)] == ["500", "900", "1000"]
 
 
-def test_a_vector_is_gone_once_it_has_expired() -> None:
-    state: dict[str, Row] = {}
-    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=8_000)], state)
-    assert expected(at(7_000, state)[0]) == {("a", "gold"): 0.5}
-    assert expected(at(8_000, state)[0]) == {}
+def test_feedback_does_not_move_time() -> None:
+    state: State = {}
+    assert feed([feedback("base", 100)], state) == []
+    assert due(state) is None
 
 
-def test_a_pool_without_demand_is_forgotten_after_it_has_said_so() -> None:
-    state: dict[str, Row] = {}
-    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=8_000)], state)
-    at(9_000, state)
-    assert at(10_000, state) == []
-    assert set(state) == {"u/ann", "\x00pools"}
+def test_nothing_is_due_when_nothing_was_heard() -> None:
+    assert due({}) is None
 
 
-def test_a_prediction_from_the_future_does_not_expire_the_present() -> None:
-    state: dict[str, Row] = {}
-    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=60_000)], state, record_ms=1)
-    feed([prediction("bob", 80_000_000, {"b": 0.5})], state, record_ms=2_000)
-    assert expected(at(3_000, state)[0]) == {("a", "gold"): 0.5, ("b", "gold"): 0.5}
+def test_demand_is_due_at_the_next_tick_after_a_prediction() -> None:
+    state: State = {}
+    feed([prediction("ann", 10, {"a": 0.5}), prediction("bob", 20, {"a": 0.5})], state)
+    assert due(state) == TICK_MS
+
+
+def test_a_prediction_at_the_time_of_the_demand_sent_last_is_due_at_the_next_tick() -> None:
+    state: State = {}
+    feed([prediction("ann", 10, {"a": 0.5}), prediction("bob", 10, {"b": 0.5})], state)
+    assert due(state) == TICK_MS
+    assert list(expected(at(TICK_MS, state)[0])) == [("a", "gold"), ("b", "gold")]
+
+
+def test_without_a_prediction_demand_is_due_when_users_enter_a_next_stage() -> None:
+    state: State = {}
+    feed([prediction("ann", 10, {"a": 0.5}), prediction("bob", 7_000, {"a": 0.5})], state)
+    assert due(state) == EDGES_MS[1]
+    at(EDGES_MS[1], state)
+    assert due(state) == 7_000 + EDGES_MS[1]
+
+
+def test_a_tick_before_it_is_due_does_nothing() -> None:
+    state: State = {}
+    feed([prediction("ann", 10, {"a": 0.5})], state)
+    before = {key: Aggregator().encode(row) for key, row in state.items()}
+    assert at(EDGES_MS[1] - 1, state) == []
+    assert {key: Aggregator().encode(row) for key, row in state.items()} == before
+
+
+def test_a_change_below_the_share_that_is_news_is_not_published() -> None:
+    """The rate without anything learnt halves at 15 s."""
+    for news, sent in ((1.2, 0), (0.4, 1)):
+        state: State = {}
+        feed([prediction("ann", 0, {"a": 0.5})], state)
+        assert len(at(EDGES_MS[1], state, replace(EXACT, news=news))) == sent
+
+
+def test_changes_add_up_to_news() -> None:
+    state: State = {}
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    first, *_ = later(HOUR_MS, state, replace(EXACT, news=1.2))
+    assert first.at_ms == EDGES_MS[2]
+
+
+def test_a_pool_of_start_up_times_alone_is_no_news() -> None:
+    state: State = {}
+    feed([replace(feedback("base", 100), pool="q"), prediction("ann", 0, {"a": 0.5})], state)
+    assert at(EDGES_MS[1], state, replace(EXACT, news=1.2)) == []
+
+
+def test_demand_is_sent_again_before_it_expires_though_nothing_has_changed() -> None:
+    state, config = State(), replace(EXACT, news=1e9)
+    first = feed([prediction("ann", 0, {"a": 0.5})], state)
+    sent = [*first, *later(30 * 24 * HOUR_MS, state, config)]
+    assert len(sent) > 10
+    assert all(older.expires_ms > newer.at_ms for older, newer in pairwise(sent))
+
+
+def test_demand_is_sent_ever_more_seldom_while_nobody_asks() -> None:
+    state: State = {}
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    assert len(later(30 * 24 * HOUR_MS, state)) < 60
+
+
+def test_a_prediction_from_the_future_does_not_age_the_silences_of_the_present() -> None:
+    state: State = {}
+    feed([prediction("ann", 1, {"a": 0.5})], state, record_ms=1)
+    (demand,) = feed([prediction("bob", 80_000_000, {"b": 0.5})], state, record_ms=2_000)
+    assert demand.at_ms == 2_000
+    assert expected(demand)["a", "gold"] == pytest.approx(0.5 * FIRST, rel=1e-5)
 
 
 def test_a_single_time_far_ahead_is_not_believed_and_a_second_one_is() -> None:
-    state: dict[str, Row] = {}
-    later = 40 * 86_400_000
-    feed([prediction("ann", 0, {"a": 0.5}, expires_ms=90_000)], state)
-    assert feed([prediction("bob", later, {"b": 0.5}, expires_ms=2 * later)], state) == []
-    assert expected(feed([prediction("cy", 2_000, {"c": 0.5})], state)[0])["a", "gold"] == 0.5
-    assert (
-        feed([prediction("bob", later, {"b": 0.5}, expires_ms=2 * later)], state)[0].at_ms == later
+    state: State = {}
+    far_ms = 40 * 86_400_000
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    assert feed([prediction("bob", far_ms, {"b": 0.5})], state) == []
+    (demand,) = feed([prediction("cy", 2_000, {"c": 0.5})], state)
+    assert demand.at_ms == 2_000
+    assert feed([prediction("bob", far_ms, {"b": 0.5})], state)[0].at_ms == far_ms
+
+
+# --------------------------------------------------------------------- what silences teach
+
+
+def test_silent_users_are_expected_less_and_less() -> None:
+    state: State = {}
+    for user in range(30):
+        asks(str(user), range(user * 100_000, user * 100_000 + 50_000, 5_000), state)
+    last_ms = 29 * 100_000 + 45_000
+    ages_ms = (20_000, 60_000, 300_000, HOUR_MS, 24 * HOUR_MS, 30 * 24 * HOUR_MS)
+    rates = [later(last_ms + age_ms, state, NOW)[-1].services[29].expected for age_ms in ages_ms]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < rates[0] / 10_000
+
+
+def test_a_user_who_asks_at_intervals_is_expected_when_it_is_time() -> None:
+    state: State = {}
+    asks("ann", range(0, 40 * 1_700_000, 1_700_000), state)
+    last_ms = 39 * 1_700_000
+    early, due_now = (
+        expected(later(last_ms + age_ms, state, NOW)[-1])["ann", "gold"]
+        for age_ms in (1_000_000, 1_600_000)
     )
+    assert early < 0.02 < due_now / 5
 
 
-def test_demand_names_when_half_of_it_will_have_expired() -> None:
-    state: dict[str, Row] = {}
-    feed([prediction("ann", 0, {"a": 0.1}, expires_ms=4_000)], state)
-    feed([prediction("bob", 0, {"a": 0.5}, expires_ms=20_000)], state)
-    assert at(1_000, state)[0].expires_ms == 20_000
+def test_users_count_with_the_highest_hazard_of_the_time_ahead() -> None:
+    """Users who come back after 50 s each are expected at once by who looks 60 s ahead."""
+    now, ahead = (
+        expected(asks("ann", range(0, 5_000_001, 50_000), {}, config)[-1])["ann", "gold"]
+        for config in (NOW, replace(EXACT, margin_ms=60_000))
+    )
+    assert now < 0.1
+    assert ahead > 1.0
+
+
+def test_a_user_unlike_the_others_of_a_context_has_a_rate_of_their_own() -> None:
+    """Both have asked a minute ago; ann will again, bob is gone for two hours."""
+    state: State = {}
+    for bob_ms in range(0, 10 * 2 * HOUR_MS, 2 * HOUR_MS):
+        for ann_ms in range(bob_ms, bob_ms + 2 * HOUR_MS, 60_000):
+            asks("ann", range(ann_ms, ann_ms + 1), state)
+            if ann_ms < bob_ms + 120_000:
+                asks("bob", range(ann_ms, ann_ms + 1), state)
+    for now_ms in (20 * HOUR_MS, 20 * HOUR_MS + 60_000):
+        for user in ("ann", "bob"):
+            asks(user, range(now_ms, now_ms + 1), state)
+    found = expected(later(20 * HOUR_MS + 61_000, state, NOW)[-1])
+    assert found["ann", "gold"] > 2 * found["bob", "gold"] > 0
+
+
+def test_users_who_come_back_in_a_wave_raise_what_is_expected_of_the_others() -> None:
+    """Two hundred users rest for ten hours; then twenty return within minutes."""
+    state: State = {}
+    for i in range(200):
+        feed([prediction(f"u{i}", 0, {"a": 1.0})], state)
+    before = expected(later(10 * HOUR_MS, state)[-1])["a", "gold"]
+    for i in range(20):
+        feed([prediction(f"u{i}", 10 * HOUR_MS + i * 6_000, {"b": 1.0})], state)
+    after = expected(later(10 * HOUR_MS + 120_000, state)[-1])["a", "gold"]
+    assert after > 1.3 * before
+
+
+def test_the_tempo_forgets_and_has_bounds() -> None:
+    wave = DemandTempo().after(1, 0.0)
+    for now_ms in range(1, 1_000):
+        wave = wave.after(now_ms, 0.0, asked=1)
+    assert wave.ratio == 4.0
+    assert wave.after(24 * HOUR_MS, 0.0).ratio == pytest.approx(1.0, abs=1e-3)
+    assert wave.after(24 * HOUR_MS, 0.001).ratio == 0.25
+
+
+def test_a_user_is_at_most_sixteen_times_as_eager_as_others() -> None:
+    assert [UserTally(10**6, 0.0).frailty, UserTally().frailty] == [16.0, 1.0]
+
+
+# --------------------------------------------------------------------- the wheel
+
+
+def test_a_stage_ends_at_most_an_eighth_of_its_length_early_and_never_late() -> None:
+    for entered_ms in (0, 1, 999, 123_456, 10**12 + 7):
+        for stage, begin_ms, end_ms in passages(entered_ms, entered_ms + FOR_EVER_MS, TICK_MS):
+            length_ms = EDGES_MS[stage + 1] - EDGES_MS[stage]
+            assert 7 / 8 * length_ms <= end_ms - begin_ms <= length_ms
+
+
+def test_the_stages_of_a_silence_end_with_the_one_it_is_in() -> None:
+    assert list(passages(0, 20_000, TICK_MS)) == [(0, 0, 15_000), (1, 15_000, 30_000)]
+
+
+def test_a_thousand_users_who_have_been_silent_for_days_share_a_few_buckets() -> None:
+    state, random = State(), Random(1)
+    for i, made_ms in enumerate(sorted(random.randrange(12 * HOUR_MS) for _ in range(1_000))):
+        feed([prediction(f"u{i}", made_ms, {"a": 0.5})], state)
+    at(10 * 24 * HOUR_MS, state)
+    buckets = [row for row in state.values() if isinstance(row, SilenceBucket)]
+    assert sum(bucket.users for bucket in buckets) == 1_000
+    assert len(buckets) < 5
+
+
+GAPS_MS = st.sampled_from([0, 1, 700, 9_000, 50_000, 400_000, 5_000_000, 10**8, 6 * 10**9])
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob", "cy"]),
+        GAPS_MS,
+        st.dictionaries(st.sampled_from("abc"), st.floats(0.0, 1.0), max_size=3),
+        st.sampled_from("ppq"),
+        st.sampled_from(["", "bytes", "tick"]),
+    ),
+    max_size=30,
+)
+Events = list[tuple[str, int, dict[str, float], str, str]]
+
+
+def live_through(events: Events, state: State, config: AggregatorConfig) -> tuple[State, int]:
+    """The state after these events, and the time."""
+    now_ms = 1_000_000
+    for user, gap_ms, vector, pool, then in events:
+        now_ms += gap_ms
+        feed([prediction(user, now_ms, vector, pool=pool)], state, config=config)
+        if then == "bytes":
+            state = through_bytes(state)
+        elif then == "tick":
+            at(now_ms + 20_000, state, config)
+    return state, now_ms
+
+
+class CountedAgain:
+    """Sums over all users of a pool, counted one by one."""
+
+    def __init__(self, pool: str, state: State) -> None:
+        self.row = sums(state, pool)
+        self.rates = np.zeros((2, len(self.row.series) + 1), np.int64)
+        self.rate = [0, 0]
+        self.inside, self.since = np.zeros((2, len(self.row.hazard.cells)), np.int64)
+        for user in state.values():
+            if isinstance(user, SilentUser) and (user.pool, user.epoch) == (pool, self.row.epoch):
+                self._count(user, state)
+
+    def _count(self, user: SilentUser, state: State) -> None:
+        *_, (stage, begin_ms, end_ms) = passages(user.entered_ms, self.row.passed_ms, TICK_MS)
+        if end_ms <= self.row.passed_ms:
+            return  # has left the last stage
+        bucket = state[f"\x00until/{end_ms}/{user.context}/{stage}/{user.pool}"]
+        assert isinstance(bucket, SilenceBucket)
+        late = stage >= LATE
+        units = user.session if stage < SESSION else user.later
+        self.rates[int(late), user.series] += bucket.rate * units
+        self.rate[late] += bucket.rate * round(user.tallies[user.context].frailty * UNIT)
+        for cells in (user.context * STAGES, len(self.inside) - STAGES):
+            self.inside[cells + stage] += 1
+            self.since[cells + stage] += begin_ms
+
+
+@given(events=EVENTS)
+def test_running_sums_equal_a_sum_over_all_users(events: Events) -> None:
+    """Exactly, whatever came and went through bytes."""
+    state, _ = live_through(events, {}, EXACT)
+    for pool in "pq":
+        if f"\x00pool/{pool}" not in state:
+            continue
+        again = CountedAgain(pool, state)
+        row = again.row
+        for kept, counted in zip((row.early, row.late), again.rates, strict=True):
+            size = max(len(kept.values), len(counted))
+            values = np.zeros((2, size), np.int64)
+            values[0, : len(kept.values)], values[1, : len(counted)] = kept.values, counted
+            assert values[0].tolist() == values[1].tolist()
+        assert [row.rate - row.late_rate, row.late_rate] == again.rate
+        assert row.hazard.cells["inside"].tolist() == again.inside.tolist()
+        assert row.hazard.cells["since"].tolist() == again.since.tolist()
+
+
+@given(events=EVENTS)
+def test_nothing_is_left_when_everyone_has_been_silent_for_longer_than_all_stages(
+    events: Events,
+) -> None:
+    state, now_ms = live_through(events, {}, EXACT)
+    at(now_ms + FOR_EVER_MS, state)
+    assert [key for key in state if not key.startswith("u/")] == ["\x00pools"] * bool(events)
+    assert due(state) is None
+
+
+@given(events=EVENTS)
+def test_the_sums_of_a_pool_that_everyone_has_left_are_zero(events: Events) -> None:
+    state: State = {}
+    feed([feedback("base", 100), replace(feedback("base", 100), pool="q")], state)
+    state, now_ms = live_through(events, state, EXACT)
+    at(now_ms + FOR_EVER_MS, state)
+    for row in (sums(state, "p"), sums(state, "q")):
+        assert not row.early.values.any()
+        assert not row.late.values.any()
+        assert (row.rate, row.late_rate, row.ends if events else []) == (0, 0, [])
+        assert not row.hazard.cells["inside"].any()
+        assert not row.hazard.cells["since"].any()
+
+
+def test_the_last_demand_says_that_nobody_is_expected_any_more() -> None:
+    state: State = {}
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    assert later(FOR_EVER_MS, state)[-1].services == ()
+
+
+@given(events=EVENTS, at_event=st.integers(0, 30))
+def test_demand_does_not_depend_on_whether_state_went_through_bytes(
+    events: Events, at_event: int
+) -> None:
+    plain, now_ms = live_through(events[:at_event], {}, EXACT)
+    stored = through_bytes(plain)
+    following: list[Record] = [
+        prediction(user, now_ms + 7_000 * i, vector, pool=pool)
+        for i, (user, _, vector, pool, _) in enumerate(events[at_event:])
+    ]
+    assert feed(following, stored) == feed(following, plain)
+
+
+# --------------------------------------------------------------------- what else is summed
 
 
 def test_start_ups_accumulate_and_outlive_the_demand() -> None:
-    state: dict[str, Row] = {}
-    feed([feedback("base", 100), feedback("base", 300)], state)
-    (measured,) = at(1_000, state)[0].warm_ups
+    state: State = {}
+    feed([feedback("base", 100), feedback("base", 300), prediction("ann", 0, {"a": 0.5})], state)
+    (measured,) = at(FOR_EVER_MS, state)[0].warm_ups
     assert (measured.count, measured.total_ms, measured.squares_ms2) == (2, 400, 100_000.0)
-    assert at(10**9, state)[0].warm_ups == (measured,)
 
 
 def test_start_up_times_never_add_up_to_what_the_allocator_refuses() -> None:
-    state: dict[str, Row] = {}
-    feed([prediction("ann", 10, {"a": 0.5}), *[feedback("red", 2**52)] * 5], state)
-    (demand,) = at(1_000, state)
+    (demand,) = feed([*[feedback("red", 2**52)] * 5, prediction("ann", 10, {"a": 0.5})])
     admit_demand(demand)
     assert [m.count for m in demand.warm_ups] == [2]
 
 
-def test_feedback_does_not_move_time() -> None:
-    assert feed([feedback("base", 100)]) == []
+def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
+    state: State = {}
+    for service in ("shop", "shop", "never predicted"):
+        feed([replace(feedback("a", 1), service=service)], state)
+    feed([prediction("ann", 900, {"shop": 0.5}), prediction("bob", 950, {"shop": 0.5})], state)
+    again = through_bytes(state)
+    (sent,) = at(2_000, state)
+    assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
+    assert at(2_000, again) == [sent]
 
 
-def test_a_user_who_falls_silent_is_expected_less_and_less() -> None:
-    state: dict[str, Row] = {}
-    made = prediction("ann", 0, {"a": 0.5})
-    feed([replace(made, expected_ms=(10_000, 70_000, 86_400_000))], state)
-    found = [expected(at(ms, state)[0])["a", "gold"] for ms in (10_000, 100_000, 10**6, 10**7)]
-    assert found == sorted(found, reverse=True)
-    assert found[-1] < 0.01
-
-
-def test_a_regular_user_is_expected_when_it_is_time() -> None:
-    state: dict[str, Row] = {}
-    sure = ServiceProbability(service="a", probability=1.0, within=0.01)
-    made = replace(prediction("ann", 0, {}), services=(sure,))
-    feed([replace(made, expected_ms=(1_700_000, 1_800_000, 1_900_000))], state)
-    early, due = (expected(at(ms, state)[0]).get(("a", "gold"), 0.0) for ms in (600_000, 1_800_000))
-    assert early < 0.01 < due / 20
-
-
-USERS = st.sampled_from(["ann", "bob", "cy"])
-VECTORS = st.dictionaries(st.sampled_from("abc"), st.floats(0.0, 1.0), max_size=3)
-EVENTS = st.lists(
-    st.tuples(USERS, st.integers(0, 3_000), VECTORS, st.integers(0, 90_000), st.booleans()),
-    max_size=30,
-)
-
-
-@given(events=EVENTS)
-def test_running_sums_equal_a_sum_over_all_users(
-    events: list[tuple[str, int, dict[str, float], int, bool]],
-) -> None:
-    """Exactly, whatever came, expired and went through bytes."""
-    stage, state, now_ms = aggregator(), dict[str, Row](), 0
-    for user, gap_ms, within, life_ms, reload in events:
-        now_ms += gap_ms
-        feed([prediction(user, now_ms, within, expires_ms=now_ms + life_ms)], state)
-        if reload:
-            state = {key: stage.decode(stage.encode(row)) for key, row in state.items()}
-    at(now_ms, state)
-    row = state.get("\x00pool/p", PoolSums())
-    assert isinstance(row, PoolSums)
-    expected, variance = np.zeros(9, np.int64), np.zeros(9, np.int64)
-    for vector in state.values():
-        if isinstance(vector, UserVector) and vector.epoch == row.epoch:
-            ends, rows = vector.alive(now_ms)
-            if ends:
-                expected[vector.series] += rows[0]
-                variance[vector.series] += rows[0] * (UNIT - rows[0])
-    assert row.sums.values.tolist() == [
-        expected[: row.sums.size].tolist(),
-        variance[: row.sums.size].tolist(),
-    ]
-
-
-@given(events=EVENTS)
-def test_nothing_is_left_when_everything_has_expired(
-    events: list[tuple[str, int, dict[str, float], int, bool]],
-) -> None:
-    state: dict[str, Row] = {}
-    for i, (user, _, within, life_ms, _) in enumerate(events):
-        feed([prediction(user, i * 500, within, expires_ms=i * 500 + life_ms)], state)
-    at(10**9, state)
-    assert not [key for key in state if key.startswith(("\x00pool/", "\x00until/"))]
+# --------------------------------------------------------------------- bytes
 
 
 def test_a_users_row_is_small() -> None:
-    state: dict[str, Row] = {}
+    state: State = {}
     feed([prediction("ann", 0, {f"service-{i}": 1 / (i + 2) for i in range(500)})], state)
-    assert len(aggregator().encode(state["u/ann"])) < 500 * 5
+    assert len(Aggregator().encode(state["u/ann"])) < 500 * 10
 
 
 def test_bytes_of_an_unknown_version_are_refused() -> None:
-    for bad in (b"", b"\x63[]"):
-        with pytest.raises(ValueError, match=r"truncated|unknown form"):
-            aggregator().decode(bad)
+    for bad in (b"", b"\x63[]", b"\x00"):
+        with pytest.raises(ValueError, match=r"empty|has version 99|unknown form 0"):
+            Aggregator().decode(bad)
 
 
-def test_a_vector_that_had_expired_when_it_was_made_counts_for_nothing() -> None:
-    assert feed([prediction("ann", 5_000, {"a": 0.5}, expires_ms=1_000)])[0].services == ()
+def test_hazards_of_another_size_are_refused() -> None:
+    state: State = {}
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    row = sums(state)
+    row.hazard.cells = row.hazard.cells[1:]
+    with pytest.raises(ValueError, match="cells"):
+        Aggregator().decode(Aggregator().encode(row))
 
 
-def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
-    state: dict[str, Row] = {}
-    for service in ("shop", "shop", "never predicted"):
-        list(aggregator().step(replace(feedback("a", 1), service=service), state, StepContext()))
-    list(aggregator().step(prediction("ann", 1_000, {"shop": 0.5}), state, StepContext()))
-    (sent,) = demands(list(aggregator().tick(2_000, state, StepContext())))
-    assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
-    again = {key: aggregator().decode(aggregator().encode(row)) for key, row in state.items()}
-    assert demands(list(aggregator().tick(2_000, again, StepContext()))) == [sent]
+def former_vector() -> bytes:
+    out = StateWriter()
+    out.uint(1)
+    out.text("p")
+    out.uints((1, 1, 1, 0, 2**19, 1_030_000, 2**20))  # epoch, sizes, series, within, a step
+    return bytes(out.data)
+
+
+def former_sums(kind: bytes = b"\x02") -> bytes:
+    out = StateWriter()
+    out.data += kind
+    for number in (0, 2**19, 2**38):  # series, p, p (1 - p)
+        out.blob(number.to_bytes(8, "little"))
+    return bytes(out.data)
+
+
+def former_pool(form: int, *seen: list[list[int]]) -> bytes:
+    out = StateWriter()
+    out.uint(form)
+    ends, measured = [[1_030_000, 2**19]], [["base", 2, 400, 100_000.0]]
+    out.text(json.dumps([1, 60_000, 1_000_000, [["a", "gold", 0]], ends, measured, *seen]))
+    return bytes(out.data) + former_sums(b"")
+
+
+def former_roster() -> bytes:
+    out = StateWriter()
+    out.uint(4)
+    out.text(json.dumps([1_000_000, ["p"], 1, -1]))
+    return bytes(out.data)
+
+
+def former_state(pool: bytes) -> State:
+    """As a worker of the former release left it a second ago: ann is expected to ask for a."""
+    rows = {
+        "\x00pools": former_roster(),
+        "\x00pool/p": pool,
+        "\x00until/1030000/p": former_sums(),
+        "u/ann": former_vector(),
+    }
+    return {key: Aggregator().decode(data) for key, data in rows.items()}
+
+
+FORMER = [former_pool(3), former_pool(5, [[0, 7]])]
+
+
+@pytest.mark.parametrize("pool", FORMER)
+def test_vectors_of_the_former_release_count_no_more(pool: bytes) -> None:
+    state = former_state(pool)
+    (demand,) = feed([prediction("bob", 1_001_000, {"b": 0.5})], state)
+    assert {name: e for (name, _), e in expected(demand).items() if e} == {
+        "b": pytest.approx(0.5 * FIRST, rel=1e-5)
+    }
+
+
+@pytest.mark.parametrize("pool", FORMER)
+def test_a_user_of_the_former_release_is_a_new_one(pool: bytes) -> None:
+    state = former_state(pool)
+    (demand,) = feed([prediction("ann", 1_001_000, {"a": 0.5})], state)
+    assert expected(demand) == {("a", "gold"): pytest.approx(0.5 * FIRST, rel=1e-5)}
+
+
+@pytest.mark.parametrize("pool", FORMER)
+def test_buckets_of_the_former_release_are_dropped_when_they_end(pool: bytes) -> None:
+    state = former_state(pool)
+    later(1_030_000, state)
+    assert not [key for key in state if key.startswith("\x00until/")]
+    assert not sums(state).early.values.any()
+
+
+def test_start_ups_counts_and_time_of_the_former_release_are_kept() -> None:
+    (demand,) = later(1_000_000, former_state(FORMER[1]))
+    assert demand.at_ms == 1_000_000
+    assert [(s.service, s.expected, s.seen) for s in demand.services] == [("a", 0.0, 7)]
+    assert [(m.service, m.count, m.total_ms) for m in demand.warm_ups] == [("base", 2, 400)]
+
+
+def test_state_of_the_former_release_survives_bytes() -> None:
+    state = former_state(FORMER[1])
+    assert later(1_000_000, through_bytes(state)) == later(1_000_000, state)
+
+
+def test_the_roster_survives_bytes() -> None:
+    roster = PoolRoster(7, ("p", "q"), 3, 4, 5, 6)
+    assert Aggregator().decode(Aggregator().encode(roster)) == roster
+
+
+def test_a_silence_is_in_the_stage_of_its_age() -> None:
+    state: State = {}
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    for age_ms in (15_000, 30_000, 45_000):
+        at(age_ms, state)
+        cells = sums(state).hazard.cells["inside"][-STAGES:]
+        assert np.flatnonzero(cells).tolist() == [stage_of(age_ms)]

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.allocator.calibration import ALARM, BEST, WORST, DemandCalibration
-from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.calibration import (
+    ALARM,
+    FORGOTTEN,
+    PRIOR,
+    DemandCalibration,
+    Pair,
+    RequestSeries,
+)
+from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.occupancy import Floats
 from streams.records import Demand, ServiceDemand
 from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
@@ -19,6 +29,7 @@ ANATOMY = CatalogIndex(
             Constituent(service="base", needs=Resources(), warm_up_ms=5_000, price=1.0),
             Composite(service="draw", steps=(("base",),)),
             Tier(tier="gold", weight=1.0, sla_ms=0),
+            Tier(tier="bronze", weight=0.1, sla_ms=0),
         ]
     )
 )
@@ -26,11 +37,11 @@ PLACE = ANATOMY.place(PAIR)
 assert PLACE is not None
 
 
-def asked(expected: float) -> ExpectedRequests:
+def asked(expected: float) -> Floats:
     shape = (len(ANATOMY.services), len(ANATOMY.tiers))
     mean = np.zeros(shape)
     mean[PLACE] = expected
-    return ExpectedRequests(mean, mean.copy())
+    return mean
 
 
 class World:
@@ -46,11 +57,9 @@ class World:
         if count:
             self.watch = replace(self.watch, arrived={PAIR: count})
         lifted = self._advance(expected)
-        chance = np.array([min(1.0, expected)])
-        self.watch = self.watch.learn(ANATOMY, chance, self.now_ms, HORIZON_MS)
-        return float(lifted.mean[PLACE])
+        return float(lifted[PLACE])
 
-    def _advance(self, expected: float) -> ExpectedRequests:
+    def _advance(self, expected: float) -> Floats:
         self.watch, _ = self.watch.advance(asked(expected), ANATOMY, self.now_ms, HORIZON_MS)
         return self.watch.lift(asked(expected), ANATOMY, HORIZON_MS)
 
@@ -77,7 +86,7 @@ def test_a_decision_at_the_same_time_sees_the_same_burst() -> None:
     watch, arrived = world.watch.advance(asked(1.0), ANATOMY, world.now_ms, HORIZON_MS)
     assert arrived == {}
     again = watch.lift(asked(1.0), ANATOMY, HORIZON_MS)
-    assert float(again.mean[PLACE]) == lifted > 1.0
+    assert float(again[PLACE]) == lifted > 1.0
 
 
 @pytest.mark.parametrize("expected", [6.0, 60.0, 600.0])
@@ -105,25 +114,97 @@ def test_only_requests_between_two_demands_count_and_a_count_begun_anew_is_new()
     assert watch.arrived == {PAIR: 6}
 
 
-@pytest.mark.parametrize(("came", "expected", "factor"), [(0.2, 0.9, WORST), (0.9, 0.3, BEST)])
-def test_trust_is_learnt_from_what_was_needed_and_is_bounded(
-    came: float, expected: float, factor: float
-) -> None:
-    numbers, world = Random(5), World()
-    world.tick(1, expected)
-    for _ in range(100):
-        comes = numbers.random() < came
-        for second in range(HORIZON_MS // TICK_MS):
-            world.tick(int(comes and second == 9), expected)
-    assert world.watch.factors(ANATOMY)[0] == pytest.approx(factor, rel=0.2)
-    assert WORST <= world.watch.factors(ANATOMY)[0] <= BEST
-
-
 def test_where_nothing_is_told_of_requests_nothing_is_learnt() -> None:
     world = World()
     for _ in range(600):
-        world.tick(0, 0.9)
-    assert world.watch.factors(ANATOMY)[0] == 1.0
+        assert world.tick(0, 0.9) == 0.9
+    assert len(world.watch.series) == 0
+
+
+def test_a_series_that_nobody_asks_for_any_more_is_forgotten() -> None:
+    world = World()
+    world.tick(1, 1.0)
+    ticks = 0
+    while world.watch.series:
+        world.tick(0, 1.0)
+        ticks += 1
+    # One request decays to a thousandth with a time constant of fifty horizons.
+    decay_ms = math.log(1 / FORGOTTEN) * 50 * HORIZON_MS
+    assert ticks == math.ceil(decay_ms / TICK_MS)
+
+
+def test_what_the_catalogue_does_not_have_is_not_compared() -> None:
+    watch = DemandCalibration(1_000, {("gone", "gold"): 3, PAIR: 1})
+    watch, arrived = watch.advance(asked(1.0), ANATOMY, 2_000, HORIZON_MS)
+    assert list(watch.series) == [PAIR]
+    assert arrived == {("gone", "gold"): 3, PAIR: 1}
+
+
+PAIRS = [("draw", "gold"), ("base", "gold"), ("draw", "bronze"), ("gone", "gold")]
+COUNTS = st.dictionaries(st.sampled_from(PAIRS), st.integers(1, 9))
+STORY = st.lists(st.tuples(st.integers(1, 200_000), COUNTS, st.floats(0, 90)), max_size=12)
+
+
+def compared(
+    series: dict[Pair, RequestSeries], counts: dict[Pair, int], mean: float, elapsed_ms: int
+) -> dict[Pair, RequestSeries]:
+    """One series after the other, as the formulas say."""
+    found = dict[Pair, RequestSeries]()
+    for pair in sorted(({*series, *counts}) - {("gone", "gold")}):
+        alarm, rate, came, known = series.get(pair, RequestSeries())
+        count = counts.get(pair, 0)
+        expected = (mean if pair == PAIR else 0.0) * elapsed_ms / HORIZON_MS
+        usual = expected * (came + PRIOR) / (known + PRIOR)
+        above = math.exp(-elapsed_ms / 60_000) * alarm + count - usual / math.log(2)
+        kept = math.exp(-elapsed_ms / (50 * HORIZON_MS))
+        new = RequestSeries(
+            alarm=min(2 * ALARM, max(0.0, above)),
+            rate=rate + (1 - math.exp(-elapsed_ms / 10_000)) * (count / elapsed_ms - rate),
+            asked=kept * came + count,
+            expected=kept * known + expected,
+        )
+        if new.alarm > 0.0 or new.asked >= FORGOTTEN:
+            found[pair] = new
+    return found
+
+
+@given(story=STORY)
+def test_all_series_at_once_are_each_what_it_is_alone(
+    story: list[tuple[int, dict[Pair, int], float]],
+) -> None:
+    watch, now_ms, expected = DemandCalibration(1_000), 1_000, dict[Pair, RequestSeries]()
+    for gap_ms, counts, mean in story:
+        now_ms += gap_ms
+        watch = replace(watch, arrived=counts)
+        watch, _ = watch.advance(asked(mean), ANATOMY, now_ms, HORIZON_MS)
+        expected = compared(expected, counts, mean, gap_ms)
+        assert list(watch.series) == sorted(expected)
+        for pair, series in expected.items():
+            assert watch.series[pair] == pytest.approx(series, rel=1e-12, abs=1e-12)
+
+
+@given(story=STORY)
+def test_what_was_learnt_before_is_not_changed_by_what_is_learnt_later(
+    story: list[tuple[int, dict[Pair, int], float]],
+) -> None:
+    watch, now_ms = DemandCalibration(1_000), 1_000
+    kept = [(watch, watch.form())]
+    for gap_ms, counts, mean in story:
+        now_ms += gap_ms
+        watch = replace(watch, arrived=counts)
+        watch, _ = watch.advance(asked(mean), ANATOMY, now_ms, HORIZON_MS)
+        watch.lift(asked(mean), ANATOMY, HORIZON_MS)
+        kept.append((watch, watch.form()))
+    for watch, form in kept:
+        assert watch.form() == form
+        assert DemandCalibration.of(form) == watch
+
+
+def test_what_an_earlier_release_has_learnt_is_read_without_its_factors() -> None:
+    form = [5_000, [["draw", "gold", 2]], [["draw", "gold", 0.5, 0.001, 3.0, 2.5]]]
+    earlier = DemandCalibration.of([*form, [["base", 1_000, 0.75, True, 3.0, 2.0]]])
+    assert earlier == DemandCalibration.of(form)
+    assert earlier.series == {PAIR: RequestSeries(0.5, 0.001, 3.0, 2.5)}
 
 
 def test_what_is_learnt_survives_as_plain_values() -> None:

@@ -106,7 +106,7 @@ def test_the_bytes_are_those_of_a_general_avro_writer(record: Record) -> None:
     *_, schema = versions(CHECKOUT / "schemas" / name)
     expected = io.BytesIO()
     plain = asdict(record)
-    if isinstance(record, records.Prediction):
+    if isinstance(record, records.Prediction | records.Demand):
         plain["services"] = [one._asdict() for one in record.services]
     schemaless_writer(expected, parse_schema(schema), plain)
 

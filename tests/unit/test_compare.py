@@ -15,6 +15,7 @@ from streams.cli.compare import command
 from streams.errors import CatalogInvalid
 from streams.lab.compare.advantage import advantages
 from streams.lab.compare.histogram import IdleTimes
+from streams.lab.compare.ledger import PolicyLedger
 from streams.lab.compare.policies import (
     MINUTE_MS,
     BoundedOracle,
@@ -24,12 +25,15 @@ from streams.lab.compare.policies import (
     KeepWarmPolicy,
     OraclePolicy,
 )
-from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
-from streams.lab.compare.run import PolicyRow, compare
-from streams.records import Request
+from streams.lab.compare.run import OURS, PolicyRow, compare, row_of
+from streams.lab.compare.staged import RecordLedger, StagedRuns, within
+from streams.pipeline.replay import at_price, replay
+from streams.records import Instance, Request
 from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.settings import Settings
 
+SETTINGS = Settings(partitions=1)
+START = 1 / 6  # of a constituent, in minutes
 SMALL = {name: Resources(cpu=1, memory=1024.0) for name in ("a", "b", "c")}
 CATALOG = Catalog.of(
     [
@@ -48,10 +52,8 @@ def log(*uses: tuple[float, str]) -> list[Request]:
     ]
 
 
-def result(policy: KeepWarmPolicy | PredictivePolicy, requests: list[Request]) -> PolicyRow:
-    others = [] if isinstance(policy, PredictivePolicy) else [policy]
-    ours = policy if isinstance(policy, PredictivePolicy) else None
-    made = list(compare(requests, CATALOG, others, ours, warm_up=0.0))
+def result(policy: KeepWarmPolicy, requests: list[Request]) -> PolicyRow:
+    made = list(compare(requests, CATALOG, [policy], warm_up=0.0))
     assert made[:-1] == requests
     row = made[-1]
     assert isinstance(row, PolicyRow)
@@ -71,7 +73,8 @@ GAPS = log((0, "a"), (5, "a"), (20, "a"), (21, "a"))
 
 def test_without_keep_alive_every_request_starts_cold() -> None:
     row = result(KeepAlive(0), GAPS)
-    assert (cold(row), row.cold_start_ms, warm_minutes(row)) == (4, 40_000, 0)
+    assert (cold(row), row.cold_start_ms) == (4, 40_000)
+    assert warm_minutes(row) == pytest.approx(4 * START)  # each start is paid for
 
 
 def test_keep_alive_spares_what_comes_within_its_time() -> None:
@@ -108,7 +111,7 @@ def test_greedy_dual_evicts_what_is_used_least() -> None:
     uses = log((0, "a"), (1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "b"))
     row = result(GreedyDual(2048.0), uses)
     assert cold(row) == 4
-    assert warm_minutes(row) == pytest.approx(5 + 1 + 2 + 0)
+    assert warm_minutes(row) == pytest.approx(5 + 1 + 2 + START)
 
 
 def test_the_oracle_in_bounded_memory_gives_up_what_is_not_used_for_longest() -> None:
@@ -116,7 +119,7 @@ def test_the_oracle_in_bounded_memory_gives_up_what_is_not_used_for_longest() ->
     uses = log((0, "a"), (1, "a"), (2, "b"), (3, "c"), (4, "c"), (5, "b"), (9, "a"))
     row = result(BoundedOracle(2048.0), uses)
     assert cold(row) == 4
-    assert warm_minutes(row) == pytest.approx(3 + 7 + 6)
+    assert warm_minutes(row) == pytest.approx(3 + 7 + 6 + START)
 
 
 def test_the_oracle_in_bounded_memory_keeps_what_starts_slowly() -> None:
@@ -134,7 +137,8 @@ def test_the_oracle_in_bounded_memory_keeps_what_starts_slowly() -> None:
 
 def test_greedy_dual_keeps_nothing_that_does_not_fit() -> None:
     row = result(GreedyDual(512.0), log((0, "a"), (1, "a")))
-    assert (cold(row), warm_minutes(row)) == (2, 0)
+    assert cold(row) == 2
+    assert warm_minutes(row) == pytest.approx(2 * START)
 
 
 def test_the_histogram_warms_shortly_before_a_regular_use() -> None:
@@ -155,37 +159,61 @@ def test_a_histogram_without_shape_is_not_relied_upon() -> None:
     assert (peaked.percentile(0.05), peaked.percentile(0.99)) == (7, 7)
 
 
-def ours(scale: float) -> PredictivePolicy:
-    return PredictivePolicy([scale], WorthForecast(CATALOG, 60_000, 2_000))
+def runs(requests: list[Request]) -> StagedRuns:
+    return StagedRuns(requests, within(CATALOG, math.inf), requests[0].at_ms, SETTINGS)
 
 
-def test_our_policy_keeps_warm_what_is_asked_for_regularly_and_learns_nothing_beforehand() -> None:
-    row = result(ours(1.0), log(*((0.5 * i, "a") for i in range(40))))
-    assert 1 <= cold(row) <= 3
+def ours(price: float, requests: list[Request]) -> PolicyRow:
+    return row_of(OURS, "", runs(requests).account(price))
 
 
-def test_our_policy_gives_up_what_is_not_asked_for_again() -> None:
-    row = result(ours(0.01), log((0, "b"), (600, "b")))
+def test_the_stages_keep_warm_what_is_asked_for_regularly_and_learn_nothing_beforehand() -> None:
+    assert 1 <= cold(ours(1.0, log(*((0.5 * i, "a") for i in range(40))))) <= 3
+
+
+def test_the_stages_give_up_what_is_not_asked_for_again() -> None:
+    row = ours(100.0, log((0, "b"), (600, "b")))
     assert cold(row) == 2
     assert warm_minutes(row) < 5
 
 
-def test_our_policy_warms_for_a_use_that_always_follows_another() -> None:
+def test_the_stages_warm_for_a_use_that_always_follows_another() -> None:
     """Every 20 minutes a, and b two minutes later: b is warm for that, not in between."""
     uses = log(*((20 * i + 2 * j, "ab"[j]) for i in range(60) for j in range(2)))
-    rows = [result(policy, uses) for policy in (ours(0.1), KeepAlive(10 * MINUTE_MS))]
+    rows = [ours(10.0, uses), result(KeepAlive(10 * MINUTE_MS), uses)]
     assert cold(rows[0]) < 0.6 * cold(rows[1])
     assert warm_minutes(rows[0]) < warm_minutes(rows[1])
 
 
-def test_a_higher_price_never_makes_our_policy_keep_more() -> None:
+def test_a_higher_price_never_makes_the_stages_keep_more() -> None:
     """What is recorded is the same log at several prices; memory grows with the worth."""
     uses = log(*((7 * i + (i * i) % 5, "abc"[i % 3]) for i in range(60)))
-    policy = PredictivePolicy([0.01, 0.1, 1.0, 10.0], WorthForecast(CATALOG, 60_000, 2_000))
-    rows = [r for r in compare(uses, CATALOG, [], policy, warm_up=0.0) if isinstance(r, PolicyRow)]
-    minutes = [warm_minutes(row) for row in rows]
+    minutes = [warm_minutes(ours(price, uses)) for price in (100.0, 10.0, 1.0, 0.1)]
     assert minutes == sorted(minutes)
     assert minutes[0] < minutes[-1]
+
+
+def test_prices_are_replayed_in_processes_that_tell_how_far_they_are() -> None:
+    uses = log(*((i, "abc"[i % 3]) for i in range(250)))
+    *told, accounts = runs(uses).run([1.0, 0.1])
+    assert sum(count for count in told if isinstance(count, int)) <= 2 * 250
+    assert isinstance(accounts, list)
+    alone = [runs(uses).account(price) for price in (1.0, 0.1)]
+    assert [row_of(OURS, "", a) for a in accounts] == [row_of(OURS, "", a) for a in alone]
+
+
+@pytest.mark.parametrize("price", [3.0, 0.3])
+def test_a_row_is_what_replay_does_at_that_price_to_the_last_start_and_release(
+    price: float,
+) -> None:
+    uses = log(*((7 * i + (i * i) % 5, "abc"[i % 3]) for i in range(60)))
+    catalog, account = within(CATALOG, math.inf), RecordLedger(PolicyLedger(CATALOG, uses[0].at_ms))
+    replayed = list(replay([*at_price(price, catalog), *uses], SETTINGS, catalog))
+    lives = [record for record in replayed if isinstance(record, Instance)]
+    for record in replayed:
+        account.take(record)
+    assert len(lives) > 10
+    assert row_of(OURS, "", account.close(uses[-1].at_ms)) == ours(price, uses)
 
 
 def test_memory_that_runs_out_costs_the_least_recently_used() -> None:
@@ -196,14 +224,15 @@ def test_memory_that_runs_out_costs_the_least_recently_used() -> None:
     assert (cold(row), warm_minutes(row)) == (4, 2 + 2 + 2 + 1)
 
 
-def test_our_policy_keeps_what_is_worth_most_when_memory_runs_out() -> None:
-    """Room for one: a, asked for nine times of ten, is kept through the uses of b."""
-    uses = log(*((i, "b" if i % 10 == 9 else "a") for i in range(200)))
-    ours = PredictivePolicy([100.0], WorthForecast(CATALOG, 60_000, 2_000), 1024)
-    made = compare(uses, CATALOG, [KeepAlive(None)], ours, warm_up=0.5, capacity_mib=1024)
-    reactive, row = [row for row in made if isinstance(row, PolicyRow)]
-    assert cold(row) <= cold(reactive) - 5
-    assert warm_minutes(row) <= 100
+def test_the_stages_never_hold_more_than_the_memory_there_is() -> None:
+    """Room for one, and two that are asked for in turn."""
+    catalog, held, most = within(CATALOG, 1024), set[str](), 0
+    uses = log(*((i, "ab"[i % 2]) for i in range(60)))
+    for record in replay([*at_price(0.01, catalog), *uses], SETTINGS, catalog):
+        if isinstance(record, Instance):
+            (held.add if record.gone_ms is None else held.discard)(record.instance_id)
+            most = max(most, len(held))
+    assert most == 1
 
 
 def test_policies_may_learn_from_a_part_that_does_not_count() -> None:
@@ -302,32 +331,5 @@ def test_the_total_cost_counts_what_a_wait_is_worth_to_its_tier() -> None:
     found = compare(log((0, "a"), (10, "a")), CATALOG, [KeepAlive(0)], warm_up=0.0)
 
     (row,) = [found for found in found if isinstance(found, PolicyRow)]
-    assert (row.cold_start_ms, row.total_cost) == (20_000, 20.0)
-
-
-def test_having_to_wait_at_all_may_count_beside_the_wait() -> None:
-    """Twice 10 s, and twice 5 s for a start."""
-    made = compare(log((0, "a"), (10, "a")), CATALOG, [KeepAlive(0)], warm_up=0.0, start_ms=5_000)
-
-    (row,) = [found for found in made if isinstance(found, PolicyRow)]
-    assert (row.cold_start_ms, row.total_cost) == (20_000, 30.0)
-
-
-def test_our_policy_keeps_what_starts_fast_when_starts_count() -> None:
-    """Every other minute; a wait of 1 ms is worth no memory, a start that counts as 10 s is."""
-    fast = Constituent(service="a", needs=SMALL["a"], warm_up_ms=1, price=1.0)
-    catalog = Catalog.of([*CATALOG, fast])
-    rows = [
-        made
-        for start_ms in (0, 10_000)
-        for made in compare(
-            log(*((2 * i, "a") for i in range(40))),
-            catalog,
-            [],
-            PredictivePolicy([0.01], WorthForecast(catalog, 60_000, 2_000, start_ms)),
-            warm_up=0.0,
-        )
-        if isinstance(made, PolicyRow)
-    ]
-    assert cold(rows[0]) == 40
-    assert cold(rows[1]) < 10
+    assert row.cold_start_ms == 20_000
+    assert row.total_cost == pytest.approx(20.0 + 2 * START / 60)

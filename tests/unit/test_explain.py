@@ -15,9 +15,9 @@ LEFT = Verdict(
     command_id="",
     instance=1,
     have=0,
-    chance=0.1,
-    value=0.01,
-    cost=0.04,
+    chance=0.181,
+    value=0.005,
+    cost=0.02,
     bound="value",
     tier="gold",
     price=0.6,
@@ -29,22 +29,22 @@ LEFT = Verdict(
 
 def test_of_what_was_left_cold_it_says_how_much_demand_or_how_low_a_price_was_missing() -> None:
     assert list(what_would_change(LEFT)) == [
-        "a value 4 times what it was, 0.01 against 0.04",
+        "a value 4 times what it was, 0.005 against 0.02",
         "about 0.8 expected requests where 0.2 were",
         "a price below 0.15 an hour where it was 0.6",
     ]
 
 
 def test_of_what_was_started_it_says_how_little_would_not_have_done() -> None:
-    started = replace(LEFT, choice=Choice.START, value=0.08)
+    started = replace(LEFT, choice=Choice.START, value=0.04)
     assert list(what_would_change(started)) == [
-        "a value below 0.5 times what it was, 0.08 against 0.04",
+        "a value below 0.5 times what it was, 0.04 against 0.02",
         "a price above 1.2 an hour where it was 0.6",
     ]
 
 
 def test_of_what_did_not_fit_it_says_what_there_was_too_little_of() -> None:
-    queued = replace(LEFT, choice=Choice.QUEUE, bound="memory", value=0.08)
+    queued = replace(LEFT, choice=Choice.QUEUE, bound="memory", value=0.04)
     (sentence,) = what_would_change(queued)
     assert sentence.startswith("more memory in the pool")
 

@@ -47,6 +47,12 @@ def test_an_outcome_becomes_one_feedback_of_the_same_request() -> None:
     )
 
 
+def test_time_alone_changes_nothing() -> None:
+    rows: dict[str, UserHits] = {}
+    learn([Result.MISS], rows)
+    assert FeedbackStage().due(rows) is None
+
+
 def test_the_hit_rate_follows_recent_outcomes() -> None:
     rates = [f.hit_rate for f in learn([Result.HIT] * 10 + [Result.MISS] * 30)]
     assert rates[9] == pytest.approx(1.0)

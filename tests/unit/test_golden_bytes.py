@@ -11,6 +11,7 @@ from streams.adapters.avro.codec import decode, encode
 from streams.flow.topology import TOPOLOGY
 from streams.records import (
     Action,
+    ColdStart,
     Command,
     DeadLetter,
     Demand,
@@ -238,6 +239,7 @@ EXAMPLES: dict[str, Record] = {
         busy_ms=450,
         reason="claimed",
     ),
+    "cold-start/v1": ColdStart(request_id="r-1", pool="eu", service="pricing", at_ms=NOW),
     "outcome/v1": Outcome(
         request_id="r-1",
         user="ann",

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
+from streams.records import (
+    ColdStart,
+    Instance,
+    InstanceState,
+    Outcome,
+    Record,
+    Request,
+    Result,
+    Route,
+    Source,
+)
 from streams.records.catalog import Catalog, Composite, Constituent, Resources
 from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.interceptor import Interceptor, intercept
@@ -31,16 +41,28 @@ def request(at_ms: int = 1_000, service: str = "draw") -> Request:
     return Request(request_id="r1", user="ann", service=service, at_ms=at_ms)
 
 
-def judge(asked: Request, *instances: Instance, catalog: Catalog | None = None) -> Outcome:
+def made_of(
+    asked: Request, *instances: Instance, catalog: Catalog | None = None
+) -> tuple[Record, ...]:
     entries = [Composite(service="draw", steps=STEPS)] + [
         Constituent(service=name, needs=Resources(), warm_up_ms=ms, price=1.0)
         for name, ms in WARM_UPS.items()
     ]
     known = Catalog.of(entries) if catalog is None else catalog
     context = StepContext(catalog=known, instances={i.instance_id: i for i in instances})
-    (outcome,) = Interceptor().step(asked, {}, context)
-    assert isinstance(outcome, Outcome)
+    return tuple(Interceptor().step(asked, {}, context))
+
+
+def judge(asked: Request, *instances: Instance, catalog: Catalog | None = None) -> Outcome:
+    (outcome,) = (
+        made for made in made_of(asked, *instances, catalog=catalog) if isinstance(made, Outcome)
+    )
     return outcome
+
+
+def found_cold(asked: Request, *instances: Instance) -> list[str]:
+    """The constituents that are to be started."""
+    return [made.service for made in made_of(asked, *instances) if isinstance(made, ColdStart)]
 
 
 def test_every_part_warm_is_a_hit_that_saves_the_whole_critical_path() -> None:
@@ -91,6 +113,35 @@ def test_without_a_catalogue_a_service_is_its_own_cold_part() -> None:
     outcome = judge(request(service="anything"), catalog=Catalog())
     assert [(p.service, p.warm) for p in outcome.parts] == [("anything", False)]
     assert outcome.result is Result.MISS
+
+
+def test_each_constituent_that_is_found_cold_is_to_be_started() -> None:
+    assert found_cold(request()) == ["base", "adapter", "upscale"]
+    assert found_cold(request(), warm("adapter")) == ["base", "upscale"]
+
+
+def test_a_hit_starts_nothing() -> None:
+    assert found_cold(request(), *map(warm, WARM_UPS)) == []
+
+
+def test_a_constituent_that_is_starting_is_not_to_be_started_again() -> None:
+    starting = warm("base", since_ms=15_000)
+    assert found_cold(request(), starting) == ["adapter", "upscale"]
+
+
+def test_a_constituent_whose_instance_has_gone_is_to_be_started() -> None:
+    gone = replace(warm("base"), state=InstanceState.GONE, gone_ms=500)
+    assert found_cold(request(), gone) == ["base", "adapter", "upscale"]
+
+
+def test_an_instance_of_another_pool_starts_nothing_less() -> None:
+    other = replace(warm("base"), pool="other")
+    assert found_cold(request(), other) == ["base", "adapter", "upscale"]
+
+
+def test_a_cold_start_names_its_request_pool_and_time() -> None:
+    _, start, *_ = made_of(replace(request(), pool="p"))
+    assert start == ColdStart(request_id="r1", pool="p", service="base", at_ms=1_000)
 
 
 def test_a_request_served_by_the_gateway_has_its_outcome_already() -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
-from streams.allocator.valuation.joint import JointWorth, layers_worth
-from streams.allocator.valuation.paths import CriticalPaths
+from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.joint import JointWorth
 from streams.catalog.critical_path import cold_ms
 from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
@@ -18,9 +19,17 @@ Steps = tuple[tuple[str, ...], ...]
 
 
 class World:
-    """One composite of four constituents, numbered in order of name."""
+    """One composite of four constituents, numbered in order of name, and requests for it."""
 
-    def __init__(self, steps: Steps, waits: dict[str, int], warm: str = "") -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        waits: dict[str, int],
+        warm: str = "",
+        *,
+        cost: Sequence[float] = (0.1, 0.1, 0.1, 0.1),
+        requests: float = 1.0,
+    ) -> None:
         constituents = [
             Constituent(service=name, needs=Resources(), warm_up_ms=ms, price=1.0)
             for name, ms in waits.items()
@@ -28,13 +37,11 @@ class World:
         gold = Tier(tier="gold", weight=1.0, sla_ms=0)
         composite = Composite(service="draw", steps=steps)
         self.anatomy = CatalogIndex(Catalog.of([*constituents, gold, composite]))
-        self.paths = CriticalPaths(self.anatomy, self.anatomy.warm_up_ms)
-        worth = np.zeros((*self.paths.parts.shape, len(self.anatomy.tiers)))
-        gold_column = self.anatomy.tiers.index(gold)
-        drawn = self.anatomy.step_service == self.anatomy.services.index("draw")
-        worth[drawn, :, gold_column] = self.paths.saved_ms[drawn] / 1000
+        asked = np.zeros((len(self.anatomy.services), len(self.anatomy.tiers)))
+        asked[self.anatomy.services.index("draw"), self.anatomy.tiers.index(gold)] = requests
         flags = [name in warm for name in sorted(waits)]
-        self.joint = JointWorth(self.anatomy, self.paths, worth, flags)
+        costs = np.array(cost[: len(waits)])
+        self.joint = JointWorth(self.anatomy, self.anatomy.warm_up_ms, asked, costs, flags)
 
     def numbers(self, names: str | set[str]) -> frozenset[int]:
         return frozenset(self.anatomy.number[name] for name in names)
@@ -43,14 +50,14 @@ class World:
         return sum(self.joint.gain(self.numbers(names)))
 
     def loss(self, name: str) -> float:
-        return float(self.joint.losses()[self.anatomy.number[name]].sum())
+        return float(self.joint.values.lost[self.anatomy.number[name]].sum())
 
 
 def test_parts_of_a_step_that_take_equally_long_are_worth_something_only_together() -> None:
     world = World((("a", "b"),), {"a": 9_000, "b": 9_000})
     assert world.gain("a") == world.gain("b") == 0.0
     assert world.gain("ab") == 9.0
-    assert world.joint.candidates(np.full(2, 0.1)) == [world.numbers("ab")]
+    assert world.joint.candidates() == [world.numbers("ab")]
 
 
 def test_a_part_beside_one_that_is_warm_is_worth_its_whole_time() -> None:
@@ -61,17 +68,10 @@ def test_a_part_beside_one_that_is_warm_is_worth_its_whole_time() -> None:
     assert world.loss("slow") == 20.0
 
 
-def test_a_layer_is_worth_what_all_requests_save_and_trusted_as_its_least_trusted_part() -> None:
-    world = World((("a", "b"),), {"a": 4_000, "b": 2_000})
-    mean = np.zeros((len(world.anatomy.services), len(world.anatomy.tiers)))
-    gold = [tier.tier for tier in world.anatomy.tiers].index("gold")
-    drawn = world.anatomy.services.index("draw")
-    mean[drawn, gold] = 3.0
-    worth = layers_worth(
-        world.anatomy, world.paths, ExpectedRequests(mean, mean), np.array([1.0, 0.5])
-    )
-    (step,) = np.flatnonzero(world.anatomy.step_service == drawn)
-    assert worth[step].sum(axis=1).tolist() == [3.0 * 2.0, 3.0 * 2.0 * 0.5]
+def test_a_part_is_worth_what_all_requests_save() -> None:
+    world = World((("a", "b"),), {"a": 4_000, "b": 2_000}, requests=3.0)
+    assert world.gain("a") == 3.0 * 2.0
+    assert world.gain("ab") == 3.0 * 4.0
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES))
@@ -85,17 +85,15 @@ def test_layers_of_warm_parts_add_up_to_what_they_take_off_the_critical_path(
 
 @given(steps=STEPS.map(tuple), waits=WAITS)
 def test_shares_add_up_to_the_critical_path(steps: Steps, waits: dict[str, int]) -> None:
-    world = World(steps, waits)
-    drawn = world.anatomy.step_service == world.anatomy.services.index("draw")
-    shares = world.paths.shares[drawn]
+    shares = World(steps, waits).joint.values.saved_ms
     assert shares.sum() == pytest.approx(cold_ms(steps, waits.__getitem__))
     assert (shares >= 0).all()
 
 
 def test_the_faster_part_of_a_step_shares_only_its_own_time() -> None:
     world = World((("slow", "fast"),), {"slow": 10, "fast": 4})
-    drawn = world.anatomy.step_service == world.anatomy.services.index("draw")
-    assert world.paths.shares[drawn].tolist() == [[8.0, 2.0]]
+    shares = world.joint.values.saved_ms.sum(axis=1)
+    assert [shares[world.anatomy.number[name]] for name in ("slow", "fast")] == [8.0, 2.0]
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES), part=NAMES)
@@ -117,11 +115,11 @@ def test_what_a_part_brings_is_what_its_loss_takes_away(
 def test_no_set_of_several_that_pays_is_left_out(
     steps: Steps, waits: dict[str, int], warm: set[str], cost: list[float]
 ) -> None:
-    world = World(steps, waits, "".join(warm))
+    world = World(steps, waits, "".join(warm), cost=cost)
     sets = world.joint.missing(range(4))
     paying = [s for s in sets if sum(world.joint.gain(s)) > sum(cost[part] for part in s)]
     paying = [s for s in paying if len(s) > 1]
-    assert set(paying) <= set(world.joint.candidates(np.array(cost)))
+    assert set(paying) <= set(world.joint.candidates())
 
 
 @given(steps=STEPS.map(tuple), waits=WAITS, warm=st.sets(NAMES))
@@ -129,7 +127,7 @@ def test_all_parts_at_once_are_each_what_one_brings_alone(
     steps: Steps, waits: dict[str, int], warm: set[str]
 ) -> None:
     world = World(steps, waits, "".join(warm))
-    singles = world.joint.singles().sum(axis=1)
+    singles = world.joint.values.alone.sum(axis=1)
     for name, ms in waits.items():
         if name not in warm and ms:
             assert singles[world.anatomy.number[name]] == pytest.approx(world.gain(name))

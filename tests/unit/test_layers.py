@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pools import TIERS, World, actions, command, constituent, demand, pool, warm
 
 from streams.allocator.valuation.bases import WarmBases
-from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
+from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.catalog.critical_path import cold_ms
-from streams.records import Action, Instance, Outcome, Request
+from streams.records import Action, ColdStart, Instance, Outcome, Request
 from streams.records.catalog import Catalog, Composite, Constituent
 from streams.stages.base import StepContext
 from streams.stages.interceptor import Interceptor
@@ -44,8 +44,8 @@ def studio(adapters: int, *, cpu: float = 10.0) -> World:
 
 def test_a_base_is_warmed_alone_when_nothing_that_starts_from_it_pays() -> None:
     world = studio(5)
-    assert world.hear(demand(1_000, ("draw a0", "bronze", 0.05))) == []
-    world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    assert world.hear(demand(1_000, ("draw a0", "bronze", 0.08))) == []
+    world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.08) for i in range(5))))
     assert world.live() == {"model": 1}
 
 
@@ -58,10 +58,10 @@ def test_what_starts_from_a_cold_base_is_started_after_it() -> None:
 
 def test_what_a_warm_base_saves_already_is_not_counted_again() -> None:
     world = studio(5)
-    world.hear(demand(1_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
+    world.hear(demand(1_000, *((f"draw a{i}", "bronze", 0.08) for i in range(5))))
     for now_ms in (20_000, 21_000):
-        # With the model cold this would be worth eleven times as much, and would pay.
-        assert world.hear(demand(now_ms, ("draw a0", "bronze", 0.4))) == []
+        # Worth 0.03, and 0.033 would pay; with the model cold it would be eleven times as much.
+        assert world.hear(demand(now_ms, ("draw a0", "bronze", 3.0))) == []
 
 
 def test_a_base_is_given_back_when_all_that_starts_from_it_is_warm() -> None:
@@ -69,6 +69,24 @@ def test_a_base_is_given_back_when_all_that_starts_from_it_is_warm() -> None:
     made = [world.hear(demand(t, ("draw a0", "gold", 1.0))) for t in range(1_000, 90_000, 1_000)]
     assert (Action.RELEASE, "model") in [a for commands in made for a in actions(commands)]
     assert world.live() == {"a0": 1}
+
+
+def test_a_base_is_kept_while_something_is_starting_from_it() -> None:
+    world = studio(1)
+    made = {t: world.hear(demand(t, ("draw a0", "gold", 1.0))) for t in range(1_000, 14_000, 500)}
+    # The model is warm from 11 s on and a0, which starts from it, from 12 s on.
+    assert [(t, *actions(made[t])) for t in made if made[t] and t > 1_000] == [
+        (12_000, (Action.RELEASE, "model"))
+    ]
+
+
+def test_a_base_is_kept_while_something_is_to_start_from_it() -> None:
+    world = studio(1)
+    world.instances["m"] = warm("model", "m", "c")
+    world.obeys = False
+    asked = ("draw a0", "gold", 1.0)
+    assert actions(world.hear(demand(1_000, asked))) == [(Action.PROVISION, "a0")]
+    assert world.hear(demand(5_000, asked)) == []
 
 
 def test_a_base_and_what_starts_from_it_do_not_fit_apart() -> None:
@@ -80,8 +98,8 @@ def test_a_base_and_what_starts_from_it_do_not_fit_apart() -> None:
 
 def test_a_command_for_a_base_says_how_likely_something_starts_from_it() -> None:
     world = studio(5)
-    (command,) = world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.05) for i in range(5))))
-    assert f"probability {-np.expm1(-0.25):.3g} and starts in 10 s" in command.reason
+    (command,) = world.hear(demand(2_000, *((f"draw a{i}", "bronze", 0.08) for i in range(5))))
+    assert f"probability {-np.expm1(-0.4):.3g} and starts in 10 s" in command.reason
 
 
 @given(steps=STEPS, waits=WAITS, bases=BASES, warm=st.sets(st.sampled_from([*NAMES, "x", "y"])))
@@ -97,8 +115,7 @@ def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
     mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
     mean[anatomy.services.index("draw"), [t.tier for t in anatomy.tiers].index("gold")] = 1.0
     flags = [c.service in warm for c in anatomy.constituents]
-    one = np.ones(len(flags))
-    found = WarmBases(anatomy, anatomy.warm_up_ms, ExpectedRequests(mean, mean), one, flags)
+    found = WarmBases(anatomy, anatomy.warm_up_ms, mean, flags)
 
     def waited_ms(warm: set[str]) -> int:
         def wait(name: str) -> int:
@@ -144,6 +161,8 @@ def test_a_logged_request_waits_for_the_base_too_unless_that_is_warm(
     request = Request(
         request_id="r", user="u", service="draw a0", at_ms=5_000, tier="gold", pool="p"
     )
-    (outcome,) = Interceptor().step(request, {}, context)
+    outcome, start = Interceptor().step(request, {}, context)
     assert isinstance(outcome, Outcome)
     assert outcome.cold_ms == cold_ms
+    assert isinstance(start, ColdStart)
+    assert start.service == "a0"

@@ -1,28 +1,45 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import command
 
-from streams.records import Action, Command, Instance, InstanceState, Record, Utilisation
+from streams.records import (
+    Action,
+    ColdStart,
+    Command,
+    Instance,
+    InstanceState,
+    Record,
+    Utilisation,
+)
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
-from streams.stages.base import StepContext
+from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
 
 CATALOG = Catalog.of(
     [
         Constituent(service="base", needs=Resources(cpu=2), warm_up_ms=500, price=1.0),
         Constituent(service="adapter", needs=Resources(cpu=1), warm_up_ms=0, price=1.0),
+        Constituent(service="red", needs=Resources(cpu=1), warm_up_ms=50, price=1.0, base="base"),
         Pool(pool="p", capacity=Resources(cpu=5)),
     ]
 )
 
 
-def carry_out(commands: list[Command], state: dict[str, PlannedPool] | None = None) -> list[Record]:
+def cold_start(service: str, at_ms: int = 1_000, *, request: str = "r1") -> ColdStart:
+    return ColdStart(request_id=request, pool="p", service=service, at_ms=at_ms)
+
+
+def carry_out(
+    events: Sequence[Command | ColdStart], state: dict[str, PlannedPool] | None = None
+) -> list[Record]:
     rows = {} if state is None else state
     stage, context = PlannedProvisioner(), StepContext(catalog=CATALOG)
-    return [made for c in commands for made in stage.step(c, rows, context)]
+    return [made for e in events for made in stage.step(e, rows, context)]
 
 
 def instances(records: list[Record]) -> list[Instance]:
@@ -91,6 +108,72 @@ def test_capacity_is_never_exceeded(commands: list[tuple[str, int, bool]]) -> No
         ]
     )
     assert all(r.used.fits(r.capacity) for r in made if isinstance(r, Utilisation))
+
+
+def test_what_a_request_found_cold_is_started_for_it() -> None:
+    (instance,) = instances(carry_out([cold_start("base")]))
+    assert (instance.instance_id, instance.service) == ("standard/r1/base/1", "base")
+    assert (instance.started_ms, instance.warm_since_ms) == (1_000, 1_500)
+
+
+def test_what_requests_found_cold_is_started_once() -> None:
+    starts = [cold_start("base"), cold_start("base"), cold_start("base", request="r2")]
+    assert carry_out(starts) == carry_out(starts[:1])
+
+
+def test_what_is_there_by_now_is_not_started_on_request() -> None:
+    assert carry_out([command("c1"), cold_start("base")]) == carry_out([command("c1")])
+
+
+def test_what_was_released_is_started_on_request_again() -> None:
+    ended = command("c1", Action.RELEASE, issued_ms=2_000)
+    made = carry_out([cold_start("base"), ended, cold_start("base", 3_000, request="r2")])
+    assert instances(made)[-1].instance_id == "standard/r2/base/1"
+
+
+def test_what_is_started_on_request_can_be_released() -> None:
+    made = carry_out([cold_start("base"), command("c1", Action.RELEASE, issued_ms=2_000)])
+    assert instances(made)[-1].state is InstanceState.GONE
+    assert used(made) == 0.0
+
+
+def test_a_start_on_request_stays_within_the_capacity() -> None:
+    made = carry_out([command("c1", count=2), command("c2", service="adapter"), cold_start("red")])
+    assert [i.service for i in instances(made)] == ["base", "base", "adapter"]
+    assert used(made) == 5.0
+
+
+def test_a_start_on_request_brings_its_base_first() -> None:
+    base, red = instances(carry_out([cold_start("red")]))
+    assert [base.service, red.service] == ["base", "red"]
+    assert (base.warm_since_ms, red.warm_since_ms) == (1_500, 1_550)
+
+
+def test_a_start_on_request_finds_the_base_that_the_same_request_started() -> None:
+    made = carry_out([cold_start("base"), cold_start("red")])
+    assert [i.service for i in instances(made)] == ["base", "red"]
+
+
+def test_a_start_on_request_that_comes_too_late_is_not_made() -> None:
+    state: dict[str, PlannedPool] = {}
+    carry_out([command("c1", service="adapter", issued_ms=11_000, expires_ms=60_000)], state)
+    assert carry_out([cold_start("base")], state) == []
+
+
+def test_a_cold_start_in_an_unknown_pool_is_left() -> None:
+    unknown = ColdStart(request_id="r", pool="elsewhere", service="base", at_ms=1_000)
+    assert carry_out([unknown]) == []
+
+
+def test_a_cold_start_at_an_impossible_time_is_refused() -> None:
+    with pytest.raises(RecordUnusable, match="at_ms"):
+        carry_out([cold_start("base", -1)])
+
+
+def test_time_alone_starts_nothing() -> None:
+    state: dict[str, PlannedPool] = {}
+    carry_out([cold_start("base")], state)
+    assert PlannedProvisioner().due(state) is None
 
 
 def test_state_survives_bytes() -> None:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Feedback, Prediction, Request, Result, Utilisation
 from streams.records.catalog import Catalog, Composite, Resources
-from streams.stages.aggregator.hazard import soon
 from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.profiler import Profiler
 
@@ -99,7 +98,6 @@ def test_a_vector_is_normalised_and_sorted(events: list[tuple[str, str]]) -> Non
         probabilities = [s.probability for s in made.services]
         assert probabilities == sorted(probabilities, reverse=True)
         assert all(0 <= s.within <= 1 for s in made.services)
-        assert 0 <= soon(made) <= 1
 
 
 def test_a_cycle_is_learnt() -> None:

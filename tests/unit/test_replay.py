@@ -7,10 +7,12 @@ from typing import TypeVar
 from streams.adapters.avro.codec import decode
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
-from streams.pipeline.replay import ReplayedFlow, partition_of, replay
+from streams.pipeline.replay import ReplayedFlow, at_price, partition_of, replay
 from streams.records import (
+    ColdStart,
     Command,
     DeadLetter,
+    Demand,
     Feedback,
     Instance,
     Outcome,
@@ -37,7 +39,7 @@ CATALOG = Catalog.of(
     ]
 )
 T = TypeVar("T")
-SETTINGS = Settings(partitions=4, clock="event")
+SETTINGS = Settings(partitions=4)
 
 
 def requests(count: int) -> list[Request]:
@@ -86,6 +88,37 @@ def test_regular_users_find_their_services_warm_after_a_while() -> None:
     assert set(results[-20:]) == {Result.HIT}
     assert of_kind(Command, made)
     assert of_kind(Instance, made)
+
+
+def test_a_miss_starts_what_is_missing_as_the_gateway_does() -> None:
+    made = list(replay(requests(1), SETTINGS, CATALOG))
+    starts = of_kind(ColdStart, made)
+    assert {start.service for start in starts} == {"base", "red"}
+    lives = {instance.service: instance for instance in of_kind(Instance, made)}
+    assert lives["base"].command_id == "standard/r0/base"
+    assert lives["base"].warm_since_ms == 1_000_000 + 20_000
+
+
+def test_what_a_miss_has_started_is_given_back_once_warm_when_it_is_not_worth_keeping() -> None:
+    once = requests(1)[0]
+    log: list[Record] = [*at_price(1e6, CATALOG), once]
+    log.append(replace(once, request_id="r1", at_ms=9_000_000))
+    made = of_kind(Instance, list(replay(log, SETTINGS, CATALOG)))
+    gone_ms = [instance.gone_ms for instance in made if instance.gone_ms]
+    assert len(gone_ms) == 2
+    assert max(gone_ms) <= 1_000_000 + 20_000 + SETTINGS.tick_ms
+
+
+def test_time_passes_between_requests_stage_by_stage() -> None:
+    """Ann is silent for an hour: demand for what she asks is published as it falls."""
+    flow = ReplayedFlow(SETTINGS, CATALOG)
+    for request in requests(40):
+        list(flow.feed(request))
+    passed = of_kind(Demand, list(flow.advance(1_000_000 + 15_000 * 39 + 3_600_000)))
+    assert len(passed) > 10
+    assert [demand.at_ms for demand in passed] == sorted(demand.at_ms for demand in passed)
+    expected = [sum(s.expected for s in demand.services) for demand in passed]
+    assert expected[-1] < expected[0] / 10
 
 
 def test_a_replay_gives_the_same_records_every_time() -> None:

@@ -60,6 +60,10 @@ class Chain:
             raise RuntimeError("before time")
         return ()
 
+    def due(self, state: MutableMapping[str, State]) -> int | None:
+        del state
+        return None
+
     def encode(self, value: State) -> bytes:
         return struct.pack(">q", value[0]) + value[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -9,14 +10,15 @@ from random import Random
 import pytest
 from synthetic import ALWAYS, CATALOG, FORETOLD, NEVER, START_MS, optimal_cost, requests
 
-from streams.catalog.critical_path import steps_of
 from streams.lab.compare.ledger import PolicyLedger
 from streams.lab.compare.policies import KeepAlive
-from streams.lab.compare.predictive import PredictivePolicy, WorthForecast
-from streams.lab.compare.run import POLICIES, PolicyRow, compare
+from streams.lab.compare.run import OURS, POLICIES, PolicyRow, compare, counted_from, row_of
+from streams.lab.compare.staged import StagedRuns, within
 from streams.records import Request
 from streams.records.catalog import Catalog
+from streams.settings import Settings
 
+SETTINGS = Settings(partitions=1)
 WARM_UP = 0.3  # share of the log that is only learnt from
 # Ours knows a silence by its stage only and starts a start-up and 15 s ahead of one. Worked by
 # hand from the stages: a payment is warm for 25 s of the 40 after its order (best: 12), a receipt
@@ -40,22 +42,15 @@ def from_ms(log: list[Request]) -> int:
 
 @pytest.fixture(scope="module")
 def ours(log: list[Request], from_ms: int) -> PolicyLedger:
-    """The account of our policy at the true price."""
-    policy = PredictivePolicy([1.0], WorthForecast(CATALOG, 60_000, 2_000))
-    ledger = PolicyLedger(CATALOG, from_ms)
-    for request in log:
-        policy.advance(request.at_ms, [ledger])
-        ledger.judge(request, steps_of(CATALOG, request.service))
-        policy.learn(request, [request.service], [ledger])
-    ledger.close(log[-1].at_ms)
-    return ledger
+    """The account of the stages at the true price."""
+    return StagedRuns(log, within(CATALOG, math.inf), from_ms, SETTINGS).account(1.0)
 
 
 @pytest.fixture(scope="module")
 def others(log: list[Request]) -> list[PolicyRow]:
     """What policies that look neither at users nor into the future come to."""
     blind = ("keep-alive", "always-warm", "hybrid-histogram")
-    policies = [policy for name in blind for policy in POLICIES[name](CATALOG, 9_216.0, 0)]
+    policies = [policy for name in blind for policy in POLICIES[name](CATALOG, 9_216.0)]
     made = compare(log, CATALOG, policies, warm_up=WARM_UP)
     return [row for row in made if isinstance(row, PolicyRow)]
 
@@ -129,7 +124,8 @@ def test_where_nothing_can_be_foretold_ours_costs_what_the_better_of_all_and_not
         noise.append(Request(request_id=f"r{i}", user=user, service=service, at_ms=at_ms))
     slow = (replace(c, warm_up_ms=warm_up_ms) for c in CATALOG.constituents.values())
     catalog = Catalog.of([*CATALOG, *slow])
-    policy = PredictivePolicy([1.0], WorthForecast(catalog, 60_000, 2_000))
-    made = compare(noise, catalog, [KeepAlive(0), KeepAlive(None)], policy, warm_up=WARM_UP)
-    nothing, everything, ours = (row.total_cost for row in made if isinstance(row, PolicyRow))
-    assert ours <= 1.02 * min(nothing, everything)
+    made = compare(noise, catalog, [KeepAlive(0), KeepAlive(None)], warm_up=WARM_UP)
+    nothing, everything = (row.total_cost for row in made if isinstance(row, PolicyRow))
+    from_ms = counted_from(noise, WARM_UP)
+    account = StagedRuns(noise, within(catalog, math.inf), from_ms, SETTINGS).account(1.0)
+    assert row_of(OURS, "", account).total_cost <= 1.02 * min(nothing, everything)

@@ -12,6 +12,7 @@ from harness import CHECKOUT
 
 from streams.adapters.postgres.rows import Column, RecordRows, StoredTable, of_part, of_record
 from streams.adapters.postgres.tables import TABLES, stored_tables
+from streams.flow.diagram import mermaid
 from streams.flow.topology import (
     SINK,
     STAGES,
@@ -20,7 +21,6 @@ from streams.flow.topology import (
     FlowTopology,
     RecordKind,
     Topic,
-    mermaid,
 )
 from streams.records import Record, Request
 

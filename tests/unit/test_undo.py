@@ -24,6 +24,7 @@ from streams.pipeline.assembly import stages_of
 from streams.pipeline.replay import ReplayedFlow
 from streams.records import (
     Action,
+    ColdStart,
     Command,
     Outcome,
     Part,
@@ -364,6 +365,23 @@ def test_a_step_that_fails_in_any_function_leaves_no_trace(name: str) -> None:
         assert at > 1 or name == "interceptor"  # what a gateway has judged it leaves
 
 
+@pytest.mark.parametrize("place", range(2))
+def test_a_tick_that_fails_at_any_access_of_its_state_leaves_no_trace(place: int) -> None:
+    """Within a minute silences go through several stages."""
+    found, at, failed = places("aggregator")[place], 0, True
+    while failed:
+        at += 1
+        store, (*_, context) = found.store(), found.entries[found.at]
+        now_ms = (found.stage.due(store) or 0) + 60_000
+        with FaultyStore.fault.armed(at):
+            made = found.steps.tick(now_ms, store, context)
+            failed = not FaultyStore.fault.left
+        assert bool(made) is not failed
+        if failed:
+            assert found.encoded(store) == found.before
+    assert at > 10
+
+
 READS = [(name, topic) for name, row in STAGES.items() for topic in row.reads]
 
 
@@ -429,6 +447,8 @@ def late(record: Record) -> Record | None:
             return replace(record, services=(known,), horizon_ms=7, expires_ms=record.made_ms)
         case Command():
             return replace(record, action=Action.QUEUE, issued_ms=record.issued_ms + 60_000)
+        case ColdStart():
+            return replace(record, at_ms=record.at_ms + 60_000)
     return None
 
 
@@ -444,4 +464,7 @@ def test_a_stage_assigns_every_row_that_it_changes(name: str) -> None:
         again = late(codec.decode(raw.value or b""))
         if again is not None:
             steps.take(*entry(again, raw.offset, context)[:2], store, context)
+            store.checkpoint()
+        if (due_ms := stage.due(store)) is not None:
+            steps.tick(due_ms, store, context)
             store.checkpoint()

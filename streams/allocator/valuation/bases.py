@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests, Numbers
-from streams.allocator.valuation.tail_probability import Floats
+from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
+from streams.allocator.valuation.occupancy import Floats
 
 __all__ = ["WarmBases"]
 
@@ -26,9 +26,6 @@ class WarmBases:
         Start-up time of each constituent on a warm base.
     asked
         Expected requests within the horizon.
-    factors
-        Of each constituent, see `InstanceLevels`: what a base saves counts with the factor of the part that it saves it
-        for.
     warm
         Per constituent whether it has an instance; shared, not copied. While no base starts or
         ends this object stays valid; call `weigh` for the bases whose value has changed.
@@ -45,12 +42,11 @@ class WarmBases:
         self,
         index: CatalogIndex,
         warm_up_ms: Floats,
-        asked: ExpectedRequests,
-        factors: Floats,
+        asked: Floats,
         warm: Sequence[bool],
     ) -> None:
         self._index, self._own_ms, self._warm = index, warm_up_ms, warm
-        self._asked, self._factors = asked, factors
+        self._asked = asked
         self._cold = (index.base >= 0) & ~np.array(warm, np.bool_)[index.base]
         self._any_cold = bool(self._cold.any())
         self.wait_ms = self.with_base(warm_up_ms)
@@ -76,10 +72,9 @@ class WarmBases:
         index, warm = self._index, np.array(self._warm, np.bool_)
         for base in bases:
             steps = index.steps_on[base]
-            saved_ms, part = self._saved_ms(base, steps, warm)
-            mean = self._asked.mean[index.step_service[steps]]
-            trusted = (saved_ms * self._factors[part]) @ mean
-            self._worth[base] = trusted / 1000 * index.weight
+            saved_ms = self._saved_ms(base, steps, warm)
+            mean = self._asked[index.step_service[steps]]
+            self._worth[base] = saved_ms @ mean / 1000 * index.weight
             self.requests[base] = mean[saved_ms > 0.0].sum()
 
     def gains(self) -> Floats:
@@ -96,13 +91,13 @@ class WarmBases:
         return worth
 
     def _of(self, *, warm: bool) -> Floats:
+        if not self._index.steps_on:
+            return self._worth  # nothing but zeros
         worth: Floats = np.where((np.array(self._warm) == warm)[:, None], self._worth, 0.0)
         return worth
 
-    def _saved_ms(
-        self, base: int, steps: Numbers, warm: NDArray[np.bool_]
-    ) -> tuple[Floats, Numbers]:
-        """Time that the base takes off each step, and the slowest constituent without it."""
+    def _saved_ms(self, base: int, steps: Numbers, warm: NDArray[np.bool_]) -> Floats:
+        """Time that the base takes off each step."""
         parts = self._index.step_parts[steps]
         cold = (parts >= 0) & ~warm[parts]
         ours = cold & (self._index.base[parts] == base)
@@ -110,5 +105,5 @@ class WarmBases:
         sign = 1.0 if warm[base] else -1.0
         other_ms = now_ms + sign * np.where(ours, self._own_ms[base], 0.0)
         without, with_it = (other_ms, now_ms) if warm[base] else (now_ms, other_ms)
-        slowest = without.argmax(axis=1)
-        return without.max(axis=1) - with_it.max(axis=1), parts[np.arange(len(parts)), slowest]
+        saved_ms: Floats = without.max(axis=1) - with_it.max(axis=1)
+        return saved_ms

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.allocator.valuation.tail_probability import Floats
+from streams.allocator.valuation.occupancy import Floats
 from streams.catalog.critical_path import first_uses, steps_of
 from streams.records import Demand
 from streams.records.catalog import Catalog, Resources, Tier
 
-__all__ = ["FALLBACK", "NOBODY", "CatalogIndex", "ExpectedRequests", "Numbers", "share_of"]
+__all__ = ["FALLBACK", "NOBODY", "CatalogIndex", "Numbers", "share_of"]
 
 FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier is not in the catalogue
 NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # of instances that none needs
@@ -25,15 +24,7 @@ EVERYTHING = 1e9  # share when the pool has none of a resource
 Numbers = NDArray[np.int64]
 
 _PAIR = attrgetter("service", "tier")
-_EXPECTED, _VARIANCE = attrgetter("expected"), attrgetter("variance")
-
-
-@dataclass(slots=True)
-class ExpectedRequests:
-    """Expected requests within the horizon; rows are services, columns tiers. Never modified."""
-
-    mean: Floats
-    variance: Floats
+_EXPECTED = attrgetter("expected")
 
 
 class CatalogIndex:
@@ -73,20 +64,16 @@ class CatalogIndex:
                     self.steps_of[part].append(step)
         self.steps_on = self._steps_on()
 
-    def asked(self, demands: Iterable[Demand]) -> ExpectedRequests:
-        """Sum the demand of all partitions; tiers not in the catalogue share one column."""
+    def asked(self, demands: Iterable[Demand]) -> Floats:
+        """The expected requests of all partitions together: composites x tiers.
+
+        Tiers that are not in the catalogue share one column.
+        """
         asked = [s for demand in demands for s in demand.services]
-        places = np.fromiter(map(self._places.__getitem__, map(_PAIR, asked)), np.int64, len(asked))
-        size = self._places.size
-        mean, variance = (
-            np.bincount(places, np.fromiter(map(of, asked), np.float64, len(asked)), size + 1)[
-                :size
-            ]
-            .astype(np.float64)
-            .reshape(-1, len(self.tiers))
-            for of in (_EXPECTED, _VARIANCE)
-        )
-        return ExpectedRequests(mean, variance)
+        places = self.places(list(map(_PAIR, asked)))
+        expected = np.fromiter(map(_EXPECTED, asked), np.float64, len(asked))
+        sums: Floats = np.bincount(places, expected, self._places.size + 1).astype(np.float64)
+        return sums[:-1].reshape(-1, len(self.tiers))
 
     def shares(self, capacity: Resources) -> Sequence[float]:
         """Share of this capacity that one instance of each constituent takes."""
@@ -106,6 +93,10 @@ class CatalogIndex:
         """Row and column of a service and tier; None for an unknown service."""
         at = self._places[pair]
         return None if at == self._places.size else divmod(at, len(self.tiers))
+
+    def places(self, pairs: Collection[tuple[str, str]]) -> Numbers:
+        """Flat places of services and tiers in `asked`; its size for unknown services."""
+        return np.fromiter(map(self._places.__getitem__, pairs), np.int64, len(pairs))
 
     def parts_of(self, service: str) -> frozenset[int]:
         """Constituents of a service."""

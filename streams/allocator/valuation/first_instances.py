@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from streams.allocator.valuation.bases import WarmBases
-from streams.allocator.valuation.catalog_index import CatalogIndex, ExpectedRequests
-from streams.allocator.valuation.joint import JointWorth, Parts, layers_worth
-from streams.allocator.valuation.paths import CriticalPaths
-from streams.allocator.valuation.tail_probability import Floats
+from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.joint import JointWorth, Parts
+from streams.allocator.valuation.occupancy import Floats
+from streams.allocator.valuation.step_values import StepValues
 
 __all__ = ["FirstInstances"]
 
@@ -21,15 +21,15 @@ class FirstInstances:
     warm_up_ms
         Start-up time of each constituent on a warm base.
     asked
-        Expected requests within the horizon.
-    factors
-        Calibration factor per constituent.
+        Expected requests within the horizon: composites x tiers.
+    cost
+        Of starting each constituent.
     warm
         Per constituent whether an instance exists or is under way; owned and updated by this object.
 
     Attributes
     ----------
-    bases, paths
+    bases
         Recomputed whenever a base starts or ends.
     """
 
@@ -37,21 +37,26 @@ class FirstInstances:
         self,
         index: CatalogIndex,
         warm_up_ms: Floats,
-        asked: ExpectedRequests,
-        factors: Floats,
+        asked: Floats,
+        cost: Floats,
         warm: list[bool],
     ) -> None:
         self._index, self._own_ms = index, warm_up_ms
-        self._asked, self._factors, self._warm = asked, factors, warm
+        self._asked, self._cost, self._warm = asked, cost, warm
         self._weigh()
+
+    @property
+    def values(self) -> StepValues:
+        """The values of each constituent alone, given what is warm now."""
+        return self._joint.values
 
     def singles(self) -> Floats:
         """Gain of each cold constituent alone, 0 for warm ones: shape (constituents, tiers)."""
-        return self._joint.singles() + self.bases.gains()
+        return self.values.alone + self.bases.gains()
 
-    def candidates(self, cost: Floats) -> list[Parts]:
+    def candidates(self) -> list[Parts]:
         """Sets of cold constituents of a step that may pay together; see `JointWorth.candidates`."""
-        return self._joint.candidates(cost)
+        return self._joint.candidates()
 
     def missing(self, near: Iterable[int]) -> list[Parts]:
         """Sets of cold constituents whose value may have changed since these started or ended."""
@@ -68,7 +73,7 @@ class FirstInstances:
 
     def losses(self) -> Floats:
         """Loss by tier if one warm constituent ends; a row per constituent."""
-        return self._joint.losses() + self.bases.losses()
+        return self.values.lost + self.bases.losses()
 
     def lost(self, part: int) -> Sequence[float]:
         """Loss by tier if this constituent ends."""
@@ -85,7 +90,6 @@ class FirstInstances:
             self.bases.weigh(self._index.bases_near(parts))
 
     def _weigh(self) -> None:
-        self.bases = WarmBases(self._index, self._own_ms, self._asked, self._factors, self._warm)
-        self.paths = CriticalPaths(self._index, self.bases.wait_ms)
-        worth = layers_worth(self._index, self.paths, self._asked, self._factors)
-        self._joint = JointWorth(self._index, self.paths, worth, self._warm)
+        self.bases = WarmBases(self._index, self._own_ms, self._asked, self._warm)
+        wait_ms = self.bases.wait_ms
+        self._joint = JointWorth(self._index, wait_ms, self._asked, self._cost, self._warm)

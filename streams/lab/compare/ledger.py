@@ -11,7 +11,7 @@ from streams.catalog.critical_path import Steps, cold_ms
 from streams.records import Request
 from streams.records.catalog import Catalog, Constituent
 
-__all__ = ["JudgedRequest", "PolicyLedger"]
+__all__ = ["HOUR_MS", "JudgedRequest", "PolicyLedger"]
 
 HOUR_MS = 3_600_000
 
@@ -36,7 +36,6 @@ class PolicyLedger:
     catalog: Catalog
     from_ms: int
     capacity_mib: float = math.inf  # memory limit; the least recently used is evicted
-    start_ms: int = 0  # fixed cost of each cold start, as ms of waiting, beside the wait itself
     warm: dict[str, int] = field(default_factory=dict)  # constituent -> time of its start
     warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> of instances that ended
     judged: list[JudgedRequest] = field(default_factory=list)
@@ -59,7 +58,9 @@ class PolicyLedger:
         since_ms = self.warm.pop(name, None)
         self._unused.pop(name, None)
         if since_ms is not None:
-            added_ms = max(0, at_ms - max(since_ms, self.from_ms))
+            # What has begun to start is paid for until it has started.
+            until_ms = max(at_ms, since_ms + self.constituents[name].warm_up_ms)
+            added_ms = max(0, until_ms - max(since_ms, self.from_ms))
             self.warm_ms[name] = self.warm_ms.get(name, 0) + added_ms
 
     def judge(self, request: Request, steps: Steps) -> None:
@@ -73,13 +74,16 @@ class PolicyLedger:
 
         if at_ms >= self.from_ms:
             waited_ms = cold_ms(steps, wait_ms)
-            weight = self.catalog.tiers.get(request.tier, FALLBACK).weight
-            worth = weight * (waited_ms + self.start_ms) / 1000 if waited_ms else 0.0
+            worth = self.worth_of(request.tier, waited_ms)
             self.judged.append(JudgedRequest(request.user, request.service, waited_ms, worth))
         for step in steps:
             for name in step:
                 self.start(name, at_ms)
                 self._use(name, at_ms)
+
+    def worth_of(self, tier: str, waited_ms: int) -> float:
+        """What a wait costs, in the unit of the prices."""
+        return self.catalog.tiers.get(tier, FALLBACK).weight * waited_ms / 1000
 
     def _make_room(self, memory_mib: float, at_ms: int) -> None:
         if math.isinf(self.capacity_mib):

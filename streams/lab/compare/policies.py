@@ -149,16 +149,14 @@ class GreedyDual:
     """Keep what fits into a memory limit; evict the lowest priority first.
 
     Fuerst and Sharma, FaasCache, ASPLOS'21, section 4.1: priority = clock + frequency x
-    cold-start time / memory, where the clock is the priority of the last one evicted. `start_ms`
-    is added to every cold-start time.
+    cold-start time / memory, where the clock is the priority of the last one evicted.
     """
 
     name = "greedy-dual"
 
-    def __init__(self, memory_mib: float, start_ms: int = 0) -> None:
+    def __init__(self, memory_mib: float) -> None:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
-        self._start_ms = start_ms
         self._clock = 0.0
         self._uses: dict[str, int] = {}
         self._priority: dict[str, float] = {}
@@ -180,7 +178,7 @@ class GreedyDual:
             ledger.end(name, now_ms)
             return
         self._uses[name] = self._uses.get(name, 0) + 1
-        cost_ms = known.warm_up_ms + self._start_ms
+        cost_ms = known.warm_up_ms
         self._priority[name] = self._clock + self._uses[name] * cost_ms / size
 
     def _held(self, constituents: Mapping[str, Constituent]) -> float:
@@ -201,10 +199,9 @@ class BoundedOracle:
 
     name = "oracle"
 
-    def __init__(self, memory_mib: float, start_ms: int = 0) -> None:
+    def __init__(self, memory_mib: float) -> None:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
-        self._start_ms = start_ms
         self._next: dict[str, int] = {}  # warm constituent -> its next use
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
@@ -222,7 +219,7 @@ class BoundedOracle:
 
     def _worth(self, name: str, now_ms: int, ledger: PolicyLedger) -> float:
         known = ledger.constituents[name]
-        cost_ms = known.warm_up_ms + self._start_ms
+        cost_ms = known.warm_up_ms
         return cost_ms / _size(known) / max(1, self._next[name] - now_ms)
 
 

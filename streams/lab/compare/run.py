@@ -25,16 +25,15 @@ from streams.lab.compare.policies import (
     OraclePolicy,
     WindowPolicy,
 )
-from streams.lab.compare.predictive import PredictivePolicy
 from streams.records import Request
 from streams.records.catalog import Catalog
 
-__all__ = ["POLICIES", "SCALES", "PolicyRow", "compare"]
+__all__ = ["OURS", "POLICIES", "PolicyRow", "compare", "counted_from", "row_of"]
 
-KEEP_MINUTES = (0, 10, 30, 60, 120, 240, 480, 720, 1440, 2880, 5760)
+KEEP_MINUTES = (0, 1, 2, 5, 10, 20, 30, 60, 120, 240, 480, 720, 1440, 2880, 5760)
 RANGE_HOURS = (1, 2, 4, 8, 12, 24)
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85)  # of all memory, for greedy-dual
-SCALES = tuple(round(1.5**i, 3) for i in range(-1, 24))  # factors on the worth
+OURS = "foremesh"  # the stages themselves, see `staged`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +59,14 @@ class PolicyRow:
         return asdict(self)
 
 
-# Each makes its policies from the catalogue, the memory limit in MiB, and the fixed cost of a cold
-# start in ms.
-POLICIES: dict[str, Callable[[Catalog, float, int], Iterable[KeepWarmPolicy]]] = {
-    "keep-alive": lambda _c, _m, _s: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
-    "always-warm": lambda _c, _m, _s: [KeepAlive(None)],
-    "hybrid-histogram": lambda _c, _m, _s: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
-    "greedy-dual": lambda c, m, s: [GreedyDual(mib, ms) for ms in {0, s} for mib in _shares(c, m)],
-    "oracle": lambda _c, m, s: _oracles(m, s),
-    "foremesh": lambda _c, _m, _s: (),  # see `PredictivePolicy`: one object for all scales
+# Each makes its policies from the catalogue and the memory limit in MiB.
+POLICIES: dict[str, Callable[[Catalog, float], Iterable[KeepWarmPolicy]]] = {
+    "keep-alive": lambda _c, _m: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
+    "always-warm": lambda _c, _m: [KeepAlive(None)],
+    "hybrid-histogram": lambda _c, _m: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
+    "greedy-dual": lambda c, m: [GreedyDual(mib) for mib in _shares(c, m)],
+    "oracle": lambda _c, m: _oracles(m),
+    OURS: lambda _c, _m: (),
 }
 
 
@@ -76,11 +74,9 @@ def compare(
     requests: Sequence[Request],
     catalog: Catalog,
     policies: Sequence[KeepWarmPolicy],
-    ours: PredictivePolicy | None = None,
     *,
     warm_up: float = 0.3,
     capacity_mib: float = math.inf,
-    start_ms: int = 0,
 ) -> Iterator[Request | PolicyRow]:
     """Run all policies over a log, request by request; their rows come at the end.
 
@@ -92,15 +88,11 @@ def compare(
         Start-up times, memory and prices of the constituents.
     policies
         The policies that observe uses only.
-    ours
-        The predictive policy, which has a row for each of its scales.
     warm_up
         Share of the requests that policies only learn from; nothing is counted before.
     capacity_mib
         Memory limit. Under a window policy the least recently used constituent is evicted;
-        greedy-dual, the oracle and ours choose themselves, right after serving a request.
-    start_ms
-        Fixed cost of each cold start, as ms of waiting, beside the wait itself.
+        greedy-dual and the oracle choose themselves, right after serving a request.
 
     Yields
     ------
@@ -109,13 +101,17 @@ def compare(
     """
     if not requests:
         return
-    from_ms = requests[int(warm_up * len(requests))].at_ms
-    new_ledger = partial(PolicyLedger, catalog, from_ms, start_ms=start_ms)
-    accounts = _PolicyAccounts(catalog, policies, ours, new_ledger, capacity_mib)
+    new_ledger = partial(PolicyLedger, catalog, counted_from(requests, warm_up))
+    accounts = _PolicyAccounts(catalog, policies, new_ledger, capacity_mib)
     for request, nexts in _with_next_uses(requests, catalog):
         accounts.take(request, nexts)
         yield request
     yield from accounts.close(requests[-1].at_ms)
+
+
+def counted_from(requests: Sequence[Request], warm_up: float) -> int:
+    """The time from which on requests count, after this share of them."""
+    return requests[int(warm_up * len(requests))].at_ms
 
 
 class _PolicyAccounts:
@@ -125,17 +121,14 @@ class _PolicyAccounts:
         self,
         catalog: Catalog,
         policies: Iterable[KeepWarmPolicy],
-        ours: PredictivePolicy | None,
         new_ledger: Callable[..., PolicyLedger],
         capacity_mib: float,
     ) -> None:
         self._catalog = catalog
-        self._ours = ours
         self._runs: list[tuple[KeepWarmPolicy, PolicyLedger]] = []
         for policy in policies:
             limit_mib = capacity_mib if isinstance(policy, WindowPolicy) else math.inf
             self._runs.append((policy, new_ledger(capacity_mib=limit_mib)))
-        self._ledgers = [new_ledger() for _ in ours.parameters] if ours else []
 
     def take(self, request: Request, next_uses: Mapping[str, int]) -> None:
         """Advance to a request, judge it under every policy, and let the policies learn it."""
@@ -145,27 +138,17 @@ class _PolicyAccounts:
             ledger.judge(request, steps)
             for name, next_use_ms in next_uses.items():
                 policy.used(name, request.at_ms, next_use_ms, ledger)
-        for ledger in self._ledgers:
-            ledger.judge(request, steps)
-        if self._ours:
-            self._ours.learn(request, next_uses, self._ledgers)
 
     def close(self, at_ms: int) -> Iterator[PolicyRow]:
         """End all instances; yields a row for each policy and parameter."""
         self._pass(at_ms)
         for policy, ledger in self._runs:
             ledger.close(at_ms)
-            yield _row(policy.name, policy.parameter, ledger)
-        for i, ledger in enumerate(self._ledgers):
-            assert self._ours
-            ledger.close(at_ms)
-            yield _row(self._ours.name, self._ours.parameters[i], ledger)
+            yield row_of(policy.name, policy.parameter, ledger)
 
     def _pass(self, now_ms: int) -> None:
         for policy, ledger in self._runs:
             policy.advance(now_ms, ledger)
-        if self._ours:
-            self._ours.advance(now_ms, self._ledgers)
 
 
 def _with_next_uses(
@@ -185,9 +168,9 @@ def _names(steps: Steps) -> list[str]:
     return list(dict.fromkeys(name for step in steps for name in step))
 
 
-def _oracles(memory_mib: float, start_ms: int) -> list[KeepWarmPolicy]:
+def _oracles(memory_mib: float) -> list[KeepWarmPolicy]:
     if math.isfinite(memory_mib):
-        return [BoundedOracle(memory_mib, start_ms)]
+        return [BoundedOracle(memory_mib)]
     return [OraclePolicy(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
 
 
@@ -196,7 +179,8 @@ def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
     return list(dict.fromkeys(min(memory_mib, share * all_mib) for share in SHARES))
 
 
-def _row(policy: str, parameter: str, ledger: PolicyLedger) -> PolicyRow:
+def row_of(policy: str, parameter: str, ledger: PolicyLedger) -> PolicyRow:
+    """The results of an account that is closed."""
     cold = np.array([judged.cold_ms for judged in ledger.judged], np.float64)
     return PolicyRow(
         policy=policy,

@@ -1,30 +1,33 @@
-"""Stage "aggregator": sums the vectors of users per pool, so that the allocator knows no user."""
+"""Stage "aggregator": the rate at which users ask, summed per pool: the allocator knows no user."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from streams.models.arrival.silence import EDGES_MS, context_of
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
+from streams.records.catalog import Catalog
 from streams.stages.admission import admit_feedback, admit_prediction
-from streams.stages.aggregator.hazard import asks_after, soon
 from streams.stages.aggregator.state import (
     UNIT,
     PoolRoster,
     PoolSums,
     Row,
-    SeriesSums,
-    UserVector,
-    decode,
-    encode,
+    SilentUser,
+    UserTally,
+    Whole,
 )
+from streams.stages.aggregator.state_bytes import decode, encode
+from streams.stages.aggregator.wheel import SilenceWheel
 from streams.stages.base import StepContext
 
 __all__ = ["Aggregator", "AggregatorConfig"]
 
 ROSTER = "\x00pools"
+STRANGER = UserTally()  # of a user in a context of which nothing is known yet
 
 State = MutableMapping[str, Row]
 
@@ -33,10 +36,11 @@ State = MutableMapping[str, Row]
 class AggregatorConfig:
     """Parameters of the stage."""
 
-    tick_ms: int = 1_000  # how often demand is sent
-    growth: float = 2.5  # ratio of the ends of successive steps of a vector's lifetime
-    most_steps: int = 8  # steps of a lifetime; a longer lifetime has longer steps
-    grain: int = 8  # a step may end early by 1 / grain of its length, to share buckets
+    tick_ms: int = 1_000  # how often demand is sent at most
+    horizon_ms: int = 60_000  # what the expected requests of a demand refer to
+    margin_ms: int = EDGES_MS[1]  # looked ahead beyond the slowest start, see `SilenceWheel`
+    news: float = 0.2  # share of a pool's demand whose change is published
+    expiry_ms: int = 600_000  # demand counts at least for this long unless it is replaced
     leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
     most_pools: int = 1_000  # pools of a partition; vectors of further pools are ignored
     most_series: int = 20_000  # composites x tiers of a pool
@@ -44,20 +48,22 @@ class AggregatorConfig:
 
 
 class Aggregator:
-    """Sums over users, per pool, composite and tier.
+    """Sums over users, per pool, composite and tier, the rate at which they ask.
 
-    A user who falls silent is expected less and less, or more and more when the time of a
-    regular one comes near (see `hazard`): a vector's life has steps, each with a factor.
+    A user's next request comes at a rate that depends on how long they have been silent, in which
+    context, and on how they differ from others in it (see `SilenceHazard`, `UserTally`); what it
+    is for is the user's vector. The sum of these rates over users is the conditional intensity of
+    each composite: nothing else needs to be known of the users to decide what to keep warm.
 
-    State: `u/<user>` the user's last vector; per pool one row of running sums, and one for each
-    bucket of times at which a step ends, with what is then to be taken away. So time passes
-    bucket by bucket without a look at users: a tick costs pools x buckets, not users.
+    State: `u/<user>` each silent user; per pool one row of running sums; and the buckets of the
+    pool's `SilenceWheel`. So time passes bucket by bucket, without a look at users.
     """
 
     name = "aggregator"
 
     def __init__(self, config: AggregatorConfig | None = None) -> None:
         self.config = config or AggregatorConfig()
+        self._slowest = (Catalog(), 0)  # start of each catalogue's constituents, in ms
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Process a prediction or feedback; only predictions advance event time."""
@@ -67,24 +73,67 @@ class Aggregator:
             return ()
         assert isinstance(event, Prediction)
         admit_prediction(event)
-        # A time in the future must not expire current vectors.
-        now_ms = min(event.made_ms, context.record_ms or event.made_ms)
-        self._replace(event, state)
         roster = _roster(state)
-        if now_ms // self.config.tick_ms <= roster.now_ms // self.config.tick_ms:
-            return ()
+        # A time in the future must not move the clock.
+        now_ms = min(event.made_ms, context.record_ms or event.made_ms)
         if 0 <= roster.now_ms < now_ms - self.config.leap_ms:
-            state[ROSTER] = replace(roster, leap_ms=now_ms)
-            if abs(now_ms - roster.leap_ms) > self.config.leap_ms:
-                return ()
+            believed = abs(now_ms - roster.leap_ms) <= self.config.leap_ms
+            roster = roster._replace(leap_ms=now_ms)
+            now_ms = now_ms if believed else roster.now_ms
+        now_ms = max(now_ms, roster.now_ms)
+        # What comes at the very time at which demand was sent is not in it.
+        heard_ms = max(now_ms, roster.sent_ms + 1)
+        state[ROSTER] = roster._replace(now_ms=now_ms, heard_ms=heard_ms)
+        self._begin_silence(event, now_ms, state, context)
+        if now_ms // self.config.tick_ms <= roster.sent_ms // self.config.tick_ms:
+            return ()
         return tuple(self._demands(now_ms, state, context))
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
-        """Publish the demand at `now_ms`; time never goes back."""
-        return tuple(self._demands(max(now_ms, _roster(state).now_ms), state, context))
+        """Publish the demand at `now_ms` if enough of it has changed; time never goes back."""
+        due_ms, roster = self.due(state), _roster(state)
+        if due_ms is None or now_ms < due_ms:
+            return ()
+        now_ms = max(now_ms, roster.now_ms)
+        if roster.heard_ms <= roster.sent_ms and now_ms < self._repeat_ms(roster):
+            for pool in roster.pools:
+                row = _known(pool, state)
+                self._wheel(pool, row, state, context).pass_to(now_ms)
+                state[_pool_key(pool)] = row
+                if row.news > self.config.news * row.rate:
+                    break
+            else:
+                state[ROSTER] = roster._replace(now_ms=now_ms)
+                return ()
+        return tuple(self._demands(now_ms, state, context))
+
+    def due(self, state: State) -> int | None:
+        """When a tick would find changed demand.
+
+        At the next tick after a prediction; without any, when users enter a next stage of their
+        silence, and before the demand sent last expires.
+        """
+        roster = _roster(state)
+        if roster.now_ms < 0:
+            return None
+        if roster.sent_ms < 0:
+            return roster.now_ms
+        after_ms = (roster.sent_ms // self.config.tick_ms + 1) * self.config.tick_ms
+        if roster.heard_ms > roster.sent_ms:
+            return after_ms
+        ends = [row.ends[0][0] for pool in roster.pools if (row := _known(pool, state)).ends]
+        return max(after_ms, min([*ends, self._repeat_ms(roster)])) if ends else None
+
+    def _life_ms(self, roster: PoolRoster) -> int:
+        """How long demand sent now counts: longer when all have been silent for long."""
+        return max(self.config.expiry_ms, 2 * (roster.now_ms - roster.heard_ms))
+
+    def _repeat_ms(self, roster: PoolRoster) -> int:
+        """When demand is sent again although nothing has changed."""
+        return roster.sent_ms + self._life_ms(roster._replace(now_ms=roster.sent_ms)) // 2
 
     def encode(self, value: Row) -> bytes:
-        """The bytes of a row; see `state`."""
+        """The bytes of a row; see `state_bytes`."""
         return encode(value)
 
     def decode(self, data: bytes) -> Row:
@@ -102,55 +151,63 @@ class Aggregator:
                 row.measure(measured)
         state[_pool_key(feedback.pool)] = row
 
-    def _replace(self, prediction: Prediction, state: State) -> None:
-        """Replace the user's vector in the sums."""
+    def _begin_silence(
+        self, prediction: Prediction, now_ms: int, state: State, context: StepContext
+    ) -> None:
+        """End the silence of a user who has asked, and begin the next."""
         key = f"u/{prediction.user}"
-        old = state.pop(key, None)
-        if isinstance(old, UserVector):
-            _book(old, -1, state)
-        row = self._pool(prediction.pool, state)
-        if row is None:
+        old = state.get(key)
+        gap_ms, tallies = None, dict[int, UserTally]()
+        if isinstance(old, SilentUser):
+            gap_ms = max(0, prediction.made_ms - old.last_ms)
+            tallies = dict(old.tallies)
+            row = _known(old.pool, state)
+            if row.epoch == old.epoch:
+                wheel = self._wheel(old.pool, row, state, context)
+                wheel.pass_to(now_ms)
+                tallies[old.context] = wheel.remove(old, now_ms)
+                state[_pool_key(old.pool)] = row
+        new_row = self._pool(prediction.pool, state)
+        if new_row is None:
+            state.pop(key, None)
             return
-        row.horizon_ms = prediction.horizon_ms
-        vector = self._vector(prediction, row)
-        state[_pool_key(prediction.pool)] = row
-        if vector.series.size and vector.alive(row.expired_ms)[0]:
-            _book(vector, +1, state)
-            state[key] = vector
+        silence = context_of(_soon(prediction), gap_ms)
+        tallies.setdefault(silence, STRANGER)
+        vector = self._vector(prediction, new_row, tallies[silence].frailty)
+        wheel = self._wheel(prediction.pool, new_row, state, context)
+        wheel.pass_to(now_ms)
+        state[key] = user = SilentUser(
+            prediction.pool, new_row.epoch, prediction.made_ms, now_ms, silence, *vector, tallies,
+        )  # fmt: skip
+        wheel.add(user)
+        state[_pool_key(prediction.pool)] = new_row
 
-    def _vector(self, prediction: Prediction, row: PoolSums) -> UserVector:
-        entries: dict[int, int] = {}
+    def _vector(
+        self, prediction: Prediction, row: PoolSums, frailty: float
+    ) -> tuple[Whole, Whole, Whole]:
+        """The series of the vector's entries, and their units; see `SilentUser`."""
+        entries: dict[int, tuple[int, int]] = {}
+        soon = _soon(prediction)
         for s in prediction.services:
+            within = min(1.0, s.within / soon) if soon > 0.0 else 0.0
+            later = min(1.0, s.probability)
+            units = round(max(within, later) * frailty * UNIT), round(later * frailty * UNIT)
             pair = (s.service, prediction.tier)
-            units = round(min(1.0, s.within) * UNIT)
-            if units and (pair in row.series or len(row.series) < self.config.most_series):
+            if units[0] and (pair in row.series or len(row.series) < self.config.most_series):
                 entries[row.series.setdefault(pair, len(row.series))] = units
-        series = np.fromiter(entries.keys(), np.int64, len(entries))
-        within = np.fromiter(entries.values(), np.int64, len(entries))
-        return UserVector(
-            prediction.pool, row.epoch, series, within, tuple(self._steps(prediction))
-        )
+        columns = np.array(list(entries.values()), np.int64).reshape(-1, 2)
+        return np.fromiter(entries.keys(), np.int64, len(entries)), columns[:, 0], columns[:, 1]
 
-    def _steps(self, prediction: Prediction) -> Iterator[tuple[int, int]]:
-        """The steps of a vector's lifetime: end and factor of each."""
-        life_ms = max(0, prediction.expires_ms - prediction.made_ms)
-        first_ms = max(self.config.tick_ms, prediction.horizon_ms // 2)
-        last, before, age_ms = prediction.made_ms, 0.0, float(min(first_ms, life_ms))
-        growth = max(self.config.growth, (life_ms / first_ms) ** (1 / self.config.most_steps))
-        factor = _factor(prediction)
-        while before < life_ms:
-            until_ms = self._bucket(prediction.made_ms + int(age_ms), int(age_ms - before))
-            if until_ms > last:
-                yield until_ms, round(factor((before * age_ms) ** 0.5) * UNIT) if before else UNIT
-                last = until_ms
-            before, age_ms = age_ms, min(age_ms * growth, life_ms)
+    def _wheel(self, pool: str, row: PoolSums, state: State, context: StepContext) -> SilenceWheel:
+        ahead_ms = self._slowest_ms(context.catalog) + self.config.margin_ms
+        return SilenceWheel(pool, row, state, tick_ms=self.config.tick_ms, ahead_ms=ahead_ms)
 
-    def _bucket(self, until_ms: int, length_ms: int) -> int:
-        """A time rounded down to a grid whose width follows the length of the step."""
-        width = self.config.tick_ms
-        while length_ms > 2 * self.config.grain * width:
-            width *= 2
-        return until_ms // width * width
+    def _slowest_ms(self, catalog: Catalog) -> int:
+        """The longest start-up time of all constituents."""
+        if self._slowest[0] is not catalog:
+            starts = (known.warm_up_ms for known in catalog.constituents.values())
+            self._slowest = catalog, max(starts, default=0)
+        return self._slowest[1]
 
     def _pool(self, pool: str, state: State) -> PoolSums | None:
         row = state.get(_pool_key(pool))
@@ -160,47 +217,51 @@ class Aggregator:
         if pool not in roster.pools:
             if len(roster.pools) >= self.config.most_pools:
                 return None
-            roster = replace(roster, pools=(*roster.pools, pool))
-        state[ROSTER] = roster = replace(roster, epochs=roster.epochs + 1)
-        row = PoolSums(epoch=roster.epochs, expired_ms=roster.now_ms)
+            roster = roster._replace(pools=(*roster.pools, pool))
+        state[ROSTER] = roster = roster._replace(epochs=roster.epochs + 1)
+        row = PoolSums(epoch=roster.epochs)
         state[_pool_key(pool)] = row
         return row
 
     def _demands(self, now_ms: int, state: State, context: StepContext) -> Iterator[Demand]:
-        roster = _roster(state)
+        roster = _roster(state)._replace(now_ms=now_ms, sent_ms=now_ms)
         keep: list[str] = []
         for pool in roster.pools:
-            row = state.get(_pool_key(pool))
-            if not isinstance(row, PoolSums):
-                continue
-            _expire(pool, row, now_ms, state)
-            yield self._demand(pool, row, now_ms, context.partition)
+            row = _known(pool, state)
+            self._wheel(pool, row, state, context).pass_to(now_ms)
+            row.news = 0
+            state[_pool_key(pool)] = row
+            yield self._demand(pool, row, roster, context.partition)
             if row.ends or row.warm_ups:
                 keep.append(pool)
             else:
                 del state[_pool_key(pool)]
-        state[ROSTER] = replace(roster, now_ms=now_ms, pools=tuple(keep))
+        state[ROSTER] = roster._replace(pools=tuple(keep))
 
-    def _demand(self, pool: str, row: PoolSums, now_ms: int, partition: int) -> Demand:
+    def _demand(self, pool: str, row: PoolSums, roster: PoolRoster, partition: int) -> Demand:
+        now_ms = roster.now_ms
         return Demand(
             pool=pool,
             partition=partition,
             at_ms=now_ms,
-            horizon_ms=row.horizon_ms,
-            services=row.demand(),
+            horizon_ms=self.config.horizon_ms,
+            services=row.demand(self.config.horizon_ms),
             warm_ups=tuple(
                 MeasuredWarmUp(service=name, count=count, total_ms=total, squares_ms2=squares)
                 for name, (count, total, squares) in sorted(row.warm_ups.items())
             ),
-            expires_ms=max(_half_life(row), now_ms + 3 * self.config.tick_ms),
+            expires_ms=now_ms + self._life_ms(roster),
         )
 
 
-def _factor(prediction: Prediction) -> Callable[[float], float]:
-    """Factor of `within` by the age of the silence; the shares of composites stay."""
-    chance = asks_after(prediction.expected_ms, prediction.horizon_ms)
-    now, most = soon(prediction), max((s.within for s in prediction.services), default=0.0)
-    return lambda age_ms: min(1.0 / most, chance(age_ms) / now) if now > 0 else 0.0
+def _soon(prediction: Prediction) -> float:
+    """P(the user's next request comes within the horizon).
+
+    A service that may also come with a later request has a higher share within the horizon than
+    this; one that may not has just this.
+    """
+    shares = [s.within / s.probability for s in prediction.services if s.probability > 0]
+    return min([1.0, *shares]) if shares else 0.0
 
 
 def _roster(state: State) -> PoolRoster:
@@ -208,52 +269,10 @@ def _roster(state: State) -> PoolRoster:
     return row if isinstance(row, PoolRoster) else PoolRoster()
 
 
+def _known(pool: str, state: State) -> PoolSums:
+    row = state.get(_pool_key(pool))
+    return row if isinstance(row, PoolSums) else PoolSums()
+
+
 def _pool_key(pool: str) -> str:
     return f"\x00pool/{pool}"
-
-
-def _bucket_key(pool: str, until_ms: int) -> str:
-    return f"\x00until/{until_ms}/{pool}"
-
-
-def _book(vector: UserVector, sign: int, state: State) -> None:
-    """Add (+1) or subtract (-1) the rest of a vector's lifetime in the sums and buckets."""
-    row = state.get(_pool_key(vector.pool))
-    if not isinstance(row, PoolSums) or row.epoch != vector.epoch:
-        return
-    ends, expected = vector.alive(row.expired_ms)
-    if not ends:
-        return
-    both = sign * np.stack([expected, expected * (UNIT - expected)], axis=1)
-    row.sums.add(vector.series, both[0])
-    both[:-1] -= both[1:]  # the change at the end of each step
-    masses = both[:, 0].sum(axis=1).tolist()
-    for until_ms, change, mass in zip(ends, both, masses, strict=True):
-        key = _bucket_key(vector.pool, until_ms)
-        bucket = state.get(key)
-        bucket = bucket if isinstance(bucket, SeriesSums) else SeriesSums()
-        bucket.add(vector.series, change)
-        state[key] = bucket
-        row.ends[until_ms] = row.ends.get(until_ms, 0) + mass
-    state[_pool_key(vector.pool)] = row
-
-
-def _expire(pool: str, row: PoolSums, now_ms: int, state: State) -> None:
-    """Subtract the buckets that have ended by now."""
-    for until_ms in [end for end in row.ends if end <= now_ms]:
-        bucket = state.pop(_bucket_key(pool, until_ms), None)
-        if isinstance(bucket, SeriesSums):
-            row.sums.take(bucket)
-        del row.ends[until_ms]
-    row.expired_ms = now_ms
-    state[_pool_key(pool)] = row
-
-
-def _half_life(row: PoolSums) -> int:
-    """Time at which half of the expected requests expire without new vectors, in ms."""
-    half, gone = sum(row.ends.values()) / 2, 0
-    for until_ms, units in sorted(row.ends.items()):
-        gone += units
-        if gone >= half:
-            return until_ms
-    return 0

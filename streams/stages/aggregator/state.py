@@ -1,91 +1,135 @@
-"""State of the aggregator: each user's last vector, and integer sums of them.
+"""State of the aggregator: each silent user, and integer sums over them.
 
-Probabilities are kept in units of 2^-20 and sums in whole numbers, so adding a vector and
-taking it away again leaves exactly nothing: no drift, whatever the order.
+Probabilities are kept in units of 2^-16, rates in units of 2^-36 per ms and sums in whole numbers,
+so adding a user and taking them away again leaves exactly nothing: no drift, whatever the order.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.models.state_bytes import StateReader, StateWriter
+from streams.models.arrival.silence import SilenceHazard
 from streams.records import MeasuredWarmUp, ServiceDemand
 from streams.stages.admission import MOST_MS
+from streams.stages.aggregator.tempo import DemandTempo
 
-__all__ = ["UNIT", "PoolRoster", "PoolSums", "Row", "SeriesSums", "UserVector", "decode", "encode"]
+__all__ = [
+    "RATE_UNIT",
+    "UNIT",
+    "FormerRow",
+    "PoolRoster",
+    "PoolSums",
+    "Row",
+    "SeriesSums",
+    "SilenceBucket",
+    "SilentUser",
+    "UserTally",
+    "Whole",
+]
 
-UNIT = 1 << 20  # one, in units of probability
-
-VECTOR, SUMS, POOL_1, ROSTER, POOL = range(
-    1, 6
-)  # first byte; a new form of a row takes a new number
+UNIT = 1 << 16  # one, in units of probability
+RATE_UNIT = 1 << 36  # one request per ms, in units of rate
+FRAILTY = 4.0  # pseudo-requests that shrink a user's frailty towards 1
+MOST = 16.0  # frailty of a user
 
 Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class UserVector:
-    """A user's contribution to a pool's sums until it is replaced or expires."""
+class UserTally:
+    """A user's requests in a context, against those expected of all users in it."""
+
+    asked: int = 0
+    expected: float = 0.0
+
+    @property
+    def frailty(self) -> float:
+        """Factor of this user on the hazard of all users in the context.
+
+        The posterior mean of a gamma frailty (Vaupel, Manton, Stallard, Demography 16(3), 1979).
+        """
+        return min(MOST, (self.asked + FRAILTY) / (self.expected + FRAILTY))
+
+
+@dataclass(frozen=True, slots=True)
+class SilentUser:
+    """A user since their last request, and what is known of earlier silences."""
 
     pool: str
     epoch: int  # of the pool's series
+    last_ms: int  # time of the last request
+    entered_ms: int  # when it was counted: never before what the pool has passed
+    context: int
     series: Whole  # series of the pool, one per entry
-    within: Whole  # probability within the horizon right after the request, in units
-    steps: tuple[tuple[int, int], ...]  # valid until (ms), `within` times this, in units
-
-    def alive(self, since_ms: int) -> tuple[list[int], Whole]:
-        """Ends of the steps that end after `since_ms`, with a row of probabilities for each."""
-        left = [step for step in self.steps if step[0] > since_ms]
-        factors = np.array([factor for _, factor in left], np.int64)
-        rows = np.minimum(UNIT, (factors[:, None] * self.within) >> 20)
-        return [until_ms for until_ms, _ in left], rows
+    # By entry, times the user's frailty and in units: that a request within the session leads to
+    # one for the composite, be it a few requests later; that the next request is for it.
+    session: Whole
+    later: Whole
+    tallies: dict[int, UserTally]  # by context
 
 
 @dataclass(slots=True)
 class SeriesSums:
-    """Sums over users per series: p in units, and p (1 - p) in squared units."""
+    """Whole sums per series."""
 
-    values: Whole = field(default_factory=lambda: np.zeros((2, 0), np.int64))
-
-    @property
-    def size(self) -> int:
-        """Number of series allocated."""
-        return int(self.values.shape[1])
+    values: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def add(self, series: Whole, change: Whole) -> None:
-        """Add both sums (rows of `change`) to some series, each named once."""
+        """Add to some series, each named once."""
         try:
-            self.values[:, series] += change
+            self.values[series] += change
         except IndexError:
             self._grow(2 * int(series.max()) + 1)
-            self.values[:, series] += change
+            self.values[series] += change
 
-    def take(self, other: SeriesSums) -> None:
-        """Subtract other sums from these."""
-        if other.size > self.size:
-            self._grow(other.size)
-        self.values[:, : other.size] -= other.values
+    def add_all(self, other: SeriesSums, times: int) -> None:
+        """Add a multiple of other sums."""
+        size = len(other.values)
+        if size > len(self.values):
+            self._grow(size)
+        self.values[:size] += times * other.values
 
     def _grow(self, size: int) -> None:
-        grown = np.zeros((2, size), np.int64)  # np.pad takes ten times as long
-        grown[:, : self.size] = self.values
+        grown = np.zeros(size, np.int64)  # np.pad takes ten times as long
+        grown[: len(self.values)] = self.values
         self.values = grown
 
 
 @dataclass(slots=True)
+class SilenceBucket:
+    """Users of one context who are in one stage of their silence and leave it together."""
+
+    rate: int  # hazard of each, in units; fixed when the bucket is made
+    users: int = 0
+    entered_ms: int = 0  # sum of the times at which they entered the stage
+    mass: int = 0  # sum of their frailties, in units of probability
+    session: SeriesSums = field(
+        default_factory=SeriesSums
+    )  # see `SilentUser`; none once it is over
+    later: SeriesSums = field(default_factory=SeriesSums)
+
+
+@dataclass(slots=True)
 class PoolSums:
-    """Sums over the live vectors of a pool, and measured start-up times."""
+    """Sums over the silent users of a pool, and what all of them teach about silences."""
 
     epoch: int = 0
-    horizon_ms: int = 0
-    expired_ms: int = -1  # buckets up to this time are subtracted
+    passed_ms: int = -1  # buckets up to this time have moved on
     series: dict[tuple[str, str], int] = field(default_factory=dict)  # composite, tier
-    sums: SeriesSums = field(default_factory=SeriesSums)
-    ends: dict[int, int] = field(default_factory=dict)  # bucket -> probability that ends with it
+    early: SeriesSums = field(default_factory=SeriesSums)  # within sessions, in units^2 per ms
+    late: SeriesSums = field(default_factory=SeriesSums)  # between sessions, likewise
+    rate: int = 0  # at which all users ask, in units^2 per ms
+    late_rate: int = 0  # at which those between sessions do
+    news: int = 0  # sum of the changes of these rates since demand was sent
+    ends: list[tuple[int, int, int]] = field(
+        default_factory=list
+    )  # heap of buckets: end, context, stage
+    hazard: SilenceHazard = field(default_factory=SilenceHazard)
+    tempo: DemandTempo = field(default_factory=DemandTempo)
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)  # series -> requests so far
 
@@ -103,131 +147,35 @@ class PoolSums:
         if max(added[:2]) <= MOST_MS and squares + m.squares_ms2 <= float(MOST_MS) ** 2:
             self.warm_ups[m.service] = added
 
-    def demand(self) -> tuple[ServiceDemand, ...]:
-        """The sums as records, in order of name."""
-        found = []
-        for (service, tier), i in sorted(self.series.items()):
-            expected, variance = self.sums.values[:, i].tolist() if i < self.sums.size else (0, 0)
-            if expected or i in self.seen:
-                found.append(
-                    ServiceDemand(
-                        service=service,
-                        tier=tier,
-                        expected=expected / UNIT,
-                        variance=variance / UNIT**2,
-                        seen=self.seen.get(i, 0),
-                    )
-                )
-        return tuple(found)
+    def demand(self, horizon_ms: int) -> tuple[ServiceDemand, ...]:
+        """The expected requests within a horizon if the rates stay as they are now."""
+        rates = np.zeros(len(self.series))
+        for sums, factor in ((self.early, 1.0), (self.late, self.tempo.ratio)):
+            size = min(len(sums.values), len(rates))
+            rates[:size] += factor * sums.values[:size]
+        expected = (rates * (horizon_ms / (RATE_UNIT * UNIT))).tolist()
+        seen = self.seen
+        return tuple(
+            ServiceDemand(service, tier, each, each, seen.get(i, 0))
+            for ((service, tier), i), each in zip(self.series.items(), expected, strict=True)
+            if each or i in seen
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class PoolRoster:
-    """The pools of a partition, its event time, and the epochs assigned."""
+class PoolRoster(NamedTuple):
+    """The pools of a partition, and its event time; a tuple, because each record makes several."""
 
     now_ms: int = -1
     pools: tuple[str, ...] = ()
-    epochs: int = 0
+    epochs: int = 0  # assigned so far
     leap_ms: int = -1  # a time far ahead seen in one record; a second one confirms it
+    heard_ms: int = -1  # time of the last prediction
+    sent_ms: int = -1  # when demand was sent last
 
 
-Row = UserVector | SeriesSums | PoolSums | PoolRoster
+@dataclass(frozen=True, slots=True)
+class FormerRow:
+    """A vector or sum of an earlier release, which no longer counts."""
 
 
-def encode(row: Row) -> bytes:
-    """The bytes of any row."""
-    out = StateWriter()
-    match row:
-        case UserVector():
-            _write_vector(row, out)
-        case SeriesSums():
-            out.uint(SUMS)
-            _write_sums(row, out)
-        case PoolSums():
-            _write_pool(row, out)
-        case PoolRoster():
-            out.uint(ROSTER)
-            out.text(json.dumps([row.now_ms, row.pools, row.epochs, row.leap_ms]))
-    return bytes(out.data)
-
-
-def decode(data: bytes) -> Row:
-    """The row of these bytes.
-
-    Raises
-    ------
-    ValueError
-        The bytes are damaged or of an unknown version.
-    """
-    inp = StateReader(data)
-    kind = inp.uint()
-    if kind == VECTOR:
-        row: Row = _read_vector(inp)
-    elif kind == SUMS:
-        row = _read_sums(inp)
-    elif kind in {POOL_1, POOL}:
-        row = _read_pool(inp)
-    elif kind == ROSTER:
-        now_ms, pools, epochs, leap_ms = json.loads(inp.text())
-        row = PoolRoster(now_ms, tuple(pools), epochs, leap_ms)
-    else:
-        raise ValueError(f"a row of the aggregator has the unknown form {kind}")
-    inp.end()
-    return row
-
-
-def _write_vector(vector: UserVector, out: StateWriter) -> None:
-    out.uint(VECTOR)
-    out.text(vector.pool)
-    out.uints((vector.epoch, len(vector.series), len(vector.steps)))
-    out.uints(vector.series.tolist())
-    out.uints(vector.within.tolist())
-    for step in vector.steps:
-        out.uints(step)
-
-
-def _read_vector(inp: StateReader) -> UserVector:
-    pool = inp.text()
-    epoch, entries, steps = inp.uints(3)
-    series = np.array(inp.uints(entries), np.int64)
-    within = np.array(inp.uints(entries), np.int64)
-    return UserVector(
-        pool, epoch, series, within, tuple((inp.uint(), inp.uint()) for _ in range(steps))
-    )
-
-
-def _write_sums(sums: SeriesSums, out: StateWriter) -> None:
-    used = np.flatnonzero(sums.values.any(axis=0))
-    for values in (used, *sums.values[:, used]):
-        out.blob(values.astype("<i8").tobytes())
-
-
-def _read_sums(inp: StateReader) -> SeriesSums:
-    series, expected, variance = (np.frombuffer(inp.blob(), "<i8") for _ in range(3))
-    sums = SeriesSums()
-    sums.add(series, np.stack([expected, variance]))
-    return sums
-
-
-def _write_pool(row: PoolSums, out: StateWriter) -> None:
-    out.uint(POOL)
-    names = [[service, tier, i] for (service, tier), i in row.series.items()]
-    measured = [[name, *values] for name, values in row.warm_ups.items()]
-    head = [row.epoch, row.horizon_ms, row.expired_ms, names, list(row.ends.items()), measured]
-    head.append(list(row.seen.items()))
-    out.text(json.dumps(head, separators=(",", ":")))
-    _write_sums(row.sums, out)
-
-
-def _read_pool(inp: StateReader) -> PoolSums:
-    epoch, horizon_ms, expired_ms, names, ends, measured, *more = json.loads(inp.text())
-    return PoolSums(
-        epoch,
-        horizon_ms,
-        expired_ms,
-        {(service, tier): i for service, tier, i in names},
-        _read_sums(inp),
-        dict(ends),
-        {name: (count, total, squares) for name, count, total, squares in measured},
-        dict(*more),  # the first version has no counts
-    )
+Row = SilentUser | SilenceBucket | PoolSums | PoolRoster | FormerRow

@@ -1,0 +1,154 @@
+"""The result of `foremesh compare` for people: a table, the curves against each other, a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams.lab.compare.advantage import OTHERS, advantages
+from streams.lab.compare.run import OURS, PolicyRow
+
+__all__ = ["at_price_label", "show", "verdict"]
+
+TIMERS = ("no keep-alive", "keep-alive", "always warm")
+ALIKE = 0.03  # relative difference of costs below which a timer does as well
+SHOWN = 5  # rows of foremesh that are shown by default
+
+
+def at_price_label(price: float) -> str:
+    """The parameter of foremesh's row at a factor on the price of warm time."""
+    return f"{price:.3g} x price"
+
+
+def show(
+    rows: Sequence[PolicyRow],
+    *,
+    hours: float,
+    every: bool = False,
+    today: str | None = None,
+    guessed: bool = False,
+) -> None:
+    """Print the rows, foremesh against the best other policies, and what follows from them.
+
+    Parameters
+    ----------
+    hours
+        Time in which requests were counted.
+    every
+        Print all rows, and not only the best of each policy.
+    today
+        Parameter of the keep-alive in use today.
+    guessed
+        Whether the catalogue was inferred from the log.
+    """
+    console = Console()
+    console.print(_table(rows if every else _selected(rows, today)))
+    _show_advantages(rows, console)
+    console.print(Text(verdict(rows, hours=hours, today=today, guessed=guessed)))
+
+
+def _selected(rows: Sequence[PolicyRow], today: str | None) -> list[PolicyRow]:
+    """The best row of each policy by total cost, today's, and foremesh at some prices."""
+    shown = {id(_best(rows, policy)) for policy in {row.policy for row in rows}}
+    shown |= {id(row) for row in rows if row.policy == "keep-alive" and row.parameter == today}
+    ours = [row for row in rows if row.policy == OURS]
+    shown |= {id(row) for row in ours[:: max(1, len(ours) // SHOWN)]}
+    shown |= {id(row) for row in ours if row.parameter == at_price_label(1.0)}
+    return [row for row in rows if id(row) in shown]
+
+
+def _best(rows: Iterable[PolicyRow], *policies: str) -> PolicyRow:
+    return min((r for r in rows if r.policy in policies), key=lambda r: r.total_cost)
+
+
+def _table(rows: Iterable[PolicyRow]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("policy")
+    for name in ("cold %", "cold s", "warm h", "warm cost", "and waits"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        name = f"{row.policy}, no pre-warming" if row.policy == "oracle" else row.policy
+        table.add_row(
+            Text(f"{name} {row.parameter}".strip()),
+            f"{100 * row.cold_start_rate:.2f}",
+            f"{row.cold_start_ms / 1000:,.0f}",
+            f"{row.wasted_seconds / 3600:,.0f}",
+            f"{row.cost:,.2f}",
+            f"{row.total_cost:,.2f}",
+        )
+    return table
+
+
+def _show_advantages(rows: Sequence[PolicyRow], console: Console) -> None:
+    """Print foremesh against the best other policies, if both were compared."""
+    compared = [at for at in advantages(rows) if not math.isnan(at.ours_cold_s)]
+    if not compared:
+        return
+    title = f"Wait for starts with the same warm memory, against the best of {', '.join(OTHERS)}"
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    for name in ("cold %", "warm GB h", "wait s", "foremesh s", "% of it"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for at in compared:
+        table.add_row(
+            f"{100 * at.cold_start_rate:g}",
+            f"{at.gb_hours:,.0f}",
+            f"{at.cold_s:,.0f}",
+            f"{at.ours_cold_s:,.0f}",
+            f"{100 * at.ours_cold_s / at.cold_s:.0f}",
+        )
+    console.print(table)
+
+
+def verdict(rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool) -> str:
+    """Whether to adopt foremesh, in words and money; empty where the rows do not tell."""
+    ours = [row for row in rows if (row.policy, row.parameter) == (OURS, at_price_label(1.0))]
+    timers = [row for row in rows if row.policy in TIMERS]
+    if not ours or not timers or hours <= 0.0:
+        return ""
+    (mine,), best = ours, _best(timers, *TIMERS)
+    told = [
+        "Costs are in the unit of the catalogue's prices.",
+        _cost_of(mine, hours),
+        _against(mine, best, hours, "the best timer in hindsight"),
+    ]
+    for row in timers:
+        if today is not None and row.parameter == today:
+            told.append(_against(mine, row, hours, "the timer of today"))
+            break
+    told.append(_advice(mine, best))
+    told.append("Assumed: no request finds an instance busy; starts take as the catalogue says.")
+    if guessed:
+        told.append("The catalogue was guessed from the log: give yours with --catalog.")
+    return " ".join(told)
+
+
+def _cost_of(mine: PolicyRow, hours: float) -> str:
+    return (
+        f"foremesh would have cost {mine.total_cost / hours:.3g} an hour,"
+        f" {mine.cost / hours:.3g} for warm instances and the rest for waiting"
+        f" ({100 * mine.cold_start_rate:.2g} % of the requests)."
+    )
+
+
+def _against(mine: PolicyRow, timer: PolicyRow, hours: float, what: str) -> str:
+    saved = (timer.total_cost - mine.total_cost) / hours
+    share = 100 * (1 - mine.total_cost / timer.total_cost) if timer.total_cost else 0.0
+    name = f"{timer.policy} {timer.parameter}".strip()
+    verb = "less" if saved >= 0 else "more"
+    return (
+        f"That is {abs(saved):.3g} an hour ({abs(share):.0f} %) {verb} than {what}, {name},"
+        f" with {timer.total_cost / hours:.3g}."
+    )
+
+
+def _advice(mine: PolicyRow, best: PolicyRow) -> str:
+    if mine.total_cost < (1 - ALIKE) * best.total_cost:
+        return "Adopt it."
+    if mine.total_cost <= (1 + ALIKE) * best.total_cost:
+        return "A timer does as well here: there is no need to adopt it for this log."
+    return "Do not adopt it for this log: a timer does better."
