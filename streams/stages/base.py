@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 
-__all__ = ["MAX_SKEW_MS", "RecordUnusable", "Stage", "StepContext", "admit"]
+__all__ = ["MAX_SKEW_MS", "EventDriven", "RecordUnusable", "Stage", "StepContext", "admit"]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_SKEW_MS = 24 * 3600 * 1000  # most that a client's clock may be ahead
@@ -65,6 +65,20 @@ class Stage(Protocol[S]):
     def decode(self, data: bytes) -> S:
         """The value of these bytes, of this or any earlier version; ValueError otherwise."""
         ...
+
+
+class EventDriven:
+    """A stage in which only events change anything: time alone does nothing."""
+
+    def tick(self, now_ms: int, state: object, context: StepContext) -> Iterable[Record]:
+        """Do nothing."""
+        del now_ms, state, context
+        return ()
+
+    def due(self, state: object) -> int | None:
+        """Never."""
+        del state
+        return None
 
 
 def admit(request: Request, context: StepContext) -> None:

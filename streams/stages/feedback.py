@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from streams.records import Feedback, MeasuredWarmUp, Outcome, Part, Record, Result
 from streams.stages.admission import admit_outcome
-from streams.stages.base import StepContext
+from streams.stages.base import EventDriven, StepContext
 
 __all__ = ["FeedbackConfig", "FeedbackStage", "UserHits"]
 
@@ -70,7 +70,7 @@ class UserHits:
     misses: MissDetector = field(default_factory=MissDetector)
 
 
-class FeedbackStage:
+class FeedbackStage(EventDriven):
     """Stage "feedback": a user's hit rate, its drift, and measured start-up times."""
 
     name = "feedback"
@@ -91,18 +91,6 @@ class FeedbackStage:
         hit_rate = user.hit_rate + self.config.fading * (hit - user.hit_rate)
         state[key] = user = UserHits(hit_rate, user.misses.after(not hit))
         return (_feedback(event, user),)
-
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, UserHits], context: StepContext
-    ) -> Iterable[Record]:
-        """Do nothing: silence is no outcome."""
-        del now_ms, state, context
-        return ()
-
-    def due(self, state: MutableMapping[str, UserHits]) -> int | None:
-        """Never: only events change anything."""
-        del state
-        return None
 
     def encode(self, value: UserHits) -> bytes:
         """The bytes of a user's state, 42 of them."""

@@ -17,7 +17,7 @@ from streams.records import (
     Route,
     Source,
 )
-from streams.stages.base import StepContext, admit
+from streams.stages.base import EventDriven, StepContext, admit
 
 __all__ = ["Interception", "Interceptor", "intercept"]
 
@@ -81,7 +81,7 @@ def _wait_ms(instance: Instance, warm_up_ms: int, at_ms: int) -> int:
     return max(0, ready_ms - at_ms)
 
 
-class Interceptor:
+class Interceptor(EventDriven):
     """Stage "interceptor": judges requests of a log; those served already have an outcome."""
 
     name = "interceptor"
@@ -100,18 +100,6 @@ class Interceptor:
         found = intercept(steps, instances, event.at_ms, _warm_ups(steps, event, context))
         cold = [p.service for p in found.parts if not p.warm and not _serves(instances[p.service])]
         return (_outcome(event, found), *(_cold_start(event, name) for name in cold))
-
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, None], context: StepContext
-    ) -> Iterable[Record]:
-        """Do nothing: time alone changes no outcome."""
-        del now_ms, state, context
-        return ()
-
-    def due(self, state: MutableMapping[str, None]) -> int | None:
-        """Never: only events change anything."""
-        del state
-        return None
 
     def encode(self, value: None) -> bytes:
         """No state, no bytes."""

@@ -9,7 +9,7 @@ from typing import Any
 from streams.records import Action, ColdStart, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Resources
 from streams.stages.admission import admit_cold_start, admit_command
-from streams.stages.base import StepContext
+from streams.stages.base import EventDriven, StepContext
 from streams.stages.row_encoding import from_row, to_row
 
 __all__ = [
@@ -44,7 +44,7 @@ class PlannedPool:
     done: dict[str, int] = field(default_factory=dict)  # command id -> its expiry
 
 
-class PlannedProvisioner:
+class PlannedProvisioner(EventDriven):
     """Stage "provisioner": simulates commands in event time.
 
     An instance is warm its warm-up time after the command. What a command causes begins a
@@ -86,18 +86,6 @@ class PlannedProvisioner:
         provision = event.action is Action.PROVISION
         changed = tuple(_start(event, pool, known) if provision else _release(event, pool))
         return (*changed, _utilisation(event.pool, pool, known))
-
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, PlannedPool], context: StepContext
-    ) -> Iterable[Record]:
-        """Do nothing: the records of an instance are published when it is started."""
-        del now_ms, state, context
-        return ()
-
-    def due(self, state: MutableMapping[str, PlannedPool]) -> int | None:
-        """Never: only events change anything."""
-        del state
-        return None
 
     def encode(self, value: PlannedPool) -> bytes:
         """The bytes of a pool's row."""

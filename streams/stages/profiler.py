@@ -11,7 +11,7 @@ from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
 from streams.stages.admission import admit_feedback
-from streams.stages.base import RecordUnusable, StepContext, admit
+from streams.stages.base import EventDriven, RecordUnusable, StepContext, admit
 
 __all__ = ["Profiler"]
 
@@ -23,7 +23,7 @@ _entry: Callable[[tuple[str, float, float]], ServiceProbability] = partial(
 _QUIET = 4  # a vector expires after this multiple of the 90 % gap, or of the horizon
 
 
-class Profiler:
+class Profiler(EventDriven):
     """Requests in, prediction vectors out; feedback moves the mixture's weights.
 
     Parameters
@@ -93,18 +93,6 @@ class Profiler:
             tier=request.tier,
             pool=request.pool,
         )
-
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, Any], context: StepContext
-    ) -> Iterable[Record]:
-        """Do nothing: a vector carries its expiry."""
-        del now_ms, state, context
-        return ()
-
-    def due(self, state: MutableMapping[str, Any]) -> int | None:
-        """Never: only events change anything."""
-        del state
-        return None
 
     # The versioned bytes of a state row, and back; ValueError if they cannot be read.
     encode = staticmethod(rows.encode)

@@ -14,13 +14,13 @@ from streams.adapters.avro import codec
 from streams.flow.topology import key_of, topic_of
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
-from streams.stages.base import Stage, StepContext
+from streams.stages.base import EventDriven, Stage, StepContext
 from streams.stages.profiler import Profiler
 
 CASES = ("decode", "state", "send", "profiler")
 
 
-class Decode:
+class Decode(EventDriven):
     """Does nothing with what was decoded."""
 
     name = "interceptor"
@@ -29,12 +29,6 @@ class Decode:
         self, event: Record, state: MutableMapping[str, int], context: StepContext
     ) -> Iterable[Record]:
         del event, state, context
-        return ()
-
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, int], context: StepContext
-    ) -> Iterable[Record]:
-        del now_ms, state, context
         return ()
 
     def encode(self, value: int) -> bytes:

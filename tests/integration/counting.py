@@ -18,7 +18,7 @@ from streams.engine.faust.app import run
 from streams.pipeline.worker import create_app
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
-from streams.stages.base import RecordUnusable, StepContext
+from streams.stages.base import EventDriven, RecordUnusable, StepContext
 
 State = tuple[int, bytes]  # records counted; a digest of their ids in order
 
@@ -26,7 +26,7 @@ ALL = "\x00all"
 NONE: State = (0, bytes(16))
 
 
-class Counting:
+class Counting(EventDriven):
     """Counts the records of each user and of all, and chains their ids."""
 
     name = "interceptor"
@@ -43,16 +43,6 @@ class Counting:
         if event.service == "poison":
             raise RuntimeError("poison")
         yield outcome(event, state[f"u/{event.user}"], state[ALL])
-
-    def tick(
-        self, now_ms: int, state: MutableMapping[str, State], context: StepContext
-    ) -> Iterable[Record]:
-        del now_ms, state, context
-        return ()
-
-    def due(self, state: MutableMapping[str, State]) -> int | None:
-        del state
-        return None
 
     def encode(self, value: State) -> bytes:
         count, digest = value
