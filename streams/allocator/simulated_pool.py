@@ -10,7 +10,7 @@ from streams.allocator.calibration import Pair
 from streams.allocator.valuation.catalog_index import FALLBACK
 from streams.allocator.view import PoolView
 from streams.catalog.critical_path import first_uses, start_ms, steps_of
-from streams.records import Action, Command, Instance
+from streams.records import Command, Instance
 from streams.records.trials import Score
 from streams.stages.base import StepContext
 from streams.stages.planned_provisioner import (
@@ -18,12 +18,12 @@ from streams.stages.planned_provisioner import (
     PlannedPool,
     PlannedProvisioner,
     instances_of,
+    started_on_request,
 )
 
 __all__ = ["SimulatedPool"]
 
 HOUR_MS = 3_600_000
-STANDARD = "standard"  # prefix of starts by a request; see `view.ON_REQUEST`
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,10 @@ class SimulatedPool:
         """
         score, cold = self._serve(self._paid(view), arrived, view)
         known = {planned.service for planned in self.planned.live.values()}
-        starts = [_on_request(name, view) for name in sorted(cold - known)]
+        starts = [
+            started_on_request(f"{name}/{view.now_ms}", view.pool.pool, name, view.now_ms, 1)
+            for name in sorted(cold - known)
+        ]
         return replace(self.carry_out(starts, context), score=score, at_ms=view.now_ms)
 
     def _paid(self, view: PoolView) -> Score:
@@ -182,22 +185,4 @@ def _counted(score: Score, found: _ArrivedRequests, weight: float) -> Score:
         saved_ms=score.saved_ms + saved_ms,
         wasted_ms=max(0, score.wasted_ms - found.serving_ms),
         worth=score.worth + weight * saved_ms / 1000,
-    )
-
-
-def _on_request(name: str, view: PoolView) -> Command:
-    """The start that the standard path makes for a request that finds no instance."""
-    now_ms = view.now_ms
-    return Command(
-        command_id=f"{STANDARD}/{name}/{now_ms}",
-        pool=view.pool.pool,
-        action=Action.PROVISION,
-        service=name,
-        count=1,
-        value=0.0,
-        cost=0.0,
-        priority=0.0,
-        issued_ms=now_ms,
-        expires_ms=now_ms + 1,
-        reason="a request found none",
     )

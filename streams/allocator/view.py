@@ -14,10 +14,10 @@ from streams.allocator.valuation.occupancy import Floats
 from streams.records import Demand, Instance, InstanceState
 from streams.records.catalog import Pool, Resources
 from streams.records.control import Mode
+from streams.records.instances import ON_REQUEST
 
 __all__ = ["SERVING", "PoolObservation", "PoolView", "more_of", "taken_by", "without_done"]
 
-ON_REQUEST = "standard/"  # command ids of instances that a request started: kept in mode off
 SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ColdStart", "Instance", "InstanceState", "MeasuredWarmUp"]
+__all__ = ["ON_REQUEST", "ColdStart", "Instance", "InstanceState", "MeasuredWarmUp"]
+
+ON_REQUEST = "standard/"  # begins the command ids of instances that a request started
 
 
 class InstanceState(enum.StrEnum):
@@ -27,7 +29,7 @@ class Instance:
     pool: str
     state: InstanceState
     endpoint: str  # http://host:port, empty before there is one
-    command_id: str  # the command that started it, or standard/<request id>
+    command_id: str  # the command that started it, or `ON_REQUEST` and the request's id
     started_ms: int  # spawned
     changed_ms: int  # entered `state`
     warm_since_ms: int | None = None  # first answered request

@@ -8,6 +8,7 @@ from typing import Any
 
 from streams.records import Action, ColdStart, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Resources
+from streams.records.instances import ON_REQUEST
 from streams.stages.admission import admit_cold_start, admit_command
 from streams.stages.base import EventDriven, StepContext
 from streams.stages.row_encoding import from_row, to_row
@@ -19,6 +20,7 @@ __all__ = [
     "instances_of",
     "planned_form",
     "planned_of",
+    "started_on_request",
 ]
 
 VERSION = 1
@@ -70,7 +72,8 @@ class PlannedProvisioner(EventDriven):
             live = (state.get(event.pool) or PlannedPool()).live.values()
             if any(planned.service == event.service for planned in live):
                 return ()
-            event = _on_request(event)
+            cause = f"{event.request_id}/{event.service}"
+            event = started_on_request(cause, event.pool, event.service, event.at_ms, STANDARD_MS)
         admit_command(event)
         pool = state.get(event.pool) or PlannedPool()
         pool.now_ms = max(pool.now_ms, event.issued_ms)
@@ -143,19 +146,19 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         yield _instance(name, command.pool, planned)
 
 
-def _on_request(start: ColdStart) -> Command:
-    """The start that the standard path makes for a request."""
+def started_on_request(cause: str, pool: str, service: str, at_ms: int, life_ms: int) -> Command:
+    """The start that the standard path makes for a request that finds no instance."""
     return Command(
-        command_id=f"standard/{start.request_id}/{start.service}",
-        pool=start.pool,
+        command_id=f"{ON_REQUEST}{cause}",
+        pool=pool,
         action=Action.PROVISION,
-        service=start.service,
+        service=service,
         count=1,
         value=0.0,
         cost=0.0,
         priority=0.0,
-        issued_ms=start.at_ms,
-        expires_ms=start.at_ms + STANDARD_MS,
+        issued_ms=at_ms,
+        expires_ms=at_ms + life_ms,
         reason="a request found none",
     )
 

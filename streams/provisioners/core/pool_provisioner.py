@@ -20,6 +20,7 @@ from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
 from streams.provisioners.core.start_queue import StartBackoff, StartQueue
 from streams.records import Action, Command, Instance, InstanceState, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
+from streams.records.instances import ON_REQUEST
 from streams.runtime.clock import wall_ms
 from streams.runtime.wake_signal import WakeSignal
 
@@ -214,7 +215,7 @@ class PoolProvisioner(Generic[LifecycleT]):
                 await self._freed.wait(self.limits.grace_ms / 1000)
         finally:
             self._waiting -= 1
-        cause = f"standard/{request.request_id}"
+        cause = f"{ON_REQUEST}{request.request_id}"
         return self._reserve(constituent, cause, "a request is waiting for it")
 
     def _make_room(self, needs: Resources, spared: HeldInstance | None) -> None:

@@ -23,6 +23,7 @@ from envoy.service.accesslog.v3 import als_pb2_grpc
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
+from streams.records.instances import ON_REQUEST
 from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.core.warm_pool import WarmPool, open_warm_pool
 from streams.request_path.envoy.addresses import MeshAddresses
@@ -195,7 +196,7 @@ class WithheldInstances:
         """Record a change of an instance."""
         name, claims = instance.instance_id, self._claims
         unused = instance.state is InstanceState.WARM and not instance.uses
-        standard = instance.command_id.startswith("standard/") and instance.pool == claims.pool
+        standard = instance.command_id.startswith(ON_REQUEST) and instance.pool == claims.pool
         if unused and standard and name not in claims.known(instance.service):
             self._withheld[name] = instance
         else:
