@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from streams.allocator.valuation.catalog_index import FALLBACK
 from streams.catalog.critical_path import Steps, cold_ms
-from streams.records import Request
+from streams.records import Outcome, Request
 from streams.records.catalog import Catalog, Constituent
 
 __all__ = ["HOUR_MS", "JudgedRequest", "PolicyLedger"]
@@ -60,8 +60,7 @@ class PolicyLedger:
         if since_ms is not None:
             # What has begun to start is paid for until it has started.
             until_ms = max(at_ms, since_ms + self.constituents[name].warm_up_ms)
-            added_ms = max(0, until_ms - max(since_ms, self.from_ms))
-            self.warm_ms[name] = self.warm_ms.get(name, 0) + added_ms
+            self.pay(name, since_ms, until_ms)
 
     def judge(self, request: Request, steps: Steps) -> None:
         """Record the wait of a request: for whole starts, or for the rest of those under way."""
@@ -73,17 +72,28 @@ class PolicyLedger:
             return max(0, ready_ms - at_ms)
 
         if at_ms >= self.from_ms:
-            waited_ms = cold_ms(steps, wait_ms)
-            worth = self.worth_of(request.tier, waited_ms)
-            self.judged.append(JudgedRequest(request.user, request.service, waited_ms, worth))
+            self.count(request, cold_ms(steps, wait_ms))
         for step in steps:
             for name in step:
                 self.start(name, at_ms)
                 self._use(name, at_ms)
 
-    def worth_of(self, tier: str, waited_ms: int) -> float:
-        """What a wait costs, in the unit of the prices."""
-        return self.catalog.tiers.get(tier, FALLBACK).weight * waited_ms / 1000
+    def count(self, request: Request | Outcome, waited_ms: int) -> None:
+        """Count a request that waited for so long."""
+        weight = self.catalog.tiers.get(request.tier, FALLBACK).weight
+        worth = weight * waited_ms / 1000
+        self.judged.append(JudgedRequest(request.user, request.service, waited_ms, worth))
+
+    def pay(self, name: str, since_ms: int, until_ms: int) -> None:
+        """Pay for an instance of a constituent."""
+        self.warm_ms[name] = self.warm_ms.get(name, 0) + self._counted(since_ms, until_ms)
+
+    def used_after(self, since_ms: int, at_ms: int) -> None:
+        """Count warm time since the last use, or the start, that ends in a use."""
+        self.useful_ms += self._counted(since_ms, at_ms)
+
+    def _counted(self, since_ms: int, until_ms: int) -> int:
+        return max(0, until_ms - max(since_ms, self.from_ms))
 
     def _make_room(self, memory_mib: float, at_ms: int) -> None:
         if math.isinf(self.capacity_mib):
@@ -97,7 +107,7 @@ class PolicyLedger:
 
     def _use(self, name: str, at_ms: int) -> None:
         if name in self._unused:
-            self.useful_ms += max(0, at_ms - max(self._unused[name], self.from_ms))
+            self.used_after(self._unused[name], at_ms)
             self._unused[name] = at_ms
 
     def close(self, at_ms: int) -> None:

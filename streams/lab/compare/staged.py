@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from streams.lab.compare.ledger import JudgedRequest, PolicyLedger
+from streams.lab.compare.ledger import PolicyLedger
 from streams.pipeline.replay import at_price, replay
 from streams.records import Instance, Outcome, Record, Request
 from streams.records.catalog import Catalog, Pool, Resources
@@ -69,22 +69,17 @@ class RecordLedger:
     def _judge(self, outcome: Outcome) -> None:
         ledger = self.ledger
         if outcome.at_ms >= ledger.from_ms:
-            worth = ledger.worth_of(outcome.tier, outcome.cold_ms)
-            ledger.judged.append(
-                JudgedRequest(outcome.user, outcome.service, outcome.cold_ms, worth)
-            )
+            ledger.count(outcome, outcome.cold_ms)
         for part in outcome.parts:
             if part.instance_id in self._unused:
-                since_ms = max(self._unused[part.instance_id], ledger.from_ms)
-                ledger.useful_ms += max(0, outcome.at_ms - since_ms)
+                ledger.used_after(self._unused[part.instance_id], outcome.at_ms)
                 self._unused[part.instance_id] = outcome.at_ms
 
     def _end(self, name: str, at_ms: int) -> None:
-        life, ledger = self._lives.pop(name, None), self.ledger
+        life = self._lives.pop(name, None)
         self._unused.pop(name, None)
         if life:
-            lasted_ms = max(0, at_ms - max(life.started_ms, ledger.from_ms))
-            ledger.warm_ms[life.service] = ledger.warm_ms.get(life.service, 0) + lasted_ms
+            self.ledger.pay(life.service, life.started_ms, at_ms)
 
 
 @dataclass(frozen=True, slots=True)
