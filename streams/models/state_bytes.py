@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "StateReader", "StateWriter", "packed"]
+__all__ = ["Array", "StateReader", "StateWriter", "packed", "unpacked"]
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ def packed(values: Array) -> bytes:
     return values.tobytes() if _LITTLE else values.byteswap().tobytes()
 
 
-def _unpacked(data: bytes, kind: np.dtype[Any]) -> Array:
+def unpacked(data: bytes, kind: np.dtype[Any]) -> Array:
     """The array whose bytes `packed` made; it may be written to."""
     array = np.frombuffer(bytearray(data), kind)
     return array if _LITTLE else array.byteswap()
@@ -127,7 +127,7 @@ class StateReader:
 
     def array_like(self, like: Array) -> Array:
         """The next array, of the type and shape of this one; of any length where that has 0."""
-        array = _unpacked(self.blob(), like.dtype)
+        array = unpacked(self.blob(), like.dtype)
         if like.ndim > 1:
             array = array.reshape(-1, *like.shape[1:])
         if len(like) and len(array) != len(like):

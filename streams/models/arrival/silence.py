@@ -7,6 +7,7 @@ from bisect import bisect_right
 import numpy as np
 
 from streams.models.kernels import INT, Record, Records, array_of, inner, kernel, record
+from streams.models.state_bytes import unpacked
 
 __all__ = ["CELLS", "EDGES_MS", "STAGES", "SilenceHazard", "context_of", "stage_of"]
 
@@ -26,7 +27,6 @@ _PRIOR = 4.0  # pseudo-requests that shrink a context's hazard towards that of a
 _UNKNOWN = 0.3  # prior of hazard times age, as for gaps spread evenly over octaves
 _PRIOR_ALL = 0.5  # pseudo-requests of that prior
 _ENDS_MS = np.array([*EDGES_MS[1:], 2 * EDGES_MS[-1]], np.float64)
-_LENGTHS_MS = _ENDS_MS - np.array(EDGES_MS, np.float64)
 _PRIOR_MS = _PRIOR_ALL * _ENDS_MS / _UNKNOWN
 MOST = 2.0**-7  # hazard per ms: sums over users stay in 64 bits
 
@@ -109,7 +109,7 @@ class SilenceHazard:
     @classmethod
     def of(cls, data: bytes) -> SilenceHazard:
         """From the bytes of its cells; raises ValueError if they are damaged."""
-        cells = np.frombuffer(bytearray(data), CELL)
+        cells = unpacked(data, CELL)
         if len(cells) != CELLS:
             raise ValueError(f"hazards have {len(cells)} cells where {CELLS} belong")
         return cls(cells)

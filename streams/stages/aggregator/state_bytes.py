@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
 from streams.models.arrival.silence import SilenceHazard
-from streams.models.state_bytes import StateReader
+from streams.models.state_bytes import StateReader, packed
 from streams.stages.aggregator.state import (
     FormerRow,
     PoolRoster,
@@ -55,16 +56,7 @@ def decode(data: bytes) -> Row:
     if data and data[0] <= POOL_2:
         return _former(StateReader(data))
     kind, form = from_row(data, range(USER, ROSTER + 1))
-    match kind:
-        case _ if kind == USER:
-            return _user_of(form)
-        case _ if kind == BUCKET:
-            return _bucket_of(form)
-        case _ if kind == POOL:
-            return _pool_of(form)
-        case _:
-            now_ms, pools, *times = form
-            return PoolRoster(now_ms, tuple(pools), *times)
+    return READERS[kind](form)
 
 
 def _user_form(user: SilentUser) -> list[Any]:
@@ -128,7 +120,7 @@ def _pool_form(row: PoolSums) -> list[Any]:
         _sums_form(row.late),
         [row.rate, row.late_rate, row.news],
         row.ends,
-        row.hazard.cells.tobytes(),
+        packed(row.hazard.cells),
         astuple(row.tempo),
         [[name, *values] for name, values in row.warm_ups.items()],
         list(row.seen.items()),
@@ -155,6 +147,11 @@ def _pool_of(form: list[Any]) -> PoolSums:
     )
 
 
+def _roster_of(form: list[Any]) -> PoolRoster:
+    now_ms, pools, *times = form
+    return PoolRoster(now_ms, tuple(pools), *times)
+
+
 def _former(inp: StateReader) -> Row:
     """A row of an earlier release: start-up times, counts and time are kept, sums begin anew."""
     kind = inp.uint()
@@ -174,3 +171,11 @@ def _former(inp: StateReader) -> Row:
         warm_ups={name: (count, total, squares) for name, count, total, squares in measured},
         seen=dict(*more),  # the first version has no counts
     )
+
+
+READERS: Mapping[int, Callable[[list[Any]], Row]] = {
+    USER: _user_of,
+    BUCKET: _bucket_of,
+    POOL: _pool_of,
+    ROSTER: _roster_of,
+}
