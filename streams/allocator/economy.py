@@ -95,7 +95,9 @@ class InstanceEconomy:
             yield from self._first(parts, self._firsts.gain(parts))
         have = np.array(self.have, np.int64)
         may = (have > 0) & (have >= np.array(self.least)) & self.levels.may_pay(self.start_cost)
-        for part in np.flatnonzero(may).tolist():
+        found = np.flatnonzero(may).tolist()
+        self.levels.look_up(found)
+        for part in found:
             yield from self._further(part, self.have[part] + 1)
 
     def then(self, choice: PackingChoice) -> Iterator[InstanceWant]:
@@ -144,7 +146,9 @@ class InstanceEconomy:
         """Value of the last instance of each constituent; 0 where there is none."""
         have = np.array(self.have, np.int64)
         value: Floats = np.where(have == 1, self._firsts.losses().sum(axis=1), 0.0)
-        for part in np.flatnonzero(have > 1).tolist():
+        several = np.flatnonzero(have > 1).tolist()
+        self.levels.look_up(several)
+        for part in several:
             level = self.levels.level(part, self.have[part])
             value[part] = level.value if level else 0.0
         return value

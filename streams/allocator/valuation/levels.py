@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,8 +99,7 @@ class InstanceLevels:
 
     def level(self, part: int, k: int) -> InstanceLevel | None:
         """The k-th instance; None if it is never used."""
-        if part not in self._found:
-            self._found[part] = list(self._levels(part))
+        self.look_up([part])
         levels = self._found[part]
         return levels[k - 1] if 0 < k <= len(levels) else None
 
@@ -113,27 +112,32 @@ class InstanceLevels:
         may: NDArray[np.bool_] = all_value(self._values, self._index) * np.minimum(1.0, load) > cost
         return may
 
-    def _levels(self, part: int) -> Iterator[InstanceLevel]:
-        asked = self._values.uses[part]
-        if not asked.any():
+    def look_up(self, parts: Iterable[int]) -> None:
+        """Value the instances of these constituents, all in one go."""
+        new = [part for part in parts if part not in self._found]
+        if not new:
             return
-        saved_ms, weight = self._values.saved_ms[part], self._index.weight / 1000
-        each = np.divide(saved_ms, asked, out=np.zeros_like(asked), where=asked > 0.0) * weight
-        mean = np.cumsum(asked)
-        least = float(self._enough[part]) / max(float(each.max()), 1e-300)
-        load = mean * self._serving[part]
-        if mean[-1] * load[-1] < least:  # no second one is used, see `may_pay`
-            counts = mean[:, None]
-        else:
-            at_once = np.full(len(mean), self._index.at_once[part])
-            limit = np.full(len(mean), least)
-            counts = uses_by_level(mean, load, at_once, self._most, limit)
+        asked, saved_ms = self._values.uses[new], self._values.saved_ms[new]
+        each = np.divide(saved_ms, asked, out=np.zeros_like(asked), where=asked > 0.0)
+        each *= self._index.weight / 1000  # value of one request, by tier
+        mean, tiers = np.cumsum(asked, axis=1), asked.shape[1]
+        counts = uses_by_level(
+            mean.ravel(),
+            (mean * self._serving[new, None]).ravel(),
+            np.repeat(self._index.at_once[new], tiers),
+            self._most,
+            np.repeat(self._enough[new] / np.maximum(each.max(axis=1), 1e-300), tiers),
+        )
+        counts = np.maximum.accumulate(counts.reshape(len(new), tiers, counts.shape[1]), axis=1)
         # What a tier adds to the uses by those above it.
-        gains = np.diff(np.maximum.accumulate(counts, axis=0), axis=0, prepend=0.0)
-        for used, worth in zip(
-            counts[-1].tolist(), (gains * each[:, None]).T.tolist(), strict=True
-        ):
-            yield InstanceLevel(-math.expm1(-used), sum(worth), worth)
+        worths = np.diff(counts, axis=1, prepend=0.0) * each[:, :, None]
+        for part, used, worth in zip(new, counts[:, -1], worths, strict=True):
+            levels = np.count_nonzero(used)
+            columns = used[:levels].tolist(), worth[:, :levels].T.tolist()
+            self._found[part] = [
+                InstanceLevel(-math.expm1(-uses), sum(by_tier), by_tier)
+                for uses, by_tier in zip(*columns, strict=True)
+            ]
 
 
 def all_value(values: StepValues, index: CatalogIndex) -> Floats:

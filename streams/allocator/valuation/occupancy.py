@@ -39,7 +39,7 @@ def uses_by_level(
     """
     columns, busy, servers = [mean], np.ones_like(mean), np.zeros_like(at_once)
     limit = np.maximum(least, np.finfo(np.float64).tiny)
-    left = load > 0.0
+    left = mean * load >= limit  # all are busy at most as often as one alone would be
     while len(columns) < most and left.any():
         for place in range(1, int(at_once[left].max()) + 1):
             more = load * busy
