@@ -76,6 +76,7 @@ class ReplayedFlow:
         self.instances: dict[str, Instance] = {}
         self._gone: deque[Instance] = deque()
         self._received_ms = received_ms
+        self._timed = settings.clock == "wall"  # time passes between requests
         self._stages = stages_of(settings)
         read = attrgetter("record")
         self._steps = {
@@ -91,7 +92,7 @@ class ReplayedFlow:
 
     def feed(self, record: Record) -> Iterator[Record]:
         """The record and all that follow from it, in order; first time passes up to it."""
-        if isinstance(record, Request) and self.settings.clock == "wall":
+        if isinstance(record, Request) and self._timed:
             # A time in the future, which the stages refuse, must not move the clock.
             far_ms = self._received_ms + MAX_SKEW_MS if self._received_ms else record.at_ms
             yield from self.advance(min(record.at_ms, far_ms))
@@ -106,7 +107,7 @@ class ReplayedFlow:
             state = self.state(stage, partition)
             context = self._context(STAGES[stage], partition)
             made = list(self._steps[stage].tick(due_ms, state, context))
-            self._plan(stage, partition)
+            self._plan(stage, partition, state)
             if self._due.get((stage, partition), due_ms + 1) <= due_ms:
                 del self._due[stage, partition]  # it failed: the next event plans it anew
             yield from self._carry(made)
@@ -119,9 +120,9 @@ class ReplayedFlow:
             for row in self._readers[queued.topic]:
                 waiting.extend(self._publish(made) for made in self._step(row, queued))
 
-    def _plan(self, stage: str, partition: int) -> None:
+    def _plan(self, stage: str, partition: int, state: PartitionStore[Any]) -> None:
         """Note when a stage is to tick next in a partition."""
-        due_ms = self._stages[stage].due(self.state(stage, partition))
+        due_ms = self._stages[stage].due(state)
         if due_ms is None:
             self._due.pop((stage, partition), None)
         else:
@@ -165,7 +166,8 @@ class ReplayedFlow:
         state = self.state(row.name, queued.partition)
         context = self._context(row, queued.partition)
         _, records, others = self._steps[row.name].take(queued.topic, queued, state, context)
-        self._plan(row.name, queued.partition)
+        if self._timed:
+            self._plan(row.name, queued.partition, state)
         if len(state.journal) >= JOURNAL:
             others = [*others, *self._steps[row.name].checkpoint(state)]
         return [*records, *others] if others else records

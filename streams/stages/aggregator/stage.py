@@ -95,17 +95,18 @@ class Aggregator:
         if due_ms is None or now_ms < due_ms:
             return ()
         now_ms = max(now_ms, roster.now_ms)
-        if roster.heard_ms <= roster.sent_ms and now_ms < self._repeat_ms(roster):
-            for pool in roster.pools:
-                row = _known(pool, state)
-                self._wheel(pool, row, state, context).pass_to(now_ms)
-                state[_pool_key(pool)] = row
-                if row.news > self.config.news * row.rate:
-                    break
-            else:
-                state[ROSTER] = roster._replace(now_ms=now_ms)
-                return ()
+        told = roster.heard_ms <= roster.sent_ms and now_ms < self._repeat_ms(roster)
+        if told and not any(self._is_news(p, now_ms, state, context) for p in roster.pools):
+            state[ROSTER] = roster._replace(now_ms=now_ms)
+            return ()
         return tuple(self._demands(now_ms, state, context))
+
+    def _is_news(self, pool: str, now_ms: int, state: State, context: StepContext) -> bool:
+        """Bring a pool up to a time; whether enough of its demand has changed to be published."""
+        row = _known(pool, state)
+        self._wheel(pool, row, state, context).pass_to(now_ms)
+        state[_pool_key(pool)] = row
+        return row.news > self.config.news * row.rate
 
     def due(self, state: State) -> int | None:
         """When a tick would find changed demand.
@@ -125,12 +126,12 @@ class Aggregator:
         return max(after_ms, min([*ends, self._repeat_ms(roster)])) if ends else None
 
     def _life_ms(self, roster: PoolRoster) -> int:
-        """How long demand sent now counts: longer when all have been silent for long."""
-        return max(self.config.expiry_ms, 2 * (roster.now_ms - roster.heard_ms))
+        """How long the demand sent last counts: longer when all had been silent for long."""
+        return max(self.config.expiry_ms, 2 * (roster.sent_ms - roster.heard_ms))
 
     def _repeat_ms(self, roster: PoolRoster) -> int:
         """When demand is sent again although nothing has changed."""
-        return roster.sent_ms + self._life_ms(roster._replace(now_ms=roster.sent_ms)) // 2
+        return roster.sent_ms + self._life_ms(roster) // 2
 
     def encode(self, value: Row) -> bytes:
         """The bytes of a row; see `state_bytes`."""
