@@ -1,147 +1,47 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 import numpy as np
 import pytest
+from aggregated import (
+    EXACT,
+    FIRST,
+    FOR_EVER_MS,
+    HOUR_MS,
+    NOW,
+    TICK_MS,
+    State,
+    asks,
+    at,
+    due,
+    expected,
+    feed,
+    feedback,
+    later,
+    prediction,
+    sums,
+    through_bytes,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models.arrival.silence import EDGES_MS, STAGES, stage_of
-from streams.models.state_bytes import StateWriter
+from streams.models.arrival.silence import EDGES_MS, STAGES
 from streams.records import (
-    Demand,
-    Feedback,
-    MeasuredWarmUp,
-    Prediction,
     Record,
-    Result,
-    ServiceProbability,
 )
 from streams.stages.admission import admit_demand
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
 from streams.stages.aggregator.state import (
     UNIT,
-    PoolRoster,
-    PoolSums,
-    Row,
     SilenceBucket,
     SilentUser,
     UserTally,
 )
 from streams.stages.aggregator.tempo import DemandTempo
 from streams.stages.aggregator.wheel import LATE, SESSION, passages
-from streams.stages.base import StepContext
-
-TICK_MS = 1_000
-HOUR_MS = 3_600_000
-FOR_EVER_MS = 2 * EDGES_MS[-1]  # longer than all stages of a silence
-FIRST = 60_000 * 0.3 / 15_000  # requests of a user within the horizon as long as nothing is learnt
-
-State = dict[str, Row]
-EXACT = AggregatorConfig(tick_ms=TICK_MS, news=0.0)  # every change is published
-NOW = replace(EXACT, margin_ms=0)  # a user counts with the hazard of now
-
-
-def prediction(
-    user: str,
-    made_ms: int,
-    probabilities: dict[str, float],
-    *,
-    tier: str = "gold",
-    pool: str = "p",
-) -> Prediction:
-    return Prediction(
-        request_id=f"{user}/{made_ms}",
-        user=user,
-        services=tuple(
-            ServiceProbability(service=s, probability=p, within=p / 4)
-            for s, p in probabilities.items()
-        ),
-        unseen=0.0,
-        horizon_ms=60_000,
-        expected_ms=(1, 2, 3),
-        made_ms=made_ms,
-        expires_ms=10**9,
-        model="m",
-        tier=tier,
-        pool=pool,
-    )
-
-
-def feedback(service: str, ms: int) -> Feedback:
-    measured = MeasuredWarmUp(service=service, count=1, total_ms=ms, squares_ms2=float(ms * ms))
-    return Feedback(
-        request_id="r",
-        user="ann",
-        tier="gold",
-        pool="p",
-        service="draw",
-        at_ms=0,
-        result=Result.MISS,
-        cold_ms=0,
-        saved_ms=0,
-        hit_rate=0.0,
-        drift=False,
-        warm_ups=(measured,),
-    )
-
-
-def demands(records: list[Record]) -> list[Demand]:
-    return [r for r in records if isinstance(r, Demand)]
-
-
-def feed(
-    events: list[Record],
-    state: State | None = None,
-    *,
-    record_ms: int = 0,
-    config: AggregatorConfig = EXACT,
-) -> list[Demand]:
-    rows, stage = {} if state is None else state, Aggregator(config)
-    context = StepContext(partition=3, record_ms=record_ms)
-    return demands([made for e in events for made in stage.step(e, rows, context)])
-
-
-def at(now_ms: int, state: State, config: AggregatorConfig = EXACT) -> list[Demand]:
-    return demands(list(Aggregator(config).tick(now_ms, state, StepContext(partition=3))))
-
-
-def due(state: State) -> int | None:
-    return Aggregator(EXACT).due(state)
-
-
-def later(now_ms: int, state: State, config: AggregatorConfig = EXACT) -> list[Demand]:
-    """What is sent until then, where ticks come when they are due."""
-    sent = list[Demand]()
-    while (due_ms := Aggregator(config).due(state)) is not None and due_ms <= now_ms:
-        sent += at(due_ms, state, config)
-    return sent
-
-
-def expected(demand: Demand) -> dict[tuple[str, str], float]:
-    return {(s.service, s.tier): s.expected for s in demand.services}
-
-
-def through_bytes(state: State) -> State:
-    stage = Aggregator()
-    return {key: stage.decode(stage.encode(row)) for key, row in state.items()}
-
-
-def sums(state: State, pool: str = "p") -> PoolSums:
-    row = state[f"\x00pool/{pool}"]
-    assert isinstance(row, PoolSums)
-    return row
-
-
-def asks(user: str, times: range, state: State, config: AggregatorConfig = NOW) -> list[Demand]:
-    """A user asks for what bears their name at these times."""
-    asked: list[Record] = [prediction(user, now_ms, {user: 1.0}) for now_ms in times]
-    return feed(asked, state, config=config)
-
 
 # --------------------------------------------------------------------- the sum over users
 
@@ -535,122 +435,3 @@ def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None
     (sent,) = at(2_000, state)
     assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
     assert at(2_000, again) == [sent]
-
-
-# --------------------------------------------------------------------- bytes
-
-
-def test_a_users_row_is_small() -> None:
-    state: State = {}
-    feed([prediction("ann", 0, {f"service-{i}": 1 / (i + 2) for i in range(500)})], state)
-    assert len(Aggregator().encode(state["u/ann"])) < 500 * 10
-
-
-def test_bytes_of_an_unknown_version_are_refused() -> None:
-    for bad in (b"", b"\x63[]", b"\x00"):
-        with pytest.raises(ValueError, match=r"empty|has version 99|unknown form 0"):
-            Aggregator().decode(bad)
-
-
-def test_hazards_of_another_size_are_refused() -> None:
-    state: State = {}
-    feed([prediction("ann", 0, {"a": 0.5})], state)
-    row = sums(state)
-    row.hazard.cells = row.hazard.cells[1:]
-    with pytest.raises(ValueError, match="cells"):
-        Aggregator().decode(Aggregator().encode(row))
-
-
-def former_vector() -> bytes:
-    out = StateWriter()
-    out.uint(1)
-    out.text("p")
-    out.uints((1, 1, 1, 0, 2**19, 1_030_000, 2**20))  # epoch, sizes, series, within, a step
-    return bytes(out.data)
-
-
-def former_sums(kind: bytes = b"\x02") -> bytes:
-    out = StateWriter()
-    out.data += kind
-    for number in (0, 2**19, 2**38):  # series, p, p (1 - p)
-        out.blob(number.to_bytes(8, "little"))
-    return bytes(out.data)
-
-
-def former_pool(form: int, *seen: list[list[int]]) -> bytes:
-    out = StateWriter()
-    out.uint(form)
-    ends, measured = [[1_030_000, 2**19]], [["base", 2, 400, 100_000.0]]
-    out.text(json.dumps([1, 60_000, 1_000_000, [["a", "gold", 0]], ends, measured, *seen]))
-    return bytes(out.data) + former_sums(b"")
-
-
-def former_roster() -> bytes:
-    out = StateWriter()
-    out.uint(4)
-    out.text(json.dumps([1_000_000, ["p"], 1, -1]))
-    return bytes(out.data)
-
-
-def former_state(pool: bytes) -> State:
-    """As a worker of the former release left it a second ago: ann is expected to ask for a."""
-    rows = {
-        "\x00pools": former_roster(),
-        "\x00pool/p": pool,
-        "\x00until/1030000/p": former_sums(),
-        "u/ann": former_vector(),
-    }
-    return {key: Aggregator().decode(data) for key, data in rows.items()}
-
-
-FORMER = [former_pool(3), former_pool(5, [[0, 7]])]
-
-
-@pytest.mark.parametrize("pool", FORMER)
-def test_vectors_of_the_former_release_count_no_more(pool: bytes) -> None:
-    state = former_state(pool)
-    (demand,) = feed([prediction("bob", 1_001_000, {"b": 0.5})], state)
-    assert {name: e for (name, _), e in expected(demand).items() if e} == {
-        "b": pytest.approx(0.5 * FIRST, rel=1e-5)
-    }
-
-
-@pytest.mark.parametrize("pool", FORMER)
-def test_a_user_of_the_former_release_is_a_new_one(pool: bytes) -> None:
-    state = former_state(pool)
-    (demand,) = feed([prediction("ann", 1_001_000, {"a": 0.5})], state)
-    assert expected(demand) == {("a", "gold"): pytest.approx(0.5 * FIRST, rel=1e-5)}
-
-
-@pytest.mark.parametrize("pool", FORMER)
-def test_buckets_of_the_former_release_are_dropped_when_they_end(pool: bytes) -> None:
-    state = former_state(pool)
-    later(1_030_000, state)
-    assert not [key for key in state if key.startswith("\x00until/")]
-    assert not sums(state).early.values.any()
-
-
-def test_start_ups_counts_and_time_of_the_former_release_are_kept() -> None:
-    (demand,) = later(1_000_000, former_state(FORMER[1]))
-    assert demand.at_ms == 1_000_000
-    assert [(s.service, s.expected, s.seen) for s in demand.services] == [("a", 0.0, 7)]
-    assert [(m.service, m.count, m.total_ms) for m in demand.warm_ups] == [("base", 2, 400)]
-
-
-def test_state_of_the_former_release_survives_bytes() -> None:
-    state = former_state(FORMER[1])
-    assert later(1_000_000, through_bytes(state)) == later(1_000_000, state)
-
-
-def test_the_roster_survives_bytes() -> None:
-    roster = PoolRoster(7, ("p", "q"), 3, 4, 5, 6)
-    assert Aggregator().decode(Aggregator().encode(roster)) == roster
-
-
-def test_a_silence_is_in_the_stage_of_its_age() -> None:
-    state: State = {}
-    feed([prediction("ann", 0, {"a": 0.5})], state)
-    for age_ms in (15_000, 30_000, 45_000):
-        at(age_ms, state)
-        cells = sums(state).hazard.cells["inside"][-STAGES:]
-        assert np.flatnonzero(cells).tolist() == [stage_of(age_ms)]
