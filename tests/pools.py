@@ -99,7 +99,7 @@ class World:
         self._plan: dict[str, PlannedPool] = {}
 
     def hear(self, event: Record) -> list[Command]:
-        context = StepContext(catalog=self.catalog, instances=self.instances)
+        context = StepContext(catalog=self.catalog, instances=dict(self.instances))
         made = list(self.allocator.step(event, self.state, context))
         self.verdicts += [v for v in made if isinstance(v, Verdict)]
         self.trials += [t for t in made if isinstance(t, Trial)]

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.occupancy import Floats
-from streams.records import Demand
 
 __all__ = ["DemandCalibration", "Pair", "RequestSeries", "SeriesTable"]
 
@@ -43,6 +42,7 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
 
     rows: Mapping[Pair, int] = field(default_factory=dict)  # in order of pairs
     columns: Floats = field(default_factory=lambda: np.zeros((len(RequestSeries._fields), 0)))
+    _places: list[tuple[CatalogIndex, Numbers]] = field(default_factory=list)  # once looked up
 
     @classmethod
     def of(cls, series: Mapping[Pair, RequestSeries]) -> SeriesTable:
@@ -72,6 +72,12 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
         columns[:, moved] = self.columns
         return SeriesTable(rows, columns)
 
+    def places(self, index: CatalogIndex) -> Numbers:
+        """The rows' places in a table of demand, see `CatalogIndex.places`."""
+        if not self._places or self._places[0][0] is not index:
+            self._places[:] = [(index, index.places(self.rows))]
+        return self._places[0][1]
+
     def only(self, keep: NDArray[np.bool_]) -> SeriesTable:
         """The table without the rows that are not to be kept."""
         if keep.all():
@@ -94,7 +100,7 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
         moved = -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - rate)
         kept = math.exp(-elapsed_ms / (LEARN * horizon_ms))
         columns = [alarm, rate + moved, kept * asked + count, kept * known + expected]
-        return SeriesTable(self.rows, np.stack(columns))
+        return SeriesTable(self.rows, np.array(columns), self._places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +111,22 @@ class DemandCalibration:
     arrived: Mapping[Pair, int] = field(default_factory=dict)  # requests reported since then
     series: SeriesTable = field(default_factory=SeriesTable)
 
-    def hear(self, before: Demand | None, now: Demand) -> DemandCalibration:
-        """Count the requests reported between two demand records of a partition."""
-        if before is None:
+    def hear(self, before: Mapping[Pair, int] | None, now: Mapping[Pair, int]) -> DemandCalibration:
+        """Count the requests reported between two demand records of a partition.
+
+        Parameters
+        ----------
+        before, now
+            Requests so far, as each of them reports; None before the first.
+        """
+        if before is None or before == now:
             return self
-        known = {(s.service, s.tier): s.seen for s in before.services if s.seen}
-        more = dict[Pair, int]()
-        for s in now.services:
-            if s.seen:
-                pair = (s.service, s.tier)
-                count = s.seen - known.get(pair, 0)
-                # A lower count than before means that the counter was reset.
-                if count:
-                    more[pair] = more.get(pair, self.arrived.get(pair, 0)) + (
-                        count if count > 0 else s.seen
-                    )
-        return (
-            DemandCalibration(self.at_ms, {**self.arrived, **more}, self.series) if more else self
-        )
+        arrived = dict(self.arrived)
+        for pair, seen in sorted(now.items() - before.items()):
+            # A lower count than before means that the counter was reset.
+            more = seen - before.get(pair, 0)
+            arrived[pair] = arrived.get(pair, 0) + (more if more > 0 else seen)
+        return DemandCalibration(self.at_ms, arrived, self.series)
 
     def advance(
         self, asked: Floats, index: CatalogIndex, now_ms: int, horizon_ms: int
@@ -161,12 +165,12 @@ class DemandCalibration:
     ) -> SeriesTable:
         """The series after an interval, without those that have decayed away."""
         series = self.series.including(self.arrived)
-        places = index.places(series.rows)
-        mean = np.append(asked.ravel(), 0.0)[places]
+        places = series.places(index)
+        mean = np.append(asked, 0.0)[places]
         count = np.zeros(len(series))
-        arrived = np.fromiter(map(series.rows.__getitem__, self.arrived), np.int64)
-        count[arrived] = np.fromiter(self.arrived.values(), np.float64)
-        series = series.after(count, mean * elapsed_ms / horizon_ms, elapsed_ms, horizon_ms)
+        for pair, arrived in self.arrived.items():
+            count[series.rows[pair]] = arrived
+        series = series.after(count, mean * (elapsed_ms / horizon_ms), elapsed_ms, horizon_ms)
         alarm, _, recent, _ = series.columns
         known = places < asked.size
         return series.only(known & ((alarm > 0.0) | (recent >= FORGOTTEN)))

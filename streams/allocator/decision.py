@@ -105,8 +105,11 @@ class PoolDecision:
         if over:
             why = "tier {!r} is over its quota"
             return self._correct(self._give_back(idle, why.format(idle.tier)) for idle in over)
-        choices = pack(economy.wants(), room, economy.spare, view.have, economy.then)
-        self._choices = choices
+        wants = list(economy.wants())
+        if wants:
+            have = economy.existing()
+            self._choices = pack(wants, room, economy.spare, have, economy.then)
+        choices = self._choices
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))
         taken = Counter(victim.service for choice in choices for victim in choice.taken)

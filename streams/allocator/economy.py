@@ -12,7 +12,7 @@ from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice
 from streams.allocator.valuation.catalog_index import NOBODY, share_of
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
-from streams.allocator.valuation.levels import InstanceLevels, all_value
+from streams.allocator.valuation.levels import InstanceLevels
 from streams.allocator.valuation.occupancy import Floats
 from streams.allocator.view import PoolView
 from streams.records.catalog import Constituent, Tier
@@ -60,17 +60,21 @@ class InstanceEconomy:
         index = self.index = view.index
         self.view, self.horizon_ms = view, horizon_ms
         self._patience, self._held = patience, held
-        self.least: list[int] = index.counts({n: low for n, (low, _) in limits.items()}).tolist()
-        self.most = [most] * len(index.constituents)
+        self._have, self._idle = view.have, view.idle.copy()
+        self._last: Floats | None = None  # see `last_value`; until another start is decided
+        self._least = index.counts({name: low for name, (low, _) in limits.items()})
+        self._most = np.full(len(index.constituents), most)
         for name, (_, high) in limits.items():
             if high is not None and name in index.number:
-                self.most[index.number[name]] = high
-        self.keep_cost: Floats = price * index.price * horizon_ms / HOUR_MS
+                self._most[index.number[name]] = high
+        self.least: list[int] = self._least.tolist()
+        self.most: list[int] = self._most.tolist()
+        self.have: list[int] = self._have.tolist()
+        self.idle: list[int] = self._idle.tolist()
+        self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
         self.start_cost: Floats = START * self.keep_cost
-        self.have: list[int] = index.counts(view.have).tolist()
-        warm = [count > 0 for count in self.have]
         self._firsts = FirstInstances(
-            index, view.timing.warm_up_ms, view.asked, self.start_cost, warm
+            index, view.timing.warm_up_ms, view.asked, self.start_cost, (self._have > 0).tolist()
         )
         self._demanded = self._firsts.values  # before anything is decided
         self.levels = InstanceLevels(
@@ -80,31 +84,35 @@ class InstanceEconomy:
             most=most,
             enough=self.keep_cost / 2,
         )
-        idle = np.minimum(index.counts(view.idle), self.have)
-        self.idle: list[int] = idle.tolist()
 
     def wants(self) -> Iterator[InstanceWant]:
         """The initial wants: whatever would pay, and pins."""
-        for part in np.flatnonzero(np.array(self.least) > self.have).tolist():
+        for part in (self._least > self._have).nonzero()[0].tolist():
             yield from self._further(part, self.have[part] + 1)
-        alone = self._firsts.singles()
-        pays = np.flatnonzero(alone.sum(axis=1) > self.start_cost)
-        for part, worth in zip(pays.tolist(), alone[pays].tolist(), strict=True):
+        pays = (self._firsts.gains() > self.start_cost).nonzero()[0].tolist()
+        for part, worth in zip(
+            pays, self._firsts.alone()[pays].tolist() if pays else (), strict=True
+        ):
             yield from self._first(frozenset((part,)), worth)
         for parts in self._firsts.candidates():
             yield from self._first(parts, self._firsts.gain(parts))
-        have = np.array(self.have, np.int64)
-        may = (have > 0) & (have >= np.array(self.least)) & self.levels.may_pay(self.start_cost)
-        found = np.flatnonzero(may).tolist()
+        may = self.levels.may_pay(self.start_cost) & (self._have >= np.maximum(1, self._least))
+        found = may.nonzero()[0].tolist()
         self.levels.look_up(found)
         for part in found:
             yield from self._further(part, self.have[part] + 1)
+
+    def existing(self) -> dict[str, int]:
+        """Instances that exist or are under way, by name."""
+        constituents = self.index.constituents
+        return {c.service: n for c, n in zip(constituents, self.have, strict=True) if n}
 
     def then(self, choice: PackingChoice) -> Iterator[InstanceWant]:
         """Account for a granted choice; yields the wants that are new or revalued since."""
         number = self.index.number
         first = [number[service] for service, k in choice.want.parts if k == 1]
         lost = [number[victim.service] for victim in choice.taken if victim.k == 1]
+        self._last = None
         if lost:
             self._firsts.set(lost, warm=False)
         if first:
@@ -114,7 +122,7 @@ class InstanceEconomy:
         for name, k in choice.want.parts:
             base = int(self.index.base[number[name]])
             if base >= 0:
-                self.idle[base] = 0  # the constituent will start from it
+                self.idle[base] = self._idle[base] = 0  # the constituent will start from it
             yield from self._further(number[name], k + 1)
 
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
@@ -137,21 +145,18 @@ class InstanceEconomy:
 
     def first_value(self) -> Floats:
         """Value of a first instance of each constituent if it were started now."""
-        value: Floats = all_value(self._demanded, self.index) + self._firsts.bases.gains().sum(
-            axis=1
-        )
-        return value
+        return self._firsts.worth()
 
     def last_value(self) -> Floats:
         """Value of the last instance of each constituent; 0 where there is none."""
-        have = np.array(self.have, np.int64)
-        value: Floats = np.where(have == 1, self._firsts.losses().sum(axis=1), 0.0)
-        several = np.flatnonzero(have > 1).tolist()
-        self.levels.look_up(several)
-        for part in several:
-            level = self.levels.level(part, self.have[part])
-            value[part] = level.value if level else 0.0
-        return value
+        if self._last is None:
+            self._last = np.where(self._have == 1, self._firsts.losses(), 0.0)
+            several = (self._have > 1).nonzero()[0].tolist()
+            self.levels.look_up(several)
+            for part in several:
+                level = self.levels.level(part, self.have[part])
+                self._last[part] = level.value if level else 0.0
+        return self._last
 
     def doubtful(self, share: float) -> list[int]:
         """Constituents with an idle instance above their maximum, or worth too little.
@@ -161,14 +166,13 @@ class InstanceEconomy:
         share
             Fraction of the keeping cost below which an instance is worth too little.
         """
-        low = self.last_value() < self.keep_cost * share
-        low |= np.array(self.have) > np.array(self.most)
-        found: list[int] = np.flatnonzero((np.array(self.idle) > 0) & low).tolist()
+        low = (self.last_value() < self.keep_cost * share) | (self._have > self._most)
+        found: list[int] = (low & (self._idle > 0)).nonzero()[0].tolist()
         return found
 
     def spare(self) -> Iterator[IdleInstance]:
         """Idle instances that may be preempted; those started for a starved want may not."""
-        for part in np.flatnonzero(self.idle).tolist():
+        for part in self._idle.nonzero()[0].tolist():
             constituent = self.index.constituents[part]
             if constituent.service in self._held:
                 continue
@@ -199,7 +203,7 @@ class InstanceEconomy:
 
     def held_for(self) -> Iterator[tuple[str, Constituent]]:
         """All instances, those under way included, each with the tier that it is mostly for."""
-        for part in np.flatnonzero(self.have).tolist():
+        for part in self._have.nonzero()[0].tolist():
             for k in range(1, self.have[part] + 1):
                 yield self.kept(part, k)[1].tier, self.index.constituents[part]
 

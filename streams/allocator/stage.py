@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 
 from streams.allocator.calibration import Pair
 from streams.allocator.decision import AllocatorConfig, PoolDecision, PoolPlan
+from streams.allocator.input_arrays import InputArrays
 from streams.allocator.state import PoolState
 from streams.allocator.state_bytes import AllocatorRow, decode, encode
 from streams.allocator.trial import TrialScene, TrialState, begun, rivals
-from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.view import PoolObservation, PoolView, without_done
 from streams.records import Demand, Record, Utilisation
-from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control, Mode
 from streams.stages.admission import admit_control, admit_demand, admit_utilisation
 from streams.stages.base import StepContext
@@ -37,7 +36,7 @@ class Allocator:
 
     def __init__(self, config: AllocatorConfig | None = None) -> None:
         self.config = config or AllocatorConfig()
-        self._index = CatalogIndex(Catalog())
+        self._arrays = InputArrays()
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take in demand, utilisation or an operator override; decide when a round is complete.
@@ -54,7 +53,7 @@ class Allocator:
         row, due = _pool(event.pool, state), False
         match event:
             case Demand():
-                row, due = self._hear(event, row, state)
+                row, due = self._hear(event, row, state, context)
             case Control():
                 row, due = replace(row, control=event), known and row.now_ms > 0
             case Utilisation():
@@ -92,40 +91,37 @@ class Allocator:
         """The row of these bytes."""
         return decode(data)
 
-    def _hear(self, demand: Demand, row: PoolState, state: State) -> tuple[PoolState, bool]:
+    def _hear(
+        self, demand: Demand, row: PoolState, state: State, context: StepContext
+    ) -> tuple[PoolState, bool]:
         """Take in demand; returns the new row and whether the round is complete."""
         due = demand.partition in row.heard
         due |= demand.at_ms - row.decided_ms >= 2 * self.config.tick_ms
+        self._arrays.use(context.catalog)
         key = _demand_key(demand.pool, demand.partition)
         before = state.get(key)
+        seen = self._arrays.demand(before).seen if isinstance(before, Demand) else None
+        state[key] = demand
         row = replace(
             row,
             heard=row.heard | {demand.partition},
             partitions=tuple(sorted({*row.partitions, demand.partition})),
             now_ms=max(row.now_ms, demand.at_ms),
-            calibration=row.calibration.hear(
-                before if isinstance(before, Demand) else None, demand
-            ),
+            calibration=row.calibration.hear(seen, self._arrays.demand(demand).seen),
         )
-        state[key] = demand
-        live = {n for n, d in _demands(demand.pool, row, state).items() if d.services}
+        live = {d.partition for d in _demands(demand.pool, row, state) if _counts(d, row.now_ms)}
         return row, due or row.heard >= live
-
-    def _known(self, context: StepContext) -> CatalogIndex:
-        """The index of the current catalogue; rebuilt when the catalogue has been replaced."""
-        if self._index.catalog is not context.catalog:
-            self._index = CatalogIndex(context.catalog)
-        return self._index
 
     def _decide(
         self, pool: str, row: PoolState, state: State, context: StepContext
     ) -> list[Record]:
-        demands = list(_demands(pool, row, state).values())
+        index = self._arrays.use(context.catalog)
         seen = PoolObservation.of(
             pool,
-            demands,
-            context.instances.values(),
-            self._known(context),
+            list(map(self._arrays.demand, _demands(pool, row, state))),
+            self._arrays.instances(pool, context.instances),
+            index,
+            now_ms=row.now_ms,
             serve_ms=self.config.serve_ms,
         )
         row, arrived = advance(row, seen)
@@ -162,13 +158,12 @@ def advance(row: PoolState, seen: PoolObservation) -> tuple[PoolState, Mapping[P
     calibration, arrived = row.calibration.advance(
         seen.asked, seen.index, row.now_ms, seen.horizon_ms
     )
-    warm = [i.warm_since_ms for i in seen.alive if i.warm_since_ms and i.warm_since_ms > row.now_ms]
     row = replace(
         without_done(row, seen),
         heard=frozenset(),
         decided_ms=row.now_ms,
         calibration=calibration,
-        next_ms=min(warm, default=0),
+        next_ms=seen.instances.next_ms(row.now_ms),
     )
     return row, arrived
 
@@ -203,14 +198,17 @@ def _admit(event: Demand | Utilisation | Control) -> None:
             admit_utilisation(event)
 
 
-def _demands(pool: str, row: PoolState, state: State) -> dict[int, Demand]:
-    """The latest demand per partition; expired demand keeps only its measured start-up times."""
-    rows = {n: state.get(_demand_key(pool, n)) for n in row.partitions}
-    return {
-        n: d if d.expires_ms > row.now_ms else replace(d, services=())
-        for n, d in rows.items()
-        if isinstance(d, Demand)
-    }
+def _counts(demand: Demand, now_ms: int) -> bool:
+    """Whether decisions wait for the partition of this demand."""
+    return bool(demand.services) and demand.expires_ms > now_ms
+
+
+def _demands(pool: str, row: PoolState, state: State) -> Iterator[Demand]:
+    """The latest demand of every partition."""
+    for partition in row.partitions:
+        found = state.get(_demand_key(pool, partition))
+        if isinstance(found, Demand):
+            yield found
 
 
 def _pool(pool: str, state: State) -> PoolState:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from streams.allocator.calibration import DemandCalibration
+from streams.allocator.published_verdicts import PublishedVerdicts
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.records.catalog import Resources
 from streams.records.control import Control, Mode, Pin, Quota, Variant
@@ -76,9 +77,7 @@ class PoolState:
     held: Mapping[str, int] = field(
         default_factory=dict
     )  # constituent -> until when its instances are not preempted
-    said: Mapping[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # last published verdict per constituent, see `verdicts`
+    said: PublishedVerdicts = field(default_factory=PublishedVerdicts)
     calibration: DemandCalibration = field(default_factory=DemandCalibration)
     next_ms: int = 0  # when the next instance becomes warm; 0 if none is starting
 
@@ -109,7 +108,7 @@ def pool_form(row: PoolState) -> list[Any]:
         row.decided_ms,
         sorted(row.heard),
         asdict(row.control) if row.control else None,
-        row.said,
+        row.said.by_name,
         row.calibration.form(),
         row.next_ms,
     ]
@@ -143,7 +142,7 @@ def pool_of(value: list[Any]) -> PoolState:
         held=held,
         control=_control_of(control) if control else None,
         calibration=DemandCalibration.of(calibration) if calibration else DemandCalibration(),
-        said={name: (choice, doublings) for name, (choice, doublings) in said.items()},
+        said=PublishedVerdicts({name: (choice, far) for name, (choice, far) in said.items()}),
         next_ms=sum(next_ms),
     )
 

@@ -12,22 +12,17 @@ at the previous decision; this holds for both arms.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.allocator.calibration import DemandCalibration, Pair
 from streams.allocator.decision import AllocatorConfig, PoolDecision
+from streams.allocator.instances import SERVING, PoolInstances, taken_by
 from streams.allocator.simulated_pool import SimulatedPool
 from streams.allocator.state import PoolState
-from streams.allocator.view import (
-    SERVING,
-    PoolObservation,
-    PoolView,
-    more_of,
-    taken_by,
-    without_done,
-)
-from streams.records import InstanceState, Record
+from streams.allocator.view import PoolObservation, PoolView, more_of, without_done
+from streams.records import Record
 from streams.records.catalog import Resources
 from streams.records.control import Control, Mode, Variant
 from streams.records.trials import Trial
@@ -62,7 +57,7 @@ class TrialArm:
         """Serve the requests, decide and simulate the commands; returns the new arm and verdicts."""
         view, name = scene.view, self.variant.name
         simulated = self.simulated.advance(scene.arrived, view, scene.context)
-        seen = scene.seen.having(simulated.instances(view.pool.pool))
+        seen = scene.seen.having(PoolInstances.of(simulated.instances(view.pool.pool), view.index))
         row = without_done(self._informed(scene, simulated), seen)
         decision = PoolDecision(config, row, PoolView.of(row, seen), self.variant, label=f"{name}~")
         row, plan = decision.take(Mode.SHADOW)
@@ -76,14 +71,9 @@ class TrialArm:
         real, used = scene.state, scene.state.utilisation
         if used:
             index = scene.view.index
-            alive = [
-                i.service
-                for i in scene.context.instances.values()
-                if i.pool == used.pool and i.state is not InstanceState.GONE
-            ]
-            others = more_of(used.used - taken_by(alive, index), Resources())
-            planned = [planned.service for planned in simulated.planned.live.values()]
-            used = replace(used, used=others + taken_by(planned, index))
+            others = more_of(used.used - scene.seen.instances.taken, Resources())
+            planned = Counter(planned.service for planned in simulated.planned.live.values())
+            used = replace(used, used=others + taken_by(planned, index)[0])
         return replace(
             self.state,
             now_ms=real.now_ms,
@@ -132,6 +122,6 @@ def rivals(control: Control | None) -> tuple[Variant, ...]:
 def begun(variants: Sequence[Variant], scene: TrialScene) -> TrialState:
     """A new trial of these variants that starts with the current instances."""
     now_ms = scene.view.now_ms
-    here = [i for i in scene.seen.alive if i.state in SERVING]
+    here = [i for i in scene.seen.instances.alive if i.state in SERVING]
     arms = (TrialArm(v, SimulatedPool.of(v.name, here, now_ms), PoolState()) for v in variants)
     return TrialState(now_ms, tuple(arms))

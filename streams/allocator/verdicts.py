@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,8 +11,13 @@ import numpy as np
 
 from streams.allocator import packing
 from streams.allocator.economy import InstanceEconomy
-from streams.allocator.valuation.catalog_index import Numbers
-from streams.allocator.valuation.occupancy import Floats
+from streams.allocator.published_verdicts import (
+    ORDER,
+    Leaning,
+    PublishedVerdicts,
+    doublings,
+    is_news,
+)
 from streams.records import Action, Command
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
@@ -21,17 +26,11 @@ __all__ = ["verdicts"]
 
 MOST_EXPECTED = 5
 MOST_ALTERNATIVES = 3
-FAR = 6  # log2 of value over cost is clipped to this
-NEWS = 2  # change of that log2 that is published again
 CHOICES = {
     Action.PROVISION: Choice.START,
     Action.QUEUE: Choice.QUEUE,
     Action.RELEASE: Choice.RELEASE,
 }
-ORDER = list(Choice)
-NOTHING_SAID = (ORDER.index(Choice.LEAVE), -FAR)
-
-Said = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,17 @@ def verdicts(
     economy: InstanceEconomy,
     choices: Sequence[packing.PackingChoice],
     commands: Iterable[Command],
-    said: Said,
+    said: PublishedVerdicts,
     *,
     mode: Mode,
     most: int,
-) -> tuple[list[Verdict], Said]:
+) -> tuple[list[Verdict], PublishedVerdicts]:
     """The verdicts to publish: one per constituent whose last published one no longer holds.
 
     Parameters
     ----------
     said
-        Per constituent the choice last published, and the rounded log2 of value over cost.
+        What was published last.
     most
         Most verdicts about constituents without a command; the rest follows later.
 
@@ -70,20 +69,20 @@ def verdicts(
     """
     bounds = {name: choice for choice in choices for name, _ in choice.want.parts}
     rivals = _rivals(choices)
-    made, told, news = list[Verdict](), set[int](), dict(said)
+    made, told, news = list[Verdict](), set[int](), dict[str, Leaning]()
     for command in commands:
         case = _commanded(economy, command, bounds.get(command.service))
         told.add(case.part)
-        name, new = command.service, _said(case)
-        if _is_news(new, news.get(name, NOTHING_SAID)):
+        name, new = command.service, _leaning(case)
+        if is_news(new, news.get(name) or said.of(name)):
             news[name] = new
         elif mode is not Mode.ON:
             continue
         made.append(_verdict(economy, case, mode, rivals))
-    for case in islice(_uncommanded(economy, news, told), most):
-        news[economy.index.constituents[case.part].service] = _said(case)
+    for case in islice(_uncommanded(economy, said, told), most):
+        news[economy.index.constituents[case.part].service] = _leaning(case)
         made.append(_verdict(economy, case, mode, ()))
-    return made, news
+    return made, said.including(news, economy.index)
 
 
 def _commanded(
@@ -107,20 +106,15 @@ def _commanded(
 
 
 def _uncommanded(
-    economy: InstanceEconomy, said: Said, told: Container[int]
+    economy: InstanceEconomy, said: PublishedVerdicts, told: Container[int]
 ) -> Iterator[_VerdictCase]:
     """Constituents without a command whose last published verdict no longer holds."""
-    have = np.array(economy.have, np.int64)
-    before = np.full((len(have), 2), NOTHING_SAID, np.int64)
-    for name, last in said.items():
-        if name in economy.index.number:
-            before[economy.index.number[name]] = last
-    kept = have > 0
+    kept = economy.view.have > 0
     value = np.where(kept, economy.last_value(), economy.first_value())
     cost = np.where(kept, economy.keep_cost, economy.start_cost)
     choice = np.where(kept, ORDER.index(Choice.KEEP), ORDER.index(Choice.LEAVE))
-    changed = (choice != before[:, 0]) | (abs(_doublings(value, cost) - before[:, 1]) >= NEWS)
-    for part in np.flatnonzero(changed).tolist():
+    differ = said.differ(choice, value, cost, economy.index)
+    for part in differ.nonzero()[0].tolist():
         if part in told:
             continue
         count = economy.have[part]
@@ -135,19 +129,8 @@ def _uncommanded(
         )
 
 
-def _said(case: _VerdictCase) -> tuple[int, int]:
-    """What is kept of a published verdict: its choice, and the log2 of value over cost."""
-    doublings = _doublings(np.array([case.value]), np.array([case.cost]))
-    return ORDER.index(case.choice), int(doublings[0])
-
-
-def _is_news(new: tuple[int, int], last: tuple[int, int]) -> bool:
-    return new[0] != last[0] or abs(new[1] - last[1]) >= NEWS
-
-
-def _doublings(value: Floats, cost: Floats) -> Numbers:
-    ratio = np.maximum(value, 2.0**-FAR * cost) / np.maximum(cost, 1e-300)
-    return np.clip(np.round(np.log2(np.maximum(ratio, 2.0**-FAR))), -FAR, FAR).astype(np.int64)
+def _leaning(case: _VerdictCase) -> Leaning:
+    return ORDER.index(case.choice), doublings(case.value, case.cost)
 
 
 def _rivals(choices: Sequence[packing.PackingChoice]) -> tuple[Alternative, ...]:
@@ -200,10 +183,10 @@ def _verdict(
 def _expected(economy: InstanceEconomy, part: int) -> Iterator[Expected]:
     index, mean = economy.index, economy.view.asked
     found = [
-        (float(mean[row, column]), index.services[row], tier.tier)
+        (requests, index.services[row], tier.tier)
         for row in index.composites_of(part)
-        for column, tier in enumerate(index.tiers)
-        if mean[row, column] > 0.0
+        for requests, tier in zip(mean[row].tolist(), index.tiers, strict=True)
+        if requests > 0.0
     ]
     for requests, service, tier in heapq.nlargest(MOST_EXPECTED, found):
         yield Expected(service=service, tier=tier, requests=requests)

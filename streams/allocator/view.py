@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from streams.allocator.instances import SERVING, PoolInstances, taken_by
 from streams.allocator.packing import PoolRoom
 from streams.allocator.state import PoolState
-from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
+from streams.allocator.valuation.demand_arrays import DemandArrays, asked_in_all
 from streams.allocator.valuation.levels import ConstituentTiming, timing_of
 from streams.allocator.valuation.occupancy import Floats
-from streams.records import Demand, Instance, InstanceState
 from streams.records.catalog import Pool, Resources
 from streams.records.control import Mode
-from streams.records.instances import ON_REQUEST
 
-__all__ = ["SERVING", "PoolObservation", "PoolView", "more_of", "taken_by", "without_done"]
-
-SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
+__all__ = ["PoolObservation", "PoolView", "more_of", "without_done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +30,33 @@ class PoolObservation:
     horizon_ms: int
     asked: Floats  # sum over all partitions, not corrected for bursts
     timing: ConstituentTiming
-    arrived: Mapping[str, int]  # command id -> instances it has produced, gone ones included
-    alive: Sequence[Instance]
-    serving: Mapping[str, tuple[str, ...]]  # constituent -> ids of instances that can serve
+    instances: PoolInstances
 
     @classmethod
     def of(
         cls,
         pool: str,
-        demands: Sequence[Demand],
-        instances: Iterable[Instance],
+        demands: Sequence[DemandArrays],
+        instances: PoolInstances,
         index: CatalogIndex,
         *,
+        now_ms: int,
         serve_ms: float,
     ) -> PoolObservation:
-        """Select the pool's instances and sum the demand of all partitions."""
-        here = [i for i in instances if i.pool == pool]
-        alive = _alive(here)
+        """Sum the demand of all partitions; expired demand keeps only measured start-up times."""
+        live = [part for part in demands if part.demand.expires_ms > now_ms]
         return cls(
             pool=index.catalog.pools[pool],
             index=index,
-            horizon_ms=max((d.horizon_ms for d in demands), default=0),
-            asked=index.asked(demands),
-            timing=timing_of(index, demands, _served_ms(here), serve_ms),
-            arrived=Counter(i.command_id for i in here),
-            alive=alive,
-            serving=_serving(alive),
+            horizon_ms=max((part.demand.horizon_ms for part in demands), default=0),
+            asked=asked_in_all(index, live),
+            timing=timing_of(index, demands, instances.serve_ms, serve_ms),
+            instances=instances,
         )
 
-    def having(self, instances: Iterable[Instance]) -> PoolObservation:
+    def having(self, instances: PoolInstances) -> PoolObservation:
         """A copy with other instances; demand and timing are shared."""
-        here = list(instances)
-        arrived, alive = Counter(i.command_id for i in here), _alive(here)
-        return replace(self, arrived=arrived, alive=alive, serving=_serving(alive))
+        return replace(self, instances=instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +70,8 @@ class PoolView:
     timing: ConstituentTiming
     asked: Floats  # during a burst at least the recent rate
     serving: Mapping[str, tuple[str, ...]]  # constituent -> ids of instances that can serve
-    have: Mapping[str, int]  # constituent -> those that can serve and those under way
-    idle: Mapping[str, int]  # constituent -> instances that may be released
+    have: Numbers  # by constituent: instances that can serve, and those under way
+    idle: Numbers  # by constituent: instances that may be released
     capacity: Resources
     room: PoolRoom
     leaving: float  # hourly price of instances with a pending release
@@ -85,15 +79,19 @@ class PoolView:
     @classmethod
     def of(cls, state: PoolState, seen: PoolObservation) -> PoolView:
         """Build the view; `state` has no finished commands any more (see `without_done`)."""
-        index = seen.index
+        index, instances = seen.index, seen.instances
         coming, going = _coming(state, seen), _going(state, seen)
-        idle = Counter(i.service for i in seen.alive if _idle(i, state))
-        for base in _started_from(state, seen, coming):
-            del idle[base]
+        have, leaving = instances.have, 0.0
+        idle = _idle(state, seen, coming)
+        if coming:
+            have = have + index.counts(coming)
+        if going:
+            have = np.maximum(have - index.counts(going), 0)
+            idle = np.maximum(idle - index.counts(going), 0)
+            _, leaving = taken_by(going, index)
         capacity = state.utilisation.capacity if state.utilisation else seen.pool.capacity
         reported = state.utilisation.used if state.utilisation else Resources()
-        known, price = _taken(Counter(i.service for i in seen.alive), index)
-        added, further = _taken(coming, index)
+        added, further = taken_by(coming, index)
         return cls(
             pool=seen.pool,
             index=index,
@@ -101,14 +99,14 @@ class PoolView:
             horizon_ms=seen.horizon_ms,
             timing=seen.timing,
             asked=state.calibration.lift(seen.asked, index, seen.horizon_ms),
-            serving=seen.serving,
-            have=_have(seen.serving, coming, going),
-            idle={name: max(0, count - going[name]) for name, count in idle.items()},
+            serving=instances.serving,
+            have=have,
+            idle=np.minimum(idle, have),
             capacity=capacity,
-            leaving=_taken(going, index)[1],
+            leaving=leaving,
             room=PoolRoom(
-                capacity - more_of(known, reported) - added,
-                _budget(seen.pool, state) - price - further,
+                capacity - more_of(instances.taken, reported) - added,
+                _budget(seen.pool, state) - instances.price - further,
             ),
         )
 
@@ -131,15 +129,6 @@ def without_done(state: PoolState, seen: PoolObservation) -> PoolState:
     return replace(state, starting=starting, releasing=releasing)
 
 
-def _have(
-    serving: Mapping[str, tuple[str, ...]], coming: Counter[str], going: Counter[str]
-) -> dict[str, int]:
-    return {
-        name: max(0, len(serving.get(name, ())) + coming[name] - going[name])
-        for name in serving.keys() | coming.keys()
-    }
-
-
 def _budget(pool: Pool, state: PoolState) -> float:
     """Hourly budget of the pool; an operator override can only lower it."""
     said = state.control.budget if state.control else None
@@ -155,7 +144,9 @@ def _coming(state: PoolState, seen: PoolObservation) -> Counter[str]:
 
 
 def _coming_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int]:
-    return {c: start.count - seen.arrived.get(c, 0) for c, start in state.starting.items()}
+    return {
+        c: start.count - seen.instances.arrived.get(c, 0) for c, start in state.starting.items()
+    }
 
 
 def _going(state: PoolState, seen: PoolObservation) -> Counter[str]:
@@ -168,70 +159,31 @@ def _going(state: PoolState, seen: PoolObservation) -> Counter[str]:
 
 def _going_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int]:
     return {
-        command: release.count - len({*release.of} - {*seen.serving.get(release.service, ())})
+        command: release.count
+        - len({*release.of} - {*seen.instances.serving.get(release.service, ())})
         for command, release in state.releasing.items()
     }
 
 
-def _alive(instances: Iterable[Instance]) -> list[Instance]:
-    return [i for i in instances if i.state is not InstanceState.GONE]
-
-
-def _serving(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
-    return _ids(i for i in instances if i.state in SERVING)
-
-
-def _ids(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for instance in instances:
-        found.setdefault(instance.service, []).append(instance.instance_id)
-    return {service: tuple(sorted(ids)) for service, ids in found.items()}
-
-
-def _started_from(state: PoolState, seen: PoolObservation, coming: Counter[str]) -> set[str]:
+def _started_from(state: PoolState, seen: PoolObservation, coming: Counter[str]) -> list[int]:
     """Bases that constituents are starting from, or are commanded to."""
     index = seen.index
-    if not index.steps_on:
-        return set()
-    alive = (i for i in seen.alive if i.state in SERVING)
+    alive = (i for i in seen.instances.alive if i.state in SERVING)
     starting = {i.service for i in alive if not i.warm_at(state.now_ms)} | (+coming).keys()
-    known = index.catalog.constituents
-    return {known[name].base for name in starting if name in known}
+    bases = {index.base[index.number[name]] for name in starting if name in index.number}
+    return sorted(bases - {-1})
 
 
-def _idle(instance: Instance, state: PoolState) -> bool:
-    if instance.state is not InstanceState.WARM or not instance.warm_at(state.now_ms):
-        return False
-    off = state.control is not None and state.control.mode is Mode.OFF
-    return not (off and instance.command_id.startswith(ON_REQUEST))
-
-
-def _served_ms(instances: Iterable[Instance]) -> dict[str, float]:
-    """Mean service time per constituent that has served a request."""
-    busy: Counter[str] = Counter()
-    uses: Counter[str] = Counter()
-    for instance in instances:
-        busy[instance.service] += instance.busy_ms
-        uses[instance.service] += instance.uses
-    return {name: busy[name] / count for name, count in uses.items() if count and busy[name]}
-
-
-def taken_by(services: Iterable[str], index: CatalogIndex) -> Resources:
-    """Resources that one instance of each of these constituents needs."""
-    return _taken(Counter(services), index)[0]
-
-
-def _taken(counts: Mapping[str, int], index: CatalogIndex) -> tuple[Resources, float]:
-    """Resources and hourly price of this many instances per constituent."""
-    cpu = memory = bandwidth = price = 0.0
-    for name, count in sorted(counts.items()):  # a sum depends on its order
-        constituent = index.catalog.constituents.get(name)
-        if constituent:
-            cpu += constituent.needs.cpu * count
-            memory += constituent.needs.memory * count
-            bandwidth += constituent.needs.bandwidth * count
-            price += constituent.price * count
-    return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth), price
+def _idle(state: PoolState, seen: PoolObservation, coming: Counter[str]) -> Numbers:
+    """Free instances by constituent that may be released."""
+    index, instances = seen.index, seen.instances
+    free = instances.free_since_ms <= state.now_ms
+    if state.control is not None and state.control.mode is Mode.OFF:
+        free &= ~instances.free_on_request
+    idle = np.bincount(instances.free[free], minlength=len(index.constituents))
+    if index.steps_on:
+        idle[_started_from(state, seen, coming)] = 0
+    return idle
 
 
 def more_of(one: Resources, other: Resources) -> Resources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -27,6 +28,7 @@ GONE_FOR_MS = 3_600_000  # ended instances are forgotten after this time
 JOURNAL = 2_000  # most records taken in between two checkpoints of a partition
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(key: bytes | None, partitions: int) -> int:
     """The partition that Kafka's default partitioner sends a key to."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions if key is not None else 0

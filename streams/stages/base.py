@@ -25,7 +25,11 @@ class RecordUnusable(Exception):
 
 
 class StepContext(NamedTuple):
-    """The inputs of a step besides its event and its state."""
+    """The inputs of a step besides its event and its state.
+
+    Catalogue and instances are snapshots: what changes is another object, so that a stage may
+    keep what it has made of one.
+    """
 
     partition: int = 0  # of the input topic
     record_ms: int = 0  # when the record was produced (Kafka's timestamp)

@@ -234,7 +234,7 @@ def test_what_is_left_cold_is_told_once_until_it_comes_closer() -> None:
     (first,) = world.verdicts
     assert (first.choice, first.have, first.command_id) == (Choice.LEAVE, 0, "")
     assert 0 < first.value < first.cost
-    world.hear(demand(9_000, ("a", "bronze", 0.01)))
+    world.hear(demand(9_000, ("a", "bronze", 0.005)))
     assert [v.choice for v in world.verdicts] == [Choice.LEAVE, Choice.LEAVE]
     assert world.verdicts[1].value < first.value
 

@@ -18,7 +18,6 @@ from streams.allocator.calibration import (
 )
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.occupancy import Floats
-from streams.records import Demand, ServiceDemand
 from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier
 
 HORIZON_MS, TICK_MS = 60_000, 1_000
@@ -64,11 +63,6 @@ class World:
         return self.watch.lift(asked(expected), ANATOMY, HORIZON_MS)
 
 
-def demand(seen: int, at_ms: int = 0) -> Demand:
-    services = (ServiceDemand(service="draw", tier="gold", expected=0, variance=0, seen=seen),)
-    return Demand(pool="p", partition=0, at_ms=at_ms, horizon_ms=HORIZON_MS, services=services)
-
-
 def test_a_burst_is_followed_at_once_and_forgotten_when_it_is_over() -> None:
     world = World()
     for _ in range(30):
@@ -105,12 +99,12 @@ def test_users_who_ask_more_often_than_expected_are_no_burst_for_ever() -> None:
 
 
 def test_only_requests_between_two_demands_count_and_a_count_begun_anew_is_new() -> None:
-    watch = DemandCalibration().hear(None, demand(1_000))
+    watch = DemandCalibration().hear(None, {PAIR: 1_000})
     assert watch.arrived == {}
-    watch = watch.hear(demand(1_000), demand(1_004))
-    watch = watch.hear(demand(1_004), demand(1_004))
+    watch = watch.hear({PAIR: 1_000}, {PAIR: 1_004})
+    watch = watch.hear({PAIR: 1_004}, {PAIR: 1_004})
     assert watch.arrived == {PAIR: 4}
-    watch = watch.hear(demand(1_004), demand(2))
+    watch = watch.hear({PAIR: 1_004}, {PAIR: 2})
     assert watch.arrived == {PAIR: 6}
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.allocator.valuation.occupancy import Floats
 from streams.catalog.critical_path import first_uses, steps_of
-from streams.records import Demand
 from streams.records.catalog import Catalog, Resources, Tier
 
 __all__ = ["FALLBACK", "NOBODY", "CatalogIndex", "Numbers", "share_of"]
@@ -22,9 +19,6 @@ NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # of instances 
 EVERYTHING = 1e9  # share when the pool has none of a resource
 
 Numbers = NDArray[np.int64]
-
-_PAIR = attrgetter("service", "tier")
-_EXPECTED = attrgetter("expected")
 
 
 class CatalogIndex:
@@ -64,16 +58,10 @@ class CatalogIndex:
                     self.steps_of[part].append(step)
         self.steps_on = self._steps_on()
 
-    def asked(self, demands: Iterable[Demand]) -> Floats:
-        """The expected requests of all partitions together: composites x tiers.
-
-        Tiers that are not in the catalogue share one column.
-        """
-        asked = [s for demand in demands for s in demand.services]
-        places = self.places(list(map(_PAIR, asked)))
-        expected = np.fromiter(map(_EXPECTED, asked), np.float64, len(asked))
-        sums: Floats = np.bincount(places, expected, self._places.size + 1).astype(np.float64)
-        return sums[:-1].reshape(-1, len(self.tiers))
+    @property
+    def size(self) -> int:
+        """Number of composites times tiers."""
+        return self._places.size
 
     def shares(self, capacity: Resources) -> Sequence[float]:
         """Share of this capacity that one instance of each constituent takes."""
@@ -95,7 +83,7 @@ class CatalogIndex:
         return None if at == self._places.size else divmod(at, len(self.tiers))
 
     def places(self, pairs: Collection[tuple[str, str]]) -> Numbers:
-        """Flat places of services and tiers in `asked`; its size for unknown services."""
+        """Flat places of services and tiers in a table of demand; its size for unknown services."""
         return np.fromiter(map(self._places.__getitem__, pairs), np.int64, len(pairs))
 
     def parts_of(self, service: str) -> frozenset[int]:

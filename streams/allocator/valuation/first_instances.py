@@ -50,9 +50,13 @@ class FirstInstances:
         """The values of each constituent alone, given what is warm now."""
         return self._joint.values
 
-    def singles(self) -> Floats:
-        """Gain of each cold constituent alone, 0 for warm ones: shape (constituents, tiers)."""
+    def alone(self) -> Floats:
+        """Gain by tier of each cold constituent alone; a row per constituent, 0 for warm ones."""
         return self.values.alone + self.bases.gains()
+
+    def gains(self) -> Floats:
+        """Gain of each cold constituent alone; 0 for warm ones."""
+        return self._with(self.values.gain, self.bases.gains())
 
     def candidates(self) -> list[Parts]:
         """Sets of cold constituents of a step that may pay together; see `JointWorth.candidates`."""
@@ -72,8 +76,12 @@ class FirstInstances:
         return self._joint.gain(parts)
 
     def losses(self) -> Floats:
-        """Loss by tier if one warm constituent ends; a row per constituent."""
-        return self.values.lost + self.bases.losses()
+        """Loss if one warm constituent ends, by constituent."""
+        return self._with(self.values.loss, self.bases.losses())
+
+    def worth(self) -> Floats:
+        """Value of all that each constituent would save if it were warm."""
+        return self._with(self.values.worth, self.bases.gains())
 
     def lost(self, part: int) -> Sequence[float]:
         """Loss by tier if this constituent ends."""
@@ -88,6 +96,13 @@ class FirstInstances:
             self._weigh()
         else:
             self.bases.weigh(self._index.bases_near(parts))
+
+    def _with(self, value: Floats, of_bases: Floats) -> Floats:
+        """A value with that of bases, which is by tier."""
+        if not self._index.steps_on:
+            return value
+        total: Floats = value + of_bases.sum(axis=1)
+        return total
 
     def _weigh(self) -> None:
         self.bases = WarmBases(self._index, self._own_ms, self._asked, self._warm)

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.demand_arrays import DemandArrays
 from streams.allocator.valuation.occupancy import Floats, uses_by_level
 from streams.allocator.valuation.step_values import StepValues
-from streams.records import Demand
 
 __all__ = [
     "ConstituentTiming",
     "InstanceLevel",
     "InstanceLevels",
-    "all_value",
     "timing_of",
 ]
 
@@ -43,19 +42,14 @@ class InstanceLevel:
 
 
 def timing_of(
-    index: CatalogIndex, demands: Iterable[Demand], serve_ms: Mapping[str, float], default_ms: float
+    index: CatalogIndex,
+    demands: Iterable[DemandArrays],
+    serve_ms: Mapping[str, float],
+    default_ms: float,
 ) -> ConstituentTiming:
     """Times per constituent: measured ones where there are enough, else the catalogue's."""
-    count, total = np.zeros((2, len(index.constituents)))
-    for demand in demands:
-        for m in demand.warm_ups:
-            i = index.number.get(m.service)
-            if i is not None:
-                count[i] += m.count
-                total[i] += m.total_ms
-    known = count >= MEASURED
-    count = np.maximum(count, 1)
-    mean = np.where(known, total / count, index.warm_up_ms)
+    count, total = sum((part.starts for part in demands), np.zeros((2, len(index.constituents))))
+    mean = np.where(count >= MEASURED, total / np.maximum(count, 1), index.warm_up_ms)
     serve = np.full(len(mean), default_ms)
     for name, ms in serve_ms.items():
         if name in index.number:
@@ -108,8 +102,8 @@ class InstanceLevels:
 
         At most as often as one instance alone is busy, which is at most the load, all are.
         """
-        load = self._values.uses.sum(axis=1) * self._serving
-        may: NDArray[np.bool_] = all_value(self._values, self._index) * np.minimum(1.0, load) > cost
+        load = np.minimum(1.0, self._values.asked * self._serving)
+        may: NDArray[np.bool_] = self._values.worth * load > cost
         return may
 
     def look_up(self, parts: Iterable[int]) -> None:
@@ -138,9 +132,3 @@ class InstanceLevels:
                 InstanceLevel(-math.expm1(-uses), sum(by_tier), by_tier)
                 for uses, by_tier in zip(*columns, strict=True)
             ]
-
-
-def all_value(values: StepValues, index: CatalogIndex) -> Floats:
-    """Value of all uses of each constituent."""
-    value: Floats = values.saved_ms @ index.weight / 1000
-    return value

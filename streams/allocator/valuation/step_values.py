@@ -42,20 +42,37 @@ class StepValues(NamedTuple):
     alone: Floats  # gain if it alone became warm; 0 where it is warm
     lost: Floats  # loss if it alone ended; 0 where it is cold
     at_most: Floats  # by constituent: value of all that it blocks
+    asked: Floats  # by constituent, as the three after it: uses of all tiers
+    worth: Floats  # value of all that is saved
+    gain: Floats  # of all tiers, if it alone became warm
+    loss: Floats  # of all tiers, if it alone ended
     joint: Flags  # steps x layers: completed only by several starts, which may pay together
 
 
 INPUTS = named(
     StepInputs, composite=I8, parts=I8x2, wait_ms=F8, warm=B1, cost=F8, asked=F8x2, weight=F8
 )
-VALUES = named(StepValues, uses=F8x2, saved_ms=F8x2, alone=F8x2, lost=F8x2, at_most=F8, joint=B1x2)
+VALUES = named(
+    StepValues,
+    uses=F8x2,
+    saved_ms=F8x2,
+    alone=F8x2,
+    lost=F8x2,
+    at_most=F8,
+    asked=F8,
+    worth=F8,
+    gain=F8,
+    loss=F8,
+    joint=B1x2,
+)
 
 
 @inner
-def _slowest_first(parts: Numbers, wait_ms: Floats, order: Numbers) -> int:
+def _slowest_first(parts: Numbers, step: int, wait_ms: Floats, order: Numbers) -> int:
     """Sort the constituents of a step; returns their number."""
     count = 0
-    for part in parts:
+    for place in range(parts.shape[1]):
+        part = parts[step, place]
         if part < 0:
             break
         at = count
@@ -68,73 +85,86 @@ def _slowest_first(parts: Numbers, wait_ms: Floats, order: Numbers) -> int:
 
 
 @inner
-def _next_cold(known: StepInputs, order: Numbers, at: int, count: int) -> int:
+def _next_cold(warm: Flags, wait_ms: Floats, order: Numbers, at: int, count: int) -> int:
     """Position of the next cold constituent that takes time to start; `count` if there is none."""
-    while at < count and (known.warm[order[at]] or known.wait_ms[order[at]] <= 0.0):
+    while at < count and (warm[order[at]] or wait_ms[order[at]] <= 0.0):
         at += 1
     return at
 
 
 @inner
-def _wait(known: StepInputs, order: Numbers, at: int, count: int) -> float:
+def _wait(wait_ms: Floats, order: Numbers, at: int, count: int) -> float:
     """Start-up time of the constituent at a position; 0 behind the last."""
-    return known.wait_ms[order[at]] if at < count else 0.0
+    return wait_ms[order[at]] if at < count else 0.0
 
 
 @inner
-def _add(known: StepInputs, found: StepValues, row: int, order: Numbers, count: int) -> None:
-    """Add what the constituents of a step save to their values."""
-    first = _next_cold(known, order, 0, count)
-    ahead_ms = _wait(known, order, first, count)
-    alone_ms = ahead_ms - _wait(known, order, _next_cold(known, order, first + 1, count), count)
-    share_ms, total = 0.0, 0.0
-    for at in range(count - 1, -1, -1):
-        part, wait_ms = order[at], known.wait_ms[order[at]]
-        # The Shapley value in the maximum, of the airport game: all share the time of the fastest,
-        # all but it the time up to the next (Littlechild and Owen, Management Science 20(3), 1973).
-        share_ms += (wait_ms - _wait(known, order, at + 1, count)) / (at + 1)
-        total = 0.0
-        for tier in range(len(known.weight)):
-            asked = known.asked[row, tier]
-            worth = asked * known.weight[tier] / 1000.0
-            total += worth
-            found.uses[part, tier] += asked
-            found.saved_ms[part, tier] += asked * share_ms
-            if at == first:
-                found.alone[part, tier] += alone_ms * worth
-            elif at < first:
-                found.lost[part, tier] += (wait_ms - ahead_ms) * worth
-        if not known.warm[part]:
-            found.at_most[part] += wait_ms * total
+def _sum_up(found: StepValues, weight: Floats) -> None:
+    """Sum over tiers, by constituent."""
+    uses, saved_ms, alone, lost, _, asked, worth, gain, loss, _ = found
+    for part in range(len(worth)):
+        for tier in range(len(weight)):
+            asked[part] += uses[part, tier]
+            worth[part] += saved_ms[part, tier] * weight[tier] / 1000.0
+            gain[part] += alone[part, tier]
+            loss[part] += lost[part, tier]
 
 
 @inner
-def _mark(known: StepInputs, found: StepValues, step: int, order: Numbers, count: int) -> None:
+def _mark(known: StepInputs, at_most: Floats, joint: Flags) -> None:
     """Mark the layers of a step that several starts complete, except those that cannot pay.
 
     The gain of a set is at most the value of all that its members block.
     """
-    cold, at_most, at_least = 0, 0.0, 0.0
-    for at in range(count):
-        part, wait_ms = order[at], known.wait_ms[order[at]]
-        if not known.warm[part] and wait_ms > 0.0:
-            cold += 1
-            at_most += found.at_most[part]
-            at_least += known.cost[part]
-        saves = wait_ms > _wait(known, order, at + 1, count)
-        found.joint[step, at] = saves and cold > 1 and at_most > at_least
+    composite, parts, wait_ms, warm, cost, asked, _ = known
+    order = np.empty(parts.shape[1], np.int64)
+    for step in range(len(composite)):
+        if not asked[composite[step]].any():
+            continue
+        count = _slowest_first(parts, step, wait_ms, order)
+        cold, most, least = 0, 0.0, 0.0
+        for at in range(count):
+            part, own_ms = order[at], wait_ms[order[at]]
+            if not warm[part] and own_ms > 0.0:
+                cold += 1
+                most += at_most[part]
+                least += cost[part]
+            saves = own_ms > _wait(wait_ms, order, at + 1, count)
+            joint[step, at] = saves and cold > 1 and most > least
 
 
 @kernel(INPUTS, VALUES)
 def _weigh(known: StepInputs, found: StepValues) -> None:
-    order = np.empty(known.parts.shape[1], np.int64)
-    for step in range(len(known.composite)):
-        count = _slowest_first(known.parts[step], known.wait_ms, order)
-        _add(known, found, known.composite[step], order, count)
-    for step in range(len(known.composite)):
-        if known.asked[known.composite[step]].any():
-            count = _slowest_first(known.parts[step], known.wait_ms, order)
-            _mark(known, found, step, order, count)
+    # A named tuple is unpacked once: each access to a field would count references to its array.
+    composite, parts, wait_ms, warm, _, asked, weight = known
+    uses, saved_ms, alone, lost, at_most, _, _, _, _, joint = found
+    order = np.empty(parts.shape[1], np.int64)
+    for step in range(len(composite)):
+        row = composite[step]
+        if not asked[row].any():
+            continue
+        count = _slowest_first(parts, step, wait_ms, order)
+        first = _next_cold(warm, wait_ms, order, 0, count)
+        second = _next_cold(warm, wait_ms, order, first + 1, count)
+        ahead_ms = _wait(wait_ms, order, first, count)
+        alone_ms = ahead_ms - _wait(wait_ms, order, second, count)
+        share_ms = 0.0
+        for at in range(count - 1, -1, -1):
+            part, own_ms = order[at], wait_ms[order[at]]
+            # The Shapley value in the maximum, of the airport game: all share the time of the
+            # fastest, all but it the time up to the next (Littlechild and Owen, Management
+            # Science 20(3), 1973).
+            share_ms += (own_ms - _wait(wait_ms, order, at + 1, count)) / (at + 1)
+            for tier in range(len(weight)):
+                worth = asked[row, tier] * weight[tier] / 1000.0
+                uses[part, tier] += asked[row, tier]
+                saved_ms[part, tier] += asked[row, tier] * share_ms
+                alone[part, tier] += alone_ms * worth if at == first else 0.0
+                lost[part, tier] += (own_ms - ahead_ms) * worth if at < first else 0.0
+                at_most[part] += 0.0 if warm[part] else own_ms * worth
+    _sum_up(found, weight)
+    if len(order) > 1:
+        _mark(known, at_most, joint)
 
 
 def step_values(
@@ -153,11 +183,11 @@ def step_values(
     asked
         Expected requests within the horizon: composites x tiers.
     """
-    shape = len(index.constituents), len(index.tiers)
-    uses, saved_ms, alone, lost = np.zeros((4, *shape))
-    found = StepValues(
-        uses, saved_ms, alone, lost, np.zeros(shape[0]), np.zeros(index.step_parts.shape, np.bool_)
-    )
+    parts = len(index.constituents)
+    uses, saved_ms, alone, lost = np.zeros((4, parts, len(index.tiers)))
+    joint = np.zeros(index.step_parts.shape, np.bool_)
+    at_most, asked_for, worth, gain, loss = np.zeros((5, parts))
+    found = StepValues(uses, saved_ms, alone, lost, at_most, asked_for, worth, gain, loss, joint)
     _weigh(
         StepInputs(index.step_service, index.step_parts, wait_ms, warm, cost, asked, index.weight),
         found,
