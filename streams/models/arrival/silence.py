@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from streams.models.kernels import INT, Record, Records, array_of, inner, kernel, record
+from streams.models.kernels import INT, Record, Records, array_of, inner, kernel, record, repeated
 from streams.models.state_bytes import unpacked
 
 __all__ = ["CELLS", "EDGES_MS", "STAGES", "SilenceHazard", "context_of", "stage_of"]
@@ -69,6 +69,17 @@ def _highest(cells: Records, context: int, first: int, last: int, now_ms: int) -
     return highest
 
 
+@kernel(array_of(CELL), INT, repeated(INT, 4))
+def _count(cells: Records, place: int, change: tuple[int, int, int, int]) -> None:
+    """Change a cell, and that of its stage in all contexts."""
+    inside, since, spent, asked = change
+    for each in (place, _CONTEXTS * STAGES + place % STAGES):
+        cells[each].inside += inside
+        cells[each].since += since
+        cells[each].spent += spent
+        cells[each].asked += asked
+
+
 class SilenceHazard:
     """Hazard of a user's next request: requests for each ms of silence, per stage and context.
 
@@ -116,10 +127,7 @@ class SilenceHazard:
 
     def enter(self, context: int, stage: int, users: int, at_ms: int) -> None:
         """Count silences that enter a stage at this time."""
-        for row in (context, _CONTEXTS):
-            cell = self.cells[row * STAGES + stage]
-            cell["inside"] += users
-            cell["since"] += users * at_ms
+        _count(self.cells, context * STAGES + stage, (users, users * at_ms, 0, 0))
 
     def leave(
         self, context: int, stage: int, users: int, since_ms: int, end_ms: int, *, asked: int = 0
@@ -133,12 +141,8 @@ class SilenceHazard:
         end_ms
             When they leave it.
         """
-        for row in (context, _CONTEXTS):
-            cell = self.cells[row * STAGES + stage]
-            cell["inside"] -= users
-            cell["since"] -= since_ms
-            cell["spent"] += users * end_ms - since_ms
-            cell["asked"] += asked
+        change = (-users, -since_ms, users * end_ms - since_ms, asked)
+        _count(self.cells, context * STAGES + stage, change)
 
     def rate(self, context: int, stage: int, now_ms: int, until_ms: int = 0) -> float:
         """The hazard in a stage, in requests per ms.
