@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice
+from streams.allocator.packing import START, IdleInstance, InstanceWant, PackingChoice
 from streams.allocator.valuation.catalog_index import NOBODY, share_of
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
@@ -20,9 +20,6 @@ from streams.records.catalog import Constituent, Tier
 __all__ = ["HOUR_MS", "InstanceEconomy"]
 
 HOUR_MS = 3_600_000
-# Factor on the price that a cold constituent must be worth: one that is wanted for about as long
-# as it takes to start is paid for twice that time.
-START = 2.0
 NOTHING = (0.0,)
 
 
@@ -269,8 +266,14 @@ class InstanceEconomy:
             tier=tier.tier,
             pinned=pinned,
             share=share,
-            patience=max([self._patience.get(c.service, 1.0) for c in constituents]),
+            patience=self._patience_of(constituents, tier),
         )
+
+    def _patience_of(self, constituents: Sequence[Constituent], tier: Tier) -> float:
+        """Weight of a want that has waited; 1 where no tier is before its own."""
+        if tier.priority >= self.index.tiers[0].priority:
+            return 1.0
+        return max([self._patience.get(c.service, 1.0) for c in constituents])
 
     @cached_property
     def _shares(self) -> Sequence[float]:

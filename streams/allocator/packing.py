@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 from streams.records.catalog import Resources
 
-__all__ = ["IdleInstance", "InstanceWant", "PackingChoice", "PoolRoom", "pack"]
+__all__ = ["START", "IdleInstance", "InstanceWant", "PackingChoice", "PoolRoom", "pack"]
 
 NOTHING = 1e-9  # least share, against division by zero
+# What a start must be worth, for each unit of the price it costs and of the value it displaces:
+# what is wanted for about as long as it takes to start is paid for twice that time.
+START = 2.0
 
 
 class InstanceWant(NamedTuple):
@@ -28,7 +31,7 @@ class InstanceWant(NamedTuple):
     share: float  # of the pool, see `valuation.catalog_index.share_of`
     priority: int = 0  # of its tier
     tier: str = ""  # the highest that at least half of the value is for
-    patience: float = 1.0  # weight of the net value; above 1 when queued for too long
+    patience: float = 1.0  # weight against higher tiers; above 1 when queued for too long
     pinned: bool = False  # demanded by the operator: goes first, whatever its value
 
     @property
@@ -43,13 +46,18 @@ class InstanceWant(NamedTuple):
 
     @property
     def claim(self) -> float:
-        """Most value of idle instances that it may preempt."""
+        """Most value of idle instances of higher tiers that it may preempt."""
         return math.inf if self.pinned else (self.value - self.cost) * self.patience
 
     @property
     def urgent(self) -> bool:
         """Whether it may preempt instances of any tier."""
         return self.pinned or self.patience > 1
+
+    def displaced(self, victim: IdleInstance) -> float:
+        """What preempting an idle instance takes off its claim: patience counts upwards only."""
+        higher = victim.priority > self.priority
+        return victim.value if higher else victim.value * START * self.patience
 
 
 class IdleInstance(NamedTuple):
@@ -128,9 +136,9 @@ def pack(
     """Choose greedily by rank.
 
     Greedy by value for each share is the usual heuristic for the multi-dimensional knapsack
-    (Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004, section 9.5). A want that
-    does not fit takes idle instances of lower priority, the least valuable first, as long as
-    it is worth more than they are; one that has waited too long takes those of any priority.
+    (Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004, section 9.5). A want that does not
+    fit takes idle instances of no higher priority, the least valuable first, as long as it is
+    worth enough more than they are; one that has waited too long takes those of any priority.
 
     Parameters
     ----------
@@ -182,7 +190,7 @@ def _room_for(
     gone: Counter[str] = Counter()
     gain, bound = want.claim, room.bound_by(want)
     for victim in idle:
-        if victim.priority >= want.priority and not want.urgent:
+        if victim.priority > want.priority and not want.urgent:
             break  # and so are all after it
         last = victim.k == counts[victim.service] - gone[victim.service]
         if victim.service in wanted or not last:
@@ -192,7 +200,7 @@ def _room_for(
         taken.append(victim)
         gone[victim.service] += 1
         room = room.more(victim)
-        gain -= victim.value
+        gain -= want.displaced(victim)
         if gain <= 0:
             return ()
         bound = room.bound_by(want)

@@ -83,8 +83,16 @@ def test_a_higher_tier_takes_the_least_valuable_idle_instance_of_a_lower_one() -
     assert outcome(choose([want("gold", priority=1)], room(0), lower)) == {"gold": "took worthless"}
 
 
-def test_an_idle_instance_of_the_same_tier_is_not_taken() -> None:
-    assert outcome(choose([want("a")], room(0), [idle("b")])) == {"a": "cpu"}
+def test_an_idle_instance_of_the_same_tier_is_taken_for_what_gains_twice_its_value() -> None:
+    assert outcome(choose([want("a")], room(0), [idle("b", value=0.4)])) == {"a": "took b"}
+    assert outcome(choose([want("a")], room(0), [idle("b", value=0.6)])) == {"a": "cpu"}
+
+
+def test_patience_counts_against_higher_tiers_only() -> None:
+    patient = want("a")._replace(patience=5.0)
+    assert outcome(choose([patient], room(0), [idle("b", value=0.6)])) == {"a": "cpu"}
+    higher = idle("b", value=0.6, priority=1)
+    assert outcome(choose([patient], room(0), [higher])) == {"a": "took b"}
 
 
 def test_an_idle_instance_worth_more_is_not_taken() -> None:
