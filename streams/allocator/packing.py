@@ -197,12 +197,12 @@ def _room_for(
             continue
         if bound == "quota" and victim.tier != want.tier:
             continue  # it would be given up for nothing
-        taken.append(victim)
-        gone[victim.service] += 1
-        room = room.more(victim)
         gain -= want.displaced(victim)
         if gain <= 0:
             return ()
+        taken.append(victim)
+        gone[victim.service] += 1
+        room = room.more(victim)
         bound = room.bound_by(want)
         if not bound:
             return tuple(taken)

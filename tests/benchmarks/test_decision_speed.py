@@ -92,9 +92,10 @@ def started(command: Command) -> Instance:
 def test_a_tick_of_a_thousand_constituents_and_a_million_users_starts_instances() -> None:
     numbers, allocator, took_ms = Random(7), Allocator(), list[float]()
     state, instances = dict[str, object](), dict[str, Instance]()
-    context = StepContext(catalog=catalog_of(numbers), instances=instances)
+    catalog = catalog_of(numbers)
     for tick in range(1, TICKS + 1):
         heard = list(demands(numbers, 1_000 * tick))
+        context = StepContext(catalog=catalog, instances=dict(instances))
         begun = time.process_time()
         made = [
             command

@@ -70,11 +70,11 @@ class CatalogIndex:
         return self._shares[1]
 
     def counts(self, by_name: Mapping[str, int]) -> Numbers:
-        """Counts as an array over all constituents; 0 for those not named."""
+        """Counts as an array over all constituents; those not in the catalogue are left out."""
+        number = self.number
+        known = {number[name]: count for name, count in by_name.items() if name in number}
         result = np.zeros(len(self.constituents), np.int64)
-        for name, count in by_name.items():
-            if name in self.number:
-                result[self.number[name]] = count
+        result[list(known)] = list(known.values())
         return result
 
     def place(self, pair: tuple[str, str]) -> tuple[int, int] | None:

@@ -81,7 +81,8 @@ class JointWorth:
                 elif not self._warm[part]:
                     break
                 if counts:
-                    total = [sum(pair) for pair in zip(total, worth, strict=True)]
+                    for tier, more in enumerate(worth):
+                        total[tier] += more
         return tuple(total)
 
     def lost(self, part: int) -> Sequence[float]:
