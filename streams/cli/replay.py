@@ -73,7 +73,7 @@ def command(
     """Run a request log through all stages, without Kafka, and report the simulated outcome.
 
     Requests come when the log says, and instances are simulated: the result is that of a live run
-    with `foremesh provision --dry-run`. With FOREMESH_CLOCK=event only requests move time.
+    with `foremesh provision --dry-run`.
     """
     items = RequestLog(log, mapping, limit=limit)
     catalog = _catalog(items, catalog_path)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
 
 from streams.adapters.avro import codec
+from streams.engine.batch import RawRecord
 from streams.engine.partition_store import PartitionStore
 from streams.engine.stage_steps import StageSteps
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
@@ -51,14 +52,27 @@ class QueuedRecord:
         return codec.encode(self.record)
 
 
+class TakenRecord(RawRecord, Protocol):
+    """A record on its topic, encoded or not."""
+
+    @property
+    def topic(self) -> str:
+        """The topic, without the prefix."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """Its partition."""
+        ...
+
+
 class ReplayedFlow:
     """The flow in memory: `feed` takes a record and gives all records that follow from it.
 
     Topics are queues in order, partitions and state as on Kafka, compacted topics are seen at
     once. After each record everything is carried through until nothing is left to do. The time of
     the log stands for the clock: it passes between requests, so the result is that of a live run
-    to which the requests came when the log says. With `clock = event` only records move time, as
-    in a live run of that setting to which requests come one by one.
+    to which the requests came when the log says.
 
     Parameters
     ----------
@@ -68,17 +82,29 @@ class ReplayedFlow:
         What the services are made of.
     received_ms
         When the records count as produced: what is far after it is refused. 0 to refuse nothing.
+    timed
+        Whether time passes between requests. Not so for stages that run apart in event time.
+
+    Attributes
+    ----------
+    offsets
+        By topic and partition: the offset of the next record that the flow makes.
     """
 
     def __init__(
-        self, settings: Settings, catalog: Catalog | None = None, *, received_ms: int = 0
+        self,
+        settings: Settings,
+        catalog: Catalog | None = None,
+        *,
+        received_ms: int = 0,
+        timed: bool = True,
     ) -> None:
         self.settings = settings
         self.catalog = catalog or Catalog()
         self.instances: dict[str, Instance] = {}
         self._gone: deque[Instance] = deque()
-        self._received_ms = received_ms
-        self._timed = settings.clock == "wall"  # time passes between requests
+        self.received_ms = received_ms
+        self._timed = timed
         self._stages = stages_of(settings)
         read = attrgetter("record")
         self._steps = {
@@ -86,7 +112,7 @@ class ReplayedFlow:
         }
         self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
         self._seen: Mapping[str, Instance] = {}  # the instances, as contexts have them
-        self._offsets: dict[tuple[str, int], int] = {}
+        self.offsets: dict[tuple[str, int], int] = {}
         self._due: dict[tuple[str, int], int] = {}  # by stage and partition: time of the next tick
         self._readers = {
             topic: [row for row in STAGES.values() if topic in row.reads] for topic in TOPICS
@@ -94,14 +120,18 @@ class ReplayedFlow:
 
     def feed(self, record: Record) -> Iterator[Record]:
         """The record and all that follow from it, in order; first time passes up to it."""
-        if isinstance(record, Request) and self._timed:
-            # A time in the future, which the stages refuse, must not move the clock.
-            far_ms = self._received_ms + MAX_SKEW_MS if self._received_ms else record.at_ms
-            yield from self.advance(min(record.at_ms, far_ms))
-        yield from self._carry([record])
+        if isinstance(record, Request):
+            yield from self.advance(record.at_ms)
+        yield from self._carry(deque([self._publish(record)]))
+
+    def follow(self, queued: TakenRecord) -> Iterator[Record]:
+        """All records that follow from one that is on its topic already, in order."""
+        yield from self._carry(deque(self._read(queued)))
 
     def advance(self, until_ms: int) -> Iterator[Record]:
         """Let time pass: stages tick when they are due; the records that follow, in order."""
+        if self.received_ms:  # a time in the future, which the stages refuse, moves no clock
+            until_ms = min(until_ms, self.received_ms + MAX_SKEW_MS)
         while self._due:
             due_ms, stage, partition = min((at, *key) for key, at in self._due.items())
             if due_ms > until_ms:
@@ -112,15 +142,19 @@ class ReplayedFlow:
             self._plan(stage, partition, state)
             if self._due.get((stage, partition), due_ms + 1) <= due_ms:
                 del self._due[stage, partition]  # it failed: the next event plans it anew
-            yield from self._carry(made)
+            yield from self._carry(deque([self._publish(record) for record in made]))
 
-    def _carry(self, records: Iterable[Record]) -> Iterator[Record]:
-        waiting = deque([self._publish(record) for record in records])
+    def _carry(self, waiting: deque[QueuedRecord]) -> Iterator[Record]:
         while waiting:
             queued = waiting.popleft()
             yield queued.record
-            for row in self._readers[queued.topic]:
-                waiting.extend(self._publish(made) for made in self._step(row, queued))
+            waiting.extend(self._read(queued))
+
+    def _read(self, queued: TakenRecord) -> Iterator[QueuedRecord]:
+        """Have every reader of its topic take a record; what they make of it."""
+        for row in self._readers[queued.topic]:
+            for made in self._step(row, queued):
+                yield self._publish(made)
 
     def _plan(self, stage: str, partition: int, state: PartitionStore[Any]) -> None:
         """Note when a stage is to tick next in a partition."""
@@ -139,16 +173,34 @@ class ReplayedFlow:
             self._state[stage, partition] = found
         return found
 
+    @property
+    def states(self) -> Mapping[tuple[str, int], PartitionStore[Any]]:
+        """The states there are, by stage and partition."""
+        return self._state
+
+    def resume(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Go on with the states as they were loaded, and with these offsets of what is made."""
+        self.offsets = dict(offsets)
+        for (stage, partition), state in self._state.items():
+            self._plan(stage, partition, state)
+
+    def checkpoint(self) -> list[Record]:
+        """Make a checkpoint of every state; dead letters of what left values without bytes."""
+        states = self._state.items()
+        return [
+            letter for (name, _), state in states for letter in self._steps[name].checkpoint(state)
+        ]
+
     def _publish(self, record: Record) -> QueuedRecord:
         topic, key = topic_of(record), key_of(record)
         partition = partition_of(key, self.settings.partitions)
-        offset = self._offsets.get((topic, partition), 0)
-        self._offsets[topic, partition] = offset + 1
+        offset = self.offsets.get((topic, partition), 0)
+        self.offsets[topic, partition] = offset + 1
         if isinstance(record, Instance):
-            self._see(record)
-        return QueuedRecord(record, topic, key, partition, offset, self._received_ms)
+            self.see(record)
+        return QueuedRecord(record, topic, key, partition, offset, self.received_ms)
 
-    def _see(self, instance: Instance) -> None:
+    def see(self, instance: Instance) -> None:
         """Update the view of instances, and forget those that ended long before."""
         self.instances[instance.instance_id] = instance
         self._seen = {}
@@ -160,11 +212,11 @@ class ReplayedFlow:
     def _context(self, row: StageRow, partition: int) -> StepContext:
         """The context of a step; a snapshot, because the step may be taken again."""
         if "instances" not in row.views:
-            return StepContext(partition, self._received_ms, self.catalog)
+            return StepContext(partition, self.received_ms, self.catalog)
         self._seen = self._seen or dict(self.instances)
-        return StepContext(partition, self._received_ms, self.catalog, self._seen)
+        return StepContext(partition, self.received_ms, self.catalog, self._seen)
 
-    def _step(self, row: StageRow, queued: QueuedRecord) -> Iterable[Record]:
+    def _step(self, row: StageRow, queued: TakenRecord) -> Iterable[Record]:
         state = self.state(row.name, queued.partition)
         context = self._context(row, queued.partition)
         _, records, others = self._steps[row.name].take(queued.topic, queued, state, context)

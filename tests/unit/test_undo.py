@@ -41,7 +41,7 @@ from streams.records.control import Control, Pin, Quota, Variant
 from streams.settings import Settings
 from streams.stages.base import StepContext
 
-SETTINGS = Settings(partitions=1, clock="event")
+SETTINGS = Settings(partitions=1)
 BEFORE, AFTER = 4, 2  # records since the checkpoint that is gone back to; records that follow
 YEAR_9999_MS = 253_402_300_799_999
 CATALOG = Catalog.of(
@@ -115,7 +115,7 @@ def served(request: Request) -> Outcome:
 @cache
 def taken() -> dict[str, list[Taken]]:
     """What each stage takes in of the flow, in order."""
-    flow = ReplayedFlow(SETTINGS, CATALOG)
+    flow = ReplayedFlow(SETTINGS, CATALOG, timed=False)
     found: dict[str, list[Taken]] = {name: [] for name in STAGES}
     for fed in log():
         for record in flow.feed(fed):

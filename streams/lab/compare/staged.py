@@ -121,8 +121,7 @@ class StagedRuns:
         account = RecordLedger(PolicyLedger(self.catalog, self.from_ms))
         log: Iterable[Record] = (*at_price(price, self.catalog), *self.requests)
         taken = 0
-        settings = replace(self.settings, clock="wall")
-        for record in replay(log, settings, self.catalog):
+        for record in replay(log, self.settings, self.catalog):
             account.take(record)
             if isinstance(record, Request):
                 taken += 1
