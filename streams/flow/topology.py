@@ -20,6 +20,7 @@ from streams.records import (
     Record,
     Request,
     Utilisation,
+    Watermark,
 )
 from streams.records.catalog import Composite, Constituent, Pool, Tier
 from streams.records.control import Control
@@ -135,9 +136,12 @@ TOPOLOGY = FlowTopology(
     topics=(
         Topic(
             name="requests",
-            kinds=(RecordKind(Request, "request", _USER),),
+            kinds=(
+                RecordKind(Request, "request", _USER),
+                RecordKind(Watermark, "watermark", attrgetter("log")),
+            ),
             keyed_by="user",
-            about="who asked for which composite, with what parameters, when",
+            about="who asked for which composite, with what parameters, when; how far a log has come",
             reported_by="profiler",
         ),
         Topic(

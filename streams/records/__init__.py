@@ -13,7 +13,7 @@ from streams.records.dead_letters import DeadLetter
 from streams.records.instances import ColdStart, Instance, InstanceState, MeasuredWarmUp
 from streams.records.outcomes import Feedback, Outcome, Part, Result, Route
 from streams.records.predictions import Demand, Prediction, ServiceDemand, ServiceProbability
-from streams.records.requests import Request, Source
+from streams.records.requests import Request, Source, Watermark
 from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
 
@@ -38,10 +38,12 @@ __all__ = [
     "ServiceProbability",
     "Source",
     "Utilisation",
+    "Watermark",
 ]
 
 Record = (
     Request
+    | Watermark
     | Prediction
     | Demand
     | CatalogEntry

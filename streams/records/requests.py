@@ -1,4 +1,4 @@
-"""The request that a user makes."""
+"""The request that a user makes, and how far a log of requests has come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Request", "Source"]
+__all__ = ["Request", "Source", "Watermark"]
 
 
 class Source(enum.StrEnum):
@@ -28,3 +28,14 @@ class Request:
     tier: str = "standard"
     pool: str = "default"  # the resources that serve it
     source: Source = Source.LOG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watermark:
+    """A log that is being produced has come so far: nothing from before follows here."""
+
+    log: str  # one run of `foremesh produce`
+    source: str  # name of its file
+    at_ms: int  # latest event time of its requests so far
+    number: int  # its requests so far, on all partitions
+    complete: bool = False  # none follows at all

@@ -16,6 +16,7 @@ from streams.records import (
     Result,
     Route,
     Source,
+    Watermark,
 )
 from streams.stages.base import EventDriven, StepContext, admit
 
@@ -91,6 +92,8 @@ class Interceptor(EventDriven):
     ) -> Iterable[Record]:
         """Judge a request."""
         del state
+        if isinstance(event, Watermark):
+            return ()
         assert isinstance(event, Request)
         if event.source is Source.GATEWAY:
             return ()

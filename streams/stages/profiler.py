@@ -9,7 +9,7 @@ from typing import Any
 from streams.models.next_request import state_codec as rows
 from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
-from streams.records import Feedback, Prediction, Record, Request, ServiceProbability
+from streams.records import Feedback, Prediction, Record, Request, ServiceProbability, Watermark
 from streams.stages.admission import admit_feedback
 from streams.stages.base import EventDriven, RecordUnusable, StepContext, admit
 
@@ -59,6 +59,8 @@ class Profiler(EventDriven):
             case Feedback():
                 admit_feedback(event)
                 self.mixture.feedback(state, event.user, event.request_id, drift=event.drift)
+                return []
+            case Watermark():
                 return []
             case _:
                 raise RecordUnusable(f"{type(event).__name__} is nothing the profiler learns from")

@@ -30,6 +30,7 @@ from streams.records import (
     ServiceProbability,
     Source,
     Utilisation,
+    Watermark,
 )
 from streams.records.catalog import Composite, Constituent, Pool, Resources, Tier
 from streams.records.control import Control, Mode, Pin, Quota, Variant
@@ -238,6 +239,9 @@ EXAMPLES: dict[str, Record] = {
         uses=3,
         busy_ms=450,
         reason="claimed",
+    ),
+    "watermark/v1": Watermark(
+        log="4f0c", source="requests.csv", at_ms=NOW, number=26_823, complete=True
     ),
     "cold-start/v1": ColdStart(request_id="r-1", pool="eu", service="pricing", at_ms=NOW),
     "outcome/v1": Outcome(

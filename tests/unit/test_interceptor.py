@@ -14,6 +14,7 @@ from streams.records import (
     Result,
     Route,
     Source,
+    Watermark,
 )
 from streams.records.catalog import Catalog, Composite, Constituent, Resources
 from streams.stages.base import RecordUnusable, StepContext
@@ -147,6 +148,11 @@ def test_a_cold_start_names_its_request_pool_and_time() -> None:
 def test_a_request_served_by_the_gateway_has_its_outcome_already() -> None:
     served = replace(request(), source=Source.GATEWAY)
     assert list(Interceptor().step(served, {}, StepContext())) == []
+
+
+def test_a_watermark_is_no_request() -> None:
+    mark = Watermark(log="4f0c", source="log.csv", at_ms=1_000, number=1)
+    assert list(Interceptor().step(mark, {}, StepContext())) == []
 
 
 def test_a_request_that_cannot_be_used_is_refused() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 from streams.adapters.logs.request_log import BadRow
 from streams.catalog import yaml_reader
 from streams.cli import cli
-from streams.cli.produce import paced, shifted
+from streams.cli.produce import Pause, paced, shifted
 from streams.errors import CatalogInvalid
 from streams.records import Request
 
@@ -18,7 +19,7 @@ def request(at_ms: int) -> Request:
     return Request(request_id=f"r{at_ms}", user="u", service="s", at_ms=at_ms)
 
 
-def times(items: list[Request | BadRow]) -> list[int]:
+def times(items: Sequence[Request | BadRow | Pause]) -> list[int]:
     return [item.at_ms for item in items if isinstance(item, Request)]
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.models.next_request.mixture import MixtureConfig
-from streams.records import Feedback, Prediction, Request, Result, Utilisation
+from streams.records import Feedback, Prediction, Request, Result, Utilisation, Watermark
 from streams.records.catalog import Catalog, Composite, Resources
 from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.profiler import Profiler
@@ -73,6 +73,13 @@ def bytes_of(profiler: Profiler, state: dict[str, Any]) -> dict[str, bytes]:
 
 def total(prediction: Prediction) -> float:
     return prediction.unseen + sum(s.probability for s in prediction.services)
+
+
+def test_a_watermark_teaches_nothing() -> None:
+    state: dict[str, Any] = {}
+    mark = Watermark(log="4f0c", source="log.csv", at_ms=1_000, number=1)
+    assert list(Profiler().step(mark, state, StepContext())) == []
+    assert state == {}
 
 
 def test_the_first_request_ever_is_answered_with_a_vector() -> None:
