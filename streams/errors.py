@@ -11,6 +11,7 @@ ForemeshError
 ├── LogUnreadable
 ├── SettingInvalid
 ├── StackFailed
+├── StagesRunApart
 ├── StateUnreadable
 ├── ToolMissing
 └── TopicsMissing
@@ -32,6 +33,7 @@ __all__ = [
     "LogUnreadable",
     "SettingInvalid",
     "StackFailed",
+    "StagesRunApart",
     "StateUnreadable",
     "ToolMissing",
     "TopicsMissing",
@@ -89,6 +91,10 @@ class SettingInvalid(ForemeshError):
 
 class StackFailed(ForemeshError):
     """The local stack did not start: its logs are under build/stack."""
+
+
+class StagesRunApart(ForemeshError):
+    """Stages run in a worker of their own beside the whole flow: end one of both."""
 
 
 class StateUnreadable(ForemeshError):

@@ -42,6 +42,7 @@ class Settings:
     horizon_ms: int = _setting(60_000, "how far ahead `within` of a vector looks")
     tick_ms: int = _setting(1_000, "how often demand is summed and the allocator decides")
     commit_ms: int = _setting(500, "how often offsets are committed")
+    idle_ms: int = _setting(2_000, "silence after which, in event time, a partition is passed over")
     session_ms: int = _setting(6_000, "silence after which a worker counts as dead")
     batch_records: int = _setting(1_000, "most records handled at once")
     batch_bytes: int = _setting(4 * 1024 * 1024, "most bytes handled at once")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+
 import click
 
 from streams.cli import pass_settings
@@ -10,8 +13,10 @@ from streams.settings import Settings
 
 __all__ = ["command"]
 
+_log = logging.getLogger(__name__)
 
-@click.command(help="Run the stages named, or all that are not optional, until stopped.")
+
+@click.command()
 @click.argument("stages", nargs=-1, type=click.Choice(list(STAGES)))
 @click.option(
     "--metrics-port",
@@ -21,13 +26,41 @@ __all__ = ["command"]
 )
 @pass_settings
 def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | None) -> None:
-    """Run the stages in this process."""
+    """Run the stages named, or all that are not optional, until stopped.
+
+    With FOREMESH_CLOCK=event and no names it is for recorded logs: all stages, the simulated
+    provisioner included, take the requests one by one in the order of the log, and come to what
+    `foremesh replay` does, however fast the log was produced. Of two such workers the later one
+    goes on. Stages that are named do not wait for those of other workers.
+    """
     from streams.adapters import metrics  # noqa: PLC0415  # Faust loads slowly
+
+    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    if settings.clock == "event" and set(stages) in (set(), set(STAGES)):
+        _run_in_event_time(settings)
+    else:
+        _run_apart(settings, stages)
+
+
+def _run_in_event_time(settings: Settings) -> None:
+    from streams.pipeline.event_time.flow import EventTimeFlow  # noqa: PLC0415
+
+    flow = EventTimeFlow(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: flow.stop())
+    flow.run()
+
+
+def _run_apart(settings: Settings, stages: tuple[str, ...]) -> None:
     from streams.engine.faust.app import run  # noqa: PLC0415
     from streams.pipeline.assembly import stages_of  # noqa: PLC0415
     from streams.pipeline.worker import create_app, stage_names  # noqa: PLC0415
 
     stages_by_name = stages_of(settings)
     app = create_app(settings, {name: stages_by_name[name] for name in stage_names(stages)})
-    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    if settings.clock == "event":
+        _log.warning(
+            "Stages in workers of their own do not wait for each other: only"
+            " `FOREMESH_CLOCK=event foremesh worker`, without names, does as `foremesh replay`"
+        )
     run(app)

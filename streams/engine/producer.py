@@ -7,11 +7,24 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from streams.errors import DeliveryFailed
 
-__all__ = ["CheckedProducer", "Row", "TransactionalWriter", "WriterFenced"]
+__all__ = [
+    "CheckedProducer",
+    "Row",
+    "TransactionalFlowWriter",
+    "TransactionalWriter",
+    "WriterFenced",
+]
 
 Headers = Sequence[tuple[str, bytes]]
 Row = tuple[bytes | None, bytes | None]  # key and value
@@ -137,14 +150,7 @@ class TransactionalWriter:
     ) -> None:
         self._topic, self._partition = topic, partition
         self._timeout_s = config["delivery.timeout.ms"] / 1000
-        own = {
-            "transactional.id": transactional_id,
-            "transaction.timeout.ms": config["delivery.timeout.ms"],
-            "linger.ms": 0,
-        }
-        self._producer = Producer({**config, **own})
-        with _converted(f"The earlier writer of {topic}[{partition}] cannot be fenced"):
-            self._producer.init_transactions(self._timeout_s)
+        self._producer = _only_writer(config, transactional_id, f"{topic}[{partition}]")
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write rows in one transaction; None deletes.
@@ -159,6 +165,51 @@ class TransactionalWriter:
             self._producer.begin_transaction()
             _enqueue(self._producer, self._topic, rows, self._partition)
             self._producer.commit_transaction(self._timeout_s)
+
+
+class TransactionalFlowWriter:
+    """Writes rows to many partitions, and the input that they include, in one transaction.
+
+    Opening it fences every earlier writer with the same `transactional_id`.
+    """
+
+    def __init__(self, config: Mapping[str, Any], transactional_id: str) -> None:
+        self._timeout_s = config["delivery.timeout.ms"] / 1000
+        self._producer = _only_writer(config, transactional_id, "the flow")
+
+    def write(
+        self,
+        rows: Mapping[tuple[str, int], Sequence[Row]],
+        offsets: Sequence[TopicPartition],
+        consumer: Consumer,
+    ) -> None:
+        """Write rows by topic and partition, and commit these offsets of the consumer's group.
+
+        Raises
+        ------
+        DeliveryFailed
+            All are written, or none: open a new writer, then read. `WriterFenced` if there is one.
+        """
+        with _converted("The flow was not saved"):
+            self._producer.begin_transaction()
+            for (topic, partition), some in rows.items():
+                _enqueue(self._producer, topic, some, partition)
+            group = consumer.consumer_group_metadata()
+            self._producer.send_offsets_to_transaction(list(offsets), group, self._timeout_s)
+            self._producer.commit_transaction(self._timeout_s)
+
+
+def _only_writer(config: Mapping[str, Any], transactional_id: str, what: str) -> Producer:
+    """A transactional producer; every earlier one with this id is fenced."""
+    own = {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": config["delivery.timeout.ms"],
+        "linger.ms": 0,
+    }
+    producer = Producer({**config, **own})
+    with _converted(f"The earlier writer of {what} cannot be fenced"):
+        producer.init_transactions(config["delivery.timeout.ms"] / 1000)
+    return producer
 
 
 def _enqueue(producer: Producer, topic: str, rows: Sequence[Row], partition: int = -1) -> None:

@@ -42,6 +42,10 @@ BELOW: Mapping[str, set[str]] = {
         *("adapters", "adapters.avro", "adapters.kafka", "adapters.postgres"),
         *("engine", "engine.faust"),
     },
+    "pipeline.event_time": {
+        *("records", "flow", "settings", "errors", "stages", "engine", "pipeline"),
+        *("adapters", "adapters.avro", "adapters.kafka"),
+    },
     "provisioners": set(),
     "provisioners.core": {
         *("records", "flow", "settings", "errors", "runtime"),

@@ -13,7 +13,7 @@ from streams.errors import BrokerUnreachable
 from streams.flow.topology import TOPOLOGY, FlowTopology
 from streams.settings import Settings
 
-__all__ = ["GroupLag", "group_lags"]
+__all__ = ["GroupLag", "committed_offsets", "group_lags", "members"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,9 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
         return [
             GroupLag(
                 stage=stage,
-                members=_members(client, settings.group(stage)),
+                members=members(client, settings.group(stage)),
                 records=_behind(
-                    _committed(client, settings.group(stage)),
+                    committed_offsets(client, settings.group(stage)),
                     {at: first[at] for at in first if at[0] in map(settings.topic, topics)},
                     last,
                 ),
@@ -56,14 +56,16 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
         raise BrokerUnreachable(f"Kafka does not answer about consumer groups: {error}") from error
 
 
-def _committed(client: AdminClient, group: str) -> Offsets:
+def committed_offsets(client: AdminClient, group: str) -> Offsets:
+    """The offsets that a group has committed."""
     asked = [ConsumerGroupTopicPartitions(group)]
     answer = patiently(lambda: client.list_consumer_group_offsets(asked)[group].result(ANSWER_S))
     found = answer.topic_partitions
     return {(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
 
 
-def _members(client: AdminClient, group: str) -> int:
+def members(client: AdminClient, group: str) -> int:
+    """How many consumers are in a group."""
     try:
         group_is = patiently(
             lambda: client.describe_consumer_groups([group])[group].result(ANSWER_S)

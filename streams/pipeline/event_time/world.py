@@ -1,0 +1,138 @@
+"""What a flow in event time sees beside requests: the catalogue, operator overrides, instances."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from streams.adapters.avro import codec
+from streams.adapters.kafka.admin import end_offsets
+from streams.adapters.kafka.clients import client_config, connect, consumer_config
+from streams.adapters.kafka.dead_letters import read_topic
+from streams.engine.topic_view import TopicView
+from streams.errors import BrokerUnreachable
+from streams.flow.topology import key_of
+from streams.pipeline.event_time.kafka_record import KafkaRecord
+from streams.records import Instance, InstanceState, Record
+from streams.records.catalog import Catalog
+from streams.settings import Settings
+from streams.stages.planned_provisioner import PlannedPool, instances_of
+
+__all__ = ["CatalogueView", "ControlReader", "instances_as_of"]
+
+ANSWER_S = 30.0
+CHUNK = 1_000
+
+
+class CatalogueView:
+    """The catalogue on Kafka, never older than what is judged by it."""
+
+    def __init__(self, settings: Settings) -> None:
+        name = settings.topic("catalog")
+        self._view = TopicView[Any](client_config(settings), name, codec.decode, _name)
+        self._entries: Mapping[str, Any] | None = None
+        self._catalog = Catalog()
+
+    def as_of(self, time_s: float) -> Catalog:
+        """The catalogue of a time (monotonic), or a later one."""
+        self._view.catch_up(ANSWER_S, as_of_s=time_s)
+        if self._view.values is not self._entries:
+            self._entries = self._view.values
+            self._catalog = Catalog.of(self._entries.values())
+        return self._catalog
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._view.close()
+
+
+class ControlReader:
+    """Reads operator overrides from `control`.
+
+    Parameters
+    ----------
+    settings
+        Kafka.
+    start
+        The offset to begin at, by partition.
+    """
+
+    def __init__(self, settings: Settings, start: Mapping[int, int]) -> None:
+        self._topic = settings.topic("control")
+        self._admin = connect(settings)
+        config = consumer_config(settings, settings.group("event-time"))
+        self._consumer = Consumer({**config, "enable.partition.eof": True})
+        self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in start.items()])
+        self.positions = dict(start)
+
+    def whole(self) -> Iterator[KafkaRecord]:
+        """All there are as of now."""
+        ends = {p: at for (_, p), at in end_offsets(self._admin, [self._topic]).items()}
+        deadline = time.monotonic() + ANSWER_S
+        while any(self.positions[p] < end for p, end in ends.items()):
+            yield from self.new(0.05)
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"{self._topic} could not be read to its end in time")
+
+    def new(self, timeout_s: float = 0.0) -> Iterator[KafkaRecord]:
+        """Those that have come."""
+        for message in self._consumer.consume(CHUNK, timeout_s):
+            partition, offset = message.partition() or 0, message.offset() or 0
+            if message.error() is None:
+                self.positions[partition] = offset + 1
+                yield KafkaRecord.of(message, "control")
+            elif offset > 0:  # the end
+                self.positions[partition] = max(self.positions[partition], offset)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+
+def instances_as_of(
+    settings: Settings, pools: Iterable[Mapping[str, PlannedPool]], ends: Mapping[int, int]
+) -> Iterator[Instance]:
+    """The instances as a checkpoint left them, those that ended first.
+
+    What was sent after the checkpoint is made again, so it does not count yet, and compaction may
+    have dropped what it replaces: those that live are taken from the provisioner's state.
+
+    Parameters
+    ----------
+    pools
+        The provisioner's states: the rows of pools.
+    ends
+        By partition of `instances`: the offset at the checkpoint; one that is not named counts
+        whole.
+    """
+    live = [
+        instance for rows in pools for name in rows for instance in instances_of(name, rows[name])
+    ]
+    known = {instance.instance_id for instance in live}
+    ended = [
+        record
+        for record, partition, offset in _records(settings, "instances")
+        if offset < ends.get(partition, offset + 1)
+        if isinstance(record, Instance) and record.state is InstanceState.GONE
+        if record.instance_id not in known
+    ]
+    yield from sorted(ended, key=attrgetter("changed_ms", "instance_id"))
+    yield from live
+
+
+def _records(settings: Settings, topic: str) -> Iterator[tuple[Record, int, int]]:
+    """The readable records of a topic, each with its partition and offset."""
+    for message in read_topic(settings, settings.topic(topic)):
+        try:
+            record = codec.decode(message.value() or b"")
+        except codec.RecordUndecodable:
+            continue
+        yield record, message.partition() or 0, message.offset() or 0
+
+
+def _name(record: Record) -> str:
+    return (key_of(record) or b"").decode()
