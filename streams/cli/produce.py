@@ -108,6 +108,20 @@ class Pause:
     """Nothing to send for a while."""
 
 
+def letter_of(row: BadRow, source: str) -> DeadLetter:
+    """The dead letter of a row that is no request."""
+    return DeadLetter(
+        topic=source,
+        partition=0,
+        offset=row.line,
+        stage="produce",
+        reason=row.reason,
+        at_ms=wall_ms(),
+        key=None,
+        value=row.data,
+    )
+
+
 @dataclass
 class LogProducer:
     """Sends the rows of a log and counts what is delivered.
@@ -191,16 +205,7 @@ class LogProducer:
 
     def _reject(self, row: BadRow) -> None:
         self.rejected += 1
-        letter = DeadLetter(
-            topic=self.source,
-            partition=0,
-            offset=row.line,
-            stage="produce",
-            reason=row.reason,
-            at_ms=wall_ms(),
-            key=None,
-            value=row.data,
-        )
+        letter = letter_of(row, self.source)
         self.producer.send(self.settings.topic("dead-letters"), None, codec.encode(letter))
 
     def _flush(self) -> None:

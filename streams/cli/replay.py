@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,14 @@ from rich.text import Text
 
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
+from streams.adapters.postgres.maintenance import check_schema
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.cli.produce import letter_of, source_of
 from streams.pipeline.replay import ReplayedFlow, at_price
+from streams.pipeline.replayed_rows import ReplayedRows
 from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
 from streams.records.catalog import Catalog
 from streams.records.control import Control
@@ -59,6 +63,13 @@ MOST_REASONS = 20  # counted separately; further ones are counted together
     show_envvar=True,
     help="Tables for people, or JSON for programs.",
 )
+@click.option(
+    "--postgres",
+    "store",
+    is_flag=True,
+    show_envvar=True,
+    help="Write the rows that the sink would to the database of FOREMESH_POSTGRES.",
+)
 @pass_settings
 def command(
     settings: Settings,
@@ -69,17 +80,24 @@ def command(
     catalog_path: str | None,
     price: float,
     output: str,
+    store: bool,
 ) -> None:
     """Run a request log through all stages, without Kafka, and report the simulated outcome.
 
     Requests come when the log says, and instances are simulated: the result is that of a live run
-    with `foremesh provision --dry-run`.
+    with `foremesh provision --dry-run`. The same log once more changes no row in PostgreSQL; for
+    another catalogue or price take another database.
     """
+    if store:
+        check_schema(settings.postgres)
     items = RequestLog(log, mapping, limit=limit)
     catalog = _catalog(items, catalog_path)
-    run = ReplayRun(ReplayedFlow(settings, catalog, received_ms=wall_ms()))
-    run.control(at_price(price, catalog) if price != 1.0 else ())
-    summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
+    with ReplayedRows(settings.postgres, source_of(log)) if store else nullcontext() as rows:
+        run = ReplayRun(
+            ReplayedFlow(settings, catalog, received_ms=wall_ms()), source_of(log), rows
+        )
+        run.control(at_price(price, catalog) if price != 1.0 else ())
+        summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
         click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
     else:
@@ -100,6 +118,8 @@ class ReplayRun:
     """A replay under way, and the records kept for its summary."""
 
     flow: ReplayedFlow
+    source: str  # stands for the topic in dead letters
+    rows: ReplayedRows | None = None
     records: Counter[str] = field(default_factory=Counter)  # made, by kind
     reasons: Counter[str] = field(default_factory=Counter)  # why rows and records were not used
     commands: list[Command] = field(default_factory=list)
@@ -115,7 +135,7 @@ class ReplayRun:
         """Feed the log to the flow; yields each outcome."""
         for item in items:
             if isinstance(item, BadRow):
-                self._refuse(item.reason)
+                self._note(letter_of(item, self.source))
                 continue
             for record in self.flow.feed(item):
                 self._note(record)
@@ -131,6 +151,8 @@ class ReplayRun:
         return {"records": dict(sorted(self.records.items())), "not_used": dict(self.reasons)}
 
     def _note(self, record: Record) -> None:
+        if self.rows is not None:
+            self.rows.put(record)
         self.records[type(record).__name__] += 1
         match record:
             case Command():

@@ -7,7 +7,6 @@ import signal
 import click
 
 from streams.cli import pass_settings
-from streams.errors import DatabaseUnreachable
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -25,13 +24,10 @@ def command(settings: Settings, metrics_port: int | None) -> None:
     """Write the records on Kafka to PostgreSQL, until stopped."""
     from streams.adapters import metrics  # noqa: PLC0415  # keep --help instant
     from streams.adapters.kafka.clients import connect  # noqa: PLC0415
-    from streams.adapters.postgres.maintenance import pending  # noqa: PLC0415
+    from streams.adapters.postgres.maintenance import check_schema  # noqa: PLC0415
     from streams.pipeline.sink import RecordSink  # noqa: PLC0415
 
-    if missing := pending(settings.postgres):
-        raise DatabaseUnreachable(
-            f"The database lacks {', '.join(missing)}: run `foremesh db migrate`"
-        )
+    check_schema(settings.postgres)
     connect(settings)
     metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
     sink = RecordSink(settings)

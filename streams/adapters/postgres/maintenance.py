@@ -13,8 +13,9 @@ from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.sql import migrations, queries
 from streams.adapters.postgres.tables import STORED_TABLES
+from streams.errors import DatabaseUnreachable
 
-__all__ = ["migrate", "pending", "prune"]
+__all__ = ["check_schema", "migrate", "pending", "prune"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,20 @@ def migrate(url: str, known: Mapping[str, LiteralString] | None = None) -> list[
             _log.info("applied migration %s", name, extra={"action": "migration_applied"})
             applied.append(name)
         return applied
+
+
+def check_schema(url: str) -> None:
+    """Refuse a database that lacks migrations.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        It lacks some, or no PostgreSQL answers at this URL.
+    """
+    if missing := pending(url):
+        raise DatabaseUnreachable(
+            f"The database lacks {', '.join(missing)}: run `foremesh db migrate`"
+        )
 
 
 def pending(url: str) -> list[str]:
