@@ -34,10 +34,10 @@ pools:
 NUMBER = 200
 
 
-def population() -> list[Request]:
-    """Users with habits, some of them gold, over a quarter of an hour."""
+def population(count: int = NUMBER) -> list[Request]:
+    """Users with habits, some of them gold, five seconds from one request to the next."""
     chance, at_ms, requests = random.Random(5), 1_760_000_000_000, []
-    for number in range(NUMBER):
+    for number in range(count):
         at_ms += chance.randrange(200, 9_000)
         user = chance.randrange(8)
         habit = ["sketch", "portrait", "poster"][(user + number // 90) % 3]
