@@ -7,6 +7,7 @@ ForemeshError
 ├── DatabaseUnreachable
 ├── DeliveryFailed
 ├── FaustUntested
+├── FlowStalled
 ├── LimitsUnavailable
 ├── LogUnreadable
 ├── SettingInvalid
@@ -28,6 +29,7 @@ __all__ = [
     "DatabaseUnreachable",
     "DeliveryFailed",
     "FaustUntested",
+    "FlowStalled",
     "ForemeshError",
     "LimitsUnavailable",
     "LogUnreadable",
@@ -69,6 +71,10 @@ class DeliveryFailed(ForemeshError):
 
 class FaustUntested(ForemeshError):
     """The engine was not tested with this Faust: install faust-streaming 0.15.3."""
+
+
+class FlowStalled(ForemeshError):
+    """Nothing takes the records on Kafka: start `foremesh worker`."""
 
 
 class LimitsUnavailable(ForemeshError):

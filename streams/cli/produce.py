@@ -21,6 +21,7 @@ from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.cli.produce_wait import wait_for_flow
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed, TopicsMissing
 from streams.flow.topology import key_of
@@ -55,6 +56,12 @@ BOUNDED = {"queue.buffering.max.messages": FLUSH_ROWS, "queue.buffering.max.kbyt
     help="Send it as if it happened now: times from now on, gaps kept or divided by --speed, new"
     " ids.",
 )
+@click.option(
+    "--wait",
+    is_flag=True,
+    show_envvar=True,
+    help="Wait until the workers, and the sink if it runs, have taken all there is.",
+)
 @pass_settings
 def command(
     settings: Settings,
@@ -64,12 +71,13 @@ def command(
     limit: int | None,
     speed: float | None,
     shift_to_now: bool,
+    wait: bool,
 ) -> None:
     """Send a request log to Kafka: CSV or JSON lines, also gzipped.
 
     Sending it twice duplicates nothing: the id of a request follows from its line. Rows
     that are no request go to the dead letters, with the reason. Predictions from an old log have
-    expired before they are used: run workers with FOREMESH_CLOCK=event, or use --shift-to-now.
+    expired before they are used: run the worker with FOREMESH_CLOCK=event, or use --shift-to-now.
     """
     partitions = check_topics_exist(settings)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
@@ -84,6 +92,8 @@ def command(
         with LogProducer(settings, source_of(log), partitions) as sender:
             for item in items:
                 sender.send(item)
+        if wait:
+            wait_for_flow(settings, recorded=not shift_to_now)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -65,7 +65,6 @@ MOST_REASONS = 20  # counted separately; further ones are counted together
 )
 @click.option(
     "--postgres",
-    "store",
     is_flag=True,
     show_envvar=True,
     help="Write the rows that the sink would to the database of FOREMESH_POSTGRES.",
@@ -80,7 +79,7 @@ def command(
     catalog_path: str | None,
     price: float,
     output: str,
-    store: bool,
+    postgres: bool,
 ) -> None:
     """Run a request log through all stages, without Kafka, and report the simulated outcome.
 
@@ -88,11 +87,11 @@ def command(
     with `foremesh provision --dry-run`. The same log once more changes no row in PostgreSQL; for
     another catalogue or price take another database.
     """
-    if store:
+    if postgres:
         check_schema(settings.postgres)
     items = RequestLog(log, mapping, limit=limit)
     catalog = _catalog(items, catalog_path)
-    with ReplayedRows(settings.postgres, source_of(log)) if store else nullcontext() as rows:
+    with ReplayedRows(settings.postgres, source_of(log)) if postgres else nullcontext() as rows:
         run = ReplayRun(
             ReplayedFlow(settings, catalog, received_ms=wall_ms()), source_of(log), rows
         )

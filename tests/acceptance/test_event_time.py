@@ -83,13 +83,12 @@ def test_a_log_leads_to_the_same_rows_over_kafka_and_by_replay(
     live: Live, run_foremesh: RunForemesh, replayed: str, log: Path, catalogue: Path
 ) -> None:
     live.catalogue(catalogue)
-    live.run("produce", str(log))
-    worker = live.worker()
     live.sink()
+    worker = live.worker()
+    live.run("produce", str(log), "--wait")
     run = ("--postgres", replayed, "replay", str(log), "--catalog", str(catalogue), "--postgres")
     for _ in range(2):  # the second time changes nothing
         run_foremesh(*run).finish(120)
-    live.be_quiet()
 
     assert_same_rows(live.settings.postgres, replayed)
     assert live.rows("outcomes") == NUMBER
