@@ -18,7 +18,7 @@ from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets
 from streams.adapters.kafka.clients import client_config, connect, producer_config
 from streams.adapters.kafka.lag import committed_offsets, members
 from streams.engine.partition_store import PartitionStore
-from streams.engine.producer import Row, TransactionalFlowWriter
+from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
 from streams.engine.recovery import read_partition
 from streams.errors import StagesRunApart
 from streams.flow.topology import STAGES, changelog
@@ -101,9 +101,16 @@ class FlowCheckpoints:
             if (some := state.save())
         }
         own = self._offsets({topic: at[topic] for topic in (*READ_BY, "instances")})
-        self._writer.write(rows, own, self._consumer)
+        try:
+            self._writer.write(rows, own, self._consumer)
+        except WriterFenced as error:
+            raise WriterFenced("Another worker runs the flow in event time now") from error
         self._commit(at)
         self._saved = at
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
 
     # ------------------------------------------------------------------- where to begin
 

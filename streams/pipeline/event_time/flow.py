@@ -82,7 +82,7 @@ class EventTimeFlow:
                 self._progress.show(self._requests)
             self._checkpoint()
         finally:
-            for part in (self._requests, self._controls, self._catalogue):
+            for part in (self._requests, self._controls, self._catalogue, self._checkpoints):
                 part.close()
 
     def _resume(self) -> None:

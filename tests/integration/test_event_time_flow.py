@@ -1,0 +1,177 @@
+"""The whole flow in one worker in event time, on a real Kafka: what else may happen to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from harness import eventually
+from live import Live
+from services import read
+
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import connect, producer_config
+from streams.adapters.kafka.lag import members
+from streams.cli.produce_wait import wait_for_flow
+from streams.engine.producer import CheckedProducer, WriterFenced
+from streams.errors import FlowStalled, StagesRunApart
+from streams.flow.topology import STAGES, key_of, topic_of
+from streams.pipeline.event_time.flow import EventTimeFlow
+from streams.pipeline.replay import replay
+from streams.records import Command, DeadLetter, Instance, Outcome, Prediction, Record, Request
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.records.control import Control, Mode
+from streams.settings import Settings
+
+ENTRIES = (
+    Constituent(service="base", needs=Resources(cpu=1.0), warm_up_ms=4_000, price=1.0),
+    Composite(service="draw", steps=(("base",),)),
+    Tier(tier="standard", weight=0.1, sla_ms=1_000),
+    Pool(pool="default", capacity=Resources(cpu=8.0)),
+)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, clock="event", idle_ms=500)
+
+
+@pytest.fixture(autouse=True)
+def catalogue(live: Live) -> None:
+    send(live.settings, ENTRIES)
+
+
+def send(settings: Settings, records: Sequence[Record]) -> None:
+    """Put records on their topics, without watermarks."""
+    producer = CheckedProducer(producer_config(settings))
+    for record in records:
+        producer.send(settings.topic(topic_of(record)), key_of(record), codec.encode(record))
+    producer.flush(10)
+
+
+def requests(count: int, first: int = 0) -> list[Request]:
+    return [
+        Request(
+            request_id=f"r{n}",
+            user=f"u{n % 5}",
+            service="draw",
+            at_ms=1_760_000_000_000 + 7_000 * n,
+        )
+        for n in range(first, first + count)
+    ]
+
+
+@contextmanager
+def running(settings: Settings, flow: EventTimeFlow | None = None) -> Iterator[None]:
+    """A flow in a thread; what it raises comes out at the end."""
+    flow, errors = flow or EventTimeFlow(settings), list[Exception]()
+
+    def run() -> None:
+        try:
+            flow.run()
+        except Exception as error:  # noqa: BLE001  # raised below
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        flow.stop()
+        thread.join(30)
+    if errors:
+        raise errors[0]
+
+
+def outcomes(live: Live) -> list[Outcome]:
+    return [r for r in live.records("outcomes") if isinstance(r, Outcome)]
+
+
+def test_requests_of_a_producer_that_writes_no_watermarks_are_taken_in_order(live: Live) -> None:
+    asked = requests(40)
+    send(live.settings, asked)
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    expected = {
+        r for r in replay(asked, live.settings, Catalog.of(ENTRIES)) if isinstance(r, Outcome)
+    }
+    assert set(outcomes(live)) == expected
+
+
+def test_what_cannot_be_used_becomes_a_dead_letter_with_its_place(live: Live) -> None:
+    producer = CheckedProducer(producer_config(live.settings))
+    producer.send(live.settings.topic("requests"), b"u", b"rubbish", partition=2)
+    producer.send(live.settings.topic("requests"), b"v", codec.encode(requests(1)[0]), partition=2)
+    producer.flush(10)
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    letters = [r for r in live.records("dead-letters") if isinstance(r, DeadLetter)]
+    letters.sort(key=lambda letter: letter.offset)
+    assert [(r.topic, r.partition, r.offset, r.stage, r.key) for r in letters] == [
+        ("requests", 2, 0, "profiler", b"u"),
+        ("requests", 2, 1, "profiler", b"v"),
+    ]
+    assert letters[0].value == b"rubbish"
+    assert "key b'v' is not b'u0'" in letters[1].reason
+
+
+def test_operator_overrides_hold_from_the_first_request(live: Live) -> None:
+    send(live.settings, [Control(pool="default", mode=Mode.OFF), *requests(20)])
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    assert len(outcomes(live)) == 20
+    assert [r for r in live.records("commands") if isinstance(r, Command)] == []
+
+
+def test_the_later_of_two_such_workers_goes_on(live: Live) -> None:
+    earlier, later = EventTimeFlow(live.settings), EventTimeFlow(live.settings)
+    send(live.settings, requests(5))
+    with pytest.raises(WriterFenced, match="Another worker runs the flow in event time now"):
+        earlier.run()
+    with running(live.settings, later):
+        wait_for_flow(live.settings, recorded=True)
+    assert {r.request_id for r in outcomes(live)} == {f"r{n}" for n in range(5)}
+
+
+def test_stages_in_workers_of_their_own_are_not_run_beside(live: Live) -> None:
+    live.worker("feedback")
+    admin, group = connect(live.settings), live.settings.group("feedback")
+    eventually(lambda: members(admin, group))
+    with pytest.raises(StagesRunApart, match="Another worker runs feedback"):
+        EventTimeFlow(replace(live.settings, session_ms=500))
+
+
+def test_the_stages_own_workers_go_on_where_it_left_off(live: Live) -> None:
+    asked = requests(24)
+    send(live.settings, asked[:20])
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    live.worker(*[name for name in STAGES if name != "provisioner"])
+    live.worker("provisioner")
+    for request in asked[20:]:
+        send(live.settings, [request])
+        live.be_quiet()
+    assert sorted(r.request_id for r in outcomes(live)) == sorted(r.request_id for r in asked)
+    made = [r.request_id for r in live.records("predictions") if isinstance(r, Prediction)]
+    assert sorted(made) == sorted(r.request_id for r in asked)
+
+
+def test_it_goes_on_where_it_was_stopped(live: Live) -> None:
+    asked = requests(60)
+    for start in (0, 30):
+        send(live.settings, asked[start : start + 30])
+        with running(live.settings):
+            wait_for_flow(live.settings, recorded=True)
+    expected = list(replay(asked, live.settings, Catalog.of(ENTRIES)))
+    for topic, kind in (("outcomes", Outcome), ("instances", Instance), ("commands", Command)):
+        wanted = [record for record in expected if isinstance(record, kind)]
+        assert sorted(map(repr, read(live.settings, topic))) == sorted(map(repr, wanted))
+
+
+def test_waiting_for_a_flow_that_does_not_run_ends_with_what_to_do(live: Live) -> None:
+    send(live.settings, requests(1))
+    with pytest.raises(FlowStalled, match="start `FOREMESH_CLOCK=event foremesh worker`"):
+        wait_for_flow(live.settings, recorded=True, stalled_s=0.5)
