@@ -60,7 +60,8 @@ def _until_end(consumer: Consumer, name: str, stopped: Callable[[], bool]) -> It
         count += len(records)
         yield [(m.key() or b"", m.value()) for m in records]
         if any(_is_end(error, name) for error in errors):
-            logger.info(
+            logger.log(
+                logging.INFO if count else logging.DEBUG,
                 "State of %s rebuilt: %d rows, %.0f a second",
                 name, count, count / max(now - started, 1e-3),
                 extra={"action": "state_rebuilt", "rows": count},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -25,7 +24,7 @@ from streams.settings import Settings
 
 __all__ = ["EventTimeFlow"]
 
-_log = logging.getLogger(__name__)
+SPARING = 9.0  # there is no checkpoint for as many times as long as the last one took
 
 
 class EventTimeFlow:
@@ -74,11 +73,13 @@ class EventTimeFlow:
         """
         try:
             self._follow_controls(self._controls.whole())
+            spent_s = 0.0
             while not self._stopping.is_set():
-                due_s = time.monotonic() + self._settings.commit_ms / 1000
+                pause_s = max(self._settings.commit_ms / 1000, SPARING * spent_s)
+                due_s = time.monotonic() + pause_s
                 while not self._stopping.is_set() and time.monotonic() < due_s:
                     self._take_until(due_s)
-                self._checkpoint()
+                spent_s = self._checkpoint()
                 self._progress.show(self._requests)
             self._checkpoint()
         finally:
@@ -128,14 +129,17 @@ class EventTimeFlow:
         request = received.readable
         return self._flow.advance(request.at_ms) if isinstance(request, Request) else iter(())
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> float:
+        """Save what was taken, if anything was; how many seconds that took."""
+        began_s = time.monotonic()
         at = {"requests": self._requests.positions(), "control": self._controls.positions}
         if all(
             by_partition == self._checkpoints.start(topic) for topic, by_partition in at.items()
         ):
-            return
+            return 0.0
         with BATCH_SECONDS.labels(GROUP).time():
             for letter in self._flow.checkpoint():
                 self._outbox.put(letter)
             self._outbox.deliver()
             self._checkpoints.save(self._flow.states, at)
+        return time.monotonic() - began_s

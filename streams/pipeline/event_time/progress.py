@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.requests import RequestReader
-from streams.records import Outcome, Record, Request, Result
+from streams.records import DeadLetter, Outcome, Record, Request, Result
 
 __all__ = ["FlowProgress"]
 
@@ -29,6 +29,7 @@ class _Tally:
     requests: int = 0
     at_ms: int = 0  # the latest of them
     results: Counter[Result] = field(default_factory=Counter)
+    refused: int = 0  # dead letters
 
     def __str__(self) -> str:
         rate = self.requests / max(time.monotonic() - self.began_s, 1e-3)
@@ -60,6 +61,7 @@ class FlowProgress:
         """Count a record that was made."""
         if isinstance(record, Outcome):
             self._tally.results[record.result] += 1
+        self._tally.refused += isinstance(record, DeadLetter)
 
     def show(self, reader: RequestReader) -> None:
         """Tell how far it is, if it is time to."""
@@ -80,11 +82,12 @@ class FlowProgress:
     def _tell(self, reader: RequestReader) -> None:
         names = sorted({mark.source for mark in reader.logs.values() if mark.complete})
         reader.logs.clear()
-        results = self._tally.results
+        results, refused = self._tally.results, self._tally.refused
         _log.info(
-            "%s: %s; %s found all warm, %s a part, %s nothing; waiting for more",
+            "%s: %s; %s found all warm, %s a part, %s nothing%s; waiting for more",
             f"{' and '.join(names)}, complete" if names else "Nothing is left",
             self._tally,
             *(f"{results[each]:,}" for each in (Result.HIT, Result.PARTIAL, Result.MISS)),
+            f", {refused:,} are dead letters (`foremesh dead-letters list`)" if refused else "",
             extra={"action": "log_through"},
         )
