@@ -21,7 +21,8 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.log_options import log_argument, log_options, with_progress
-from streams.cli.produce import letter_of, source_of
+from streams.cli.log_producer import letter_of
+from streams.cli.produce import source_of
 from streams.pipeline.replay import ReplayedFlow, at_price
 from streams.pipeline.replayed_rows import ReplayedRows
 from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 
 import click
@@ -12,8 +11,6 @@ from streams.flow.topology import STAGES
 from streams.settings import Settings
 
 __all__ = ["command"]
-
-_log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -58,9 +55,4 @@ def _run_apart(settings: Settings, stages: tuple[str, ...]) -> None:
 
     stages_by_name = stages_of(settings)
     app = create_app(settings, {name: stages_by_name[name] for name in stage_names(stages)})
-    if settings.clock == "event":
-        _log.warning(
-            "Stages in workers of their own do not wait for each other: only"
-            " `FOREMESH_CLOCK=event foremesh worker`, without names, does as `foremesh replay`"
-        )
     run(app)

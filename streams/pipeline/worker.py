@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from streams.settings import Settings
 from streams.stages.base import Stage
 
 __all__ = ["create_app", "stage_names"]
+
+_log = logging.getLogger(__name__)
 
 
 class _PrometheusMeter:
@@ -62,6 +65,11 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
     problems = check_topics(settings)
     if problems:
         raise TopicsMissing("; ".join(problems))
+    if settings.clock == "event":
+        _log.warning(
+            "Stages in workers of their own do not wait for each other: only"
+            " `FOREMESH_CLOCK=event foremesh worker`, without names, does as `foremesh replay`"
+        )
     if stages is None:
         made = stages_of(settings)
         stages = {name: made[name] for name in stage_names()}

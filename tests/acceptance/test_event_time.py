@@ -92,6 +92,8 @@ def test_a_log_leads_to_the_same_rows_over_kafka_and_by_replay(
 
     assert_same_rows(live.settings.postgres, replayed)
     assert live.rows("outcomes") == NUMBER
+    places = rows(replayed, "dead_letters", ["kafka_topic", "stage"])
+    assert places == [("log.csv", "produce"), ("log.csv/requests", "profiler")]
     results = {result for (result,) in live.query("SELECT DISTINCT result FROM outcomes")}
     assert results == {"hit", "partial", "miss"}  # it is worth comparing
     eventually(lambda: "log.csv, complete: 401 requests" in worker.output)

@@ -75,7 +75,9 @@ def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
 
     live.catalogue(path)
     provisioner, *others = sorted(STAGES, key="provisioner".__ne__)
-    live.worker(*others)  # apart: in one worker the stages take requests one by one of themselves
+    apart = live.worker(
+        *others
+    )  # apart: in one worker the stages take requests one by one of themselves
     live.worker(provisioner)
     live.be_quiet()
     producer = CheckedProducer(producer_config(live.settings))
@@ -85,6 +87,7 @@ def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
         producer.flush(10)
         live.be_quiet()
 
+    assert "do not wait for each other" in apart.output
     results = {r.result for r in expected if isinstance(r, Outcome)}
     assert results == {Result.HIT, Result.PARTIAL, Result.MISS}  # it is worth comparing
     for topic, kind in (

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from streams.adapters.logs.request_log import BadRow
 from streams.catalog import yaml_reader
 from streams.cli import cli
-from streams.cli.produce import Pause, paced, shifted
+from streams.cli.log_producer import Pause
+from streams.cli.produce import paced, shifted
 from streams.errors import CatalogInvalid
 from streams.records import Request
 

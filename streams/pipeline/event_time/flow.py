@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from threading import Event
 
+from confluent_kafka import KafkaException
+
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.metrics import BATCH_SECONDS, RECORDS
-from streams.errors import TopicsMissing
+from streams.errors import BrokerUnreachable, TopicsMissing
 from streams.flow.topology import STAGES, topic_of
 from streams.pipeline.event_time.checkpoint import GROUP, FlowCheckpoints
 from streams.pipeline.event_time.kafka_record import KafkaRecord
@@ -50,11 +53,12 @@ class EventTimeFlow:
             raise TopicsMissing("; ".join(problems))
         self._settings = settings
         self._flow = ReplayedFlow(settings)
-        self._checkpoints = FlowCheckpoints(settings)
         self._outbox = FlowOutbox(settings)
         self._progress = FlowProgress()
         self._stopping = Event()
-        self._resume()
+        with _answered():
+            self._checkpoints = FlowCheckpoints(settings)
+            self._resume()
         self._catalogue = CatalogueView(settings)
         self._controls = ControlReader(settings, self._checkpoints.start("control"))
         self._requests = RequestReader(settings, self._checkpoints.start("requests"))
@@ -72,19 +76,23 @@ class EventTimeFlow:
             Nothing is lost, run again. `DeliveryFailed` also when another such worker has begun.
         """
         try:
-            self._follow_controls(self._controls.whole())
-            spent_s = 0.0
-            while not self._stopping.is_set():
-                pause_s = max(self._settings.commit_ms / 1000, SPARING * spent_s)
-                due_s = time.monotonic() + pause_s
-                while not self._stopping.is_set() and time.monotonic() < due_s:
-                    self._take_until(due_s)
-                spent_s = self._checkpoint()
-                self._progress.show(self._requests)
-            self._checkpoint()
+            with _answered():
+                self._run()
         finally:
             for part in (self._requests, self._controls, self._catalogue, self._checkpoints):
                 part.close()
+
+    def _run(self) -> None:
+        self._follow_controls(self._controls.whole())
+        spent_s = 0.0
+        while not self._stopping.is_set():
+            pause_s = max(self._settings.commit_ms / 1000, SPARING * spent_s)
+            due_s = time.monotonic() + pause_s
+            while not self._stopping.is_set() and time.monotonic() < due_s:
+                self._take_until(due_s)
+            spent_s = self._checkpoint()
+            self._progress.show(self._requests)
+        self._checkpoint()
 
     def _resume(self) -> None:
         """Go on from the last checkpoint."""
@@ -143,3 +151,14 @@ class EventTimeFlow:
             self._outbox.deliver()
             self._checkpoints.save(self._flow.states, at)
         return time.monotonic() - began_s
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Raises a question that the broker did not answer as `BrokerUnreachable`."""
+    try:
+        yield
+    except (KafkaException, TimeoutError) as error:
+        raise BrokerUnreachable(
+            f"Kafka does not answer ({error}): start the worker again, nothing is lost"
+        ) from error
