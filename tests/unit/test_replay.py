@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeVar
 
+import pytest
+
 from streams.adapters.avro.codec import decode
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
@@ -158,6 +160,23 @@ def test_state_that_went_through_bytes_changes_nothing() -> None:
                 rows = restarted.state(name, partition)
                 for key in rows:
                     rows[key] = stage.decode(stage.encode(rows[key]))
+
+
+@pytest.mark.parametrize("cut", [1, 20, 33])
+def test_a_flow_goes_on_from_what_another_one_saved(cut: int) -> None:
+    asked = requests(40)
+    earlier, later = ReplayedFlow(SETTINGS, CATALOG), ReplayedFlow(SETTINGS, CATALOG)
+    for request in asked[:cut]:
+        list(earlier.feed(request))
+    assert earlier.checkpoint() == []
+    for (stage, partition), state in earlier.states.items():
+        later.state(stage, partition).load(state.save())
+    for instance in earlier.instances.values():
+        later.see(instance)
+    later.resume(earlier.offsets)
+
+    for request in asked[cut:]:
+        assert list(later.feed(request)) == list(earlier.feed(request))
 
 
 def test_a_later_step_of_a_chain_is_warmed_while_the_first_runs() -> None:
