@@ -13,6 +13,7 @@ from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.log_place import LogPlace
 from streams.errors import TopicsMissing
+from streams.pipeline.event_time.checkpoint import GROUP
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.merge import LogMerge
 from streams.records import Request, Watermark
@@ -40,8 +41,6 @@ class RequestReader:
 
     Attributes
     ----------
-    consumer
-        Its consumer, in whose group offsets are committed.
     logs
         The last watermark of each log.
     fetched_s
@@ -51,9 +50,9 @@ class RequestReader:
     def __init__(self, settings: Settings, start: Mapping[int, int]) -> None:
         self._topic = settings.topic(TOPIC)
         self._admin: AdminClient = connect(settings)
-        config = consumer_config(settings, settings.group("event-time"))
-        self.consumer = Consumer({**config, "enable.partition.eof": True})
-        self.consumer.assign([TopicPartition(self._topic, p, at) for p, at in start.items()])
+        config = consumer_config(settings, settings.group(GROUP))
+        self._consumer = Consumer({**config, "enable.partition.eof": True})
+        self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in start.items()])
         self._merge = LogMerge[KafkaRecord](start, settings.idle_ms / 1000, time.monotonic())
         self._fetched = dict(start)  # by partition: offset of the next record to fetch
         self._paused: set[int] = set()
@@ -68,7 +67,7 @@ class RequestReader:
     def fetch(self) -> None:
         """Wait a moment for more records, and ask how far the partitions go."""
         self._hold_back()
-        messages = self.consumer.consume(CHUNK, self._patience_s())
+        messages = self._consumer.consume(CHUNK, self._patience_s())
         self.fetched_s = time.monotonic() if messages else self.fetched_s
         for message in messages:
             self._accept(message)
@@ -101,7 +100,7 @@ class RequestReader:
 
     def close(self) -> None:
         """Close the connections."""
-        self.consumer.close()
+        self._consumer.close()
 
     def _accept(self, message: Message) -> None:
         partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
@@ -148,7 +147,7 @@ class RequestReader:
         full = {p for p in self._fetched if self._merge.waiting(p) > MOST_WAITING}
         low = {p for p in self._paused if self._merge.waiting(p) < FEW_WAITING}
         if new := full - self._paused:
-            self.consumer.pause([TopicPartition(self._topic, p) for p in new])
+            self._consumer.pause([TopicPartition(self._topic, p) for p in new])
         if low:
-            self.consumer.resume([TopicPartition(self._topic, p) for p in low])
+            self._consumer.resume([TopicPartition(self._topic, p) for p in low])
         self._paused = (self._paused | new) - low

@@ -16,6 +16,7 @@ from streams.adapters.kafka.dead_letters import read_topic
 from streams.engine.topic_view import TopicView
 from streams.errors import BrokerUnreachable
 from streams.flow.topology import key_of
+from streams.pipeline.event_time.checkpoint import GROUP
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.records import Instance, InstanceState, Record
 from streams.records.catalog import Catalog
@@ -64,7 +65,7 @@ class ControlReader:
     def __init__(self, settings: Settings, start: Mapping[int, int]) -> None:
         self._topic = settings.topic("control")
         self._admin = connect(settings)
-        config = consumer_config(settings, settings.group("event-time"))
+        config = consumer_config(settings, settings.group(GROUP))
         self._consumer = Consumer({**config, "enable.partition.eof": True})
         self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in start.items()])
         self.positions = dict(start)
