@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -15,31 +14,12 @@ from rich.text import Text
 
 from streams.adapters.postgres.explanation import DecisionGrounds, grounds_at, grounds_of
 from streams.cli import pass_settings
+from streams.cli.moments import MomentParam
 from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time
 from streams.settings import Settings
 
 __all__ = ["command"]
-
-
-class MomentParam(click.ParamType):
-    """A time as ISO 8601 (UTC unless it says otherwise) or in ms since the epoch; in ms."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Milliseconds since the epoch."""
-        text = str(value)
-        if text.isdecimal():
-            return int(text)
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{text!r} is none of 2026-01-31T12:00:00, 1769860800000", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1000)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from streams.report.summary import FlowSummary, LatencySample, PoolSummary
+from streams.report.tables import UNKNOWN
 
 __all__ = ["draw"]
 
@@ -66,6 +67,8 @@ def _latency(axes: Axes, summary: FlowSummary) -> None:
     axes.grid(alpha=0.3, which="both")
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
+    elif summary.pools:
+        axes.text(0.5, 0.5, UNKNOWN, ha="center", transform=axes.transAxes)
 
 
 def _cumulative(latency: LatencySample) -> tuple[np.ndarray, np.ndarray]:

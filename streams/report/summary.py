@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 import numpy as np
@@ -80,12 +80,12 @@ class InstanceTime:
 
     instances: int  # that became warm
     warm_s: float
-    used_s: float  # of these, spent serving
+    used_s: float | None  # of these, spent serving; None where nobody measured it, as of a log
 
     @property
-    def wasted_s(self) -> float:
+    def wasted_s(self) -> float | None:
         """Warm and not serving."""
-        return self.warm_s - self.used_s
+        return None if self.used_s is None else self.warm_s - self.used_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +117,16 @@ class _InstanceLife:
     service: str
     tier: str
     warm_ms: int
-    used_ms: int
+    used_ms: float | None
 
 
 def summarise(
-    outcomes: Iterable[Outcome], instances: Iterable[Instance], commands: Iterable[Command] = ()
+    outcomes: Iterable[Outcome],
+    instances: Iterable[Instance],
+    commands: Iterable[Command] = (),
+    *,
+    from_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> FlowSummary:
     """Sum up how requests went and what the instances cost.
 
@@ -136,11 +141,14 @@ def summarise(
         The last record of each. One that is not gone is warm up to the newest time seen.
     commands
         Those that started the instances: they say for which tier.
+    from_ms, until_ms
+        The time of the outcomes: instances count for what they were warm of it.
     """
     requests = {outcome.request_id: outcome for outcome in outcomes}
     lives = {instance.instance_id: instance for instance in instances}
     times = [outcome.at_ms for outcome in requests.values()]
     now_ms = max([*times, *(life.changed_ms for life in lives.values())], default=0)
+    now_ms = now_ms if until_ms is None else min(now_ms, until_ms)
     tiers = {command.command_id: command.tier for command in commands}
     tiers |= {f"standard/{outcome.request_id}": outcome.tier for outcome in requests.values()}
     by_pool = _grouped(requests.values(), lambda outcome: outcome.pool)
@@ -151,7 +159,7 @@ def summarise(
         pools={
             pool: _pool(
                 by_pool.get(pool, []),
-                [_life(i, tiers, now_ms) for i in lives_by_pool.get(pool, [])],
+                [_life(i, tiers, from_ms, now_ms) for i in lives_by_pool.get(pool, [])],
             )
             for pool in sorted(by_pool | lives_by_pool)
         },
@@ -160,6 +168,8 @@ def summarise(
 
 def _pool(outcomes: list[Outcome], lives: list[_InstanceLife]) -> PoolSummary:
     outcomes.sort(key=lambda outcome: outcome.at_ms)
+    if outcomes and all(outcome.route is Route.OBSERVED for outcome in outcomes):
+        lives = [replace(life, used_ms=None) for life in lives]
     services = _grouped(outcomes, lambda outcome: outcome.service)
     tiers = _grouped(outcomes, lambda outcome: outcome.tier)
     results = _grouped(outcomes, _label)
@@ -180,12 +190,20 @@ def _label(outcome: Outcome) -> str:
     return "refused" if outcome.route is Route.REFUSED else outcome.result.value
 
 
-def _life(instance: Instance, tiers: Mapping[str, str], now_ms: int) -> _InstanceLife:
+def _life(
+    instance: Instance, tiers: Mapping[str, str], from_ms: int | None, now_ms: int
+) -> _InstanceLife:
+    """The part of an instance's life up to now; what it served is spread evenly over the whole."""
     end_ms = now_ms if instance.gone_ms is None else instance.gone_ms
-    from_ms = end_ms if instance.warm_since_ms is None else instance.warm_since_ms
-    warm_ms = max(0, end_ms - from_ms)
+    begin_ms = end_ms if instance.warm_since_ms is None else instance.warm_since_ms
+    whole_ms = max(0, end_ms - begin_ms)
+    seen_ms = begin_ms if from_ms is None else max(begin_ms, from_ms)
+    warm_ms = max(0, min(end_ms, now_ms) - seen_ms)
+    used_ms = min(instance.busy_ms, whole_ms) * warm_ms / max(1, whole_ms)
     tier = tiers.get(instance.command_id, "")
-    return _InstanceLife(instance.service, tier, warm_ms, min(instance.busy_ms, warm_ms))
+    # One without an address is simulated: whom it serves, and for how long, nobody measures.
+    known = bool(instance.endpoint) or not warm_ms
+    return _InstanceLife(instance.service, tier, warm_ms, used_ms if known else None)
 
 
 def _times(
@@ -195,10 +213,11 @@ def _times(
 
 
 def _time(lives: list[_InstanceLife]) -> InstanceTime:
+    used_ms = [life.used_ms for life in lives if life.used_ms is not None]
     return InstanceTime(
         instances=sum(life.warm_ms > 0 for life in lives),
         warm_s=sum(life.warm_ms for life in lives) / 1000,
-        used_s=sum(life.used_ms for life in lives) / 1000,
+        used_s=sum(used_ms) / 1000 if len(used_ms) == len(lives) else None,
     )
 
 

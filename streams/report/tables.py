@@ -18,34 +18,56 @@ from streams.report.summary import (
     RequestSummary,
 )
 
-__all__ = ["as_json", "iso_time", "tables"]
+__all__ = ["UNKNOWN", "as_json", "iso_time", "tables"]
 
+UNKNOWN = "not known from a log"
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}  # of latencies in ms
 
 
-def tables(summary: FlowSummary) -> Iterator[Table]:
-    """The tables of a report: requests, latency, by service, by tier, and instances."""
+def tables(summary: FlowSummary) -> Iterator[Table | Text]:
+    """The tables of a report: requests, latency, by service, by tier, and instances.
+
+    Below them stands what is not known of requests that were read from a log.
+    """
     span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
     yield _table(
         f"Requests, {span}", summary, {**REQUESTS, **REFUSED}, lambda pool: {"": pool.total}
     )
-    yield _table("Latency", summary, LATENCY, _latencies, "result")
+    if any(_latencies(pool) for pool in summary.pools.values()):
+        yield _table("Latency", summary, LATENCY, _latencies, "result")
+    yield from _unknown(
+        "Latency", summary, lambda pool: bool(pool.latency and not _latencies(pool))
+    )
     yield _table("By service", summary, REQUESTS, lambda pool: pool.services, "service")
     yield _table("By tier", summary, REQUESTS, lambda pool: pool.tiers, "tier")
+    measured = any(pool.instances.used_s is not None for pool in summary.pools.values())
+    columns = {**WARM, **USED} if measured else WARM
     yield _table(
         "Instance-seconds by constituent",
         summary,
-        INSTANCES,
+        columns,
         lambda pool: _with_all(pool.instances_by_service, pool.instances),
         "constituent",
     )
     yield _table(
-        "Instance-seconds by tier", summary, INSTANCES, lambda pool: pool.instances_by_tier, "tier"
+        "Instance-seconds by tier", summary, columns, lambda pool: pool.instances_by_tier, "tier"
     )
+    yield from _unknown("Used and wasted", summary, lambda pool: pool.instances.used_s is None)
+
+
+def _unknown(
+    what: str, summary: FlowSummary, missing: Callable[[PoolSummary], bool]
+) -> Iterator[Text]:
+    """Say of which pools a log does not tell something."""
+    names = [name for name, pool in summary.pools.items() if missing(pool)]
+    if names:
+        pools = "pools" if len(names) > 1 else "pool"
+        yield Text(f"{what} of {pools} {', '.join(names)}: {UNKNOWN}.\n")
 
 
 def _latencies(pool: PoolSummary) -> Mapping[str, LatencySample]:
-    return {**pool.latency, "all served": pool.total.latency} if pool.latency else {}
+    measured = {name: sample for name, sample in pool.latency.items() if len(sample)}
+    return {**measured, "all served": pool.total.latency} if measured else {}
 
 
 def _with_all(
@@ -78,8 +100,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.1f}"
 
 
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}" if whole else "-"
+def _share(part: float | None, whole: float) -> str:
+    return f"{100 * part / whole:.1f}" if part is not None and whole else "-"
 
 
 REQUESTS: Mapping[str, Callable[[RequestSummary], str]] = {
@@ -97,9 +119,11 @@ LATENCY: Mapping[str, Callable[[LatencySample], str]] = {
     "p95 ms": lambda sample: _number(sample.quantile(QUANTILES["p95"])),
     "p99 ms": lambda sample: _number(sample.quantile(QUANTILES["p99"])),
 }
-INSTANCES: Mapping[str, Callable[[InstanceTime], str]] = {
+WARM: Mapping[str, Callable[[InstanceTime], str]] = {
     "instances": lambda t: f"{t.instances:,}",
     "warm": lambda t: _number(t.warm_s),
+}
+USED: Mapping[str, Callable[[InstanceTime], str]] = {
     "used": lambda t: _number(t.used_s),
     "wasted": lambda t: _number(t.wasted_s),
     "used %": lambda t: _share(t.used_s, t.warm_s),

@@ -10,6 +10,7 @@ import pytest
 from harness import RunForemesh
 
 from streams.adapters.postgres.queries import (
+    HistoryRange,
     count_outcomes,
     latest_prediction,
     read_history,
@@ -30,6 +31,7 @@ from streams.records import (
     Route,
     ServiceProbability,
 )
+from streams.report.tables import iso_time
 from streams.settings import Settings
 
 HOUR = 3_600_000
@@ -127,8 +129,13 @@ def test_a_window_reaches_back_from_the_newest_outcome(settings: Settings) -> No
     early = replace(OUTCOME, request_id="r0", at_ms=OUTCOME.at_ms - 5_000)
     store(settings, [early, OUTCOME])
 
-    assert read_history(settings.postgres, 1_000).outcomes == [OUTCOME]
-    assert len(read_history(settings.postgres, 5_000).outcomes) == 2
+    def found(part: HistoryRange) -> list[Outcome]:
+        return read_history(settings.postgres, part).outcomes
+
+    assert found(HistoryRange(last_ms=1_000)) == [OUTCOME]
+    assert len(found(HistoryRange(last_ms=5_000))) == 2
+    assert found(HistoryRange(last_ms=1_000, until_ms=OUTCOME.at_ms)) == [early]
+    assert found(HistoryRange(from_ms=OUTCOME.at_ms)) == [OUTCOME]
 
 
 def test_hits_are_counted_and_those_whose_instances_were_all_started_before(
@@ -172,6 +179,68 @@ def test_the_report_is_the_same_for_people_and_programs(
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert pools["default"]["hit_rate"] == 1.0
     assert pools["default"]["instances"]["tiers"]["gold"]["wasted_s"] == 2_700.0
+
+
+def test_the_report_of_a_log_says_what_is_not_known_from_it(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    observed = replace(OUTCOME, route=Route.OBSERVED, status=0, latency_ms=0.0)
+    store(settings, [observed, replace(INSTANCE, endpoint="", busy_ms=0), COMMAND])
+
+    table = run_foremesh("report").finish()
+    pools = json.loads(run_foremesh("report", "--output", "json").finish())["pools"]
+
+    assert table.count("not known from a log") == 2
+    assert "100.0" not in table.partition("Instance-seconds")[2]
+    assert pools["default"]["instances"]["wasted_s"] is None
+    assert pools["default"]["latency_ms"]["p95"] is None
+
+
+def test_logs_on_one_stack_are_reported_apart_by_pool_and_by_time(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    later = replace(OUTCOME, request_id="r2", at_ms=NOW + 24 * HOUR, result=Result.MISS)
+    elsewhere = replace(OUTCOME, request_id="r3", pool="other", result=Result.PARTIAL)
+    young = replace(
+        INSTANCE, instance_id="i2", started_ms=later.at_ms, changed_ms=later.at_ms + HOUR,
+        warm_since_ms=later.at_ms, gone_ms=later.at_ms + HOUR,
+    )  # fmt: skip
+    store(settings, [OUTCOME, later, elsewhere, INSTANCE, young, COMMAND])
+
+    def reported(*options: str) -> dict[str, tuple[float, float]]:
+        said = run_foremesh("report", "--output", "json", *options).finish()
+        pools = json.loads(said)["pools"].items()
+        return {name: (pool["hit_rate"], pool["instances"]["warm_s"]) for name, pool in pools}
+
+    noon = iso_time(NOW + 12 * HOUR)
+    assert reported("--pool", "other") == {"other": (0.0, 0.0)}
+    assert reported("--pool", "default", "--until", noon) == {"default": (1.0, 3_600.0)}
+    assert reported("--from", noon) == {"default": (0.0, 3_600.0)}
+    half = iso_time(NOW + HOUR)
+    assert reported("--pool", "default", "--from", half, "--until", noon) == {
+        "default": (1.0, 1_800.0)
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--from", "yesterday"], "'yesterday' is none of 2026-01-31"),
+        (
+            ["--from", "2026-02-01", "--until", "2026-01-31"],
+            "--from has to be earlier than --until",
+        ),
+        (["--from", "2026-02-01", "--since", "1h"], "give either --from or --since"),
+        (["--pool", "nowhere"], "no request or instance is known of this pool and time"),
+    ],
+)
+def test_a_report_that_cannot_be_made_says_why(
+    run_foremesh: RunForemesh, options: list[str], said: str
+) -> None:
+    command = run_foremesh("report", *options)
+
+    assert command.wait() != 0
+    assert said in command.output
 
 
 def test_a_vector_is_shown_as_table_and_as_json(
@@ -263,6 +332,23 @@ def test_saved_and_wasted_time_is_split_by_hour_service_and_tier(settings: Setti
         (1, "pricing", "gold", 0.45, 0.0, 1_800.0, 450.0, 1_350.0),
         (1, "stock", "gold", 0.45, 0.0, 0.0, 0.0, 0.0),
     ]
+
+
+def test_views_leave_open_what_a_log_does_not_tell(settings: Settings) -> None:
+    observed = replace(OUTCOME, route=Route.OBSERVED, latency_ms=0.0, parts=())
+    store(settings, [observed, replace(INSTANCE, endpoint="", busy_ms=0), COMMAND])
+
+    used = ask(settings, "SELECT DISTINCT used_s, wasted_s FROM saved_and_wasted")
+    latency = ask(settings, "SELECT hit_rate, latency_p50_ms, latency_p99_ms FROM hit_rate")
+
+    assert used == [(None, None)]
+    assert latency == [(1.0, None, None)]
+
+
+def test_real_instances_used_past_foremesh_are_not_said_to_be_wasted(settings: Settings) -> None:
+    store(settings, [replace(OUTCOME, route=Route.OBSERVED), INSTANCE, COMMAND])
+
+    assert ask(settings, "SELECT DISTINCT wasted_s FROM saved_and_wasted") == [(None,)]
 
 
 def test_hit_rates_are_counted_by_hour(settings: Settings) -> None:

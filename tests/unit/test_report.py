@@ -55,7 +55,7 @@ WARM = Instance(
     service="pricing",
     pool="default",
     state=InstanceState.WARM,
-    endpoint="",
+    endpoint="http://127.0.0.1:1",
     command_id="c1",
     started_ms=NOW - 11_000,
     changed_ms=NOW - 10_000,
@@ -163,6 +163,59 @@ def test_the_newest_record_of_an_instance_tells_its_life() -> None:
     time = summarise([MISS], [WARM, gone]).pools["default"].instances
 
     assert (time.instances, time.warm_s, time.used_s) == (1, 10.0, 5.0)
+
+
+def test_instances_count_for_what_they_were_warm_of_the_time_asked_for() -> None:
+    gone = replace(WARM, state=InstanceState.GONE, changed_ms=NOW, gone_ms=NOW, busy_ms=5_000)
+
+    pools = summarise([], [WARM, gone], from_ms=NOW - 6_000, until_ms=NOW - 2_000).pools
+
+    time = pools["default"].instances
+    assert (time.instances, time.warm_s, time.used_s) == (1, 4.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "endpoint", "used_s"),
+    [
+        (HIT, WARM.endpoint, 4.0),
+        (HIT, "", None),
+        (replace(HIT, route=Route.OBSERVED), WARM.endpoint, None),
+    ],
+    ids=["served", "simulated", "observed"],
+)
+def test_use_is_known_of_real_instances_that_foremesh_served_from(
+    outcome: Outcome, endpoint: str, used_s: float | None
+) -> None:
+    instance = replace(WARM, changed_ms=NOW + 10_000, endpoint=endpoint)
+
+    time = summarise([outcome], [instance]).pools["default"].instances
+
+    assert time.warm_s == 20.0
+    assert time.used_s == used_s
+    assert time.wasted_s == (None if used_s is None else 16.0)
+
+
+def test_a_report_of_a_log_says_what_a_log_does_not_tell() -> None:
+    observed = [replace(o, route=Route.OBSERVED, latency_ms=0.0) for o in (HIT, MISS)]
+
+    text = shown(summarise(observed, [replace(WARM, endpoint="")], [COMMAND]))
+
+    assert "Latency of pool default: not known from a log." in text
+    assert "Used and wasted of pool default: not known from a log." in text
+    assert "p50 ms" not in text
+    assert "used %" not in text
+
+
+def test_a_log_beside_requests_that_were_served_hides_nothing_of_them() -> None:
+    log = replace(HIT, request_id="r3", pool="log", route=Route.OBSERVED, latency_ms=0.0)
+    simulated = replace(WARM, instance_id="i2", pool="log", endpoint="")
+
+    text = shown(summarise([HIT, MISS, log], [WARM, simulated], [COMMAND]))
+
+    assert "Latency of pool log: not known from a log." in text
+    assert "Used and wasted of pool log: not known from a log." in text
+    assert "p50 ms" in text
+    assert "used %" in text
 
 
 def test_an_instance_never_warm_wastes_nothing() -> None:

@@ -27,6 +27,7 @@ from streams.records import (
 )
 
 __all__ = [
+    "HistoryRange",
     "HitCounts",
     "StoredHistory",
     "count_outcomes",
@@ -38,6 +39,16 @@ __all__ = [
 Cursor = psycopg.Cursor[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRange:
+    """What part of the history to read: of one pool, between two event times."""
+
+    pool: str | None = None  # None: of all
+    from_ms: int | None = None
+    until_ms: int | None = None  # what is of this very time is left out
+    last_ms: int | None = None  # in place of `from_ms`: so long before the newest outcome
+
+
 @dataclass(frozen=True, slots=True)
 class StoredHistory:
     """The records behind a report, all of one snapshot."""
@@ -45,6 +56,7 @@ class StoredHistory:
     outcomes: list[Outcome]  # without their parts
     instances: list[Instance]
     commands: list[Command]  # those that started the instances
+    from_ms: int | None = None  # when it begins
 
 
 class HitCounts(NamedTuple):
@@ -54,28 +66,32 @@ class HitCounts(NamedTuple):
     started_before: int  # of these, by instances that were all started before the request
 
 
-def read_history(url: str, window_ms: int | None = None) -> StoredHistory:
-    """Outcomes, instances and their commands.
-
-    Parameters
-    ----------
-    url
-        Of the database.
-    window_ms
-        Length of the window that ends at the newest outcome; None for everything.
+def read_history(url: str, part: HistoryRange | None = None) -> StoredHistory:
+    """Outcomes, instances and their commands; all, or of a part of the history.
 
     Raises
     ------
     DatabaseUnreachable
         No PostgreSQL answers at this URL, or a table is missing.
     """
-    window = {"window_ms": window_ms}
     with _reading(url) as cursor:
+        bounds = _bounds(cursor, part or HistoryRange())
         return StoredHistory(
-            [_outcome(row) for row in cursor.execute(queries()["outcomes"], window)],
-            [_instance(row) for row in cursor.execute(queries()["instances"], window)],
+            [_outcome(row) for row in cursor.execute(queries()["outcomes"], bounds)],
+            [_instance(row) for row in cursor.execute(queries()["instances"], bounds)],
             [_command(row) for row in cursor.execute(queries()["commands_of_instances"])],
+            bounds["from_ms"],
         )
+
+
+def _bounds(cursor: Cursor, part: HistoryRange) -> dict[str, Any]:
+    """The part as parameters of a query."""
+    bounds = {"pool": storable(part.pool), "from_ms": part.from_ms, "until_ms": part.until_ms}
+    if part.last_ms is not None:
+        newest = cursor.execute(queries()["newest_outcome"], bounds).fetchone()
+        if newest and newest["at_ms"] is not None:
+            bounds["from_ms"] = newest["at_ms"] - part.last_ms
+    return bounds
 
 
 def count_outcomes(url: str, pool: str) -> int:

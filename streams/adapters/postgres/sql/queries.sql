@@ -19,13 +19,21 @@ SELECT name FROM foremesh_migrations
 INSERT INTO foremesh_migrations (name) VALUES (%(name)s)
 
 -- outcomes --
--- Outcomes within %(window_ms)s before the newest one; all when it is null.
+-- Outcomes of a pool (all when it is null) from a time on, and before another one.
 SELECT
     request_id, user_id AS user, tier, pool, service, at_ms, result, route, status, latency_ms, cold_ms,
     saved_ms, source
 FROM outcomes
-WHERE %(window_ms)s::bigint IS NULL
-    OR at_ms >= (SELECT max(at_ms) FROM outcomes) - %(window_ms)s::bigint
+WHERE pool = coalesce(%(pool)s, pool)
+    AND at_ms >= coalesce(%(from_ms)s::bigint, at_ms)
+    AND at_ms < coalesce(%(until_ms)s::bigint, 9223372036854775807)
+
+-- newest_outcome --
+-- The time of the newest outcome of a pool, before a time.
+SELECT max(at_ms) AS at_ms
+FROM outcomes
+WHERE pool = coalesce(%(pool)s, pool)
+    AND at_ms < coalesce(%(until_ms)s::bigint, 9223372036854775807)
 
 -- count_outcomes --
 SELECT count(*) FROM outcomes WHERE pool = %(pool)s
@@ -43,14 +51,14 @@ FROM outcomes AS o
 WHERE pool = %(pool)s AND result = 'hit'
 
 -- instances --
--- Instances that existed within the same window.
+-- Instances of a pool that existed within the same time.
 SELECT
     instance_id, service, pool, state, endpoint, command_id, started_ms, changed_ms,
     warm_since_ms, gone_ms, uses, busy_ms, reason
 FROM instances
-WHERE %(window_ms)s::bigint IS NULL
-    OR gone_ms IS NULL
-    OR gone_ms >= (SELECT max(at_ms) FROM outcomes) - %(window_ms)s::bigint
+WHERE pool = coalesce(%(pool)s, pool)
+    AND coalesce(gone_ms >= %(from_ms)s::bigint, true)
+    AND started_ms < coalesce(%(until_ms)s::bigint, 9223372036854775807)
 
 -- commands_of_instances --
 -- The commands that started instances.

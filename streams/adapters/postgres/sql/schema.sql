@@ -467,9 +467,12 @@ SELECT
     avg((result = 'hit')::int)::double precision AS hit_rate,
     sum(cold_ms)::bigint AS cold_ms,
     sum(saved_ms)::bigint AS saved_ms,
-    percentile_cont(0.50) WITHIN GROUP (ORDER BY latency_ms) AS latency_p50_ms,
-    percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms) AS latency_p95_ms,
-    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS latency_p99_ms
+    percentile_cont(0.50) WITHIN GROUP (ORDER BY latency_ms)
+        FILTER (WHERE route <> 'observed') AS latency_p50_ms,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms)
+        FILTER (WHERE route <> 'observed') AS latency_p95_ms,
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms)
+        FILTER (WHERE route <> 'observed') AS latency_p99_ms
 FROM outcomes
 GROUP BY 1, 2, 3, 4;
 
@@ -477,15 +480,21 @@ COMMENT ON VIEW hit_rate IS
     'Requests by hour, composite service, tier and pool: how warm they were, and their latency.';
 COMMENT ON COLUMN hit_rate.cold_ms IS 'Cold-start time that these requests waited.';
 COMMENT ON COLUMN hit_rate.saved_ms IS 'Cold-start time that warm instances spared them.';
+COMMENT ON COLUMN hit_rate.latency_p50_ms IS
+    'Median of those that foremesh served; null for a log, which tells no latency.';
 
 CREATE VIEW saved_and_wasted AS
-WITH life AS (
+WITH observed AS (
+    SELECT pool FROM outcomes GROUP BY pool HAVING bool_and(route = 'observed')
+),
+
+life AS (
     SELECT
         i.instance_id,
         i.service,
         i.pool,
         coalesce(c.tier, o.tier, '') AS tier,
-        i.busy_ms,
+        CASE WHEN i.endpoint <> '' AND observed.pool IS NULL THEN i.busy_ms END AS busy_ms,
         i.warm_since_ms AS from_ms,
         least(
             greatest(coalesce(i.gone_ms, clock.now_ms, i.changed_ms), i.warm_since_ms),
@@ -493,6 +502,7 @@ WITH life AS (
         ) AS to_ms
     FROM instances AS i
     LEFT JOIN pool_clock AS clock USING (pool)
+    LEFT JOIN observed USING (pool)
     LEFT JOIN commands AS c USING (command_id)
     LEFT JOIN outcomes AS o ON i.command_id = 'standard/' || o.request_id
     WHERE i.warm_since_ms BETWEEN 0 AND 253402300799999
@@ -520,7 +530,9 @@ instance_time AS (
         tier,
         pool,
         sum(warm_ms) AS warm_ms,
-        sum(least(busy_ms::double precision * warm_ms / life_ms, warm_ms)) AS used_ms
+        CASE WHEN count(busy_ms) = count(*) THEN
+            sum(least(busy_ms::double precision * warm_ms / life_ms, warm_ms))
+        END AS used_ms
     FROM warm
     GROUP BY hour_ms, service, tier, pool
 ),
@@ -557,9 +569,11 @@ SELECT
     coalesce(saved.saved_ms, 0) / 1000.0 AS saved_s,
     coalesce(saved.waited_ms, 0)::double precision / 1000.0 AS waited_s,
     coalesce(instance_time.warm_ms, 0)::double precision / 1000.0 AS warm_s,
-    coalesce(instance_time.used_ms, 0) / 1000.0 AS used_s,
-    (coalesce(instance_time.warm_ms, 0)::double precision - coalesce(instance_time.used_ms, 0))
-    / 1000.0 AS wasted_s
+    CASE WHEN instance_time.warm_ms IS NULL THEN 0 ELSE instance_time.used_ms END / 1000.0 AS used_s,
+    CASE
+        WHEN instance_time.warm_ms IS NULL THEN 0
+        ELSE instance_time.warm_ms::double precision - instance_time.used_ms
+    END / 1000.0 AS wasted_s
 FROM saved
 FULL JOIN instance_time USING (hour_ms, service, tier, pool);
 
@@ -575,8 +589,9 @@ COMMENT ON COLUMN saved_and_wasted.saved_s IS
 COMMENT ON COLUMN saved_and_wasted.waited_s IS 'Time that requests waited for it to start.';
 COMMENT ON COLUMN saved_and_wasted.warm_s IS 'Instance-seconds warm, used or not.';
 COMMENT ON COLUMN saved_and_wasted.used_s IS
-    'Of these, seconds serving; an instance''s are spread evenly over its warm time.';
-COMMENT ON COLUMN saved_and_wasted.wasted_s IS 'Warm and not serving.';
+    'Of these, seconds serving; an instance''s are spread evenly over its warm time. Null where '
+    'nobody measured it: for simulated instances, and in pools whose requests come from a log.';
+COMMENT ON COLUMN saved_and_wasted.wasted_s IS 'Warm and not serving; null where used_s is.';
 
 CREATE VIEW decision_value AS
 SELECT
