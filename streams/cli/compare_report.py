@@ -72,9 +72,8 @@ def _table(rows: Iterable[PolicyRow]) -> Table:
     for name in ("cold %", "cold s", "warm h", "warm cost", "and waits"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        name = f"{row.policy}, no pre-warming" if row.policy == "oracle" else row.policy
         table.add_row(
-            Text(f"{name} {row.parameter}".strip()),
+            Text(f"{row.policy} {row.parameter}".strip()),
             f"{100 * row.cold_start_rate:.2f}",
             f"{row.cold_start_ms / 1000:,.0f}",
             f"{row.wasted_seconds / 3600:,.0f}",

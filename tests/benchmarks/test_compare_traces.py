@@ -80,7 +80,7 @@ def test_image_generation_waits_for_fewer_starts_when_memory_is_bound(gib: int) 
 
     ours = least_cold_s(found, "foremesh")
     others = least_cold_s(found, "keep-alive", "hybrid histogram", "greedy-dual")
-    oracle = least_cold_s(found, "oracle")
+    oracle = least_cold_s(found, "oracle, no pre-warming")
     Console().print(f"{gib} GiB: ours {ours:,.0f} s, others {others:,.0f}, oracle {oracle:,.0f}")
     assert ours < others
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.catalog.yaml_writer import dump
 from streams.cli.compare import command
@@ -24,6 +27,7 @@ from streams.lab.compare.policies import (
     KeepAlive,
     KeepWarmPolicy,
     OraclePolicy,
+    PrewarmingOracle,
 )
 from streams.lab.compare.run import OURS, PolicyRow, compare, row_of
 from streams.lab.compare.staged import RecordLedger, StagedRuns, within
@@ -99,6 +103,40 @@ def test_the_oracle_pays_only_for_gaps_that_end_in_a_use() -> None:
     """Warm from 0 to 5 and from 20 to 21."""
     row = result(OraclePolicy(10 * MINUTE_MS), GAPS)
     assert (cold(row), round(warm_minutes(row), 3)) == (2, 6)
+
+
+def test_the_oracle_that_pre_warms_is_never_cold_and_pays_for_a_start_or_a_shorter_gap() -> None:
+    gaps = log((0, "a"), (5, "a"), (5 + START / 2, "a"), (5 + START / 2, "b"))
+
+    row = result(PrewarmingOracle(CATALOG.constituents), gaps)
+
+    assert (cold(row), row.cold_start_ms) == (0, 0)
+    # The start before the first request is not counted, as nothing is before it.
+    assert warm_minutes(row) == pytest.approx((START + START / 2) + START)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400).map(lambda tenth: tenth / 10), st.sampled_from("abc")),
+        min_size=1,
+    )
+)
+def test_no_policy_without_waits_is_warm_for_less_than_the_oracle_that_pre_warms(
+    uses: list[tuple[float, str]],
+) -> None:
+    requests = log(*sorted(uses))
+
+    row = result(PrewarmingOracle(CATALOG.constituents), requests)
+
+    times: dict[str, list[int]] = {}
+    for request in requests:
+        times.setdefault(request.service, []).append(request.at_ms)
+    gaps_ms = [b - a for found in times.values() for a, b in pairwise(found)]
+    first_ms = [found[0] - requests[0].at_ms for found in times.values()]
+    least_ms = sum(min(gap, 10_000) for gap in [*gaps_ms, *first_ms])
+    assert row.cold_start_ms == 0
+    # A short gap is counted from the use, to the millisecond at which the next one comes.
+    assert row.wasted_seconds == pytest.approx(least_ms / 1000, abs=0.001 * len(uses))
 
 
 def test_a_request_that_meets_a_start_under_way_waits_for_the_rest_of_it() -> None:
@@ -250,7 +288,8 @@ def test_the_command_writes_a_row_for_every_policy_and_parameter(tmp_path: Path)
     found = CliRunner().invoke(command, arguments, obj=Settings())
     assert found.exit_code == 0, found.output
     made = json.loads(rows.read_text(encoding="utf-8"))
-    names = {"keep-alive", "always warm", "hybrid histogram", "greedy-dual", "oracle", "foremesh"}
+    names = {"keep-alive", "always warm", "hybrid histogram", "greedy-dual", "foremesh"}
+    names |= {"oracle, no pre-warming", "oracle, pre-warming"}
     assert names | {"no keep-alive"} == {row["policy"] for row in made}
     assert all(f"<!-- {name} -->" in figure.read_text(encoding="utf-8") for name in names)
 
@@ -293,13 +332,11 @@ def test_the_advantage_is_against_the_best_point_of_any_other_policy() -> None:
         row("keep-alive", 200, 0.05),
         row("foremesh", 50, 0.04),
         row("foremesh", 200, 0.02),
-        row("oracle", 10, 0.04),
     ]
 
     (at,) = advantages(rows, [0.04])
 
-    assert (at.gb_hours, at.cold_s, at.oracle_gb_hours) == pytest.approx((100, 400, 10))
-    assert (at.often_gb_hours, at.long_gb_hours) == pytest.approx((50, 50))
+    assert (at.gb_hours, at.cold_s) == pytest.approx((100, 400))
     # Halfway between 50 and 200 in the logarithm, so between 400 and 200 s.
     assert at.ours_cold_s == pytest.approx(math.sqrt(200 * 400))
 
@@ -320,11 +357,12 @@ def test_who_waits_least_often_need_not_be_who_waits_least_long() -> None:
 def test_there_is_no_advantage_where_a_curve_does_not_reach() -> None:
     rows = [row("keep-alive", 100, 0.04), row("keep-alive", 50, 0.06), row("foremesh", 50, 0.05)]
 
-    (below, beside) = advantages(rows, [0.01, 0.05])
+    (below, beyond, beside) = advantages(rows, [0.01, 0.04, 0.06])
 
     assert math.isnan(below.gb_hours)
-    assert math.isnan(below.often_gb_hours)
-    assert beside.often_gb_hours == pytest.approx(50)
+    assert beyond.gb_hours == pytest.approx(100)
+    assert math.isnan(beyond.ours_cold_s)
+    assert beside.ours_cold_s == pytest.approx(500)
 
 
 def test_the_total_cost_counts_what_a_wait_is_worth_to_its_tier() -> None:

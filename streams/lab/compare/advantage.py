@@ -27,9 +27,6 @@ class CurveAdvantage:
     cold_start_rate: float
     gb_hours: float  # warm time of the best other policy at this rate
     cold_s: float  # total wait for cold starts of the best other policy with this warm time
-    oracle_gb_hours: float  # warm time of the oracle at this rate
-    often_gb_hours: float  # warm time of foremesh at this rate
-    long_gb_hours: float  # warm time of foremesh with a total wait of `cold_s`
     ours_cold_s: float  # total wait of foremesh with a warm time of `gb_hours`
 
 
@@ -82,9 +79,8 @@ def advantages(rows: Sequence[PolicyRow], levels: Sequence[float] = LEVELS) -> l
     """
     others = [row for row in rows if row.policy in OTHERS]
     ours = [row for row in rows if row.policy == "foremesh"]
-    oracle = _rate_curve(row for row in rows if row.policy == "oracle")
     others_by_rate, others_by_wait = _rate_curve(others), _wait_curve(others)
-    ours_by_rate, ours_by_wait = _rate_curve(ours), _wait_curve(ours)
+    ours_by_wait = _wait_curve(ours)
     compared = []
     for rate in levels:
         waste = others_by_rate.waste_at(rate)
@@ -94,9 +90,6 @@ def advantages(rows: Sequence[PolicyRow], levels: Sequence[float] = LEVELS) -> l
                 cold_start_rate=rate,
                 gb_hours=waste,
                 cold_s=cold_s,
-                oracle_gb_hours=oracle.waste_at(rate),
-                often_gb_hours=ours_by_rate.waste_at(rate),
-                long_gb_hours=ours_by_wait.waste_at(cold_s),
                 ours_cold_s=ours_by_wait.cold_at(waste),
             )
         )

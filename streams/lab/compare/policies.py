@@ -18,6 +18,7 @@ __all__ = [
     "KeepAlive",
     "KeepWarmPolicy",
     "OraclePolicy",
+    "PrewarmingOracle",
     "WindowPolicy",
 ]
 
@@ -30,6 +31,10 @@ class KeepWarmPolicy(Protocol):
 
     name: str
     parameter: str
+
+    def begin(self, first_uses: Mapping[str, int]) -> None:
+        """Before the log: when each constituent will first be used, which only oracles read."""
+        ...
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Advance the clock to `now_ms`."""
@@ -51,6 +56,9 @@ class WindowPolicy:
         self._numbers = count()  # of the plans
         self._current: dict[str, set[int]] = {}  # constituent -> plans in force
 
+    def begin(self, first_uses: Mapping[str, int]) -> None:
+        """Do nothing: there is no use to plan from."""
+
     def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
         """Time until the pre-warm start (0: it stays warm), and the keep-alive after it, in ms."""
         raise NotImplementedError
@@ -65,9 +73,13 @@ class WindowPolicy:
     def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
         """Replace the plan of the constituent by one from this use on."""
         before_ms, keep_ms = self.window(name, now_ms, next_ms)
-        self._current[name] = set()
         if before_ms > 0:
             ledger.end(name, now_ms)
+        self._plan_window(name, now_ms, before_ms, keep_ms)
+
+    def _plan_window(self, name: str, now_ms: int, before_ms: int, keep_ms: int) -> None:
+        self._current[name] = set()
+        if before_ms > 0:
             self._plan(now_ms + before_ms, name, start=True)
         self._plan(now_ms + before_ms + keep_ms, name, start=False)
 
@@ -131,7 +143,7 @@ class OraclePolicy(WindowPolicy):
     same warm time.
     """
 
-    name = "oracle"
+    name = "oracle, no pre-warming"
 
     def __init__(self, limit_ms: int) -> None:
         super().__init__()
@@ -143,6 +155,37 @@ class OraclePolicy(WindowPolicy):
         del name
         gap_ms = next_ms - now_ms
         return 0, gap_ms + 1 if gap_ms <= self._limit_ms else 0
+
+
+class PrewarmingOracle(WindowPolicy):
+    """Knows the log: each constituent is warm exactly when a request comes.
+
+    It is kept over a gap that is no longer than a start, and else started in time for the next
+    use: no request waits, and no policy of which this holds has less warm time.
+    """
+
+    name = "oracle, pre-warming"
+
+    def __init__(self, constituents: Mapping[str, Constituent]) -> None:
+        super().__init__()
+        self._constituents = constituents
+
+    def begin(self, first_uses: Mapping[str, int]) -> None:
+        """Plan the first start of each constituent."""
+        for name, use_ms in first_uses.items():
+            start_ms = self._start_ms(name)
+            self._plan_window(name, use_ms - start_ms - 1, 1, start_ms + 1)
+
+    def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
+        """The gap to the next use if it is short, or the start before that use."""
+        if next_ms == NEVER_MS:
+            return 0, 0
+        gap_ms, start_ms = next_ms - now_ms, self._start_ms(name)
+        return max(0, gap_ms - start_ms), min(gap_ms, start_ms) + 1
+
+    def _start_ms(self, name: str) -> int:
+        known = self._constituents.get(name)
+        return known.warm_up_ms if known else 0
 
 
 class GreedyDual:
@@ -160,6 +203,9 @@ class GreedyDual:
         self._clock = 0.0
         self._uses: dict[str, int] = {}
         self._priority: dict[str, float] = {}
+
+    def begin(self, first_uses: Mapping[str, int]) -> None:
+        """Do nothing: the memory is empty."""
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Do nothing: time alone evicts nothing."""
@@ -197,12 +243,15 @@ class BoundedOracle:
     A bound for policies that only choose what to evict; one that also pre-warms may do better.
     """
 
-    name = "oracle"
+    name = "oracle, no pre-warming"
 
     def __init__(self, memory_mib: float) -> None:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
         self._next: dict[str, int] = {}  # warm constituent -> its next use
+
+    def begin(self, first_uses: Mapping[str, int]) -> None:
+        """Do nothing: it starts nothing before it is used."""
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Do nothing: time alone evicts nothing."""

@@ -23,6 +23,7 @@ from streams.lab.compare.policies import (
     KeepAlive,
     KeepWarmPolicy,
     OraclePolicy,
+    PrewarmingOracle,
     WindowPolicy,
 )
 from streams.records import Request
@@ -59,13 +60,21 @@ class PolicyRow:
         return asdict(self)
 
 
+def _oracles(catalog: Catalog, memory_mib: float) -> list[KeepWarmPolicy]:
+    """In bounded memory what to start when is a packing problem: none that pre-warms there."""
+    if math.isfinite(memory_mib):
+        return [BoundedOracle(memory_mib)]
+    keeping = [OraclePolicy(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
+    return [*keeping, PrewarmingOracle(catalog.constituents)]
+
+
 # Each makes its policies from the catalogue and the memory limit in MiB.
 POLICIES: dict[str, Callable[[Catalog, float], Iterable[KeepWarmPolicy]]] = {
     "keep-alive": lambda _c, _m: [KeepAlive(m * MINUTE_MS) for m in KEEP_MINUTES],
     "always-warm": lambda _c, _m: [KeepAlive(None)],
     "hybrid-histogram": lambda _c, _m: [HybridHistogram(h * HOUR_MS) for h in RANGE_HOURS],
     "greedy-dual": lambda c, m: [GreedyDual(mib) for mib in _shares(c, m)],
-    "oracle": lambda _c, m: _oracles(m),
+    "oracle": _oracles,
     OURS: lambda _c, _m: (),
 }
 
@@ -102,8 +111,11 @@ def compare(
     if not requests:
         return
     new_ledger = partial(PolicyLedger, catalog, counted_from(requests, warm_up))
+    next_uses, first_uses = _next_uses(requests, catalog)
+    for policy in policies:
+        policy.begin(first_uses)
     accounts = _PolicyAccounts(catalog, policies, new_ledger, capacity_mib)
-    for request, nexts in _with_next_uses(requests, catalog):
+    for request, nexts in zip(requests, next_uses, strict=True):
         accounts.take(request, nexts)
         yield request
     yield from accounts.close(requests[-1].at_ms)
@@ -151,27 +163,21 @@ class _PolicyAccounts:
             policy.advance(now_ms, ledger)
 
 
-def _with_next_uses(
+def _next_uses(
     requests: Sequence[Request], catalog: Catalog
-) -> Iterator[tuple[Request, dict[str, int]]]:
-    """Each request with the next use of each of its constituents, which only oracles read."""
+) -> tuple[list[dict[str, int]], dict[str, int]]:
+    """By request the next use of each of its constituents; and the first use of each of all."""
     upcoming: dict[str, int] = {}
     next_uses: list[dict[str, int]] = []
     for request in reversed(requests):
         names = _names(steps_of(catalog, request.service))
         next_uses.append({name: upcoming.get(name, NEVER_MS) for name in names})
         upcoming.update(dict.fromkeys(names, request.at_ms))
-    return zip(requests, reversed(next_uses), strict=True)
+    return next_uses[::-1], upcoming
 
 
 def _names(steps: Steps) -> list[str]:
     return list(dict.fromkeys(name for step in steps for name in step))
-
-
-def _oracles(memory_mib: float) -> list[KeepWarmPolicy]:
-    if math.isfinite(memory_mib):
-        return [BoundedOracle(memory_mib)]
-    return [OraclePolicy(minutes * MINUTE_MS) for minutes in KEEP_MINUTES]
 
 
 def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
