@@ -20,7 +20,16 @@ from streams.cli.log_options import log_options, with_progress
 from streams.errors import LogUnreadable
 from streams.lab.evaluate import published_report, report
 from streams.lab.evaluate.prequential import TraceEvaluation, evaluate
-from streams.lab.evaluate.published import events_learnt, folds, log_files, methods, read, score
+from streams.lab.evaluate.published import (
+    events_learnt,
+    folds,
+    log_files,
+    log_of,
+    methods,
+    read,
+    score,
+)
+from streams.lab.evaluate.published_online import score_online
 from streams.lab.evaluate.published_report import LogComparison
 from streams.lab.models.recurrent import RecurrentConfig
 from streams.models.next_request.mixture import MixtureConfig
@@ -90,14 +99,15 @@ def command(
     scored when its user has an earlier one. The single models are the mixture's experts.
 
     With `--table ppm` a trace is the folder of a published benchmark of the next event of a
-    case: its folds are run, and foremesh is shown beside every published method.
+    case: its folds are run, and foremesh, as workers run it, is shown beside a log-linear model
+    trained in batches, as the others are, and every published method.
     """
     for path in (json_path, report_path):
         if path and not path.absolute().parent.is_dir():
             raise LogUnreadable(f"{path} cannot be written: make its folder first")
     if report_path and report_path.suffix.lower() not in {".html", ".png"}:
         raise LogUnreadable(f"{report_path} has no known format: name it .html or .png")
-    console = Console(width=max(Console().width, 162 if table else 110))
+    console = Console(width=max(Console().width, 186 if table else 110))
     if table:
         compared = _compared(traces, [name for name in logs.split(",") if name], limit)
         page = list(published_report.tables(compared))
@@ -147,13 +157,15 @@ def _compared(
         files = log_files(folder, names)
         accuracy, mae_days = methods(folder)
         for name, path in files.items():
-            log = read(path, limit)
-            parts = list(folds(log.cases))
+            cases = read(path, limit)
+            log, parts = log_of(cases), list(folds(len(cases)))
             with _bar(name, events_learnt(log, parts)) as advance:
-                ours = [score(log, fold, advance) for fold in parts]
-            compared[name] = LogComparison(
-                ours=ours, accuracy=accuracy.get(name, {}), mae_days=mae_days.get(name, {})
-            )
+                compared[name] = LogComparison(
+                    ours=[score_online(cases, fold, advance) for fold in parts],
+                    batch=[score(log, fold, advance) for fold in parts],
+                    accuracy=accuracy.get(name, {}),
+                    mae_days=mae_days.get(name, {}),
+                )
     return compared
 
 

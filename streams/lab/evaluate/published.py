@@ -30,9 +30,12 @@ __all__ = [
     "FOLDS",
     "EncodedLog",
     "FoldScore",
+    "Ints",
+    "Methods",
     "events_learnt",
     "folds",
     "log_files",
+    "log_of",
     "methods",
     "read",
     "score",
@@ -91,8 +94,8 @@ def log_files(folder: Path, names: Collection[str] = ()) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if not chosen or name in chosen}
 
 
-def read(path: Path, limit: int | None = None) -> EncodedLog:
-    """Read a log: at most `limit` of its rows."""
+def read(path: Path, limit: int | None = None) -> list[list[Request]]:
+    """Read the cases of a log, by their names: at most `limit` of its rows."""
     by_case: defaultdict[str, list[Request]] = defaultdict(list)
     for item in islice(RequestLog(path, _COLUMNS), limit):
         if not isinstance(item, Request):
@@ -100,7 +103,7 @@ def read(path: Path, limit: int | None = None) -> EncodedLog:
         by_case[item.user].append(item)
     if len(by_case) < 2 * FOLDS:
         raise LogUnreadable(f"{path}: {len(by_case)} cases are too few, give at least {2 * FOLDS}")
-    return log_of([by_case[case] for case in sorted(by_case)])
+    return [by_case[case] for case in sorted(by_case)]
 
 
 def log_of(cases: list[list[Request]]) -> EncodedLog:
@@ -151,15 +154,20 @@ def folds(cases: int) -> Iterator[tuple[Ints, Ints]]:
 
 
 def events_learnt(log: EncodedLog, parts: Collection[tuple[Ints, Ints]]) -> int:
-    """Number of events learnt when all these folds are scored; each counts in every pass."""
+    """Number of events learnt when all these folds are scored; each counts in every pass.
+
+    The models of a worker take a single one, with the end of each case as an event more.
+    """
     sizes = np.bincount(log.case, minlength=log.cases)
-    return sum(int(sizes[learn].sum()) for learn, _ in parts) * (_PASSES_WHICH + _PASSES_WHEN)
+    events = sum(int(sizes[learn].sum()) for learn, _ in parts)
+    ends = sum(len(learn) for learn, _ in parts)
+    return events * (_PASSES_WHICH + _PASSES_WHEN + 1) + ends
 
 
 def score(
     log: EncodedLog, fold: tuple[Ints, Ints], advance: Callable[[int], None] = lambda _: None
 ) -> FoldScore:
-    """Learn one part of a log, then score the other part without learning it.
+    """Train the log-linear model on one part of a log, then score the other part.
 
     Parameters
     ----------

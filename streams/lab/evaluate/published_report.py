@@ -12,9 +12,10 @@ from rich.table import Table
 
 from streams.lab.evaluate.published import DAY_MS, FoldScore, Methods
 
-__all__ = ["OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
+__all__ = ["BATCH", "OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
 
-OURS = "foremesh"
+OURS = "foremesh"  # the models that a worker runs
+BATCH = "log-linear, batch-trained"  # of the laboratory; no worker runs it
 BASE = "Tax"  # the LSTM that the other methods compare with
 
 
@@ -23,13 +24,14 @@ class LogComparison:
     """The scores of foremesh and of the published methods on one log."""
 
     ours: Sequence[FoldScore]
+    batch: Sequence[FoldScore]
     accuracy: Methods
     mae_days: Methods
 
     def accuracies(self) -> dict[str, float]:
         """Mean accuracy in per cent by method, ours first."""
-        ours = {OURS: 100 * _mean([fold.accuracy for fold in self.ours])}
-        return ours | {m: 100 * _mean([*v.values()]) for m, v in self.accuracy.items()}
+        made = {name: 100 * _mean([f.accuracy for f in found]) for name, found in self._made()}
+        return made | {m: 100 * _mean([*v.values()]) for m, v in self.accuracy.items()}
 
     def errors(self) -> dict[str, float]:
         """Mean error of the next timestamp in days, ours first; empty for a log without times.
@@ -39,7 +41,11 @@ class LogComparison:
         published = {m: _mean([*v.values()]) for m, v in self.mae_days.items()}
         if not published or max(published.values()) * DAY_MS < 1:
             return {}
-        return {OURS: _mean([fold.mae_days for fold in self.ours])} | published
+        made = {name: _mean([f.mae_days for f in found]) for name, found in self._made()}
+        return made | published
+
+    def _made(self) -> tuple[tuple[str, Sequence[FoldScore]], ...]:
+        return (OURS, self.ours), (BATCH, self.batch)
 
 
 def tables(comparisons: Mapping[str, LogComparison]) -> Iterator[Table]:
@@ -53,16 +59,24 @@ def tables(comparisons: Mapping[str, LogComparison]) -> Iterator[Table]:
 
 
 def verdict(comparisons: Mapping[str, LogComparison]) -> str:
-    """One sentence with the number of logs on which foremesh is ahead."""
+    """A sentence with the number of logs on which each of ours is ahead."""
+    return (
+        f"{OURS}, the models that workers run: {_ahead(OURS, comparisons)}\n"
+        f"{BATCH}, which no worker runs: {_ahead(BATCH, comparisons)}"
+    )
+
+
+def _ahead(ours: str, comparisons: Mapping[str, LogComparison]) -> str:
     accuracies = [comparison.accuracies() for comparison in comparisons.values()]
-    ahead = sum(a[OURS] > a[BASE] for a in accuracies if BASE in a)
+    ahead = sum(a[ours] > a[BASE] for a in accuracies if BASE in a)
     first = sum(
-        a[OURS] > max((v for m, v in a.items() if m != OURS), default=0) for a in accuracies
+        a[ours] > max((v for m, v in a.items() if m not in {OURS, BATCH}), default=0)
+        for a in accuracies
     )
     errors = [e for comparison in comparisons.values() if BASE in (e := comparison.errors())]
-    nearer = sum(e[OURS] <= e[BASE] for e in errors)
+    nearer = sum(e[ours] <= e[BASE] for e in errors)
     return (
-        f"Accuracy above {BASE} on {ahead} of {len(comparisons)} logs and above every published method"
+        f"accuracy above {BASE} on {ahead} of {len(comparisons)} logs and above every published method"
         f" on {first}; next timestamp at or below {BASE} on {nearer} of {len(errors)} with time."
     )
 
@@ -88,11 +102,13 @@ def figure(comparisons: Mapping[str, LogComparison]) -> Figure:
     axes = chart.subplots()
     for place, comparison in enumerate(comparisons.values()):
         others = comparison.accuracies()
-        ours = others.pop(OURS)
+        ours, batch = others.pop(OURS), others.pop(BATCH)
         axes.plot([*others.values()], [place] * len(others), "o", color="0.7")
-        axes.plot([ours], [place], "D", color="C1")
+        axes.plot([batch], [place], "D", color="C0", label=None if place else BATCH)
+        axes.plot([ours], [place], "D", color="C1", label=None if place else OURS)
     axes.set_yticks(range(len(comparisons)), list(comparisons))
     axes.set(xlabel="accuracy of the next event, %", title=f"{OURS} among the published methods")
+    axes.legend()
     axes.invert_yaxis()
     return chart
 
@@ -111,7 +127,7 @@ def _table(
         table.add_column(
             method.replace("_", " "),
             justify="right",
-            width=8 if method == OURS else 7,
+            width={OURS: 8, BATCH: 13}.get(method, 7),
             overflow="fold",
         )
     for log, values in by_log.items():
