@@ -88,9 +88,6 @@ def feedback(service: str, ms: int) -> Feedback:
         service="draw",
         at_ms=0,
         result=Result.MISS,
-        cold_ms=0,
-        saved_ms=0,
-        hit_rate=0.0,
         drift=False,
         warm_ups=(measured,),
     )

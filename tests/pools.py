@@ -45,9 +45,7 @@ def demand(at_ms: int, *asked: tuple[str, str, float], partition: int = 0) -> De
         partition=partition,
         at_ms=at_ms,
         horizon_ms=60_000,
-        services=tuple(
-            ServiceDemand(service=s, tier=t, expected=e, variance=e) for s, t, e in asked
-        ),
+        services=tuple(ServiceDemand(service=s, tier=t, expected=e) for s, t, e in asked),
         expires_ms=at_ms + 30_000,
     )
 

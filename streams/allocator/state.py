@@ -14,7 +14,7 @@ from streams.records.control import Control, Mode, Pin, Quota, Variant
 from streams.stages.row_encoding import from_row, to_row
 
 __all__ = [
-    "DEMAND",
+    "TRIAL",
     "PoolOrDemand",
     "PoolState",
     "ProvisionUnderWay",
@@ -26,7 +26,7 @@ __all__ = [
     "pool_of",
 ]
 
-POOL_1, DEMAND_1, POOL, DEMAND = range(1, 5)  # first byte of a row: its format
+POOL_1, DEMAND_1, POOL, DEMAND_2, TRIAL, DEMAND = range(1, 7)  # first byte of a row: its format
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def pool_form(row: PoolState) -> list[Any]:
 def decode(data: bytes) -> PoolOrDemand:
     """Deserialise a row of either kind, in any known format."""
     kind, value = from_row(data, range(POOL_1, DEMAND + 1))
-    return _demand_of(value) if kind in {DEMAND_1, DEMAND} else pool_of(value)
+    return pool_of(value) if kind in {POOL_1, POOL} else _demand_of(kind, value)
 
 
 def pool_of(value: list[Any]) -> PoolState:
@@ -176,12 +176,12 @@ def _demand_form(d: Demand) -> list[Any]:
         d.at_ms,
         d.horizon_ms,
         d.expires_ms,
-        [[s.service, s.tier, s.expected, s.variance, s.seen] for s in d.services],
+        [[s.service, s.tier, s.expected, s.seen] for s in d.services],
         [[m.service, m.count, m.total_ms, m.squares_ms2] for m in d.warm_ups],
     ]
 
 
-def _demand_of(value: list[Any]) -> Demand:
+def _demand_of(kind: int, value: list[Any]) -> Demand:
     pool, partition, at_ms, horizon_ms, expires_ms, services, warm_ups = value
     return Demand(
         pool=pool,
@@ -190,8 +190,9 @@ def _demand_of(value: list[Any]) -> Demand:
         horizon_ms=horizon_ms,
         expires_ms=expires_ms,
         services=tuple(
-            ServiceDemand(service=s, tier=t, expected=e, variance=v, seen=sum(seen))
-            for s, t, e, v, *seen in services  # format 1 has no counts
+            # Formats 1 and 2 have a variance after the expected requests, and 1 has no count.
+            ServiceDemand(service=s, tier=t, expected=e, seen=0 if kind == DEMAND_1 else last)
+            for s, t, e, *_, last in services
         ),
         warm_ups=tuple(
             MeasuredWarmUp(service=s, count=n, total_ms=total, squares_ms2=squares)

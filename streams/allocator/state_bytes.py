@@ -7,7 +7,7 @@ from typing import Any
 
 from streams.allocator import state
 from streams.allocator.simulated_pool import SimulatedPool
-from streams.allocator.state import PoolState
+from streams.allocator.state import TRIAL, PoolState
 from streams.allocator.trial import TrialArm, TrialState
 from streams.records import Demand
 from streams.records.control import Variant
@@ -16,8 +16,6 @@ from streams.stages.planned_provisioner import planned_form, planned_of
 from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["AllocatorRow", "decode", "encode"]
-
-TRIAL = state.DEMAND + 1  # first byte, after those of `state`
 
 AllocatorRow = PoolState | Demand | TrialState
 

@@ -71,8 +71,5 @@ class Feedback:
     service: str  # the composite that came
     at_ms: int
     result: Result
-    cold_ms: int
-    saved_ms: int
-    hit_rate: float  # of this user, exponentially weighted
     drift: bool  # the user's hit rate has dropped (HDDM-A): forget faster
     warm_ups: tuple[MeasuredWarmUp, ...] = ()  # start-up times measured by this request

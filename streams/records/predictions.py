@@ -41,7 +41,6 @@ class ServiceDemand(NamedTuple):
     service: str  # the composite
     tier: str
     expected: float  # within the horizon, if users keep asking at the rate of now
-    variance: float  # of their number
     seen: int = 0  # requests so far; cumulative, and reset now and then
 
 

@@ -70,8 +70,7 @@ def admit_demand(demand: Demand) -> None:
     _within("horizon_ms", demand.horizon_ms, MOST_MS)
     _within("expires_ms", demand.expires_ms, MOST_MS)
     for s in demand.services:
-        known = 0.0 <= s.expected <= MOST and 0.0 <= s.variance <= MOST and 0 <= s.seen <= MOST_MS
-        if not known:
+        if not (0.0 <= s.expected <= MOST and 0 <= s.seen <= MOST_MS):
             raise RecordUnusable(f"{s} has no sums")
     _measured(demand.warm_ups)
 

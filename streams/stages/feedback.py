@@ -5,27 +5,20 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.records import Feedback, MeasuredWarmUp, Outcome, Part, Record, Result
 from streams.stages.admission import admit_outcome
 from streams.stages.base import EventDriven, StepContext
 
-__all__ = ["FeedbackConfig", "FeedbackStage", "UserHits"]
+__all__ = ["FeedbackStage", "MissDetector"]
 
-VERSION = 1
-ROW = struct.Struct("<BdQdQd?")  # version, hit rate, then the fields of MissDetector
+VERSION = 2
+ROW = struct.Struct("<BQdQd?")  # version, then the fields of MissDetector
+ROW_1 = struct.Struct("<BdQdQd?")  # version 1 has a hit rate before them
 CONFIDENCE = 0.001  # probability of a false alarm, as in river.drift.binary.HDDMA
 _ONE_MEAN = math.log(1.0 / CONFIDENCE)
 _TWO_MEANS = math.log(2.0 / CONFIDENCE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackConfig:
-    """Parameters of the stage."""
-
-    fading: float = 0.1  # weight of the newest outcome in a user's hit rate
 
 
 class MissDetector(NamedTuple):
@@ -62,49 +55,39 @@ def _bound(n: int) -> float:
     return math.sqrt(1.0 / (2 * n) * _ONE_MEAN)
 
 
-@dataclass(frozen=True, slots=True)
-class UserHits:
-    """The state of a user: hit rate and drift detector."""
-
-    hit_rate: float = 1.0
-    misses: MissDetector = field(default_factory=MissDetector)
-
-
 class FeedbackStage(EventDriven):
-    """Stage "feedback": a user's hit rate, its drift, and measured start-up times."""
+    """Stage "feedback": the drift of a user's hits, and measured start-up times."""
 
     name = "feedback"
 
-    def __init__(self, config: FeedbackConfig | None = None) -> None:
-        self.config = config or FeedbackConfig()
-
     def step(
-        self, event: Record, state: MutableMapping[str, UserHits], context: StepContext
+        self, event: Record, state: MutableMapping[str, MissDetector], context: StepContext
     ) -> Iterable[Record]:
-        """Update the user's hit rate and drift detector by an outcome."""
+        """Update the user's drift detector by an outcome."""
         del context
         assert isinstance(event, Outcome)
         admit_outcome(event)
         key = f"u/{event.user}"
-        hit = event.result is Result.HIT
-        user = state.get(key) or UserHits(hit_rate=float(hit))
-        hit_rate = user.hit_rate + self.config.fading * (hit - user.hit_rate)
-        state[key] = user = UserHits(hit_rate, user.misses.after(not hit))
-        return (_feedback(event, user),)
+        misses = state.get(key) or MissDetector()
+        state[key] = misses = misses.after(event.result is not Result.HIT)
+        return (_feedback(event, misses.drift),)
 
-    def encode(self, value: UserHits) -> bytes:
-        """The bytes of a user's state, 42 of them."""
-        return ROW.pack(VERSION, value.hit_rate, *value.misses)
+    def encode(self, value: MissDetector) -> bytes:
+        """The bytes of a user's detector, 34 of them."""
+        return ROW.pack(VERSION, *value)
 
-    def decode(self, data: bytes) -> UserHits:
-        """The state of these bytes."""
+    def decode(self, data: bytes) -> MissDetector:
+        """The detector of these bytes."""
+        if len(data) == ROW_1.size and data[0] == 1:
+            _, _, *misses = ROW_1.unpack(data)
+            return MissDetector(*misses)
         if len(data) != ROW.size or data[0] != VERSION:
             raise ValueError(f"{len(data)} bytes are no feedback state of version {VERSION}")
-        _, hit_rate, *misses = ROW.unpack(data)
-        return UserHits(hit_rate, MissDetector(*misses))
+        _, *misses = ROW.unpack(data)
+        return MissDetector(*misses)
 
 
-def _feedback(outcome: Outcome, user: UserHits) -> Feedback:
+def _feedback(outcome: Outcome, drift: bool) -> Feedback:
     return Feedback(
         request_id=outcome.request_id,
         user=outcome.user,
@@ -113,10 +96,7 @@ def _feedback(outcome: Outcome, user: UserHits) -> Feedback:
         service=outcome.service,
         at_ms=outcome.at_ms,
         result=outcome.result,
-        cold_ms=outcome.cold_ms,
-        saved_ms=outcome.saved_ms,
-        hit_rate=user.hit_rate,
-        drift=user.misses.drift,
+        drift=drift,
         warm_ups=_measured(outcome.parts),
     )
 

@@ -57,7 +57,7 @@ def demands(numbers: Random, at_ms: int) -> Iterator[Demand]:
     """What users ask who come every eight minutes: services by Zipf's law, new at each tick."""
     for partition in range(PARTITIONS):
         services = [
-            ServiceDemand(service=f"service-{i}", tier=tier, expected=mean, variance=mean)
+            ServiceDemand(service=f"service-{i}", tier=tier, expected=mean)
             for i in range(CONSTITUENTS)
             for tier, _, share in TIERS
             for mean in [

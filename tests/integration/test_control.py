@@ -28,7 +28,7 @@ def settings(settings: Settings) -> Settings:
 
 def wanted(at_ms: int) -> list[Record]:
     """A pool, and users who are sure to ask for `only-a`."""
-    asked = ServiceDemand(service="only-a", tier="gold", expected=1.0, variance=0.0)
+    asked = ServiceDemand(service="only-a", tier="gold", expected=1.0)
     return [
         Utilisation(pool="default", at_ms=at_ms, capacity=ONE.times(4), used=ONE.times(0)),
         Demand(
@@ -99,7 +99,7 @@ def test_a_challenger_runs_on_paper_and_is_promoted_within_a_second(live: Live) 
     live.sink()
     pool, demand = wanted(wall_ms())
     assert isinstance(demand, Demand)
-    hardly = ServiceDemand(service="only-b", tier="gold", expected=1e-2, variance=1e-2)
+    hardly = ServiceDemand(service="only-b", tier="gold", expected=1e-2)
     send(live.settings, [pool, replace(demand, services=(*demand.services, hardly))])
     eventually(lambda: commands(live, Action.PROVISION, "a"), 60)
 
@@ -131,7 +131,7 @@ def test_a_decision_and_its_absence_are_explained_from_the_database(live: Live) 
     live.worker("allocator")
     live.sink()
     at_ms = wall_ms()
-    hardly = ServiceDemand(service="only-b", tier="gold", expected=1e-2, variance=1e-2)
+    hardly = ServiceDemand(service="only-b", tier="gold", expected=1e-2)
     pool, demand = wanted(at_ms)
     assert isinstance(demand, Demand)
     send(live.settings, [pool, replace(demand, services=(*demand.services, hardly))])

@@ -57,12 +57,6 @@ def test_demand_is_the_sum_over_users() -> None:
     assert (demand.pool, demand.partition, demand.horizon_ms) == ("p", 3, 60_000)
 
 
-def test_the_number_of_requests_varies_as_much_as_it_is() -> None:
-    """Requests of many users who do not know each other are a Poisson process."""
-    (demand,) = feed([prediction("ann", 10, {"a": 0.5, "b": 0.25})])
-    assert [s.variance for s in demand.services] == [s.expected for s in demand.services]
-
-
 def test_a_new_vector_takes_the_place_of_the_old_one() -> None:
     state: State = {}
     feed([prediction("ann", 10, {"a": 0.5}), prediction("ann", 20, {"b": 0.1})], state)

@@ -35,9 +35,6 @@ def feedback(asked: Request, *, drift: bool = False) -> Feedback:
         service=asked.service,
         at_ms=asked.at_ms,
         result=Result.MISS,
-        cold_ms=0,
-        saved_ms=0,
-        hit_rate=0.0,
         drift=drift,
     )
 

@@ -46,9 +46,8 @@ class Chain:
             if event.service == "poison":
                 raise RuntimeError("poison")
         yield Feedback(
-            request_id=event.request_id, user=event.user, tier="", pool="", service="",
-            at_ms=context.record_ms, result=Result.HIT, cold_ms=state["\x00all"][0], saved_ms=0,
-            hit_rate=0.0, drift=False,
+            request_id=event.request_id, user=event.user, tier=str(state["\x00all"][0]),
+            pool="", service="", at_ms=context.record_ms, result=Result.HIT, drift=False,
         )  # fmt: skip
 
     def tick(

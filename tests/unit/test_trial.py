@@ -33,8 +33,7 @@ def heard(at_ms: int, *asked: tuple[str, float, int], partition: int = 0) -> Dem
         at_ms=at_ms,
         horizon_ms=60_000,
         services=tuple(
-            ServiceDemand(service=s, tier="gold", expected=e, variance=e, seen=seen)
-            for s, e, seen in asked
+            ServiceDemand(service=s, tier="gold", expected=e, seen=seen) for s, e, seen in asked
         ),
         expires_ms=at_ms + 30_000,
     )

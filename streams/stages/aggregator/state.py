@@ -156,7 +156,7 @@ class PoolSums:
         expected = (rates * (horizon_ms / (RATE_UNIT * UNIT))).tolist()
         seen = self.seen
         return tuple(
-            ServiceDemand(service, tier, each, each, seen.get(i, 0))
+            ServiceDemand(service, tier, each, seen.get(i, 0))
             for ((service, tier), i), each in zip(self.series.items(), expected, strict=True)
             if each or i in seen
         )
