@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from streams.engine.background import BackgroundTasks
-from streams.engine.outbox import StageOutbox
+from streams.engine.outbox import Output, StageOutbox
 from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import OwnedPartition
 from streams.engine.producer import Row
@@ -68,7 +68,7 @@ class PartitionCheckpointer:
         *,
         tasks: BackgroundTasks,
         outbox: StageOutbox,
-        steps: StageSteps,
+        steps: StageSteps[Output],
         partitions: OwnedPartitions,
     ) -> None:
         self._stage, self._meter, self._tasks = stage, meter, tasks

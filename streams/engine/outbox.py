@@ -11,13 +11,20 @@ from streams.flow.topology import TOPICS, key_of, topic_of
 from streams.records import Record
 from streams.settings import Settings
 
-__all__ = ["StageOutbox"]
+__all__ = ["Output", "OutputTooLarge", "StageOutbox"]
 
 LINGER_MS = 1  # records are sent in batches already
+MOST_BYTES = 1 << 20  # of an output's value
+
+Output = tuple[str, Row]  # the topic's name on the broker; key and value
+
+
+class OutputTooLarge(ValueError):
+    """An output has more bytes than one may have."""
 
 
 class StageOutbox:
-    """Buffers output records, sends them, and holds them back during a checkpoint.
+    """Packs output records, buffers them, sends them, and holds them back during a checkpoint.
 
     Parameters
     ----------
@@ -36,11 +43,23 @@ class StageOutbox:
         self._waiting: defaultdict[str, list[Row]] = defaultdict(list)
         self._held = False
 
-    def put(self, records: Iterable[Record]) -> None:
+    def pack(self, record: Record) -> Output:
+        """Where a record goes, its key and its bytes.
+
+        Raises
+        ------
+        OutputTooLarge, or whatever `encode` raises
+            It cannot be sent.
+        """
+        value = self._encode(record)
+        if len(value) > MOST_BYTES:
+            raise OutputTooLarge(f"{type(record).__name__} of {len(value)} bytes, over {MOST_BYTES}")
+        return self._topics[topic_of(record)], (key_of(record), value)
+
+    def put(self, outputs: Iterable[Output]) -> None:
         """Buffer these for the next `send`."""
-        for record in records:
-            topic = self._topics[topic_of(record)]
-            self._waiting[topic].append((key_of(record), self._encode(record)))
+        for topic, row in outputs:
+            self._waiting[topic].append(row)
 
     def send(self) -> None:
         """Send the buffered records, unless they are held back."""

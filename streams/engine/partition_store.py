@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from streams.errors import StateUnreadable
 
-__all__ = ["POSITION", "SHARED", "PartitionStore"]
+__all__ = ["MOST_ROW_BYTES", "POSITION", "SHARED", "PartitionStore"]
 
 S = TypeVar("S")
 
@@ -31,6 +31,7 @@ SHARED = "\x00"  # first character of keys that belong to no user
 USER = "\x01"  # keys of users are no less
 POSITION = b"\x00\x00position"
 FORM = 1  # version of the position row
+MOST_ROW_BYTES = 2 << 20  # of a row; topics take half as much again
 LIVE = 20_000  # decoded values kept over a checkpoint; with more, only bytes are kept
 
 
@@ -199,11 +200,13 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         Raises
         ------
         Exception
-            Whatever `encode` raises; the previous checkpoint then stays the last one.
+            Whatever `encode` raises, or ValueError for a row that the changelog would not take; the
+            previous checkpoint then stays the last one.
         """
         self.evict()
         encode, live = self._encode, self._live
         changed = [(key, encode(live[key])) for key in self._in_order()]
+        _check_sizes(changed)
         for key in self._gone:
             del self._rows(key)[key]
             self._write_next(key)
@@ -270,6 +273,14 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         for rows in (self._shared, self._users):
             if rows:
                 self[next(iter(rows))]
+
+
+def _check_sizes(rows: Iterable[tuple[str, bytes]]) -> None:
+    for key, data in rows:
+        if len(data) > MOST_ROW_BYTES:
+            raise ValueError(
+                f"the row of {key[:64]!r} has {len(data)} bytes, more than {MOST_ROW_BYTES}"
+            )
 
 
 def _position(value: bytes | None) -> dict[str, int]:

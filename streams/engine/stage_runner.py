@@ -48,7 +48,6 @@ class StageRunner:
         self, stage: Stage[Any], row: StageRow, settings: Settings, wiring: StageWiring
     ) -> None:
         self.stage, self.row, self.settings, self._wiring = stage, row, settings, wiring
-        self._steps = StageSteps(stage, wiring.codec)
         self._changelog = ChangelogConfig(
             topic=settings.topic(changelog(row.name)),
             group=settings.group(row.name),
@@ -58,6 +57,7 @@ class StageRunner:
         )
         self._names = {settings.topic(name): name for name in row.reads}
         self._outbox = StageOutbox(settings, wiring)
+        self._steps = StageSteps(stage, wiring.codec, self._outbox.pack)
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
         self._tasks = BackgroundTasks(row.name)
         self._partitions = OwnedPartitions(settings, self._names, self._changelog)

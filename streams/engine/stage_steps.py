@@ -1,11 +1,11 @@
-"""From a raw record to its outputs: decode, check, step; a failure becomes a dead letter."""
+"""From a raw record to its outputs: decode, check, step, pack; a failure becomes a dead letter."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from streams.engine.batch import RawRecord
 from streams.engine.partition_store import PartitionStore
@@ -19,6 +19,7 @@ __all__ = ["CodecProtocol", "StageSteps", "StepResult", "misplaced"]
 
 logger = logging.getLogger(__name__)
 
+O = TypeVar("O")  # an output, ready to be sent
 
 class CodecProtocol(Protocol):
     """Records to bytes and back; `decode` raises ValueError, with the reason as its message."""
@@ -34,13 +35,14 @@ class CodecProtocol(Protocol):
 
 # The result of one record: done, dead (it cannot be used) or failed (the step did); its outputs;
 # and dead letters of records before it, should these fail when they are processed again.
-StepResult = tuple[str, Sequence[Record], Sequence[Record]]
+StepResult = tuple[str, Sequence[O], Sequence[O]]
 
 
-class StageSteps:
+class StageSteps(Generic[O]):
     """A stage's steps over raw records; the same record on the same state has the same result.
 
     A step that fails is undone (see `StepUndo`), so that the state is that of a run without it.
+    One of which an output cannot be packed has failed.
 
     Parameters
     ----------
@@ -48,21 +50,28 @@ class StageSteps:
         Its `step` and `tick` are called.
     codec
         Decodes the records.
+    pack
+        Makes an output ready to be sent; raises for one that cannot be.
     read
-        Decodes them instead, where they are not bytes.
+        Decodes the records instead, where they are not bytes.
     """
 
     def __init__(
-        self, stage: Stage[Any], codec: CodecProtocol, read: Callable[[Any], Record] | None = None
+        self,
+        stage: Stage[Any],
+        codec: CodecProtocol,
+        pack: Callable[[Record], O],
+        read: Callable[[Any], Record] | None = None,
     ) -> None:
         self._stage, self._step, self._tick = stage, stage.step, stage.tick
+        self._pack = pack
         self._read = read or (lambda record: codec.decode(record.value or b""))
         self._undo = StepUndo(self._again, self._failed_again)
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
     def take(
         self, topic: str, record: RawRecord, state: PartitionStore[Any], context: StepContext
-    ) -> StepResult:
+    ) -> StepResult[O]:
         """Process a record of `topic` (without prefix); one that fails becomes a dead letter.
 
         For a record that no stage can use, only the stage that reports for the topic makes one.
@@ -75,39 +84,41 @@ class StageSteps:
         try:
             event = self._read(record)
         except ValueError as error:
-            return self._refuse(str(error), topic, record, context)
+            return self._refused(str(error), topic, record, context)
         if reason := misplaced(event, topic, record.key):
-            return self._refuse(reason, topic, record, context)
+            return self._refused(reason, topic, record, context)
         try:
-            records = tuple(self._step(event, state, context))
+            outputs = tuple(map(self._pack, self._step(event, state, context)))
         except StateUnreadable:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a step raises becomes a record
             others = self._undo.undo(state, lambda state: self._step(event, state, context))
-            outcome, letters, _ = self._failed(error, topic, record, context)
-            return outcome, letters, others
+            outcome, letters = self._failed(error, topic, record, context)
+            return outcome, self._packed(letters), self._packed(others)
         state.evict()
         state.journal.append((topic, record, context))
-        return "done", records, ()
+        return "done", outputs, ()
 
-    def tick(
-        self, now_ms: int, state: PartitionStore[Any], context: StepContext
-    ) -> Iterable[Record]:
+    def tick(self, now_ms: int, state: PartitionStore[Any], context: StepContext) -> Iterable[O]:
         """Process a tick; one that fails changes nothing and is logged."""
         try:
-            records = tuple(self._tick(now_ms, state, context))
+            outputs = tuple(map(self._pack, self._tick(now_ms, state, context)))
         except StateUnreadable:
             raise
         except Exception as error:  # noqa: BLE001  # logged there
             self._tick_failed(error)
-            return self._undo.undo(state, lambda state: self._tick(now_ms, state, context))
+            others = self._undo.undo(state, lambda state: self._tick(now_ms, state, context))
+            return self._packed(others)
         state.evict()
         state.journal.append((TICK, now_ms, context))
-        return records
+        return outputs
 
-    def checkpoint(self, state: PartitionStore[Any]) -> Sequence[Record]:
+    def checkpoint(self, state: PartitionStore[Any]) -> Sequence[O]:
         """Make a checkpoint; dead letters of what left a value that cannot be encoded."""
-        return self._undo.checkpoint(state)
+        return self._packed(self._undo.checkpoint(state))
+
+    def _packed(self, letters: Iterable[Record]) -> Sequence[O]:
+        return tuple(map(self._pack, letters))
 
     def _again(self, entry: JournalEntry, state: PartitionStore[Any]) -> None:
         """Process an entry of the journal again; its outputs are on their way already."""
@@ -120,9 +131,15 @@ class StageSteps:
 
     # ------------------------------------------------------------------- what goes wrong
 
+    def _refused(
+        self, reason: str, topic: str, record: RawRecord, context: StepContext
+    ) -> StepResult[O]:
+        outcome, letters = self._refuse(reason, topic, record, context)
+        return outcome, self._packed(letters), ()
+
     def _failed(
         self, error: Exception, topic: str, record: RawRecord, context: StepContext
-    ) -> StepResult:
+    ) -> tuple[str, Sequence[Record]]:
         if isinstance(error, RecordUnusable):
             return self._refuse(str(error), topic, record, context)
         logger.error(
@@ -131,7 +148,7 @@ class StageSteps:
             exc_info=error, extra={"action": "step_failed"},
         )  # fmt: skip
         reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
-        return "failed", [self._dead_letter(reason, topic, record, context)], ()
+        return "failed", [self._dead_letter(reason, topic, record, context)]
 
     def _failed_again(self, error: Exception, entry: JournalEntry) -> Sequence[Record]:
         topic, taken, context = entry
@@ -148,10 +165,10 @@ class StageSteps:
 
     def _refuse(
         self, reason: str, topic: str, record: RawRecord, context: StepContext
-    ) -> StepResult:
+    ) -> tuple[str, Sequence[Record]]:
         if not self._reports.get(topic):
-            return "dead", (), ()
-        return "dead", [self._dead_letter(reason, topic, record, context)], ()
+            return "dead", ()
+        return "dead", [self._dead_letter(reason, topic, record, context)]
 
     def _dead_letter(
         self, reason: str, topic: str, record: RawRecord, context: StepContext

@@ -108,7 +108,8 @@ class ReplayedFlow:
         self._stages = stages_of(settings)
         read = attrgetter("record")
         self._steps = {
-            name: StageSteps(stage, codec.installed(), read) for name, stage in self._stages.items()
+            name: StageSteps(stage, codec.installed(), pack=_as_it_is, read=read)
+            for name, stage in self._stages.items()
         }
         self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
         self._seen: Mapping[str, Instance] = {}  # the instances, as contexts have them
@@ -225,6 +226,10 @@ class ReplayedFlow:
         if len(state.journal) >= JOURNAL:
             others = [*others, *self._steps[row.name].checkpoint(state)]
         return [*records, *others] if others else records
+
+
+def _as_it_is(record: Record) -> Record:
+    return record
 
 
 def at_price(price: float, catalog: Catalog) -> list[Control]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.partition_store import POSITION, PartitionStore
+from streams.engine.partition_store import MOST_ROW_BYTES, POSITION, PartitionStore
 from streams.errors import StateUnreadable
 
 Rows = list[tuple[bytes, bytes | None]]
@@ -197,6 +197,17 @@ def test_a_value_changed_in_place_and_not_assigned_is_restored() -> None:
     state["u/a"][:] = b"after"
     state.restore()
     assert state["u/a"] == b"before"
+
+
+def test_a_row_larger_than_the_changelog_takes_leaves_the_last_checkpoint_as_it_was() -> None:
+    state = PartitionStore(bytes, bytes, 9)
+    state["u/a"] = b"1"
+    state.checkpoint()
+    state["u/b"] = bytes(MOST_ROW_BYTES + 1)
+    with pytest.raises(ValueError, match="the row of 'u/b' has 2097153 bytes"):
+        state.checkpoint()
+    state.restore()
+    assert dict(state) == {"u/a": b"1"}
 
 
 def test_a_value_that_cannot_be_encoded_leaves_the_last_checkpoint_as_it_was() -> None:

@@ -45,6 +45,8 @@ class Chain:
                 raise RecordUnusable("no such service")
             if event.service == "poison":
                 raise RuntimeError("poison")
+        if event.service == "endless":
+            state["\x00all"] = (2**63, b"")
         yield Feedback(
             request_id=event.request_id, user=event.user, tier=str(state["\x00all"][0]),
             pool="", service="", at_ms=context.record_ms, result=Result.HIT, drift=False,
@@ -70,6 +72,12 @@ class Chain:
         return struct.unpack(">q", data[:8])[0], data[8:]
 
 
+def packed(record: Record) -> Record:
+    """A record that can be sent."""
+    codec.encode(record)
+    return record
+
+
 def request(number: int, user: str = "a", service: str = "s") -> bytes:
     return codec.encode(Request(request_id=f"r{number}", user=user, service=service, at_ms=number))
 
@@ -83,7 +91,7 @@ def nothing() -> PartitionStore[State]:
 def run(
     records: Iterable[RawRecord], state: PartitionStore[State], topic: str = "requests"
 ) -> list[Record]:
-    steps = StageSteps(Chain(), codec)
+    steps = StageSteps(Chain(), codec, packed)
     return [
         made
         for record in records
@@ -147,15 +155,40 @@ def test_what_is_unusable_changes_nothing_and_keeps_its_reason() -> None:
     assert dict(state) == {}
 
 
+def test_an_output_that_cannot_be_encoded_undoes_its_step_and_names_the_record() -> None:
+    state, clean = nothing(), nothing()
+    made = run([Raw(0, request(0)), Raw(1, request(1, "a", "endless"))], state)
+    run([Raw(0, request(0))], clean)
+    assert dict(state) == dict(clean)
+    letter = made[-1]
+    assert isinstance(letter, DeadLetter)
+    assert (letter.topic, letter.partition, letter.offset) == ("requests", 3, 1)
+    assert letter.reason.startswith("profiler failed: ValueError: 9223372036854775808 does not fit")
+
+
+def test_a_tick_of_which_an_output_cannot_be_encoded_changes_nothing() -> None:
+    class Ticking(Chain):
+        def tick(
+            self, now_ms: int, state: MutableMapping[str, State], context: StepContext
+        ) -> Iterable[Record]:
+            super().tick(now_ms, state, context)
+            yield Request(request_id="r", user="a", service="s", at_ms=now_ms)
+
+    state = nothing()
+    steps = StageSteps(Ticking(), codec, packed)
+    assert list(steps.tick(2**63, state, StepContext())) == []
+    assert dict(state) == {}
+
+
 def test_only_the_stage_that_reports_for_a_topic_reports() -> None:
     assert run([Raw(0, b"noise")], nothing(), topic="outcomes") == []
 
 
 def test_a_tick_that_fails_changes_nothing() -> None:
     state = nothing()
-    assert StageSteps(Chain(), codec).tick(-1, state, StepContext()) == ()
+    assert StageSteps(Chain(), codec, packed).tick(-1, state, StepContext()) == ()
     assert dict(state) == {}
-    StageSteps(Chain(), codec).tick(1, state, StepContext())
+    StageSteps(Chain(), codec, packed).tick(1, state, StepContext())
     assert dict(state) == {"\x00ticked": (1, b"")}
 
 
@@ -183,10 +216,10 @@ class Counted(Chain):
 
 def counted(
     records: Iterable[Raw],
-) -> tuple[Counted, StageSteps, PartitionStore[State], list[Record]]:
+) -> tuple[Counted, StageSteps[Record], PartitionStore[State], list[Record]]:
     """What came of these requests."""
     stage = Counted()
-    steps, state, made = StageSteps(stage, codec), nothing(), list[Record]()
+    steps, state, made = StageSteps(stage, codec, packed), nothing(), list[Record]()
     for record in records:
         _, own, others = steps.take("requests", record, state, StepContext())
         made += [*own, *others]
@@ -229,7 +262,7 @@ def test_a_record_that_fails_only_when_it_is_taken_again_is_left_out_as_well() -
 
 
 def test_a_tick_is_taken_again_with_the_records_around_it() -> None:
-    steps, state = StageSteps(Chain(), codec), nothing()
+    steps, state = StageSteps(Chain(), codec, packed), nothing()
     for raw in (Raw(0, request(0)), Raw(1, request(1, "a", "poison"))):
         steps.tick(raw.offset + 1, state, StepContext())
         steps.take("requests", raw, state, StepContext())
