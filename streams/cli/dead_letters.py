@@ -6,7 +6,8 @@ import base64
 import heapq
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,15 +16,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, producer_config
 from streams.adapters.kafka.dead_letters import REPLAY_HEADER, DeadLetterAtOffset, letters, replayed
+from streams.adapters.kafka.originals import OriginalReader
 from streams.cli import pass_settings
 from streams.engine.producer import CheckedProducer
+from streams.records import DeadLetter
 from streams.settings import Settings
 
 __all__ = ["command"]
 
-FLUSH_LETTERS = 1_000  # in flight at once: each may hold some MiB
+FLUSH_LETTERS = 1_000  # in flight at once: a few of them may hold some MiB
+OVERHEAD_BYTES = 1_024  # of a record, beside its key and value
 
 
 _FILTERS = (
@@ -60,7 +64,7 @@ def command() -> None:
     default="table",
     show_default=True,
     show_envvar=True,
-    help="A table, or one JSON object per line, with the original bytes in base64.",
+    help="A table, or one JSON object per line, with the bytes that were kept in base64.",
 )
 @pass_settings
 def list_command(
@@ -92,34 +96,67 @@ def replay(
     """Send the original records back to the topics that they came from, each once.
 
     A record sent back carries a header that names its dead letter; it is not sent again while
-    the topic holds it. Rows of files are left out: mend the file and produce it again.
+    the topic holds it. Of a large record the letter has the beginning only: it is fetched from
+    its place, and left out if it is not there any more. Rows of files are left out: mend the
+    file and produce it again.
     """
     counts = Counter[str]()
     before = {} if again else sent_before(settings, topic, reason)
     producer = CheckedProducer(producer_config(settings))
-    for item in chosen(settings, topic, reason):
-        action = disposition(item, before)
-        counts[action] += 1
-        if action != SENT or dry_run:
-            continue
-        headers = [(REPLAY_HEADER, item.name)]
-        name = settings.topic(item.topic or "")
-        producer.send(name, item.letter.key, item.letter.value, headers=headers)
-        if counts[SENT] % FLUSH_LETTERS == 0:
-            producer.flush(settings.delivery_ms / 1000)
+    with closing(OriginalReader(settings)) as reader:
+        for item in chosen(settings, topic, reason):
+            action, original = disposition(item, before, reader)
+            counts[action] += 1
+            if original is None or dry_run:
+                continue
+            headers = [(REPLAY_HEADER, item.name)]
+            producer.send(settings.topic(item.topic or ""), *original, headers=headers)
+            if counts[SENT] % FLUSH_LETTERS == 0:
+                producer.flush(settings.delivery_ms / 1000)
     producer.flush(settings.delivery_ms / 1000)
-    summary = ", ".join(f"{counts[name]} {name}" for name in (SENT, SENT_BEFORE, OF_A_FILE))
-    click.echo(("would be: " if dry_run else "") + summary)
+    click.echo(("would be: " if dry_run else "") + summary_of(counts))
 
 
 SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"
+GONE = "too large to be kept and gone from its topic, left out"
+REPLACED = "another than what is at its place now, left out"
+TOO_LARGE = f"larger than {MAX_MESSAGE_BYTES:,} bytes, which must be produced again, left out"
+
+Original = tuple[bytes | None, bytes | None]  # key and value
 
 
-def disposition(item: DeadLetterAtOffset, before: dict[str, set[bytes]]) -> str:
-    """What `replay` does with a letter."""
+def summary_of(counts: Mapping[str, int]) -> str:
+    """The number of letters by what was done with them."""
+    always, seldom = (SENT, SENT_BEFORE, OF_A_FILE), (GONE, REPLACED, TOO_LARGE)
+    names = [*always, *(name for name in seldom if counts[name])]
+    return ", ".join(f"{counts[name]} {name}" for name in names)
+
+
+def disposition(
+    item: DeadLetterAtOffset, before: Mapping[str, set[bytes]], reader: OriginalReader
+) -> tuple[str, Original | None]:
+    """What `replay` does with a letter, and the record to send if there is one."""
+    letter = item.letter
     if item.topic is None:
-        return OF_A_FILE
-    return SENT_BEFORE if item.name in before.get(item.topic, ()) else SENT
+        return OF_A_FILE, None
+    if item.name in before.get(item.topic, ()):
+        return SENT_BEFORE, None
+    return (
+        (SENT, (letter.key, letter.value)) if letter.whole else fetched(item.topic, letter, reader)
+    )
+
+
+def fetched(topic: str, letter: DeadLetter, reader: OriginalReader) -> tuple[str, Original | None]:
+    """The record that a letter has the beginning of, if it can be sent."""
+    found = reader.at(topic, letter.partition, letter.offset)
+    if found is None:
+        return GONE, None
+    key, value = original = found.key(), found.value()
+    if not letter.tells_of(key, value):
+        return REPLACED, None
+    if len(key or b"") + len(value or b"") > MAX_MESSAGE_BYTES - OVERHEAD_BYTES:
+        return TOO_LARGE, None
+    return SENT, original
 
 
 def chosen(
@@ -168,6 +205,9 @@ def as_json(item: DeadLetterAtOffset) -> dict[str, Any]:
         "stored_ms": item.stored_ms,
         "key_base64": _base64(letter.key),
         "value_base64": _base64(letter.value),
+        "whole": letter.whole,
+        "value_bytes": letter.size,
+        "sha256": letter.sha256,
     }
 
 
@@ -180,6 +220,6 @@ def as_row(item: DeadLetterAtOffset) -> tuple[str, ...]:
     letter = item.letter
     time = datetime.fromtimestamp(item.stored_ms / 1000, UTC).isoformat(" ", "seconds")[:-6]
     key = "" if letter.key is None else letter.key.decode(errors="replace")
-    size = "" if letter.value is None else f"{len(letter.value)}"
+    size = "" if letter.size is None else f"{letter.size}"
     place = (escape(letter.topic), f"{letter.partition}", f"{letter.offset}")
     return (*place, time, escape(key[:32]), size, escape(letter.reason))

@@ -35,15 +35,15 @@ class Pause:
 
 def letter_of(row: BadRow, source: str) -> DeadLetter:
     """The dead letter of a row that is no request."""
-    return DeadLetter(
+    return DeadLetter.of(
+        None,
+        row.data,
         topic=source,
         partition=0,
         offset=row.line,
         stage="produce",
         reason=row.reason,
         at_ms=wall_ms(),
-        key=None,
-        value=row.data,
     )
 
 

@@ -53,7 +53,9 @@ class StageOutbox:
         """
         value = self._encode(record)
         if len(value) > MOST_BYTES:
-            raise OutputTooLarge(f"{type(record).__name__} of {len(value)} bytes, over {MOST_BYTES}")
+            raise OutputTooLarge(
+                f"{type(record).__name__} of {len(value)} bytes, over {MOST_BYTES}"
+            )
         return self._topics[topic_of(record)], (key_of(record), value)
 
     def put(self, outputs: Iterable[Output]) -> None:

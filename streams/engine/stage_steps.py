@@ -19,7 +19,8 @@ __all__ = ["CodecProtocol", "StageSteps", "StepResult", "misplaced"]
 
 logger = logging.getLogger(__name__)
 
-O = TypeVar("O")  # an output, ready to be sent
+Sent = TypeVar("Sent")  # an output, ready to be sent
+
 
 class CodecProtocol(Protocol):
     """Records to bytes and back; `decode` raises ValueError, with the reason as its message."""
@@ -35,10 +36,10 @@ class CodecProtocol(Protocol):
 
 # The result of one record: done, dead (it cannot be used) or failed (the step did); its outputs;
 # and dead letters of records before it, should these fail when they are processed again.
-StepResult = tuple[str, Sequence[O], Sequence[O]]
+StepResult = tuple[str, Sequence[Sent], Sequence[Sent]]
 
 
-class StageSteps(Generic[O]):
+class StageSteps(Generic[Sent]):
     """A stage's steps over raw records; the same record on the same state has the same result.
 
     A step that fails is undone (see `StepUndo`), so that the state is that of a run without it.
@@ -60,7 +61,7 @@ class StageSteps(Generic[O]):
         self,
         stage: Stage[Any],
         codec: CodecProtocol,
-        pack: Callable[[Record], O],
+        pack: Callable[[Record], Sent],
         read: Callable[[Any], Record] | None = None,
     ) -> None:
         self._stage, self._step, self._tick = stage, stage.step, stage.tick
@@ -71,7 +72,7 @@ class StageSteps(Generic[O]):
 
     def take(
         self, topic: str, record: RawRecord, state: PartitionStore[Any], context: StepContext
-    ) -> StepResult[O]:
+    ) -> StepResult[Sent]:
         """Process a record of `topic` (without prefix); one that fails becomes a dead letter.
 
         For a record that no stage can use, only the stage that reports for the topic makes one.
@@ -99,7 +100,7 @@ class StageSteps(Generic[O]):
         state.journal.append((topic, record, context))
         return "done", outputs, ()
 
-    def tick(self, now_ms: int, state: PartitionStore[Any], context: StepContext) -> Iterable[O]:
+    def tick(self, now_ms: int, state: PartitionStore[Any], context: StepContext) -> Iterable[Sent]:
         """Process a tick; one that fails changes nothing and is logged."""
         try:
             outputs = tuple(map(self._pack, self._tick(now_ms, state, context)))
@@ -113,11 +114,11 @@ class StageSteps(Generic[O]):
         state.journal.append((TICK, now_ms, context))
         return outputs
 
-    def checkpoint(self, state: PartitionStore[Any]) -> Sequence[O]:
+    def checkpoint(self, state: PartitionStore[Any]) -> Sequence[Sent]:
         """Make a checkpoint; dead letters of what left a value that cannot be encoded."""
         return self._packed(self._undo.checkpoint(state))
 
-    def _packed(self, letters: Iterable[Record]) -> Sequence[O]:
+    def _packed(self, letters: Iterable[Record]) -> Sequence[Sent]:
         return tuple(map(self._pack, letters))
 
     def _again(self, entry: JournalEntry, state: PartitionStore[Any]) -> None:
@@ -133,7 +134,7 @@ class StageSteps(Generic[O]):
 
     def _refused(
         self, reason: str, topic: str, record: RawRecord, context: StepContext
-    ) -> StepResult[O]:
+    ) -> StepResult[Sent]:
         outcome, letters = self._refuse(reason, topic, record, context)
         return outcome, self._packed(letters), ()
 
@@ -173,15 +174,15 @@ class StageSteps(Generic[O]):
     def _dead_letter(
         self, reason: str, topic: str, record: RawRecord, context: StepContext
     ) -> DeadLetter:
-        return DeadLetter(
+        return DeadLetter.of(
+            record.key,
+            record.value,
             topic=topic,
             partition=context.partition,
             offset=record.offset,
             stage=self._stage.name,
             reason=reason,
             at_ms=record.timestamp,
-            key=record.key,
-            value=record.value,
         )
 
 

@@ -245,7 +245,7 @@ TOPOLOGY = FlowTopology(
             name="dead-letters",
             kinds=(RecordKind(DeadLetter, "dead-letter", attrgetter("key")),),
             keyed_by="source key",
-            about="the original bytes, where they stood, and the reason",
+            about="the original's bytes up to 64 KiB, size, hash and place, and the reason",
             stored=True,
         ),
     ),

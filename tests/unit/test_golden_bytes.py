@@ -302,6 +302,19 @@ EXAMPLES: dict[str, Record] = {
         key=None,
         value=b"\x00\xff",
     ),
+    "dead-letter/v2": DeadLetter(
+        topic="requests",
+        partition=3,
+        offset=42,
+        stage="profiler",
+        reason="empty",
+        at_ms=NOW,
+        key=b"ann",
+        value=b"\x00\xff",
+        key_size=3,
+        value_size=70_000,
+        sha256="06eb7d6a69ee19e5fbdf749018d3d2abfa04bcbd1365db312eb86dc7169389b8",
+    ),
 }
 
 

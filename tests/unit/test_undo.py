@@ -395,7 +395,7 @@ def refused(place: Place, record: Record) -> bool:
     """Take a record in after the others; whether it was refused, and so left nothing."""
     store = place.store()
     topic, raw, context = entry(record, place.at, place.entries[place.at][2])
-    outcome, made, others = place.steps.take(topic, raw, store, context)
+    outcome, _, others = place.steps.take(topic, raw, store, context)
     assert others == ()
     place.encoded(store)
     assert place.steps.checkpoint(store) == ()

@@ -38,15 +38,15 @@ class ReceivedRecord:
 
     def dead(self, reason: str) -> DeadLetter:
         """The dead letter of a record that the sink could not use."""
-        return DeadLetter(
+        return DeadLetter.of(
+            self.key,
+            self.value,
             topic=self.topic,
             partition=self.partition,
             offset=self.offset,
             stage=SINK,
             reason=reason,
             at_ms=self.at_ms,
-            key=self.key,
-            value=self.value,
         )
 
 

@@ -22,7 +22,7 @@ from streams.records.verdicts import Verdict
 
 __all__ = ["STORED_TABLES", "TABLES", "stored_tables"]
 
-START_BYTES = 1024  # of a dead letter's key and value; whole they are on Kafka
+START_BYTES = 1024  # of a dead letter's key and value; more of them is on Kafka
 
 
 def stored_tables(
@@ -46,11 +46,6 @@ def stored_tables(
 def start(data: bytes | None) -> bytes | None:
     """The first bytes."""
     return None if data is None else data[:START_BYTES]
-
-
-def size(data: bytes | None) -> int | None:
-    """The number of bytes."""
-    return None if data is None else len(data)
 
 
 USER = Column("user_id", "record.user")  # `user` is a word of SQL
@@ -197,7 +192,8 @@ TABLES: tuple[StoredTable, ...] = (
             *of_record("stage reason at_ms"),
             Column("key", lambda row: start(row.record.key)),
             Column("value_start", lambda row: start(row.record.value)),
-            Column("value_bytes", lambda row: size(row.record.value)),
+            Column("value_bytes", "record.size"),
+            Column("sha256", "record.sha256"),
         ),
         key=("kafka_topic", "kafka_partition", "kafka_offset", "stage"),
         pruned_by="at_ms",

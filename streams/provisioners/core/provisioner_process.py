@@ -176,13 +176,13 @@ def _command_of(message: Message) -> Command:
 
 def _dead_letter(message: Message, reason: str, prefix: str) -> DeadLetter:
     _, at_ms = message.timestamp()
-    return DeadLetter(
+    return DeadLetter.of(
+        message.key(),
+        message.value(),
         topic=(message.topic() or "").removeprefix(prefix),
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         stage="provisioner",
         reason=reason,
         at_ms=at_ms,
-        key=message.key(),
-        value=message.value(),
     )

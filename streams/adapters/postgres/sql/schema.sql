@@ -381,18 +381,21 @@ CREATE TABLE dead_letters (
     value_start bytea,
     value_bytes bigint,
     at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED,
+    sha256 text,
     PRIMARY KEY (kafka_topic, kafka_partition, kafka_offset, stage)
 );
 
 CREATE INDEX dead_letters_at ON dead_letters (at);
 
 COMMENT ON TABLE dead_letters IS
-    'Records that could not be used, where they are and why; whole on the topic dead-letters.';
+    'Records that could not be used, where they are and why; more of each on the topic dead-letters.';
 COMMENT ON COLUMN dead_letters.stage IS 'Who gave up on it.';
 COMMENT ON COLUMN dead_letters.at IS 'Timestamp of the record.';
 COMMENT ON COLUMN dead_letters.key IS 'Its first 1,024 bytes.';
 COMMENT ON COLUMN dead_letters.value_start IS 'Its first 1,024 bytes.';
 COMMENT ON COLUMN dead_letters.value_bytes IS 'Its whole length; null for a record without value.';
+COMMENT ON COLUMN dead_letters.sha256 IS
+    'Of the whole value, in hexadecimal; empty for a record without value and from earlier releases.';
 
 -- ---------------------------------------------------------------------- views
 

@@ -1,0 +1,59 @@
+"""The records that dead letters tell of, fetched from their places."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.adapters.kafka.clients import client_config
+from streams.errors import BrokerUnreachable
+from streams.settings import Settings
+
+__all__ = ["OriginalReader"]
+
+ANSWER_S = 30.0
+NOT_THERE = {
+    KafkaError._PARTITION_EOF,  # noqa: SLF001  # its public name
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001
+}
+
+
+class OriginalReader:
+    """Reads single records by topic, partition and offset; joins no group."""
+
+    def __init__(self, settings: Settings) -> None:
+        config: dict[str, Any] = {
+            **client_config(settings),
+            "group.id": settings.group("reader"),  # never joined
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+        self._settings = settings
+        self._consumer = Consumer(config)
+
+    def at(self, topic: str, partition: int, offset: int) -> Message | None:
+        """The record at a place of a topic (without prefix); None if it is not there any more.
+
+        Raises
+        ------
+        BrokerUnreachable
+            Kafka does not answer for half a minute.
+        """
+        name, deadline = self._settings.topic(topic), time.monotonic() + ANSWER_S
+        self._consumer.assign([TopicPartition(name, partition, offset)])
+        while (message := self._consumer.poll(0.5)) is None:
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"Kafka sent nothing for {ANSWER_S:.0f} s")
+        error = message.error()
+        if error is None:
+            return message if message.offset() == offset else None
+        if error.code() in NOT_THERE:
+            return None
+        raise BrokerUnreachable(f"{name} cannot be read: {error.str()}") from KafkaException(error)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
