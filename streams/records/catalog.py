@@ -132,3 +132,11 @@ class Catalog:
     def knows(self, service: str) -> bool:
         """Whether users may ask for `service`; a catalogue without composites admits all."""
         return not self.composites or service in self.composites
+
+    def serves(self, pool: str) -> bool:
+        """Whether requests may name `pool`; a catalogue without pools admits all."""
+        return not self.pools or pool in self.pools
+
+    def tier_of(self, tier: str) -> str:
+        """The tier of this name; "" stands for all that the catalogue does not have."""
+        return tier if not self.tiers or tier in self.tiers else ""

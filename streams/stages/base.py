@@ -9,7 +9,15 @@ from typing import NamedTuple, Protocol, TypeVar
 from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 
-__all__ = ["MAX_SKEW_MS", "EventDriven", "RecordUnusable", "Stage", "StepContext", "admit"]
+__all__ = [
+    "MAX_NAME",
+    "MAX_SKEW_MS",
+    "EventDriven",
+    "RecordUnusable",
+    "Stage",
+    "StepContext",
+    "admit",
+]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_SKEW_MS = 24 * 3600 * 1000  # most that a client's clock may be ahead
@@ -109,3 +117,5 @@ def admit(request: Request, context: StepContext) -> None:
         )
     if not context.catalog.knows(request.service):
         raise RecordUnusable(f"service {request.service!r} is not in the catalogue")
+    if not context.catalog.serves(request.pool):
+        raise RecordUnusable(f"pool {request.pool!r} is not in the catalogue")

@@ -81,12 +81,6 @@ def test_a_user_who_moves_to_a_pool_too_many_is_taken_out_of_the_former_one_once
     assert expected(at(5_000, state)[0]) == expected(alone)
 
 
-def test_series_beyond_the_limit_are_left_out() -> None:
-    config = replace(EXACT, most_series=1)
-    (demand,) = feed([prediction("ann", 10, {"a": 0.5, "b": 0.5})], config=config)
-    assert list(expected(demand)) == [("a", "gold")]
-
-
 # --------------------------------------------------------------------- time
 
 

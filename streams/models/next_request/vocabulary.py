@@ -10,6 +10,7 @@ from streams.models.state_bytes import StateReader, StateWriter
 __all__ = ["MOST", "ServiceVocabulary"]
 
 MOST = 60_000  # names a vocabulary holds: two bytes each in a history, with room to spare
+MOST_BYTES = 900 * 1024  # of all its names: a row stays below 1 MiB
 
 
 class ServiceVocabulary:
@@ -27,11 +28,12 @@ class ServiceVocabulary:
     (1, 0, ['pay', 'receipt'])
     """
 
-    __slots__ = ("_numbers", "names")
+    __slots__ = ("_left", "_numbers", "names")
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = list(names)
         self._numbers = {name: number for number, name in enumerate(self.names)}
+        self._left = MOST_BYTES - sum(map(_size, self.names))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,11 +45,14 @@ class ServiceVocabulary:
     def number(self, name: str) -> int:
         """The number of a name, given now if it is new; all beyond the most share the last."""
         number = self._numbers.get(name)
-        if number is None:
-            number = min(len(self.names), MOST - 1)
-            if number == len(self.names):
-                self._numbers[name] = number
-                self.names.append(name)
+        if number is not None:
+            return number
+        size = _size(name)
+        if self.names and (len(self.names) == MOST or size > self._left):
+            return len(self.names) - 1
+        self._left -= size
+        self._numbers[name] = number = len(self.names)
+        self.names.append(name)
         return number
 
     def write(self, out: StateWriter) -> None:
@@ -60,3 +65,8 @@ class ServiceVocabulary:
     def read(cls, data: StateReader) -> Self:
         """The vocabulary that `write` appended."""
         return cls(data.text() for _ in range(data.uint()))
+
+
+def _size(name: str) -> int:
+    """Bytes of a name in a row, with those of its length."""
+    return len(name.encode()) + 3

@@ -22,7 +22,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.state_bytes import decode, encode
 from streams.stages.aggregator.wheel import SilenceWheel
-from streams.stages.base import StepContext
+from streams.stages.base import MAX_NAME, RecordUnusable, StepContext
 
 __all__ = ["Aggregator", "AggregatorConfig"]
 
@@ -43,8 +43,6 @@ class AggregatorConfig:
     expiry_ms: int = 600_000  # demand counts at least for this long unless it is replaced
     leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
     most_pools: int = 1_000  # pools of a partition; vectors of further pools are ignored
-    most_series: int = 20_000  # composites x tiers of a pool
-    most_constituents: int = 10_000  # of a pool whose start-up times are kept
 
 
 class Aggregator:
@@ -69,10 +67,12 @@ class Aggregator:
         """Process a prediction or feedback; only predictions advance event time."""
         if isinstance(event, Feedback):
             admit_feedback(event)
-            self._learn(event, state)
+            self._learn(event, state, context.catalog)
             return ()
         assert isinstance(event, Prediction)
         admit_prediction(event)
+        if not context.catalog.serves(event.pool):
+            raise RecordUnusable(f"pool {event.pool[:MAX_NAME]!r} is not in the catalogue")
         roster = _roster(state)
         # A time in the future must not move the clock.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
@@ -141,14 +141,14 @@ class Aggregator:
         """The row of these bytes."""
         return decode(data)
 
-    def _learn(self, feedback: Feedback, state: State) -> None:
-        row = self._pool(feedback.pool, state)
+    def _learn(self, feedback: Feedback, state: State, catalog: Catalog) -> None:
+        row = self._pool(feedback.pool, state) if catalog.serves(feedback.pool) else None
         if row is None:
             return
-        row.count(feedback.service, feedback.tier, self.config.most_series)
+        if catalog.knows(feedback.service):
+            row.count(feedback.service, catalog.tier_of(feedback.tier))
         for measured in feedback.warm_ups:
-            known = measured.service in row.warm_ups
-            if known or len(row.warm_ups) < self.config.most_constituents:
+            if not catalog.constituents or measured.service in catalog.constituents:
                 row.measure(measured)
         state[_pool_key(feedback.pool)] = row
 
@@ -174,7 +174,7 @@ class Aggregator:
             return
         silence = context_of(_soon(prediction), gap_ms)
         tallies.setdefault(silence, STRANGER)
-        vector = self._vector(prediction, new_row, tallies[silence].frailty)
+        vector = self._vector(prediction, new_row, tallies[silence].frailty, context.catalog)
         wheel = self._wheel(prediction.pool, new_row, state, context)
         wheel.pass_to(now_ms)
         state[key] = user = SilentUser(
@@ -184,18 +184,19 @@ class Aggregator:
         state[_pool_key(prediction.pool)] = new_row
 
     def _vector(
-        self, prediction: Prediction, row: PoolSums, frailty: float
+        self, prediction: Prediction, row: PoolSums, frailty: float, catalog: Catalog
     ) -> tuple[Whole, Whole, Whole]:
         """The series of the vector's entries, and their units; see `SilentUser`."""
         entries: dict[int, tuple[int, int]] = {}
-        soon = _soon(prediction)
+        soon, tier = _soon(prediction), catalog.tier_of(prediction.tier)
         for s in prediction.services:
             within = min(1.0, s.within / soon) if soon > 0.0 else 0.0
             later = min(1.0, s.probability)
             units = round(max(within, later) * frailty * UNIT), round(later * frailty * UNIT)
-            pair = (s.service, prediction.tier)
-            if units[0] and (pair in row.series or len(row.series) < self.config.most_series):
-                entries[row.series.setdefault(pair, len(row.series))] = units
+            if units[0] and catalog.knows(s.service):
+                number = row.number(s.service, tier)
+                if number is not None:
+                    entries[number] = units
         columns = np.array(list(entries.values()), np.int64).reshape(-1, 2)
         return np.fromiter(entries.keys(), np.int64, len(entries)), columns[:, 0], columns[:, 1]
 

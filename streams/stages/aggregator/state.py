@@ -33,6 +33,8 @@ __all__ = [
 
 UNIT = 1 << 16  # one, in units of probability
 RATE_UNIT = 1 << 36  # one request per ms, in units of rate
+MOST_BYTES = 900 * 1024  # of all series and constituents of a pool: its row stays below 1 MiB
+NUMBERS_BYTES = 44  # of a series or constituent, beside its name
 FRAILTY = 4.0  # pseudo-requests that shrink a user's frailty towards 1
 MOST = 16.0  # frailty of a user
 
@@ -132,16 +134,36 @@ class PoolSums:
     tempo: DemandTempo = field(default_factory=DemandTempo)
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)  # series -> requests so far
+    left: int = field(init=False)  # bytes, for further series and constituents
 
-    def count(self, service: str, tier: str, most: int) -> None:
-        """Count a request, unless its series would exceed the limit."""
-        pair = (service, tier)
-        if pair in self.series or len(self.series) < most:
-            i = self.series.setdefault(pair, len(self.series))
+    def __post_init__(self) -> None:
+        self.left = MOST_BYTES - sum(map(_size, self.series)) - sum(map(_size, self.warm_ups))
+
+    def number(self, service: str, tier: str) -> int | None:
+        """The series of a composite and tier, made now if there is room for it."""
+        found = self.series.get((service, tier))
+        if found is None and self._room((service, tier)):
+            found = self.series[service, tier] = len(self.series)
+        return found
+
+    def _room(self, name: str | tuple[str, ...]) -> bool:
+        """Take the room of a further name, if there is as much left."""
+        size = _size(name)
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def count(self, service: str, tier: str) -> None:
+        """Count a request, if there is room for its series."""
+        i = self.number(service, tier)
+        if i is not None:
             self.seen[i] = self.seen.get(i, 0) + 1
 
     def measure(self, m: MeasuredWarmUp) -> None:
-        """Add start-up times of a constituent, as long as a demand may carry their sums."""
+        """Add start-up times of a constituent, if there is room and a demand may carry their sums."""
+        if m.service not in self.warm_ups and not self._room(m.service):
+            return
         count, total, squares = self.warm_ups.get(m.service, (0, 0, 0.0))
         added = (count + m.count, total + m.total_ms, squares + m.squares_ms2)
         if max(added[:2]) <= MOST_MS and squares + m.squares_ms2 <= float(MOST_MS) ** 2:
@@ -160,6 +182,11 @@ class PoolSums:
             for ((service, tier), i), each in zip(self.series.items(), expected, strict=True)
             if each or i in seen
         )
+
+
+def _size(name: str | tuple[str, ...]) -> int:
+    """Bytes that a series or constituent of this name takes in a row or demand, at most."""
+    return len("".join(name).encode()) + NUMBERS_BYTES
 
 
 class PoolRoster(NamedTuple):
