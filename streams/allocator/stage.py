@@ -46,7 +46,7 @@ class Allocator:
         decision per tick, however many partitions there are, and one at once after a silence.
         """
         assert isinstance(event, Demand | Utilisation | Control)
-        _admit(event)
+        event = _admitted(event, context)
         known = event.pool in context.catalog.pools
         if not known and not isinstance(event, Control):
             return ()
@@ -188,14 +188,17 @@ def decide(row: PoolState, view: PoolView, config: AllocatorConfig) -> tuple[Poo
     return kept, PoolPlan(verdicts=plan.verdicts)
 
 
-def _admit(event: Demand | Utilisation | Control) -> None:
+def _admitted(
+    event: Demand | Utilisation | Control, context: StepContext
+) -> Demand | Utilisation | Control:
     match event:
         case Demand():
-            admit_demand(event)
+            return admit_demand(event, context)
         case Control():
             admit_control(event)
         case Utilisation():
-            admit_utilisation(event)
+            admit_utilisation(event, context)
+    return event
 
 
 def _counts(demand: Demand, now_ms: int) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 
+from streams.records.catalog import MOST
+
 __all__ = ["SECTIONS", "CatalogField", "FieldInvalid", "name_of", "near", "text_of"]
 
 MAX_NAME = 256  # characters of a name
@@ -69,6 +71,8 @@ def amount(node: Node) -> float:
         raise FieldInvalid(node, f"must be a finite number, it is {text[:40]!r}")
     if number < 0:
         raise FieldInvalid(node, f"must not be negative, it is {text}")
+    if number > MOST:
+        raise FieldInvalid(node, f"must be at most {MOST:g}, it is {text[:40]}")
     return number
 
 

@@ -133,7 +133,7 @@ class _CatalogReader:
         }
         self.known = {name: key for name, (key, _) in parts.get("constituents", {}).items()}
         constituents = list(self.constituents(parts.get("constituents", {})))
-        self.bases = Catalog.of(constituents).bases
+        self.bases = frozenset(item.base for item in constituents if item.base)
         self.must_have_bases(constituents)
         pools = list(self.pools(parts.get("pools", {})))
         yield from constituents

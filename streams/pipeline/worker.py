@@ -14,6 +14,7 @@ from streams.engine.faust.app import StageApp, WorkerApp
 from streams.engine.stage_runner import StageRunner
 from streams.engine.stage_wiring import StageWiring
 from streams.engine.topic_view import TopicView
+from streams.engine.view_records import view_decoder
 from streams.errors import SettingInvalid, TopicsMissing
 from streams.flow.topology import STAGES, key_of
 from streams.pipeline.assembly import stages_of
@@ -90,7 +91,10 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
 def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
     client = client_config(settings)
     topics = {topic for name in names for topic in STAGES[name].views}
-    views = {t: TopicView(client, settings.topic(t), codec.decode, _name) for t in topics}
+    views = {
+        t: TopicView(client, settings.topic(t), view_decoder(t, codec.decode), _name)
+        for t in topics
+    }
     return StageWiring(
         codec=codec.installed(),
         client_config=client,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Catalog", "CatalogEntry", "Composite", "Constituent", "Pool", "Resources", "Tier"]
 
@@ -90,6 +90,10 @@ class Pool:
 
 CatalogEntry = Constituent | Composite | Tier | Pool
 
+MOST = 1e15  # of an amount: sums and products stay finite
+MOST_PARTS = 64 * 64  # of a composite
+MOST_NAME = 256  # characters
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -108,12 +112,17 @@ class Catalog:
 
     @classmethod
     def of(cls, entries: Iterable[CatalogEntry]) -> Catalog:
-        """The catalogue of these entries; of two of a name the later one holds."""
+        """The catalogue of these entries; of two of a name the later one holds.
+
+        They may come from anyone who writes to the topic. Those that no plan can be made with
+        are left out; and a constituent starts from nothing if its base starts from another: so
+        layers are one deep, and none is its own base.
+        """
         constituents: dict[str, Constituent] = {}
         composites: dict[str, Composite] = {}
         tiers: dict[str, Tier] = {}
         pools: dict[str, Pool] = {}
-        for entry in entries:
+        for entry in filter(_sound, entries):
             match entry:
                 case Constituent():
                     constituents[entry.service] = entry
@@ -123,7 +132,7 @@ class Catalog:
                     tiers[entry.tier] = entry
                 case Pool():
                     pools[entry.pool] = entry
-        return cls(constituents, composites, tiers, pools)
+        return cls(_one_deep(constituents), composites, tiers, pools)
 
     def __iter__(self) -> Iterator[CatalogEntry]:
         for kind in (self.constituents, self.composites, self.tiers, self.pools):
@@ -140,3 +149,36 @@ class Catalog:
     def tier_of(self, tier: str) -> str:
         """The tier of this name; "" stands for all that the catalogue does not have."""
         return tier if not self.tiers or tier in self.tiers else ""
+
+
+def _sound(entry: CatalogEntry) -> bool:
+    """Whether the numbers of an entry are finite, not negative and not out of all reason."""
+    match entry:
+        case Constituent(service=name):
+            amounts = (*_amounts(entry.needs), entry.price, entry.warm_up_ms, entry.concurrency)
+        case Composite(service=name):
+            amounts = ()
+            if not 0 < sum(map(len, entry.steps)) <= MOST_PARTS:
+                return False
+        case Tier(tier=name):
+            amounts = (entry.weight, entry.sla_ms, entry.quota, abs(entry.priority))
+        case Pool(pool=name):
+            if not entry.budget >= 0:
+                return False
+            amounts = _amounts(entry.capacity)
+        case _:
+            return False
+    return 0 < len(name) <= MOST_NAME and all(0 <= amount <= MOST for amount in amounts)
+
+
+def _amounts(resources: Resources) -> tuple[float, ...]:
+    return resources.cpu, resources.memory, resources.bandwidth
+
+
+def _one_deep(constituents: dict[str, Constituent]) -> dict[str, Constituent]:
+    """The constituents, without bases that have a base."""
+    based = {name for name, entry in constituents.items() if entry.base in constituents}
+    return {
+        name: replace(entry, base="") if entry.base in based else entry
+        for name, entry in constituents.items()
+    }

@@ -17,6 +17,7 @@ __all__ = [
     "Stage",
     "StepContext",
     "admit",
+    "named",
 ]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
@@ -93,14 +94,19 @@ class EventDriven:
         return None
 
 
-def admit(request: Request, context: StepContext) -> None:
-    """Refuse an invalid request: raises `RecordUnusable` with the reason."""
-    for name in ("user", "service", "request_id", "tier", "pool"):
-        text = getattr(request, name)
+def named(record: object, *names: str) -> None:
+    """Refuse a record of which one of these fields is empty or too long for a name."""
+    for name in names:
+        text = getattr(record, name)
         if not text:
             raise RecordUnusable(f"{name} is empty")
         if len(text) > MAX_NAME:
             raise RecordUnusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
+
+
+def admit(request: Request, context: StepContext) -> None:
+    """Refuse an invalid request: raises `RecordUnusable` with the reason."""
+    named(request, "user", "service", "request_id", "tier", "pool")
     if request.at_ms < 0:
         raise RecordUnusable(f"time {request.at_ms} is negative")
     if request.at_ms > MAX_MS:

@@ -73,8 +73,9 @@ class PlannedProvisioner(EventDriven):
             if any(planned.service == event.service for planned in live):
                 return ()
             cause = f"{event.request_id}/{event.service}"
-            event = started_on_request(cause, event.pool, event.service, event.at_ms, STANDARD_MS)
-        admit_command(event)
+            at_ms = min(event.at_ms, context.record_ms or event.at_ms)  # of a user's clock
+            event = started_on_request(cause, event.pool, event.service, at_ms, STANDARD_MS)
+        admit_command(event, context)
         pool = state.get(event.pool) or PlannedPool()
         pool.now_ms = max(pool.now_ms, event.issued_ms)
         state[event.pool] = pool
@@ -133,10 +134,11 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         if not (ready_ms := _ready_ms(base, pool)):
             return
         begun_ms = max(begun_ms, min(ready_ms))
+    capacity, used = catalog.pools[command.pool].capacity, _used(pool, catalog)
     for k in range(1, command.count + 1):
-        free = catalog.pools[command.pool].capacity - _used(pool, catalog)
-        if not constituent.needs.fits(free):
+        if not constituent.needs.fits(capacity - used):
             return
+        used += constituent.needs
         warm_since_ms = begun_ms + max(1, constituent.warm_up_ms)
         planned = PlannedInstance(
             command.service, command.command_id, command.issued_ms, warm_since_ms

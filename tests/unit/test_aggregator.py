@@ -42,6 +42,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.tempo import DemandTempo
 from streams.stages.aggregator.wheel import LATE, SESSION, passages
+from streams.stages.base import StepContext
 
 # --------------------------------------------------------------------- the sum over users
 
@@ -410,7 +411,7 @@ def test_start_ups_accumulate_and_outlive_the_demand() -> None:
 
 def test_start_up_times_never_add_up_to_what_the_allocator_refuses() -> None:
     (demand,) = feed([*[feedback("red", 2**52)] * 5, prediction("ann", 10, {"a": 0.5})])
-    admit_demand(demand)
+    admit_demand(demand, StepContext())
     assert [m.count for m in demand.warm_ups] == [2]
 
 

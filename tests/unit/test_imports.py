@@ -48,7 +48,7 @@ BELOW: Mapping[str, set[str]] = {
     },
     "provisioners": set(),
     "provisioners.core": {
-        *("records", "flow", "settings", "errors", "runtime"),
+        *("records", "flow", "settings", "errors", "runtime", "stages"),
         *("adapters.avro", "adapters.kafka", "engine"),
     },
     "provisioners.local": {"records", "errors", "runtime", "provisioners.core"},

@@ -16,6 +16,7 @@ __all__ = ["FALLBACK", "NOBODY", "CatalogIndex", "Numbers", "share_of"]
 FALLBACK = Tier(tier="", weight=0.01, sla_ms=0)  # of users whose tier is not in the catalogue
 NOBODY = Tier(tier="", weight=0.0, sla_ms=0, priority=-(2**31))  # of instances that none needs
 
+MOST_AT_ONCE = 1_000  # requests of an instance that are told apart: a decision takes time for each
 EVERYTHING = 1e9  # share when the pool has none of a resource
 
 Numbers = NDArray[np.int64]
@@ -35,7 +36,8 @@ class CatalogIndex:
         self.constituents = [c for _, c in sorted(catalog.constituents.items())]
         self.number = {c.service: i for i, c in enumerate(self.constituents)}
         self.price = np.array([c.price for c in self.constituents], np.float64)
-        self.at_once = np.array([max(1, c.concurrency) for c in self.constituents], np.int64)
+        at_once = [min(max(1, c.concurrency), MOST_AT_ONCE) for c in self.constituents]
+        self.at_once = np.array(at_once, np.int64)
         self.warm_up_ms = np.array([c.warm_up_ms for c in self.constituents], np.float64)
         base = [self.number.get(c.base, -1) for c in self.constituents]
         self.base: Numbers = np.array(base, np.int64)  # number of its base; -1 for none

@@ -24,6 +24,8 @@ from streams.runtime.clock import wall_ms
 from streams.runtime.serving import serving
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
+from streams.stages.admission import admit_command
+from streams.stages.base import RecordUnusable, StepContext
 
 __all__ = ["ProvisionerProcess"]
 
@@ -123,7 +125,7 @@ class ProvisionerProcess:
     async def _take(self, message: Message) -> None:
         try:
             command = _command_of(message)
-        except codec.RecordUndecodable as error:
+        except (codec.RecordUndecodable, RecordUnusable) as error:
             self._send(_dead_letter(message, str(error), self._settings.prefix))
             return
         if command.pool == self._pool:
@@ -171,6 +173,7 @@ def _command_of(message: Message) -> Command:
     record = codec.decode(message.value() or b"")
     if not isinstance(record, Command):
         raise codec.RecordUndecodable(f"is a {type(record).__name__}, not a Command")
+    admit_command(record, StepContext(record_ms=message.timestamp()[1]))
     return record
 
 

@@ -8,6 +8,7 @@ import logging
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
 from streams.engine.topic_view import TopicView
+from streams.engine.view_records import view_decoder
 from streams.errors import BrokerUnreachable
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
@@ -21,7 +22,8 @@ _READ_S = 30.0
 
 
 def _view(settings: Settings, topic: str) -> TopicView[Record]:
-    return TopicView(client_config(settings), settings.topic(topic), codec.decode)
+    decode = view_decoder(topic, codec.decode)
+    return TopicView(client_config(settings), settings.topic(topic), decode)
 
 
 class _FollowedTopic:

@@ -9,6 +9,7 @@ from typing import Self
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
 from streams.engine.topic_view import TopicView
+from streams.engine.view_records import view_decoder
 from streams.errors import BrokerUnreachable, ForemeshError
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
@@ -72,7 +73,9 @@ class CatalogAndInstanceWatch:
         waits = _PATIENT if patient else {}
         changed = _ChangedInstances()
         views = (
-            TopicView[Record](config, settings.topic("catalog"), codec.decode),
+            TopicView[Record](
+                config, settings.topic("catalog"), view_decoder("catalog", codec.decode)
+            ),
             TopicView[Record]({**config, **waits}, settings.topic("instances"), changed.decode),
         )
         try:
@@ -124,9 +127,10 @@ class _ChangedInstances:
     # Noted as they are read: comparing all records would cost more with every instance.
     def __init__(self) -> None:
         self._changed: dict[str, Instance] = {}
+        self._decode = view_decoder("instances", codec.decode)
 
     def decode(self, data: bytes) -> Record:
-        record = codec.decode(data)
+        record = self._decode(data)
         if isinstance(record, Instance):
             self._changed[record.instance_id] = record
         return record
