@@ -158,7 +158,7 @@ def _sound(entry: CatalogEntry) -> bool:
             amounts = (*_amounts(entry.needs), entry.price, entry.warm_up_ms, entry.concurrency)
         case Composite(service=name):
             amounts = ()
-            if not 0 < sum(map(len, entry.steps)) <= MOST_PARTS:
+            if sum(map(len, entry.steps)) > MOST_PARTS:
                 return False
         case Tier(tier=name):
             amounts = (entry.weight, entry.sla_ms, entry.quota, abs(entry.priority))

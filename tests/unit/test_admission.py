@@ -50,7 +50,7 @@ DEMAND = Demand(
     partition=0,
     at_ms=NOW,
     horizon_ms=60_000,
-    services=(ServiceDemand("draw", "gold", 9.0, 9.0, 5),),
+    services=(ServiceDemand("draw", "gold", 9.0, 5),),
     warm_ups=(MeasuredWarmUp(service="part", count=1, total_ms=1_000, squares_ms2=1e6),),
     expires_ms=NOW + 600_000,
 )
@@ -135,7 +135,7 @@ def test_a_cold_start_of_a_user_whose_clock_is_ahead_is_made_now() -> None:
 
 
 def test_demand_for_what_the_catalogue_does_not_have_is_left_out() -> None:
-    unknown = ServiceDemand("x" * 256, "gold", 1.0, 1.0, 1)
+    unknown = ServiceDemand("x" * 256, "gold", 1.0, 1)
     measured = MeasuredWarmUp(service="who", count=1, total_ms=1, squares_ms2=1.0)
     more = replace(
         DEMAND,
