@@ -198,7 +198,6 @@ def test_what_no_step_can_use_has_no_place_in_a_view(record: Record) -> None:
         replace(PART, needs=Resources(cpu=float("inf"))),
         replace(PART, warm_up_ms=-1),
         replace(PART, warm_up_ms=2**63 - 1),
-        Composite(service="c", steps=()),
         Composite(service="c", steps=(("part",),) * 10_000),
         Tier(tier="t", weight=-1.0, sla_ms=1),
         Tier(tier="t", weight=1.0, sla_ms=1, priority=-(2**63)),
