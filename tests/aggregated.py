@@ -64,12 +64,13 @@ def prediction(
         request_id=f"{user}/{made_ms}",
         user=user,
         services=tuple(
-            ServiceProbability(service=s, probability=p, within=p / 4)
+            ServiceProbability(service=s, probability=p, within=0.0, soon=p / 4)
             for s, p in probabilities.items()
         ),
         unseen=0.0,
         horizon_ms=60_000,
         expected_ms=(1, 2, 3),
+        soon=0.25,
         made_ms=made_ms,
         expires_ms=10**9,
         model="m",

@@ -16,6 +16,7 @@ class ServiceProbability(NamedTuple):
     service: str
     probability: float  # that it is the user's next composite, at whatever time
     within: float  # that the user asks for it within the horizon, now or a few requests later
+    soon: float = 0.0  # the same within a minute, whatever the horizon: demand is made of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Prediction:
     unseen: float  # probability of a composite not listed; with `services` it sums to 1
     horizon_ms: int  # what `within` refers to, counted from made_ms
     expected_ms: tuple[int, int, int]  # gap to the next request: 10 %, 50 %, 90 % quantile
+    soon: float = 0.0  # that the next request comes within a minute
     made_ms: int  # event time of the request that caused it
     expires_ms: int  # event time after which it is void
     model: str  # model version

@@ -55,11 +55,11 @@ def admit_prediction(prediction: Prediction) -> None:
     _within("made_ms", prediction.made_ms, MOST_MS)
     _within("expires_ms", prediction.expires_ms, MOST_MS)
     _within("horizon_ms", prediction.horizon_ms, MOST_MS)
+    _within("soon", prediction.soon, MOST)
     _few("services", prediction.services)
     for entry in prediction.services:
-        service, probability, within = entry
-        known = 0.0 <= within <= MOST and 0.0 <= probability <= MOST and len(service) <= MAX_NAME
-        if not known:
+        service, *chances = entry
+        if len(service) > MAX_NAME or not all(0.0 <= chance <= MOST for chance in chances):
             raise RecordUnusable(f"{entry} has no probabilities")
 
 

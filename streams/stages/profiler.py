@@ -17,9 +17,10 @@ __all__ = ["Profiler"]
 
 MODEL = "mixture/4"
 # The constructor of a named tuple is Python code, and a vector has an entry per composite.
-_entry: Callable[[tuple[str, float, float]], ServiceProbability] = partial(
+_entry: Callable[[tuple[str, float, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
 )
+_SOON_MS = 60_000  # what `soon` of a vector refers to
 _QUIET = 4  # a vector expires after this multiple of the 90 % gap, or of the horizon
 
 
@@ -68,7 +69,8 @@ class Profiler(EventDriven):
     def predict(self, request: Request, state: MutableMapping[str, Any]) -> Prediction:
         """The user's vector as it stands after `request`.
 
-        What may come two or three requests later is in `within`, as far as that is soon enough.
+        What may come two or three requests later is in `within` and `soon`, as far as that is soon
+        enough.
 
         With more services than `MixtureConfig.most` it lists those with evidence and counts the mass
         of all others in `unseen`.
@@ -76,21 +78,26 @@ class Profiler(EventDriven):
         mixture = self.mixture
         profile = mixture.profile(state, request.user)
         vector = mixture.prediction(state, profile)
-        _, soon, expected = expected_within(mixture, state, profile, vector, self.horizon_ms)
+        ahead = expected_within(mixture, state, profile, vector, _SOON_MS)
+        within = ahead.within
+        if self.horizon_ms != _SOON_MS:
+            within = expected_within(mixture, state, profile, vector, self.horizon_ms).within
         names = mixture.names(state, vector)
         chances = vector.table[0, : len(names)].tolist()
         # Not numpy's sort: it releases the interpreter lock, which wakes every waiting thread.
         order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
-        columns = [map(column.__getitem__, order) for column in (names, chances, soon)]
+        rows = (names, chances, within, ahead.within)
+        columns = [map(row.__getitem__, order) for row in rows]
         return Prediction(
             request_id=request.request_id,
             user=request.user,
             services=tuple(map(_entry, zip(*columns, strict=True))),
             unseen=max(0.0, 1.0 - sum(chances)),
             horizon_ms=self.horizon_ms,
-            expected_ms=expected,
+            expected_ms=ahead.expected_ms,
+            soon=ahead.soon,
             made_ms=request.at_ms,
-            expires_ms=request.at_ms + _QUIET * max(expected[2], self.horizon_ms),
+            expires_ms=request.at_ms + _QUIET * max(ahead.expected_ms[2], self.horizon_ms),
             model=MODEL,
             tier=request.tier,
             pool=request.pool,

@@ -69,6 +69,23 @@ EXAMPLES: dict[str, Record] = {
         tier="gold",
         pool="eu",
     ),
+    "prediction/v2": Prediction(
+        request_id="r-1",
+        user="ann",
+        services=(
+            ServiceProbability(service="checkout", probability=0.625, within=0.25, soon=0.375),
+            ServiceProbability(service="search", probability=0.25, within=0.125, soon=0.25),
+        ),
+        unseen=0.125,
+        horizon_ms=10_000,
+        expected_ms=(1_000, 30_000, 900_000),
+        soon=0.5,
+        made_ms=NOW,
+        expires_ms=NOW + 900_000,
+        model="counts/1",
+        tier="gold",
+        pool="eu",
+    ),
     "demand/v1": Demand(
         pool="eu",
         partition=3,

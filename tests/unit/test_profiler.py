@@ -111,6 +111,16 @@ def test_a_cycle_is_learnt() -> None:
     assert made.services[0].probability > 0.8
 
 
+def test_soon_does_not_depend_on_the_horizon_and_is_within_where_that_is_a_minute() -> None:
+    asked = [request(n, f"{n % 3}", at_ms=20_000 * n + n * n) for n in range(60)]
+    minute = play(Profiler(horizon_ms=60_000), asked, {})[-1]
+    short = play(Profiler(horizon_ms=1_000), asked, {})[-1]
+    assert [s.soon for s in short.services] == [s.soon for s in minute.services]
+    assert [s.soon for s in minute.services] == [s.within for s in minute.services]
+    assert short.soon == minute.soon > 0
+    assert [s.within for s in short.services] != [s.soon for s in short.services]
+
+
 def test_within_grows_with_the_horizon() -> None:
     asked = [request(n, "a", at_ms=n * n * 1_000) for n in range(30)]
     short = play(Profiler(horizon_ms=10_000), asked, {})[-1]

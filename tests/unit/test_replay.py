@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import heapq
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 from typing import TypeVar
 
 import pytest
@@ -11,6 +14,7 @@ from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
 from streams.pipeline.replay import ReplayedFlow, at_price, partition_of, replay
 from streams.records import (
+    Action,
     ColdStart,
     Command,
     DeadLetter,
@@ -126,6 +130,26 @@ def test_time_passes_between_requests_stage_by_stage() -> None:
 def test_a_replay_gives_the_same_records_every_time() -> None:
     once, again = (list(replay(requests(40), SETTINGS, CATALOG)) for _ in range(2))
     assert once == again
+
+
+def visits(count: int) -> Iterator[Request]:
+    """Six users who ask for the one or the other, half of them often and half of them seldom."""
+    numbers, due = Random(1), [(1_000_000 + 60_000 * user, user) for user in range(6)]
+    for i in range(count):
+        at_ms, user = heapq.heappop(due)
+        service = numbers.choice(["draw red", "draw blue"])
+        yield Request(request_id=f"r{i}", user=f"u{user}", service=service, at_ms=at_ms)
+        gap_ms = numbers.lognormvariate((10.5, 12.5)[user % 2], 1.5)
+        heapq.heappush(due, (at_ms + round(gap_ms), user))
+
+
+def test_the_horizon_of_vectors_decides_nothing() -> None:
+    told = [
+        of_kind(Command, list(replay(visits(400), replace(SETTINGS, horizon_ms=ms), CATALOG)))
+        for ms in (1_000, 60_000, 900_000)
+    ]
+    assert told[0] == told[1] == told[2]
+    assert {command.action for command in told[0]} == {Action.PROVISION, Action.RELEASE}
 
 
 def test_an_unusable_request_becomes_one_dead_letter_and_hurts_nothing_else() -> None:

@@ -98,5 +98,5 @@ def _forecasts(
     prediction = mixture.prediction(state, profile)
     items = prediction.candidates["service"].astype(np.int64)
     for length_ms in HORIZONS_MS:
-        alone, both, _ = expected_within(mixture, state, profile, prediction, length_ms)
+        alone, both, *_ = expected_within(mixture, state, profile, prediction, length_ms)
         yield _OpenForecast(user, at_ms + length_ms, items, [np.array(alone), np.array(both)])

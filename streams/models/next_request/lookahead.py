@@ -16,7 +16,7 @@ from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.state_keys import State, order_keys, pace_of
 from streams.models.next_request.user_profile import UserProfile
 
-__all__ = ["expected_within", "later"]
+__all__ = ["LookAhead", "expected_within", "later"]
 
 LEAST = 0.25  # probability below which a path is not followed: few are worth a look
 _PRIOR = 4.0  # visits of a service that those of a pair are weighed against
@@ -25,6 +25,15 @@ _NONE = empty()
 Chances = npt.NDArray[np.float64]
 # Of a service (number plus 1) the probability that the gap after it fits into a part of the horizon.
 InTime = Callable[[int, int], float]
+
+
+class LookAhead(NamedTuple):
+    """What a user is expected to ask for within a horizon."""
+
+    alone: list[float]  # by column, the chance that the next request is for it and comes by then
+    within: list[float]  # the same with the second and third request as well
+    soon: float  # that the next request comes by then
+    expected_ms: tuple[int, int, int]  # when the next request comes: 10, 50 and 90 % quantile
 
 
 class _ServicePath(NamedTuple):
@@ -53,19 +62,16 @@ def expected_within(
     profile: UserProfile,
     prediction: MixturePrediction,
     horizon_ms: int,
-) -> tuple[list[float], list[float], tuple[int, int, int]]:
-    """By column, the chance of being asked for within the horizon; and when the next request comes.
-
-    First what the next request alone may be for, then with the second and third as well.
-    """
+) -> LookAhead:
+    """By column the chance of being asked for within the horizon, and when the next request comes."""
     gap = mixture.outlook(state, profile, horizon_ms)
     chances = prediction.table[0, : len(prediction.candidates)]
     alone: list[float] = (chances * gap.within).tolist()
     if gap.within_half < LEAST or chances.max(initial=0.0) < LEAST:
-        return alone, alone, gap.expected_ms
+        return LookAhead(alone, alone, gap.within, gap.expected_ms)
     following = later(mixture, state, profile, prediction, horizon_ms, gap.expected_ms[1])
     both = [min(p + q, 1.0) for p, q in zip(alone, following, strict=True)]
-    return alone, both, gap.expected_ms
+    return LookAhead(alone, both, gap.within, gap.expected_ms)
 
 
 def later(

@@ -172,7 +172,7 @@ class Aggregator:
         if new_row is None:
             state.pop(key, None)
             return
-        silence = context_of(_soon(prediction), gap_ms)
+        silence = context_of(prediction.soon, gap_ms)
         tallies.setdefault(silence, STRANGER)
         vector = self._vector(prediction, new_row, tallies[silence].frailty, context.catalog)
         wheel = self._wheel(prediction.pool, new_row, state, context)
@@ -188,11 +188,11 @@ class Aggregator:
     ) -> tuple[Whole, Whole, Whole]:
         """The series of the vector's entries, and their units; see `SilentUser`."""
         entries: dict[int, tuple[int, int]] = {}
-        soon, tier = _soon(prediction), catalog.tier_of(prediction.tier)
+        tier = catalog.tier_of(prediction.tier)
         for s in prediction.services:
-            within = min(1.0, s.within / soon) if soon > 0.0 else 0.0
+            session = min(1.0, s.soon / prediction.soon) if prediction.soon > 0.0 else 0.0
             later = min(1.0, s.probability)
-            units = round(max(within, later) * frailty * UNIT), round(later * frailty * UNIT)
+            units = round(max(session, later) * frailty * UNIT), round(later * frailty * UNIT)
             if units[0] and catalog.knows(s.service):
                 number = row.number(s.service, tier)
                 if number is not None:
@@ -254,16 +254,6 @@ class Aggregator:
             ),
             expires_ms=now_ms + self._life_ms(roster),
         )
-
-
-def _soon(prediction: Prediction) -> float:
-    """P(the user's next request comes within the horizon).
-
-    A service that may also come with a later request has a higher share within the horizon than
-    this; one that may not has just this.
-    """
-    shares = [s.within / s.probability for s in prediction.services if s.probability > 0]
-    return min([1.0, *shares]) if shares else 0.0
 
 
 def _roster(state: State) -> PoolRoster:
