@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -235,3 +236,49 @@ async def test_the_user_of_a_verified_token_is_believed_and_nobody_else(
     assert [answer.status, refused.status, nobody.status] == [200, 401, 401]
     (outcome,) = outcomes(settings, 1).values()
     assert (outcome.user, outcome.tier) == ("ann", "gold")
+
+
+async def ask_with_bytes(at: str, service: str, request_id: bytes) -> bytes:
+    """The first line of the answer to a request with bytes in its id that are no text."""
+    host, _, port = at.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /{service} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0"
+    writer.write(
+        head.encode() + b"\r\nx-foremesh-user: ann\r\nx-request-id: " + request_id + b"\r\n\r\n"
+    )
+    answer = await reader.read()
+    writer.close()
+    return answer.partition(b"\r\n")[0]
+
+
+async def test_a_request_id_that_is_no_text_harms_no_other_request(
+    meshed: Mesh, settings: Settings
+) -> None:
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        for number in range(6):
+            said = await ask_with_bytes(meshed.places.edge, "only-a", b"r\xe9")
+            assert said == b"HTTP/1.1 200 OK"
+            answer = await meshed.ask(session, "only-a", **{"x-request-id": f"good-{number}"})
+            assert answer.status == 200
+        spoken = await ask_with_bytes(meshed.places.edge, "only-a", "n\u00e9e".encode())
+        assert spoken == b"HTTP/1.1 200 OK"
+
+        async def free() -> None:
+            async with session.get(f"http://{meshed.places.decide}/healthz") as answer:
+                assert (await answer.json())["leases"] == 0
+
+        await until(free)
+    found = [x for x in read(settings, "outcomes") if isinstance(x, Outcome)]
+    told = Counter(x.request_id for x in found)
+    assert told == {"r!": 6, "n\u00e9e": 1} | {f"good-{number}": 1 for number in range(6)}
+
+
+async def until(check: Callable[[], Awaitable[None]], timeout_s: float = 10.0) -> None:
+    """Wait until a check passes."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return await check()
+            except AssertionError:
+                await asyncio.sleep(0.1)

@@ -15,6 +15,8 @@ from streams.records.catalog import Constituent, Resources
 
 __all__ = ["HeldInstance", "InstanceLedger"]
 
+MOST = 2**53  # of a counter: a record holds it exactly
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class HeldInstance:
@@ -162,8 +164,8 @@ class InstanceLedger:
             was,
             state=state,
             changed_ms=was.changed_ms if state is was.state else now_ms,
-            uses=was.uses + use.uses,
-            busy_ms=was.busy_ms + use.busy_ms,
+            uses=min(was.uses + use.uses, MOST),
+            busy_ms=min(was.busy_ms + use.busy_ms, MOST),
         )
         held.changed |= held.instance != was
 

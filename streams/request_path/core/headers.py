@@ -1,7 +1,8 @@
-"""The HTTP headers of the request path, and the tier of a request that names none."""
+"""The HTTP headers of the request path, their text, and the tier of a request that names none."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from streams.records.catalog import Tier
@@ -15,6 +16,8 @@ __all__ = [
     "TIER_HEADER",
     "USER_HEADER",
     "default_tier",
+    "readable",
+    "without_surrogates",
 ]
 
 USER_HEADER, TIER_HEADER = "x-foremesh-user", "x-foremesh-tier"
@@ -27,6 +30,20 @@ LEASED_HEADER = "x-foremesh-leased"  # marks requests for exclusive instances in
 DESTINATION_HEADER = "x-gateway-destination-endpoint"
 
 _STANDARD = "standard"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def readable(data: bytes) -> str:
+    """The text of these bytes, with an exclamation mark for each that is not UTF-8, as Envoy does."""
+    return without_surrogates(data.decode(errors="surrogateescape"))
+
+
+def without_surrogates(text: str) -> str:
+    """The text, with an exclamation mark for each character that no encoding has.
+
+    aiohttp has such a character for each byte of a header that is not UTF-8.
+    """
+    return _SURROGATE.sub("!", text)
 
 
 def default_tier(tiers: Mapping[str, Tier]) -> str:

@@ -33,6 +33,7 @@ from streams.request_path.envoy.access_log_entries import (
     read_entry,
     records_of,
 )
+from streams.request_path.envoy.access_log_messages import add_access_log_service
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.routes import EDGE
@@ -89,7 +90,7 @@ async def serve_access_log(
     service = AccessLogService(watch, events, pool)
     service.observe(watch.take_changed())
     server = grpc.aio.server()
-    als_pb2_grpc.add_AccessLogServiceServicer_to_server(service, server)
+    add_access_log_service(service, server)
     server.add_insecure_port(addresses.log)
     async with aiohttp.ClientSession() as session:
         await server.start()

@@ -24,6 +24,7 @@ from streams.request_path.core.headers import (
     CONSTITUENT_HEADER,
     IDEMPOTENT_HEADER,
     RESULT_HEADER,
+    without_surrogates,
 )
 from streams.request_path.core.http_server import new_application, serve_application
 from streams.request_path.core.provisioner_client import until
@@ -185,7 +186,8 @@ class StandardPathProxy:
         self, constituent: Constituent, request: web.Request, deadline_ms: int
     ) -> _InstanceForRequest:
         name = constituent.service
-        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        given = without_surrogates(request.headers.get("x-request-id", ""))
+        request_id = given or uuid.uuid4().hex
         if is_exclusive(constituent):
             try:
                 granted = await self._decisions.acquire(name, request_id, deadline_ms)

@@ -18,7 +18,6 @@ from typing import Any
 import aiohttp
 import grpc
 from aiohttp import web
-from envoy.service.accesslog.v3 import als_pb2_grpc
 
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
@@ -26,6 +25,7 @@ from streams.records import Instance, InstanceState
 from streams.records.instances import ON_REQUEST
 from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.core.warm_pool import WarmPool, open_warm_pool
+from streams.request_path.envoy.access_log_messages import add_access_log_service
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
 from streams.request_path.envoy.leases import LeaseTable
@@ -71,7 +71,7 @@ async def serve_decisions(
         service = DecisionService(warm, policy.deadline_ms)
         work = service.start()
         ended_requests = grpc.aio.server()
-        als_pb2_grpc.add_AccessLogServiceServicer_to_server(service.leases, ended_requests)
+        add_access_log_service(service.leases, ended_requests)
         ended_requests.add_insecure_port(addresses.leases)
         await ended_requests.start()
         try:

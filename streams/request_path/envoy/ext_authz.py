@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import InstanceClaims
-from streams.request_path.core.headers import DESTINATION_HEADER
+from streams.request_path.core.headers import DESTINATION_HEADER, readable
 from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.leases import LeaseTable, lease_key
 from streams.request_path.envoy.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
@@ -67,7 +67,7 @@ class ExtAuthzChecks:
         if constituent is None:
             return _STANDARD
         _, _, rest = head.partition(_REQUEST_ID)
-        key = lease_key(rest.partition(b"\r\n")[0].decode("latin-1"), constituent)
+        key = lease_key(readable(rest.partition(b"\r\n")[0]), constituent)
         claimed = None if self._leases.has_ended(key) else self._claims.claim(constituent)
         if claimed is None:
             return _STANDARD

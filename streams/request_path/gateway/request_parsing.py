@@ -40,7 +40,7 @@ def parse_request(
     Raises
     ------
     ValueError
-        The user is missing, the tier is unknown, or a name is too long.
+        The user is missing, the tier is unknown, or a name is too long or no text.
     """
     user = _header(headers, USER_HEADER, "")
     if not user:
@@ -66,11 +66,13 @@ def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, 
     Raises
     ------
     ValueError
-        The body is not a JSON object, or the parameters are too many or too long.
+        The body is not a JSON object, or the parameters are no text, too many or too long.
     """
     parameters = dict(query)
     if body is not None:
         parameters |= {k: str(v) for k, v in _object(body).items() if _is_scalar(v)}
+    if not _is_text("".join((*parameters, *parameters.values()))):
+        raise ValueError("the parameters are not UTF-8")
     size = sum(len(key) + len(value) for key, value in parameters.items())
     if len(parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
         raise ValueError(
@@ -84,7 +86,14 @@ def _header(headers: Mapping[str, str], name: str, default: str) -> str:
     value = headers.get(name) or default
     if len(value) > MAX_NAME:
         raise ValueError(f"header {name} has more than {MAX_NAME} characters")
+    if not _is_text(value):
+        raise ValueError(f"header {name} is not UTF-8")
     return value
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be encoded: neither bytes that are no UTF-8 nor half a pair of surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -92,6 +101,8 @@ def _object(body: bytes) -> dict[str, Any]:
         found = json.loads(body)
     except ValueError:
         raise ValueError("the body is not JSON") from None
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
     if isinstance(found, dict):
         return found
     raise ValueError("the body is not a JSON object")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
@@ -68,6 +69,7 @@ class RequestHandler(abc.ABC):
         """Numbers for `GET /healthz`."""
 
 
+_METHODS = ("GET", "POST")
 _HANDLER: web.AppKey[RequestHandler] = web.AppKey("handler", RequestHandler)
 
 
@@ -89,14 +91,14 @@ async def _composite(http: web.Request) -> web.Response:
     handler = http.app[_HANDLER]
     name = http.match_info["composite"]
     composite = handler.catalog.composites.get(name)
-    if http.method not in {"GET", "POST"}:
-        return _error(405, f"a composite is requested by GET or POST, not by {http.method}")
+    if http.method not in _METHODS:
+        return _not_allowed(http.method)
     if composite is None:
         return _error(404, f"there is no composite service {name[:MAX_NAME]!r} in the catalogue")
     try:
         request = parse_request(
             http.headers,
-            parse_parameters(http.query, await http.read() if http.can_read_body else None),
+            parse_parameters(http.query, await _body(http)),
             handler.catalog.tiers,
             composite=composite.service,
             pool=handler.pool,
@@ -112,6 +114,15 @@ async def _composite(http: web.Request) -> web.Response:
     outcome = _outcome(handler, composite, request, run, status=status, began=began)
     handler.publish(outcome)
     return web.json_response(answer, status=status, headers={**headers, **_headers(outcome)})
+
+
+async def _body(http: web.Request) -> bytes | None:
+    if not http.can_read_body:
+        return None
+    try:
+        return await http.read()
+    except (web.RequestPayloadError, ContentEncodingError, TransferEncodingError) as error:
+        raise ValueError("the body is not encoded as its headers say") from error
 
 
 async def _run(run: CompositeRun) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -159,6 +170,12 @@ def _headers(outcome: Outcome) -> Mapping[str, str]:
         "x-request-id": outcome.request_id,
         "server-timing": server_timing.format_outcome(outcome),
     }
+
+
+def _not_allowed(method: str) -> web.Response:
+    answer = _error(405, f"a composite is requested by GET or POST, not by {method[:MAX_NAME]}")
+    answer.headers["Allow"] = ", ".join(_METHODS)
+    return answer
 
 
 def _error(status: int, sentence: str) -> web.Response:

@@ -1,0 +1,143 @@
+"""Whatever bytes come to the HTTP endpoints: an answer that names the fault, and no end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import aiohttp
+import pytest
+from harness import RunForemesh
+from services import Door, catalog_of, constituent, read, send
+
+from streams.records import Outcome, Request
+from streams.settings import Settings
+
+DEEP = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+HUGE = "9" * 5_000
+USER = b"x-foremesh-user: ann\r\n"
+
+
+def knock(at: str, target: bytes, body: bytes = b"", headers: bytes = b"") -> tuple[int, bytes]:
+    """Status and whole answer to a POST, written byte by byte as given; 0 when cut off."""
+    host, _, port = at.partition(":")
+    with socket.create_connection((host, int(port)), 10) as line:
+        size = f"content-length: {len(body)}\r\n".encode()
+        line.sendall(b"POST " + target + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + size)
+        line.sendall(headers + b"\r\n" + body)
+        answer = b""
+        while data := line.recv(65_536):
+            answer += data
+    return (int(answer[9:12]) if answer else 0), answer
+
+
+TO_THE_GATEWAY: dict[str, tuple[bytes, bytes, bytes]] = {
+    "a user that is no text": (b"/only-a", b"", b"x-foremesh-user: \xe9\r\n"),
+    "an id that is no text": (b"/only-a", b"", USER + b"x-request-id: \xff\xfe\r\n"),
+    "a tier that is no text": (b"/only-a", b"", USER + b"x-foremesh-tier: \xe9\r\n"),
+    "JSON nested without end": (b"/only-a", DEEP, USER),
+    "half a pair of surrogates": (b"/only-a", rb'{"a": "\ud800"}', USER),
+    "half a pair as a name": (b"/only-a", rb'{"\udfff": 1}', USER),
+    "a number of 5,000 digits": (b"/only-a", f'{{"a": {HUGE}}}'.encode(), USER),
+    "a body that is no UTF-8": (b"/only-a", b'{"a": "\xff"}', USER),
+    "a body that is no gzip": (b"/only-a", b"\x1f\x8bnone", USER + b"content-encoding: gzip\r\n"),
+    "bytes in the path": (b"/only-\xe9", b"", USER),
+    "a NUL in a header": (b"/only-a", b"", b"x-foremesh-user: a\x00b\r\n"),
+}
+
+
+async def test_no_bytes_of_a_client_make_the_gateway_fail(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh)
+    said = {name: knock(door.gateway_at, *given)[0] for name, given in TO_THE_GATEWAY.items()}
+    assert {name: status for name, status in said.items() if not 400 <= status < 500} == {}
+    async with aiohttp.ClientSession() as session:
+        assert (await door.ask(session, "only-a")).status == 200
+    assert door.gateway.stop() == 0
+    asked = [x.request_id for x in read(settings, "requests") if isinstance(x, Request)]
+    told = [x.request_id for x in read(settings, "outcomes") if isinstance(x, Outcome)]
+    assert len(asked) == 1
+    assert asked == told
+
+
+async def test_a_method_that_is_not_allowed_is_told_which_are(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(f"http://{door.gateway_at}/only-a") as answer,
+    ):
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+
+
+def use(**values: Any) -> bytes:
+    return json.dumps({"uses": [{"instance_id": "none", "in_flight": 0, **values}]}).encode()
+
+
+TO_THE_PROVISIONER = {
+    "a huge count": (b"/use", use(uses=10**30)),
+    "a negative time": (b"/use", use(busy_ms=-1)),
+    "a count that is none": (b"/use", use(in_flight="many")),
+    "a fraction": (b"/use", use(in_flight=0.5)),
+    "neither true nor false": (b"/use", use(claimable="yes")),
+    "half a pair of surrogates": (b"/use", use(instance_id="\ud800")),
+    "an unknown list": (b"/use", b'{"uses": 7}'),
+    "a use that is none": (b"/use", b'{"uses": [7]}'),
+    "a list": (b"/use", b"[]"),
+    "no UTF-8": (b"/use", b"\xff"),
+    "JSON nested without end": (b"/use", DEEP),
+    "a huge deadline": (
+        b"/standard",
+        b'{"service": "a", "request_id": "r", "deadline_ms": %d}' % 10**30,
+    ),
+    "an id that cannot be written": (
+        b"/standard",
+        rb'{"service": "a", "request_id": "\ud800", "deadline_ms": 1}',
+    ),
+    "an id without end": (
+        b"/standard",
+        b'{"service": "a", "request_id": "%s", "deadline_ms": 1}' % (b"x" * 10_000),
+    ),
+}
+
+
+async def test_no_bytes_of_a_client_make_the_provisioner_fail(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh)
+    said = {
+        name: knock(door.provisioner_at, path, body, b"content-type: application/json\r\n")[0]
+        for name, (path, body) in TO_THE_PROVISIONER.items()
+    }
+    zipped = b"content-encoding: gzip\r\n"
+    assert knock(door.provisioner_at, b"/use", b"\x1f\x8bnone", zipped)[0] == 400
+    assert said == dict.fromkeys(TO_THE_PROVISIONER, 400)
+    async with aiohttp.ClientSession() as session:
+        assert (await door.ask(session, "only-a")).status == 200
+    assert door.provisioner.stop() == 0
+
+
+@pytest.mark.parametrize("most", [2**40, 0])
+async def test_reports_of_the_largest_counts_do_not_end_the_instances(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, most: int
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh)
+    async with aiohttp.ClientSession() as session:
+        assert (await door.ask(session, "only-a")).status == 200
+        async with session.get(f"http://{door.provisioner_at}/instances") as answer:
+            [instance] = await answer.json()
+        told = use(instance_id=instance["instance_id"], uses=most, busy_ms=most)
+        for _ in range(3):
+            assert knock(door.provisioner_at, b"/use", told)[0] == 204
+        assert (await door.ask(session, "only-a")).headers["x-foremesh"] == "hit"
