@@ -46,6 +46,7 @@ class RecordBatch:
     follows: int | None  # offset after the batch before this one; None after a seek
     records: Sequence[RawRecord]
     end_offset: int = 0  # high-water mark of the partition when they were fetched
+    begin_offset: int = 0  # of the first record that the partition still had then
     fetched_s: float = field(default_factory=time.monotonic)
 
     @property

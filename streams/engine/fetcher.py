@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 CONFIG = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
-    "isolation.level": "read_uncommitted",  # as Faust 0.15.3 reads (aiokafka.py:571)
+    "isolation.level": "read_committed",  # what a producer rolled back has never happened
     "check.crcs": True,
     "fetch.wait.max.ms": 50,  # a new partition waits for the fetch in flight
     "fetch.queue.backoff.ms": 5,  # pause of a partition whose prefetch queue is full
@@ -115,6 +115,11 @@ class RecordFetcher:
         """High-water mark of a partition, as of the last fetch."""
         _, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
         return max(end, 0)
+
+    def begin(self, tp: TP) -> int:
+        """Offset of the first record that a partition still had, as of the last fetch."""
+        begin, _ = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
+        return max(begin, 0)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from streams.engine.producer import TransactionalWriter
 from streams.engine.recovery import read_partition
 
 __all__ = ["ChangelogConfig", "OwnedPartition"]
+
+logger = logging.getLogger(__name__)
 
 MOST_UNSAVED = 20  # batches' worth of records and bytes between two checkpoints
 
@@ -27,6 +30,7 @@ class ChangelogConfig:
     client_config: Mapping[str, Any]
     producer_config: Mapping[str, Any]
     empty: Callable[[], PartitionStore[Any]]
+    topics: Callable[[], Mapping[str, str]] = dict  # input topic -> its id now
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +107,11 @@ class OwnedPartition:
         for rows in chunks:
             store.load(rows)
         store.check()
+        for name in store.adopt(saved.topics()):
+            logger.warning(
+                "Topic %s was deleted and made anew: partition %d is read from its beginning",
+                name, self.number, extra={"action": "topic_made_anew"},
+            )  # fmt: skip
         # Else the garbage collector walks through every user ever loaded, for half a second each
         # time; none of it is garbage, and what is dropped later is freed without it.
         gc.freeze()

@@ -15,12 +15,12 @@ accessed since are decoded copies on top of them, and `restore` drops the copies
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import count
 from typing import Any, Generic, TypeVar
 
+from streams.engine.position_row import POSITION, position_of, position_row
 from streams.errors import StateUnreadable
 
 __all__ = ["MOST_ROW_BYTES", "POSITION", "SHARED", "PartitionStore"]
@@ -29,8 +29,6 @@ S = TypeVar("S")
 
 SHARED = "\x00"  # first character of keys that belong to no user
 USER = "\x01"  # keys of users are no less
-POSITION = b"\x00\x00position"
-FORM = 1  # version of the position row
 MOST_ROW_BYTES = 2 << 20  # of a row; topics take half as much again
 LIVE = 20_000  # decoded values kept over a checkpoint; with more, only bytes are kept
 
@@ -53,6 +51,8 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
     ----------
     position
         Input topic -> offset of the next record.
+    topics
+        Input topic -> id of the topic that the position is in, as far as it is known.
     journal
         What was processed since the last checkpoint, in order; appended to by the caller, emptied
         by a checkpoint.
@@ -81,6 +81,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         self._eviction_order: tuple[Iterator[str], Iterator[str]] | None = None
         self._changes = count()
         self.position: dict[str, int] = {}
+        self.topics: dict[str, str] = {}
         self.journal: list[Any] = []
 
     # ------------------------------------------------------------------- the mapping
@@ -251,15 +252,14 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
             return []
         written = [(key.encode(), self._rows(key).get(key)) for key in self._unsaved]
         self._unsaved.clear()
-        position = json.dumps({"form": FORM, "next": self.position}, sort_keys=True)
-        return [*written, (POSITION, position.encode())]
+        return [*written, (POSITION, position_row(self.position, self.topics))]
 
     def load(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Apply committed rows of the changelog, oldest first."""
         users = self._users
         for key, value in rows:
             if key == POSITION:
-                self.position = _position(value)
+                self.position, self.topics = position_of(value)
                 continue
             name = key.decode()
             into = users if name >= USER else self._shared
@@ -267,6 +267,20 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
                 del into[name]  # moves to the end
             if value is not None:
                 into[name] = value
+
+    def adopt(self, topics: Mapping[str, str]) -> list[str]:
+        """Forget the position in each topic that is another than before; their names.
+
+        Parameters
+        ----------
+        topics
+            Input topic -> its id now.
+        """
+        anew = [name for name, now in topics.items() if self.topics.get(name, now) != now]
+        for name in anew:
+            self.position.pop(name, None)
+        self.topics = dict(topics)
+        return anew
 
     def check(self) -> None:
         """Decode a user and a shared row, so that state of a newer release is refused at once."""
@@ -281,11 +295,3 @@ def _check_sizes(rows: Iterable[tuple[str, bytes]]) -> None:
             raise ValueError(
                 f"the row of {key[:64]!r} has {len(data)} bytes, more than {MOST_ROW_BYTES}"
             )
-
-
-def _position(value: bytes | None) -> dict[str, int]:
-    form = json.loads(value or b'{"form": 1, "next": {}}')
-    if form["form"] != FORM:
-        raise StateUnreadable(f"The changelog has form {form['form']}: upgrade foremesh first")
-    position: dict[str, int] = form["next"]
-    return position

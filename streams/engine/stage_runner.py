@@ -27,6 +27,7 @@ from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
 from streams.engine.stage_steps import StageSteps
 from streams.engine.stage_wiring import StageWiring, StageWorld
+from streams.engine.topic_ids import TopicIds
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import StageRow, changelog
 from streams.runtime.clock import wall_ms
@@ -48,14 +49,15 @@ class StageRunner:
         self, stage: Stage[Any], row: StageRow, settings: Settings, wiring: StageWiring
     ) -> None:
         self.stage, self.row, self.settings, self._wiring = stage, row, settings, wiring
+        self._names = {settings.topic(name): name for name in row.reads}
         self._changelog = ChangelogConfig(
             topic=settings.topic(changelog(row.name)),
             group=settings.group(row.name),
             client_config=wiring.client_config,
             producer_config=wiring.producer_config,
             empty=lambda: PartitionStore(stage.encode, stage.decode, settings.state_keys),
+            topics=TopicIds(wiring.client_config, self._names).now,
         )
-        self._names = {settings.topic(name): name for name in row.reads}
         self._outbox = StageOutbox(settings, wiring)
         self._steps = StageSteps(stage, wiring.codec, self._outbox.pack)
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
@@ -212,12 +214,25 @@ class StageRunner:
             )
             await self._rewind(TP(batch.topic, batch.partition), at)
             return
+        if at is not None and batch.begin_offset > at:
+            self._tell_gap(batch, name, at)
         owned.keep(batch)
         outcomes = await self._step_through(owned, name, batch, at or 0)
         owned.store.position[name] = max(at or 0, batch.next_offset)
         for outcome, count in outcomes.items():
             self._wiring.meter.records(self.row.name, name, outcome, count)
         self._wiring.meter.lag(self.row.name, owned.number, owned.lag(batch))
+
+    def _tell_gap(self, batch: RecordBatch, name: str, at: int) -> None:
+        """Say which records retention took before they were read."""
+        lost = batch.begin_offset - at
+        logger.error(
+            "%s[%d] begins at offset %d: %d records from offset %d on are lost, since retention"
+            " took them before they were read",
+            batch.topic, batch.partition, batch.begin_offset, lost, at,
+            extra={"action": "records_lost", "lost": lost},
+        )  # fmt: skip
+        self._wiring.meter.records(self.row.name, name, "lost", lost)
 
     async def _step_through(
         self, owned: OwnedPartition, name: str, batch: RecordBatch, at: int

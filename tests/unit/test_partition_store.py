@@ -236,3 +236,14 @@ def test_state_of_another_release_is_refused_by_name() -> None:
         state.check()
     with pytest.raises(StateUnreadable, match="form 2"):
         state.load([(POSITION, b'{"form": 2, "next": {}}')])
+
+
+def test_the_position_in_a_topic_that_was_made_anew_is_forgotten() -> None:
+    state, again = store(), store()
+    state["u/a"] = 1
+    state.position = {"requests": 400, "feedback": 7}
+    assert state.adopt({"requests": "first", "feedback": "same"}) == []  # not known before
+    again.load(state.save())
+    assert again.adopt({"requests": "second", "feedback": "same"}) == ["requests"]
+    assert again.position == {"feedback": 7}
+    assert dict(again) == {"u/a": 1}

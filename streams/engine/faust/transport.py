@@ -101,7 +101,8 @@ class BatchConsumer(driver.Consumer):
 
     def _batch_message(self, tp: TP, chunk: Sequence[RawRecord], generation: int) -> Any:
         follows = self._fetched.get(tp)
-        batch = RecordBatch(tp.topic, tp.partition, generation, follows, chunk, self.highwater(tp))
+        begin, end = self._fetcher.begin(tp), self.highwater(tp)
+        batch = RecordBatch(tp.topic, tp.partition, generation, follows, chunk, end, begin)
         self._fetched[tp] = batch.next_offset
         # The last offset: Faust drops messages below the offset read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch

@@ -1,0 +1,104 @@
+"""What a topic goes through while a worker is away: rolled back, expired, deleted and made anew."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from harness import Eventually
+from live import Live
+
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import client_config, producer_config
+from streams.adapters.kafka.topics import create_topics
+from streams.records import Prediction, Request
+from streams.settings import Settings
+
+STAGES = ("profiler", "interceptor", "feedback")
+
+
+def produce(settings: Settings, producer: Producer, name: str, count: int) -> None:
+    """One request each of users of this name."""
+    for number in range(count):
+        user = f"{name}-{number}"
+        request = Request(request_id=user, user=user, service="s", at_ms=1_700_000_000_000)
+        producer.produce(settings.topic("requests"), codec.encode(request), user)
+    producer.flush(20)
+
+
+def plain(settings: Settings) -> Producer:
+    return Producer(producer_config(settings))
+
+
+def predicted(live: Live, name: str) -> int:
+    found = [r.user for r in live.records("predictions") if isinstance(r, Prediction)]
+    return sum(user.startswith(name) for user in found)
+
+
+def admin(settings: Settings) -> Any:
+    return AdminClient(client_config(settings))
+
+
+def delete(settings: Settings, topic: str) -> None:
+    client, name = admin(settings), settings.topic(topic)
+    client.delete_topics([name])[name].result(20)
+    while name in client.list_topics(timeout=10).topics:
+        time.sleep(0.1)
+
+
+def in_transaction(settings: Settings, name: str, end: Callable[[Producer], None]) -> None:
+    own = {"transactional.id": f"shop-{uuid.uuid4().hex}"}
+    producer = Producer({**producer_config(settings), **own})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    produce(settings, producer, name, 5)
+    end(producer)
+
+
+def test_what_a_producer_rolled_back_has_never_happened(live: Live, eventually: Eventually) -> None:
+    in_transaction(live.settings, "ghost", lambda p: p.abort_transaction(20))
+    in_transaction(live.settings, "ann", lambda p: p.commit_transaction(20))
+    live.worker(*STAGES)
+    eventually(lambda: predicted(live, "ann") == 5, 60)
+    produce(live.settings, plain(live.settings), "after", 5)
+    eventually(lambda: predicted(live, "after") == 5)
+    assert predicted(live, "ghost") == 0
+
+
+def test_records_that_retention_took_unread_are_counted_and_told(
+    live: Live, eventually: Eventually
+) -> None:
+    settings = live.settings
+    worker = live.worker(*STAGES)
+    produce(settings, plain(settings), "old", 40)
+    eventually(lambda: predicted(live, "old") == 40, 60)
+    time.sleep(1.0)
+    worker.stop()
+    produce(settings, plain(settings), "missed", 40)
+    ends = live.ends(["requests"])
+    gone = {at: end - 2 for at, end in ends.items()}
+    asked = [TopicPartition(settings.topic("requests"), p, at) for (_, p), at in gone.items()]
+    client = admin(settings)  # kept until it has answered
+    [future.result(20) for future in client.delete_records(asked).values()]
+    again = live.worker(*STAGES)
+    eventually(lambda: predicted(live, "missed") == 2 * len(ends), 60)
+    assert "are lost, since retention took them before they were read" in again.output
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(live: Live, eventually: Eventually) -> None:
+    settings = live.settings
+    worker = live.worker(*STAGES)
+    produce(settings, plain(settings), "old", 80)
+    eventually(lambda: predicted(live, "old") == 80, 60)
+    time.sleep(1.0)
+    worker.stop()
+    delete(settings, "requests")
+    create_topics(settings)
+    produce(settings, plain(settings), "new", 40)
+    again = live.worker(*STAGES)
+    eventually(lambda: predicted(live, "new") == 40, 60)
+    assert "requests was deleted and made anew" in again.output
