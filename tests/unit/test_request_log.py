@@ -109,6 +109,14 @@ def test_a_time_is_read_whatever_its_unit(text: str) -> None:
     assert epoch_ms(text) == DAY_MS
 
 
+def test_the_digits_of_a_date_are_no_number() -> None:
+    assert epoch_ms("20241115000000") == 1_731_628_800_000
+    assert epoch_ms("20249915000000") == 20_249_915_000_000  # no date: milliseconds
+    with pytest.raises(RowUnreadable, match="may be a date or seconds"):
+        epoch_ms("20241115")
+    assert epoch_ms("20241115", "s") == 20_241_115_000
+
+
 def test_the_unit_of_time_can_be_given() -> None:
     assert epoch_ms("1731689870", "ms") == 1_731_689_870
     assert epoch_ms("5000", "us") == 5

@@ -14,6 +14,8 @@ from streams.records import Request
 __all__ = ["TIME_UNITS", "ColumnMapping", "RowUnreadable", "epoch_ms", "guess", "request_of"]
 
 TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
+DATE_DIGITS = 8
+FIRST_YEAR, LAST_YEAR = 1900, 2199  # of dates that are written as digits alone
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -119,16 +121,23 @@ def epoch_ms(text: str, unit: str = "auto") -> int:
     """Parse a time: a number since the epoch in `unit`, or ISO 8601 (UTC when it has no zone).
 
     "auto" chooses the unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17
-    microseconds (each reaching to the year 5138), else nanoseconds.
+    microseconds (each reaching to the year 5138), else nanoseconds. 14 digits that are a date and
+    time are those (20261107080000), 8 that are a date could be seconds of 1970 as well.
 
     Raises
     ------
     RowUnreadable
-        It is neither, or beyond the year 9999.
+        It is neither, or could be either, or is beyond the year 9999.
     """
     text = text.strip()
     if not text:
         raise RowUnreadable("time is missing")
+    if unit == "auto" and _is_date(text):
+        if len(text) == DATE_DIGITS:
+            raise RowUnreadable(
+                f"time {text!r} may be a date or seconds: write it with hyphens, or give --time-unit s"
+            )
+        text = f"{text[:DATE_DIGITS]}T{text[DATE_DIGITS:]}"
     try:
         number = float(text)
     except ValueError:
@@ -140,6 +149,16 @@ def epoch_ms(text: str, unit: str = "auto") -> int:
     if not math.isfinite(at_ms) or abs(at_ms) > LAST_MS:
         raise RowUnreadable(f"time {text[:40]!r} is beyond the year 9999")
     return round(at_ms)
+
+
+def _is_date(text: str) -> bool:
+    """Whether these are the digits of a date of 1900 to 2199, alone or with a time."""
+    if len(text) not in {DATE_DIGITS, DATE_DIGITS + 6} or not text.isdecimal():
+        return False
+    try:
+        return FIRST_YEAR <= datetime.strptime(text[:DATE_DIGITS], "%Y%m%d").year <= LAST_YEAR  # noqa: DTZ007  # a year needs no zone
+    except ValueError:
+        return False
 
 
 def _iso_ms(text: str) -> float:
