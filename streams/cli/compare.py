@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -16,6 +17,7 @@ from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
+from streams.cli.compare_femux import show_femux
 from streams.cli.compare_report import at_price_label, show
 from streams.cli.durations import DurationParam
 from streams.cli.log_options import log_argument, log_options, with_progress
@@ -76,6 +78,12 @@ __all__ = ["command"]
 @click.option(
     "--json", "json_path", type=Path, show_envvar=True, help="File for the rows, as JSON."
 )
+@click.option(
+    "--table",
+    type=click.Choice(["femux"]),
+    show_envvar=True,
+    help="Run this published protocol: FILE is its table, or the folder of it; takes --json alone.",
+)
 @click.option("--figure", type=Path, show_envvar=True, help="Draw the curve: .png, .svg, .html.")
 @pass_settings
 def command(
@@ -91,13 +99,20 @@ def command(
     every: bool,
     capacity_gb: float | None,
     json_path: Path | None,
+    table: str | None,
     figure: Path | None,
 ) -> None:
     """What foremesh would save on a log, against keep-alive and what else is known.
 
     Each row of foremesh is a replay of the log through the stages that a worker runs, at a factor
     on the price of warm time: 1 is what a worker does, the others show the curve.
+
+    With `--table femux` the file is FeMux's published workload: foremesh is shown beside FeMux,
+    Knative and timers, by the protocol of the paper.
     """
+    if table:
+        _write_json(show_femux(Path(log)), json_path)
+        return
     chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
@@ -116,7 +131,11 @@ def command(
     results = list(_shown(steps, len(usable) * (1 + len(prices))))
     hours = (usable[-1].at_ms - counted_from(usable, warm_up)) / HOUR_MS if usable else 0.0
     show(results, hours=hours, every=every, today=today, guessed=not catalog_path)
-    _write(results, json_path, figure)
+    _write_json([row.as_json() for row in results], json_path)
+    if figure:
+        from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
+
+        draw(results, figure)
 
 
 def _steps(
@@ -191,11 +210,6 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
     return sorted(usable, key=lambda request: request.at_ms)
 
 
-def _write(rows: Sequence[PolicyRow], json_path: Path | None, figure: Path | None) -> None:
-    if json_path:
-        text = json.dumps([row.as_json() for row in rows], indent=2)
-        json_path.write_text(text, encoding="utf-8")
-    if figure:
-        from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
-
-        draw(rows, figure)
+def _write_json(rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(rows, indent=2), encoding="utf-8")

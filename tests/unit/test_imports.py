@@ -24,6 +24,7 @@ BELOW: Mapping[str, set[str]] = {
     "devstack": {"errors", "runtime"},
     "models": set(),
     "models.arrival": {"models"},
+    "models.keep_warm": {"models"},
     "models.next_request": {"models", "models.arrival"},
     "stages": {"records", "catalog", "models.next_request"},
     "stages.aggregator": {"records", "models", "models.arrival", "stages"},

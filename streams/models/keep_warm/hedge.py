@@ -1,0 +1,180 @@
+"""Experts that each name how many instances to keep; each is charged what that would have cost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.models.keep_warm.history import (
+    CELL_MS,
+    HISTORY,
+    LEVELS,
+    NEVER_MS,
+    PERIODS,
+    in_use,
+    occupy,
+    top_level,
+)  # fmt: skip
+from streams.models.keep_warm.idle_times import IDLE_TIMES, count_idle, within_window
+from streams.models.keep_warm.recurrence import MODELS, RECURRENCE, chance_of, tell_odds
+from streams.models.kernels import Record, inner, record
+
+__all__ = [
+    "EXPERTS", "NAMED", "OTHERS", "PAST", "SLOTS", "TIMERS_MS",
+    "Weights", "charge", "keeps", "name", "serve", "settle",
+    "weigh",
+]  # fmt: skip
+
+_FOREVER_MS = 1 << 60
+_SECONDS = (0, 5, 15, 30)
+_MINUTES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440)
+TIMERS_MS = np.array([*(1_000 * s for s in _SECONDS), *(60_000 * m for m in _MINUTES), _FOREVER_MS])
+_TIMERS = len(TIMERS_MS)
+NAMED = _TIMERS  # the experts from here on name a number for a whole cell
+_HISTOGRAM = NAMED + 2 * len(PERIODS)
+_FORECAST = _HISTOGRAM + 1
+OTHERS = _FORECAST + 1  # what the caller names
+SLOTS = 2
+EXPERTS = OTHERS + SLOTS
+_RATE = 1.0  # of learning: the weight of an expert falls e times with each cold start that it had
+_KEPT = 0.995  # of a loss, from one used cell to the next
+_FAMILIES = (_TIMERS, 2 * len(PERIODS), 1, 1, SLOTS)  # have the same weight at first
+_PRIOR = -np.log(np.repeat(_FAMILIES, _FAMILIES))
+
+PAST = record(
+    cell=np.int64,  # number of the current one
+    now_ms=np.int64,  # all experts are charged up to this time
+    peak=np.int64,  # most instances in use at once in this cell, so far
+    history=HISTORY,
+    recurrence=RECURRENCE,
+    idle=IDLE_TIMES,
+    named=(np.int64, (EXPERTS,)),  # instances to keep in this cell
+    loss=(np.float64, (EXPERTS,)),  # up to this cell, in cold starts
+    held_ms=(np.int64, (EXPERTS,)),  # in this cell: idle instances kept
+    cold=(np.int64, (EXPERTS,)),  # uses that found none
+    started=(np.int64, (EXPERTS,)),  # instances started before a use
+)
+Weights = npt.NDArray[np.float64]
+
+
+@inner
+def keeps(past: Record, expert: int, level: int, at_ms: int) -> bool:
+    """Whether an expert keeps more than `level` instances at a time in the current cell."""
+    if expert >= NAMED:
+        return bool(level < past.named[expert] or (level < past.peak and expert < OTHERS))
+    end_ms = past.history.ends_ms[level]
+    return bool(end_ms > NEVER_MS and at_ms - end_ms < TIMERS_MS[expert])
+
+
+@inner
+def charge(past: Record, until_ms: int) -> None:
+    """Charge all experts for what they keep idle up to a time in the current cell."""
+    levels = top_level(past.history)
+    for expert in range(OTHERS, EXPERTS):
+        levels = max(levels, past.named[expert])
+    for level in range(min(levels, LEVELS)):
+        end_ms = past.history.ends_ms[level]
+        since_ms = max(past.now_ms, end_ms)
+        for expert in range(EXPERTS):
+            if expert >= NAMED:
+                kept_ms = until_ms if keeps(past, expert, level, since_ms) else since_ms
+            else:
+                kept_ms = min(until_ms, end_ms + TIMERS_MS[expert])
+            past.held_ms[expert] += max(0, kept_ms - since_ms)
+    past.now_ms = until_ms
+
+
+@inner
+def serve(past: Record, at_ms: int, end_ms: int) -> None:
+    """Take one more instance into use, and charge those who would have had to start it."""
+    history, level = past.history, in_use(past.history, at_ms)
+    if level >= LEVELS:
+        return
+    for expert in range(EXPERTS):
+        if not keeps(past, expert, level, at_ms):
+            past.cold[expert] += 1
+    if history.ends_ms[level] > NEVER_MS:
+        count_idle(past.idle, at_ms - history.ends_ms[level])
+    occupy(history, level, end_ms)
+    past.peak = max(past.peak, level + 1)
+
+
+@inner
+def settle(past: Record, price: float, start: float) -> None:
+    """Add the charges of a cell to the losses; older ones count less after a use."""
+    kept = _KEPT if past.peak > 0 else 1.0
+    for expert in range(EXPERTS):
+        past.loss[expert] = kept * past.loss[expert] + (
+            past.cold[expert] + start * past.started[expert] + price * past.held_ms[expert]
+        )
+        past.cold[expert] = past.started[expert] = past.held_ms[expert] = 0
+
+
+@inner
+def _rename(past: Record, expert: int, number: int, peak: int) -> None:
+    past.started[expert] += max(0, number - max(past.named[expert], peak))
+    past.named[expert] = number
+
+
+@inner
+def _repeated(past: Record, levels: int, period: int, twice: bool) -> int:
+    """How many instances were in use about a period ago, or about one and two periods ago."""
+    level = 0
+    while level < levels:
+        seen = past.recurrence.seen[level, period]
+        if seen < 3 or (twice and seen % 3 == 0):
+            return level
+        level += 1
+    return level
+
+
+@inner
+def _foreseen(past: Record, levels: int, peak: int, price: float, start: float) -> int:
+    """How many instances are worth keeping in this cell by the probability of their use."""
+    odds = np.empty(MODELS)
+    tell_odds(past.recurrence, odds)
+    chance, had = 0.0, max(past.named[_FORECAST], peak)
+    for level in range(levels - 1, -1, -1):
+        chance = max(chance, chance_of(past.recurrence, level, odds))
+        cost = (1.0 - chance) * price * CELL_MS + (0.0 if level < had else start)
+        if chance > cost:
+            return level + 1
+    return 0
+
+
+@inner
+def name(past: Record, peak: int, price: float, start: float) -> None:
+    """Let the experts name their numbers for a cell that begins.
+
+    Parameters
+    ----------
+    peak
+        Most instances in use at once in the cell before.
+    """
+    levels = top_level(past.history)
+    for period in range(len(PERIODS)):
+        for twice in range(2):
+            number = _repeated(past, levels, period, twice > 0)
+            _rename(past, NAMED + 2 * period + twice, number, peak)
+    number = 0
+    for level in range(levels):
+        if within_window(past.idle, past.now_ms - past.history.ends_ms[level]):
+            number = level + 1
+    _rename(past, _HISTOGRAM, number, peak)
+    _rename(past, _FORECAST, _foreseen(past, levels, peak, price, start), peak)
+
+
+@inner
+def weigh(past: Record, weights: Weights) -> None:
+    """Fill in the weight of each expert, by what it was charged up to this cell."""
+    best, total = math.inf, 0.0
+    for expert in range(EXPERTS):
+        weights[expert] = _PRIOR[expert] - _RATE * past.loss[expert]
+    best = weights.max()
+    for expert in range(EXPERTS):
+        weights[expert] = math.exp(weights[expert] - best)
+        total += weights[expert]
+    for expert in range(EXPERTS):
+        weights[expert] /= total

@@ -1,0 +1,175 @@
+"""The past of a constituent moved on in time: what each use, each cell and each silence changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streams.models.keep_warm.hedge import (
+    EXPERTS,
+    NAMED,
+    OTHERS,
+    PAST,
+    TIMERS_MS,
+    Weights,
+    charge,
+    keeps,
+    name,
+    serve,
+    settle,
+    weigh,
+)  # fmt: skip
+from streams.models.keep_warm.history import (
+    CELL_MS,
+    DAY,
+    LEVELS,
+    age_of,
+    in_use,
+    remember,
+    top_level,
+)  # fmt: skip
+from streams.models.keep_warm.recurrence import DEEP, forget_uses, learn_cell, mark_cell
+from streams.models.kernels import F8, FLOAT, INT, Record, Records, array_of, inner, kernel
+
+__all__ = ["advance", "advised", "change_ms", "shares_of", "speak", "use"]
+
+PASTS = array_of(PAST)
+
+
+@inner
+def _next_cell(past: Record, price: float, start: float) -> None:
+    """Close the current cell, without further uses, and begin the next one."""
+    charge(past, (past.cell + 1) * CELL_MS)
+    settle(past, price, start)
+    history, recurrence, peak = past.history, past.recurrence, past.peak
+    for level in range(top_level(history)):
+        learn_cell(recurrence, level, level < peak)
+    if peak > 0:
+        forget_uses(recurrence)
+    remember(history, past.cell, peak)
+    past.cell += 1
+    past.peak = in_use(history, past.now_ms)
+    mark_cell(recurrence, history, past.cell, top_level(history))
+    name(past, peak, price, start)
+
+
+@inner
+def _silent_day(past: Record, cell: int, price: float, start: float) -> None:
+    """Pass cells of a silence of which nothing is in the history, at most to the next day."""
+    past.cell = min(cell, (past.cell // DAY + 1) * DAY)
+    charge(past, past.cell * CELL_MS)
+    past.peak = 0
+    if past.cell % DAY == 0:
+        settle(past, price, start)
+
+
+@inner
+def _pass(past: Record, at_ms: int, price: float, start: float) -> None:
+    cell = at_ms // CELL_MS
+    while past.cell < cell:
+        if past.peak == 0 and age_of(past.history, 0, past.cell) > DEEP:
+            _silent_day(past, cell, price, start)
+        else:
+            _next_cell(past, price, start)
+    if at_ms > past.now_ms:
+        charge(past, at_ms)
+
+
+@kernel(PASTS, INT, FLOAT, FLOAT)
+def advance(pasts: Records, at_ms: int, price: float, start: float) -> None:
+    """Let time pass without a use; the first call only sets the time."""
+    past = pasts[0]
+    if past.cell < 0:
+        past.cell, past.now_ms = at_ms // CELL_MS, at_ms
+    _pass(past, at_ms, price, start)
+
+
+@kernel(PASTS, INT, INT)
+def use(pasts: Records, end_ms: int, count: int) -> None:
+    """Take so many more instances into use, until this time."""
+    past = pasts[0]
+    for _ in range(min(count, LEVELS)):
+        serve(past, past.now_ms, max(past.now_ms, end_ms))
+
+
+@kernel(PASTS, INT, INT)
+def speak(pasts: Records, slot: int, number: int) -> None:
+    """Let a slot name the number that it keeps from now on."""
+    past, expert = pasts[0], OTHERS + slot
+    had = max(past.named[expert], in_use(past.history, past.now_ms))
+    past.started[expert] += max(0, number - had)
+    past.named[expert] = number
+
+
+@inner
+def _levels(past: Record) -> int:
+    """The most instances that any expert may keep."""
+    levels = top_level(past.history)
+    for expert in range(EXPERTS):
+        levels = max(levels, past.named[expert])
+    return int(min(levels, LEVELS))
+
+
+@inner
+def _share(past: Record, weights: Weights, level: int, experts: int) -> float:
+    """The weight of those of the first experts that keep more than `level` instances."""
+    share = 0.0
+    for expert in range(experts):
+        if keeps(past, expert, level, past.now_ms):
+            share += weights[expert]
+    return share
+
+
+@inner
+def _advice(past: Record, weights: Weights) -> int:
+    number = 0
+    while number < _levels(past) and _share(past, weights, number, EXPERTS) > 0.5:
+        number += 1
+    return number
+
+
+@inner
+def _next_end(past: Record) -> int:
+    """When the next timer ends in this cell; the end of the cell if none does."""
+    next_ms = (past.cell + 1) * CELL_MS
+    for level in range(top_level(past.history)):
+        for timer in range(NAMED):
+            end_ms = past.history.ends_ms[level] + TIMERS_MS[timer]
+            if past.now_ms < end_ms < next_ms:
+                next_ms = end_ms
+    return int(next_ms)
+
+
+@kernel(PASTS)
+def advised(pasts: Records) -> int:
+    """The most instances that experts with more than half of the weight keep now."""
+    weights = np.empty(EXPERTS)
+    weigh(pasts[0], weights)
+    return _advice(pasts[0], weights)
+
+
+@kernel(PASTS, F8)
+def shares_of(pasts: Records, shares: Weights) -> int:
+    """Fill in the shares of all levels and the weights of the slots; returns the number of levels."""
+    past, weights = pasts[0], np.empty(EXPERTS)
+    weigh(past, weights)
+    levels = _levels(past)
+    for level in range(levels):
+        shares[level] = _share(past, weights, level, OTHERS)
+    shares[LEVELS:] = weights[OTHERS:]
+    return levels
+
+
+@kernel(PASTS, FLOAT, FLOAT, INT)
+def change_ms(pasts: Records, price: float, start: float, limit_ms: int) -> int:
+    """Advance to when the advice changes if no use comes, or to the limit; returns that time."""
+    past, weights = pasts[0], np.empty(EXPERTS)
+    weigh(past, weights)
+    advice, cell = _advice(past, weights), past.cell
+    while past.now_ms < limit_ms:
+        _pass(past, min(limit_ms, _next_end(past)), price, start)
+        if past.cell != cell:
+            weigh(past, weights)
+            cell = past.cell
+        if _advice(past, weights) != advice:
+            break
+    return int(past.now_ms)

@@ -1,0 +1,284 @@
+"""What a constituent's own past advises, on logs made to defeat it, against timers and templates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.lab.compare.policies import HybridHistogram
+from streams.models.keep_warm.hedge import PAST
+from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+COSTS = KeepWarmCosts(warm_hour=1.0, wait=0.227, start=0.006)  # a wait costs as 14 warm minutes
+COLD = COSTS.wait + COSTS.start
+Uses = Sequence[int]  # times in ms, in order
+Span = tuple[int, int]
+
+
+def advised(uses: Uses, end_ms: int, costs: KeepWarmCosts = COSTS) -> float:
+    """What it costs to follow the advice for one instance; a start before a use is paid for too."""
+    past, total, warm_ms = OwnPast(), 0.0, 0
+    for number, at_ms in enumerate(uses):
+        kept = past.at(at_ms, costs).advice > 0
+        total += 0.0 if kept else costs.wait + costs.start
+        past = past.using(at_ms, at_ms, costs)
+        now_ms, next_ms, warm = at_ms, [*uses, end_ms][number + 1], past.advice > 0
+        while now_ms < next_ms:
+            change_ms = min(next_ms, past.change_ms(costs, next_ms - now_ms))
+            warm_ms += (change_ms - now_ms) * warm
+            past, now_ms = past.at(change_ms, costs), change_ms
+            total += costs.start * (past.advice > 0 and not warm and now_ms < next_ms)
+            warm = past.advice > 0
+    return total + warm_ms / HOUR_MS * costs.warm_hour
+
+
+def windows(uses: Uses, end_ms: int, window: Callable[[int], Span]) -> float:
+    """What a policy costs that after each use keeps from one idle time to another."""
+    warm_ms, cold, started = 0, 1, 0
+    for at_ms, next_ms in zip(uses, [*uses[1:], end_ms], strict=True):
+        before_ms, until_ms = window(at_ms)
+        idle_ms = next_ms - at_ms
+        warm_ms += max(0, min(idle_ms, until_ms) - before_ms)
+        cold += next_ms < end_ms and not before_ms <= idle_ms < until_ms
+        started += 0 < before_ms < idle_ms
+    return warm_ms / HOUR_MS * COSTS.warm_hour + cold * COLD + started * COSTS.start
+
+
+def timers(uses: Uses, end_ms: int) -> float:
+    """The cost of the best timer in hindsight."""
+    minutes = (0, 1, 2, 5, 10, 20, 30, 60, 120, 240, 480, 1440)
+    return min(windows(uses, end_ms, lambda _, m=m: (0, m * MINUTE_MS)) for m in minutes)  # type: ignore[misc]
+
+
+def histogram(uses: Uses, end_ms: int) -> float:
+    """The cost of the hybrid histogram."""
+    policy = HybridHistogram()
+
+    def window(at_ms: int) -> Span:
+        before_ms, keep_ms = policy.window("a", at_ms, 0)
+        return before_ms, before_ms + keep_ms
+
+    return windows(uses, end_ms, window)
+
+
+def template(uses: Uses, end_ms: int) -> float:
+    """The cost of the best repeat of a period in hindsight, kept from a minute before."""
+    minutes = (7, 60, 1440, 7 * 1440)
+    return min(
+        windows(uses, end_ms, lambda _, m=m: ((m - 1) * MINUTE_MS, (m + 1) * MINUTE_MS))  # type: ignore[misc]
+        for m in minutes
+    )
+
+
+def poisson(mean_ms: float, count: int, after_ms: int = 0) -> list[int]:
+    dice, at_ms, found = random.Random(7), float(after_ms), []
+    for _ in range(count):
+        at_ms += dice.expovariate(1 / mean_ms)
+        found.append(int(at_ms))
+    return found
+
+
+def sessions(count: int) -> list[int]:
+    """One user: requests a minute apart, up to twelve, then hours of silence."""
+    dice, at_ms, found = random.Random(7), 0, list[int]()
+    while len(found) < count:
+        for _ in range(dice.randint(1, 12)):
+            at_ms += int(dice.expovariate(1 / 73_000))
+            found.append(at_ms)
+        at_ms += int(dice.lognormvariate(0, 1.5) * 6 * HOUR_MS)
+    return found
+
+
+def users_change() -> list[int]:
+    """Often, then seldom, then each half hour."""
+    often = poisson(2 * MINUTE_MS, 300)
+    seldom = poisson(200 * MINUTE_MS, 60, often[-1])
+    return [*often, *seldom, *(seldom[-1] + n * 30 * MINUTE_MS for n in range(1, 100))]
+
+
+def working_days(days: int) -> list[int]:
+    dice = random.Random(7)
+    hours = [[dice.uniform(8, 17) for _ in range(20)] for _ in range(days)]
+    return [int(day * DAY_MS + h * HOUR_MS) for day in range(days) for h in sorted(hours[day])]
+
+
+LOGS: dict[str, Uses] = {
+    "no structure, dense": poisson(3 * MINUTE_MS, 600),
+    "no structure, at break-even": poisson(14 * MINUTE_MS, 600),
+    "no structure, sparse": poisson(2 * HOUR_MS, 150),
+    "one request": [HOUR_MS],
+    "one burst": [HOUR_MS + n * 500 for n in range(300)],
+    "users change all at once": users_change(),
+    "each 7 minutes": [n * 7 * MINUTE_MS for n in range(300)],
+    "each hour": [n * HOUR_MS for n in range(200)],
+    "each day": [n * DAY_MS for n in range(50)],
+    "each week": [n * 7 * DAY_MS for n in range(30)],
+    "just beyond break-even": [int(n * 14.7 * MINUTE_MS) for n in range(300)],
+    "a minute, then forty": [(n // 2) * 41 * MINUTE_MS + (n % 2) * MINUTE_MS for n in range(300)],
+    "a single user": sessions(400),
+    "working days": working_days(30),
+}
+SHARE, FEW = 1.05, 5 * COLD  # what is lost to the best one in hindsight is at most this
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_whatever_the_log_the_advice_costs_little_more_than_the_best_timer(name: str) -> None:
+    uses, end_ms = LOGS[name], LOGS[name][-1] + DAY_MS
+    assert advised(uses, end_ms) <= SHARE * timers(uses, end_ms) + FEW
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_whatever_the_log_the_advice_costs_little_more_than_the_histogram(name: str) -> None:
+    uses, end_ms = LOGS[name], LOGS[name][-1] + DAY_MS
+    assert advised(uses, end_ms) <= SHARE * histogram(uses, end_ms) + FEW
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_whatever_the_log_the_advice_costs_little_more_than_a_seasonal_template(name: str) -> None:
+    uses, end_ms = LOGS[name], LOGS[name][-1] + DAY_MS
+    assert advised(uses, end_ms) <= SHARE * template(uses, end_ms) + FEW
+
+
+@pytest.mark.parametrize("name", ["each 7 minutes", "each hour", "each day", "each week"])
+def test_of_a_season_only_the_first_requests_wait(name: str) -> None:
+    uses = LOGS[name]
+    assert advised(uses, uses[-1] + 1) < 0.3 * timers(uses, uses[-1] + 1)
+
+
+@pytest.mark.parametrize("warm_hour", [0.01, 100.0])
+def test_the_advice_follows_the_price_of_warm_time(warm_hour: float) -> None:
+    """Next to nothing, so all is kept; or a wait costs as 8 s, so all is given back at once."""
+    costs, uses = COSTS._replace(warm_hour=warm_hour), LOGS["no structure, at break-even"]
+    end_ms = uses[-1] + 1
+    always = COLD + (end_ms - uses[0]) / HOUR_MS * warm_hour
+    assert advised(uses, end_ms, costs) <= SHARE * min(always, COLD * len(uses)) + FEW
+
+
+def test_as_many_are_kept_as_come_at_once() -> None:
+    past = OwnPast()
+    for minute in range(0, 600, 5):
+        past = past.using(minute * MINUTE_MS, minute * MINUTE_MS + 1_000, COSTS, count=3)
+    assert past.at(600 * MINUTE_MS, COSTS).advice == 3
+
+
+def test_instances_in_use_are_not_those_that_a_next_request_finds() -> None:
+    """Two overlap each time, and one comes alone a while later: two are kept for it all the same."""
+    past = OwnPast()
+    for minute in range(0, 600, 5):
+        at_ms = minute * MINUTE_MS
+        past = past.using(at_ms, at_ms + 20_000, COSTS).using(at_ms + 5_000, at_ms + 9_000, COSTS)
+    assert past.at(600 * MINUTE_MS, COSTS).advice == 2
+
+
+def foreseen(uses: Uses, number: int, before_ms: int) -> OwnPast:
+    """The past when a slot names a number so long before each use, and 0 after it."""
+    past = OwnPast()
+    for at_ms in uses:
+        past = past.naming(0, number, at_ms - before_ms, COSTS)
+        past = past.using(at_ms, at_ms, COSTS).naming(0, 0, at_ms, COSTS)
+    return past
+
+
+def test_who_foresees_uses_that_nobody_else_does_is_followed() -> None:
+    uses = LOGS["no structure, sparse"][:50]
+    past, at_ms = foreseen(uses, 1, MINUTE_MS), uses[-1] + HOUR_MS
+    assert past.at(at_ms, COSTS).advice == 0
+    assert past.naming(0, 1, at_ms, COSTS).advice == 1
+    assert past.at(at_ms, COSTS).shares[-2] > 0.9
+
+
+def test_who_names_what_is_never_used_is_not_followed() -> None:
+    uses = LOGS["no structure, sparse"][:50]
+    past, at_ms = foreseen(uses, 9, HOUR_MS), uses[-1] + HOUR_MS
+    assert past.naming(0, 9, at_ms, COSTS).advice <= 1
+
+
+def test_the_shares_are_those_of_experts_that_keep_so_many_and_of_the_slots() -> None:
+    past = OwnPast().using(0, 1_000, COSTS, count=2)
+    one, two, *slots = past.at(1_000, COSTS).shares.tolist()
+    assert one == two > 0.5
+    assert sum(slots) == pytest.approx(1 / 5)
+    assert past.at(2 * DAY_MS, COSTS).shares[0] < 0.5
+
+
+GAPS_MS = st.lists(st.integers(0, 3 * HOUR_MS), min_size=1, max_size=20)
+
+
+def at_ends(gaps_ms: Sequence[int]) -> list[int]:
+    return [sum(gaps_ms[: n + 1]) for n in range(len(gaps_ms))]
+
+
+@given(gaps_ms=GAPS_MS, asked=st.lists(st.integers(0, 60 * HOUR_MS), max_size=20))
+@settings(deadline=None)
+def test_it_does_not_matter_how_often_time_is_told(gaps_ms: list[int], asked: list[int]) -> None:
+    once, often, before_ms = OwnPast(), OwnPast(), 0
+    for at_ms in at_ends(gaps_ms):
+        once = once.using(at_ms, at_ms + 1_000, COSTS)
+        for told_ms in sorted(told for told in asked if before_ms <= told <= at_ms):
+            often = often.at(told_ms, COSTS) if before_ms else often
+        often, before_ms = often.using(at_ms, at_ms + 1_000, COSTS), at_ms
+    assert bytes(once) == bytes(often)
+
+
+@pytest.mark.parametrize("days", [1, 15, 16, 100, 3000])
+def test_nor_does_it_in_a_long_silence(days: int) -> None:
+    past = OwnPast()
+    for at_ms in LOGS["a single user"][:100]:
+        past = past.using(at_ms, at_ms, COSTS)
+    end_ms = at_ms + days * DAY_MS
+    told = past
+    for share in (0.1, 0.35, 0.77):
+        told = told.at(at_ms + int(share * days * DAY_MS), COSTS)
+    assert bytes(told.at(end_ms, COSTS)) == bytes(past.at(end_ms, COSTS))
+
+
+@given(gaps_ms=GAPS_MS)
+@settings(deadline=None)
+def test_the_advice_changes_at_the_time_that_was_told_and_not_before(gaps_ms: list[int]) -> None:
+    past = OwnPast()
+    for at_ms in at_ends(gaps_ms):
+        past = past.using(at_ms, at_ms, COSTS)
+    change_ms = past.change_ms(COSTS, DAY_MS)
+    assert past.at(change_ms - 1, COSTS).advice == past.advice
+    if change_ms < at_ms + DAY_MS:
+        assert past.at(change_ms, COSTS).advice != past.advice
+
+
+@given(gaps_ms=GAPS_MS)
+@settings(deadline=None)
+def test_a_past_survives_bytes_and_is_learnt_further(gaps_ms: list[int]) -> None:
+    past = again = OwnPast()
+    for at_ms in at_ends(gaps_ms):
+        past, again = (one.using(at_ms, at_ms, COSTS) for one in (past, OwnPast.of(bytes(again))))
+    assert bytes(past) == bytes(again)
+
+
+def test_the_state_has_a_bounded_size_whatever_comes() -> None:
+    past = OwnPast()
+    for minute in range(200):
+        past = past.using(minute * MINUTE_MS, minute * MINUTE_MS + HOUR_MS, COSTS, count=50)
+    assert len(bytes(past)) == PAST.itemsize <= 16_384
+    assert past.advice == 64
+
+
+def test_a_past_is_not_changed_by_what_follows_from_it() -> None:
+    past = OwnPast().using(0, 1_000, COSTS)
+    before = bytes(past)
+    past.at(HOUR_MS, COSTS).naming(1, 4, HOUR_MS, COSTS)
+    assert bytes(past) == before
+
+
+def test_time_does_not_run_backwards() -> None:
+    past = OwnPast().using(HOUR_MS, HOUR_MS, COSTS)
+    assert bytes(past.at(0, COSTS)) == bytes(past)
+
+
+def test_damaged_bytes_are_refused() -> None:
+    for data in (b"", b"x", bytes(OwnPast())[8:]):
+        with pytest.raises(ValueError, match="bytes where"):
+            OwnPast.of(data)
