@@ -13,6 +13,7 @@ from streams.cli.compare import command
 from streams.cli.compare_femux import verdict
 from streams.errors import LogUnreadable
 from streams.lab.compare.femux import FemuxScore, read, scores
+from streams.settings import Settings
 
 COLUMNS = "app,minute,containers,mem_mb,knative_cold,knative_alloc_gbs,femux_cold,femux_alloc_gbs,used_gbs"
 
@@ -53,6 +54,7 @@ def test_the_command_shows_all_policies_and_says_what_follows(tmp_path: Path) ->
     said = CliRunner().invoke(
         command,
         [str(table(tmp_path)), "--table", "femux", "--json", str(out)],
+        obj=Settings(),
         catch_exceptions=False,
     )
     assert said.exit_code == 0
