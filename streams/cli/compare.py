@@ -132,10 +132,7 @@ def command(
     hours = (usable[-1].at_ms - counted_from(usable, warm_up)) / HOUR_MS if usable else 0.0
     show(results, hours=hours, every=every, today=today, guessed=not catalog_path)
     _write_json([row.as_json() for row in results], json_path)
-    if figure:
-        from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
-
-        draw(results, figure)
+    _draw(results, figure)
 
 
 def _steps(
@@ -213,3 +210,10 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
 def _write_json(rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:
     if path:
         path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+
+
+def _draw(rows: Sequence[PolicyRow], figure: Path | None) -> None:
+    if figure:
+        from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
+
+        draw(rows, figure)
