@@ -93,10 +93,10 @@ def admit_demand(demand: Demand, context: StepContext) -> Demand:
     _within("expires_ms", demand.expires_ms, MOST_MS)
     if len(demand.services) > MOST_SERIES:
         raise RecordUnusable(f"{len(demand.services)} series are more than {MOST_SERIES}")
-    for s in demand.services:
-        known = 0.0 <= s.expected <= MOST and 0 <= s.seen <= MOST_MS
-        if not known or len(s.tier) > MAX_NAME:
-            raise RecordUnusable(f"{s} has no sums")
+    for service, tier, expected, seen in demand.services:
+        known = 0.0 <= expected <= MOST and 0 <= seen <= MOST_MS
+        if not known or len(tier) > MAX_NAME:
+            raise RecordUnusable(f"{service!r} for tier {tier[:MAX_NAME]!r} has no sums")
     _measured(demand.warm_ups, MOST_SERIES)
     return _of_known(demand, context.catalog)
 

@@ -188,13 +188,13 @@ class Aggregator:
     ) -> tuple[Whole, Whole, Whole]:
         """The series of the vector's entries, and their units; see `SilentUser`."""
         entries: dict[int, tuple[int, int]] = {}
-        tier = catalog.tier_of(prediction.tier)
-        for s in prediction.services:
-            session = min(1.0, s.soon / prediction.soon) if prediction.soon > 0.0 else 0.0
-            later = min(1.0, s.probability)
-            units = round(max(session, later) * frailty * UNIT), round(later * frailty * UNIT)
-            if units[0] and catalog.knows(s.service):
-                number = row.number(s.service, tier)
+        tier, soon, one = catalog.tier_of(prediction.tier), prediction.soon, frailty * UNIT
+        for service, probability, _, within_soon in prediction.services:
+            session = min(1.0, within_soon / soon) if soon > 0.0 else 0.0
+            later = min(1.0, probability)
+            units = round(max(session, later) * one), round(later * one)
+            if units[0] and catalog.knows(service):
+                number = row.number(service, tier)
                 if number is not None:
                     entries[number] = units
         columns = np.array(list(entries.values()), np.int64).reshape(-1, 2)

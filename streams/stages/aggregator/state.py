@@ -6,7 +6,9 @@ so adding a user and taking them away again leaves exactly nothing: no drift, wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +41,11 @@ FRAILTY = 4.0  # pseudo-requests that shrink a user's frailty towards 1
 MOST = 16.0  # frailty of a user
 
 Whole = NDArray[np.int64]
+
+# The constructor of a named tuple is Python code, and a demand has an entry per series.
+_entry: Callable[[tuple[str, str, float, int]], ServiceDemand] = partial(
+    tuple.__new__, ServiceDemand
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +183,13 @@ class PoolSums:
             size = min(len(sums.values), len(rates))
             rates[:size] += factor * sums.values[:size]
         expected = (rates * (horizon_ms / (RATE_UNIT * UNIT))).tolist()
-        seen = self.seen
-        return tuple(
-            ServiceDemand(service, tier, each, seen.get(i, 0))
-            for ((service, tier), i), each in zip(self.series.items(), expected, strict=True)
+        seen, series = self.seen, zip(self.series.items(), expected, strict=True)
+        rows = [
+            (service, tier, each, seen.get(i, 0))
+            for ((service, tier), i), each in series
             if each or i in seen
-        )
+        ]
+        return tuple(map(_entry, rows))
 
 
 def _size(name: str | tuple[str, ...]) -> int:
