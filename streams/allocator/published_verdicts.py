@@ -21,7 +21,7 @@ ORDER = list(Choice)
 
 Leaning = tuple[int, int]  # a choice, by its place in `ORDER`, and the log2 of value over cost
 
-NOTHING_SAID = (ORDER.index(Choice.LEAVE), -FAR)
+NOTHING_SAID = (ORDER.index(Choice.LEAVE), -FAR - 1)  # the first is told of a little earlier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
