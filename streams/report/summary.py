@@ -160,16 +160,20 @@ def summarise(
             pool: _pool(
                 by_pool.get(pool, []),
                 [_life(i, tiers, from_ms, now_ms) for i in lives_by_pool.get(pool, [])],
+                # Without any address all are simulated: whom they serve, and for how long, nobody
+                # measures. A real base has none either, but what starts from it has.
+                simulated=not any(i.endpoint for i in lives_by_pool.get(pool, [])),
             )
             for pool in sorted(by_pool | lives_by_pool)
         },
     )
 
 
-def _pool(outcomes: list[Outcome], lives: list[_InstanceLife]) -> PoolSummary:
+def _pool(outcomes: list[Outcome], lives: list[_InstanceLife], *, simulated: bool) -> PoolSummary:
     outcomes.sort(key=lambda outcome: outcome.at_ms)
-    if outcomes and all(outcome.route is Route.OBSERVED for outcome in outcomes):
-        lives = [replace(life, used_ms=None) for life in lives]
+    observed = outcomes and all(outcome.route is Route.OBSERVED for outcome in outcomes)
+    if simulated or observed:
+        lives = [replace(life, used_ms=None if life.warm_ms else life.used_ms) for life in lives]
     services = _grouped(outcomes, lambda outcome: outcome.service)
     tiers = _grouped(outcomes, lambda outcome: outcome.tier)
     results = _grouped(outcomes, _label)
@@ -201,9 +205,7 @@ def _life(
     warm_ms = max(0, min(end_ms, now_ms) - seen_ms)
     used_ms = min(instance.busy_ms, whole_ms) * warm_ms / max(1, whole_ms)
     tier = tiers.get(instance.command_id, "")
-    # One without an address is simulated: whom it serves, and for how long, nobody measures.
-    known = bool(instance.endpoint) or not warm_ms
-    return _InstanceLife(instance.service, tier, warm_ms, used_ms if known else None)
+    return _InstanceLife(instance.service, tier, warm_ms, used_ms)
 
 
 def _times(

@@ -218,6 +218,14 @@ def test_a_log_beside_requests_that_were_served_hides_nothing_of_them() -> None:
     assert "used %" in text
 
 
+def test_a_real_base_has_no_address_and_hides_nothing_of_its_pool() -> None:
+    base = replace(WARM, instance_id="i2", service="base", endpoint="", busy_ms=0)
+
+    time = summarise([HIT], [WARM, base]).pools["default"].instances
+
+    assert time.used_s is not None
+
+
 def test_an_instance_never_warm_wastes_nothing() -> None:
     failed = replace(WARM, state=InstanceState.GONE, warm_since_ms=None, gone_ms=NOW)
 

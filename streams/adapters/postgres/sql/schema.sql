@@ -487,8 +487,10 @@ COMMENT ON COLUMN hit_rate.latency_p50_ms IS
     'Median of those that foremesh served; null for a log, which tells no latency.';
 
 CREATE VIEW saved_and_wasted AS
-WITH observed AS (
+WITH unknown AS (
     SELECT pool FROM outcomes GROUP BY pool HAVING bool_and(route = 'observed')
+    UNION
+    SELECT pool FROM instances GROUP BY pool HAVING bool_and(endpoint = '')
 ),
 
 life AS (
@@ -497,7 +499,7 @@ life AS (
         i.service,
         i.pool,
         coalesce(c.tier, o.tier, '') AS tier,
-        CASE WHEN i.endpoint <> '' AND observed.pool IS NULL THEN i.busy_ms END AS busy_ms,
+        CASE WHEN unknown.pool IS NULL THEN i.busy_ms END AS busy_ms,
         i.warm_since_ms AS from_ms,
         least(
             greatest(coalesce(i.gone_ms, clock.now_ms, i.changed_ms), i.warm_since_ms),
@@ -505,7 +507,7 @@ life AS (
         ) AS to_ms
     FROM instances AS i
     LEFT JOIN pool_clock AS clock USING (pool)
-    LEFT JOIN observed USING (pool)
+    LEFT JOIN unknown USING (pool)
     LEFT JOIN commands AS c USING (command_id)
     LEFT JOIN outcomes AS o ON i.command_id = 'standard/' || o.request_id
     WHERE i.warm_since_ms BETWEEN 0 AND 253402300799999
