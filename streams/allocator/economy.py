@@ -57,7 +57,7 @@ class InstanceEconomy:
         index = self.index = view.index
         self.view, self.horizon_ms = view, horizon_ms
         self._patience, self._held = patience, held
-        self._have, self._idle = view.have, view.idle.copy()
+        self._have = view.have
         self._last: Floats | None = None  # see `last_value`; until another start is decided
         self._least = index.counts({name: low for name, (low, _) in limits.items()})
         self._most = np.full(len(index.constituents), most)
@@ -67,7 +67,7 @@ class InstanceEconomy:
         self.least: list[int] = self._least.tolist()
         self.most: list[int] = self._most.tolist()
         self.have: list[int] = self._have.tolist()
-        self.idle: list[int] = self._idle.tolist()
+        self.idle: list[int] = view.idle.tolist()
         self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
         self.start_cost: Floats = START * self.keep_cost
         self._firsts = FirstInstances(
@@ -119,7 +119,7 @@ class InstanceEconomy:
         for name, k in choice.want.parts:
             base = int(self.index.base[number[name]])
             if base >= 0:
-                self.idle[base] = self._idle[base] = 0  # the constituent will start from it
+                self.idle[base] = 0  # the constituent will start from it
             yield from self._further(number[name], k + 1)
 
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
@@ -164,12 +164,12 @@ class InstanceEconomy:
             Fraction of the keeping cost below which an instance is worth too little.
         """
         low = (self.last_value() < self.keep_cost * share) | (self._have > self._most)
-        found: list[int] = (low & (self._idle > 0)).nonzero()[0].tolist()
+        found: list[int] = (low & (np.array(self.idle) > 0)).nonzero()[0].tolist()
         return found
 
     def spare(self) -> Iterator[IdleInstance]:
         """Idle instances that may be preempted; those started for a starved want may not."""
-        for part in self._idle.nonzero()[0].tolist():
+        for part in np.array(self.idle).nonzero()[0].tolist():
             constituent = self.index.constituents[part]
             if constituent.service in self._held:
                 continue

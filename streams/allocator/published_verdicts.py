@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +24,14 @@ Leaning = tuple[int, int]  # a choice, by its place in `ORDER`, and the log2 of 
 NOTHING_SAID = (ORDER.index(Choice.LEAVE), -FAR - 1)  # the first is told of a little earlier
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class PublishedVerdicts:
     """The verdict published last of each constituent; immutable."""
 
     by_name: Mapping[str, Leaning] = field(default_factory=dict)
-    _arrays: list[tuple[CatalogIndex, Numbers]] = field(default_factory=list)  # once made
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PublishedVerdicts) and self.by_name == other.by_name
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self.by_name))
+    _arrays: list[tuple[CatalogIndex, Numbers]] = field(
+        default_factory=list, compare=False, repr=False
+    )  # once made
 
     def of(self, name: str) -> Leaning:
         """What was published of a constituent."""
@@ -54,11 +50,8 @@ class PublishedVerdicts:
         self, choice: Numbers, value: Floats, cost: Floats, index: CatalogIndex
     ) -> NDArray[np.bool_]:
         """Of which constituents the verdict published last no longer holds."""
-        ratio = (value / np.maximum(cost, 1e-300)).clip(2.0**-FAR, 2.0**FAR)
-        said = self._rows(index)
-        changed: NDArray[np.bool_] = choice != said[0]
-        changed |= abs(np.rint(np.log2(ratio)) - said[1]) >= NEWS
-        return changed
+        found: NDArray[np.bool_] = is_news((choice, doublings(value, cost)), self._rows(index))
+        return found
 
     def _rows(self, index: CatalogIndex) -> Numbers:
         """Choice and log2 of each constituent."""
@@ -68,12 +61,12 @@ class PublishedVerdicts:
         return self._arrays[0][1]
 
 
-def doublings(value: float, cost: float) -> int:
-    """The rounded log2 of value over cost, clipped."""
-    ratio = value / max(cost, 1e-300)
-    return round(math.log2(min(max(ratio, 2.0**-FAR), 2.0**FAR)))
+def doublings(value: Any, cost: Any) -> Any:
+    """The rounded log2 of value over cost, clipped; of numbers or arrays."""
+    ratio = value / np.maximum(cost, 1e-300)
+    return np.rint(np.log2(np.clip(ratio, 2.0**-FAR, 2.0**FAR)))
 
 
-def is_news(new: Leaning, last: Leaning) -> bool:
-    """Whether a verdict differs enough from the last one to be published."""
-    return new[0] != last[0] or abs(new[1] - last[1]) >= NEWS
+def is_news(new: Any, last: Any) -> Any:
+    """Whether a verdict differs enough from the last one to be published; of pairs, or of arrays."""
+    return (new[0] != last[0]) | (abs(new[1] - last[1]) >= NEWS)

@@ -130,7 +130,7 @@ def _uncommanded(
 
 
 def _leaning(case: _VerdictCase) -> Leaning:
-    return ORDER.index(case.choice), doublings(case.value, case.cost)
+    return ORDER.index(case.choice), int(doublings(case.value, case.cost))
 
 
 def _rivals(choices: Sequence[packing.PackingChoice]) -> tuple[Alternative, ...]:

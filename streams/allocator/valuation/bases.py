@@ -48,7 +48,7 @@ class WarmBases:
         self._index, self._own_ms, self._warm = index, warm_up_ms, warm
         self._asked = asked
         self._cold = (index.base >= 0) & ~np.array(warm, np.bool_)[index.base]
-        self._any_cold = bool(index.steps_on) and bool(self._cold.any())
+        self._any_cold = bool(self._cold.any())
         self.wait_ms = self.with_base(warm_up_ms)
         self._worth = np.zeros((len(warm), len(index.tiers)))
         self.requests = np.zeros(len(warm))

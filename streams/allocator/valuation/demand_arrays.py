@@ -33,7 +33,6 @@ class DemandArrays:
     """
 
     demand: Demand
-    index: CatalogIndex
     asked: Floats
     seen: Mapping[tuple[str, str], int]
     starts: Floats
@@ -51,7 +50,7 @@ class DemandArrays:
             part = index.number.get(measured.service)
             if part is not None:
                 starts[:, part] += measured.count, measured.total_ms
-        return cls(demand, index, asked, seen, starts)
+        return cls(demand, asked, seen, starts)
 
 
 def asked_in_all(index: CatalogIndex, parts: Iterable[DemandArrays]) -> Floats:
