@@ -13,12 +13,10 @@ from streams.adapters.kafka.topics import check_topics
 from streams.engine.faust.app import StageApp, WorkerApp
 from streams.engine.stage_runner import StageRunner
 from streams.engine.stage_wiring import StageWiring
-from streams.engine.topic_view import TopicView
-from streams.engine.view_records import view_decoder
 from streams.errors import SettingInvalid, TopicsMissing
-from streams.flow.topology import STAGES, key_of
+from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
-from streams.records import Record
+from streams.pipeline.stage_views import stage_view
 from streams.settings import Settings
 from streams.stages.base import Stage
 
@@ -91,18 +89,10 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
 def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
     client = client_config(settings)
     topics = {topic for name in names for topic in STAGES[name].views}
-    views = {
-        t: TopicView(client, settings.topic(t), view_decoder(t, codec.decode), _name)
-        for t in topics
-    }
     return StageWiring(
         codec=codec.installed(),
         client_config=client,
         producer_config=producer_config(settings),
-        views=views,
+        views={topic: stage_view(settings, topic) for topic in topics},
         meter=_PrometheusMeter(),
     )
-
-
-def _name(record: Record) -> str:
-    return (key_of(record) or b"").decode()

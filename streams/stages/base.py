@@ -10,6 +10,7 @@ from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 
 __all__ = [
+    "MAX_MS",
     "MAX_NAME",
     "MAX_SKEW_MS",
     "EventDriven",

@@ -57,7 +57,8 @@ class FlowCheckpoints:
         group = settings.group(GROUP)
         self._consumer = Consumer({**client_config(settings), "group.id": group})
         self._writer = TransactionalFlowWriter(producer_config(settings), group)
-        self._made = {t for row in STAGES.values() for t in row.reads} - READ_BY.keys()
+        read = {topic for row in STAGES.values() for topic in row.reads}
+        self._made = {*(read - READ_BY.keys()), "instances"}
         self._saved: Mapping[str, Mapping[int, int]] = {}  # by topic and partition
 
     def load(self, states: States) -> None:
@@ -81,7 +82,7 @@ class FlowCheckpoints:
 
     def ends(self) -> Offsets:
         """By topic without prefix and partition: the offset of the next record to be made."""
-        ends = self._ends({*self._made, "instances"})
+        ends = self._ends(self._made)
         return {(topic, p): at for topic, by_number in ends.items() for p, at in by_number.items()}
 
     def save(self, states: States, positions: Mapping[str, Mapping[int, int]]) -> None:
@@ -92,7 +93,7 @@ class FlowCheckpoints:
         DeliveryFailed, StagesRunApart
             It is not saved; a worker of a stage runs beside this one.
         """
-        at = {**positions, **self._ends({*self._made, "instances"})}
+        at = {**positions, **self._ends(self._made)}
         for (stage, number), state in states.items():
             state.position.update({topic: at[topic][number] for topic in STAGES[stage].reads})
         rows: dict[tuple[str, int], list[Row]] = {

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.requests import RequestReader
 from streams.records import DeadLetter, Outcome, Record, Request, Result
+from streams.stages.base import MAX_MS
 
 __all__ = ["FlowProgress"]
 
 _log = logging.getLogger(__name__)
 
 SHOW_S = 5.0
-_LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class _Tally:
 
     def __str__(self) -> str:
         rate = self.requests / max(time.monotonic() - self.began_s, 1e-3)
-        shown = datetime.fromtimestamp(min(self.at_ms, _LAST_MS) / 1000, UTC)
+        shown = datetime.fromtimestamp(min(self.at_ms, MAX_MS) / 1000, UTC)
         return f"{self.requests:,} requests, {rate:,.0f} a second, up to {shown:%F %T}"
 
 

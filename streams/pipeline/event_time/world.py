@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
-from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.admin import end_offsets
-from streams.adapters.kafka.clients import client_config, connect, consumer_config
+from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.dead_letters import read_topic
-from streams.engine.topic_view import TopicView
+from streams.engine.stage_wiring import StageWorld
 from streams.errors import BrokerUnreachable
-from streams.flow.topology import key_of
 from streams.pipeline.event_time.checkpoint import GROUP
 from streams.pipeline.event_time.kafka_record import KafkaRecord
+from streams.pipeline.stage_views import stage_view
 from streams.records import Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.settings import Settings
@@ -33,18 +32,13 @@ class CatalogueView:
     """The catalogue on Kafka, never older than what is judged by it."""
 
     def __init__(self, settings: Settings) -> None:
-        name = settings.topic("catalog")
-        self._view = TopicView[Any](client_config(settings), name, codec.decode, _name)
-        self._entries: Mapping[str, Any] | None = None
-        self._catalog = Catalog()
+        self._view = stage_view(settings, "catalog")
+        self._world = StageWorld({"catalog": self._view})
 
     def as_of(self, time_s: float) -> Catalog:
         """The catalogue of a time (monotonic), or a later one."""
-        self._view.catch_up(ANSWER_S, as_of_s=time_s)
-        if self._view.values is not self._entries:
-            self._entries = self._view.values
-            self._catalog = Catalog.of(self._entries.values())
-        return self._catalog
+        self._world.refresh(time_s, ANSWER_S)
+        return self._world.context(0, 0).catalog
 
     def close(self) -> None:
         """Close the connection."""
@@ -133,7 +127,3 @@ def _records(settings: Settings, topic: str) -> Iterator[tuple[Record, int, int]
         except codec.RecordUndecodable:
             continue
         yield record, message.partition() or 0, message.offset() or 0
-
-
-def _name(record: Record) -> str:
-    return (key_of(record) or b"").decode()
