@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.records import Command, Instance, Outcome, Result, Route
+from streams.records.instances import ON_REQUEST
 
 __all__ = [
     "FlowSummary",
@@ -150,7 +151,7 @@ def summarise(
     now_ms = max([*times, *(life.changed_ms for life in lives.values())], default=0)
     now_ms = now_ms if until_ms is None else min(now_ms, until_ms)
     tiers = {command.command_id: command.tier for command in commands}
-    tiers |= {f"standard/{outcome.request_id}": outcome.tier for outcome in requests.values()}
+    tiers |= {f"{ON_REQUEST}{outcome.request_id}": outcome.tier for outcome in requests.values()}
     by_pool = _grouped(requests.values(), lambda outcome: outcome.pool)
     lives_by_pool = _grouped(lives.values(), lambda life: life.pool)
     return FlowSummary(

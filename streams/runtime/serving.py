@@ -6,13 +6,16 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 
 from streams.runtime.addresses import address
 
-__all__ = ["DRAIN_S", "serving"]
+__all__ = ["BODY_UNREADABLE", "DRAIN_S", "serving"]
 
 logger = logging.getLogger(__name__)
 
+# What reading a body raises that is not encoded as its headers say.
+BODY_UNREADABLE = web.RequestPayloadError, ContentEncodingError, TransferEncodingError
 DRAIN_S = 10.0  # for requests in flight at SIGTERM
 
 

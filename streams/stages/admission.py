@@ -58,8 +58,9 @@ def admit_prediction(prediction: Prediction) -> None:
     _within("soon", prediction.soon, MOST)
     _few("services", prediction.services)
     for entry in prediction.services:
-        service, *chances = entry
-        if len(service) > MAX_NAME or not all(0.0 <= chance <= MOST for chance in chances):
+        service, probability, within, soon = entry
+        known = 0.0 <= probability <= MOST and 0.0 <= within <= MOST and 0.0 <= soon <= MOST
+        if not known or len(service) > MAX_NAME:
             raise RecordUnusable(f"{entry} has no probabilities")
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 
 from streams.provisioners.core.interface import (
     InstanceRequest,
@@ -14,6 +13,7 @@ from streams.provisioners.core.interface import (
     Provisioner,
     StandardPathRefused,
 )
+from streams.runtime.serving import BODY_UNREADABLE
 
 __all__ = ["application"]
 
@@ -21,7 +21,7 @@ _PROVISIONER: web.AppKey[Provisioner] = web.AppKey("provisioner", object)  # typ
 _MOST_BYTES = 256 * 1024
 _MALFORMED = (
     *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
-    *(web.RequestPayloadError, ContentEncodingError, TransferEncodingError),
+    *BODY_UNREADABLE,
 )
 _MOST_NAME = 4_096  # characters
 _MOST = 2**40  # of a count or duration since the last report

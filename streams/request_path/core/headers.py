@@ -16,6 +16,7 @@ __all__ = [
     "TIER_HEADER",
     "USER_HEADER",
     "default_tier",
+    "is_text",
     "readable",
     "without_surrogates",
 ]
@@ -44,6 +45,11 @@ def without_surrogates(text: str) -> str:
     aiohttp has such a character for each byte of a header that is not UTF-8.
     """
     return _SURROGATE.sub("!", text)
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be encoded: neither bytes that are no UTF-8 nor half a pair of surrogates."""
+    return not _SURROGATE.search(text)
 
 
 def default_tier(tiers: Mapping[str, Tier]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from streams.records import Request, Source
 from streams.records.catalog import Tier
-from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier
+from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier, is_text
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 __all__ = ["parse_parameters", "parse_request"]
@@ -71,7 +71,7 @@ def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, 
     parameters = dict(query)
     if body is not None:
         parameters |= {k: str(v) for k, v in _object(body).items() if _is_scalar(v)}
-    if not _is_text("".join((*parameters, *parameters.values()))):
+    if not is_text("".join((*parameters, *parameters.values()))):
         raise ValueError("the parameters are not UTF-8")
     size = sum(len(key) + len(value) for key, value in parameters.items())
     if len(parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
@@ -86,14 +86,9 @@ def _header(headers: Mapping[str, str], name: str, default: str) -> str:
     value = headers.get(name) or default
     if len(value) > MAX_NAME:
         raise ValueError(f"header {name} has more than {MAX_NAME} characters")
-    if not _is_text(value):
+    if not is_text(value):
         raise ValueError(f"header {name} is not UTF-8")
     return value
-
-
-def _is_text(text: str) -> bool:
-    """Whether it can be encoded: neither bytes that are no UTF-8 nor half a pair of surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _object(body: bytes) -> dict[str, Any]:

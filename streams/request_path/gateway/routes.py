@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 
 from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
@@ -23,6 +22,7 @@ from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
 from streams.request_path.gateway.request_parsing import parse_parameters, parse_request
 from streams.runtime.clock import wall_ms
+from streams.runtime.serving import BODY_UNREADABLE
 from streams.stages.base import MAX_NAME
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ async def _body(http: web.Request) -> bytes | None:
         return None
     try:
         return await http.read()
-    except (web.RequestPayloadError, ContentEncodingError, TransferEncodingError) as error:
+    except BODY_UNREADABLE as error:
         raise ValueError("the body is not encoded as its headers say") from error
 
 
