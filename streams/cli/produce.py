@@ -66,7 +66,8 @@ def command(
 ) -> None:
     """Send a request log to Kafka: CSV or JSON lines, also gzipped.
 
-    Sending it twice duplicates nothing: the id of a request follows from its line. Rows
+    Sending it twice duplicates nothing, and nothing is learnt twice: the id of a request follows from
+    its line. What is older than the last requests that are remembered of its user is not learnt. Rows
     that are no request go to the dead letters, with the reason. Predictions from an old log have
     expired before they are used: run the worker with FOREMESH_CLOCK=event, or use --shift-to-now.
     """

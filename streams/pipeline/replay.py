@@ -21,7 +21,7 @@ from streams.records import Instance, InstanceState, Record, Request
 from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control
 from streams.settings import Settings
-from streams.stages.base import MAX_SKEW_MS, StepContext
+from streams.stages.base import StepContext, believed_ms
 
 __all__ = ["ReplayedFlow", "at_price", "partition_of", "replay"]
 
@@ -131,8 +131,7 @@ class ReplayedFlow:
 
     def advance(self, until_ms: int) -> Iterator[Record]:
         """Let time pass: stages tick when they are due; the records that follow, in order."""
-        if self.received_ms:  # a time in the future, which the stages refuse, moves no clock
-            until_ms = min(until_ms, self.received_ms + MAX_SKEW_MS)
+        until_ms = believed_ms(until_ms, self.received_ms)
         while self._due:
             due_ms, stage, partition = min((at, *key) for key, at in self._due.items())
             if due_ms > until_ms:

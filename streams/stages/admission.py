@@ -24,7 +24,7 @@ from streams.records import (
 )
 from streams.records.catalog import Catalog, Resources
 from streams.records.control import Control
-from streams.stages.base import MAX_NAME, RecordUnusable, StepContext, named
+from streams.stages.base import AHEAD_MS, MAX_NAME, RecordUnusable, StepContext, named
 
 __all__ = [
     "MOST_MS",
@@ -46,7 +46,6 @@ MOST_PARTITIONS = 4_096
 MOST_ENTRIES = 1_000  # of a list, except those of demand
 MOST_SERIES = 25_000  # of demand: what fits into a record of 1 MiB
 MOST_TEXT = 4_096  # characters of a reason or address, and of an id that is made of names
-AHEAD_MS = 60_000  # most that clocks of our own processes differ from the broker's
 
 
 def admit_prediction(prediction: Prediction) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 
 __all__ = [
+    "AHEAD_MS",
     "MAX_MS",
     "MAX_NAME",
     "MAX_SKEW_MS",
@@ -18,11 +20,13 @@ __all__ = [
     "Stage",
     "StepContext",
     "admit",
+    "believed_ms",
     "named",
 ]
 
 MAX_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_SKEW_MS = 24 * 3600 * 1000  # most that a client's clock may be ahead
+AHEAD_MS = 60_000  # most that it may be ahead and be believed, as a clock of our own may
 MAX_NAME = 256  # characters of a user, service, tier, pool or request id
 MAX_PARAMETERS = 64
 MAX_PARAMETER_BYTES = 16 * 1024
@@ -105,8 +109,12 @@ def named(record: object, *names: str) -> None:
             raise RecordUnusable(f"{name} has {len(text)} characters, more than {MAX_NAME}")
 
 
-def admit(request: Request, context: StepContext) -> None:
-    """Refuse an invalid request: raises `RecordUnusable` with the reason."""
+def admit(request: Request, context: StepContext) -> Request:
+    """Refuse an invalid request: raises `RecordUnusable` with the reason.
+
+    One of a clock that is ahead is given the time of its record: nothing of it may count as the
+    latest until that clock's time has come.
+    """
     named(request, "user", "service", "request_id", "tier", "pool")
     if request.at_ms < 0:
         raise RecordUnusable(f"time {request.at_ms} is negative")
@@ -126,3 +134,13 @@ def admit(request: Request, context: StepContext) -> None:
         raise RecordUnusable(f"service {request.service!r} is not in the catalogue")
     if not context.catalog.serves(request.pool):
         raise RecordUnusable(f"pool {request.pool!r} is not in the catalogue")
+    at_ms = believed_ms(request.at_ms, context.record_ms)
+    return request if at_ms == request.at_ms else replace(request, at_ms=at_ms)
+
+
+def believed_ms(at_ms: int, record_ms: int) -> int:
+    """The time of what says it was at `at_ms`, in a record that was produced at `record_ms`.
+
+    A minute ahead is a clock that is wrong; what is behind may have waited. 0 is no time.
+    """
+    return record_ms if 0 < record_ms < at_ms - AHEAD_MS else at_ms

@@ -97,12 +97,12 @@ class Interceptor(EventDriven):
         assert isinstance(event, Request)
         if event.source is Source.GATEWAY:
             return ()
-        admit(event, context)
-        steps = steps_of(context.catalog, event.service)
-        instances = _by_service(steps, event, context)
-        found = intercept(steps, instances, event.at_ms, _warm_ups(steps, event, context))
+        asked = admit(event, context)
+        steps = steps_of(context.catalog, asked.service)
+        instances = _by_service(steps, asked, context)
+        found = intercept(steps, instances, asked.at_ms, _warm_ups(steps, asked, context))
         cold = [p.service for p in found.parts if not p.warm and not _serves(instances[p.service])]
-        return (_outcome(event, found), *(_cold_start(event, name) for name in cold))
+        return (_outcome(asked, found), *(_cold_start(asked, name) for name in cold))
 
     def encode(self, value: None) -> bytes:
         """No state, no bytes."""

@@ -44,19 +44,22 @@ class Profiler(EventDriven):
     def step(
         self, event: Record, state: MutableMapping[str, Any], context: StepContext
     ) -> Iterable[Record]:
-        """Learn a request and predict the user's next one, or learn from its feedback."""
+        """Learn a request and predict the user's next one, or learn from its feedback.
+
+        A request that comes again changes nothing.
+        """
         match event:
             case Request():
-                admit(event, context)
-                self.mixture.learn(
+                request = admit(event, context)
+                new = self.mixture.learn(
                     state,
-                    event.user,
-                    event.service,
-                    at_ms=event.at_ms,
-                    request_id=event.request_id,
-                    parameters=event.parameters,
+                    request.user,
+                    request.service,
+                    at_ms=request.at_ms,
+                    request_id=request.request_id,
+                    parameters=request.parameters,
                 )
-                return [self.predict(event, state)]
+                return [self.predict(request, state)] if new else []
             case Feedback():
                 admit_feedback(event)
                 self.mixture.feedback(state, event.user, event.request_id, drift=event.drift)

@@ -19,6 +19,7 @@ from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.pending import PENDING
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
+from streams.models.next_request.recent_requests import digest_of
 from streams.models.next_request.state_keys import (
     PARAMETERS,
     POPULATION,
@@ -75,7 +76,7 @@ class NextRequestMixture:
     --------
     >>> mixture, state = NextRequestMixture(), {}
     >>> for at, service in enumerate(["order", "pay"] * 20):
-    ...     mixture.learn(state, "ann", service, at_ms=at * 1000, request_id=str(at))
+    ...     _ = mixture.learn(state, "ann", service, at_ms=at * 1000, request_id=str(at))
     ...     mixture.feedback(state, "ann", str(at))
     >>> vector = mixture.predict(state, "ann")
     >>> max(vector, key=vector.get)
@@ -150,12 +151,15 @@ class NextRequestMixture:
         request_id: str,
         parameters: Mapping[str, str] | None = None,
         prediction: MixturePrediction | None = None,
-    ) -> None:
+    ) -> bool:
         """Score the prediction for `user` on the service that came, then take it in.
 
-        `prediction` is that prediction when it was just made.
+        `prediction` is that prediction when it was just made. False, and nothing changes, for a
+        request that was learnt before or may have been (see `RecentRequests`).
         """
         profile = self.profile(state, user)
+        if not profile.recent.take(digest_of(request_id), at_ms, profile.last_ms):
+            return False
         prediction = prediction or self.prediction(state, profile)
         names = self.vocabulary(state)
         item = names.find(service)
@@ -173,6 +177,7 @@ class NextRequestMixture:
         profile.parameter_hash = _learn_parameters(state, parameters) if parameters else 0
         profile.last_ms = max(at_ms, profile.last_ms)
         state[user_key(user)] = profile
+        return True
 
     def feedback(self, state: State, user: str, request_id: str, *, drift: bool = False) -> None:
         """Move the weights by the outcome of a request, further after a drift."""

@@ -19,12 +19,20 @@ __all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
 
 VERSION = 3
 
+
+class FormerProfile:
+    """A user's profile without the requests that were learnt last."""
+
+    read = UserProfile.read_former
+
+
 # Kinds 7 to 9 are taken by the models of the lab.
 OBJECTS: Mapping[int, Any] = {
-    1: UserProfile,
+    1: FormerProfile,
     2: PopulationState,
     3: ServiceVocabulary,
     6: RequestParameters,
+    10: UserProfile,
 }
 _ROW, _WEIGHTS = 4, 5
 

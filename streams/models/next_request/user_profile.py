@@ -13,6 +13,7 @@ from streams.models.next_request.candidates import Items
 from streams.models.next_request.mixing import no_weights
 from streams.models.next_request.pending import PENDING
 from streams.models.next_request.recency import KINDS
+from streams.models.next_request.recent_requests import RecentRequests
 from streams.models.state_bytes import StateReader, StateWriter, packed
 
 __all__ = ["NONE", "UserProfile"]
@@ -44,6 +45,7 @@ class UserProfile:
         "parameter_hash",
         "pending",
         "ranks",
+        "recent",
         "tail",
         "weights",
     )
@@ -61,6 +63,7 @@ class UserProfile:
         self.pace = 0  # the last two gaps, coarsely
         self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
         self.pending: list[bytes] = []  # checksum of the request id and gradient, as written
+        self.recent = RecentRequests()
 
     def __len__(self) -> int:
         return self._held
@@ -115,10 +118,18 @@ class UserProfile:
         out.blob(trimmed(self.gaps))
         out.uint(len(self.pending))
         out.data += b"".join(self.pending)
+        self.recent.write(out)
 
     @classmethod
     def read(cls, data: StateReader) -> Self:
         """The profile that `write` appended."""
+        profile = cls.read_former(data)
+        profile.recent = RecentRequests.read(data)
+        return profile
+
+    @classmethod
+    def read_former(cls, data: StateReader) -> Self:
+        """A profile of before requests were told apart: any up to its last may have been learnt."""
         profile = cls()
         kind = np.uint8 if data.uint() else np.uint16
         profile._items = data.array_like(np.zeros(0, kind)).astype(np.uint16)
@@ -134,6 +145,7 @@ class UserProfile:
         profile.weights = data.array_like(profile.weights)
         profile.gaps = data.array_like(profile.gaps)
         profile.pending = [_entry(data) for _ in range(data.uint())]
+        profile.recent = RecentRequests(profile.last_ms)
         return profile
 
 
