@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from streams.engine.producer import CheckedProducer, Row
 from streams.engine.stage_wiring import StageWiring
@@ -11,7 +11,7 @@ from streams.flow.topology import TOPICS, key_of, topic_of
 from streams.records import Record
 from streams.settings import Settings
 
-__all__ = ["Output", "OutputTooLarge", "StageOutbox"]
+__all__ = ["Output", "OutputTooLarge", "StageOutbox", "bounded"]
 
 LINGER_MS = 1  # records are sent in batches already
 MOST_BYTES = 1 << 20  # of an output's value
@@ -21,6 +21,14 @@ Output = tuple[str, Row]  # the topic's name on the broker; key and value
 
 class OutputTooLarge(ValueError):
     """An output has more bytes than one may have."""
+
+
+def bounded(encode: Callable[[Record], bytes], record: Record) -> bytes:
+    """The bytes of an output; raises `OutputTooLarge`, or whatever `encode` raises."""
+    value = encode(record)
+    if len(value) > MOST_BYTES:
+        raise OutputTooLarge(f"{type(record).__name__} of {len(value)} bytes, over {MOST_BYTES}")
+    return value
 
 
 class StageOutbox:
@@ -51,12 +59,7 @@ class StageOutbox:
         OutputTooLarge, or whatever `encode` raises
             It cannot be sent.
         """
-        value = self._encode(record)
-        if len(value) > MOST_BYTES:
-            raise OutputTooLarge(
-                f"{type(record).__name__} of {len(value)} bytes, over {MOST_BYTES}"
-            )
-        return self._topics[topic_of(record)], (key_of(record), value)
+        return self._topics[topic_of(record)], (key_of(record), bounded(self._encode, record))
 
     def put(self, outputs: Iterable[Output]) -> None:
         """Buffer these for the next `send`."""

@@ -59,7 +59,9 @@ class StageRunner:
             topics=TopicIds(wiring.client_config, self._names).now,
         )
         self._outbox = StageOutbox(settings, wiring)
-        self._steps = StageSteps(stage, wiring.codec, self._outbox.pack)
+        self._steps = StageSteps(
+            stage, wiring.codec, self._outbox.pack, partitions=settings.partitions
+        )
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
         self._tasks = BackgroundTasks(row.name)
         self._partitions = OwnedPartitions(settings, self._names, self._changelog)

@@ -9,10 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from streams.engine.batch import RawRecord
 from streams.engine.partition_store import PartitionStore
+from streams.engine.partitioning import partition_of
 from streams.engine.undo import TICK, JournalEntry, StepUndo
 from streams.errors import StateUnreadable
 from streams.flow.topology import TOPICS, key_of
-from streams.records import DeadLetter, Record
+from streams.records import DeadLetter, Record, Watermark
 from streams.stages.base import RecordUnusable, Stage, StepContext
 
 __all__ = ["CodecProtocol", "StageSteps", "StepResult", "misplaced"]
@@ -55,6 +56,8 @@ class StageSteps(Generic[Sent]):
         Makes an output ready to be sent; raises for one that cannot be.
     read
         Decodes the records instead, where they are not bytes.
+    partitions
+        Of each topic, to refuse a record that is on another than its key's. 0 to refuse none.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class StageSteps(Generic[Sent]):
         codec: CodecProtocol,
         pack: Callable[[Record], Sent],
         read: Callable[[Any], Record] | None = None,
+        partitions: int = 0,
     ) -> None:
         self._stage, self._step, self._tick = stage, stage.step, stage.tick
-        self._pack = pack
+        self._pack, self._partitions = pack, partitions
         self._read = read or (lambda record: codec.decode(record.value or b""))
         self._undo = StepUndo(self._again, self._failed_again)
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
@@ -86,7 +90,7 @@ class StageSteps(Generic[Sent]):
             event = self._read(record)
         except ValueError as error:
             return self._refused(str(error), topic, record, context)
-        if reason := misplaced(event, topic, record.key):
+        if reason := misplaced(event, topic, record.key, context.partition, self._partitions):
             return self._refused(reason, topic, record, context)
         try:
             outputs = tuple(map(self._pack, self._step(event, state, context)))
@@ -186,16 +190,26 @@ class StageSteps(Generic[Sent]):
         )
 
 
-def misplaced(event: Record, topic: str, key: bytes | None) -> str:
+def misplaced(
+    event: Record, topic: str, key: bytes | None, partition: int = 0, partitions: int = 0
+) -> str:
     """Why a record does not belong on this topic under this key; empty when it does.
 
-    Under another key it could be on another partition than its user's state.
+    Under another key it could be on another partition than its user's state, as it is when its
+    producer has another partitioner. Of 0 partitions none is wrong, nor is any for a watermark.
     """
     wanted = TOPICS[topic].records
     if not isinstance(event, wanted):
         names = " or ".join(kind.__name__ for kind in wanted)
         return f"wrong schema: a {type(event).__name__} where a {names} belongs"
     own = key_of(event)
-    if key == own:
+    if key != own:
+        return "missing key" if key is None else f"key {key[:64]!r} is not {own!r}"
+    if key is None or not partitions or isinstance(event, Watermark):
         return ""
-    return "missing key" if key is None else f"key {key[:64]!r} is not {own!r}"
+    if (right := partition_of(key, partitions)) == partition:
+        return ""
+    return (
+        f"key {key[:64]!r} belongs on partition {right}: its producer needs the partitioner murmur2,"
+        " as Kafka's own clients have it (librdkafka: partitioner=murmur2_random)"
+    )

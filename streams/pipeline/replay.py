@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Protocol
-
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # ships no types
+from typing import Any, NamedTuple, Protocol
 
 from streams.adapters.avro import codec
 from streams.engine.batch import RawRecord
 from streams.engine.partition_store import PartitionStore
+from streams.engine.partitioning import partition_of
 from streams.engine.stage_steps import StageSteps
 from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
 from streams.pipeline.assembly import stages_of
@@ -29,17 +27,19 @@ GONE_FOR_MS = 3_600_000  # ended instances are forgotten after this time
 JOURNAL = 2_000  # most records taken in between two checkpoints of a partition
 
 
-@lru_cache(maxsize=65_536)
-def partition_of(key: bytes | None, partitions: int) -> int:
-    """The partition that Kafka's default partitioner sends a key to."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions if key is not None else 0
+class PackedRecord(NamedTuple):
+    """What a step made; its bytes, if they are needed anyway."""
+
+    record: Record
+    encoded: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedRecord:
-    """A record on its way to the readers of its topic; encoded only on demand."""
+    """A record on its way to the readers of its topic; encoded on demand, if it is not yet."""
 
     record: Record
+    encoded: bytes | None
     topic: str
     key: bytes | None
     partition: int
@@ -49,7 +49,7 @@ class QueuedRecord:
     @property
     def value(self) -> bytes:
         """The encoded record."""
-        return codec.encode(self.record)
+        return codec.encode(self.record) if self.encoded is None else self.encoded
 
 
 class TakenRecord(RawRecord, Protocol):
@@ -84,6 +84,9 @@ class ReplayedFlow:
         When the records count as produced: what is far after it is refused. 0 to refuse nothing.
     timed
         Whether time passes between requests. Not so for stages that run apart in event time.
+    pack
+        Encodes what a step makes; one that fails leaves a dead letter. Unless it is given, only
+        what is sent somewhere is encoded.
 
     Attributes
     ----------
@@ -98,6 +101,7 @@ class ReplayedFlow:
         *,
         received_ms: int = 0,
         timed: bool = True,
+        pack: Callable[[Record], PackedRecord] = PackedRecord,
     ) -> None:
         self.settings = settings
         self.catalog = catalog or Catalog()
@@ -108,7 +112,7 @@ class ReplayedFlow:
         self._stages = stages_of(settings)
         read = attrgetter("record")
         self._steps = {
-            name: StageSteps(stage, codec.installed(), pack=_as_it_is, read=read)
+            name: StageSteps(stage, codec.installed(), pack, read, settings.partitions)
             for name, stage in self._stages.items()
         }
         self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
@@ -122,14 +126,14 @@ class ReplayedFlow:
     def feed(self, record: Record) -> Iterator[Record]:
         """The record and all that follow from it, in order; first time passes up to it."""
         if isinstance(record, Request):
-            yield from self.advance(record.at_ms)
-        yield from self._carry(deque([self._publish(record)]))
+            yield from _records(self.advance(record.at_ms))
+        yield from _records(self._carry(deque([self._publish(PackedRecord(record))])))
 
-    def follow(self, queued: TakenRecord) -> Iterator[Record]:
+    def follow(self, queued: TakenRecord) -> Iterator[QueuedRecord]:
         """All records that follow from one that is on its topic already, in order."""
         yield from self._carry(deque(self._read(queued)))
 
-    def advance(self, until_ms: int) -> Iterator[Record]:
+    def advance(self, until_ms: int) -> Iterator[QueuedRecord]:
         """Let time pass: stages tick when they are due; the records that follow, in order."""
         until_ms = believed_ms(until_ms, self.received_ms)
         while self._due:
@@ -144,10 +148,10 @@ class ReplayedFlow:
                 del self._due[stage, partition]  # it failed: the next event plans it anew
             yield from self._carry(deque([self._publish(record) for record in made]))
 
-    def _carry(self, waiting: deque[QueuedRecord]) -> Iterator[Record]:
+    def _carry(self, waiting: deque[QueuedRecord]) -> Iterator[QueuedRecord]:
         while waiting:
             queued = waiting.popleft()
-            yield queued.record
+            yield queued
             waiting.extend(self._read(queued))
 
     def _read(self, queued: TakenRecord) -> Iterator[QueuedRecord]:
@@ -184,21 +188,24 @@ class ReplayedFlow:
         for (stage, partition), state in self._state.items():
             self._plan(stage, partition, state)
 
-    def checkpoint(self) -> list[Record]:
+    def checkpoint(self) -> list[QueuedRecord]:
         """Make a checkpoint of every state; dead letters of what left values without bytes."""
         states = self._state.items()
         return [
-            letter for (name, _), state in states for letter in self._steps[name].checkpoint(state)
+            self._publish(letter)
+            for (name, _), state in states
+            for letter in self._steps[name].checkpoint(state)
         ]
 
-    def _publish(self, record: Record) -> QueuedRecord:
+    def _publish(self, packed: PackedRecord) -> QueuedRecord:
+        record, encoded = packed
         topic, key = topic_of(record), key_of(record)
         partition = partition_of(key, self.settings.partitions)
         offset = self.offsets.get((topic, partition), 0)
         self.offsets[topic, partition] = offset + 1
         if isinstance(record, Instance):
             self.see(record)
-        return QueuedRecord(record, topic, key, partition, offset, self.received_ms)
+        return QueuedRecord(record, encoded, topic, key, partition, offset, self.received_ms)
 
     def see(self, instance: Instance) -> None:
         """Update the view of instances, and forget those that ended long before."""
@@ -216,7 +223,7 @@ class ReplayedFlow:
         self._seen = self._seen or dict(self.instances)
         return StepContext(partition, self.received_ms, self.catalog, self._seen)
 
-    def _step(self, row: StageRow, queued: TakenRecord) -> Iterable[Record]:
+    def _step(self, row: StageRow, queued: TakenRecord) -> Sequence[PackedRecord]:
         state = self.state(row.name, queued.partition)
         context = self._context(row, queued.partition)
         _, records, others = self._steps[row.name].take(queued.topic, queued, state, context)
@@ -227,8 +234,8 @@ class ReplayedFlow:
         return [*records, *others] if others else records
 
 
-def _as_it_is(record: Record) -> Record:
-    return record
+def _records(queued: Iterable[QueuedRecord]) -> Iterator[Record]:
+    return (each.record for each in queued)
 
 
 def at_price(price: float, catalog: Catalog) -> list[Control]:

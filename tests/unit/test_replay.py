@@ -9,10 +9,13 @@ from typing import TypeVar
 
 import pytest
 
+from streams.adapters.avro import codec
 from streams.adapters.avro.codec import decode
+from streams.engine.outbox import OutputTooLarge, bounded
+from streams.engine.partitioning import partition_of
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
-from streams.pipeline.replay import ReplayedFlow, at_price, partition_of, replay
+from streams.pipeline.replay import PackedRecord, ReplayedFlow, at_price, replay
 from streams.records import (
     Action,
     ColdStart,
@@ -120,10 +123,11 @@ def test_time_passes_between_requests_stage_by_stage() -> None:
     flow = ReplayedFlow(SETTINGS, CATALOG)
     for request in requests(40):
         list(flow.feed(request))
-    passed = of_kind(Demand, list(flow.advance(1_000_000 + 15_000 * 39 + 3_600_000)))
-    assert len(passed) > 10
-    assert [demand.at_ms for demand in passed] == sorted(demand.at_ms for demand in passed)
-    expected = [sum(s.expected for s in demand.services) for demand in passed]
+    passed = flow.advance(1_000_000 + 15_000 * 39 + 3_600_000)
+    demands = of_kind(Demand, [made.record for made in passed])
+    assert len(demands) > 10
+    assert [demand.at_ms for demand in demands] == sorted(demand.at_ms for demand in demands)
+    expected = [sum(s.expected for s in demand.services) for demand in demands]
     assert expected[-1] < expected[0] / 10
 
 
@@ -245,3 +249,31 @@ def test_the_champion_comes_to_the_same_on_paper_as_for_real() -> None:
     assert 0.98 * saved_ms <= standard.saved_ms <= 1.02 * saved_ms
     assert dear.saved_ms < standard.saved_ms
     assert dear.wasted_ms < standard.wasted_ms
+
+
+def test_an_output_that_cannot_be_packed_is_a_dead_letter_and_the_others_go_on() -> None:
+    def pack(record: Record) -> PackedRecord:
+        if isinstance(record, Prediction) and record.request_id == "r3":
+            raise OutputTooLarge("Prediction of 2000000 bytes")
+        return PackedRecord(record, bounded(codec.encode, record))
+
+    flow = ReplayedFlow(SETTINGS, CATALOG, pack=pack)
+    made = [record for request in requests(8) for record in flow.feed(request)]
+    (letter,) = of_kind(DeadLetter, made)
+    assert letter.reason == "profiler failed: OutputTooLarge: Prediction of 2000000 bytes"
+    assert [p.request_id for p in of_kind(Prediction, made)] == [
+        f"r{n}" for n in range(8) if n != 3
+    ]
+
+
+def test_what_a_step_makes_is_encoded_once() -> None:
+    encoded: list[Record] = []
+
+    def pack(record: Record) -> PackedRecord:
+        encoded.append(record)
+        return PackedRecord(record, codec.encode(record))
+
+    flow = ReplayedFlow(SETTINGS, CATALOG, pack=pack)
+    (first,) = requests(1)
+    made = list(flow.feed(first))
+    assert encoded == made[1:]

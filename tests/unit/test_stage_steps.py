@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from streams.adapters.avro import codec
 from streams.engine.batch import RawRecord, cut
 from streams.engine.partition_store import PartitionStore
-from streams.engine.stage_steps import StageSteps
+from streams.engine.partitioning import partition_of
+from streams.engine.stage_steps import StageSteps, misplaced
 from streams.errors import StateUnreadable
-from streams.records import DeadLetter, Feedback, Record, Request, Result
+from streams.records import DeadLetter, Feedback, Record, Request, Result, Watermark
 from streams.stages.base import RecordUnusable, StepContext
 
 State = tuple[int, bytes]
@@ -179,6 +180,26 @@ def test_a_tick_of_which_an_output_cannot_be_encoded_changes_nothing() -> None:
     steps = StageSteps(Ticking(), codec, packed)
     assert list(steps.tick(2**63, state, StepContext())) == []
     assert dict(state) == {}
+
+
+def test_a_record_on_another_partition_than_its_keys_is_a_dead_letter_that_says_why() -> None:
+    steps, state = StageSteps(Chain(), codec, packed, partitions=4), nothing()
+    taken = [
+        steps.take("requests", Raw(0, request(0)), state, StepContext(partition))[:2]
+        for partition in range(4)
+    ]
+    right = partition_of(b"a", 4)
+    assert [outcome for outcome, _ in taken] == ["done" if p == right else "dead" for p in range(4)]
+    (letter,) = taken[(right + 1) % 4][1]
+    assert isinstance(letter, DeadLetter)
+    assert f"belongs on partition {right}" in letter.reason
+    assert "murmur2" in letter.reason
+    assert state["u/a"][0] == 1
+
+
+def test_a_watermark_belongs_on_every_partition() -> None:
+    mark = Watermark(log="4f0c", source="log.csv", at_ms=1, number=1)
+    assert {misplaced(mark, "requests", b"4f0c", partition, 4) for partition in range(4)} == {""}
 
 
 def test_only_the_stage_that_reports_for_a_topic_reports() -> None:

@@ -11,17 +11,19 @@ from threading import Event
 
 from confluent_kafka import KafkaException
 
+from streams.adapters.avro import codec
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.metrics import BATCH_SECONDS, RECORDS
+from streams.engine.outbox import bounded
 from streams.errors import BrokerUnreachable, TopicsMissing
-from streams.flow.topology import STAGES, topic_of
+from streams.flow.topology import STAGES
 from streams.pipeline.event_time.checkpoint import GROUP, FlowCheckpoints
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.outbox import FlowOutbox
 from streams.pipeline.event_time.progress import FlowProgress
 from streams.pipeline.event_time.requests import RequestReader
 from streams.pipeline.event_time.world import CatalogueView, ControlReader, instances_as_of
-from streams.pipeline.replay import ReplayedFlow
+from streams.pipeline.replay import PackedRecord, QueuedRecord, ReplayedFlow
 from streams.records import Record, Request
 from streams.settings import Settings
 
@@ -52,7 +54,7 @@ class EventTimeFlow:
         if problems := check_topics(settings):
             raise TopicsMissing("; ".join(problems))
         self._settings = settings
-        self._flow = ReplayedFlow(settings)
+        self._flow = ReplayedFlow(settings, pack=_packed)
         self._outbox = FlowOutbox(settings)
         self._progress = FlowProgress()
         self._stopping = Event()
@@ -126,14 +128,14 @@ class EventTimeFlow:
     def _follow(self, received: KafkaRecord) -> None:
         """Carry a record through all stages."""
         self._flow.received_ms = received.timestamp
-        for record in chain(self._pass_time(received), self._flow.follow(received)):
-            self._outbox.put(record)
-            self._progress.made(record)
-            RECORDS.labels(GROUP, topic_of(record), "done").inc()
+        for made in chain(self._pass_time(received), self._flow.follow(received)):
+            self._outbox.put(made)
+            self._progress.made(made.record)
+            RECORDS.labels(GROUP, made.topic, "done").inc()
         RECORDS.labels(GROUP, received.topic, "done").inc()
         self._progress.took(received)
 
-    def _pass_time(self, received: KafkaRecord) -> Iterator[Record]:
+    def _pass_time(self, received: KafkaRecord) -> Iterator[QueuedRecord]:
         request = received.readable
         return self._flow.advance(request.at_ms) if isinstance(request, Request) else iter(())
 
@@ -151,6 +153,10 @@ class EventTimeFlow:
             self._outbox.deliver()
             self._checkpoints.save(self._flow.states, at)
         return time.monotonic() - began_s
+
+
+def _packed(record: Record) -> PackedRecord:
+    return PackedRecord(record, bounded(codec.encode, record))
 
 
 @contextmanager

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.engine.producer import CheckedProducer, Row
-from streams.flow.topology import key_of, topic_of
-from streams.records import Record
+from streams.pipeline.replay import QueuedRecord
 from streams.settings import Settings
 
 __all__ = ["FlowOutbox"]
@@ -25,9 +23,9 @@ class FlowOutbox:
         self._waiting: defaultdict[str, list[Row]] = defaultdict(list)
         self._count = 0
 
-    def put(self, record: Record) -> None:
+    def put(self, made: QueuedRecord) -> None:
         """Send a record, with others."""
-        self._waiting[topic_of(record)].append((key_of(record), codec.encode(record)))
+        self._waiting[made.topic].append((made.key, made.value))
         self._count += 1
         if self._count >= MOST:
             self._send()
