@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import subprocess
 import sys
 import tracemalloc
@@ -257,7 +259,20 @@ def test_progress_is_in_bytes_of_the_file(tmp_path: Path) -> None:
         ("log.csv", b"", "is empty: a CSV begins with a header line"),
         ("log.csv", b"a,b,c\n1,2,3\n", "name the right one with --user"),
         ("log.csv", b"user,b,c\n1,2,3\n", "name the right one with --item"),
-        ("log.csv", b"\xff\xfe\n1,2,3\n", "is no CSV header: not valid UTF-8"),
+        ("log.csv", b"\xfa\xfe\n1,2,3\n", "is no CSV header: not valid UTF-8"),
+        ("log.csv", "user,item\na,s\n".encode("utf-16"), "is UTF-16: .* `iconv -f UTF-16"),
+        ("log.csv.gz", gzip.compress("user,item\n".encode("utf-16")), "is UTF-16"),
+        ("log.csv.zst", b"\x28\xb5\x2f\xfd\x24\x27", "is compressed with zstd: .* `zstd -dc LOG"),
+        ("log.csv.xz", lzma.compress(b"user,item\n"), "is compressed with xz"),
+        ("log.csv.bz2", bz2.compress(b"user,item\n"), "is compressed with bzip2"),
+        ("log.parquet", b"PAR1\x15\x04\x15\x10", "is Parquet: write it as CSV"),
+        (
+            "log.json",
+            b'[{"user":"a","item":"s"},\n {}]\n',
+            r"is a JSON array: .* `jq -c '\.\[\]' LOG",
+        ),
+        ("log", b'\n [\n{"user":"a","item":"s"}]', "is a JSON array"),
+        ("log.csv", b"user,item\ra,s\r", "has lines that end in CR alone"),
         ("log.csv.gz", gzip.compress(b"user,item\n" + b"a,s\n" * 9)[:-9], "its compression breaks"),
         ("log.csv.gz", b"\x1f\x8b\x08\0 not gzip at all", "its compression breaks off after row 0"),
         ("log.csv.gz", gzip.compress(b"user,item\na,s\n") + b"junk", "its compression breaks off"),
@@ -268,6 +283,19 @@ def test_a_log_that_cannot_be_read_at_all_says_so(
 ) -> None:
     with pytest.raises(LogUnreadable, match=sentence):
         read(tmp_path, data, name=name)
+
+
+def test_a_gzip_file_of_several_members_is_read_whole(tmp_path: Path) -> None:
+    data = gzip.compress(b"user,item\nada,x\n") + gzip.compress(b"grace,y\n")
+    assert [
+        item.user for item in read(tmp_path, data, name="log.csv.gz") if isinstance(item, Request)
+    ] == ["ada", "grace"]
+
+
+def test_bars_may_be_between_the_cells(tmp_path: Path) -> None:
+    (request,) = read(tmp_path, "user|item\nada|x\n")
+    assert isinstance(request, Request)
+    assert (request.user, request.service) == ("ada", "x")
 
 
 def test_a_log_that_is_not_there_says_so(tmp_path: Path) -> None:

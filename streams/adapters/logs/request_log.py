@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from streams.adapters.logs.columns import ColumnMapping, RowUnreadable, guess, request_of
+from streams.adapters.logs.forms import opened, refuse_array
 from streams.adapters.logs.rows import LineStream, csv_rows, json_rows
 from streams.errors import LogUnreadable
 from streams.records import Request
@@ -23,7 +24,6 @@ from streams.runtime.clock import wall_ms
 
 __all__ = ["BadRow", "ColumnMapping", "RequestLog", "read_log"]
 
-GZIP = b"\x1f\x8b"
 JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 CSV_SUFFIXES = {".csv", ".tsv"}
 
@@ -67,7 +67,8 @@ class RequestLog:
     Raises
     ------
     LogUnreadable
-        While iterating: the file or a column does not exist, or the compressed data is damaged.
+        While iterating: the file or a column does not exist, the compressed data is damaged, or the
+        file is of a form that is not read.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class RequestLog:
         return self.path.open("rb")
 
     def _items(self, raw: BufferedReader) -> Iterator[Request | BadRow]:
-        lines = LineStream(gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP else raw)
+        lines = LineStream(opened(raw, self.name))
         is_json = self._is_json(lines)
         columns: ColumnMapping | None = None
         seen: Collection[str] = ()
@@ -131,11 +132,13 @@ class RequestLog:
 
     def _is_json(self, lines: LineStream) -> bool:
         suffixes = {suffix.lower() for suffix in self.path.suffixes[-2:]}
-        if suffixes & (CSV_SUFFIXES | JSON_SUFFIXES):
-            return bool(suffixes & JSON_SUFFIXES)
+        if suffixes & CSV_SUFFIXES:
+            return False
         first = next(iter(lines), None)
         lines.put_back([first] if first else [])
-        return first is not None and first.text.lstrip().startswith("{")
+        refuse_array(first, self.name)
+        named = bool(suffixes & JSON_SUFFIXES)
+        return named or (first is not None and first.text.lstrip().startswith("{"))
 
     def _request(self, line: int, fields: dict[str, str], columns: ColumnMapping) -> Request:
         return request_of(fields, columns, source=self.name, line=line, now_ms=self.now_ms())

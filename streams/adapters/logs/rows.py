@@ -19,7 +19,7 @@ __all__ = ["LineStream", "LogLine", "LogRow", "csv_rows", "json_rows"]
 
 MAX_LINE = 1024 * 1024  # bytes; a longer line is one bad row
 MAX_SPAN = 64  # most lines of one CSV row with quoted fields
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 
 
 class ByteLineSource(Protocol):
@@ -113,7 +113,7 @@ def _text(value: object) -> str:
 
 
 def csv_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
-    """Rows of CSV with a header; its most frequent of comma, semicolon and tab is the delimiter.
+    """Rows of CSV with a header; its most frequent of comma, semicolon, tab and bar is the delimiter.
 
     A quoted field may contain line ends, but an unclosed quote spoils only its own line.
 
@@ -125,6 +125,8 @@ def csv_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
     first = next(iter(lines), None)
     if first is None:
         raise LogUnreadable(f"{name} is empty: a CSV begins with a header line")
+    if "\r" in first.text:
+        raise LogUnreadable(f"{name} has lines that end in CR alone: make it LF, `tr '\\r' '\\n'`")
     delimiter = max(DELIMITERS, key=first.text.count)
     header = _cells([first], delimiter)
     if isinstance(header, str):
