@@ -5,6 +5,7 @@ import io
 from collections import Counter
 
 import aiohttp
+import pytest
 from harness import Eventually, RunForemesh
 from services import Door, catalog_of, command, constituent, read, send
 
@@ -106,6 +107,25 @@ async def test_beyond_the_queue_the_answer_is_503_with_retry_after(
     assert Counter(answer.status for answer in found) == {200: 2, 503: 3}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
     assert refused[0].body["error"] == "2 requests wait already for slow"
+
+
+async def test_a_client_that_goes_away_waits_for_no_instance_and_starts_no_further_one(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    slow = constituent("slow", "--work-at-start", "3000000")
+    send(settings, catalog_of(slow, constituent("next")))
+    door = Door(run_foremesh)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(door.ask(session, "all", **{"x-request-id": "gone"}), 0.3)
+        patient = await door.ask(session, "only-slow", **{"x-request-id": "patient"})
+    assert patient.status == 200
+    assert door.gateway.stop() == 0
+    status = {outcome.request_id: outcome.status for outcome in outcomes(settings)}
+    assert status == {"gone": 499, "patient": 200}
+    assert {x.service for x in read(settings, "instances") if isinstance(x, Instance)} == {"slow"}
+    eventually(lambda: len(instances(settings, InstanceState.WARM)) == 1)
 
 
 async def test_a_dead_warm_instance_is_replaced_within_the_request(

@@ -27,7 +27,14 @@ async def serve_application(
     what: str,
     work: Iterable[Awaitable[Any]],
     stop: asyncio.Event,
+    *,
+    cancels: bool = False,
 ) -> None:
-    """Serve beside this background work until `stop` is set; requests in flight are finished."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+    """Serve beside this background work until `stop` is set; requests in flight are finished.
+
+    `cancels` has a handler cancelled when its client goes away.
+    """
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=cancels
+    )
     await serving(runner, listen, what, lambda: first_to_end(work, stop))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -16,11 +16,17 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Part
 from streams.request_path.core.provisioner_client import until
 
-__all__ = ["CompositeRun", "ConstituentFailed", "last_step_of"]
+__all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "last_step_of"]
+
+T = TypeVar("T")
 
 
 class ConstituentFailed(Exception):
     """A constituent did not serve its part; the message says which one and why."""
+
+
+class ClientGone(ConstituentFailed):
+    """The client went away: what was not begun by then is left."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -45,6 +51,8 @@ class CompositeRun(abc.ABC):
     idempotent: bool
     answers: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
+    _gone: bool = False
+    _waits: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def execute(self) -> None:
         """Run all steps; `parts` holds what was done, also if it fails.
@@ -55,10 +63,13 @@ class CompositeRun(abc.ABC):
             The standard path could not serve.
         ConstituentFailed
             A constituent answered with an error, or not at all.
+        ClientGone
+            It was abandoned before all was done.
         """
         last = last_step_of(self.steps)
         try:
             for number, step in enumerate(self.steps):
+                self._refuse_if_gone()
                 inputs = dict(self.answers)
                 async with asyncio.TaskGroup() as group:
                     for name in dict.fromkeys(step):
@@ -67,6 +78,31 @@ class CompositeRun(abc.ABC):
             raise _first(group_of_errors) from None
         finally:
             self.close()
+
+    def abandon(self) -> None:
+        """Begin nothing more, and wait for no instance: the client went away.
+
+        A call in flight is finished, since the instance serves it anyway.
+        """
+        self._gone = True
+        for wait in self._waits:
+            wait.cancel()
+
+    async def unless_gone(self, wait: Coroutine[Any, Any, T]) -> T:
+        """Wait as long as the client does; raises `ClientGone`."""
+        task = asyncio.create_task(wait)
+        self._waits.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            self._refuse_if_gone()
+            raise
+        finally:
+            self._waits.discard(task)
+
+    def _refuse_if_gone(self) -> None:
+        if self._gone:
+            raise ClientGone("the client went away")
 
     @abc.abstractmethod
     async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:

@@ -65,7 +65,7 @@ async def serve_gateway(
         app = new_application()
         add_routes(app, handler)
         work = [*warm.start(), every(_POLL_S, events.poll)]
-        await serve_application(app, listen, "gateway", work, stop)
+        await serve_application(app, listen, "gateway", work, stop, cancels=True)
     lost = await asyncio.to_thread(events.flush, settings.delivery_ms / 1000)
     if lost:
         logger.warning("%d events were lost", lost, extra={"action": "events_lost"})

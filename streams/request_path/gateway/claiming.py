@@ -78,7 +78,9 @@ class ClaimingRun(CompositeRun):
         """Wait for an instance and call it; the request fails if that one is dead, too."""
         arrived_ms = wall_ms()
         self.parts[constituent] = Part(service=constituent, warm=False)
-        claimed = await self.standard_path.claim(constituent, self.request_id, self.deadline_ms)
+        claimed = await self.unless_gone(
+            self.standard_path.claim(constituent, self.request_id, self.deadline_ms)
+        )
         self._held[constituent] = claimed
         self.parts[constituent] = Part(
             service=constituent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import logging
 import time
 import uuid
@@ -17,12 +18,16 @@ from streams.records import Outcome, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing
 from streams.request_path.core.headers import RESULT_HEADER
-from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
+from streams.request_path.core.orchestration import (
+    ClientGone,
+    CompositeRun,
+    ConstituentFailed,
+)
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
 from streams.request_path.gateway.request_parsing import parse_parameters, parse_request
 from streams.runtime.clock import wall_ms
-from streams.runtime.serving import BODY_UNREADABLE
+from streams.runtime.serving import BODY_UNREADABLE, DRAIN_S
 from streams.stages.base import MAX_NAME
 
 logger = logging.getLogger(__name__)
@@ -70,14 +75,23 @@ class RequestHandler(abc.ABC):
 
 
 _METHODS = ("GET", "POST")
+_GONE = 499  # the status of an outcome that no client waited for, as nginx has it
 _HANDLER: web.AppKey[RequestHandler] = web.AppKey("handler", RequestHandler)
+_RUNNING: web.AppKey[set[asyncio.Task[web.Response]]] = web.AppKey("running", set)
 
 
 def add_routes(app: web.Application, handler: RequestHandler) -> None:
     """Serve composites, and `GET /healthz`."""
-    app[_HANDLER] = handler
+    app[_HANDLER], app[_RUNNING] = handler, set()
+    app.on_cleanup.append(_finish)
     app.router.add_get("/healthz", _healthz)
     app.router.add_route("*", "/{composite}", _composite)
+
+
+async def _finish(app: web.Application) -> None:
+    """Let requests whose client is gone have their outcome."""
+    if running := app[_RUNNING]:
+        await asyncio.wait(running, timeout=DRAIN_S)
 
 
 async def _healthz(request: web.Request) -> web.Response:
@@ -110,6 +124,23 @@ async def _composite(http: web.Request) -> web.Response:
     handler.publish(request)
     idempotent = is_idempotent(http.method, composite)
     run = handler.start_run(composite, request, idempotent=idempotent)
+    served = asyncio.create_task(_serve(handler, composite, request, run, began))
+    http.app[_RUNNING].add(served)
+    served.add_done_callback(http.app[_RUNNING].discard)
+    try:
+        return await asyncio.shield(served)
+    except asyncio.CancelledError:  # the client is gone; the request has its outcome all the same
+        run.abandon()
+        raise
+
+
+async def _serve(
+    handler: RequestHandler,
+    composite: Composite,
+    request: Request,
+    run: CompositeRun,
+    began: float,
+) -> web.Response:
     status, answer, headers = await _run(run)
     outcome = _outcome(handler, composite, request, run, status=status, began=began)
     handler.publish(outcome)
@@ -131,6 +162,8 @@ async def _run(run: CompositeRun) -> tuple[int, dict[str, Any], dict[str, str]]:
         await run.execute()
     except StandardPathRefused as error:
         return 503, {"error": str(error)}, {"Retry-After": str(error.retry_after_s)}
+    except ClientGone as error:
+        return _GONE, {"error": str(error)}, {}
     except ConstituentFailed as error:
         return 502, {"error": str(error)}, {}
     except Exception:  # a bug of the gateway; the request has its one outcome all the same

@@ -204,5 +204,5 @@ async def serve_gateway_behind_envoy(
         app = new_application()
         add_routes(app, handler)
         work = [watch.follow_catalog(), watch.follow_instances(handler.observe)]
-        await serve_application(app, listen, "gateway", work, stop)
+        await serve_application(app, listen, "gateway", work, stop, cancels=True)
     watch.close()
