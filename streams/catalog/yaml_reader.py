@@ -27,7 +27,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
 from streams.catalog.fields import SECTIONS, CatalogField, FieldInvalid, name_of, near
+from streams.catalog.merge_keys import inherited, is_merge
 from streams.errors import CatalogInvalid
 from streams.records.catalog import (
     Catalog,
@@ -151,18 +152,30 @@ class _CatalogReader:
             self.fault(at, f"{what} must be a mapping of names")
             return {}
         found: dict[str, tuple[Node, Node]] = {}
-        for key, value in node.value:
-            try:
-                name = name_of(key)
-            except FieldInvalid as wrong:
-                self.fault(key, f"a name in {what} {wrong}")
-                continue
+        for name, key, value in self.named(node.value, what):
             if name in found:
                 first = found[name][0].start_mark.line + 1
                 self.fault(key, f"{name!r} is twice in {what}, first on line {first}")
             else:
                 found[name] = (key, value)
+        taken_over = list(inherited(node))
+        for name, key, value in self.named(taken_over, what):
+            found.setdefault(name, (key, value))
+        for key, _ in filter(lambda pair: is_merge(pair[0]), taken_over):
+            self.fault(key, f"<< in {what} must name mappings, as in `<<: *defaults`")
         return found
+
+    def named(
+        self, pairs: Iterable[tuple[Node, Node]], what: str
+    ) -> Iterator[tuple[str, Node, Node]]:
+        """The pairs with their names, merge keys left out."""
+        for key, value in pairs:
+            if is_merge(key):
+                continue
+            try:
+                yield name_of(key), key, value
+            except FieldInvalid as wrong:
+                self.fault(key, f"a name in {what} {wrong}")
 
     def values(self, kind: str, name: str, node: Node, key: Node) -> dict[str, Any] | None:
         """The fields of an entry; None when one of them is wrong."""

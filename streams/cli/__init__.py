@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from streams.cli.standard_output import give_up, have_one, is_unwritable
 from streams.errors import ForemeshError
 from streams.settings import Settings
 
@@ -100,10 +101,17 @@ pass_settings = click.make_pass_decorator(Settings)
 
 def main() -> None:
     """Run the command line; a `ForemeshError` prints its message, with exit code 1."""
+    have_one()
     try:
         cli()
     except ForemeshError as error:
         if "-v" in sys.argv[1:] or "--verbose" in sys.argv[1:]:
             raise
         click.echo(f"foremesh: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if not is_unwritable(error):
+            raise
+        give_up()
+        click.echo(f"foremesh: nothing can be written: {error.strerror or error}", err=True)
         sys.exit(1)

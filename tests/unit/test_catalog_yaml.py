@@ -270,3 +270,29 @@ def test_a_log_with_too_many_services_or_none_is_the_wrong_column() -> None:
         infer(request(f"s{i}") for i in range(MAX_SERVICES + 1))
     with pytest.raises(LogUnreadable, match="names no service"):
         infer([request("")])
+
+
+def with_merges(constituents: str) -> str:
+    return f"constituents:\n{constituents}pools: {{default: {{cpu: 900, memory: 900, bandwidth: 9}}}}\n"
+
+
+def test_merge_keys_take_over_what_is_not_given() -> None:
+    catalog = parse(
+        with_merges(
+            "  a: &a {cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n"
+            "  b: &b {<<: *a, cpu: 5}\n"
+            "  c: {<<: [*b, *a], memory: 6}\n"
+        )
+    )
+    needs = {name: (c.needs.cpu, c.needs.memory) for name, c in catalog.constituents.items()}
+    assert needs == {"a": (1, 2), "b": (5, 2), "c": (5, 6)}
+
+
+def test_a_merge_key_of_no_mapping_is_an_error_with_its_line() -> None:
+    with pytest.raises(CatalogInvalid, match="line 2: << in constituent 'a'"):
+        parse(with_merges("  a: {<<: [1], cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n"))
+
+
+def test_a_mapping_that_merges_itself_is_read_once() -> None:
+    catalog = parse(with_merges("  a: &a {<<: *a, cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n"))
+    assert catalog.constituents["a"].price == 4

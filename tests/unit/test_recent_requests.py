@@ -53,7 +53,7 @@ def test_a_log_that_is_sent_twice_leaves_what_it_left_once() -> None:
 def test_no_request_is_taken_twice(numbers: list[int]) -> None:
     recent, latest_ms, taken = RecentRequests(), 0, []
     for n in numbers:
-        if recent.take(digest_of(str(n)), n * 1_000, latest_ms):
+        if recent.take(digest_of(str(n), "a"), n * 1_000, latest_ms):
             taken.append(n)
             latest_ms = max(latest_ms, n * 1_000)
     assert len(taken) == len(set(taken))
@@ -73,11 +73,15 @@ def test_the_id_of_one_user_takes_nothing_from_another() -> None:
     assert learnt(same, {}) == [0, 1, 2]
 
 
+def test_an_id_that_is_used_again_for_another_service_is_another_request() -> None:
+    assert learnt([asked(n, request_id="1") for n in (0, 1, 4)], {}) == [0, 1]
+
+
 def test_what_is_kept_of_requests_is_bounded() -> None:
     recent = RecentRequests()
     sizes = set()
     for n in range(1_000):
-        assert recent.take(digest_of(str(n)), n, max(0, n - 1))
+        assert recent.take(digest_of(str(n), "a"), n, max(0, n - 1))
         out = StateWriter()
         recent.write(out)
         sizes.add(len(out.data))

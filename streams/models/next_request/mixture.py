@@ -158,7 +158,7 @@ class NextRequestMixture:
         request that was learnt before or may have been (see `RecentRequests`).
         """
         profile = self.profile(state, user)
-        if not profile.recent.take(digest_of(request_id), at_ms, profile.last_ms):
+        if not profile.recent.take(digest_of(request_id, service), at_ms, profile.last_ms):
             return False
         prediction = prediction or self.prediction(state, profile)
         names = self.vocabulary(state)

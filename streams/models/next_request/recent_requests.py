@@ -39,7 +39,7 @@ class RecentRequests:
         Parameters
         ----------
         digest
-            Of its id, see `digest_of`.
+            See `digest_of`.
         at_ms
             Its time.
         latest_ms
@@ -72,9 +72,9 @@ class RecentRequests:
         return found
 
 
-def digest_of(request_id: str) -> bytes:
-    """The short hash of a request id."""
-    return zlib.crc32(request_id.encode()).to_bytes(_DIGEST, "little")
+def digest_of(request_id: str, service: str) -> bytes:
+    """The short hash of a request; the same id for another service is another request."""
+    return zlib.crc32(f"{request_id}\0{service}".encode()).to_bytes(_DIGEST, "little")
 
 
 def _has(hashes: bytes, digest: bytes) -> bool:
