@@ -32,6 +32,24 @@ def test_a_stack_with_topics_and_schema_is_well(
     )
 
 
+def test_what_transactions_leave_behind_is_no_lag(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    own = {"transactional.id": f"{settings.prefix}shop"}
+    producer = Producer({**producer_config(settings), **own})
+    producer.init_transactions(20)
+    for _ in range(3):
+        producer.begin_transaction()
+        producer.produce(settings.topic("outcomes"), b"x", b"k")
+        assert producer.flush(20) == 0
+        producer.abort_transaction(20)
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 0)
+
+    assert found["lag of feedback"][0]["says"] == "0 members, 0 records behind"
+
+
 def test_missing_topics_are_named_with_their_fix(
     settings: Settings, run_foremesh: RunForemesh
 ) -> None:

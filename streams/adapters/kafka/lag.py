@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
@@ -9,11 +10,15 @@ from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets, first_offsets, patiently
 from streams.adapters.kafka.clients import connect
+from streams.adapters.kafka.control_records import without_records
 from streams.errors import BrokerUnreachable
 from streams.flow.topology import TOPOLOGY, FlowTopology
 from streams.settings import Settings
 
 __all__ = ["GroupLag", "committed_offsets", "group_lags", "members"]
+
+
+FEW = 100  # so few may all be markers of transactions, which is found out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +42,19 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
     client = connect(settings)
     try:
         names = {settings.topic(topic) for topics in topology.groups.values() for topic in topics}
-        first = first_offsets(client, names)
-        last = end_offsets(client, names)
+        first, last = first_offsets(client, names), end_offsets(client, names)
+        starts = {
+            stage: _starts(settings, client, stage, first, topics)
+            for stage, topics in topology.groups.items()
+        }
         return [
             GroupLag(
                 stage=stage,
                 members=members(client, settings.group(stage)),
-                records=_behind(
-                    committed_offsets(client, settings.group(stage)),
-                    {at: first[at] for at in first if at[0] in map(settings.topic, topics)},
-                    last,
-                ),
+                records=_behind(settings, start, last),
                 optional=stage in topology.stages and topology.stages[stage].optional,
             )
-            for stage, topics in topology.groups.items()
+            for stage, start in starts.items()
         ]
     except KafkaException as error:
         raise BrokerUnreachable(f"Kafka does not answer about consumer groups: {error}") from error
@@ -77,5 +81,20 @@ def members(client: AdminClient, group: str) -> int:
     return len(group_is.members)
 
 
-def _behind(committed: Offsets, first: Offsets, last: Offsets) -> int:
-    return sum(last[at] - max(committed.get(at, 0), start) for at, start in first.items())
+def _starts(
+    settings: Settings, client: AdminClient, stage: str, first: Offsets, topics: Iterable[str]
+) -> Offsets:
+    """Where a group goes on, on each partition of its topics."""
+    names, committed = (
+        {*map(settings.topic, topics)},
+        committed_offsets(client, settings.group(stage)),
+    )
+    return {at: max(committed.get(at, 0), begin) for at, begin in first.items() if at[0] in names}
+
+
+def _behind(settings: Settings, start: Offsets, last: Offsets) -> int:
+    """The offsets from `start` on; none where all are those of control records."""
+    behind = {at: last[at] - begin for at, begin in start.items() if last[at] > begin}
+    few = {at: start[at] for at, count in behind.items() if count <= FEW}
+    empty = without_records(settings, few)
+    return sum(count for at, count in behind.items() if at not in empty)
