@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from struct import Struct
 from typing import Self
 
 from streams.models.state_bytes import StateReader, StateWriter
@@ -10,8 +11,9 @@ from streams.models.state_bytes import StateReader, StateWriter
 __all__ = ["RecentRequests", "digest_of"]
 
 _DIGEST = 4  # bytes of a hash
-_MOST = 32 * _DIGEST  # bytes of all hashes
-_HALF = _MOST // 2
+_TIMES = Struct("<qq")
+_HALF = _TIMES.size + 16 * _DIGEST  # bytes with half of the hashes
+_MOST = _TIMES.size + 32 * _DIGEST  # bytes with all of them
 
 
 class RecentRequests:
@@ -26,12 +28,12 @@ class RecentRequests:
     others has the same hash.
     """
 
-    __slots__ = ("_hashes", "_middle_ms", "_since_ms")
+    __slots__ = ("_data",)
 
     def __init__(self, since_ms: int = -1) -> None:
-        self._hashes = b""
-        self._middle_ms = since_ms  # the user's time after the older half
-        self._since_ms = since_ms  # the user's time after what was dropped
+        # As written, since most profiles are read and written more often than they are asked: the
+        # user's time after what was dropped, that after the older half, and the hashes.
+        self._data = _TIMES.pack(since_ms, since_ms)
 
     def take(self, digest: bytes, at_ms: int, latest_ms: int) -> bool:
         """Whether a request is new; from now on it is not.
@@ -45,30 +47,30 @@ class RecentRequests:
         latest_ms
             The latest time of this user so far.
         """
-        hashes = self._hashes
-        if (at_ms <= self._since_ms and at_ms < latest_ms) or _has(hashes, digest):
+        data = self._data
+        since_ms, middle_ms = _TIMES.unpack_from(data)
+        if (at_ms <= since_ms and at_ms < latest_ms) or _has(data, digest):
             return False
-        self._hashes = hashes = hashes + digest
-        if len(hashes) == _HALF:
-            self._middle_ms = max(at_ms, latest_ms)
-        elif len(hashes) == _MOST:
-            self._hashes = hashes[_HALF:]
-            self._since_ms, self._middle_ms = self._middle_ms, max(at_ms, latest_ms)
+        data += digest
+        if len(data) == _HALF:
+            data = _TIMES.pack(since_ms, max(at_ms, latest_ms)) + data[_TIMES.size :]
+        elif len(data) == _MOST:
+            data = _TIMES.pack(middle_ms, max(at_ms, latest_ms)) + data[_HALF:]
+        self._data = data
         return True
 
     def write(self, out: StateWriter) -> None:
         """Append these."""
-        out.uints((self._since_ms + 1, self._middle_ms + 1))
-        out.blob(self._hashes)
+        out.blob(self._data)
 
     @classmethod
     def read(cls, data: StateReader) -> Self:
         """Those that `write` appended."""
         found = cls()
-        found._since_ms, found._middle_ms = (ms - 1 for ms in data.uints(2))
-        found._hashes = data.blob()
-        if len(found._hashes) % _DIGEST or len(found._hashes) >= _MOST:
-            raise ValueError(f"{len(found._hashes)} bytes are no hashes of requests")
+        found._data = data.blob()
+        size = len(found._data) - _TIMES.size
+        if size < 0 or size % _DIGEST or len(found._data) >= _MOST:
+            raise ValueError(f"{len(found._data)} bytes are no requests that were learnt last")
         return found
 
 
@@ -77,8 +79,8 @@ def digest_of(request_id: str, service: str) -> bytes:
     return zlib.crc32(f"{request_id}\0{service}".encode()).to_bytes(_DIGEST, "little")
 
 
-def _has(hashes: bytes, digest: bytes) -> bool:
-    at = hashes.find(digest)
+def _has(data: bytes, digest: bytes) -> bool:
+    at = data.find(digest, _TIMES.size)
     while at % _DIGEST and at > 0:  # it lies across two others
-        at = hashes.find(digest, at + 1)
-    return at >= 0
+        at = data.find(digest, at + 1)
+    return at > 0
