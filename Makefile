@@ -12,7 +12,7 @@ help: ## what there is to make
 
 install: tools .venv/installed .venv/kernels ## .venv with .venv/bin/foremesh, from pinned dependencies
 
-demo: install ## two minutes of a synthetic population against a real stack
+demo: install ## four minutes: what foremesh gains over a keep-alive that spends the same
 	$(BIN)/foremesh demo
 
 test: install build/kafka/.fetched ## unit, integration and acceptance tests

@@ -17,45 +17,47 @@ INTERRUPTED = 130  # exit code of shells after SIGINT
 
 
 @click.command()
-@click.option("--users", default=300, show_default=True, show_envvar=True, help="Synthetic users.")
+@click.option("--users", default=180, show_default=True, show_envvar=True, help="Synthetic users.")
 @click.option(
-    "--seconds", default=45.0, show_default=True, show_envvar=True, help="Length of each half."
+    "--styles", default=100, show_default=True, show_envvar=True, help="Styles of the studio."
 )
-@click.option("--rate", default=2.0, show_default=True, show_envvar=True, help="Requests a second.")
-@click.option("--seed", default=7, show_default=True, show_envvar=True, help="Decides the load.")
 @click.option(
-    "--control-keep-alive",
-    default=5.0,
+    "--past",
+    "past_s",
+    default=600.0,
     show_default=True,
     show_envvar=True,
-    help="Seconds that the control keeps an idle instance.",
+    help="Seconds of requests that are learnt before.",
 )
+@click.option(
+    "--seconds",
+    default=40.0,
+    show_default=True,
+    show_envvar=True,
+    help="Length of each of the three.",
+)
+@click.option("--seed", default=7, show_default=True, show_envvar=True, help="Decides the load.")
 @click.option("--keep", is_flag=True, show_envvar=True, help="Leave Kafka and PostgreSQL running.")
 @pass_settings
 def command(
     settings: Settings,
     *,
     users: int,
+    styles: int,
+    past_s: float,
     seconds: float,
-    rate: float,
     seed: int,
-    control_keep_alive: float,
     keep: bool,
 ) -> None:
-    """Play a synthetic population over real HTTP, without and with pre-allocation.
+    """Play a synthetic population over real HTTP: with foremesh, with a keep-alive, with neither.
 
-    Kafka, PostgreSQL, Envoy, workers and instances are real and started for it; everything is
-    stopped at the end.
+    The keep-alive spends on warm instances what foremesh spent. Kafka, PostgreSQL, Envoy, workers
+    and instances are real and started for it; everything is stopped at the end.
     """
     from streams.demo.run import DemoPlan, DemoRun  # noqa: PLC0415  # keep --help instant
 
     plan = DemoPlan(
-        users=users,
-        seconds=seconds,
-        seed=seed,
-        rate=rate,
-        keep_alive_s=control_keep_alive,
-        keep=keep,
+        users=users, styles=styles, past_s=past_s, seconds=seconds, seed=seed, keep=keep
     )
     console = Console()
     demo = DemoRun(plan, settings, console)

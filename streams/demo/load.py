@@ -11,7 +11,9 @@ from http import HTTPStatus
 import aiohttp
 
 from streams.demo.population import SyntheticRequest
+from streams.demo.studio import TIER
 from streams.records import Result
+from streams.runtime.clock import wall_ms
 
 __all__ = ["LoadResult", "play"]
 
@@ -24,6 +26,7 @@ _TIMEOUT_S = 30.0
 class LoadResult:
     """The outcome of a load, counted while it runs."""
 
+    began_ms: int = 0  # when time 0 of the requests was
     sent: int = 0
     late: int = 0  # sent over .25 s after they were due: the load was not as planned
     answers: Counter[str] = field(default_factory=Counter)  # by header x-foremesh, or by failure
@@ -46,7 +49,7 @@ async def play(
     prefix: str,
     report: Callable[[LoadResult], None],
 ) -> LoadResult:
-    """Send each request when it is due (open loop), at most 256 concurrently.
+    """Send each request when it is due (open loop), the first at once, at most 256 concurrently.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ async def play(
     url
         URL of Envoy.
     prefix
-        Prefix of the request ids, before the position in the sequence.
+        Of the request ids; the position in the sequence follows.
     report
         Called whenever a request was sent or has ended.
     """
@@ -65,11 +68,12 @@ async def play(
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        began = loop.time()
+        began = loop.time() - (asks[0].at_s if asks else 0.0)
+        played.began_ms = wall_ms() + round((began - loop.time()) * 1000)
 
-        async def send(ask: SyntheticRequest, name: str) -> None:
+        async def send(ask: SyntheticRequest, request_id: str) -> None:
             try:
-                await _send(session, url, ask, name, played)
+                await _send(session, url, ask, request_id, played)
             finally:
                 room.release()
                 report(played)
@@ -80,7 +84,7 @@ async def play(
                 await room.acquire()
                 played.sent += 1
                 played.late += loop.time() - began - ask.at_s > _LATE_S
-                group.create_task(send(ask, f"{prefix}-{number:06}"))
+                group.create_task(send(ask, f"{prefix}{number:06}"))
                 report(played)
     return played
 
@@ -88,7 +92,7 @@ async def play(
 async def _send(
     session: aiohttp.ClientSession, url: str, ask: SyntheticRequest, name: str, played: LoadResult
 ) -> None:
-    headers = {"x-foremesh-user": ask.user, "x-foremesh-tier": ask.tier, "x-request-id": name}
+    headers = {"x-foremesh-user": ask.user, "x-foremesh-tier": TIER.tier, "x-request-id": name}
     try:
         async with session.post(f"{url}/{ask.service}", json={}, headers=headers) as answer:
             await answer.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
 
 from streams.demo.processes import DemoProcesses
 from streams.devstack.child import free_ports
@@ -35,18 +34,16 @@ class DemoMesh:
         self._settings = replace(settings, provisioner=f"http://{self._provisioner}")
         self.url = f"http://{self._places.edge}"
 
-    def open(self, *provision: str, models: Path) -> None:
+    def open(self, *provision: str) -> None:
         """Start all processes; returns once Envoy has its routes.
 
         Parameters
         ----------
         provision
             Options of `foremesh provision`.
-        models
-            Directory of the model files of the instances.
         """
         provisioner = ("provision", "--pool", self._pool, *provision)
-        self._start("provisioner", *provisioner, MODEL_FOLDER=str(models))
+        self._start("provisioner", *provisioner)
         *driving, envoy = PROCESSES
         for name in driving:
             self._start(name, "mesh", name)

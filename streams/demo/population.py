@@ -1,77 +1,88 @@
 """Synthetic users with habits; all data are generated, and determined by a seed.
 
-Each user has a habit: a Markov chain over a few composites that mostly follows the user's own
-cycle. Requests come in sessions, with log-normal gaps around the user's own pace. Half way through
-the live part some users drift: they change to another habit.
+A user works in sessions: step after step of a routine of his own over a few composites, with
+log-normal gaps around his own pace, and comes back after a while. Half way through the live part
+some users drift: they change to another routine. Some come for the first time in the live part.
+Few styles are popular, most are the favourites of a few (Zipf's law), as in published traces.
+
+Times are those of the studio, fifteen times faster than life: a session of ten minutes, a pause of
+forty.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-__all__ = ["SyntheticPopulation", "SyntheticRequest", "SyntheticUser", "UserHabit"]
+from streams.demo.studio import FINISHES, draw, guide
 
-CYCLE = (2, 4)  # minimum and maximum number of composites in a habit
-LOYALTY = (0.75, 0.97)  # minimum and maximum probability of following the cycle
-PACE_S = (4.0, 10.0)  # median gap between requests of a session
-SPREAD = 0.35  # standard deviation of the logarithm of a gap
-LENGTH = 6.0  # mean number of requests per session
-AWAY_S = 600.0  # median time between sessions in the past
-PAST_REQUESTS = 20  # per user
+__all__ = ["LEAD_S", "SyntheticPopulation", "SyntheticRequest", "SyntheticUser", "UserHabit"]
+
+LEAD_S = 10.0  # of the live part fill the pool, which was empty, before anything is counted
+STYLES = 3  # of a user, at most
+STEPS = (3, 6)  # least and greatest number of composites of a routine
+LOYALTY = (0.75, 0.97)  # least and greatest probability of the next step of the routine
+PACE_S = (3.0, 7.0)  # least and greatest median gap between requests of a session
+SPREAD = 0.5  # standard deviation of the logarithm of a gap, and of a pause
+LENGTH = 8.0  # mean number of requests of a session
+AWAY_S = 160.0  # median pause between sessions
 DRIFTERS = 0.2  # share of the users who drift
+NEWCOMERS = 0.1  # share of the users who are new in the live part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticRequest:
     """A request that a synthetic user makes at a given time."""
 
-    at_s: float  # relative to the start of the load; negative in the past
+    at_s: float  # negative in the past, and in what leads to the live part
     user: str
-    tier: str
     service: str
+    first: bool = False  # of its session
+    new: bool = False  # the user is a newcomer
 
 
 @dataclass(frozen=True, slots=True)
 class UserHabit:
-    """A Markov chain: with probability `loyalty` the next of the cycle, otherwise any service."""
+    """A Markov chain: with probability `loyalty` the next of the routine, otherwise any of it."""
 
-    cycle: Sequence[str]
+    routine: Sequence[str]
     loyalty: float
-    services: Sequence[str]
 
     def after(self, service: str | None, chance: random.Random) -> str:
         """The composite requested after `service`, or as the first of a session."""
-        if service not in self.cycle or chance.random() > self.loyalty:
-            return chance.choice(self.cycle if service is None else self.services)
-        return self.cycle[(self.cycle.index(service) + 1) % len(self.cycle)]
+        if service not in self.routine or chance.random() > self.loyalty:
+            return chance.choice(self.routine)
+        return self.routine[(self.routine.index(service) + 1) % len(self.routine)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticUser:
-    """A user with a habit, a pace and a tier."""
+    """A user with a habit and a pace."""
 
     name: str
-    tier: str
     pace_s: float
     habit: UserHabit
     later: UserHabit  # the habit after the drift; for most users the same one
+    new: bool
 
     def session(
         self, start_s: float, drift_s: float, chance: random.Random
-    ) -> Iterator[tuple[float, str]]:
-        """The requests of one session: time and composite of each."""
-        at_s, service = start_s, None
+    ) -> Iterator[SyntheticRequest]:
+        """The requests of one session."""
+        at_s, service, first = start_s, None, True
         while True:
             habit = self.habit if at_s < drift_s else self.later
             service = habit.after(service, chance)
-            yield at_s, service
+            yield SyntheticRequest(
+                at_s=at_s, user=self.name, service=service, first=first, new=self.new
+            )
             if chance.random() < 1 / LENGTH:
                 return
             at_s += chance.lognormvariate(math.log(self.pace_s), SPREAD)
+            first = False
 
 
 @dataclass(frozen=True)
@@ -80,78 +91,68 @@ class SyntheticPopulation:
 
     Parameters
     ----------
-    services
-        The composites.
-    tiers
-        Share of the users in each tier.
     users
         Number of users.
+    styles
+        Number of styles of the studio.
+    past_s, live_s
+        Length of the past, which newcomers have not, and of the live part.
     seed
         Seed of all random choices.
     """
 
-    services: Sequence[str]
-    tiers: Mapping[str, float]
     users: int
+    styles: int
+    past_s: float
+    live_s: float
     seed: int
-    people: tuple[SyntheticUser, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        chance = random.Random(f"users/{self.seed}")  # noqa: S311 - a simulation
-        object.__setattr__(self, "people", tuple(self._user(n, chance) for n in range(self.users)))
 
     def past(self) -> list[SyntheticRequest]:
-        """All requests of the past in order of time, before time 0."""
-        chance = random.Random(f"past/{self.seed}")  # noqa: S311 - a simulation
-        asked = [ask for user in self.people for ask in self._past_of(user, chance)]
-        return sorted(asked, key=lambda ask: ask.at_s)
+        """The requests before the lead, in order."""
+        return [ask for ask in self._requests if ask.at_s < -LEAD_S]
 
-    def live(self, seconds: float, rate: float) -> list[SyntheticRequest]:
-        """On average `rate` requests per second for `seconds`, in order of time.
+    def live(self) -> list[SyntheticRequest]:
+        """The requests of the lead and the live part, in order; sessions may have begun before."""
+        return [ask for ask in self._requests if ask.at_s >= -LEAD_S]
 
-        Sessions may begin before time 0 or continue after the end; those parts are left out.
-        """
-        chance = random.Random(f"live/{self.seed}")  # noqa: S311 - a simulation
-        asked: list[tuple[float, int, SyntheticRequest]] = []
-        before_s = 3 * LENGTH * max(PACE_S)
-        start_s = -before_s
-        while start_s < seconds:
-            user = chance.choice(self.people)
-            for at_s, service in user.session(start_s, seconds / 2, chance):
-                if 0 <= at_s < seconds:
-                    ask = SyntheticRequest(
-                        at_s=at_s, user=user.name, tier=user.tier, service=service
-                    )
-                    heapq.heappush(asked, (at_s, len(asked), ask))
-            start_s += chance.expovariate(rate / LENGTH)
-        return [heapq.heappop(asked)[2] for _ in range(len(asked))]
+    @cached_property
+    def people(self) -> tuple[SyntheticUser, ...]:
+        """The users."""
+        chance = random.Random(f"users/{self.seed}")  # noqa: S311 - a simulation
+        return tuple(self._user(number, chance) for number in range(self.users))
+
+    @cached_property
+    def _requests(self) -> list[SyntheticRequest]:
+        chance = random.Random(f"requests/{self.seed}")  # noqa: S311 - a simulation
+        asked = [ask for user in self.people for ask in self._of(user, chance)]
+        return sorted((ask for ask in asked if ask.at_s < self.live_s), key=lambda ask: ask.at_s)
 
     def _user(self, number: int, chance: random.Random) -> SyntheticUser:
         habit = self._habit(chance)
         drifts = chance.random() < DRIFTERS
-        names, shares = zip(*self.tiers.items(), strict=True)
         return SyntheticUser(
             name=f"synthetic-{number:04}",
-            tier=chance.choices(names, shares)[0],
             pace_s=chance.uniform(*PACE_S),
             habit=habit,
             later=self._habit(chance) if drifts else habit,
+            new=chance.random() < NEWCOMERS,
         )
 
     def _habit(self, chance: random.Random) -> UserHabit:
-        cycle = chance.sample(self.services, chance.randint(*CYCLE))
-        return UserHabit(cycle, chance.uniform(*LOYALTY), self.services)
+        """A routine over a user's styles, drawing first; and what finishes an image."""
+        popularity = [1 / rank for rank in range(1, self.styles + 1)]
+        styles = dict.fromkeys(chance.choices(range(self.styles), popularity, k=STYLES))
+        may = [step(style) for style in styles for step in (draw, guide)]
+        may.append(chance.choice(FINISHES))
+        number = min(len(may), chance.randint(*STEPS))
+        chosen = sorted(chance.sample(range(len(may)), number))
+        return UserHabit([may[step] for step in chosen], chance.uniform(*LOYALTY))
 
-    def _past_of(self, user: SyntheticUser, chance: random.Random) -> Iterator[SyntheticRequest]:
-        """The user's last requests, shifted in time so that the last session ended before 0."""
-        requests: list[tuple[float, str]] = []
-        start_s = 0.0
-        while len(requests) < PAST_REQUESTS:
-            session = list(user.session(start_s, math.inf, chance))
-            requests += session
-            start_s = session[-1][0] + chance.lognormvariate(math.log(AWAY_S), 0.5)
-        end_s = start_s
-        for at_s, service in requests[:PAST_REQUESTS]:
-            yield SyntheticRequest(
-                at_s=at_s - end_s, user=user.name, tier=user.tier, service=service
-            )
+    def _of(self, user: SyntheticUser, chance: random.Random) -> Iterator[SyntheticRequest]:
+        """All that a user asks for; his first session begins within the first round of sessions."""
+        round_s = AWAY_S + LENGTH * user.pace_s
+        start_s = chance.uniform(0, round_s) - (0.0 if user.new else self.past_s)
+        while start_s < self.live_s:
+            session = list(user.session(start_s, self.live_s / 2, chance))
+            yield from session
+            start_s = session[-1].at_s + chance.lognormvariate(math.log(AWAY_S), SPREAD)

@@ -62,10 +62,10 @@ class DemoProcesses:
             death_signal=signal.SIGKILL,
         )
 
-    def finish(self, settings: Settings, *args: str) -> None:
+    def finish(self, settings: Settings, *args: str, timeout_s: float = _START_S) -> None:
         """Run `foremesh ARGS` to its end; raises `StackFailed` when it fails."""
         what = f"`foremesh {' '.join(args)}`"
-        run(_foremesh(args), what, _START_S, env={**os.environ, **settings.to_env()})
+        run(_foremesh(args), what, timeout_s, env={**os.environ, **settings.to_env()})
 
     def wait_for_answer(self, place: str) -> None:
         """Wait until a process answers HTTP health checks at host:port."""

@@ -1,96 +1,104 @@
-"""The results of the demonstration, read back from PostgreSQL."""
+"""The results of the demonstration for people: tables, bars, a picture and a verdict."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
-from streams.adapters.postgres.queries import HitCounts, read_history, read_hits
-from streams.demo.hit_advantage import HitAdvantage, hit_advantage
-from streams.demo.load import LoadResult
-from streams.errors import StackFailed
-from streams.report.figure import draw
-from streams.report.summary import FlowSummary, PoolSummary, summarise
-from streams.report.tables import as_json, tables
+from streams.demo.account import SLICES, Account
+from streams.demo.picture import bars, draw
 
-__all__ = ["show"]
+__all__ = ["show", "tables", "verdict"]
+
+NEAR = 0.03  # shares that differ by less are called the same
 
 
-def show(
-    console: Console, postgres: str, played: Mapping[str, LoadResult], folder: Path, about: str
-) -> None:
-    """Print the tables and write `report.json` and `report.png` into `folder`.
+def show(console: Console, accounts: Sequence[Account], folder: Path) -> None:
+    """Print tables, bars and verdict; write `report.json` and `report.png` into `folder`.
 
-    Raises
-    ------
-    StackFailed
-        The number of outcomes in the database is not that of the requests sent.
+    Parameters
+    ----------
+    accounts
+        Without pre-allocation, with a keep-alive, with foremesh.
     """
-    history = read_history(postgres)
-    outcomes = [outcome for outcome in history.outcomes if outcome.pool in played]
-    instances = [instance for instance in history.instances if instance.pool in played]
-    summary = summarise(outcomes, instances, history.commands)
-    hits = {pool: read_hits(postgres, pool) for pool in played}
-    advantage = hit_advantage(outcomes, instances)
-    draw(summary, folder / "report.png")
-    text = json.dumps({"about": about, **_figures(advantage, hits), **as_json(summary)}, indent=2)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    console.print(*tables(summary), sep="\n")
-    console.print(about, *_headlines(summary, hits), *_troubles(played), sep="\n")
-    console.print(
-        str(advantage) if advantage else "Without both hits and misses there is nothing to compare."
-    )
-    console.print(
-        f"{folder / 'report.png'} shows the results; report.json beside it has all figures."
-    )
-    _check(summary, played)
+    said = verdict(accounts)
+    arms = {each.title: {**asdict(each), "total": each.total} for each in accounts}
+    report = json.dumps({"verdict": said, "arms": arms}, indent=2)
+    (folder / "report.json").write_text(report + "\n", encoding="utf-8")
+    draw(accounts, folder / "report.png")
+    console.print(*tables(accounts), sep="\n")
+    console.print("Cost of 1,000 requests: █ warm instances, ░ waits", *bars(accounts), sep="\n")
+    console.print("", said, *_troubles(accounts), sep="\n")
+    console.print(f"{folder / 'report.png'} shows it; report.json beside it has all figures.")
 
 
-def _figures(advantage: HitAdvantage | None, hits: Mapping[str, HitCounts]) -> dict[str, Any]:
-    return {
-        "hits_against_misses": advantage and {"ahead_ms": advantage.ahead_ms, **asdict(advantage)},
-        "hits": {pool: counts._asdict() for pool, counts in hits.items()},
-    }
+def tables(accounts: Sequence[Account]) -> Iterator[Table]:
+    """What each arm's requests cost, and which of them found all instances warm."""
+    costs, slices = _table("1,000 requests"), _table("Found warm")
+    _add_columns(costs, "found warm", "waited s", "instances", "+ waits", "= cost")
+    _add_columns(slices, *SLICES)
+    slices.add_row("of so many", *(str(of) for _, of in accounts[0].shares.values()))
+    for each in accounts:
+        money = (each.of_thousand(m) for m in (each.spent, each.waiting, each.total))
+        waited = f"{each.of_thousand(each.waited_s):,.0f}"
+        warm = _percent(each.hits, each.requests)
+        costs.add_row(each.title, warm, waited, *(f"{m:.2f}" for m in money))
+        slices.add_row(each.title, *(_percent(*each.shares[name]) for name in SLICES))
+    yield from (costs, slices)
 
 
-def _headlines(summary: FlowSummary, hits: Mapping[str, HitCounts]) -> list[str]:
-    return [f"{name}: {_headline(pool, hits[name])}" for name, pool in summary.pools.items()]
-
-
-def _headline(pool: PoolSummary, hits: HitCounts) -> str:
-    total, latencies = pool.total, pool.latency
-    hit, miss = latencies.get("hit"), latencies.get("miss")
-    medians = [
-        f"{name} {latency.quantile(0.5):,.1f} ms"
-        for name, latency in (("hit", hit), ("miss", miss), ("all", total.latency))
-        if latency
-    ]
+def verdict(accounts: Sequence[Account]) -> str:
+    """What foremesh is worth against the other two arms, in a few sentences."""
+    without, timer, foremesh = accounts
+    worst = min(SLICES, key=lambda name: _gain(name, foremesh, timer))
     return (
-        f"{total.hits} of {total.count} requests found all instances warm,"
-        f" {hits.started_before} in instances started before them; median {', '.join(medians)};"
-        f" {total.cold_ms / 1000:,.1f} s waited for cold starts;"
-        f" {pool.instances.warm_s:,.0f} warm instance-seconds"
+        f"Spending {_compared(foremesh.spent, timer.spent)} a {timer.title} on warm instances,"
+        f" foremesh let its users wait {_compared(foremesh.waited_s, timer.waited_s)} it, and"
+        f" {_compared(foremesh.waited_s, without.waited_s)} no pre-allocation. Instances and waits"
+        f" together cost {_compared(foremesh.total, timer.total)} with the timer, which was tuned"
+        f" afterwards on these very requests, and {_compared(foremesh.total, without.total)} with"
+        f" no pre-allocation. Over the timer it gained least where the table says {worst!r}:"
+        f" {_percent(*foremesh.shares[worst])} found warm against {_percent(*timer.shares[worst])}."
     )
 
 
-def _troubles(played: Mapping[str, LoadResult]) -> Iterator[str]:
-    for pool, load in played.items():
-        if load.late:
-            yield f"{pool}: {load.late} requests were sent late: the machine could not keep up."
-        for fault, count in load.faults.items():
-            yield f"{pool}: {count} requests ended with {fault}."
+def _gain(name: str, one: Account, other: Account) -> float:
+    """By how much more of a slice's requests one arm found warm."""
+    (hits, number), (others, _) = one.shares[name], other.shares[name]
+    return (hits - others) / max(1, number)
 
 
-def _check(summary: FlowSummary, played: Mapping[str, LoadResult]) -> None:
-    for pool, load in played.items():
-        outcomes = summary.pools[pool].total.count if pool in summary.pools else 0
-        if outcomes != load.sent:
-            raise StackFailed(
-                f"{load.sent} requests were sent to {pool}, but PostgreSQL has {outcomes} outcomes:"
-                " see the logs below build/demo"
-            )
+def _compared(one: float, other: float) -> str:
+    share = one / other - 1 if other else 0.0
+    if abs(share) < NEAR:
+        return "about as much as"
+    return f"{100 * abs(share):.0f} % {'less' if share < 0 else 'more'} than"
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    return table
+
+
+def _add_columns(table: Table, *columns: str) -> None:
+    for column in columns:
+        table.add_column(column, justify="right")
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _troubles(accounts: Sequence[Account]) -> Iterator[str]:
+    for each in accounts:
+        if each.late:
+            yield f"{each.title}: {each.late} requests were sent late: the machine is too slow."
+        if each.served < each.requests:
+            yield f"{each.title}: {each.requests - each.served} requests were not served."

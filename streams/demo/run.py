@@ -1,59 +1,56 @@
-"""Run the demonstration: the same synthetic requests, first without pre-allocation, then with."""
+"""Run the demonstration: the same requests with foremesh, with a keep-alive, and with neither."""
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import gc
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.lag import group_lags
 from streams.adapters.kafka.topics import create_topics
 from streams.adapters.postgres.maintenance import migrate
-from streams.adapters.postgres.queries import count_outcomes
-from streams.catalog import yaml_reader
+from streams.adapters.postgres.queries import HistoryRange, count_outcomes, read_history
 from streams.catalog.yaml_writer import dump
+from streams.demo.account import Account, PlayedArm, account
+from streams.demo.keep_alive import keep_alive_s
 from streams.demo.load import LoadResult, play
 from streams.demo.mesh import DemoMesh
-from streams.demo.pace import affordable_rate, start_up_s
-from streams.demo.population import SyntheticPopulation, SyntheticRequest
+from streams.demo.population import LEAD_S, SyntheticPopulation, SyntheticRequest
 from streams.demo.processes import DemoProcesses, until
 from streams.demo.results import show
+from streams.demo.studio import TIER, catalogue
 from streams.devstack import LocalStack, tools
-from streams.engine.producer import CheckedProducer
-from streams.flow.topology import key_of
-from streams.records import Request
-from streams.records.catalog import Catalog, Pool
 from streams.request_path.envoy import binary
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
 __all__ = ["DemoPlan", "DemoRun"]
 
-TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
-CONTROL, FOREMESH, PAST = "control", "foremesh", "past"
-STARTS = 2  # instances that may start concurrently
-_LEARN_S = 240.0
+WITHOUT, TIMER, FOREMESH = "without", "keep-alive", "foremesh"
+STARTS = 64  # instances that may start at once: they wait, rather than compute
+_AT_ONCE_S = 0.5  # after which an idle instance ends where nothing is kept
+_LONG_S = 600.0  # foremesh releases instances itself
+_LEARN_S = 300.0
 _WRITE_S = 120.0
-_PAST_ENDS_MS = 60_000  # before the demonstration begins
+_PAST_ENDS_MS = 1_000  # before the past is learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
     """Parameters of a demonstration."""
 
-    users: int = 300
-    seconds: float = 45.0
+    users: int = 180
+    styles: int = 100
+    past_s: float = 600.0
+    seconds: float = 40.0  # that are counted of each arm
     seed: int = 7
-    rate: float = 2.0  # requests per second of all users together
-    keep_alive_s: float = 8.0  # after which an idle instance of the control ends
     keep: bool = False  # whether to leave Kafka and PostgreSQL running
 
 
@@ -76,11 +73,10 @@ class DemoRun:
         self.build = Path(settings.build).absolute()
         self.folder = self.build / "demo"
         self.processes = DemoProcesses(self.folder / "logs")
-        self.catalog = yaml_reader.load(Path(__file__).with_name("catalogue.yaml"))
+        self.catalog = catalogue(plan.styles)
         self.population = SyntheticPopulation(
-            list(self.catalog.composites), TIERS, plan.users, plan.seed
+            plan.users, plan.styles, plan.past_s, plan.seconds, plan.seed
         )
-        self.rate = plan.rate
 
     def run(self) -> None:
         """Run the whole demonstration.
@@ -96,10 +92,9 @@ class DemoRun:
             with self._progress() as progress:
                 self._start(stack, progress)
                 self._learn(progress)
-                asks = self._asks(progress)
-                played = {pool: self._play(pool, asks, progress) for pool in (CONTROL, FOREMESH)}
-                self._await_sinks(progress)
-            show(self.console, self.settings[FOREMESH].postgres, played, self.folder, self._about())
+                accounts = self._play_all(progress)
+            self.console.print(self._about())
+            show(self.console, accounts, self.folder)
         finally:
             self.processes.stop()
             gc.collect()  # clients in reference cycles would log the end of the broker as an error
@@ -127,89 +122,98 @@ class DemoRun:
             kafka=stack.kafka.address,
             postgres=stack.postgres.url(),
             partitions=2,
-            horizon_ms=3_000,
-            tick_ms=500,
+            tick_ms=250,
             build=str(self.build),
         )
-        # A flow of its own for the control: the stages must not learn the same requests twice.
-        self.settings = {CONTROL: replace(local, prefix="control-"), FOREMESH: local}
+        # A flow of its own for what foremesh is held against: it must not learn requests twice.
+        control = replace(local, prefix="control-")
+        self.settings = {FOREMESH: local, TIMER: control, WITHOUT: control}
         migrate(local.postgres)
-        for pool, settings in self.settings.items():
-            create_topics(settings)
-            self._load_catalog(pool, settings)
-            progress.advance(task)
+        self._load_catalogue(local, FOREMESH)
+        progress.advance(task)
+        self._load_catalogue(control, TIMER, WITHOUT)
+        progress.advance(task)
 
-    def _load_catalog(self, pool: str, settings: Settings) -> None:
-        """Put the catalogue into force with its only pool under this name."""
-        (shop,) = self.catalog.pools.values()
-        entries = [entry for entry in self.catalog if not isinstance(entry, Pool)]
-        path = self.folder / f"catalogue-{pool}.yaml"
-        path.write_text(dump(Catalog.of([*entries, replace(shop, pool=pool)])), encoding="utf-8")
+    def _load_catalogue(self, settings: Settings, *pools: str) -> None:
+        """Create the topics of a flow, put the catalogue into force, start its sink."""
+        create_topics(settings)
+        path = self.folder / f"catalogue-{pools[0]}.yaml"
+        path.write_text(dump(catalogue(self.plan.styles, *pools)), encoding="utf-8")
         self.processes.finish(settings, "catalog", "load", str(path))
+        self.processes.start(f"sink-{pools[0]}", settings, "sink")
 
     def _learn(self, progress: Progress) -> None:
-        """Send the requests of the past and wait until the stages have learnt them."""
-        settings = self.settings[FOREMESH]
-        self.processes.start("worker", settings, "worker")
-        for pool, theirs in self.settings.items():
-            self.processes.start(f"sink-{pool}", theirs, "sink")
+        """Produce the requests of the past; a worker in event time learns them, in their order."""
         past = self.population.past()
-        producer = CheckedProducer(producer_config(settings))
-        for request in _requests(past, wall_ms() - _PAST_ENDS_MS):
-            producer.send(settings.topic("requests"), key_of(request), codec.encode(request))
-        producer.flush(settings.delivery_ms / 1000)
-        task = progress.add_task(f"learning {len(past):,} past requests", total=len(past), news="")
+        task = progress.add_task(f"learning {len(past):,} past requests", total=None, news="")
+        path, settings = self.folder / "past.csv", self.settings[FOREMESH]
+        self._write_past(path)
+        columns = [f"--{name}={name}" for name in ("user", "service", "time", "tier", "pool")]
+        self.processes.start("learner", replace(settings, clock="event"), "worker")
+        self.processes.finish(
+            settings, "produce", str(path), *columns, "--wait", timeout_s=_LEARN_S
+        )
+        self.processes.stop("learner")
+        self.processes.start("worker", settings, "worker")
+        progress.update(task, total=1, completed=1)
 
-        def learnt() -> bool:
-            behind = {group.stage: group.records for group in group_lags(settings)}
-            progress.update(task, completed=max(0, len(past) - behind["profiler"]))
-            return not any(behind[s] for s in ("profiler", "aggregator", "feedback", "interceptor"))
-
-        until(learnt, _LEARN_S, "the past requests were not learnt", self.processes.check)
-        progress.update(task, completed=len(past))
-
-    def _asks(self, progress: Progress) -> list[SyntheticRequest]:
-        """The requests to send; fewer than planned where instances start slowly."""
-        known = self.catalog
-        every = [c for name, c in known.constituents.items() if name not in known.bases]
-        task = progress.add_task("measuring start-up times", total=1, news="")
-        took_s = asyncio.run(start_up_s(every, self.folder / "models", STARTS))
-        self.rate = min(self.plan.rate, affordable_rate(self.catalog, took_s, STARTS))
-        news = f"{took_s * 1000:.0f} ms each: {self.rate:.1f} requests/s"
-        progress.update(task, completed=1, news=news)
-        return self.population.live(self.plan.seconds, self.rate)
+    def _write_past(self, path: Path) -> None:
+        """Write the requests of the past as a log that ends now."""
+        now_ms = wall_ms() - _PAST_ENDS_MS
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["user", "service", "time", "tier", "pool"])
+            for ask in self.population.past():
+                at_ms = now_ms + round((ask.at_s + LEAD_S) * 1000)
+                rows.writerow([ask.user, ask.service, at_ms, TIER.tier, FOREMESH])
 
     # ------------------------------------------------------------------ play
 
-    def _play(self, pool: str, asks: list[SyntheticRequest], progress: Progress) -> LoadResult:
+    def _play_all(self, progress: Progress) -> list[Account]:
+        """Play the three arms; foremesh first, for the timer is to spend as much."""
+        foremesh = self._play(FOREMESH, "foremesh", _LONG_S, progress)
+        self.processes.stop("worker")
+        self._await_sink(FOREMESH)
+        spent = self._account(foremesh).spent
+        idle_s = keep_alive_s(spent, foremesh.asks, self.catalog)
+        timer = self._play(TIMER, f"keep-alive of {idle_s:.1f} s", idle_s, progress)
+        without = self._play(WITHOUT, "no pre-allocation", _AT_ONCE_S, progress)
+        self._await_sink(TIMER)
+        return [self._account(arm) for arm in (without, timer, foremesh)]
+
+    def _play(self, pool: str, title: str, idle_s: float, progress: Progress) -> PlayedArm:
         """Start the processes of one pool, send it the load, stop them."""
-        what = "without pre-allocation" if pool == CONTROL else "with foremesh"
-        task = progress.add_task(f"{len(asks)} requests {what}", total=len(asks), news="")
+        asks = self.population.live()
+        task = progress.add_task(f"{len(asks)} requests, {title}", total=len(asks), news="")
         mesh = DemoMesh(self.processes, pool, self.settings[pool])
-        keep_alive_s = self.plan.keep_alive_s if pool == CONTROL else 120
-        starts = ("--keep-alive", str(keep_alive_s), "--starts", str(STARTS))
-        mesh.open(*starts, models=self.folder / "models")
+        mesh.open("--keep-alive", f"{idle_s:.3f}", "--starts", str(STARTS))
 
-        def report(played: LoadResult) -> None:
-            news = ", ".join(f"{count} {name}" for name, count in sorted(played.answers.items()))
-            progress.update(task, completed=played.done, news=news)
+        def report(load: LoadResult) -> None:
+            news = ", ".join(f"{count} {name}" for name, count in sorted(load.answers.items()))
+            progress.update(task, completed=load.done, news=news)
 
-        played = asyncio.run(self._watched(asks, mesh.url, pool, report))
-        self._await_outcomes(pool, played.sent)
+        load = asyncio.run(self._watched(asks, mesh.url, f"{pool}-", report))
+        arm = PlayedArm(pool=pool, title=title, asks=asks, load=load, ended_ms=wall_ms())
+        self._await_outcomes(arm)
         mesh.close()
-        return played
+        return arm
 
-    def _await_outcomes(self, pool: str, sent: int) -> None:
+    def _account(self, arm: PlayedArm) -> Account:
+        history = read_history(self.settings[arm.pool].postgres, HistoryRange(pool=arm.pool))
+        return account(arm, history.outcomes, history.instances, self.catalog)
+
+    def _await_outcomes(self, arm: PlayedArm) -> None:
         """Wait until PostgreSQL has an outcome for each request that was sent."""
-        postgres = self.settings[pool].postgres
+        postgres, pool = self.settings[arm.pool].postgres, arm.pool
+        sent = arm.load.sent + (len(self.population.past()) if pool == FOREMESH else 0)
         sorry = f"PostgreSQL lacks outcomes of {pool}"
         until(lambda: count_outcomes(postgres, pool) >= sent, _WRITE_S, sorry, self.processes.check)
 
     async def _watched(
         self,
-        asks: list[SyntheticRequest],
+        asks: Sequence[SyntheticRequest],
         url: str,
-        pool: str,
+        prefix: str,
         report: Callable[[LoadResult], None],
     ) -> LoadResult:
         """Send the load, but stop at once when one of the processes ends."""
@@ -220,7 +224,7 @@ class DemoRun:
                 await asyncio.sleep(0.5)
 
         watching = asyncio.create_task(watch())
-        playing = asyncio.create_task(play(asks, url, pool, report))
+        playing = asyncio.create_task(play(asks, url, prefix, report))
         try:
             await asyncio.wait([watching, playing], return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
@@ -231,17 +235,15 @@ class DemoRun:
                 task.cancel()
             await asyncio.gather(watching, playing, return_exceptions=True)
 
-    def _await_sinks(self, progress: Progress) -> None:
-        """Wait until the sinks have written everything to PostgreSQL."""
-        self.processes.stop("worker")
-        task = progress.add_task("writing to PostgreSQL", total=None, news="")
+    def _await_sink(self, pool: str) -> None:
+        """Wait until the sink has written all of a flow to PostgreSQL."""
 
         def written() -> bool:
-            groups = [g for settings in self.settings.values() for g in group_lags(settings)]
+            groups = group_lags(self.settings[pool])
             return not any(group.records for group in groups if group.stage == "sink")
 
-        until(written, _WRITE_S, "the sinks are still writing to PostgreSQL", self.processes.check)
-        progress.update(task, total=1, completed=1)
+        sorry = f"the sink of {pool} is still writing to PostgreSQL"
+        until(written, _WRITE_S, sorry, self.processes.check)
 
     # ------------------------------------------------------------------ output
 
@@ -256,23 +258,12 @@ class DemoRun:
 
     def _about(self) -> str:
         plan = self.plan
+        live = [ask for ask in self.population.live() if ask.at_s >= 0]
         return (
-            f"{plan.users} synthetic users (seed {plan.seed}), {plan.seconds:g} s at"
-            f" {self.rate:.2g} requests/s, the same requests twice, each time through an Envoy."
-            f" {CONTROL}: an instance starts when a request needs it and ends when idle for"
-            f" {plan.keep_alive_s:g} s."
-            f" {FOREMESH}: instances start before predicted requests and end when not worth their price."
-        )
-
-
-def _requests(past: list[SyntheticRequest], now_ms: int) -> Iterator[Request]:
-    """The past requests as records whose time ends at `now_ms`."""
-    for number, ask in enumerate(past):
-        yield Request(
-            request_id=f"{PAST}-{number:06}",
-            user=ask.user,
-            service=ask.service,
-            at_ms=now_ms + round(ask.at_s * 1000),
-            tier=ask.tier,
-            pool=PAST,
+            f"A studio with {plan.styles} styles and {plan.users} synthetic users (seed {plan.seed}),"
+            f" fifteen times faster than life; {len(live)} requests in {plan.seconds:g} s, after a"
+            f" lead of {LEAD_S:g} s that fills the pool; the same three times, through an Envoy to processes of this machine. Their starts take what"
+            " those of a real model would, also fifteen times faster. Without pre-allocation an"
+            f" instance ends {_AT_ONCE_S:g} s after its use. The keep-alive was tuned afterwards on"
+            " these requests, to spend what foremesh had spent, and then run like the others."
         )

@@ -14,7 +14,6 @@ from streams.adapters.postgres.queries import (
     count_outcomes,
     latest_prediction,
     read_history,
-    read_hits,
 )
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.errors import DatabaseUnreachable
@@ -138,24 +137,11 @@ def test_a_window_reaches_back_from_the_newest_outcome(settings: Settings) -> No
     assert found(HistoryRange(from_ms=OUTCOME.at_ms)) == [OUTCOME]
 
 
-def test_hits_are_counted_and_those_whose_instances_were_all_started_before(
-    settings: Settings,
-) -> None:
-    early = INSTANCE
-    late = replace(INSTANCE, instance_id="i2", service="stock", started_ms=OUTCOME.at_ms + 1)
-    first = Part(service="pricing", warm=True, instance_id="i1")
-    hits = {
-        "before": (first,),
-        "one too late": (first, Part(service="stock", warm=True, instance_id="i2")),
-        "by one unknown": (Part(service="pricing", warm=True, instance_id="i3"),),
-    }
-    miss = replace(OUTCOME, request_id="miss", result=Result.MISS, route=Route.STANDARD)
+def test_the_outcomes_of_a_pool_are_counted(settings: Settings) -> None:
     elsewhere = replace(OUTCOME, request_id="elsewhere", pool="other")
-    outcomes = [replace(OUTCOME, request_id=name, parts=parts) for name, parts in hits.items()]
-    store(settings, [early, late, miss, elsewhere, *outcomes])
+    store(settings, [OUTCOME, elsewhere, replace(OUTCOME, request_id="again")])
 
-    assert read_hits(settings.postgres, "default") == (3, 1)
-    assert count_outcomes(settings.postgres, "default") == 4
+    assert count_outcomes(settings.postgres, "default") == 2
 
 
 def test_a_database_without_tables_is_said_with_its_fix(settings: Settings) -> None:

@@ -1,74 +1,87 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from streams import demo
-from streams.catalog import yaml_reader
-from streams.demo.constituent import IndexedModel, model_file
-from streams.demo.pace import affordable_rate
-from streams.demo.population import SyntheticPopulation
+from streams.demo.population import LEAD_S, NEWCOMERS, SyntheticPopulation
+from streams.demo.studio import TIER, catalogue
 
-CATALOGUE = yaml_reader.load(Path(demo.__file__).with_name("catalogue.yaml"))
-TIERS = {"gold": 0.1, "silver": 0.3, "bronze": 0.6}
+POPULATION = SyntheticPopulation(users=200, styles=50, past_s=600, live_s=60, seed=7)
 
 
-def population(seed: int = 7, users: int = 200) -> SyntheticPopulation:
-    return SyntheticPopulation(list(CATALOGUE.composites), TIERS, users, seed)
+def test_the_studio_has_two_services_a_style_and_all_that_they_are_made_of() -> None:
+    studio = catalogue(50, "one", "two")
+
+    assert len(studio.composites) == 2 * 50 + 4
+    assert {part for c in studio.composites.values() for part in c.constituents} == set(
+        studio.constituents
+    )
+    assert set(studio.pools) == {"one", "two"}
+    assert set(studio.tiers) == {TIER.tier}
 
 
-def test_the_catalogue_has_24_composites_of_28_constituents_and_a_base() -> None:
-    assert (len(CATALOGUE.composites), len(CATALOGUE.constituents)) == (24, 29)
-    assert CATALOGUE.bases == {"studio"}
-    assert CATALOGUE.tiers.keys() == TIERS.keys()
+def test_users_ask_for_what_the_studio_has() -> None:
+    asked = {ask.service for ask in [*POPULATION.past(), *POPULATION.live()]}
+
+    assert asked <= set(catalogue(50).composites)
 
 
 def test_a_seed_decides_everything() -> None:
-    assert population().live(60, 3) == population().live(60, 3)
-    assert population().past() == population().past()
-    assert population().live(60, 3) != population(seed=8).live(60, 3)
+    again = replace(POPULATION)
+
+    assert again.live() == POPULATION.live()
+    assert again.past() == POPULATION.past()
+    assert replace(POPULATION, seed=8).live() != POPULATION.live()
 
 
-def test_the_load_has_the_rate_asked_for_and_comes_in_order() -> None:
-    asks = population().live(600, 3)
+def test_requests_come_in_order_the_past_before_the_lead() -> None:
+    times = [ask.at_s for ask in [*POPULATION.past(), *POPULATION.live()]]
 
-    assert len(asks) / 600 == pytest.approx(3, rel=0.15)
-    assert [ask.at_s for ask in asks] == sorted(ask.at_s for ask in asks)
-    assert all(0 <= ask.at_s < 600 for ask in asks)
+    assert times == sorted(times)
+    assert all(ask.at_s < -LEAD_S for ask in POPULATION.past())
+    assert all(-LEAD_S <= ask.at_s < 60 for ask in POPULATION.live())
+
+
+def test_requests_come_as_often_in_the_live_part_as_in_the_past() -> None:
+    often = len(POPULATION.past()) / (600 - LEAD_S)
+
+    assert len(POPULATION.live()) / (60 + LEAD_S) == pytest.approx(often, rel=0.2)
 
 
 def test_users_have_habits_that_can_be_learnt() -> None:
     follows: dict[tuple[str, str], Counter[str]] = {}
-    last: dict[str, str] = {}
-    for ask in population().past():
-        if ask.user in last:
-            follows.setdefault((ask.user, last[ask.user]), Counter())[ask.service] += 1
-        last[ask.user] = ask.service
+    by_user: dict[str, list[str]] = {}
+    for ask in POPULATION.past():
+        by_user.setdefault(ask.user, []).append(ask.service)
+    for user, services in by_user.items():
+        for one, other in pairwise(services):
+            follows.setdefault((user, one), Counter())[other] += 1
     often = sum(counts.most_common(1)[0][1] for counts in follows.values())
 
     assert often / sum(counts.total() for counts in follows.values()) > 0.6
 
 
 def test_some_users_drift_half_way() -> None:
-    drifters = [user for user in population().people if user.later is not user.habit]
+    drifters = [user for user in POPULATION.people if user.later is not user.habit]
 
     assert 20 < len(drifters) < 60
 
 
-def test_a_slow_machine_is_asked_for_less() -> None:
-    fast, slow = (affordable_rate(CATALOGUE, starts_s, 2) for starts_s in (0.25, 2.5))
+def test_newcomers_were_never_seen_before() -> None:
+    seen = {ask.user for ask in POPULATION.past()}
+    new = {user.name for user in POPULATION.people if user.new}
 
-    assert fast > 4 * slow
-    assert affordable_rate(CATALOGUE, 1e6, 2) > 0
+    assert len(new) == pytest.approx(NEWCOMERS * 200, rel=0.5)
+    assert not seen & new
+    assert {ask.user for ask in POPULATION.live() if ask.new} <= new
 
 
-def test_a_model_is_written_once_and_read_whole(tmp_path: Path) -> None:
-    path = model_file(tmp_path, 1)
-    written = path.stat().st_mtime_ns
-    model = IndexedModel(model_file(tmp_path, 1).read_bytes(), index=10)
+def test_few_styles_are_popular() -> None:
+    models = Counter(ask.service.rpartition(" ")[2] for ask in POPULATION.past())
+    counts = sorted(models.values(), reverse=True)
 
-    assert path.stat().st_mtime_ns == written
-    assert len(model.index) == 10
-    assert model.serve(3) == model.serve(3)
+    assert sum(counts[:10]) > 0.5 * sum(counts)
+    assert len(counts) > 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -28,12 +28,10 @@ from streams.records import (
 
 __all__ = [
     "HistoryRange",
-    "HitCounts",
     "StoredHistory",
     "count_outcomes",
     "latest_prediction",
     "read_history",
-    "read_hits",
 ]
 
 Cursor = psycopg.Cursor[dict[str, Any]]
@@ -57,13 +55,6 @@ class StoredHistory:
     instances: list[Instance]
     commands: list[Command]  # those that started the instances
     from_ms: int | None = None  # when it begins
-
-
-class HitCounts(NamedTuple):
-    """Requests whose constituents were all warm."""
-
-    hits: int
-    started_before: int  # of these, by instances that were all started before the request
 
 
 def read_history(url: str, part: HistoryRange | None = None) -> StoredHistory:
@@ -104,18 +95,6 @@ def count_outcomes(url: str, pool: str) -> int:
     """
     row = _first_row(url, "count_outcomes", pool=pool)
     return int(row["count"]) if row else 0
-
-
-def read_hits(url: str, pool: str) -> HitCounts:
-    """The number of hits of a pool.
-
-    Raises
-    ------
-    DatabaseUnreachable
-        No PostgreSQL answers at this URL, or a table is missing.
-    """
-    row = _first_row(url, "hits", pool=pool)
-    return HitCounts(**row) if row else HitCounts(0, 0)
 
 
 def latest_prediction(url: str, user: str) -> Prediction | None:

@@ -38,18 +38,6 @@ WHERE pool = coalesce(%(pool)s, pool)
 -- count_outcomes --
 SELECT count(*) FROM outcomes WHERE pool = %(pool)s
 
--- hits --
--- The hits of a pool, and how many of them by instances that were all started before the request.
-SELECT
-    count(*) AS hits,
-    count(*) FILTER (WHERE NOT EXISTS (
-        SELECT 1
-        FROM outcome_parts AS p LEFT JOIN instances AS i USING (instance_id)
-        WHERE p.request_id = o.request_id AND coalesce(i.started_ms > o.at_ms, true)
-    )) AS started_before
-FROM outcomes AS o
-WHERE pool = %(pool)s AND result = 'hit'
-
 -- instances --
 -- Instances of a pool that existed within the same time.
 SELECT
