@@ -1,4 +1,4 @@
-"""How long a keep-alive may be to spend a given sum on given requests; with hindsight, no I/O."""
+"""What a keep-alive would cost on given requests, and how long one is that costs so much; no I/O."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.demo.population import SyntheticRequest
-from streams.demo.studio import SERVES_MS
+from streams.demo.studio import SERVES_MS, TIER
 from streams.records.catalog import Catalog, Constituent
 
-__all__ = ["keep_alive_s", "spend"]
+__all__ = ["TimerCost", "cost", "keep_alive_s", "least_total"]
 
 LONGEST_S = 3_600.0
+LENGTHS_S = [1.1**n for n in range(-10, 60)]  # .4 s to 5 min
 ROUNDS = 40  # of bisection
 LINGERS_S = 0.7  # after its time, until gateways have heard of its end
 
@@ -25,6 +26,14 @@ class _Life:
     free_s: float  # when what it serves is done
 
 
+@dataclass(frozen=True, slots=True)
+class TimerCost:
+    """What a keep-alive costs from time 0 to the last request, by calculation."""
+
+    spent: float = 0.0  # on warm instances
+    waiting: float = 0.0  # what the waits cost
+
+
 def keep_alive_s(sum_spent: float, asks: Sequence[SyntheticRequest], catalog: Catalog) -> float:
     """The longest keep-alive, up to an hour, that spends no more than this sum.
 
@@ -33,26 +42,36 @@ def keep_alive_s(sum_spent: float, asks: Sequence[SyntheticRequest], catalog: Ca
     low, high = 0.0, LONGEST_S
     for _ in range(ROUNDS):
         middle = (low + high) / 2
-        low, high = (middle, high) if spend(middle, asks, catalog) <= sum_spent else (low, middle)
+        within = cost(middle, asks, catalog).spent <= sum_spent
+        low, high = (middle, high) if within else (low, middle)
     return low
 
 
-def spend(idle_s: float, asks: Sequence[SyntheticRequest], catalog: Catalog) -> float:
-    """What warm instances cost, from time 0 to the last request, if each ends after so long idle."""
+def least_total(asks: Sequence[SyntheticRequest], catalog: Catalog) -> float:
+    """What instances and waits cost together under the best keep-alive of any length."""
+    costs = [cost(idle_s, asks, catalog) for idle_s in LENGTHS_S]
+    return min(each.spent + each.waiting for each in costs)
+
+
+def cost(idle_s: float, asks: Sequence[SyntheticRequest], catalog: Catalog) -> TimerCost:
+    """The cost if each instance ends after so long without use."""
     if not asks:
-        return 0.0
+        return TimerCost()
     lives: defaultdict[str, list[_Life]] = defaultdict(list)
+    waited_s = 0.0
     for ask in asks:
         parts = [catalog.constituents[x] for x in catalog.composites[ask.service].constituents]
         used = [_used(part, lives[part.service], ask.at_s, idle_s) for part in parts]
-        done_s = max(ask.at_s, *(life.warm_s for life in used)) + SERVES_MS / 1000
+        served_s = max(ask.at_s, *(life.warm_s for life in used))
+        waited_s += served_s - ask.at_s if ask.at_s >= 0 else 0.0
         for life in used:
-            life.free_s = max(life.free_s, done_s)
-    return sum(
+            life.free_s = max(life.free_s, served_s + SERVES_MS / 1000)
+    spent = sum(
         _warm_s(life, asks[-1].at_s, idle_s) / 3600 * catalog.constituents[service].price
         for service, found in lives.items()
         for life in found
     )
+    return TimerCost(spent, waited_s * TIER.weight)
 
 
 def _warm_s(life: _Life, end_s: float, idle_s: float) -> float:

@@ -19,15 +19,17 @@ __all__ = ["show", "tables", "verdict"]
 NEAR = 0.03  # shares that differ by less are called the same
 
 
-def show(console: Console, accounts: Sequence[Account], folder: Path) -> None:
+def show(console: Console, accounts: Sequence[Account], best_timer: float, folder: Path) -> None:
     """Print tables, bars and verdict; write `report.json` and `report.png` into `folder`.
 
     Parameters
     ----------
     accounts
         Without pre-allocation, with a keep-alive, with foremesh.
+    best_timer
+        What instances and waits would cost together under the best keep-alive of any length.
     """
-    said = verdict(accounts)
+    said = verdict(accounts, best_timer)
     arms = {each.title: {**asdict(each), "total": each.total} for each in accounts}
     report = json.dumps({"verdict": said, "arms": arms}, indent=2)
     (folder / "report.json").write_text(report + "\n", encoding="utf-8")
@@ -53,8 +55,8 @@ def tables(accounts: Sequence[Account]) -> Iterator[Table]:
     yield from (costs, slices)
 
 
-def verdict(accounts: Sequence[Account]) -> str:
-    """What foremesh is worth against the other two arms, in a few sentences."""
+def verdict(accounts: Sequence[Account], best_timer: float) -> str:
+    """What foremesh is worth against the other two arms, in a few sentences; see `show`."""
     without, timer, foremesh = accounts
     worst = min(SLICES, key=lambda name: _gain(name, foremesh, timer))
     return (
@@ -63,7 +65,8 @@ def verdict(accounts: Sequence[Account]) -> str:
         f" {_compared(foremesh.waited_s, without.waited_s)} no pre-allocation. Instances and waits"
         f" together cost {_compared(foremesh.total, timer.total)} with the timer, which was tuned"
         f" afterwards on these very requests, and {_compared(foremesh.total, without.total)} with"
-        f" no pre-allocation. Over the timer it gained least where the table says {worst!r}:"
+        f" no pre-allocation; by calculation the best keep-alive of any length would have cost"
+        f" {foremesh.of_thousand(best_timer):.2f} for 1,000 requests. Over the timer it gained least where the table says {worst!r}:"
         f" {_percent(*foremesh.shares[worst])} found warm against {_percent(*timer.shares[worst])}."
     )
 

@@ -19,7 +19,7 @@ from streams.adapters.postgres.maintenance import migrate
 from streams.adapters.postgres.queries import HistoryRange, count_outcomes, read_history
 from streams.catalog.yaml_writer import dump
 from streams.demo.account import Account, PlayedArm, account
-from streams.demo.keep_alive import keep_alive_s
+from streams.demo.keep_alive import keep_alive_s, least_total
 from streams.demo.load import LoadResult, play
 from streams.demo.mesh import DemoMesh
 from streams.demo.population import LEAD_S, SyntheticPopulation, SyntheticRequest
@@ -94,7 +94,8 @@ class DemoRun:
                 self._learn(progress)
                 accounts = self._play_all(progress)
             self.console.print(self._about())
-            show(self.console, accounts, self.folder)
+            best = least_total(self.population.live(), self.catalog)
+            show(self.console, accounts, best, self.folder)
         finally:
             self.processes.stop()
             gc.collect()  # clients in reference cycles would log the end of the broker as an error

@@ -119,17 +119,18 @@ def test_a_hit_by_an_instance_that_was_started_later_is_not_counted_as_started_b
 
 
 def test_the_verdict_says_who_waits_less_for_the_same_money_and_where_that_helps_least() -> None:
-    said = verdict(ARMS)
+    said = verdict(ARMS, 0.66)
 
     assert "about as much as a keep-alive of 10.0 s on warm instances" in said
     assert "wait 30 % less than it, and 82 % less than no pre-allocation" in said
     assert "cost 11 % less than with the timer" in said
+    assert "best keep-alive of any length would have cost 2.20 for 1,000" in said
     assert "least where the table says 'first of session': 46 % found warm against 40 %" in said
 
 
 def test_a_loss_is_called_one() -> None:
     without, timer, foremesh = ARMS
-    said = verdict([without, replace(timer, waited_s=35.0, waiting=0.1), foremesh])
+    said = verdict([without, replace(timer, waited_s=35.0, waiting=0.1), foremesh], 0.5)
 
     assert "wait 100 % more than it" in said
     assert "cost 24 % more than with the timer" in said
