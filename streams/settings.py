@@ -48,10 +48,23 @@ class Settings:
     batch_bytes: int = _setting(4 * 1024 * 1024, "most bytes handled at once")
     state_keys: int = _setting(200_000, "most users (or pools) a partition remembers")
     delivery_ms: int = _setting(30_000, "how long a delivery to Kafka may take")
-    metrics_port: int = _setting(0, "port of the Prometheus endpoint on loopback; 0 for none")
+    metrics_port: int = _setting(0, "port of the Prometheus endpoint; 0 for none")
+    metrics_host: str = _setting(
+        "127.0.0.1", "where it listens; elsewhere than on loopback anyone can read the metrics"
+    )
     gateway: str = _setting("127.0.0.1:8080", "address the gateway listens on")
     provisioner: str = _setting("http://127.0.0.1:8081", "where the provisioner listens")
-    build: str = _setting("build", "directory of the local stack and of reports")
+    token_file: str = _setting(
+        "", "file with the token that our processes show each other; made if missing [build/token]"
+    )
+    users_token_file: str = _setting(
+        "", "the same for users of a gateway beyond loopback [build/users-token]"
+    )
+    tls_certificate: str = _setting("", "file with the certificate of listeners beyond loopback")
+    tls_key: str = _setting("", "file with its key")
+    tls_ca: str = _setting("", "file with the certificates to trust in listeners and in KEDA")
+    hosts: str = _setting("", "further names that the provisioner is asked by: a,b")
+    build: str = _setting("build", "directory of the local stack, the token and reports")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:

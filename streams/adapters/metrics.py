@@ -38,19 +38,22 @@ REQUEST_SECONDS = Histogram(
 )
 
 
-def serve(port: int) -> None:
-    """Serve the metrics of this process at `http://127.0.0.1:<port>/metrics`; 0: do not.
+def serve(port: int, host: str) -> None:
+    """Serve the metrics of this process at `http://<host>:<port>/metrics`; 0: do not.
+
+    Anyone who reaches the host can read them.
 
     Raises
     ------
     SettingInvalid
-        The port is taken.
+        The port is taken, or the host is not one of this machine.
     """
     if not port:
         return
     try:
-        start_http_server(port, addr="127.0.0.1")
+        start_http_server(port, addr=host)
     except OSError as error:
         raise SettingInvalid(
-            f"FOREMESH_METRICS_PORT={port} cannot be listened on: {error.strerror}"
+            f"FOREMESH_METRICS_PORT={port} cannot be listened on at FOREMESH_METRICS_HOST={host}:"
+            f" {error.strerror}"
         ) from None

@@ -38,8 +38,9 @@ def command(
     """Serve the composites of one pool over HTTP: POST /<composite>."""
     # keep --help instant
     from streams.request_path.gateway.app import GatewayConfig, serve_gateway  # noqa: PLC0415
+    from streams.runtime.access import listener  # noqa: PLC0415
     from streams.runtime.event_loop import until_signalled  # noqa: PLC0415
 
     config = GatewayConfig(pool=pool, queue=queue, deadline_ms=deadline_ms)
-    at = listen or settings.gateway
+    at = listener(settings, listen or settings.gateway, "gateway")
     asyncio.run(until_signalled(lambda stop: serve_gateway(settings, config, at, stop)))

@@ -15,7 +15,9 @@ import click
 from streams.cli import pass_settings
 from streams.errors import SettingInvalid
 from streams.request_path.envoy.addresses import MeshAddresses
-from streams.request_path.envoy.policy import JwtProvider, RoutePolicy
+from streams.request_path.envoy.policy import EdgeCertificate, JwtProvider, RoutePolicy
+from streams.runtime.access import certificate_files, is_loopback, loopback_only
+from streams.runtime.addresses import address
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -99,7 +101,8 @@ def control(
     if jwt_issuer:
         keys = _text(jwt_keys)
         jwt = JwtProvider(issuer=jwt_issuer, jwks=keys, claim=jwt_claim, tier_claim=jwt_tier_claim)
-    policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms, jwt=jwt)
+    tls = _edge_certificate(settings, addresses.edge, jwt)
+    policy = RoutePolicy(pool=pool, deadline_ms=deadline_ms, jwt=jwt, tls=tls)
     _run(lambda stop: serve_control_plane(settings, addresses, policy, stop))
 
 
@@ -173,7 +176,7 @@ def compose(settings: Settings, *, addresses: MeshAddresses, pool: str, deadline
             pool=pool,
             deadline_ms=deadline_ms,
             envoy=f"http://{addresses.inner}",
-            listen=addresses.compose,
+            at=loopback_only(addresses.compose, "gateway behind Envoy"),
             stop=stop,
         )
     )
@@ -210,6 +213,23 @@ def envoy(settings: Settings, *, addresses: MeshAddresses, node: str, workers: i
     from streams.request_path.envoy.binary import exec_envoy  # noqa: PLC0415  # keep --help instant
 
     exec_envoy(addresses, Path(settings.build) / "envoy", node, workers)
+
+
+def _edge_certificate(
+    settings: Settings, edge: str, jwt: JwtProvider | None
+) -> EdgeCertificate | None:
+    """What Envoy shows users elsewhere than on loopback, where each needs a token of their own."""
+    if is_loopback(address(edge)[0]):
+        return None
+    certificate, key = certificate_files(settings, edge, "edge of Envoy")
+    if jwt is None:
+        raise SettingInvalid(
+            f"the edge of Envoy on {edge} must know its users: set FOREMESH_MESH_JWT_ISSUER and"
+            " FOREMESH_MESH_JWT_KEYS, or use 127.0.0.1"
+        )
+    return EdgeCertificate(
+        certificate=str(Path(certificate).absolute()), key=str(Path(key).absolute())
+    )
 
 
 def _text(path: str) -> str:

@@ -11,6 +11,7 @@ import click
 from streams.cli import pass_settings
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.local.cgroup_files import CONTROLLERS
+from streams.runtime.access import Listener, listener
 from streams.runtime.event_loop import until_signalled
 from streams.settings import Settings
 
@@ -102,7 +103,8 @@ def command(
     start by systemd with Delegate=yes (version 2), or root (version 1). Without them the command
     fails.
     """
-    listen, keep_alive_ms = listen or settings.provisioner, round(keep_alive * 1000)
+    at = listener(settings, listen or settings.provisioner, f"provisioner of pool {pool}")
+    keep_alive_ms = round(keep_alive * 1000)
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415
 
@@ -115,20 +117,20 @@ def command(
         if dry_run:
             asyncio.run(target.survey(settings))
         else:
-            asyncio.run(until_signalled(target.server(settings, listen, limits)))
+            asyncio.run(until_signalled(target.server(settings, at, limits)))
     elif dry_run:
         from streams.cli import worker  # noqa: PLC0415
 
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
         limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
-        _provision_locally(settings, pool, listen, limits, limit, required=not limit_if_possible)
+        _provision_locally(settings, pool, at, limits, limit, required=not limit_if_possible)
 
 
 def _provision_locally(
     settings: Settings,
     pool: str,
-    listen: str,
+    at: Listener,
     limits: ProvisionerLimits,
     controllers: Sequence[str],
     *,
@@ -142,4 +144,4 @@ def _provision_locally(
     cgroups = partial(CgroupLimiter.open, controllers, required=required)
     factory = partial(LocalProvisioner, cgroups=cgroups)
     process = ProvisionerProcess(settings, pool, limits, factory)
-    asyncio.run(until_signalled(lambda stop: process.run(listen, stop)))
+    asyncio.run(until_signalled(lambda stop: process.run(at, stop)))

@@ -14,6 +14,7 @@ from streams.errors import ClusterUnreachable, ToolMissing
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.provisioner_process import ProvisionerProcess
 from streams.provisioners.core.topic_views import CatalogView
+from streams.runtime.access import Listener
 from streams.settings import Settings
 
 try:
@@ -39,7 +40,7 @@ class KubernetesTarget:
     take_over: bool
 
     def server(
-        self, settings: Settings, listen: str, limits: ProvisionerLimits
+        self, settings: Settings, at: Listener, limits: ProvisionerLimits
     ) -> Callable[[asyncio.Event], Awaitable[None]]:
         """Return a coroutine function that provisions while it holds the lease."""
 
@@ -53,7 +54,7 @@ class KubernetesTarget:
             )
             election = LeaderElection(client, f"foremesh-{self.pool}", _identity())
             try:
-                kept = await election.lead(lambda over: process.run(listen, over), stop)
+                kept = await election.lead(lambda over: process.run(at, over), stop)
             except ApiServerError as error:
                 raise ClusterUnreachable(f"The Kubernetes API server failed: {error}") from error
             finally:

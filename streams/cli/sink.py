@@ -17,7 +17,7 @@ __all__ = ["command"]
     "--metrics-port",
     type=int,
     show_envvar=True,
-    help="Port of the Prometheus endpoint on loopback; 0 for none.",
+    help="Port of the Prometheus endpoint; 0 for none.",
 )
 @pass_settings
 def command(settings: Settings, metrics_port: int | None) -> None:
@@ -29,7 +29,8 @@ def command(settings: Settings, metrics_port: int | None) -> None:
 
     check_schema(settings.postgres)
     connect(settings)
-    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    port = settings.metrics_port if metrics_port is None else metrics_port
+    metrics.serve(port, settings.metrics_host)
     sink = RecordSink(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sink.stop())

@@ -19,7 +19,7 @@ __all__ = ["command"]
     "--metrics-port",
     type=int,
     show_envvar=True,
-    help="Port of the Prometheus endpoint on loopback; 0 for none.",
+    help="Port of the Prometheus endpoint; 0 for none.",
 )
 @pass_settings
 def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | None) -> None:
@@ -32,7 +32,8 @@ def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | Non
     """
     from streams.adapters import metrics  # noqa: PLC0415  # Faust loads slowly
 
-    metrics.serve(settings.metrics_port if metrics_port is None else metrics_port)
+    port = settings.metrics_port if metrics_port is None else metrics_port
+    metrics.serve(port, settings.metrics_host)
     if settings.clock == "event" and set(stages) in (set(), set(STAGES)):
         _run_in_event_time(settings)
     else:

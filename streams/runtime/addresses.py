@@ -6,6 +6,8 @@ __all__ = ["address"]
 
 
 def address(listen: str) -> tuple[str, int]:
-    """Return host and port of `host:port`, with or without `http://`; 127.0.0.1 without a host."""
-    host, _, port = listen.removeprefix("http://").rstrip("/").rpartition(":")
+    """Return host and port of `host:port`, with or without a scheme; 127.0.0.1 without a host."""
+    host, _, port = (
+        listen.removeprefix("http://").removeprefix("https://").rstrip("/").rpartition(":")
+    )
     return host or "127.0.0.1", int(port)

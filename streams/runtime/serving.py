@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 
-from streams.runtime.addresses import address
+from streams.runtime.access import Listener
 
 __all__ = ["BODY_UNREADABLE", "DRAIN_S", "serving"]
 
@@ -21,27 +21,23 @@ DRAIN_S = 10.0  # for requests in flight at SIGTERM
 
 async def serving(
     runner: web.AppRunner | web.ServerRunner,
-    listen: str,
-    what: str,
+    at: Listener,
     until: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serve at `listen` until `until` returns; requests in flight are finished.
+    """Serve at an address until `until` returns; requests in flight are finished.
 
     Parameters
     ----------
     runner
         The application or server; its `shutdown_timeout` bounds the requests in flight.
-    listen
-        `host:port`.
-    what
-        What listens, for the log.
+    at
+        Where it may listen.
     until
         The work of the process.
     """
     await runner.setup()
-    host, port = address(listen)
-    await web.TCPSite(runner, host, port).start()
-    logger.info("The %s listens on %s", what, listen, extra={"action": "open"})
+    await web.TCPSite(runner, *at.place, ssl_context=at.tls).start()
+    logger.info("The %s listens on %s", at.what, at.address, extra={"action": "open"})
     try:
         await until()
     finally:

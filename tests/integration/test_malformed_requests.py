@@ -12,6 +12,7 @@ from harness import RunForemesh
 from services import Door, catalog_of, constituent, read, send
 
 from streams.records import Outcome, Request
+from streams.runtime.token_file import token_of
 from streams.settings import Settings
 
 DEEP = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -24,7 +25,9 @@ def knock(at: str, target: bytes, body: bytes = b"", headers: bytes = b"") -> tu
     host, _, port = at.partition(":")
     with socket.create_connection((host, int(port)), 10) as line:
         size = f"content-length: {len(body)}\r\n".encode()
-        line.sendall(b"POST " + target + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + size)
+        line.sendall(
+            b"POST " + target + b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n" + size
+        )
         line.sendall(headers + b"\r\n" + body)
         answer = b""
         while data := line.recv(65_536):
@@ -81,6 +84,13 @@ def use(**values: Any) -> bytes:
     return json.dumps({"uses": [{"instance_id": "none", "in_flight": 0, **values}]}).encode()
 
 
+def ours(settings: Settings) -> bytes:
+    """The headers of a client that has read the token."""
+    return (
+        f"content-type: application/json\r\nauthorization: Bearer {token_of(settings)}\r\n".encode()
+    )
+
+
 TO_THE_PROVISIONER = {
     "a huge count": (b"/use", use(uses=10**30)),
     "a negative time": (b"/use", use(busy_ms=-1)),
@@ -115,10 +125,10 @@ async def test_no_bytes_of_a_client_make_the_provisioner_fail(
     send(settings, catalog_of(constituent("a")))
     door = Door(run_foremesh)
     said = {
-        name: knock(door.provisioner_at, path, body, b"content-type: application/json\r\n")[0]
+        name: knock(door.provisioner_at, path, body, ours(settings))[0]
         for name, (path, body) in TO_THE_PROVISIONER.items()
     }
-    zipped = b"content-encoding: gzip\r\n"
+    zipped = ours(settings) + b"content-encoding: gzip\r\n"
     assert knock(door.provisioner_at, b"/use", b"\x1f\x8bnone", zipped)[0] == 400
     assert said == dict.fromkeys(TO_THE_PROVISIONER, 400)
     async with aiohttp.ClientSession() as session:
@@ -135,9 +145,11 @@ async def test_reports_of_the_largest_counts_do_not_end_the_instances(
     door = Door(run_foremesh)
     async with aiohttp.ClientSession() as session:
         assert (await door.ask(session, "only-a")).status == 200
-        async with session.get(f"http://{door.provisioner_at}/instances") as answer:
+        url = f"http://{door.provisioner_at}/instances"
+        brings = {"Authorization": f"Bearer {token_of(settings)}"}
+        async with session.get(url, headers=brings) as answer:
             [instance] = await answer.json()
         told = use(instance_id=instance["instance_id"], uses=most, busy_ms=most)
         for _ in range(3):
-            assert knock(door.provisioner_at, b"/use", told)[0] == 204
+            assert knock(door.provisioner_at, b"/use", told, ours(settings))[0] == 204
         assert (await door.ask(session, "only-a")).headers["x-foremesh"] == "hit"

@@ -19,7 +19,7 @@ def free_port() -> int:
 def test_metrics_are_served_on_loopback() -> None:
     port = free_port()
     RECORDS.labels("sink", "outcomes", "done").inc()
-    serve(port)
+    serve(port, "127.0.0.1")
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
@@ -33,8 +33,8 @@ def test_a_port_that_is_taken_is_said_with_its_setting() -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(SettingInvalid, match=f"FOREMESH_METRICS_PORT={port}"):
-            serve(port)
+            serve(port, "127.0.0.1")
 
 
 def test_port_zero_serves_nothing() -> None:
-    serve(0)
+    serve(0, "127.0.0.1")

@@ -15,6 +15,7 @@ from streams.request_path.envoy.decision_client import (
 )
 
 FAR_MS = 2**42
+BRINGS = {"Authorization": "Bearer told"}
 
 
 class FakeResponse:
@@ -46,15 +47,18 @@ class FakeSession:
         self.sent: list[tuple[str, Any]] = []
         self._response = response
 
-    def post(self, url: str, *, json: object, timeout: object) -> FakeResponse:  # aiohttp's
+    def post(
+        self, url: str, *, json: object, timeout: object, headers: object
+    ) -> FakeResponse:  # aiohttp's
         del timeout
+        assert headers == BRINGS
         self.sent.append((url, json))
         return self._response
 
 
 def client(response: FakeResponse) -> tuple[DecisionClient, FakeSession]:
     session = FakeSession(response)
-    return DecisionClient(cast("aiohttp.ClientSession", session), "host:1"), session
+    return DecisionClient(cast("aiohttp.ClientSession", session), "host:1", BRINGS), session
 
 
 GRANTED = {

@@ -16,7 +16,7 @@ from source import NAMES, PACKAGE, TREES, imports
 BELOW: Mapping[str, set[str]] = {
     "errors": set(),
     "records": set(),
-    "runtime": set(),
+    "runtime": {"errors", "settings"},
     "settings": {"errors"},
     "flow": {"records"},
     "report": {"records"},

@@ -1,4 +1,4 @@
-"""The provisioner's HTTP API on loopback: the standard path, reports of use, health."""
+"""The provisioner's HTTP API: the standard path, reports of use, health."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streams.provisioners.core.interface import (
     Provisioner,
     StandardPathRefused,
 )
+from streams.runtime.access import Guard
 from streams.runtime.serving import BODY_UNREADABLE
 
 __all__ = ["application"]
@@ -28,9 +29,10 @@ _MOST = 2**40  # of a count or duration since the last report
 _MOST_MS = 2**53  # of a time
 
 
-def application(provisioner: Provisioner) -> web.Application:
+def application(provisioner: Provisioner, guard: Guard) -> web.Application:
     """Build the routes `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
-    app = web.Application(client_max_size=_MOST_BYTES, middlewares=[_errors])
+    middlewares = [guard.middleware(), _errors]
+    app = web.Application(client_max_size=_MOST_BYTES, middlewares=middlewares)
     app[_PROVISIONER] = provisioner
     app.router.add_post("/standard", _standard)
     app.router.add_post("/use", _use)

@@ -20,6 +20,7 @@ from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
 from streams.provisioners.core.topic_views import CatalogView, all_instances
 from streams.records import Command, DeadLetter, Instance, InstanceState, Record
 from streams.records.catalog import Catalog
+from streams.runtime.access import Listener, processes_guard
 from streams.runtime.clock import wall_ms
 from streams.runtime.serving import serving
 from streams.runtime.tasks import every, first_to_end
@@ -67,16 +68,16 @@ class ProvisionerProcess:
         self._consumer_lock = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = False
+        self._guard = processes_guard(settings)
         self.provisioner = factory(pool, lambda: self._catalog.now, self._send, limits)
 
-    async def run(self, listen: str, stop: asyncio.Event) -> None:
+    async def run(self, at: Listener, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then close the provisioner."""
         known = await asyncio.to_thread(self._prepare)
         await self.provisioner.open(known)
-        runner = web.AppRunner(application(self.provisioner), access_log=None)
-        what = f"provisioner of pool {self._pool}"
+        runner = web.AppRunner(application(self.provisioner, self._guard), access_log=None)
         try:
-            await serving(runner, listen, what, lambda: first_to_end(self._work(), stop))
+            await serving(runner, at, lambda: first_to_end(self._work(), stop))
         finally:
             await self.provisioner.close()
             await asyncio.to_thread(self._close)

@@ -116,11 +116,27 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
 
 
 @contextlib.asynccontextmanager
-async def serve(scaler: KedaScaler, listen: str) -> AsyncIterator[int]:
-    """Serve at an address; yields the port."""
+async def serve(
+    scaler: KedaScaler, listen: str, tls: tuple[bytes, bytes, bytes] | None = None
+) -> AsyncIterator[int]:
+    """Serve at an address; yields the port.
+
+    Parameters
+    ----------
+    scaler, listen
+        What to serve, and at which host:port.
+    tls
+        Key, certificate, and the CA that clients' certificates must be of; None on loopback.
+    """
     server = grpc.aio.server()
     pb_grpc.add_ExternalScalerServicer_to_server(scaler, server)
-    port: int = server.add_insecure_port(listen)
+    port: int
+    if tls is None:
+        port = server.add_insecure_port(listen)
+    else:
+        *pair, clients_ca = tls
+        certificates = grpc.ssl_server_credentials([tuple(pair)], clients_ca, True)
+        port = server.add_secure_port(listen, certificates)
     await server.start()
     try:
         yield port

@@ -8,6 +8,7 @@ import logging
 
 from streams.provisioners.core.topic_views import CatalogView, InstanceView
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
+from streams.runtime.access import grpc_certificates
 from streams.settings import Settings
 
 __all__ = ["run"]
@@ -19,11 +20,12 @@ _READ_S = 0.5
 
 async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
+    tls = grpc_certificates(settings, listen, "external scaler for KEDA")
     catalog, instances, wanted = CatalogView(settings), InstanceView(settings), WantedInstances()
     await asyncio.to_thread(catalog.read)
     await asyncio.to_thread(instances.read)
     scaler = KedaScaler(wanted, lambda service: service in catalog.now.constituents)
-    async with serve(scaler, listen):
+    async with serve(scaler, listen, tls):
         logger.info("The external scaler for KEDA listens on %s", listen, extra={"action": "open"})
         while not stop.is_set():
             await catalog.follow()

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from streams.runtime.access import Guard, Listener
 from streams.runtime.serving import DRAIN_S, serving
 from streams.runtime.tasks import first_to_end
 
@@ -30,15 +31,21 @@ _SERVER = logging.getLogger("streams.http")
 _SERVER.addFilter(_Answered())
 
 
-def new_application() -> web.Application:
-    """An application without routes that refuses bodies of more than a mebibyte."""
-    return web.Application(client_max_size=_MAX_BODY_BYTES)
+def new_application(guard: Guard | None = None) -> web.Application:
+    """An application without routes that refuses bodies of more than a mebibyte.
+
+    Parameters
+    ----------
+    guard
+        What its requests must bring; None on loopback, where anyone may ask.
+    """
+    middlewares = [guard.middleware()] if guard else []
+    return web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=middlewares)
 
 
 async def serve_application(
     app: web.Application,
-    listen: str,
-    what: str,
+    at: Listener,
     work: Iterable[Awaitable[Any]],
     stop: asyncio.Event,
     *,
@@ -55,4 +62,4 @@ async def serve_application(
         shutdown_timeout=DRAIN_S,
         handler_cancellation=cancels,
     )
-    await serving(runner, listen, what, lambda: first_to_end(work, stop))
+    await serving(runner, at, lambda: first_to_end(work, stop))

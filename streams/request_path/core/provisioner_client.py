@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -10,12 +11,17 @@ import aiohttp
 
 from streams.provisioners.core.interface import InstanceUse, StandardPathRefused
 from streams.records import Instance, InstanceState
+from streams.runtime.access import credentials
 from streams.runtime.clock import wall_ms
+from streams.settings import Settings
 
 __all__ = ["ProvisionerClient", "instance_of", "until"]
 
+logger = logging.getLogger(__name__)
+
 _USE = [field.name for field in fields(InstanceUse)]
 _INSTANCE = {field.name for field in fields(Instance)}
+_NOT_LET_IN = {401, 403, 415, 421}
 _REPORT_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
@@ -26,13 +32,15 @@ class ProvisionerClient:
     ----------
     session
         Connections to use.
-    url
-        The provisioner's base URL.
+    settings
+        Where the provisioner is, and what to bring.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
         self._session = session
-        self._url = url.rstrip("/")
+        self._url = settings.provisioner.rstrip("/")
+        self._brings = credentials(settings, self._url)
+        self._refused = False
 
     async def start(
         self, constituent: str, request_id: str, deadline_ms: int, known: Sequence[str]
@@ -58,9 +66,7 @@ class ProvisionerClient:
             "known": known,
         }
         try:
-            async with self._session.post(
-                f"{self._url}/standard", json=body, timeout=until(deadline_ms)
-            ) as answer:
+            async with self._post("/standard", body, until(deadline_ms)) as answer:
                 content = await answer.json()
                 if answer.status == 200:
                     return instance_of(content)
@@ -79,13 +85,26 @@ class ProvisionerClient:
         # `asdict` copies each value deeply, which takes six times as long.
         body = {"uses": [{name: getattr(use, name) for name in _USE} for use in uses]}
         try:
-            async with self._session.post(
-                f"{self._url}/use", json=body, timeout=_REPORT_TIMEOUT
-            ) as answer:
+            async with self._post("/use", body, _REPORT_TIMEOUT) as answer:
+                await self._tell_if_refused(answer)
                 answer.raise_for_status()
         except (aiohttp.ClientError, TimeoutError):
             return False
         return True
+
+    def _post(self, path: str, body: object, limit: aiohttp.ClientTimeout) -> Any:
+        brings = self._brings
+        return self._session.post(
+            self._url + path, json=body, timeout=limit, headers=brings.headers, ssl=brings.tls
+        )
+
+    async def _tell_if_refused(self, answer: aiohttp.ClientResponse) -> None:
+        """Say once that reports of use are not let in; requests for instances say so themselves."""
+        refused = answer.status in _NOT_LET_IN
+        if refused and not self._refused:
+            extra = {"action": "refused"}
+            logger.warning("%s refuses: %s", self._url, await answer.text(), extra=extra)
+        self._refused = refused
 
 
 def instance_of(answer: dict[str, Any]) -> Instance:

@@ -44,7 +44,7 @@ async def open_warm_pool(
         Most requests that wait for one constituent.
     """
     watch = await CatalogAndInstanceWatch.open(settings)
-    provisioner = ProvisionerClient(session, settings.provisioner)
+    provisioner = ProvisionerClient(session, settings)
     warm = WarmPool(watch, provisioner, pool=pool, queue=queue)
     try:
         yield warm

@@ -38,6 +38,7 @@ from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.routes import EDGE
 from streams.request_path.envoy.usage import UsageCounter
+from streams.runtime.access import loopback_only
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -81,7 +82,8 @@ async def serve_access_log(
     stop
         Ends the process.
     """
-    metrics.serve(settings.metrics_port)
+    at = loopback_only(addresses.log, "access log service")
+    metrics.serve(settings.metrics_port, settings.metrics_host)
     os.nice(_NICE)
     watch = await CatalogAndInstanceWatch.open(settings, patient=True)  # for start-up times
     waits = {"delivery.timeout.ms": _KEEP_MS, "linger.ms": _LINGER_MS}
@@ -91,11 +93,11 @@ async def serve_access_log(
     service.observe(watch.take_changed())
     server = grpc.aio.server()
     add_access_log_service(service, server)
-    server.add_insecure_port(addresses.log)
+    server.add_insecure_port(at.address)
     async with aiohttp.ClientSession() as session:
         await server.start()
-        logger.info("The access log service listens on %s", addresses.log, extra={"action": "open"})
-        provisioner = ProvisionerClient(session, settings.provisioner)
+        logger.info("The access log service listens on %s", at.address, extra={"action": "open"})
+        provisioner = ProvisionerClient(session, settings)
         work = [
             watch.follow_catalog(),
             watch.follow_instances(service.observe),

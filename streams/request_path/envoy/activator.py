@@ -45,6 +45,7 @@ from streams.request_path.envoy.decision_client import (
 )
 from streams.request_path.envoy.forwarding import end_to_end_headers, response_to, stream_body
 from streams.request_path.envoy.policy import RoutePolicy
+from streams.runtime.access import credentials, loopback_only
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
@@ -73,18 +74,20 @@ async def serve_activator(
     stop
         Ends the process; requests in flight are finished.
     """
-    metrics.serve(settings.metrics_port)
+    at = loopback_only(addresses.activate, "activator")
+    metrics.serve(settings.metrics_port, settings.metrics_host)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
         open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
     ):
-        decisions = DecisionClient(session, addresses.decide)
+        brings = credentials(settings, f"http://{addresses.decide}").headers
+        decisions = DecisionClient(session, addresses.decide, brings)
         proxy = StandardPathProxy(warm, decisions, session, policy.deadline_ms)
         app = new_application()
         app.router.add_route("*", "/{path:.*}", proxy.serve)
         work = [*warm.start(proxy.observe), decisions.check_health()]
-        await serve_application(app, addresses.activate, "activator", work, stop)
+        await serve_application(app, at, work, stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,25 @@ from typing import Any
 
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.clusters import own_cluster, socket_address
+from streams.runtime.access import loopback_only
 
 __all__ = ["bootstrap"]
 
+# Without a token, so nothing that ends, drains or profiles this Envoy.
+_READ_ONLY = [
+    {"exact": path} for path in ("/ready", "/server_info", "/clusters", "/config_dump")
+] + [{"prefix": "/stats"}]
+
 
 def bootstrap(addresses: MeshAddresses, node: str = "edge") -> dict[str, Any]:
-    """A bootstrap configuration; everything else comes from the control plane."""
+    """A bootstrap configuration; everything else comes from the control plane.
+
+    Raises
+    ------
+    SettingInvalid
+        The admin interface would be reached from elsewhere.
+    """
+    admin = loopback_only(addresses.admin, "admin interface of Envoy")
     control = own_cluster("control", addresses.control, http2=True)
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
     # A restarted control plane is soon back: the default back-off would grow to half a minute.
@@ -19,7 +32,7 @@ def bootstrap(addresses: MeshAddresses, node: str = "edge") -> dict[str, Any]:
     service = {"envoy_grpc": {"cluster_name": control["name"], "retry_policy": retry}}
     return {
         "node": {"id": node, "cluster": "foremesh"},
-        "admin": {"address": socket_address(addresses.admin)},
+        "admin": {"address": socket_address(admin.address), "allow_paths": _READ_ONLY},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "GRPC",

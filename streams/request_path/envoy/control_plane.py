@@ -29,6 +29,7 @@ from streams.request_path.envoy.endpoints import EndpointTable
 from streams.request_path.envoy.listeners import listeners
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.request_path.envoy.routes import routes
+from streams.runtime.access import loopback_only
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -54,7 +55,9 @@ async def serve_control_plane(
     stop
         Ends the process.
     """
-    metrics.serve(settings.metrics_port)
+    at = loopback_only(addresses.control, "control plane")
+    loopback_only(addresses.inner, "inner listener of Envoy")
+    metrics.serve(settings.metrics_port, settings.metrics_host)
     endpoints = EndpointTable(policy.pool, resolve(addresses.activate))
     # Everything is read before the first Envoy connects: a partial snapshot would delete the rest.
     watch = await _open_watch(settings, stop)
@@ -64,9 +67,9 @@ async def serve_control_plane(
     server = grpc.aio.server()
     service = AggregatedDiscoveryService(plane.snapshot)
     ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
-    server.add_insecure_port(addresses.control)
+    server.add_insecure_port(at.address)
     await server.start()
-    logger.info("The control plane listens on %s", addresses.control, extra={"action": "open"})
+    logger.info("The control plane listens on %s", at.address, extra={"action": "open"})
     work = [
         watch.follow_catalog(plane.update_catalog),
         watch.follow_instances(plane.observe),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -44,11 +45,16 @@ class DecisionClient:
         Connections to it.
     address
         Its host:port.
+    headers
+        What it asks its clients to bring.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, address: str, headers: Mapping[str, str]
+    ) -> None:
         self._session = session
         self._url = f"http://{address}"
+        self._headers = headers
         self._unavailable = asyncio.Event()
 
     async def check_health(self) -> None:
@@ -102,7 +108,7 @@ class DecisionClient:
         limit = until(deadline_ms, grace_s=1.0)
         try:
             async with self._session.post(
-                f"{self._url}/lease", json=body, timeout=limit
+                f"{self._url}/lease", json=body, timeout=limit, headers=self._headers
             ) as response:
                 answer = await response.json()
                 after = int(response.headers.get("Retry-After", "1"))
@@ -136,7 +142,7 @@ class DecisionClient:
         }
         try:
             async with self._session.post(
-                f"{self._url}/release", json=body, timeout=_RELEASE_TIMEOUT
+                f"{self._url}/release", json=body, timeout=_RELEASE_TIMEOUT, headers=self._headers
             ) as response:
                 response.raise_for_status()
         except (aiohttp.ClientError, TimeoutError) as error:

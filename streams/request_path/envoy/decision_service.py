@@ -30,7 +30,7 @@ from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
 from streams.request_path.envoy.leases import LeaseTable
 from streams.request_path.envoy.policy import RoutePolicy
-from streams.runtime.addresses import address
+from streams.runtime.access import Guard, Listener, loopback_only, processes_guard
 from streams.runtime.clock import wall_ms
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
@@ -63,37 +63,38 @@ async def serve_decisions(
     stop
         Ends the process; requests in flight are finished.
     """
-    metrics.serve(settings.metrics_port)
+    leases = loopback_only(addresses.leases, "decision service")
+    at = loopback_only(addresses.decide, "decision service")
+    metrics.serve(settings.metrics_port, settings.metrics_host)
     async with (
         aiohttp.ClientSession() as session,
         open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
     ):
-        service = DecisionService(warm, policy.deadline_ms)
+        service = DecisionService(warm, policy.deadline_ms, processes_guard(settings))
         work = service.start()
         ended_requests = grpc.aio.server()
         add_access_log_service(service.leases, ended_requests)
-        ended_requests.add_insecure_port(addresses.leases)
+        ended_requests.add_insecure_port(leases.address)
         await ended_requests.start()
         try:
-            await _serve_http(service, addresses.decide, policy.deadline_ms, work, stop)
+            await _serve_http(service, at, policy.deadline_ms, work, stop)
         finally:
             await ended_requests.stop(_STOP_S)
 
 
 async def _serve_http(
     service: DecisionService,
-    listen: str,
+    at: Listener,
     drain_ms: int,
     work: Iterable[Awaitable[Any]],
     stop: asyncio.Event,
 ) -> None:
     """Listen beside this work until `stop` is set; requests in flight are finished."""
     activators = web.Server(service.answer, access_log=None, handler_cancellation=True)
-    host, port = address(listen)
     server = await asyncio.get_running_loop().create_server(
-        lambda: ProtocolDispatcher(service.checks.answer, activators), host, port
+        lambda: ProtocolDispatcher(service.checks.answer, activators), *at.place
     )
-    logger.info("The decision service listens on %s", listen, extra={"action": "open"})
+    logger.info("The decision service listens on %s", at.address, extra={"action": "open"})
     try:
         await first_to_end(work, stop)
     finally:
@@ -110,10 +111,13 @@ class DecisionService:
         The pool's instances.
     deadline_ms
         Most that a request may take.
+    guard
+        What the activator must bring; Envoy's checks bring nothing.
     """
 
-    def __init__(self, warm: WarmPool, deadline_ms: int) -> None:
+    def __init__(self, warm: WarmPool, deadline_ms: int, guard: Guard) -> None:
         self._warm = warm
+        self._guard = guard
         self._withheld = WithheldInstances(warm.claims, deadline_ms)
         self.leases = LeaseTable(warm.claims)
         self.checks = ExtAuthzChecks(warm.claims, self.leases, deadline_ms)
@@ -133,6 +137,8 @@ class DecisionService:
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer the activator, or a health check."""
+        if refused := self._guard.response(request):
+            return refused
         handler = self._handlers.get(request.path)
         return await handler(request) if handler else web.Response(status=404)
 

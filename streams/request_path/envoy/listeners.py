@@ -17,7 +17,7 @@ from streams.request_path.core.headers import (
 from streams.request_path.core.retries import MAYBE_SERVED
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.clusters import OWN_PREFIX, socket_address
-from streams.request_path.envoy.policy import JwtProvider, RoutePolicy
+from streams.request_path.envoy.policy import EdgeCertificate, JwtProvider, RoutePolicy
 from streams.request_path.envoy.routes import EDGE, INNER
 
 __all__ = ["COMPOSITE_CHECK", "CONSTITUENT_CHECK", "listeners"]
@@ -33,7 +33,8 @@ _SET_BY_GATEWAY = (IDEMPOTENT_HEADER,)  # trusted on the inner listener only
 
 def listeners(addresses: MeshAddresses, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
     """The listener for users, and the one for the gateway."""
-    yield _listener(EDGE, addresses.edge, COMPOSITE_CHECK, policy, policy.jwt)
+    edge = _listener(EDGE, addresses.edge, COMPOSITE_CHECK, policy, policy.jwt)
+    yield _with_tls(edge, policy.tls) if policy.tls else edge
     yield _listener(INNER, addresses.inner, CONSTITUENT_CHECK, policy, None)
 
 
@@ -72,6 +73,22 @@ def _listener(
     }
     chain = {"filters": [{"name": "envoy.http", "typed_config": manager}]}
     return {"name": name, "address": socket_address(listen), "filter_chains": [chain]}
+
+
+def _with_tls(listener: dict[str, Any], tls: EdgeCertificate) -> dict[str, Any]:
+    files = {
+        "certificate_chain": {"filename": tls.certificate},
+        "private_key": {"filename": tls.key},
+    }
+    socket = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_TYPE}.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [files]},
+        },
+    }
+    chains = [{**chain, "transport_socket": socket} for chain in listener["filter_chains"]]
+    return {**listener, "filter_chains": chains}
 
 
 def _jwt_authn(jwt: JwtProvider) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["JwtProvider", "RoutePolicy"]
+__all__ = ["EdgeCertificate", "JwtProvider", "RoutePolicy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,15 @@ class JwtProvider:
     issuer: str
     jwks: str  # JSON Web Key Set
     claim: str = "sub"
-    tier_claim: str = ""  # empty: the header x-foremesh-tier is trusted
+    tier_claim: str = ""  # empty: the header x-foremesh-tier, if the pool trusts it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeCertificate:
+    """Files with the certificate and key that Envoy shows users."""
+
+    certificate: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +35,4 @@ class RoutePolicy:
     log_flush_ms: int = 100  # how long Envoy gathers log entries
     lease_flush_ms: int = 10  # the same for the ends of requests that hold a lease
     jwt: JwtProvider | None = None
+    tls: EdgeCertificate | None = None  # None: on loopback

@@ -17,6 +17,7 @@ from streams.request_path.core.retries import IDLE_TIMEOUT_S
 from streams.request_path.core.warm_pool import open_warm_pool
 from streams.request_path.gateway.claiming import ClaimingRequestHandler
 from streams.request_path.gateway.routes import add_routes
+from streams.runtime.access import Listener, users_guard
 from streams.runtime.tasks import every
 from streams.settings import Settings
 
@@ -37,7 +38,7 @@ class GatewayConfig:
 
 
 async def serve_gateway(
-    settings: Settings, config: GatewayConfig, listen: str, stop: asyncio.Event
+    settings: Settings, config: GatewayConfig, at: Listener, stop: asyncio.Event
 ) -> None:
     """Serve the composites of one pool until `stop` is set, then send what Kafka still lacks.
 
@@ -47,12 +48,12 @@ async def serve_gateway(
         Where Kafka and the provisioner are.
     config
         Pool and bounds.
-    listen
-        host:port.
+    at
+        Where it may listen; beyond loopback its users must send a token.
     stop
         Ends the process; requests in flight are finished.
     """
-    metrics.serve(settings.metrics_port)
+    metrics.serve(settings.metrics_port, settings.metrics_host)
     events = EventBuffer(producer_config(settings), codec.encode, settings.topic)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
@@ -62,10 +63,10 @@ async def serve_gateway(
         handler = ClaimingRequestHandler(
             config.pool, config.deadline_ms, warm=warm, session=session, events=events
         )
-        app = new_application()
+        app = new_application(users_guard(settings) if at.tls else None)
         add_routes(app, handler)
         work = [*warm.start(), every(_POLL_S, events.poll)]
-        await serve_application(app, listen, "gateway", work, stop, cancels=True)
+        await serve_application(app, at, work, stop, cancels=True)
     lost = await asyncio.to_thread(events.flush, settings.delivery_ms / 1000)
     if lost:
         logger.warning("%d events were lost", lost, extra={"action": "events_lost"})

@@ -32,6 +32,7 @@ from streams.request_path.core.orchestration import CompositeRun, ConstituentFai
 from streams.request_path.core.start_up_times import StartUpTimes
 from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
 from streams.request_path.gateway.routes import RequestHandler, add_routes
+from streams.runtime.access import Listener
 from streams.settings import Settings
 
 __all__ = ["EnvoyRequestHandler", "merge_parts", "serve_gateway_behind_envoy"]
@@ -178,7 +179,13 @@ class EnvoyRequestHandler(RequestHandler):
 
 
 async def serve_gateway_behind_envoy(
-    settings: Settings, *, pool: str, deadline_ms: int, envoy: str, listen: str, stop: asyncio.Event
+    settings: Settings,
+    *,
+    pool: str,
+    deadline_ms: int,
+    envoy: str,
+    at: Listener,
+    stop: asyncio.Event,
 ) -> None:
     """Orchestrate the composites of one pool until `stop` is set.
 
@@ -190,12 +197,12 @@ async def serve_gateway_behind_envoy(
         Name of the pool, and most that a request may take.
     envoy
         URL of Envoy's listener for orchestrators.
-    listen
-        host:port.
+    at
+        Where it may listen.
     stop
         Ends the process; requests in flight are finished.
     """
-    metrics.serve(settings.metrics_port)
+    metrics.serve(settings.metrics_port, settings.metrics_host)
     watch = await CatalogAndInstanceWatch.open(settings)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -204,5 +211,5 @@ async def serve_gateway_behind_envoy(
         app = new_application()
         add_routes(app, handler)
         work = [watch.follow_catalog(), watch.follow_instances(handler.observe)]
-        await serve_application(app, listen, "gateway", work, stop, cancels=True)
+        await serve_application(app, at, work, stop, cancels=True)
     watch.close()
