@@ -13,12 +13,24 @@ from typing import Any, Self
 
 from streams.provisioners.core.interface import InstanceRequest, ProvisionerLimits
 from streams.provisioners.core.pool_provisioner import PoolProvisioner
+from streams.provisioners.local.command_policy import CommandPolicy
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog, Constituent, Resources
 from streams.runtime.clock import wall_ms
 
-__all__ = ["House", "LayeredHouse", "LocalHouse", "Told", "local_provisioner", "until", "want"]
+__all__ = [
+    "ANY",
+    "House",
+    "LayeredHouse",
+    "LocalHouse",
+    "Told",
+    "local_provisioner",
+    "until",
+    "want",
+]
+
+ANY = CommandPolicy.of(["*"])
 
 
 class Told:
@@ -40,7 +52,7 @@ async def local_provisioner(
     catalog: Catalog, limits: ProvisionerLimits
 ) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
     told = Told()
-    made = LocalProvisioner("default", lambda: catalog, told.records.append, limits)
+    made = LocalProvisioner("default", lambda: catalog, told.records.append, limits, commands=ANY)
     await made.open()
     try:
         yield made, told
@@ -122,7 +134,9 @@ class LocalHouse(House):
     now: LocalProvisioner
 
     def make(self) -> LocalProvisioner:
-        return LocalProvisioner("default", lambda: self.catalog, self.tell, self.limits)
+        return LocalProvisioner(
+            "default", lambda: self.catalog, self.tell, self.limits, commands=ANY
+        )
 
     async def crash(self, instance: Instance) -> None:
         for held, child in self.now.lifecycle.children.items():

@@ -24,6 +24,7 @@ from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.flow.topology import key_of
+from streams.provisioners.local.command_policy import note_commands, noted_at
 from streams.records import Request
 from streams.records.catalog import (
     Catalog,
@@ -48,9 +49,23 @@ def command() -> None:
 @click.argument("file")
 @pass_settings
 def load(settings: Settings, file: str) -> None:
-    """Put the catalogue of FILE into force; entries that it does not contain are withdrawn."""
-    counts = publish(settings, yaml_reader.load(file))
+    """Put the catalogue of FILE into force; entries that it does not contain are withdrawn.
+
+    A provisioner that is started from this directory may start its commands.
+    """
+    catalog = yaml_reader.load(file)
+    counts = publish(settings, catalog)
+    _allow_here(settings, catalog)
     click.echo(", ".join(f"{counts[name]} {name}" for name in ("loaded", "unchanged", "withdrawn")))
+
+
+def _allow_here(settings: Settings, catalog: Catalog) -> None:
+    noted = noted_at(settings.build, settings.prefix)
+    try:
+        note_commands(noted, (each.command for each in catalog.constituents.values()))
+    except OSError as error:
+        why = f"{noted} cannot be written: {error.strerror}"
+        click.echo(f"{why}: give `foremesh provision` an --allow-command", err=True)
 
 
 @command.command("infer")

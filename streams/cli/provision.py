@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
 
 from streams.cli import pass_settings
-from streams.provisioners.core.interface import ProvisionerLimits
+from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
 from streams.provisioners.local.cgroup_files import CONTROLLERS
+from streams.provisioners.local.command_policy import CommandPolicy, noted_at
 from streams.runtime.access import Listener, listener
 from streams.runtime.event_loop import until_signalled
 from streams.settings import Settings
 
 __all__ = ["command"]
+
+CATALOGUES = (".yaml", ".yml")
+
+
+class _Allowed(click.ParamType):
+    """Commands have spaces, so the variable has one a line."""
+
+    name = "pattern|file"
+    envvar_list_splitter = "\n"
 
 
 @click.command()
@@ -76,6 +86,22 @@ __all__ = ["command"]
     show_envvar=True,
     help="Start nothing; publish what would be started. On Kubernetes: report what could be scaled.",
 )
+@click.option(
+    "--allow-command",
+    type=_Allowed(),
+    multiple=True,
+    show_envvar=True,
+    help="A command of the catalogue that may be started here, with * for a part of a word or, as the"
+    " last word, for the rest; or a catalogue (NAME.yaml) whose commands may. May be repeated; in"
+    " the variable one a line.  [default: what `foremesh catalog load` loaded from this directory]",
+)
+@click.option(
+    "--pass-env",
+    multiple=True,
+    show_envvar=True,
+    help="An environment variable (or A_*) that local instances get, besides PATH, HOME, LANG and"
+    " their like. May be repeated.",
+)
 @pass_settings
 def command(
     settings: Settings,
@@ -90,6 +116,8 @@ def command(
     namespace: str | None,
     take_over: bool,
     dry_run: bool,
+    allow_command: Sequence[str],
+    pass_env: Sequence[str],
 ) -> None:
     """Start and end instances of one pool as commanded.
 
@@ -124,7 +152,10 @@ def command(
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
         limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
-        _provision_locally(settings, pool, at, limits, limit, required=not limit_if_possible)
+        factory = _local(
+            limit, limit_if_possible, _command_policy(settings, allow_command, pass_env)
+        )
+        _provision_locally(settings, pool, at, limits, factory)
 
 
 def _provision_locally(
@@ -132,16 +163,37 @@ def _provision_locally(
     pool: str,
     at: Listener,
     limits: ProvisionerLimits,
-    controllers: Sequence[str],
-    *,
-    required: bool,
+    factory: Callable[..., Provisioner],
 ) -> None:
-    # Imported here to keep --help instant.
-    from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
-    from streams.provisioners.local.cgroups import CgroupLimiter  # noqa: PLC0415
-    from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
+    from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415  # keep --help instant
 
-    cgroups = partial(CgroupLimiter.open, controllers, required=required)
-    factory = partial(LocalProvisioner, cgroups=cgroups)
     process = ProvisionerProcess(settings, pool, limits, factory)
     asyncio.run(until_signalled(lambda stop: process.run(at, stop)))
+
+
+def _local(
+    controllers: Sequence[str], limit_if_possible: bool, commands: CommandPolicy
+) -> Callable[..., Provisioner]:
+    from streams.provisioners.local.cgroups import CgroupLimiter  # noqa: PLC0415  # keep --help instant
+    from streams.provisioners.local.provisioner import LocalProvisioner  # noqa: PLC0415
+
+    cgroups = partial(CgroupLimiter.open, controllers, required=not limit_if_possible)
+    return partial(LocalProvisioner, cgroups=cgroups, commands=commands)
+
+
+def _command_policy(
+    settings: Settings, allowed: Sequence[str], passed: Sequence[str]
+) -> CommandPolicy:
+    """What `--allow-command` says; without it, what was loaded from this directory."""
+    if not allowed:
+        return CommandPolicy.of((), noted=noted_at(settings.build, settings.prefix), passed=passed)
+    from streams.catalog import yaml_reader  # noqa: PLC0415  # keep --help instant
+
+    files = [one for one in allowed if one.endswith(CATALOGUES)]
+    listed = [
+        constituent.command
+        for file in files
+        for constituent in yaml_reader.load(file).constituents.values()
+    ]
+    patterns = [one for one in allowed if not one.endswith(CATALOGUES)]
+    return CommandPolicy.of(patterns, listed, passed=passed)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 from harness import CHECKOUT, Eventually
-from provisioner_rigs import Told, until, want
+from provisioner_rigs import ANY, Told, until, want
 from services import ONE, SERVICE, catalog_of, constituent
 
 from streams.provisioners.core.interface import ProvisionerLimits, StandardPathRefused
@@ -65,7 +65,9 @@ async def limited(
 ) -> AsyncIterator[tuple[LocalProvisioner, Told]]:
     told = Told()
     cgroups = partial(CgroupLimiter.open, controllers or BOTH, required=allowed)
-    made = LocalProvisioner("default", lambda: catalog, told.records.append, QUICK, cgroups)
+    made = LocalProvisioner(
+        "default", lambda: catalog, told.records.append, QUICK, cgroups, commands=ANY
+    )
     await made.open()
     try:
         yield made, told
@@ -231,6 +233,7 @@ input()
 
 SERVING = """
 import asyncio, dataclasses, functools
+from provisioner_rigs import ANY
 from services import catalog_of, command, constituent
 from streams.records.catalog import Resources
 from streams.provisioners.local.cgroups import CgroupLimiter
@@ -240,7 +243,7 @@ async def main():
     cgroups = functools.partial(CgroupLimiter.open, {}, required={})
     needs = Resources(memory=64, cpu=1_000)
     catalog = catalog_of(dataclasses.replace(constituent("a", "--child"), needs=needs), room=30)
-    local = LocalProvisioner("default", lambda: catalog, lambda _: None, None, cgroups)
+    local = LocalProvisioner("default", lambda: catalog, lambda _: None, None, cgroups, commands=ANY)
     await local.open()
     await local.carry_out(command("a", count=2))
     while sum(held.live for held in local.ledger) < 2:

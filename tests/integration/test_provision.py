@@ -13,6 +13,7 @@ from services import SERVICE, Door, catalog_of, command, constituent, read, send
 
 from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.topics import create_topics
+from streams.catalog.yaml_writer import dump
 from streams.devstack.kafka import KafkaServer
 from streams.engine.producer import CheckedProducer
 from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation
@@ -131,6 +132,60 @@ def test_what_is_no_command_goes_to_the_dead_letters(
     (letter,) = [x for x in read(settings, "dead-letters") if isinstance(x, DeadLetter)]
     assert (letter.stage, letter.value) == ("provisioner", b"noise")
     assert "not Avro single-object" in letter.reason
+
+
+def test_a_command_that_nobody_here_allowed_is_not_started(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a"), constituent("b", "--child")))
+    Door(run_foremesh, FOREMESH_PROVISION_ALLOW_COMMAND=f"{{python}} -S -I {SERVICE}\nnone *")
+    send(settings, [command("a"), command("b")])
+
+    eventually(lambda: in_state(settings, InstanceState.WARM))
+    [gone] = eventually(lambda: in_state(settings, InstanceState.GONE))
+    assert gone.service == "b"
+    assert "its command is not allowed here" in gone.reason
+
+
+def test_what_was_loaded_from_the_same_directory_may_be_started(
+    settings: Settings,
+    topics: list[str],
+    run_foremesh: RunForemesh,
+    eventually: Eventually,
+    tmp_path: Path,
+) -> None:
+    assert topics
+    file = tmp_path / "catalog.yaml"
+    file.write_text(dump(catalog_of(constituent("a"))))
+    run_foremesh("catalog", "load", str(file)).finish()
+    send(settings, [constituent("b", "--child")])
+    Door(run_foremesh, FOREMESH_PROVISION_ALLOW_COMMAND="")
+    send(settings, [command("a"), command("b")])
+
+    [warm] = eventually(lambda: in_state(settings, InstanceState.WARM))
+    [gone] = eventually(lambda: in_state(settings, InstanceState.GONE))
+    assert (warm.service, gone.service) == ("a", "b")
+    listed = run_foremesh("provision", "--allow-command", str(file), "--allow-command", "x 'y")
+    assert listed.wait() == 1
+    assert "--allow-command cannot be read" in listed.output
+
+
+def test_instances_are_told_no_setting_and_no_secret(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    hidden = {"FOREMESH_KAFKA_PASSWORD": "secret", "DATABASE_URL": "secret"}
+    door = Door(run_foremesh, **hidden, SHOWN="yes", FOREMESH_PROVISION_PASS_ENV="SHOWN")
+    send(settings, [command("a")])
+    eventually(lambda: in_state(settings, InstanceState.WARM))
+
+    [pid] = family(door.provisioner.pid)
+    found = psutil.Process(pid).environ()
+    assert "secret" not in found.values()
+    assert found["SHOWN"] == "yes"
+    assert {"PATH", "PORT"} <= found.keys()
 
 
 def test_a_dry_run_says_what_would_have_been(

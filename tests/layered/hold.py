@@ -6,6 +6,7 @@ import asyncio
 import os
 
 import psutil
+from provisioner_rigs import ANY
 from services import command
 from test_layered_starts import CATALOG
 
@@ -13,7 +14,7 @@ from streams.provisioners.local.provisioner import LocalProvisioner
 
 
 async def main() -> None:
-    local = LocalProvisioner("default", lambda: CATALOG, lambda _: None)
+    local = LocalProvisioner("default", lambda: CATALOG, lambda _: None, commands=ANY)
     await local.open()
     await local.carry_out(command("sketch", count=3))
     while sum(held.live for held in local.ledger) < 4:  # noqa: ASYNC110 - of them nobody tells

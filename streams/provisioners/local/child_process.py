@@ -57,12 +57,6 @@ def argv_of(command: Sequence[str], port: int) -> list[str]:
     return argv
 
 
-def environment_of(port: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the child's environment: PORT added, foremesh's settings removed (they hold secrets)."""
-    kept = {k: v for k, v in environment.items() if not k.startswith("FOREMESH_")}
-    return {**kept, "PORT": str(port)}
-
-
 def _before_exec(parent: int, cgroup_procs: Sequence[int]) -> None:
     for procs in cgroup_procs:  # before it runs anything, so that its children are limited too
         os.write(procs, b"0")
@@ -75,6 +69,7 @@ async def spawned(
     command: Sequence[str],
     port: int,
     cgroup: InstanceCgroup,
+    environment: Mapping[str, str],
     stdin: int = asyncio.subprocess.DEVNULL,
 ) -> tuple[asyncio.subprocess.Process, int]:
     """Start a command line; returns the process and the read end of its standard error.
@@ -91,7 +86,7 @@ async def spawned(
         with cgroup.open_procs() as procs:
             process = await asyncio.create_subprocess_exec(
                 *argv_of(command, port),
-                env=environment_of(port, os.environ),
+                env={**environment, "PORT": str(port)},
                 stdin=stdin,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=writing,
@@ -208,8 +203,13 @@ class InstanceProcess(SupervisedProcess):
         self.endpoint = f"http://127.0.0.1:{port}"
 
     @classmethod
-    async def spawn(cls, command: Sequence[str], cgroup: InstanceCgroup = UNLIMITED) -> Self:
-        """Start an instance by its command line, in a cgroup.
+    async def spawn(
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cgroup: InstanceCgroup = UNLIMITED,
+    ) -> Self:
+        """Start an instance by its command line, with this environment and PORT, in a cgroup.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class InstanceProcess(SupervisedProcess):
             It cannot be executed.
         """
         port = free_port()
-        process, errors = await spawned(command, port, cgroup)
+        process, errors = await spawned(command, port, cgroup, environment)
         return cls(process, port, errors)
 
     async def ready(self, session: aiohttp.ClientSession, path: str, timeout_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
@@ -13,6 +14,7 @@ from streams.provisioners.core.lifecycle import InstanceLifecycle
 from streams.provisioners.core.start_queue import StartBackoff
 from streams.provisioners.local.cgroups import UNLIMITED, CgroupLimiter, InstanceCgroup
 from streams.provisioners.local.child_process import InstanceProcess, ProcessNotReady
+from streams.provisioners.local.command_policy import CommandPolicy
 from streams.provisioners.local.usage_meter import UsageMeter
 from streams.provisioners.local.watchdog import ProcessWatchdog
 from streams.provisioners.local.zygote_client import ZygoteProcess
@@ -22,6 +24,8 @@ from streams.runtime.clock import wall_ms
 from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["ProcessLifecycle"]
+
+_NOT_ALLOWED = "its command is not allowed here: see `foremesh provision --allow-command`"
 
 
 class ProcessLifecycle(InstanceLifecycle):
@@ -35,9 +39,12 @@ class ProcessLifecycle(InstanceLifecycle):
         limits: ProvisionerLimits,
         backoff: StartBackoff,
         freed: WakeSignal,
-        cgroups: Callable[[], CgroupLimiter] = CgroupLimiter,
+        *,
+        cgroups: Callable[[], CgroupLimiter],
+        commands: CommandPolicy,
     ) -> None:
         super().__init__(ledger, limits, backoff, freed)
+        self._commands = commands
         self._open_cgroups = cgroups
         self.children: dict[HeldInstance, InstanceProcess | ZygoteProcess] = {}
         self._meter = UsageMeter()
@@ -95,10 +102,13 @@ class ProcessLifecycle(InstanceLifecycle):
     ) -> InstanceProcess | ZygoteProcess:
         """Spawn the process of an instance or a base, or fork it from its base."""
         command = held.constituent.command
+        if command and not self._commands.allows(command):
+            raise ProcessNotReady(_NOT_ALLOWED)
+        environment = self._commands.environment(os.environ)
         if held.is_base:
-            return await ZygoteProcess.spawn(command, cgroup)
+            return await ZygoteProcess.spawn(command, environment, cgroup)
         if held.base is None:
-            return await InstanceProcess.spawn(command, cgroup)
+            return await InstanceProcess.spawn(command, environment, cgroup)
         zygote = self._zygote(held.base)
         try:
             child = await zygote.fork(command, self._limits.start_ms / 1000, cgroup)

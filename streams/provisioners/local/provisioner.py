@@ -8,6 +8,7 @@ from collections.abc import Callable
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.pool_provisioner import PoolProvisioner
 from streams.provisioners.local.cgroups import CgroupLimiter
+from streams.provisioners.local.command_policy import CommandPolicy
 from streams.provisioners.local.process_lifecycle import ProcessLifecycle
 from streams.records import Instance
 from streams.records.catalog import Catalog
@@ -28,6 +29,8 @@ class LocalProvisioner(PoolProvisioner[ProcessLifecycle]):
         emit: Callable[[Instance], None],
         limits: ProvisionerLimits | None = None,
         cgroups: Callable[[], CgroupLimiter] = CgroupLimiter,
+        *,
+        commands: CommandPolicy,
     ) -> None:
-        lifecycle = functools.partial(ProcessLifecycle, cgroups=cgroups)
+        lifecycle = functools.partial(ProcessLifecycle, cgroups=cgroups, commands=commands)
         super().__init__(pool, catalog, emit, limits or ProvisionerLimits(), lifecycle)

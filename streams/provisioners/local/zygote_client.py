@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from streams.provisioners.local.adopted_process import SUBREAPER, AdoptedProcess
@@ -41,8 +41,13 @@ class ZygoteProcess(SupervisedProcess):
         self._broken = False  # it did not answer in time, or broke the protocol
 
     @classmethod
-    async def spawn(cls, command: Sequence[str], cgroup: InstanceCgroup = UNLIMITED) -> Self:
-        """Start a zygote by its command line, in a cgroup.
+    async def spawn(
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cgroup: InstanceCgroup = UNLIMITED,
+    ) -> Self:
+        """Start a zygote by its command line, with the environment of its forks, in a cgroup.
 
         Raises
         ------
@@ -53,7 +58,9 @@ class ZygoteProcess(SupervisedProcess):
         ours.setblocking(False)
         with theirs:
             try:
-                process, errors = await spawned(command, 0, cgroup, stdin=theirs.fileno())
+                process, errors = await spawned(
+                    command, 0, cgroup, environment, stdin=theirs.fileno()
+                )
             except BaseException:
                 ours.close()
                 raise
