@@ -89,16 +89,28 @@ def list_command(
 @click.option(
     "--again", is_flag=True, show_envvar=True, help="Also send what was sent back before."
 )
+@click.option(
+    "--from-letters",
+    is_flag=True,
+    show_envvar=True,
+    help="Also send records that are gone from their topic, as their letters say they were.",
+)
 @pass_settings
 def replay(
-    settings: Settings, *, topic: str | None, reason: str | None, dry_run: bool, again: bool
+    settings: Settings,
+    *,
+    topic: str | None,
+    reason: str | None,
+    dry_run: bool,
+    again: bool,
+    from_letters: bool,
 ) -> None:
     """Send the original records back to the topics that they came from, each once.
 
-    A record sent back carries a header that names its dead letter; it is not sent again while
-    the topic holds it. Of a large record the letter has the beginning only: it is fetched from
-    its place, and left out if it is not there any more. Rows of files are left out: mend the
-    file and produce it again.
+    Whoever can write to `dead-letters` can write any letter, so each record is fetched from its
+    place and compared with the letter; without `--from-letters` it is left out if it is not there
+    any more. A record sent back carries a header that names its dead letter; it is not sent again
+    while the topic holds it. Rows of files are left out: mend the file and produce it again.
     """
     counts = Counter[str]()
     before = {} if again else sent_before(settings, topic, reason)
@@ -106,6 +118,8 @@ def replay(
     with closing(OriginalReader(settings)) as reader:
         for item in chosen(settings, topic, reason):
             action, original = disposition(item, before, reader)
+            if action == GONE and from_letters and item.letter.whole:
+                action, original = SENT, (item.letter.key, item.letter.value)
             counts[action] += 1
             if original is None or dry_run:
                 continue
@@ -118,7 +132,7 @@ def replay(
 
 
 SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"
-GONE = "too large to be kept and gone from its topic, left out"
+GONE = "gone from its topic, left out"
 REPLACED = "another than what is at its place now, left out"
 TOO_LARGE = f"larger than {MAX_MESSAGE_BYTES:,} bytes, which must be produced again, left out"
 
@@ -136,18 +150,15 @@ def disposition(
     item: DeadLetterAtOffset, before: Mapping[str, set[bytes]], reader: OriginalReader
 ) -> tuple[str, Original | None]:
     """What `replay` does with a letter, and the record to send if there is one."""
-    letter = item.letter
     if item.topic is None:
         return OF_A_FILE, None
     if item.name in before.get(item.topic, ()):
         return SENT_BEFORE, None
-    return (
-        (SENT, (letter.key, letter.value)) if letter.whole else fetched(item.topic, letter, reader)
-    )
+    return fetched(item.topic, item.letter, reader)
 
 
 def fetched(topic: str, letter: DeadLetter, reader: OriginalReader) -> tuple[str, Original | None]:
-    """The record that a letter has the beginning of, if it can be sent."""
+    """The record that a letter tells of, if it is at its place and can be sent."""
     found = reader.at(topic, letter.partition, letter.offset)
     if found is None:
         return GONE, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +91,41 @@ def test_a_letter_that_has_the_beginning_only_is_sent_back_from_its_place(
     assert found == [(b"ada", value)] * 2
 
 
+def test_a_letter_that_tells_of_another_record_than_its_place_has_is_not_sent(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    place = send(settings, b"what was there")
+    old = replace(letter(place, b"forged too"), key_size=0, value_size=0, sha256="")
+    elsewhere = letter((place[0], place[1] + 7), b"nowhere")
+    put_letters(settings, letter(place, b"forged"), old, elsewhere)
+    output = run_foremesh("dead-letters", "replay").finish()
+    assert "0 sent back, " in output
+    assert "1 gone from its topic, left out" in output
+    assert "2 another than what is at its place now, left out" in output
+    found = [m.value() for m in read_topic(settings, settings.topic("requests"))]
+    assert found == [b"what was there"]
+
+
+def test_letters_of_an_older_release_are_sent_back(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    old = replace(letter(send(settings, b"v"), b"v"), key_size=0, value_size=0, sha256="")
+    put_letters(settings, old)
+    assert "1 sent back" in run_foremesh("dead-letters", "replay").finish()
+
+
+def test_records_that_are_gone_are_sent_from_their_letters_when_asked_for(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    gone = send(settings, b"kept whole")
+    expire(settings, gone[0])
+    put_letters(settings, letter(gone, b"kept whole"))
+    assert "0 sent back" in run_foremesh("dead-letters", "replay").finish()
+    assert "1 sent back" in run_foremesh("dead-letters", "replay", "--from-letters").finish()
+    found = [(m.key(), m.value()) for m in read_topic(settings, settings.topic("requests"))]
+    assert found == [(b"ada", b"kept whole")]
+
+
 def test_replay_says_of_what_it_cannot_send_back_why(
     settings: Settings, run_foremesh: RunForemesh
 ) -> None:
@@ -100,6 +136,6 @@ def test_replay_says_of_what_it_cannot_send_back_why(
     put_letters(settings, letter(gone, value), letter(another, value), letter(large, huge))
     output = run_foremesh("dead-letters", "replay").finish()
     assert "0 sent back, " in output
-    assert "1 too large to be kept and gone from its topic, left out" in output
+    assert "1 gone from its topic, left out" in output
     assert "1 another than what is at its place now, left out" in output
     assert "1 larger than 3,145,728 bytes, which must be produced again, left out" in output
