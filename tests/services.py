@@ -39,7 +39,11 @@ def constituent(name: str, *more: str, concurrency: int = 1) -> Constituent:
 
 
 def catalog_of(
-    *constituents: Constituent, room: int = 4, pool: str = "default", idempotent: bool = False
+    *constituents: Constituent,
+    room: int = 4,
+    pool: str = "default",
+    idempotent: bool = False,
+    trust_tier_header: bool = False,
 ) -> Catalog:
     """These constituents, a composite of each, one of all, and a pool for `room` instances."""
     names = [one.service for one in constituents]
@@ -55,7 +59,7 @@ def catalog_of(
                 Composite(service=name, steps=each, idempotent=idempotent)
                 for name, each in steps.items()
             ),
-            Pool(pool=pool, capacity=ONE.times(room)),
+            Pool(pool=pool, capacity=ONE.times(room), trust_tier_header=trust_tier_header),
             Tier(tier="gold", weight=2.0, sla_ms=500, priority=2),
             Tier(tier="standard", weight=1.0, sla_ms=2_000, priority=0),
         ]

@@ -194,5 +194,8 @@ SECTIONS: Mapping[str, Mapping[str, CatalogField]] = {
         **_RESOURCES,
         "bandwidth": CatalogField(read=amount, about="Mbit/s"),
         "budget": CatalogField(read=amount_or_all, about="most spent in an hour", required=False),
+        "trust_tier_header": CatalogField(
+            read=yes_or_no, about="requests may say their tier", required=False
+        ),
     },
 }

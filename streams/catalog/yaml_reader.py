@@ -21,7 +21,9 @@
       gold: {weight: 0.02, sla_ms: 200, priority: 10}
       bronze: {weight: 0.005, sla_ms: 2000, quota: 0.3}   # holds at most so much of a pool
     pools:
-      default: {cpu: 8000, memory: 16384, bandwidth: 1000, budget: 1.5}
+      default: {cpu: 8000, memory: 16384, bandwidth: 1000, budget: 1.5,
+                trust_tier_header: true}   # a proxy in front sets x-foremesh-tier or removes it;
+                                           # without, every request is of the default tier
 """
 
 from __future__ import annotations

@@ -131,7 +131,6 @@ def command(
     start by systemd with Delegate=yes (version 2), or root (version 1). Without them the command
     fails.
     """
-    at = listener(settings, listen or settings.provisioner, f"provisioner of pool {pool}")
     keep_alive_ms = round(keep_alive * 1000)
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415
@@ -145,17 +144,20 @@ def command(
         if dry_run:
             asyncio.run(target.survey(settings))
         else:
-            asyncio.run(until_signalled(target.server(settings, at, limits)))
+            asyncio.run(until_signalled(target.server(settings, _at(settings, listen), limits)))
     elif dry_run:
         from streams.cli import worker  # noqa: PLC0415
 
         click.get_current_context().invoke(worker.command, stages=("provisioner",))
     else:
         limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
-        factory = _local(
-            limit, limit_if_possible, _command_policy(settings, allow_command, pass_env)
-        )
-        _provision_locally(settings, pool, at, limits, factory)
+        commands = _command_policy(settings, allow_command, pass_env)
+        factory = _local(limit, limit_if_possible, commands)
+        _provision_locally(settings, pool, _at(settings, listen), limits, factory)
+
+
+def _at(settings: Settings, listen: str | None) -> Listener:
+    return listener(settings, listen or settings.provisioner, "provisioner")
 
 
 def _provision_locally(

@@ -86,6 +86,8 @@ class Pool:
     pool: str
     capacity: Resources
     budget: float = float("inf")  # most that warm instances may cost in an hour
+    # Whether a request's tier is what its header says: a proxy in front must set or remove it.
+    trust_tier_header: bool = False
 
 
 CatalogEntry = Constituent | Composite | Tier | Pool
@@ -145,6 +147,11 @@ class Catalog:
     def serves(self, pool: str) -> bool:
         """Whether requests may name `pool`; a catalogue without pools admits all."""
         return not self.pools or pool in self.pools
+
+    def trusts_tier_header(self, pool: str) -> bool:
+        """Whether the tier of a request to this pool is what its header says."""
+        found = self.pools.get(pool)
+        return found is not None and found.trust_tier_header
 
     def tier_of(self, tier: str) -> str:
         """The tier of this name; "" stands for all that the catalogue does not have."""

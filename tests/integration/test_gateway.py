@@ -148,11 +148,27 @@ async def test_a_dead_warm_instance_is_replaced_within_the_request(
     assert gone[0].reason == "crashed: exited with code 7"
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_client_names_its_tier_only_where_the_catalogue_trusts_it(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, *, trusted: bool
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a"), trust_tier_header=trusted))
+    door = Door(run_foremesh)
+    async with aiohttp.ClientSession() as session:
+        answer = await door.ask(session, "only-a", **{"x-foremesh-tier": "gold"})
+
+    assert answer.status == 200
+    assert door.gateway.stop() == 0
+    (outcome,) = outcomes(settings)
+    assert outcome.tier == ("gold" if trusted else "standard")
+
+
 async def test_what_is_not_a_request_of_ours_is_told_so(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
-    send(settings, catalog_of(constituent("a")))
+    send(settings, catalog_of(constituent("a"), trust_tier_header=True))
     door = Door(run_foremesh)
     url = f"http://{door.gateway_at}"
     who = {"x-foremesh-user": "u1"}

@@ -238,6 +238,22 @@ async def test_the_user_of_a_verified_token_is_believed_and_nobody_else(
     assert (outcome.user, outcome.tier) == ("ann", "gold")
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_user_names_a_tier_only_where_the_catalogue_trusts_it(
+    meshed: Mesh, settings: Settings, *, trusted: bool
+) -> None:
+    services = (constituent("a", "--alone"), constituent("b", concurrency=8))
+    send(settings, catalog_of(*services, trust_tier_header=trusted))
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        for composite in ("only-b", "all"):
+            asked = {"x-request-id": composite, "x-foremesh-tier": "gold"}
+            assert (await meshed.ask(session, composite, **asked)).status == 200
+
+    told = {name: outcome.tier for name, outcome in outcomes(settings, 2).items()}
+    assert told == dict.fromkeys(("only-b", "all"), "gold" if trusted else "standard")
+
+
 async def ask_with_bytes(at: str, service: str, request_id: bytes) -> bytes:
     """The first line of the answer to a request with bytes in its id that are no text."""
     host, _, port = at.partition(":")

@@ -74,7 +74,12 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         bandwidth=sum(c.needs.bandwidth for c in constituents.values()),
     )
     pools = {
-        name: Pool(pool=name, capacity=most, budget=draw(AMOUNTS | st.just(math.inf)))
+        name: Pool(
+            pool=name,
+            capacity=most,
+            budget=draw(AMOUNTS | st.just(math.inf)),
+            trust_tier_header=draw(st.booleans()),
+        )
         for name in draw(st.lists(NAMES, min_size=1, max_size=2, unique=True))
     }
     return Catalog(constituents, composites, tiers, pools)

@@ -10,7 +10,7 @@ from streams.records.catalog import Catalog
 from streams.request_path.core.headers import IDEMPOTENT_HEADER
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.listeners import listeners
-from streams.request_path.envoy.policy import RoutePolicy
+from streams.request_path.envoy.policy import JwtProvider, RoutePolicy
 from streams.request_path.envoy.routes import EDGE, INNER, routes
 
 SERVICES = (constituent("lease"), constituent("pool", concurrency=8))
@@ -88,6 +88,19 @@ def test_within_it_is_the_orchestrator_who_says_whether_a_post_may_be_sent_again
 
     assert sent_again_on(found) == (SERVED_PERHAPS if said else UNSERVED)
     assert says_so(found) is said
+
+
+@pytest.mark.parametrize(
+    ("trusted", "claim", "kept"), [(False, "", False), (True, "", True), (False, "tier", True)]
+)
+def test_a_tier_is_believed_of_a_token_or_where_the_catalogue_says_so(
+    claim: str, *, trusted: bool, kept: bool
+) -> None:
+    policy = RoutePolicy(jwt=JwtProvider(issuer="i", jwks="{}", tier_claim=claim))
+    edge, inner = routes(catalog_of(*SERVICES, trust_tier_header=trusted), policy)
+
+    assert edge.get("request_headers_to_remove", []) == ([] if kept else ["x-foremesh-tier"])
+    assert "request_headers_to_remove" not in inner
 
 
 def test_a_user_cannot_say_that_a_post_may_be_sent_again() -> None:

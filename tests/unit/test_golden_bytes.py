@@ -150,6 +150,9 @@ EXAMPLES: dict[str, Record] = {
     "tier/v1": Tier(tier="gold", weight=2.5, sla_ms=300, priority=1),
     "tier/v2": Tier(tier="gold", weight=2.5, sla_ms=300, priority=1, quota=0.25),
     "pool/v1": Pool(pool="eu", capacity=Resources(cpu=4_000.0, memory=8_192.0)),
+    "pool/v2": Pool(
+        pool="eu", capacity=Resources(cpu=4_000.0, memory=8_192.0), trust_tier_header=True
+    ),
     "utilisation/v1": Utilisation(
         pool="eu", at_ms=NOW, capacity=Resources(cpu=4_000.0), used=Resources(cpu=500.0)
     ),

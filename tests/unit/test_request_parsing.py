@@ -15,7 +15,7 @@ TIN = Tier(tier="tin", weight=1.0, sla_ms=9_000, priority=1)
 STANDARD = Tier(tier="standard", weight=1.0, sla_ms=2_000, priority=3)
 
 
-def parsed(*tiers: Tier, **headers: str) -> Request:
+def parsed(*tiers: Tier, tier_header: bool = True, **headers: str) -> Request:
     given = {"x-foremesh-user": "ann"} | {k.replace("_", "-"): v for k, v in headers.items()}
     return parse_request(
         given,
@@ -25,6 +25,7 @@ def parsed(*tiers: Tier, **headers: str) -> Request:
         pool="p",
         at_ms=7,
         request_id="made-up",
+        tier_header=tier_header,
     )
 
 
@@ -57,6 +58,11 @@ def test_a_tier_that_the_catalogue_does_not_have_is_refused() -> None:
         parsed(GOLD, TIN, x_foremesh_tier="silver")
 
 
+@pytest.mark.parametrize("named", ["gold", "silver", "\udcff", "x" * 300])
+def test_a_tier_counts_only_where_the_catalogue_trusts_the_header(named: str) -> None:
+    assert parsed(GOLD, TIN, STANDARD, tier_header=False, x_foremesh_tier=named).tier == "standard"
+
+
 @pytest.mark.parametrize(
     ("tiers", "tier"),
     [((GOLD, TIN, STANDARD), "standard"), ((GOLD, TIN), "tin"), ((), "standard")],
@@ -69,9 +75,9 @@ def test_without_a_tier_it_is_standard_or_the_one_of_lowest_priority(
 
 @pytest.mark.parametrize("header", ["x_foremesh_user", "x_foremesh_tier", "x_request_id"])
 def test_a_name_that_is_too_long_is_refused(header: str) -> None:
-    parsed(**{header: "x" * MAX_NAME})
+    parsed(tier_header=True, **{header: "x" * MAX_NAME})
     with pytest.raises(ValueError, match="has more than"):
-        parsed(**{header: "x" * (MAX_NAME + 1)})
+        parsed(tier_header=True, **{header: "x" * (MAX_NAME + 1)})
 
 
 def test_parameters_are_those_of_the_query_and_the_scalars_of_the_body() -> None:

@@ -18,6 +18,7 @@ from streams.request_path.core.headers import (
     IDEMPOTENT_HEADER,
     LEASED_HEADER,
     RESULT_HEADER,
+    TIER_HEADER,
     USER_HEADER,
 )
 from streams.request_path.core.retries import IDEMPOTENT_METHODS
@@ -42,6 +43,7 @@ _RETRY_ON_STANDARD_PATH = {
         },
     },
 }
+_WITHOUT_TIER = {"request_headers_to_remove": [TIER_HEADER]}
 _WITHOUT_CHECK = {
     "envoy.filters.http.ext_authz": {
         "@type": f"{_TYPE}.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
@@ -52,12 +54,19 @@ _WITHOUT_CHECK = {
 
 def routes(catalog: Catalog, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
     """The two route configurations, each with routes for idempotent requests and for others."""
-    yield _configuration(
+    edge = _configuration(
         EDGE, *(_at_edge(catalog, policy, idempotent=flag) for flag in (True, False))
     )
+    yield edge if _trusts_tier(catalog, policy) else {**edge, **_WITHOUT_TIER}
     yield _configuration(
         INNER, *(_inside(catalog, policy, idempotent=flag) for flag in (True, False))
     )
+
+
+def _trusts_tier(catalog: Catalog, policy: RoutePolicy) -> bool:
+    """Whether the tier header at the edge says the tier: of a token, or as the pool trusts it."""
+    of_token = policy.jwt is not None and bool(policy.jwt.tier_claim)
+    return of_token or catalog.trusts_tier_header(policy.pool)
 
 
 def _at_edge(catalog: Catalog, policy: RoutePolicy, *, idempotent: bool) -> list[dict[str, Any]]:

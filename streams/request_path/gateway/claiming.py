@@ -145,6 +145,11 @@ class ClaimingRequestHandler(RequestHandler):
         """The current catalogue."""
         return self._warm.catalog
 
+    @property
+    def trusts_tier_header(self) -> bool:
+        """As the catalogue says of the pool."""
+        return self.catalog.trusts_tier_header(self.pool)
+
     def start_run(self, composite: Composite, request: Request, *, idempotent: bool) -> ClaimingRun:
         """Decide, and claim what the decision found warm, without a pause in between."""
         claims, names = self._warm.claims, composite.constituents

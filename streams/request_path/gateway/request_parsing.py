@@ -23,6 +23,7 @@ def parse_request(
     pool: str,
     at_ms: int,
     request_id: str,
+    tier_header: bool,
 ) -> Request:
     """The request as a record.
 
@@ -36,16 +37,19 @@ def parse_request(
         What is asked for, in which pool, and when.
     request_id
         Its id if the header `x-request-id` is missing.
+    tier_header
+        Whether the header `x-foremesh-tier` is believed; else the tier is the default.
 
     Raises
     ------
     ValueError
-        The user is missing, the tier is unknown, or a name is too long or no text.
+        The user is missing, the tier that it may name is unknown, or a name is too long or no text.
     """
     user = _header(headers, USER_HEADER, "")
     if not user:
         raise ValueError(f"header {USER_HEADER} is missing: it names the user of the request")
-    tier = _header(headers, TIER_HEADER, default_tier(tiers))
+    usual = default_tier(tiers)
+    tier = _header(headers, TIER_HEADER, usual) if tier_header else usual
     if tiers and tier not in tiers:
         raise ValueError(f"there is no tier {tier!r}: the catalogue has {', '.join(tiers)}")
     return Request(

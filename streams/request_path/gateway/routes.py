@@ -55,6 +55,11 @@ class RequestHandler(abc.ABC):
     def catalog(self) -> Catalog:
         """The current catalogue."""
 
+    @property
+    @abc.abstractmethod
+    def trusts_tier_header(self) -> bool:
+        """Whether the tier of a request is what its header says."""
+
     @abc.abstractmethod
     def start_run(
         self, composite: Composite, request: Request, *, idempotent: bool
@@ -118,6 +123,7 @@ async def _composite(http: web.Request) -> web.Response:
             pool=handler.pool,
             at_ms=at_ms,
             request_id=uuid.uuid4().hex,
+            tier_header=handler.trusts_tier_header,
         )
     except ValueError as error:
         return _error(400, str(error))
