@@ -127,9 +127,28 @@ def test_every_service_and_policy_selects_something_and_names_its_port() -> None
 def test_every_setting_is_one_of_ours() -> None:
     (config,) = every("ConfigMap")
     known = {Settings.variable(name) for name in Settings.__dataclass_fields__}
-    mesh = {f"FOREMESH_MESH_{name}" for name in ("EDGE",)}
+    mesh = {f"FOREMESH_MESH_{name}" for name in ("EDGE", "JWT_ISSUER", "JWT_KEYS")}
 
     assert set(config["data"]) <= known | mesh
+
+
+def test_what_listens_beyond_loopback_has_what_it_asks_for() -> None:
+    (config,) = every("ConfigMap")
+    told = (FOLDER / "base" / "config.yaml").read_text()
+    made = set(re.findall(r"--from-file=(\S+)", told))
+    named = {Path(value) for value in config["data"].values() if value.startswith("/etc/foremesh/")}
+
+    assert {path.name for path in named} == made
+    settings = Settings.from_env(config["data"])
+    assert settings.tls_certificate
+    assert settings.provisioner.startswith("https://")
+    for name, template in pods().items():
+        containers = template["spec"]["containers"]
+        if name in {"gateway", "provisioner", "mesh", "keda"}:
+            mounts = [one["mountPath"] for c in containers for one in c["volumeMounts"]]
+            assert mounts == ["/etc/foremesh"] * len(containers)
+        else:
+            assert not any("0.0.0.0" in str(container) for container in containers)
 
 
 def test_the_examples_carry_what_foremesh_looks_for() -> None:
