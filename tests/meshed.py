@@ -18,6 +18,8 @@ from streams.request_path.envoy.addresses import MeshAddresses
 
 __all__ = ["Mesh"]
 
+START_S = 60.0  # nine processes at once take long on a busy machine
+
 
 def free_places() -> MeshAddresses:
     return MeshAddresses.on(free_ports(len(fields(MeshAddresses))))
@@ -39,7 +41,9 @@ class Mesh:
         }
         self.envoy: Running | None = None
 
-    def start(self, *commands: str, provisioner: bool = True, **env: str) -> dict[str, Running]:
+    def start(
+        self, *commands: str, provisioner: bool = True, envoy: bool = True, **env: str
+    ) -> dict[str, Running]:
         """Start these commands of `foremesh mesh`, then Envoy; wait until it is told of services."""
         found: dict[str, Running] = {}
         if provisioner:
@@ -48,18 +52,19 @@ class Mesh:
         for name in commands:
             found[name] = self.again(name, **env)
         if provisioner:
-            eventually(lambda: answers(found["provisioner"], self.provisioner_at))
+            eventually(lambda: answers(found["provisioner"], self.provisioner_at), START_S)
         for name, at in (("decide", self.places.decide), ("compose", self.places.compose)):
             if name in found:
-                eventually(lambda name=name, at=at: answers(found[name], at))  # type: ignore[misc]
+                eventually(lambda name=name, at=at: answers(found[name], at), START_S)  # type: ignore[misc]
         for name, at in (
             ("activate", self.places.activate),
             ("log", self.places.log),
             ("decide", self.places.leases),
         ):
             if name in found:
-                eventually(lambda name=name, at=at: listens(found[name], at))  # type: ignore[misc]
-        self.start_envoy()
+                eventually(lambda name=name, at=at: listens(found[name], at), START_S)  # type: ignore[misc]
+        if envoy:
+            self.start_envoy()
         return found
 
     def again(self, name: str, **env: str) -> Running:
@@ -67,7 +72,7 @@ class Mesh:
 
     def start_envoy(self) -> None:
         self.envoy = self.again("envoy")
-        eventually(lambda: answers(self.envoy, self.places.edge))  # type: ignore[arg-type]
+        eventually(lambda: answers(self.envoy, self.places.edge), START_S)  # type: ignore[arg-type]
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Values of Envoy's counters and gauges."""

@@ -215,17 +215,21 @@ KEYS = {
 }
 
 
+def issuer(folder: Path) -> dict[str, str]:
+    """The settings that name the issuer of `token`."""
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps(KEYS))
+    return {
+        "FOREMESH_MESH_JWT_ISSUER": "https://issuer.example",
+        "FOREMESH_MESH_JWT_KEYS": str(keys),
+    }
+
+
 async def test_the_user_of_a_verified_token_is_believed_and_nobody_else(
     meshed: Mesh, settings: Settings, tmp_path: Path
 ) -> None:
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps(KEYS))
-    meshed.start(
-        *ALL,
-        FOREMESH_MESH_JWT_ISSUER="https://issuer.example",
-        FOREMESH_MESH_JWT_KEYS=str(keys),
-        FOREMESH_MESH_JWT_TIER_CLAIM="tier",
-    )
+    meshed.env |= issuer(tmp_path)
+    meshed.start(*ALL, FOREMESH_MESH_JWT_TIER_CLAIM="tier")
     good = token(iss="https://issuer.example", sub="ann", tier="gold")
     async with aiohttp.ClientSession() as session:
         answer = await meshed.ask(session, "only-b", authorization=f"Bearer {good}")

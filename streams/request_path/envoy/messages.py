@@ -23,6 +23,7 @@ for _name in (
     "load_balancing_policies.override_host.v3.override_host_pb2",
     "load_balancing_policies.round_robin.v3.round_robin_pb2",
     "retry.priority.previous_priorities.v3.previous_priorities_config_pb2",
+    "transport_sockets.tls.v3.tls_pb2",
     "upstreams.http.v3.http_protocol_options_pb2",
 ):
     importlib.import_module(f"envoy.extensions.{_name}")
