@@ -73,8 +73,15 @@ class LocalStack:
         return self.kafka.child, self.postgres.child
 
     def env(self) -> dict[str, str]:
-        """The environment variables that point foremesh at this stack."""
-        return {"FOREMESH_KAFKA": self.kafka.address, "FOREMESH_POSTGRES": self.postgres.url()}
+        """The environment variables that point foremesh at this stack.
+
+        With one token for it, processes may be started in different directories.
+        """
+        return {
+            "FOREMESH_KAFKA": self.kafka.address,
+            "FOREMESH_POSTGRES": self.postgres.url(),
+            "FOREMESH_TOKEN_FILE": str(self._folder.absolute() / "token"),
+        }
 
     def _stop(self) -> list[str]:
         servers = (self.kafka, self.postgres)
