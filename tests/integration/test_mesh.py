@@ -289,9 +289,14 @@ async def test_a_request_id_that_is_no_text_harms_no_other_request(
                 assert (await answer.json())["leases"] == 0
 
         await until(free)
-    found = [x for x in read(settings, "outcomes") if isinstance(x, Outcome)]
-    told = Counter(x.request_id for x in found)
-    assert told == {"r!": 6, "n\u00e9e": 1} | {f"good-{number}": 1 for number in range(6)}
+
+    def told() -> Counter[str]:
+        found = [x for x in read(settings, "outcomes") if isinstance(x, Outcome)]
+        return Counter(x.request_id for x in found)
+
+    every = {"r!": 6, "n\u00e9e": 1} | {f"good-{number}": 1 for number in range(6)}
+    ask_until(lambda: told() == every)
+    assert told() == every
 
 
 async def until(check: Callable[[], Awaitable[None]], timeout_s: float = 10.0) -> None:
