@@ -5,11 +5,14 @@ ForemeshError
 ├── CatalogInvalid
 ├── ClusterUnreachable
 ├── DatabaseUnreachable
+│   ├── DatabaseBusy
+│   └── DatabaseOutdated
 ├── DeliveryFailed
 ├── FaustUntested
 ├── FlowStalled
 ├── LimitsUnavailable
 ├── LogUnreadable
+├── RightsMissing
 ├── SettingInvalid
 ├── StackFailed
 ├── StagesRunApart
@@ -26,6 +29,8 @@ __all__ = [
     "BrokerUnreachable",
     "CatalogInvalid",
     "ClusterUnreachable",
+    "DatabaseBusy",
+    "DatabaseOutdated",
     "DatabaseUnreachable",
     "DeliveryFailed",
     "FaustUntested",
@@ -33,6 +38,7 @@ __all__ = [
     "ForemeshError",
     "LimitsUnavailable",
     "LogUnreadable",
+    "RightsMissing",
     "SettingInvalid",
     "StackFailed",
     "StagesRunApart",
@@ -47,6 +53,12 @@ class ForemeshError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+    @classmethod
+    def because(cls, why: str) -> Self:
+        """The error with its cause."""
+        problem, _, fix = str(cls()).partition(":")
+        return cls(f"{problem} ({why}):{fix}")
 
 
 class BrokerUnreachable(ForemeshError):
@@ -63,6 +75,14 @@ class ClusterUnreachable(ForemeshError):
 
 class DatabaseUnreachable(ForemeshError):
     """No PostgreSQL answers: set FOREMESH_POSTGRES to its URL, or run `foremesh up`."""
+
+
+class DatabaseBusy(DatabaseUnreachable):
+    """PostgreSQL answers, but not in time: see pg_stat_activity for what it waits for."""
+
+
+class DatabaseOutdated(DatabaseUnreachable):
+    """The database lacks tables or columns: run `foremesh db migrate`."""
 
 
 class DeliveryFailed(ForemeshError):
@@ -89,6 +109,10 @@ class LimitsUnavailable(ForemeshError):
 
 class LogUnreadable(ForemeshError):
     """The request log cannot be read: check the path and the column mapping."""
+
+
+class RightsMissing(ForemeshError):
+    """Kafka or PostgreSQL denies this user a right: see `foremesh acl --help`."""
 
 
 class SettingInvalid(ForemeshError):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import traceback
 from dataclasses import fields, replace
+from types import TracebackType
 from typing import Any
 
 import click
 
+from streams.cli.console import echo
 from streams.cli.standard_output import give_up, have_one, is_unwritable
 from streams.errors import ForemeshError
+from streams.runtime.printable import PrintableFormatter, printable
 from streams.settings import Settings
 
 __all__ = ["cli", "main", "pass_settings"]
@@ -22,6 +26,7 @@ COMMANDS = {
     "down": ("stack_down", "Stop the local stack."),
     "status": ("stack_status", "Show which servers of the local stack run, and where."),
     "topics": ("topics", "Create or check the topics."),
+    "acl": ("acl", "Print the rights that each component needs on Kafka and in PostgreSQL."),
     "catalog": ("catalog", "Load, infer or show a catalogue."),
     "worker": ("worker", "Run the stages named, or all that are not optional."),
     "sink": ("sink", "Write the records on Kafka to PostgreSQL."),
@@ -85,10 +90,9 @@ class LazyGroup(click.Group):
 def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
     """Learn which service each user asks for next, and keep it warm."""
     ctx.obj = settings_of(given)
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
@@ -102,16 +106,21 @@ pass_settings = click.make_pass_decorator(Settings)
 def main() -> None:
     """Run the command line; a `ForemeshError` prints its message, with exit code 1."""
     have_one()
+    sys.excepthook = _show
     try:
         cli()
     except ForemeshError as error:
         if "-v" in sys.argv[1:] or "--verbose" in sys.argv[1:]:
             raise
-        click.echo(f"foremesh: {error}", err=True)
+        echo(f"foremesh: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         if not is_unwritable(error):
             raise
         give_up()
-        click.echo(f"foremesh: nothing can be written: {error.strerror or error}", err=True)
+        echo(f"foremesh: nothing can be written: {error.strerror or error}", err=True)
         sys.exit(1)
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))

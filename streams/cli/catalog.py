@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
 from streams.catalog.yaml_writer import dump
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.cli.last_values import ANSWER_S, last_values
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
@@ -56,7 +56,7 @@ def load(settings: Settings, file: str) -> None:
     catalog = yaml_reader.load(file)
     counts = publish(settings, catalog)
     _allow_here(settings, catalog)
-    click.echo(", ".join(f"{counts[name]} {name}" for name in ("loaded", "unchanged", "withdrawn")))
+    echo(", ".join(f"{counts[name]} {name}" for name in ("loaded", "unchanged", "withdrawn")))
 
 
 def _allow_here(settings: Settings, catalog: Catalog) -> None:
@@ -65,7 +65,7 @@ def _allow_here(settings: Settings, catalog: Catalog) -> None:
         note_commands(noted, (each.command for each in catalog.constituents.values()))
     except OSError as error:
         why = f"{noted} cannot be written: {error.strerror}"
-        click.echo(f"{why}: give `foremesh provision` an --allow-command", err=True)
+        echo(f"{why}: give `foremesh provision` an --allow-command", err=True)
 
 
 @command.command("infer")
@@ -79,14 +79,14 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     text = dump(infer(_requests(rows, log)), ADVICE)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         try:
             with Path(output).open("x", encoding="utf-8") as file:  # its numbers may be edited
                 file.write(text)
         except OSError as error:
             raise CatalogInvalid(f"{output} cannot be written: {error.strerror}") from error
-        click.echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
+        echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
 
 
 def _requests(rows: Iterable[Request | BadRow], log: str) -> Iterator[Request]:
@@ -116,10 +116,10 @@ def show(settings: Settings, output: str) -> None:
     """Show the catalogue in force."""
     catalog = Catalog.of(in_force(settings).values())
     if output == "yaml":
-        click.echo(dump(catalog), nl=False)
+        echo(dump(catalog), nl=False)
         return
     for table in tables(catalog):
-        Console().print(table)
+        PrintableConsole().print(table)
 
 
 def in_force(settings: Settings) -> dict[str, CatalogEntry]:

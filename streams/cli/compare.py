@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 
 from streams.adapters.logs.columns import ColumnMapping
@@ -19,6 +18,7 @@ from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.compare_femux import show_femux
 from streams.cli.compare_report import at_price_label, show
+from streams.cli.console import PrintableConsole
 from streams.cli.durations import DurationParam
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.errors import CatalogInvalid
@@ -159,7 +159,7 @@ def _steps(
 
 def _shown(steps: Iterable[int | PolicyRow], total: int) -> Iterator[PolicyRow]:
     """The rows, while a bar shows how far they are."""
-    with Progress(console=Console(stderr=True)) as bar:
+    with Progress(console=PrintableConsole(stderr=True)) as bar:
         task = bar.add_task("Comparing", total=total)
         for step in steps:
             if isinstance(step, PolicyRow):

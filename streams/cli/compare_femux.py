@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.console import PrintableConsole
 from streams.lab.compare.femux import (
     FEMUX,
     FORESEEN,
@@ -28,11 +28,11 @@ __all__ = ["show_femux", "verdict"]
 def show_femux(path: Path) -> list[dict[str, Any]]:
     """Run the protocol, print its table and what follows; returns the rows, for programs."""
     days, total = read(path), dict[str, FemuxScore]()
-    with Progress(console=Console(stderr=True)) as bar:
+    with Progress(console=PrintableConsole(stderr=True)) as bar:
         for day in bar.track(days, description="Applications"):
             for policy, score in scores(day).items():
                 total[policy] = total.get(policy, FemuxScore()) + score
-    console = Console()
+    console = PrintableConsole()
     console.print(_table(total, len(days)), Text(verdict(total)))
     return [
         {"table": "femux", "policy": policy, "cold": s.cold, "gb_s": s.gbs, "rum": s.rum}

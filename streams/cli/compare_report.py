@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.console import PrintableConsole
 from streams.lab.compare.advantage import OTHERS, advantages
 from streams.lab.compare.run import OURS, PolicyRow
 
@@ -46,7 +46,7 @@ def show(
     guessed
         Whether the catalogue was inferred from the log.
     """
-    console = Console()
+    console = PrintableConsole()
     console.print(_table(rows if every else _selected(rows, today)))
     _show_advantages(rows, console)
     console.print(Text(verdict(rows, hours=hours, today=today, guessed=guessed)))
@@ -83,7 +83,7 @@ def _table(rows: Iterable[PolicyRow]) -> Table:
     return table
 
 
-def _show_advantages(rows: Sequence[PolicyRow], console: Console) -> None:
+def _show_advantages(rows: Sequence[PolicyRow], console: PrintableConsole) -> None:
     """Print foremesh against the best other policies, if both were compared."""
     compared = [at for at in advantages(rows) if not math.isnan(at.ours_cold_s)]
     if not compared:

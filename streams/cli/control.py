@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli import pass_settings, trial
+from streams.cli.console import PrintableConsole
 from streams.cli.control_record import change, in_force, reason_option
 from streams.records.control import DAY_MINUTES, Control, Mode, Pin, Quota
 from streams.settings import Settings
@@ -60,7 +60,7 @@ def show(settings: Settings) -> None:
         by = " before ".join(v.name for v in control.variants) or control.champion.name
         cells = (control.pool, mode, budget, pins, quotas, by, control.reason)
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    PrintableConsole().print(table)
 
 
 @command.command()

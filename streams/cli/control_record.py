@@ -9,6 +9,7 @@ import click
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
+from streams.cli.console import echo
 from streams.cli.last_values import ANSWER_S, last_values
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
@@ -42,4 +43,4 @@ def change(
     producer = CheckedProducer(producer_config(settings))
     producer.send(settings.topic("control"), key_of(new), codec.encode(new))
     producer.flush(ANSWER_S)
-    click.echo(f"{pool}: {new.mode.value}{', paused' if new.paused else ''}, in force")
+    echo(f"{pool}: {new.mode.value}{', paused' if new.paused else ''}, in force")

@@ -8,6 +8,7 @@ import click
 
 from streams.adapters.postgres.maintenance import migrate, pending, prune
 from streams.cli import pass_settings
+from streams.cli.console import echo
 from streams.cli.durations import DurationParam
 from streams.settings import Settings
 
@@ -25,9 +26,9 @@ def migrate_command(settings: Settings) -> None:
     """Apply all pending migrations, or none when one fails."""
     applied = migrate(settings.postgres)
     for name in applied:
-        click.echo(f"applied {name}")
+        echo(f"applied {name}")
     if not applied:
-        click.echo("nothing to do: the database is current")
+        echo("nothing to do: the database is current")
 
 
 @command.command("status")
@@ -36,11 +37,11 @@ def status_command(settings: Settings) -> None:
     """List the migrations that are pending; exit code 1 when there are any."""
     missing = pending(settings.postgres)
     for name in missing:
-        click.echo(f"pending {name}")
+        echo(f"pending {name}")
     if missing:
-        click.echo("run `foremesh db migrate`")
+        echo("run `foremesh db migrate`")
         sys.exit(1)
-    click.echo("the database is current")
+    echo("the database is current")
 
 
 @command.command("prune")
@@ -55,4 +56,4 @@ def status_command(settings: Settings) -> None:
 def prune_command(settings: Settings, keep: int) -> None:
     """Delete rows that are older; records on Kafka stay."""
     for table, rows in prune(settings.postgres, keep).items():
-        click.echo(f"{table}: {rows:,} rows deleted")
+        echo(f"{table}: {rows:,} rows deleted")

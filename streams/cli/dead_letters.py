@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -20,6 +19,7 @@ from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, producer_config
 from streams.adapters.kafka.dead_letters import REPLAY_HEADER, DeadLetterAtOffset, letters, replayed
 from streams.adapters.kafka.originals import OriginalReader
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.engine.producer import CheckedProducer
 from streams.records import DeadLetter
 from streams.settings import Settings
@@ -74,13 +74,13 @@ def list_command(
     total, shown = latest(chosen(settings, topic, reason), limit)
     if output == "json":
         for item in shown:
-            click.echo(json.dumps(as_json(item)))
+            echo(json.dumps(as_json(item)))
         return
     table = Table("topic", "partition", "offset", "time", "key", "bytes", "reason")
     for item in shown:
         table.add_row(*as_row(item))
-    Console().print(table)
-    click.echo(f"{len(shown)} of {total} dead letters")
+    PrintableConsole().print(table)
+    echo(f"{len(shown)} of {total} dead letters")
 
 
 @command.command()
@@ -128,7 +128,7 @@ def replay(
             if counts[SENT] % FLUSH_LETTERS == 0:
                 producer.flush(settings.delivery_ms / 1000)
     producer.flush(settings.delivery_ms / 1000)
-    click.echo(("would be: " if dry_run else "") + summary_of(counts))
+    echo(("would be: " if dry_run else "") + summary_of(counts))
 
 
 SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"

@@ -6,9 +6,9 @@ import signal
 import sys
 
 import click
-from rich.console import Console
 
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -59,7 +59,7 @@ def command(
     plan = DemoPlan(
         users=users, styles=styles, past_s=past_s, seconds=seconds, seed=seed, keep=keep
     )
-    console = Console()
+    console = PrintableConsole()
     demo = DemoRun(plan, settings, console)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, demo.processes.interrupt)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from streams.adapters.avro.codec import schema_problems
@@ -16,6 +15,7 @@ from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import pending
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.errors import ForemeshError
 from streams.settings import Settings
 
@@ -48,9 +48,9 @@ def command(settings: Settings, ctx: click.Context, output: str) -> None:
     """Check broker, topics, schemas, database and lag; exit code 1 when something is wrong."""
     findings = list(examine(settings))
     if output == "json":
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        Console().print(_table(findings))
+        PrintableConsole().print(_table(findings))
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
 
 

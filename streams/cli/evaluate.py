@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import RequestLog
+from streams.cli.console import PrintableConsole
 from streams.cli.log_options import log_options, with_progress
 from streams.errors import LogUnreadable
 from streams.lab.evaluate import published_report, report
@@ -107,7 +107,7 @@ def command(
             raise LogUnreadable(f"{path} cannot be written: make its folder first")
     if report_path and report_path.suffix.lower() not in {".html", ".png"}:
         raise LogUnreadable(f"{report_path} has no known format: name it .html or .png")
-    console = Console(width=max(Console().width, 186 if table else 110))
+    console = PrintableConsole(width=max(PrintableConsole().width, 186 if table else 110))
     if table:
         compared = _compared(traces, [name for name in logs.split(",") if name], limit)
         page = list(published_report.tables(compared))
@@ -173,7 +173,7 @@ def _compared(
 def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error; yields a function that advances it by a number."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(name, total=total)
         yield lambda done: progress.advance(task, done)
@@ -183,7 +183,7 @@ def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
 def _read(trace: str, mapping: ColumnMapping) -> list[Request]:
     """The usable requests of a trace in order of time; of equal times, in that of the file."""
     log = RequestLog(trace, replace(mapping, parameters=mapping.parameters or ()), now_ms=lambda: 0)
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     requests: list[Request] = []
     refused: Counter[str] = Counter()
     for item in with_progress(log):

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streams.adapters.postgres.explanation import DecisionGrounds, grounds_at, grounds_of
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.cli.moments import MomentParam
 from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time
@@ -58,10 +58,10 @@ def command(
     else:
         found = grounds_at(settings.postgres, service or "", at, pool, challenger)
     if not found:
-        click.echo(_nothing(command_id, service), err=True)
+        echo(_nothing(command_id, service), err=True)
         sys.exit(1)
     if output == "json":
-        click.echo(json.dumps([_as_json(one) for one in found], indent=2, ensure_ascii=False))
+        echo(json.dumps([_as_json(one) for one in found], indent=2, ensure_ascii=False))
         return
     for one in found:
         _show(one)
@@ -85,7 +85,7 @@ def _as_json(grounds: DecisionGrounds) -> dict[str, object]:
 
 
 def _show(grounds: DecisionGrounds) -> None:
-    verdict, console = grounds.verdict, Console()
+    verdict, console = grounds.verdict, PrintableConsole()
     console.print(
         Text(f"{iso_time(verdict.at_ms)}, pool {verdict.pool}: {decided(verdict)}", "bold")
     )

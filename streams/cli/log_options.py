@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,6 +20,7 @@ from rich.text import Text
 
 from streams.adapters.logs.columns import TIME_UNITS, ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
+from streams.cli.console import PrintableConsole
 from streams.records import Request
 
 __all__ = ["log_argument", "log_options", "with_progress"]
@@ -110,7 +110,7 @@ def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
         RowsColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=PrintableConsole(stderr=True)) as progress:
         task = progress.add_task(log.name, total=log.size, rows=0)
         row = 0
         try:

@@ -7,12 +7,11 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Self
 
-import click
-
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.log_place import LogPlace
 from streams.adapters.logs.request_log import BadRow
+from streams.cli.console import echo
 from streams.engine.producer import CheckedProducer
 from streams.errors import DeliveryFailed
 from streams.flow.topology import key_of
@@ -79,7 +78,7 @@ class LogProducer:
                     self._mark(complete=True)
                 self._flush()
         finally:
-            click.echo(self.summary())
+            echo(self.summary())
 
     def summary(self) -> str:
         """One line with the numbers of requests and rows."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from streams.cli import pass_settings
+from streams.cli.console import echo
 from streams.errors import SettingInvalid
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.policy import EdgeCertificate, JwtProvider, RoutePolicy
@@ -198,7 +199,7 @@ def bootstrap(*, addresses: MeshAddresses, node: str, output: Path | None) -> No
 
     text = json.dumps(make(addresses, node), indent=2) + "\n"
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         output.write_text(text)
 

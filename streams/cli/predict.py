@@ -6,12 +6,12 @@ import json
 import sys
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streams.adapters.postgres.queries import latest_prediction
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.records import Prediction
 from streams.report.tables import iso_time
 from streams.settings import Settings
@@ -37,14 +37,14 @@ def command(settings: Settings, user: str, output: str) -> None:
     """
     prediction = latest_prediction(settings.postgres, user)
     if prediction is None:
-        click.echo(
+        echo(
             f"nothing is known of user {user!r}: the profiler has learnt no request of this user, or "
             "`foremesh sink` has not run since",
             err=True,
         )
         sys.exit(1)
     if output == "json":
-        click.echo(json.dumps(_as_json(prediction), indent=2, ensure_ascii=False))
+        echo(json.dumps(_as_json(prediction), indent=2, ensure_ascii=False))
     else:
         _show(prediction)
 
@@ -70,7 +70,7 @@ def _show(prediction: Prediction) -> None:
             Text(entry.service), f"{100 * entry.probability:.2f}", f"{100 * entry.within:.2f}"
         )
     table.add_row(Text("never seen", "dim"), f"{100 * prediction.unseen:.2f}", "")
-    console = Console()
+    console = PrintableConsole()
     console.print(table)
     early, middle, late = (ms / 1000 for ms in prediction.expected_ms)
     console.print(f"next request in {middle:,.1f} s (80 % between {early:,.1f} and {late:,.1f} s)")

@@ -16,6 +16,7 @@ from streams.adapters.kafka.clients import connect
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.cli import pass_settings
+from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import MARK_S, LogProducer, Pause
 from streams.cli.produce_wait import wait_for_flow
@@ -95,7 +96,7 @@ def command(
 def _hint(latest_ms: int) -> None:
     """Say how a log is taken that is over."""
     if 0 < latest_ms < wall_ms() - OVER_MS:
-        click.echo(
+        echo(
             "Its times are past: run `FOREMESH_CLOCK=event foremesh worker`, or use --shift-to-now",
             err=True,
         )

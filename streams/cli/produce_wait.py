@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streams.adapters.kafka.lag import group_lags
+from streams.cli.console import PrintableConsole
 from streams.errors import FlowStalled
 from streams.settings import Settings
 
@@ -42,7 +42,7 @@ def wait_for_flow(settings: Settings, *, recorded: bool, stalled_s: float = STAL
         TextColumn("{task.percentage:.0f} %, {task.fields[left]:,} records left"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=PrintableConsole(stderr=True)) as progress:
         task = progress.add_task("taken", total=None, left=0)
         most, least, moved_s = 0, None, time.monotonic()
         while left := _left(settings):

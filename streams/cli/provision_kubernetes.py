@@ -8,8 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import click
-
+from streams.cli.console import echo
 from streams.errors import ClusterUnreachable, ToolMissing
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.provisioner_process import ProvisionerProcess
@@ -73,7 +72,7 @@ class KubernetesTarget:
         cluster = self._cluster(dry_run=True)
         try:
             for line in await survey(cluster, catalog.now):
-                click.echo(line)
+                echo(line)
         except ApiServerError as error:
             raise ClusterUnreachable(f"The Kubernetes API server failed: {error}") from error
         finally:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from streams.adapters.postgres.maintenance import check_schema
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import letter_of
 from streams.cli.produce import source_of
@@ -99,7 +99,7 @@ def command(
         run.control(at_price(price, catalog) if price != 1.0 else ())
         summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     if output == "json":
-        click.echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
+        echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
     else:
         _show(summary, run)
 
@@ -109,7 +109,7 @@ def _catalog(items: RequestLog, path: str | None) -> Catalog:
         return yaml_reader.load(path)
     if items.name == "-":
         raise click.UsageError("standard input is read once only: name a catalogue with --catalog")
-    click.echo("No --catalog: every service stands for itself, with guessed numbers.", err=True)
+    echo("No --catalog: every service stands for itself, with guessed numbers.", err=True)
     return infer(row for row in items if isinstance(row, Request))
 
 
@@ -170,7 +170,7 @@ class ReplayRun:
 
 
 def _show(summary: FlowSummary, run: ReplayRun) -> None:
-    console = Console()
+    console = PrintableConsole()
     console.print(*tables(summary), sep="\n")
     console.print(_counted("Records made", "record", run.records))
     if run.reasons:

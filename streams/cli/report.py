@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from streams.adapters.postgres.queries import HistoryRange, read_history
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.cli.durations import DurationParam
 from streams.cli.moments import MomentParam
 from streams.settings import Settings
@@ -80,16 +80,16 @@ def command(
         until_ms=until,
     )
     if not summary.pools and part != HistoryRange():
-        click.echo("no request or instance is known of this pool and time", err=True)
+        echo("no request or instance is known of this pool and time", err=True)
         sys.exit(1)
     if figure is not None:
         from streams.report.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
         draw(summary, figure)
     if output == "json":
-        click.echo(json.dumps(as_json(summary), indent=2))
+        echo(json.dumps(as_json(summary), indent=2))
     else:
-        Console().print(*tables(summary), sep="\n")
+        PrintableConsole().print(*tables(summary), sep="\n")
 
 
 def _check(part: HistoryRange) -> None:

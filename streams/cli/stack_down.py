@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.devstack import LocalStack
 from streams.settings import Settings
 
@@ -18,11 +18,11 @@ __all__ = ["command"]
 @pass_settings
 def command(settings: Settings) -> None:
     """Stop the local stack. Its data stay in build/stack: delete that to start afresh."""
-    console = Console()
+    console = PrintableConsole()
     build = Path(settings.build)
     with console.status("stopping Kafka and PostgreSQL"):
         stopped = LocalStack(build).stop()
-    click.echo(_summary(stopped, build / "stack"))
+    echo(_summary(stopped, build / "stack"))
 
 
 def _summary(stopped: list[str], folder: Path) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole
 from streams.devstack import LocalStack
 from streams.settings import Settings
 
@@ -25,5 +25,5 @@ def command(settings: Settings, ctx: click.Context) -> None:
     table = Table("server", "pid", "address", "log")
     for child, address in zip(stack.children, [*env.values(), "", ""], strict=False):
         table.add_row(child.name, str(child.pid or "does not run"), address, str(child.log))
-    Console().print(table)
+    PrintableConsole().print(table)
     ctx.exit(0 if env else 1)

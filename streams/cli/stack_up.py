@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from streams.adapters.kafka.topics import create_topics
 from streams.adapters.postgres.maintenance import migrate
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.devstack import LocalStack, tools
 from streams.settings import Settings
 
@@ -21,7 +21,7 @@ __all__ = ["command"]
 @pass_settings
 def command(settings: Settings) -> None:
     """Start the local stack: Kafka, PostgreSQL, topics, schema. What runs already stays."""
-    console = Console()
+    console = PrintableConsole()
     build = Path(settings.build)
     with console.status("looking for Java and Kafka's jars (fetched once, 54 MB)") as status:
         tools.java()
@@ -35,5 +35,5 @@ def command(settings: Settings) -> None:
         migrate(local.postgres)
     console.print(f"Kafka serves {len(topics)} topics, PostgreSQL has the schema. In your shell:")
     for name, value in stack.env().items():
-        click.echo(f"export {name}={value}")
+        echo(f"export {name}={value}")
     console.print("`foremesh status` says what runs, `foremesh down` stops it.")

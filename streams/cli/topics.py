@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from streams.adapters.kafka.topics import check_topics, create_topics, declared
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole, echo
 from streams.errors import TopicsMissing
 from streams.settings import Settings
 
@@ -28,7 +28,7 @@ def create(settings: Settings) -> None:
         table.add_row(
             topic.name, str(topic.partitions), "created" if topic.created else "was there"
         )
-    Console().print(table)
+    PrintableConsole().print(table)
     check_or_raise(settings)
 
 
@@ -37,7 +37,7 @@ def create(settings: Settings) -> None:
 def check(settings: Settings) -> None:
     """Report topics that are not as declared; exit code 1 when there are any."""
     check_or_raise(settings)
-    click.echo(f"{len(declared(settings))} topics are as declared")
+    echo(f"{len(declared(settings))} topics are as declared")
 
 
 def check_or_raise(settings: Settings) -> None:

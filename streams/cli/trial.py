@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli import pass_settings
+from streams.cli.console import PrintableConsole
 from streams.cli.control_record import change, in_force, reason_option
 from streams.cli.last_values import last_values
 from streams.records.control import STANDARD, Control, Variant
@@ -80,7 +80,7 @@ def trial(settings: Settings, pool: str | None) -> None:
     controls = [c for c in in_force(settings).values() if pool in {None, c.pool}]
     for cells in rows(controls, _published_trials(settings)):
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    PrintableConsole().print(table)
 
 
 def challenged(now: Control, variant: Variant) -> Control:

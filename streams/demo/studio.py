@@ -49,7 +49,7 @@ def catalogue(styles: int, *pools: str) -> Catalog:
     return Catalog.of(
         [
             TIER,
-            *(Pool(pool=pool, capacity=ROOM) for pool in pools),
+            *(Pool(pool=pool, capacity=ROOM, trust_tier_header=True) for pool in pools),
             *(_part(net, gib=2.5, start_ms=260, serves=4) for net in NETS),
             *(entry for style in range(styles) for entry in _style(style)),
             *(entry for finish in FINISHES for entry in _finish(finish)),

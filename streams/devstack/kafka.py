@@ -63,6 +63,8 @@ class KafkaServer:
         Additional listeners, each `NAME://host:port`; the plaintext one is at `address`.
     properties
         Additional server properties, including those that the listeners need.
+    java
+        Further options of Java, such as the configuration of its log.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class KafkaServer:
         *,
         listeners: Iterable[str] = (),
         properties: Mapping[str, object] | None = None,
+        java: Iterable[str] = (),
     ) -> None:
         self._listeners, self._properties = tuple(listeners), properties or {}
+        self._options = tuple(java)
         self._folder = folder.absolute()
         self._build = build
         self.child = ServerProcess("Kafka", self._folder)
@@ -149,7 +153,7 @@ class KafkaServer:
     def _java(self, arguments: list[str]) -> list[str]:
         jars = tools.kafka_jars(self._build)
         quiet = ["-XX:-UsePerfData", "-Dorg.apache.logging.log4j.level=WARN"]
-        return [tools.java(), *quiet, "-cp", f"{jars}/*", *arguments]
+        return [tools.java(), *quiet, *self._options, "-cp", f"{jars}/*", *arguments]
 
 
 def _env() -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from streams.errors import ForemeshError
+
 __all__ = ["BackgroundTasks"]
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,10 @@ class BackgroundTasks:
             await work
         except Exception as error:
             self._failed = True  # at once: others run while the worker stops
-            logger.exception("%s cannot continue", self._name, extra={"action": "worker_stops"})
+            known = isinstance(error, ForemeshError)  # its message says all there is to know
+            trace = None if known else error
+            extra = {"action": "worker_stops"}
+            logger.error("%s cannot continue: %s", self._name, error, exc_info=trace, extra=extra)  # noqa: TRY400
             if self._crash is not None:
                 await self._crash(error)
 

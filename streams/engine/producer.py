@@ -16,6 +16,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from streams.engine.refusal import check_rights, is_denied
 from streams.errors import DeliveryFailed
 
 __all__ = [
@@ -33,6 +34,8 @@ CHUNK = 10_000  # rows per call of librdkafka
 POLL_S = 0.001  # a delivery takes a few milliseconds
 MOST_QUEUED = 50_000  # plus a chunk this stays well below the 100,000 of librdkafka's queue
 
+# An error that ends a producer is raised out of any call; out of a callback, as the latter.
+FATAL = (KafkaException, SystemError)
 FENCED = {
     KafkaError._FENCED,  # noqa: SLF001  # its public name
     KafkaError.INVALID_PRODUCER_EPOCH,
@@ -55,6 +58,7 @@ class CheckedProducer:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._failures: list[str] = []
+        self._denied = False
         # Only errors are reported: success is an empty queue without errors, and a callback into
         # Python for every record would cost more than sending it.
         reports = {"delivery.report.only.error": True, "on_delivery": self._on_failure}
@@ -64,6 +68,12 @@ class CheckedProducer:
     def _on_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failures.append(f"{message.topic()}: {error.str()}")
+            self._denied |= is_denied(error)
+
+    def _on_fatal(self, error: Exception) -> None:
+        reason = (error.__cause__ or error).args[0]
+        self._failures.append(str(reason))
+        self._denied |= isinstance(reason, KafkaError) and is_denied(reason)
 
     def send(
         self,
@@ -115,16 +125,22 @@ class CheckedProducer:
         DeliveryFailed
             A record was refused, or not delivered within `timeout_s` seconds.
         """
-        self._producer.flush(timeout_s)
+        try:
+            self._producer.flush(timeout_s)
+        except FATAL as error:
+            self._on_fatal(error)
         self._check(timeout_s)
 
     async def flush_async(self, timeout_s: float) -> None:
         """As `flush`, in the event loop: a thread would wait for the GIL besides."""
         deadline = time.monotonic() + timeout_s
-        while self._producer.poll(0) or len(self._producer):
-            if time.monotonic() > deadline:
-                break
-            await asyncio.sleep(POLL_S)
+        try:
+            while self._producer.poll(0) or len(self._producer):
+                if time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(POLL_S)
+        except FATAL as error:
+            self._on_fatal(error)
         self._check(timeout_s)
 
     def _check(self, timeout_s: float) -> None:
@@ -132,6 +148,8 @@ class CheckedProducer:
         failures, self._failures = self._failures, []
         if left or failures:
             why = failures[0] if failures else f"no answer within {timeout_s:.0f} s"
+            if self._denied:
+                why += ", give the rights of `foremesh acl print`"
             raise DeliveryFailed(
                 f"{left + len(failures)} records not delivered to Kafka ({why}): "
                 "see the broker's log, then start again"
@@ -224,7 +242,7 @@ def _enqueue(producer: Producer, topic: str, rows: Sequence[Row], partition: int
 
 
 class _converted:  # noqa: N801  # reads as one in a with statement
-    """Raises errors of Kafka as `DeliveryFailed`, or `WriterFenced`."""
+    """Raises errors of Kafka as `DeliveryFailed`, `WriterFenced` or `RightsMissing`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -235,5 +253,6 @@ class _converted:  # noqa: N801  # reads as one in a with statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KafkaException):
             reason: KafkaError = error.args[0]
+            check_rights(reason)
             kind_of = WriterFenced if reason.code() in FENCED else DeliveryFailed
             raise kind_of(f"{self._what}: {reason.str()}") from error

@@ -9,14 +9,16 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from streams.engine.refusal import check_rights
 from streams.errors import BrokerUnreachable, StateUnreadable
+from streams.flow.components import READER_GROUP
 
 __all__ = ["READER", "read_partition"]
 
 logger = logging.getLogger(__name__)
 
 READER = {
-    "group.id": "foremesh-reader",  # required by librdkafka; never joined
+    "group.id": READER_GROUP,
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
@@ -37,8 +39,8 @@ def read_partition(
 
     Raises
     ------
-    BrokerUnreachable, StateUnreadable
-        Nothing arrived for half a minute; or the topic does not exist.
+    BrokerUnreachable, StateUnreadable, RightsMissing
+        Nothing arrived for half a minute; the topic does not exist, or not for this user.
     """
     # The end is reported by an empty fetch, which therefore must not wait for records.
     consumer = Consumer({**config, **READER, "fetch.wait.max.ms": 10})
@@ -82,4 +84,5 @@ def _is_end(error: KafkaError, name: str) -> bool:
         return False
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise StateUnreadable(f"{name} does not exist: run `foremesh topics create`")
+    check_rights(error)
     raise BrokerUnreachable(f"{name} cannot be read: {error.str()}")

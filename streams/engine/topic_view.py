@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 
 from streams.engine.recovery import READER
+from streams.engine.refusal import check_rights
 from streams.errors import BrokerUnreachable, TopicsMissing
 
 __all__ = ["TopicView"]
@@ -78,8 +79,8 @@ class TopicView(Generic[T]):
 
         Raises
         ------
-        BrokerUnreachable, TopicsMissing
-            The end was not reached in time; or the topic does not exist.
+        BrokerUnreachable, TopicsMissing, RightsMissing
+            The end was not reached in time; the topic does not exist, or not for this user.
         """
         with self._lock:
             if as_of_s is not None and as_of_s <= self.caught_up_s:
@@ -136,6 +137,8 @@ class TopicView(Generic[T]):
 
     def _assign(self) -> None:
         found = self._consumer.list_topics(self._topic, REQUEST_S).topics[self._topic]
+        if found.error is not None:
+            check_rights(found.error)
         if found.error is not None or not found.partitions:
             raise TopicsMissing(f"{self._topic} does not exist: run `foremesh topics create`")
         self._next = dict.fromkeys(found.partitions, 0)
@@ -161,6 +164,7 @@ class TopicView(Generic[T]):
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
                 self._next[partition or 0] = max(self._next[partition or 0], offset or 0)
+            check_rights(error)
             return False
         self._next[partition or 0] = (offset or 0) + 1
         self._apply(message.key() or b"", message.value())

@@ -17,7 +17,8 @@ from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.adapters.postgres.tables import TABLES, stored_tables
 from streams.engine.producer import CheckedProducer
-from streams.errors import DatabaseUnreachable, TopicsMissing
+from streams.engine.refusal import check_rights
+from streams.errors import DatabaseOutdated, DatabaseUnreachable, TopicsMissing
 from streams.flow.topology import SINK, TOPOLOGY, FlowTopology
 from streams.records import DeadLetter
 from streams.settings import Settings
@@ -78,9 +79,10 @@ class RecordSink:
         Raises
         ------
         DatabaseUnreachable
-            PostgreSQL was away for longer than `patience_s`; nothing is lost, run again.
-        DeliveryFailed, TopicsMissing
-            Dead letters are not delivered; a topic does not exist.
+            PostgreSQL was away or busy for longer than `patience_s`, or lacks a table or column;
+            nothing is lost, run again.
+        DeliveryFailed, TopicsMissing, RightsMissing
+            Dead letters are not delivered; a topic does not exist, or not for this user.
         """
         self._consumer.subscribe([self._settings.topic(name) for name in self._topology.stored])
         try:
@@ -151,12 +153,13 @@ class RecordSink:
         for pause_s in _pauses():
             try:
                 return self._database.write(entries)
+            except DatabaseOutdated:
+                raise  # waiting mends nothing
             except DatabaseUnreachable as error:
                 if time.monotonic() + pause_s > deadline:
                     raise
                 _log.warning(
-                    "PostgreSQL is unreachable, retrying in %.1f s: %s",
-                    pause_s, error, extra={"action": "sink_retry"},
+                    "Retrying in %.1f s: %s", pause_s, error, extra={"action": "sink_retry"},
                 )  # fmt: skip
                 if self._stopping.wait(pause_s):
                     raise
@@ -174,6 +177,7 @@ def _usable(message: Message) -> bool:
         return True
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise TopicsMissing(f"{TopicsMissing.__doc__} ({error.str()})")
+    check_rights(error)
     _log.warning("Kafka reports an error: %s", error.str(), extra={"action": "sink_kafka"})
     return False
 

@@ -14,6 +14,7 @@ from streams.engine.faust.app import StageApp, WorkerApp
 from streams.engine.stage_runner import StageRunner
 from streams.engine.stage_wiring import StageWiring
 from streams.errors import SettingInvalid, TopicsMissing
+from streams.flow.components import COMPONENTS
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
 from streams.pipeline.stage_views import stage_view
@@ -61,7 +62,8 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
     BrokerUnreachable, TopicsMissing
         No broker answers; topics are not as declared.
     """
-    problems = check_topics(settings)
+    names = stage_names(() if stages is None else stages)
+    problems = check_topics(settings, {t for name in names for t in COMPONENTS[name].checks})
     if problems:
         raise TopicsMissing("; ".join(problems))
     if settings.clock == "event":
@@ -71,7 +73,7 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
         )
     if stages is None:
         made = stages_of(settings)
-        stages = {name: made[name] for name in stage_names()}
+        stages = {name: made[name] for name in names}
     wiring = _wiring(settings, stages)
     options = faust_broker_options(settings)
     apps = [

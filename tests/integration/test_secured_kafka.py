@@ -2,91 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
-    AdminClient,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
-from harness import CHECKOUT, RunForemesh, eventually
+from harness import RunForemesh, eventually
+from secured import secured_kafka
 from services import read, send
 
-from streams.devstack import tools
-from streams.devstack.child import free_ports
-from streams.devstack.kafka import KafkaServer
 from streams.records import Prediction, Request
 from streams.settings import Settings
 
-USER, PASSWORD = "mesh", "a secret with spaces"
-MECHANISM = "SCRAM-SHA-512"
-
-
-def keytool(*args: str) -> None:
-    """The tool that comes with Java; its stores are what Kafka reads."""
-    path = Path(tools.java()).resolve().with_name("keytool")
-    subprocess.run([str(path), *args], check=True, capture_output=True, timeout=60)
+USER = "mesh"
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a Kafka whose certificate is its own, and of a user it knows."""
-    folder = tmp_path_factory.mktemp("secured")
-    store, certificate = folder / "kafka.p12", folder / "ca.pem"
-    of_store = ("-alias", "kafka", "-keystore", str(store), "-storepass", "changeit")
-    keytool(
-        "-genkeypair", *of_store, "-storetype", "PKCS12", "-keyalg", "RSA", "-validity", "2",
-        "-dname", "CN=kafka", "-ext", "san=ip:127.0.0.1",
-    )  # fmt: skip
-    keytool("-exportcert", "-rfc", *of_store, "-file", str(certificate))
-    [port] = free_ports(1)
-    names = ("PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT", "SECURED:SASL_SSL")
-    of_listener = "listener.name.secured."
-    kafka = KafkaServer(
-        folder / "kafka",
-        CHECKOUT / "build",
-        listeners=[f"SECURED://127.0.0.1:{port}"],
-        properties={
-            "listener.security.protocol.map": ",".join(names),
-            f"{of_listener}ssl.keystore.location": store,
-            f"{of_listener}ssl.keystore.password": "changeit",
-            f"{of_listener}sasl.enabled.mechanisms": MECHANISM,
-            f"{of_listener}{MECHANISM.lower()}.sasl.jaas.config": (
-                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-            ),
-        },
-    )
-    kafka.launch(tied=True)
-    try:
-        kafka.wait()
-        admit(kafka.address)
-        yield Settings(
-            kafka=f"127.0.0.1:{port}",
-            kafka_security_protocol="SASL_SSL",
-            kafka_sasl_mechanism=MECHANISM,
-            kafka_username=USER,
-            kafka_password=PASSWORD,
-            kafka_ssl_ca=str(certificate),
-            partitions=2,
-            commit_ms=100,
-            build=str(folder / "build"),
-        )
-    finally:
-        kafka.stop()
-
-
-def admit(address: str) -> None:
-    """Tell Kafka of the user, over its plain listener."""
-    mechanism = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-    wanted = UserScramCredentialUpsertion(USER, mechanism, PASSWORD.encode())
-    client = AdminClient({"bootstrap.servers": address})
-    for future in client.alter_user_scram_credentials([wanted]).values():
-        future.result(30)
+    """Settings of such a Kafka, and of a user it knows."""
+    with secured_kafka(tmp_path_factory.mktemp("secured"), [USER]) as (_, settings):
+        yield replace(settings, kafka_username=USER)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import connect, producer_config
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.engine.producer import CheckedProducer
-from streams.errors import DatabaseUnreachable
+from streams.errors import DatabaseBusy, DatabaseUnreachable
 from streams.flow.topology import key_of, topic_of
 from streams.pipeline.sink import RecordSink
 from streams.records import (
@@ -301,11 +301,42 @@ def test_a_lock_is_not_waited_for_without_end(settings: Settings) -> None:
 
     with psycopg.connect(settings.postgres) as other:
         other.execute("LOCK TABLE outcomes")
-        with pytest.raises(DatabaseUnreachable, match="statement timeout"):
+        with pytest.raises(DatabaseUnreachable, match="holds a lock on a table"):
             sink.write([SinkEntry(OUTCOME, received)])
 
     assert sink.write([SinkEntry(OUTCOME, received)]) == []
     sink.close()
+
+
+def test_a_slow_statement_is_no_missing_server(settings: Settings) -> None:
+    with psycopg.connect(settings.postgres) as connection:
+        connection.execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(5); RETURN NEW; END'"
+        )
+        connection.execute(
+            "CREATE TRIGGER slow BEFORE INSERT ON outcomes FOR EACH ROW EXECUTE FUNCTION slow()"
+        )
+    sink = PostgresSink(settings.postgres, timeout_s=0.2)
+    received = ReceivedRecord(topic="t", partition=0, offset=0, at_ms=0, key=None, value=None)
+
+    with pytest.raises(DatabaseBusy, match="not in time"):
+        sink.write([SinkEntry(OUTCOME, received)])
+    sink.close()
+
+
+def test_a_missing_column_is_named_and_not_waited_for(
+    settings: Settings, send: Send, run_foremesh: RunForemesh
+) -> None:
+    with psycopg.connect(settings.postgres) as connection:
+        connection.execute("ALTER TABLE dead_letters DROP COLUMN sha256")
+    send([OUTCOME])
+
+    sink = run_foremesh("sink")
+
+    assert sink.wait(30) == 1
+    assert 'column "sha256"' in sink.output
+    assert "run `foremesh db migrate`" in sink.output
 
 
 def test_a_database_that_stays_away_ends_the_sink_and_loses_nothing(

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
 from streams.errors import BrokerUnreachable, TopicsMissing
+from streams.flow.components import READER_GROUP
 from streams.flow.topology import SINK, TOPICS
 from streams.records import DeadLetter
 from streams.settings import Settings
@@ -82,7 +83,7 @@ def read_topic(settings: Settings, topic: str, since_ms: int = 0) -> Iterator[Me
     """
     config = {
         **client_config(settings),
-        "group.id": settings.group("reader"),  # never joined
+        "group.id": READER_GROUP,
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",

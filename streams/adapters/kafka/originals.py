@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streams.adapters.kafka.clients import client_config
 from streams.errors import BrokerUnreachable
+from streams.flow.components import READER_GROUP
 from streams.settings import Settings
 
 __all__ = ["OriginalReader"]
@@ -26,7 +27,7 @@ class OriginalReader:
     def __init__(self, settings: Settings) -> None:
         config: dict[str, Any] = {
             **client_config(settings),
-            "group.id": settings.group("reader"),  # never joined
+            "group.id": READER_GROUP,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",

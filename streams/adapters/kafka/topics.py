@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -83,14 +84,26 @@ def create_topics(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list
     ]
 
 
-def check_topics(settings: Settings) -> list[str]:
-    """Deviations from what is declared, a sentence each with its fix; empty when there are none."""
+def check_topics(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
+    """Deviations from what is declared, a sentence each with its fix; empty when there are none.
+
+    Parameters
+    ----------
+    only
+        Look at these topics and changelogs (without prefix); None: at all.
+
+    Raises
+    ------
+    BrokerUnreachable
+        No broker answers.
+    """
     client = connect(settings)
     there = client.list_topics(timeout=ANSWER_S).topics
     names = declared(settings)
-    missing = [name for name in names if name not in there]
+    if only is not None:
+        names = {name: names[name] for name in map(settings.topic, only)}
     found = {name: len(there[name].partitions) for name in names if name in there}
-    problems = [f"topic {name} is missing: run `foremesh topics create`" for name in missing]
+    problems = list(_missing(client, [name for name in names if name not in there]))
     problems += [
         f"topic {name} has {count} partitions, not {settings.partitions}: set "
         "FOREMESH_PARTITIONS to what all topics have, or delete the topic and create it again"
@@ -98,6 +111,20 @@ def check_topics(settings: Settings) -> list[str]:
         if count != settings.partitions
     ]
     return problems + list(_config_problems(client, {name: names[name] for name in found}))
+
+
+def _missing(client: AdminClient, names: list[str]) -> Iterator[str]:
+    """Why the broker does not list these topics: they are not there, or not for this user."""
+    if not names:
+        return
+    asked = client.describe_topics(TopicCollection(names), request_timeout=ANSWER_S)
+    for name, future in asked.items():
+        error = future.exception(ANSWER_S)
+        reason = error.args[0].code() if isinstance(error, KafkaException) else None
+        if reason == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            yield f"topic {name} may not be described: give the rights of `foremesh acl print`"
+        else:
+            yield f"topic {name} is missing: run `foremesh topics create`"
 
 
 def _was_created(name: str, future: Future[None]) -> bool:
@@ -126,14 +153,24 @@ def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]
         return
     answers = client.describe_configs(resources, request_timeout=ANSWER_S)
     for resource, future in answers.items():
-        have = future.result(ANSWER_S)
+        have = _configuration(resource.name, future)
         for key in _EVERY:  # the others may be tuned
             want = wanted[resource.name][key]
-            if not _serves(key, have[key].value, want):
+            if not _serves(key, have[key], want):
                 yield (
-                    f"topic {resource.name} has {key}={have[key].value}, not {want}: "
+                    f"topic {resource.name} has {key}={have[key]}, not {want}: "
                     f"set it with kafka-configs --alter --add-config {key}={want}"
                 )
+
+
+def _configuration(name: str, future: Future[dict[str, ConfigEntry]]) -> Mapping[str, str]:
+    try:
+        return {key: entry.value or "" for key, entry in future.result(ANSWER_S).items()}
+    except KafkaException as error:
+        raise TopicsMissing(
+            f"the configuration of topic {name} cannot be read ({error.args[0].str()}):"
+            " give the rights of `foremesh acl print`"
+        ) from error
 
 
 def _serves(key: str, have: str, want: str) -> bool:

@@ -8,9 +8,18 @@ from typing import Any
 
 import psycopg
 
-from streams.errors import DatabaseUnreachable, SettingInvalid
+from streams.errors import (
+    DatabaseBusy,
+    DatabaseOutdated,
+    DatabaseUnreachable,
+    ForemeshError,
+    RightsMissing,
+    SettingInvalid,
+)
 
-__all__ = ["connect", "connected", "unreachable"]
+__all__ = ["connect", "connected", "named"]
+
+_OUTDATED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 # A server that disappears without closing its connections is noticed within half a minute.
 _DEADLINES: Mapping[str, Any] = {
@@ -35,7 +44,7 @@ def connect(url: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
     try:
         return psycopg.connect(url, **_DEADLINES, **options)
     except psycopg.OperationalError as error:
-        raise unreachable(error) from error
+        raise named(error) from error
     except psycopg.ProgrammingError:
         # The driver's message contains the URL, and with it the password.
         raise SettingInvalid(
@@ -50,20 +59,32 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     Raises
     ------
     DatabaseUnreachable
-        The server cannot be reached, or is lost meanwhile; or a table is missing.
+        The server cannot be reached, is lost meanwhile or too busy; a table or column is missing.
+    RightsMissing
+        The role may not do that.
     """
     try:
         with connect(url) as connection:
             yield connection
-    except (psycopg.OperationalError, psycopg.errors.UndefinedTable) as error:
-        raise unreachable(error) from error
+    except (psycopg.OperationalError, *_OUTDATED, psycopg.errors.InsufficientPrivilege) as error:
+        raise named(error) from error
 
 
-def unreachable(error: psycopg.Error) -> DatabaseUnreachable:
-    """The driver's error with its fix, and the driver's message in one line."""
+def named(error: psycopg.Error) -> ForemeshError:
+    """The driver's error as what it is, with its fix, and the driver's message in one line."""
     message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, psycopg.errors.UndefinedTable):
-        return DatabaseUnreachable(
-            f"The database lacks tables: run `foremesh db migrate` ({message})"
-        )
+    match error:
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            return DatabaseOutdated.because(message)
+        case psycopg.errors.LockNotAvailable():
+            return DatabaseBusy(
+                f"Somebody holds a lock on a table for too long: see pg_locks for who ({message})"
+            )
+        case psycopg.errors.QueryCanceled():
+            return DatabaseBusy.because(message)
+        case psycopg.errors.InsufficientPrivilege():
+            return RightsMissing(
+                "This role may not do that in PostgreSQL: give it the rights of"
+                f" `foremesh acl postgres` ({message})"
+            )
     return DatabaseUnreachable(f"{DatabaseUnreachable.__doc__} ({message})")

@@ -13,7 +13,7 @@ from streams.adapters.postgres.connection import connected
 from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.sql import migrations, queries
 from streams.adapters.postgres.tables import STORED_TABLES
-from streams.errors import DatabaseUnreachable
+from streams.errors import DatabaseOutdated
 
 __all__ = ["check_schema", "migrate", "pending", "prune"]
 
@@ -54,11 +54,11 @@ def check_schema(url: str) -> None:
 
     Raises
     ------
-    DatabaseUnreachable
-        It lacks some, or no PostgreSQL answers at this URL.
+    DatabaseOutdated, DatabaseUnreachable
+        It lacks some; no PostgreSQL answers at this URL.
     """
     if missing := pending(url):
-        raise DatabaseUnreachable(
+        raise DatabaseOutdated(
             f"The database lacks {', '.join(missing)}: run `foremesh db migrate`"
         )
 

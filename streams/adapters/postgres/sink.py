@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from streams.adapters.postgres.connection import connect, unreachable
+from streams.adapters.postgres.connection import connect, named
 from streams.adapters.postgres.rows import RecordRows, RowValues, StoredTable
 from streams.adapters.postgres.tables import STORED_TABLES
 from streams.flow.topology import SINK
@@ -69,7 +69,7 @@ class PostgresSink:
     url
         Of the database.
     timeout_s
-        Statement timeout, which also bounds the wait for a lock.
+        Of a statement; the wait for a lock may take half of it.
     tables
         The tables of the records that may be written, in the order to write them.
     """
@@ -94,9 +94,9 @@ class PostgresSink:
 
         Raises
         ------
-        DatabaseUnreachable
-            PostgreSQL is away or refuses everything; none or a part of the entries was written.
-            Write the same entries again.
+        DatabaseUnreachable, RightsMissing
+            PostgreSQL is away, busy or refuses everything; none or a part of the entries was
+            written. Write the same entries again.
         """
         if not entries:
             return []
@@ -105,7 +105,7 @@ class PostgresSink:
         except psycopg.Error as error:
             if not _is_of_the_data(error):
                 self.close()
-                raise unreachable(error) from error
+                raise named(error) from error
             if len(entries) == 1:
                 reason = f"PostgreSQL cannot store it: {_message(error)}"
                 return [entries[0].received.dead(reason)]
@@ -143,8 +143,10 @@ class PostgresSink:
     def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._connection is None:
             self._connection = connect(self._url, autocommit=True)
-            limit = SQL("SET statement_timeout = {}").format(round(self._timeout_s * 1000))
-            self._connection.execute(limit)
+            # A lock is given up earlier, so that it can be told from a slow statement.
+            for name, share in (("statement_timeout", 1.0), ("lock_timeout", 0.5)):
+                limit = round(share * self._timeout_s * 1000)
+                self._connection.execute(SQL("SET {} = {}").format(Identifier(name), limit))
             for table in self._tables:
                 self._connection.execute(_stage(table))
         return self._connection

@@ -21,12 +21,12 @@ from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
 from streams.engine.recovery import read_partition
 from streams.errors import StagesRunApart
+from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES, changelog
 from streams.settings import Settings
 
-__all__ = ["GROUP", "FlowCheckpoints"]
+__all__ = ["FlowCheckpoints"]
 
-GROUP = "event-time"
 READERS = 8  # partitions that are read at once
 RETRY_S = 0.5
 # Where a flow is in what it does not make itself, by the stage that has a position in it as well.
@@ -54,7 +54,7 @@ class FlowCheckpoints:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._admin = settings, connect(settings)
         self._wait_until_alone()
-        group = settings.group(GROUP)
+        group = settings.group(EVENT_TIME)
         self._consumer = Consumer({**client_config(settings), "group.id": group})
         self._writer = TransactionalFlowWriter(producer_config(settings), group)
         read = {topic for row in STAGES.values() for topic in row.reads}
@@ -117,7 +117,7 @@ class FlowCheckpoints:
 
     def _begin(self, states: States) -> Mapping[str, Mapping[int, int]]:
         """Where this flow, or a stage that has run by itself since, left off."""
-        own = committed_offsets(self._admin, self._settings.group(GROUP))
+        own = committed_offsets(self._admin, self._settings.group(EVENT_TIME))
         found: dict[str, dict[int, int]] = {}
         others_later = False
         for topic, stage in READ_BY.items():

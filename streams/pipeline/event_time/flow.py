@@ -16,8 +16,9 @@ from streams.adapters.kafka.topics import check_topics
 from streams.adapters.metrics import BATCH_SECONDS, RECORDS
 from streams.engine.outbox import bounded
 from streams.errors import BrokerUnreachable, TopicsMissing
+from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES
-from streams.pipeline.event_time.checkpoint import GROUP, FlowCheckpoints
+from streams.pipeline.event_time.checkpoint import FlowCheckpoints
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.outbox import FlowOutbox
 from streams.pipeline.event_time.progress import FlowProgress
@@ -131,8 +132,8 @@ class EventTimeFlow:
         for made in chain(self._pass_time(received), self._flow.follow(received)):
             self._outbox.put(made)
             self._progress.made(made.record)
-            RECORDS.labels(GROUP, made.topic, "done").inc()
-        RECORDS.labels(GROUP, received.topic, "done").inc()
+            RECORDS.labels(EVENT_TIME, made.topic, "done").inc()
+        RECORDS.labels(EVENT_TIME, received.topic, "done").inc()
         self._progress.took(received)
 
     def _pass_time(self, received: KafkaRecord) -> Iterator[QueuedRecord]:
@@ -147,7 +148,7 @@ class EventTimeFlow:
             by_partition == self._checkpoints.start(topic) for topic, by_partition in at.items()
         ):
             return 0.0
-        with BATCH_SECONDS.labels(GROUP).time():
+        with BATCH_SECONDS.labels(EVENT_TIME).time():
             for letter in self._flow.checkpoint():
                 self._outbox.put(letter)
             self._outbox.deliver()

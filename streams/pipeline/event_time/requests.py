@@ -13,7 +13,7 @@ from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.log_place import LogPlace
 from streams.errors import TopicsMissing
-from streams.pipeline.event_time.checkpoint import GROUP
+from streams.flow.components import EVENT_TIME
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.merge import LogMerge
 from streams.records import Request, Watermark
@@ -50,7 +50,7 @@ class RequestReader:
     def __init__(self, settings: Settings, start: Mapping[int, int]) -> None:
         self._topic = settings.topic(TOPIC)
         self._admin: AdminClient = connect(settings)
-        config = consumer_config(settings, settings.group(GROUP))
+        config = consumer_config(settings, settings.group(EVENT_TIME))
         self._consumer = Consumer({**config, "enable.partition.eof": True})
         self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in start.items()])
         self._merge = LogMerge[KafkaRecord](start, settings.idle_ms / 1000, time.monotonic())

@@ -14,7 +14,7 @@ from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.dead_letters import read_topic
 from streams.engine.stage_wiring import StageWorld
 from streams.errors import BrokerUnreachable
-from streams.pipeline.event_time.checkpoint import GROUP
+from streams.flow.components import EVENT_TIME
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.stage_views import stage_view
 from streams.records import Instance, InstanceState, Record
@@ -59,7 +59,7 @@ class ControlReader:
     def __init__(self, settings: Settings, start: Mapping[int, int]) -> None:
         self._topic = settings.topic("control")
         self._admin = connect(settings)
-        config = consumer_config(settings, settings.group(GROUP))
+        config = consumer_config(settings, settings.group(EVENT_TIME))
         self._consumer = Consumer({**config, "enable.partition.eof": True})
         self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in start.items()])
         self.positions = dict(start)

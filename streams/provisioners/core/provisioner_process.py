@@ -13,7 +13,9 @@ from confluent_kafka import Consumer, Message
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import commit, consumer_config, producer_config
 from streams.engine.producer import CheckedProducer
+from streams.engine.refusal import denied, is_denied
 from streams.errors import DeliveryFailed
+from streams.flow.components import COMPONENTS, POOL_GROUP
 from streams.flow.topology import key_of, topic_of
 from streams.provisioners.core.http_api import application
 from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
@@ -64,10 +66,10 @@ class ProvisionerProcess:
         self._settings = settings
         self._pool = pool
         self._producer = CheckedProducer(producer_config(settings))
-        self._consumer = Consumer(consumer_config(settings, settings.group(f"provisioner-{pool}")))
+        self._consumer = Consumer(consumer_config(settings, settings.group(POOL_GROUP + pool)))
         self._consumer_lock = threading.Lock()
         self._catalog = CatalogView(settings)
-        self._republish = False
+        self._republish = self._denied = False
         self._guard = processes_guard(settings)
         self.provisioner = factory(pool, lambda: self._catalog.now, self._send, limits)
 
@@ -99,7 +101,8 @@ class ProvisionerProcess:
             for instance in all_instances(self._settings)
             if instance.pool == self._pool and instance.state is not InstanceState.GONE
         ]
-        self._consumer.subscribe([self._settings.topic("commands")])
+        reads = COMPONENTS["provision"].reads
+        self._consumer.subscribe([self._settings.topic(name) for name in reads])
         return known
 
     # ------------------------------------------------------------------ commands
@@ -121,7 +124,15 @@ class ProvisionerProcess:
             first = self._consumer.poll(_POLL_S)
             if first is None:
                 return []
-            return [m for m in [first, *self._consumer.consume(_BATCH, 0)] if m.error() is None]
+            return list(filter(self._readable, [first, *self._consumer.consume(_BATCH, 0)]))
+
+    def _readable(self, message: Message) -> bool:
+        """Whether it is a record; what the broker denies is told once, and instances stay."""
+        error = message.error()
+        if error is not None and is_denied(error) and not self._denied:
+            logger.error("%s", denied(error), extra={"action": "denied"})
+        self._denied = error is not None and is_denied(error)
+        return error is None
 
     async def _take(self, message: Message) -> None:
         try:

@@ -1,0 +1,29 @@
+"""What commands print: all of it passes here, so that nothing from outside steers a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
+
+from streams.runtime.printable import printable
+
+__all__ = ["PrintableConsole", "echo"]
+
+
+class PrintableConsole(Console):
+    """A console that shows harmful characters of what it prints as escapes."""
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of a renderable; those that control the terminal are Rich's own."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text, harmful characters as escapes."""
+    click.echo(printable(text), err=err, nl=nl)
