@@ -29,6 +29,7 @@ REQUESTS = Counter(
     "Requests that the gateway has answered.",
     ["result", "route"],
 )
+KAFKA_UP = Gauge("foremesh_kafka_up", "Whether a Kafka broker answers: 1 or 0.")
 REQUEST_SECONDS = Histogram(
     "foremesh_request_seconds",
     "Time a request took, from its first byte to the last one answered.",

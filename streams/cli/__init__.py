@@ -15,6 +15,7 @@ import click
 from streams.cli.console import echo
 from streams.cli.standard_output import give_up, have_one, is_unwritable
 from streams.errors import ForemeshError
+from streams.runtime.log_limit import LogLimit
 from streams.runtime.printable import PrintableFormatter, printable
 from streams.settings import Settings
 
@@ -91,6 +92,7 @@ def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
     """Learn which service each user asks for next, and keep it warm."""
     ctx.obj = settings_of(given)
     handler = logging.StreamHandler()
+    handler.addFilter(LogLimit())
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
 

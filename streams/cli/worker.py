@@ -31,9 +31,11 @@ def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | Non
     goes on. Stages that are named do not wait for those of other workers.
     """
     from streams.adapters import metrics  # noqa: PLC0415  # Faust loads slowly
+    from streams.adapters.kafka.broker_watch import BrokerWatch  # noqa: PLC0415
 
     port = settings.metrics_port if metrics_port is None else metrics_port
     metrics.serve(port, settings.metrics_host)
+    BrokerWatch(settings).start()
     if settings.clock == "event" and set(stages) in (set(), set(STAGES)):
         _run_in_event_time(settings)
     else:

@@ -283,10 +283,13 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return anew
 
     def check(self) -> None:
-        """Decode a user and a shared row, so that state of a newer release is refused at once."""
+        """Decode the oldest and the newest user and shared row: those of another form are refused.
+
+        The newest as well, since a newer release may have written for a while.
+        """
         for rows in (self._shared, self._users):
-            if rows:
-                self[next(iter(rows))]
+            for key in {next(iter(rows)), next(reversed(rows))} if rows else ():
+                self[key]
 
 
 def _check_sizes(rows: Iterable[tuple[str, bytes]]) -> None:

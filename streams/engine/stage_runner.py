@@ -29,7 +29,7 @@ from streams.engine.stage_steps import StageSteps
 from streams.engine.stage_wiring import StageWiring, StageWorld
 from streams.engine.topic_ids import TopicIds
 from streams.errors import BrokerUnreachable, DeliveryFailed
-from streams.flow.topology import StageRow, changelog
+from streams.flow.topology import TOPICS, StageRow, changelog
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 from streams.stages.base import Stage
@@ -218,12 +218,31 @@ class StageRunner:
             return
         if at is not None and batch.begin_offset > at:
             self._tell_gap(batch, name, at)
+        if self._lacks_state(owned, name, batch):
+            self._tell_loss(batch)
         owned.keep(batch)
         outcomes = await self._step_through(owned, name, batch, at or 0)
         owned.store.position[name] = max(at or 0, batch.next_offset)
         for outcome, count in outcomes.items():
             self._wiring.meter.records(self.row.name, name, outcome, count)
         self._wiring.meter.lag(self.row.name, owned.number, owned.lag(batch))
+
+    def _lacks_state(self, owned: OwnedPartition, name: str, batch: RecordBatch) -> bool:
+        """Whether records were taken of which nothing is known; a compacted topic has gaps anyway."""
+        begins = batch.follows is None and name in TOPICS and not TOPICS[name].compacted
+        later = begins and batch.records[0].offset > batch.begin_offset
+        return later and self.row.keeps and not owned.store.position
+
+    def _tell_loss(self, batch: RecordBatch) -> None:
+        """Say that the changelog is not what it was, and how to learn again what can be."""
+        logger.error(
+            "%s[%d] goes on at offset %d without state: %s was emptied or made anew, and what was"
+            " learnt is lost. To learn it again from what is still there, end the workers and run"
+            " kafka-consumer-groups --reset-offsets --to-earliest --execute --group %s --topic %s",
+            batch.topic, batch.partition, batch.records[0].offset, self._changelog.topic,
+            self._changelog.group, batch.topic, extra={"action": "state_lost"},
+        )  # fmt: skip
+        self._wiring.meter.records(self.row.name, self._names[batch.topic], "forgotten", 1)
 
     def _tell_gap(self, batch: RecordBatch, name: str, at: int) -> None:
         """Say which records retention took before they were read."""

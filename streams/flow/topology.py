@@ -80,6 +80,7 @@ class StageRow:
     stale_ms: int = 0  # age of a view at which it is refreshed before a record is refused
     writes: tuple[str, ...] = ()
     optional: bool = False  # runs only when asked for
+    keeps: bool = True  # state, besides what it has read
 
 
 class FlowTopology:
@@ -274,6 +275,7 @@ TOPOLOGY = FlowTopology(
             reads=("requests",),
             views=("catalog", "instances"),
             writes=("outcomes", "cold-starts"),
+            keeps=False,
         ),
         StageRow(name="feedback", reads=("outcomes",), writes=("feedback",)),
         StageRow(

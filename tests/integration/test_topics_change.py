@@ -102,3 +102,21 @@ def test_a_topic_made_anew_is_read_from_its_beginning(live: Live, eventually: Ev
     again = live.worker(*STAGES)
     eventually(lambda: predicted(live, "new") == 40, 60)
     assert "requests was deleted and made anew" in again.output
+
+
+def test_state_that_is_lost_is_told_with_the_way_to_learn_it_again(
+    live: Live, eventually: Eventually
+) -> None:
+    settings = live.settings
+    worker = live.worker("profiler")
+    produce(settings, plain(settings), "old", 80)
+    eventually(lambda: predicted(live, "old") == 80, 60)
+    time.sleep(1.0)
+    worker.stop()
+    delete(settings, "profiler-state")
+    create_topics(settings)
+    produce(settings, plain(settings), "new", 40)
+    again = live.worker("profiler")
+    eventually(lambda: predicted(live, "new") == 40, 60)
+    assert "without state" in again.output
+    assert "kafka-consumer-groups --reset-offsets --to-earliest" in again.output

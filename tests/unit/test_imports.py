@@ -32,7 +32,7 @@ BELOW: Mapping[str, set[str]] = {
     "allocator": {"records", "catalog", "stages", "allocator.valuation"},
     "adapters": {"errors"},
     "adapters.avro": {"records", "flow", "runtime"},
-    "adapters.kafka": {"records", "flow", "settings", "errors", "adapters.avro"},
+    "adapters.kafka": {"records", "flow", "settings", "errors", "adapters", "adapters.avro"},
     "adapters.logs": {"records", "errors", "runtime"},
     "adapters.postgres.sql": set(),
     "adapters.postgres": {"records", "flow", "errors", "adapters.postgres.sql"},

@@ -238,6 +238,13 @@ def test_state_of_another_release_is_refused_by_name() -> None:
         state.load([(POSITION, b'{"form": 2, "next": {}}')])
 
 
+def test_a_newest_row_of_another_release_is_refused_as_well() -> None:
+    state = store()
+    state.load([(b"u/a", encode(1)), (b"u/b", b"bad")])
+    with pytest.raises(StateUnreadable, match="u/b"):
+        state.check()
+
+
 def test_the_position_in_a_topic_that_was_made_anew_is_forgotten() -> None:
     state, again = store(), store()
     state["u/a"] = 1

@@ -41,6 +41,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
     }
     return {
         "bootstrap.servers": settings.kafka,
+        "log_level": 2,  # librdkafka tells of every attempt to connect; see `broker_watch`
         **{key: value for key, value in given.items() if value},
     }
 
@@ -55,7 +56,6 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "delivery.timeout.ms": settings.delivery_ms,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "linger.ms": 5,
-        "log_level": 3,  # errors; librdkafka warns of what it retries by itself
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.provisioners.core.interface import (
     InstanceRequest,
     InstanceUse,
@@ -19,6 +20,7 @@ from streams.runtime.serving import BODY_UNREADABLE
 __all__ = ["application"]
 
 _PROVISIONER: web.AppKey[Provisioner] = web.AppKey("provisioner", object)  # type: ignore[arg-type]
+_BROKER: web.AppKey[BrokerWatch] = web.AppKey("broker", BrokerWatch)
 _MOST_BYTES = 256 * 1024
 _MALFORMED = (
     *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
@@ -29,11 +31,13 @@ _MOST = 2**40  # of a count or duration since the last report
 _MOST_MS = 2**53  # of a time
 
 
-def application(provisioner: Provisioner, guard: Guard) -> web.Application:
+def application(
+    provisioner: Provisioner, guard: Guard, broker: BrokerWatch
+) -> web.Application:
     """Build the routes `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
     middlewares = [guard.middleware(), _errors]
     app = web.Application(client_max_size=_MOST_BYTES, middlewares=middlewares)
-    app[_PROVISIONER] = provisioner
+    app[_PROVISIONER], app[_BROKER] = provisioner, broker
     app.router.add_post("/standard", _standard)
     app.router.add_post("/use", _use)
     app.router.add_get("/healthz", _healthz)
@@ -107,7 +111,8 @@ async def _use(request: web.Request) -> web.Response:
 
 
 async def _healthz(request: web.Request) -> web.Response:
-    return web.json_response({"instances": len(request.app[_PROVISIONER].instances())})
+    there, count = not request.app[_BROKER].away, len(request.app[_PROVISIONER].instances())
+    return web.json_response({"instances": count, "kafka": int(there)})
 
 
 async def _instances(request: web.Request) -> web.Response:

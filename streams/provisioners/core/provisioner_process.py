@@ -11,6 +11,7 @@ from aiohttp import web
 from confluent_kafka import Consumer, Message
 
 from streams.adapters.avro import codec
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.kafka.clients import commit, consumer_config, producer_config
 from streams.engine.producer import CheckedProducer
 from streams.engine.refusal import denied, is_denied
@@ -65,6 +66,7 @@ class ProvisionerProcess:
     ) -> None:
         self._settings = settings
         self._pool = pool
+        self._broker = BrokerWatch(settings)
         self._producer = CheckedProducer(producer_config(settings))
         self._consumer = Consumer(consumer_config(settings, settings.group(POOL_GROUP + pool)))
         self._consumer_lock = threading.Lock()
@@ -75,9 +77,11 @@ class ProvisionerProcess:
 
     async def run(self, at: Listener, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then close the provisioner."""
+        self._broker.start()
         known = await asyncio.to_thread(self._prepare)
         await self.provisioner.open(known)
-        runner = web.AppRunner(application(self.provisioner, self._guard), access_log=None)
+        app = application(self.provisioner, self._guard, self._broker)
+        runner = web.AppRunner(app, access_log=None)
         try:
             await serving(runner, at, lambda: first_to_end(self._work(), stop))
         finally:

@@ -21,6 +21,7 @@ from prometheus_client import Counter as Metric
 
 from streams.adapters import metrics
 from streams.adapters.avro import codec
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.kafka.clients import producer_config
 from streams.records import Instance
 from streams.request_path.core.event_buffer import EventBuffer
@@ -84,6 +85,7 @@ async def serve_access_log(
     """
     at = loopback_only(addresses.log, "access log service")
     metrics.serve(settings.metrics_port, settings.metrics_host)
+    BrokerWatch(settings).start()
     os.nice(_NICE)
     watch = await CatalogAndInstanceWatch.open(settings, patient=True)  # for start-up times
     waits = {"delivery.timeout.ms": _KEEP_MS, "linger.ms": _LINGER_MS}

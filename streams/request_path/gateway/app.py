@@ -10,6 +10,7 @@ import aiohttp
 
 from streams.adapters import metrics
 from streams.adapters.avro import codec
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.kafka.clients import producer_config
 from streams.request_path.core.event_buffer import EventBuffer
 from streams.request_path.core.http_server import new_application, serve_application
@@ -54,6 +55,8 @@ async def serve_gateway(
         Ends the process; requests in flight are finished.
     """
     metrics.serve(settings.metrics_port, settings.metrics_host)
+    broker = BrokerWatch(settings)
+    broker.start()
     events = EventBuffer(producer_config(settings), codec.encode, settings.topic)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
@@ -61,7 +64,12 @@ async def serve_gateway(
         open_warm_pool(settings, session, pool=config.pool, queue=config.queue) as warm,
     ):
         handler = ClaimingRequestHandler(
-            config.pool, config.deadline_ms, warm=warm, session=session, events=events
+            config.pool,
+            config.deadline_ms,
+            warm=warm,
+            session=session,
+            events=events,
+            broker=broker,
         )
         app = new_application(users_guard(settings) if at.tls else None)
         add_routes(app, handler)

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.records import Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
@@ -124,6 +125,8 @@ class ClaimingRequestHandler(RequestHandler):
         Connections to them.
     events
         Takes requests and outcomes.
+    broker
+        Knows whether Kafka answers.
     """
 
     def __init__(
@@ -134,9 +137,10 @@ class ClaimingRequestHandler(RequestHandler):
         warm: WarmPool,
         session: aiohttp.ClientSession,
         events: EventBuffer,
+        broker: BrokerWatch,
     ) -> None:
         super().__init__(pool, deadline_ms)
-        self._warm = warm
+        self._warm, self._broker = warm, broker
         self._session = session
         self._events = events
 
@@ -180,9 +184,10 @@ class ClaimingRequestHandler(RequestHandler):
         self._events.put(record)
 
     def health(self) -> dict[str, int]:
-        """Events by what became of them."""
+        """Whether Kafka answers, and events by what became of them."""
         events = self._events
         return {
+            "kafka": int(not self._broker.away),
             "delivered": events.delivered,
             "dropped": events.dropped,
             "waiting": len(events),

@@ -1,0 +1,90 @@
+"""Whether a broker answers: told when that changes, and asked for by health endpoints."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streams.adapters.kafka.clients import client_config
+from streams.adapters.metrics import KAFKA_UP
+from streams.settings import Settings
+
+__all__ = ["BrokerWatch"]
+
+_log = logging.getLogger(__name__)
+
+LOOK_S = 2.0  # between two questions, and the longest wait for an answer
+REPEAT_S = 60.0  # until an outage that lasts is told again
+
+
+class BrokerWatch:
+    """Asks for metadata every few seconds, in a thread of its own, once started.
+
+    The clients of a process retry by themselves and say nothing: thousands of lines would tell no
+    more than the two of this class, one when Kafka is away and one when it is back.
+
+    Parameters
+    ----------
+    settings
+        Kafka.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        config: dict[str, Any] = {"error_cb": self._note, "log_level": 0}
+        self._client = AdminClient({**client_config(settings), **config})
+        self._servers = settings.kafka
+        self._why = ""
+        self._away_s: float | None = None  # since when (monotonic)
+        self._told_s = float("-inf")  # when that was said last
+
+    @property
+    def away(self) -> bool:
+        """Whether no broker answered the last question."""
+        return self._away_s is not None
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._ask_regularly, name="broker-watch", daemon=True).start()
+
+    def look(self) -> None:
+        """Ask once, and tell what has changed."""
+        try:
+            self._client.list_topics(timeout=LOOK_S)
+        except KafkaException as error:
+            self._client.poll(0)  # calls `_note`
+            self._is_away(self._why or str(error.args[0].str()))
+        else:
+            self._is_there()
+
+    def _ask_regularly(self) -> None:
+        while True:
+            self.look()
+            time.sleep(LOOK_S)
+
+    def _note(self, error: KafkaError) -> None:
+        self._why = error.str()
+
+    def _is_away(self, why: str) -> None:
+        KAFKA_UP.set(0)
+        now_s = time.monotonic()
+        self._away_s = now_s if self._away_s is None else self._away_s
+        if now_s - self._told_s > REPEAT_S:
+            self._told_s = now_s
+            _log.error(
+                "Kafka does not answer at %s (%s); what waits for it goes on when it does",
+                self._servers, why, extra={"action": "kafka_away"},
+            )  # fmt: skip
+
+    def _is_there(self) -> None:
+        KAFKA_UP.set(1)
+        if self._away_s is not None:
+            lasted_s = time.monotonic() - self._away_s
+            _log.warning(
+                "Kafka answers again, after %.0f s", lasted_s, extra={"action": "kafka_back"}
+            )
+        self._away_s, self._told_s, self._why = None, float("-inf"), ""

@@ -1,0 +1,97 @@
+"""A Kafka that goes away and comes back: told at once, in few lines."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from harness import CHECKOUT, RunForemesh, eventually
+from services import Door, catalog_of, constituent, read, send
+
+from streams.adapters.kafka.topics import create_topics
+from streams.devstack.child import free_ports
+from streams.devstack.kafka import KafkaServer
+from streams.records import Prediction, Request
+from streams.runtime.clock import wall_ms
+from streams.settings import Settings
+
+AWAY_S = 15.0
+MOST_LINES = 120  # of a process, in all
+
+
+@pytest.fixture
+def kafka(tmp_path: Path) -> Iterator[tuple[KafkaServer, str]]:
+    """A Kafka of this test, with a listener whose port stays."""
+    [port] = free_ports(1)
+    protocols = {
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,STAYS:PLAINTEXT"
+    }
+    listeners = [f"STAYS://127.0.0.1:{port}"]
+    server = KafkaServer(
+        tmp_path / "kafka", CHECKOUT / "build", listeners=listeners, properties=protocols
+    )
+    server.launch(tied=True)
+    try:
+        server.wait()
+        yield server, f"127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def settings(kafka: tuple[KafkaServer, str], settings: Settings) -> Settings:
+    return replace(settings, kafka=kafka[1], partitions=2)
+
+
+def health(at: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"http://{at}/healthz", timeout=2) as answer:
+        found: dict[str, int] = json.load(answer)
+        return found
+
+
+def test_a_broker_that_goes_away_is_told_in_few_lines_and_the_flow_goes_on(
+    kafka: tuple[KafkaServer, str], settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    create_topics(settings)
+    send(settings, catalog_of(constituent("a")))
+    running = [run_foremesh("worker", "profiler", "feedback"), run_foremesh("sink")]
+    door = Door(run_foremesh)
+    running += [door.gateway, door.provisioner]
+    ask = Request(request_id="r1", user="ann", service="only-a", at_ms=wall_ms())
+    send(settings, [ask])
+    eventually(lambda: len(predictions(settings)) == 1, 60)
+    assert health(door.gateway_at)["kafka"] == health(door.provisioner_at)["kafka"] == 1
+
+    kafka[0].stop()
+    for one in running:
+        eventually(lambda one=one: "Kafka does not answer at" in one.output, 20)  # type: ignore[misc]
+    assert health(door.gateway_at)["kafka"] == health(door.provisioner_at)["kafka"] == 0
+    time.sleep(AWAY_S)
+    kafka[0].launch(tied=True)
+    kafka[0].wait()
+
+    for one in running:
+        eventually(lambda one=one: "Kafka answers again" in one.output, 30)  # type: ignore[misc]
+    send(settings, [replace(ask, request_id="r2", at_ms=wall_ms())])
+    eventually(lambda: len(predictions(settings)) == 2, 90)
+    assert health(door.gateway_at)["kafka"] == 1
+    assert {
+        one.args[0]: lines for one in running if (lines := one.output.count("\n")) > MOST_LINES
+    } == {}
+
+
+def test_a_start_without_a_broker_says_what_it_waits_for(run_foremesh: RunForemesh) -> None:
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
+    for command in ("worker", "sink", "gateway", "provision"):
+        started = run_foremesh(command, FOREMESH_KAFKA=nowhere)
+        eventually(lambda at=started: f"Kafka does not answer at {nowhere}" in at.output, 30)  # type: ignore[misc]
+        started.kill()
+
+
+def predictions(settings: Settings) -> list[Prediction]:
+    return [one for one in read(settings, "predictions") if isinstance(one, Prediction)]
