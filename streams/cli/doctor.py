@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
+from urllib.request import urlopen
 
 import click
 from rich.table import Table
@@ -13,15 +16,17 @@ from streams.adapters.avro.codec import schema_problems
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
-from streams.adapters.postgres.maintenance import pending
+from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole, echo
 from streams.errors import ForemeshError
+from streams.request_path.envoy.addresses import MeshAddresses
 from streams.settings import Settings
 
-__all__ = ["DoctorFinding", "command", "examine"]
+__all__ = ["DoctorFinding", "command", "endpoints", "examine"]
 
 BROKER_S = 10.0
+HEALTH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,7 @@ class DoctorFinding:
 @click.pass_context
 @pass_settings
 def command(settings: Settings, ctx: click.Context, output: str) -> None:
-    """Check broker, topics, schemas, database and lag; exit code 1 when something is wrong."""
+    """Check broker, topics, schemas, database, lag and servers; exit code 1 when something is wrong."""
     findings = list(examine(settings))
     if output == "json":
         echo(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -64,6 +69,34 @@ def examine(settings: Settings) -> Iterator[DoctorFinding]:
     yield from _check("database", lambda: _database(settings), "has every migration")
     if broker[0].ok:
         yield from _lag(settings)
+    for name, (at, expected) in endpoints(settings, os.environ).items():
+        yield _health(name, at, expected=expected)
+
+
+def endpoints(settings: Settings, env: Mapping[str, str]) -> Mapping[str, tuple[str, bool]]:
+    """The address of each server, and whether it must be there: when it is set to another place.
+
+    Of the mesh are asked those that a variable names.
+    """
+    at = {"gateway": settings.gateway, "provisioner": settings.provisioner}
+    usual = Settings()
+    known = {name: (place, place != getattr(usual, name)) for name, place in at.items()}
+    mesh = {f"mesh {name}": MeshAddresses.variable(name) for name in ("edge", "decide")}
+    return known | {name: (env[key], True) for name, key in mesh.items() if key in env}
+
+
+def _health(name: str, at: str, *, expected: bool) -> DoctorFinding:
+    """Whether a server answers, and whether Kafka answers it."""
+    url = at if at.startswith("http") else f"http://{at}"
+    try:
+        with urlopen(f"{url}/healthz", timeout=HEALTH_S) as answer:  # noqa: S310  # of a setting
+            says = json.load(answer)
+    except (OSError, ValueError, HTTPException) as error:
+        fix = f": start it, or unset its variable ({error})" if expected else ""
+        return DoctorFinding(check=name, ok=not expected, says=f"does not answer at {at}{fix}")
+    if isinstance(says, dict) and says.get("kafka") == 0:
+        return DoctorFinding(check=name, ok=False, says=f"answers at {at}, but has lost Kafka")
+    return DoctorFinding(check=name, ok=True, says=f"answers at {at}")
 
 
 def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[DoctorFinding]:
@@ -88,7 +121,12 @@ def _schemas() -> list[str]:
 
 def _database(settings: Settings) -> list[str]:
     missing = pending(settings.postgres)
-    return [f"lacks {', '.join(missing)}: run `foremesh db migrate`"] if missing else []
+    if missing:
+        return [f"lacks {', '.join(missing)}: run `foremesh db migrate`"]
+    if missing := missing_columns(settings.postgres):
+        fix = "somebody changed the schema: add them as sql/schema.sql has them"
+        return [f"lacks the columns {', '.join(missing)}, though it has every migration: {fix}"]
+    return []
 
 
 def _lag(settings: Settings) -> Iterator[DoctorFinding]:

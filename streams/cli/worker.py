@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import click
@@ -35,7 +36,7 @@ def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | Non
 
     port = settings.metrics_port if metrics_port is None else metrics_port
     metrics.serve(port, settings.metrics_host)
-    BrokerWatch(settings).start()
+    BrokerWatch(settings, grown=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     if settings.clock == "event" and set(stages) in (set(), set(STAGES)):
         _run_in_event_time(settings)
     else:

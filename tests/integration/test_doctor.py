@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 from confluent_kafka import Producer
 from harness import RunForemesh, Running
+from services import Door
 
 from streams.adapters.kafka.clients import producer_config
 from streams.devstack import LocalStack
@@ -98,6 +99,34 @@ def test_a_broker_that_is_not_there_is_reported_within_seconds(
 
     assert "No Kafka broker answers at 127.0.0.1:9" in found["broker"][0]["says"]
     assert "topics" not in found
+
+
+def test_a_missing_column_is_named(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    with psycopg.connect(settings.postgres) as connection:
+        connection.execute("ALTER TABLE dead_letters DROP COLUMN sha256")
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 1)
+
+    assert "lacks the columns dead_letters.sha256" in found["database"][0]["says"]
+
+
+def test_servers_are_asked_for_their_health(topics: list[str], run_foremesh: RunForemesh) -> None:
+    assert topics
+    door = Door(run_foremesh)
+    env = {
+        "FOREMESH_GATEWAY": door.gateway_at,
+        "FOREMESH_PROVISIONER": f"http://{door.provisioner_at}",
+        "FOREMESH_MESH_DECIDE": "127.0.0.1:9",
+    }
+
+    found = findings(run_foremesh("doctor", "--output", "json", **env), 1)
+
+    assert found["gateway"][0]["ok"]
+    assert found["provisioner"][0]["ok"]
+    assert found["mesh decide"][0]["says"].startswith("does not answer at 127.0.0.1:9: start it")
 
 
 def test_the_table_is_for_people(topics: list[str], run_foremesh: RunForemesh) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AdminClient,
+    NewPartitions,
+)
 from harness import Eventually
 from live import Live
 
@@ -120,3 +123,22 @@ def test_state_that_is_lost_is_told_with_the_way_to_learn_it_again(
     eventually(lambda: predicted(live, "new") == 40, 60)
     assert "without state" in again.output
     assert "kafka-consumer-groups --reset-offsets --to-earliest" in again.output
+
+
+def test_partitions_that_are_added_are_refused_at_once_with_the_way_out(
+    live: Live, eventually: Eventually
+) -> None:
+    settings = live.settings
+    worker = live.worker("profiler")
+    produce(settings, plain(settings), "old", 20)
+    eventually(lambda: predicted(live, "old") == 20, 60)
+    name = settings.topic("requests")
+    client = admin(settings)
+    client.create_partitions([NewPartitions(name, settings.partitions + 2)])[name].result(20)
+
+    assert worker.wait(40) == 0, worker.output
+    assert f"Topic {name} has {settings.partitions + 2} partitions" in worker.output
+    assert "FOREMESH_PREFIX" in worker.output
+    again = live.worker("profiler")
+    assert again.wait(60) == 1
+    assert f"topic {name} has {settings.partitions + 2} partitions" in again.output

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.clients import client_config
+from streams.adapters.kafka.topics import declared
 from streams.adapters.metrics import KAFKA_UP
 from streams.settings import Settings
 
@@ -23,7 +25,7 @@ REPEAT_S = 60.0  # until an outage that lasts is told again
 
 
 class BrokerWatch:
-    """Asks for metadata every few seconds, in a thread of its own, once started.
+    """Asks for topics every few seconds, in a thread of its own, once started.
 
     The clients of a process retry by themselves and say nothing: thousands of lines would tell no
     more than the two of this class, one when Kafka is away and one when it is back.
@@ -32,12 +34,16 @@ class BrokerWatch:
     ----------
     settings
         Kafka.
+    grown
+        Called once if a topic of the flow gets more partitions.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, grown: Callable[[], None] = lambda: None) -> None:
         config: dict[str, Any] = {"error_cb": self._note, "log_level": 0}
         self._client = AdminClient({**client_config(settings), **config})
-        self._servers = settings.kafka
+        self._servers, self._grown = settings.kafka, grown
+        self._names = declared(settings).keys()
+        self._partitions: dict[str, int] = {}  # of each topic when it was first seen
         self._why = ""
         self._away_s: float | None = None  # since when (monotonic)
         self._told_s = float("-inf")  # when that was said last
@@ -54,12 +60,13 @@ class BrokerWatch:
     def look(self) -> None:
         """Ask once, and tell what has changed."""
         try:
-            self._client.list_topics(timeout=LOOK_S)
+            topics = self._client.list_topics(timeout=LOOK_S).topics
         except KafkaException as error:
             self._client.poll(0)  # calls `_note`
             self._is_away(self._why or str(error.args[0].str()))
         else:
             self._is_there()
+            self._compare({n: len(topics[n].partitions) for n in self._names if n in topics})
 
     def _ask_regularly(self) -> None:
         while True:
@@ -79,6 +86,21 @@ class BrokerWatch:
                 "Kafka does not answer at %s (%s); what waits for it goes on when it does",
                 self._servers, why, extra={"action": "kafka_away"},
             )  # fmt: skip
+
+    def _compare(self, now: Mapping[str, int]) -> None:
+        """Tell of partitions that were added: keys go to others then, away from their state."""
+        before, self._partitions = self._partitions, {**self._partitions, **now}
+        grown = [name for name, count in now.items() if count > before.get(name, count)]
+        for name in grown:
+            _log.error(
+                "Topic %s has %d partitions, not %d: its keys go to others now, away from their"
+                " state. Workers end. To have more partitions, create all topics under another"
+                " FOREMESH_PREFIX with FOREMESH_PARTITIONS set, and produce there; to go on with"
+                " %d, delete the topic and run `foremesh topics create`",
+                name, now[name], before[name], before[name], extra={"action": "topic_grown"},
+            )  # fmt: skip
+        if grown:
+            self._grown()
 
     def _is_there(self) -> None:
         KAFKA_UP.set(1)

@@ -15,7 +15,7 @@ from streams.adapters.postgres.sql import migrations, queries
 from streams.adapters.postgres.tables import STORED_TABLES
 from streams.errors import DatabaseOutdated
 
-__all__ = ["check_schema", "migrate", "pending", "prune"]
+__all__ = ["check_schema", "migrate", "missing_columns", "pending", "prune"]
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +76,24 @@ def pending(url: str) -> list[str]:
         if found != (True,):
             return list(migrations())
         return [name for name, _ in _missing(connection, migrations())]
+
+
+def missing_columns(url: str, tables: Iterable[StoredTable] = STORED_TABLES) -> list[str]:
+    """The columns that the sink writes and this database lacks, as table.column; changes nothing.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers at this URL.
+    """
+    with connected(url) as connection:
+        there = set(connection.execute(queries()["columns"]).fetchall())
+    return [
+        f"{table.name}.{name}"
+        for table in tables
+        for name in table.names
+        if (table.name, name) not in there
+    ]
 
 
 def prune(url: str, keep_ms: int, tables: Iterable[StoredTable] = STORED_TABLES) -> dict[str, int]:

@@ -12,6 +12,12 @@ SELECT pg_advisory_xact_lock(hashtext('foremesh_migrations'))
 -- has_migrations_table --
 SELECT to_regclass('foremesh_migrations') IS NOT NULL
 
+-- columns --
+-- The columns of the tables of the schema that is in use.
+SELECT table_name::text, column_name::text
+FROM information_schema.columns
+WHERE table_schema = current_schema()
+
 -- applied_migrations --
 SELECT name FROM foremesh_migrations
 
