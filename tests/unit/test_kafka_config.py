@@ -28,11 +28,12 @@ SASL = Settings(
 )
 
 
-def test_without_security_only_the_servers_are_given() -> None:
+def test_without_security_only_servers_and_what_to_log_are_given() -> None:
     settings = Settings(kafka="broker:9092")
 
     assert client_config(settings) == {
         "bootstrap.servers": "broker:9092",
+        "log_level": 2,
         "security.protocol": "PLAINTEXT",
     }
     assert faust_broker_options(settings) == {}
