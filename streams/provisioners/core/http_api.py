@@ -31,9 +31,7 @@ _MOST = 2**40  # of a count or duration since the last report
 _MOST_MS = 2**53  # of a time
 
 
-def application(
-    provisioner: Provisioner, guard: Guard, broker: BrokerWatch
-) -> web.Application:
+def application(provisioner: Provisioner, guard: Guard, broker: BrokerWatch) -> web.Application:
     """Build the routes `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
     middlewares = [guard.middleware(), _errors]
     app = web.Application(client_max_size=_MOST_BYTES, middlewares=middlewares)
