@@ -89,7 +89,6 @@ def feedback(service: str, ms: int) -> Feedback:
         service="draw",
         at_ms=0,
         result=Result.MISS,
-        drift=False,
         warm_ups=(measured,),
     )
 

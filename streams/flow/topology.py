@@ -239,8 +239,8 @@ TOPOLOGY = FlowTopology(
             name="feedback",
             kinds=(RecordKind(Feedback, "feedback", _USER),),
             keyed_by="user",
-            about="what profiler and aggregator learn from an outcome",
-            reported_by="profiler",
+            about="what aggregator and allocator learn from an outcome",
+            reported_by="aggregator",
         ),
         Topic(
             name="dead-letters",
@@ -253,7 +253,7 @@ TOPOLOGY = FlowTopology(
     stages=(
         StageRow(
             name="profiler",
-            reads=("requests", "feedback"),
+            reads=("requests",),
             views=("catalog",),
             stale_ms=1_000,
             writes=("predictions",),

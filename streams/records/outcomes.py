@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What profiler and allocator learn from an outcome."""
+    """What aggregator and allocator learn from an outcome."""
 
     request_id: str
     user: str
@@ -71,5 +71,4 @@ class Feedback:
     service: str  # the composite that came
     at_ms: int
     result: Result
-    drift: bool  # the user's hit rate has dropped (HDDM-A): forget faster
     warm_ups: tuple[MeasuredWarmUp, ...] = ()  # start-up times measured by this request

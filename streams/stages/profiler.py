@@ -9,13 +9,12 @@ from typing import Any
 from streams.models.next_request import state_codec as rows
 from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
-from streams.records import Feedback, Prediction, Record, Request, ServiceProbability, Watermark
-from streams.stages.admission import admit_feedback
+from streams.records import Prediction, Record, Request, ServiceProbability, Watermark
 from streams.stages.base import EventDriven, RecordUnusable, StepContext, admit
 
 __all__ = ["Profiler"]
 
-MODEL = "mixture/4"
+MODEL = "mixture/5"
 # The constructor of a named tuple is Python code, and a vector has an entry per composite.
 _entry: Callable[[tuple[str, float, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
@@ -25,7 +24,7 @@ _QUIET = 4  # a vector expires after this multiple of the 90 % gap, or of the ho
 
 
 class Profiler(EventDriven):
-    """Requests in, prediction vectors out; feedback moves the mixture's weights.
+    """Requests in, prediction vectors out; each request is also the outcome of the vector before.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ class Profiler(EventDriven):
     def step(
         self, event: Record, state: MutableMapping[str, Any], context: StepContext
     ) -> Iterable[Record]:
-        """Learn a request and predict the user's next one, or learn from its feedback.
+        """Learn a request and predict the user's next one.
 
         A request that comes again changes nothing.
         """
@@ -60,10 +59,6 @@ class Profiler(EventDriven):
                     parameters=request.parameters,
                 )
                 return [self.predict(request, state)] if new else []
-            case Feedback():
-                admit_feedback(event)
-                self.mixture.feedback(state, event.user, event.request_id, drift=event.drift)
-                return []
             case Watermark():
                 return []
             case _:

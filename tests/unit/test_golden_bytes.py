@@ -298,7 +298,6 @@ EXAMPLES: dict[str, Record] = {
         service="checkout",
         at_ms=NOW,
         result=Result.PARTIAL,
-        drift=True,
         warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
     ),
     "feedback/v2": Feedback(
@@ -309,7 +308,16 @@ EXAMPLES: dict[str, Record] = {
         service="checkout",
         at_ms=NOW,
         result=Result.PARTIAL,
-        drift=True,
+        warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
+    ),
+    "feedback/v3": Feedback(
+        request_id="r-1",
+        user="ann",
+        tier="gold",
+        pool="eu",
+        service="checkout",
+        at_ms=NOW,
+        result=Result.PARTIAL,
         warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
     ),
     "dead-letter/v1": DeadLetter(

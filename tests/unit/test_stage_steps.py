@@ -51,7 +51,7 @@ class Chain:
         at_ms = 2**63 if event.service == "endless" else context.record_ms
         yield Feedback(
             request_id=event.request_id, user=event.user, tier=str(state["\x00all"][0]),
-            pool="", service="", at_ms=at_ms, result=Result.HIT, drift=False,
+            pool="", service="", at_ms=at_ms, result=Result.HIT,
         )  # fmt: skip
 
     def tick(

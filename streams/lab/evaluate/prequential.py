@@ -1,4 +1,4 @@
-"""One pass over a trace: predict, score, learn, feed back."""
+"""One pass over a trace: predict, score, learn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TraceEvaluation:
     """The results of one trace."""
 
     events: int
-    us_per_event: float  # CPU time to predict, learn and take feedback
+    us_per_event: float  # CPU time to predict and learn
     state_bytes: Sequence[int]  # of each user
     scores: PredictionScores
     when: ArrivalScores
@@ -62,8 +62,7 @@ def evaluate(
 ) -> TraceEvaluation:
     """Score the profiler's model on requests in time order.
 
-    An event is scored when its user has an earlier one. Feedback follows each event at once,
-    through the function that learns live feedback.
+    An event is scored when its user has an earlier one.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ def evaluate(
     names = ("mixture", *mixture.experts, *(NAMES if ensemble else ()))
     scores, when, ahead = PredictionScores(names, SLICES), ArrivalScores(), HorizonScores()
     spent = 0
-    for done, request in enumerate(_reported(requests, advance)):
+    for request in _reported(requests, advance):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
         alone = mixture.prediction(state, profile)
@@ -94,7 +93,7 @@ def evaluate(
         begun = time.thread_time_ns()
         if ensemble:
             ensemble.learn(state, request.user, request.service, request.at_ms, alone, both)
-        _learn(mixture, state, request, str(done), alone)
+        _learn(mixture, state, request, alone)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
     return TraceEvaluation(
@@ -120,7 +119,6 @@ def _learn(
     mixture: NextRequestMixture,
     state: dict[str, Any],
     request: Request,
-    request_id: str,
     prediction: MixturePrediction,
 ) -> None:
     mixture.learn(
@@ -128,11 +126,9 @@ def _learn(
         request.user,
         request.service,
         at_ms=request.at_ms,
-        request_id=request_id,
         parameters=request.parameters,
         prediction=prediction,
     )
-    mixture.feedback(state, request.user, request_id)
 
 
 def _sizes(state: Mapping[str, Any]) -> list[int]:

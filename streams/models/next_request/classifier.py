@@ -21,7 +21,7 @@ class NextServiceClassifier(Classifier):
     """Predicts which service a user asks for next.
 
     Idea: River's interface to what the profiler does: features name the user and the time, and
-    may have parameters; the label is the service. Learning applies the feedback at once.
+    may have parameters; the label is the service.
 
     Events without a user are those of one more user. What of River's interface does not fit: a
     probability of "" is no class's, and features other than these are not looked at.
@@ -57,7 +57,6 @@ class NextServiceClassifier(Classifier):
         self.model = model
         self.config = config or MixtureConfig()
         self._mixture = NextRequestMixture(self.config)
-        self._learnt = 0
         self._labels: dict[str, Any] = {}  # as they were given: a service is text
         self.state: State = {}
 
@@ -83,18 +82,14 @@ class NextServiceClassifier(Classifier):
 
         `x["parameters"]` may hold how it was asked for, text by name.
         """
-        user, request_id = _user(x), str(self._learnt)
-        self._learnt += 1
         self._labels[str(y)] = y
         self._mixture.learn(
             self.state,
-            user,
+            _user(x),
             str(y),
             at_ms=int(x.get("at_ms", 0)),
-            request_id=request_id,
             parameters=x.get("parameters"),
         )
-        self._mixture.feedback(self.state, user, request_id)
 
     @property
     def _multiclass(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from streams.models.arrival.gaps import GAP, bucket_of
 from streams.models.counts import ROW, grown, visit
+from streams.models.drift import DETECTORS, drifts
 from streams.models.kernels import (
     F4,
     FLOAT,
@@ -24,11 +26,11 @@ from streams.models.kernels import (
 )
 from streams.models.next_request.candidates import CANDIDATES, Items
 from streams.models.next_request.experts import SHARED
-from streams.models.next_request.mixing import FORECASTS
+from streams.models.next_request.mixing import FORECASTS, WEIGHT_VECTORS
 from streams.models.next_request.novelty import learn_novelty
-from streams.models.next_request.pending import PENDINGS, fill_pending
 from streams.models.next_request.population import POPULATIONS
 from streams.models.next_request.recency import FIRST_USE, kind_of, learn_kinds, learn_recency
+from streams.models.next_request.weight_update import RATES, update
 
 __all__ = ["Learnt", "learn", "make_room"]
 
@@ -36,6 +38,7 @@ _FIRST_0, _FIRST_1 = SHARED.index("first-0"), SHARED.index("first-1")
 _RARE, _WIDE = (_FIRST_0, _FIRST_1), (0, _FIRST_0)
 _POPULAR = 200, 256  # requests that popularity remembers, and most services
 _CONTEXT = 60_000, 64  # visits and followers of a shared context that are remembered
+_MOST_NATS = 3.0  # of log-loss that the drift detector tells apart
 _TOUCHED = len(SHARED) + 3  # rows of counts that a request changes: shared ones, three of gaps
 
 
@@ -49,7 +52,10 @@ class Learnt(NamedTuple):
     candidates: Records
     table: Table  # mixture and experts x columns
     forecast: Records
-    pending: Records  # filled in: what waits for the feedback
+    user: Records  # weights of the user
+    service: Records  # weights after the last service
+    drift: Records  # of the user's log-loss
+    rates: Records  # lengths of the steps of the weights
 
 
 @inner
@@ -59,6 +65,18 @@ def rank_of(mixed: Table, column: int) -> int:
     for other in range(len(mixed)):
         rank += mixed[other] > mixed[column]
     return rank
+
+
+@inner
+def score(learnt: Learnt, column: int) -> int:
+    """Move the weights by what the prediction gave to the service that came.
+
+    Returns for how many requests the user's log-loss has been larger; 0 if it is not.
+    """
+    table, forecast, population = learnt.table, learnt.forecast[0], learnt.population[0]
+    user, service = learnt.user[0], learnt.service[0]
+    update(table, forecast, column, user, service, population, learnt.rates[0])
+    return drifts(learnt.drift[0], min(-math.log(table[0, column]) / _MOST_NATS, 1.0))
 
 
 @inner
@@ -89,7 +107,10 @@ def count_one(row: Records, at: int, item: int, gap_ms: int) -> bool:
         candidates=CANDIDATES,
         table=F8x2,
         forecast=FORECASTS,
-        pending=PENDINGS,
+        user=WEIGHT_VECTORS,
+        service=WEIGHT_VECTORS,
+        drift=DETECTORS,
+        rates=RATES,
     ),
     INT,
     INT,
@@ -99,11 +120,11 @@ def count_one(row: Records, at: int, item: int, gap_ms: int) -> bool:
 )
 def learn(
     learnt: Learnt, item: int, column: int, gap_ms: int, known: int, decay: float
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Score a prediction, then take in the request that came.
 
-    Changes everything in place; returns the rank of `item` and a bit for each row that must
-    grow to be visited.
+    Changes everything in place; returns the rank of `item`, a bit for each row that must grow to
+    be visited, and for how many requests the user has been predicted worse than before.
 
     Parameters
     ----------
@@ -119,9 +140,9 @@ def learn(
         Of the user's kinds of requests.
     """
     items, population, forecast = learnt.items, learnt.population[0], learnt.forecast[0]
-    kind, rank = kind_of(items, item), 0
+    kind, rank, drifted = kind_of(items, item), 0, 0
     if len(items):
-        fill_pending(learnt.pending[0], learnt.table, forecast, column, items[-1])
+        drifted = score(learnt, column)
         rank = rank_of(learnt.table[0], column)
         learn_recency(population.recency, forecast.cell, learnt.candidates, column, kind, known)
         learn_kinds(learnt.kinds, kind, decay)
@@ -131,7 +152,7 @@ def learn(
     for at in range(_TOUCHED):
         row = learnt.rows[at]
         full |= (not count_in(row, at, item, kind, gap_ms)) << at
-    return rank, full
+    return rank, full, drifted
 
 
 def make_room(rows: list[Records], full: int, item: int, gap_ms: int) -> None:

@@ -10,13 +10,11 @@ import numpy as np
 
 from streams.models.arrival.gaps import GapOutlook, GapRows, outlook, within
 from streams.models.counts import empty
-from streams.models.kernels import Records
 from streams.models.next_request.candidates import CANDIDATE
 from streams.models.next_request.experts import CONDITIONAL, EXPERTS, M
 from streams.models.next_request.learner import Learnt, learn, make_room
 from streams.models.next_request.mixing import FORECAST, initial_weights, no_weights
 from streams.models.next_request.parameters import RequestParameters
-from streams.models.next_request.pending import PENDING
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
 from streams.models.next_request.recent_requests import digest_of
@@ -33,7 +31,7 @@ from streams.models.next_request.state_keys import (
 )
 from streams.models.next_request.user_profile import UserProfile
 from streams.models.next_request.vocabulary import ServiceVocabulary
-from streams.models.next_request.weight_update import learning_rates, update
+from streams.models.next_request.weight_update import learning_rates
 
 __all__ = ["MixtureConfig", "NextRequestMixture"]
 
@@ -43,11 +41,11 @@ class MixtureConfig:
     """Parameters of the mixture: one set for all traces, chosen on the first 30 % of three."""
 
     keep: int = 512  # requests of a user that are kept
+    least: int = 16  # and that are kept at least when the user has changed
     decay: float = 0.98  # of a user's counts, at each visit
     most: int = 128  # services that have a probability of their own in one vector
     step: float = 0.0006  # learning rate of the weights
     early: float = 5.0  # how much longer the first steps are
-    drift: float = 4.0  # factor on the learning rate after a drift
     correction: float = 0.02  # learning rate of the calibration
     gap_prior: float = 8.0  # gaps of all users that a user's own are weighed against
     lift: float = 0.5  # of what gaps after the same service and a like gap say beyond all gaps
@@ -60,8 +58,9 @@ class NextRequestMixture:
     Idea: every expert gives a distribution over services. The mixture is proportional to the
     product of the experts' probabilities, each to the power of its weight. Weights are sums of
     small sets chosen by context, the user's own among them, and follow the gradient of the
-    log-loss: one step at each feedback. The odds of the most probable service are then
-    corrected by what probabilities like it were worth.
+    log-loss, one step at each request. The odds of the most probable service are then corrected
+    by what probabilities like it were worth. Where a user's loss has become larger, what they
+    asked for before that is forgotten.
 
     Guarantees: log-loss is convex in the weights, so online gradient descent has regret
     O(sqrt(T)) against the best fixed weights, hence against the best single expert. The vector
@@ -77,7 +76,6 @@ class NextRequestMixture:
     >>> mixture, state = NextRequestMixture(), {}
     >>> for at, service in enumerate(["order", "pay"] * 20):
     ...     _ = mixture.learn(state, "ann", service, at_ms=at * 1000, request_id=str(at))
-    ...     mixture.feedback(state, "ann", str(at))
     >>> vector = mixture.predict(state, "ann")
     >>> max(vector, key=vector.get)
     'order'
@@ -96,8 +94,6 @@ class NextRequestMixture:
         self.config = config or MixtureConfig()
         config = self.config
         self._rates = learning_rates(config.step, config.early, config.correction)
-        drifted = config.step * config.drift
-        self._rates_after_drift = learning_rates(drifted, config.early, config.correction)
         self._no_weights = no_weights()
         self._no_counts = empty()
 
@@ -168,33 +164,17 @@ class NextRequestMixture:
             item = names.number(service)
             state[SERVICES] = names
         gap_ms = max(at_ms - profile.last_ms, 0) if len(profile) else -1
-        pending, rank = self._count(state, profile, prediction, item, column, gap_ms)
+        rank, drifted = self._count(state, profile, prediction, item, column, gap_ms)
         if gap_ms >= 0:
-            profile.keep_pending(request_id, pending)
             profile.ranks = (profile.ranks << 2 | min(rank, 3)) & 15
             profile.pace = pace_of(profile.pace, gap_ms)
         profile.append(item, self.config.keep)
+        if drifted:
+            profile.forget(max(drifted, self.config.least))
         profile.parameter_hash = _learn_parameters(state, parameters) if parameters else 0
         profile.last_ms = max(at_ms, profile.last_ms)
         state[user_key(user)] = profile
         return True
-
-    def feedback(self, state: State, user: str, request_id: str, *, drift: bool = False) -> None:
-        """Move the weights by the outcome of a request, further after a drift."""
-        profile: UserProfile | None = state.get(user_key(user))
-        pending = None if profile is None else profile.take_pending(request_id)
-        if profile is None or pending is None:
-            return
-        population: PopulationState = state.get(POPULATION) or PopulationState()
-        key = weights_key(int(pending["service"][0]))
-        weights: Any = state.get(key)
-        if weights is None:
-            weights = no_weights()
-        rates = self._rates_after_drift if drift else self._rates
-        update(pending, profile.weights, weights, population.learnt, rates)
-        state[key] = weights
-        state[POPULATION] = population
-        state[user_key(user)] = profile
 
     def outlook(self, state: State, profile: UserProfile, horizon_ms: int) -> GapOutlook:
         """When this user's next request comes."""
@@ -251,18 +231,22 @@ class NextRequestMixture:
         item: int,
         column: int,
         gap_ms: int,
-    ) -> tuple[Records, int]:
-        """Learn a request: the gradient that waits for its feedback, and its service's rank."""
+    ) -> tuple[int, int]:
+        """Learn a request; its service's rank, and the requests since the user drifted."""
         population: PopulationState = state.get(POPULATION) or PopulationState()
-        key, pending = gaps_key(profile.pace, profile.last), np.empty(1, PENDING)
+        key, weights_row = gaps_key(profile.pace, profile.last), weights_key(profile.last)
+        weights: Any = state.get(weights_row)
+        if weights is None:
+            weights = no_weights()
         known, situation = len(self.vocabulary(state)), state.get(key)
         gaps = (profile.gaps, population.gaps, self._no_counts if situation is None else situation)
         touched = [*prediction.shared, *gaps]
         learnt = Learnt(
             profile.items, profile.kinds, tuple(touched), population.learnt,
-            prediction.candidates, prediction.table, prediction.forecast, pending,
+            prediction.candidates, prediction.table, prediction.forecast,
+            profile.weights, weights, profile.drift, self._rates,
         )  # fmt: skip
-        rank, full = learn(learnt, item, column, gap_ms, known, self.config.decay)
+        rank, full, drifted = learn(learnt, item, column, gap_ms, known, self.config.decay)
         if full:
             make_room(touched, full, item, gap_ms)
         popular, *rows, first_use, first, own, everyone, situation = touched
@@ -271,8 +255,10 @@ class NextRequestMixture:
         for row_key, row in zip((*prediction.keys, key), (*rows, first, situation), strict=True):
             if len(row):
                 state[row_key] = row
+        if gap_ms >= 0:
+            state[weights_row] = weights
         state[POPULATION] = population
-        return pending, rank
+        return rank, drifted
 
 
 def _learn_parameters(state: State, parameters: Mapping[str, str]) -> int:

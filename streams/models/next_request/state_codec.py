@@ -19,22 +19,14 @@ __all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
 
 VERSION = 3
 
-
-class FormerProfile:
-    """A user's profile without the requests that were learnt last."""
-
-    read = UserProfile.read_former
-
-
 # Kinds 7 to 9 are taken by the models of the lab.
 OBJECTS: Mapping[int, Any] = {
-    1: FormerProfile,
     2: PopulationState,
     3: ServiceVocabulary,
     6: RequestParameters,
     10: UserProfile,
 }
-_ROW, _WEIGHTS = 4, 5
+_FORMER_PROFILE, _ROW, _WEIGHTS = 1, 4, 5
 
 
 class StateCodec:
@@ -73,6 +65,8 @@ class StateCodec:
             return data.array_like(empty())
         if kind == _WEIGHTS:
             return data.array_like(no_weights())
+        if kind == _FORMER_PROFILE:
+            return UserProfile.read_former(data)
         if kind not in self._objects:
             raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
         return self._objects[kind].read(data)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Self
 
 import numpy as np
 
 from streams.models.counts import empty, trimmed
+from streams.models.drift import no_drift
 from streams.models.kernels import Records
 from streams.models.next_request.candidates import Items
 from streams.models.next_request.mixing import no_weights
-from streams.models.next_request.pending import PENDING
 from streams.models.next_request.recency import KINDS
 from streams.models.next_request.recent_requests import RecentRequests
 from streams.models.state_bytes import StateReader, StateWriter, packed
 
 __all__ = ["NONE", "UserProfile"]
 
-_WAITING = 8  # requests that may wait for their feedback; an older one is forgotten
 NONE = 0xFFFF  # no service
 _TAIL = 5
-_PENDING = np.zeros(1, PENDING)
 
 
 class UserProfile:
-    """A user's requests, gaps, own mixture weights and predictions that wait for feedback.
+    """A user's requests, gaps, own mixture weights, and the drift of their log-loss.
 
     Idea: the sequence of requests is the state, and the counts of its contexts are made when
     they are asked for; so the bytes are one or two per request. When twice `keep` requests are
@@ -37,13 +34,13 @@ class UserProfile:
     __slots__ = (
         "_held",
         "_items",
+        "drift",
         "first",
         "gaps",
         "kinds",
         "last_ms",
         "pace",
         "parameter_hash",
-        "pending",
         "ranks",
         "recent",
         "tail",
@@ -62,7 +59,7 @@ class UserProfile:
         self.last_ms = 0
         self.pace = 0  # the last two gaps, coarsely
         self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
-        self.pending: list[bytes] = []  # checksum of the request id and gradient, as written
+        self.drift = no_drift()
         self.recent = RecentRequests()
 
     def __len__(self) -> int:
@@ -81,8 +78,7 @@ class UserProfile:
     def append(self, item: int, keep: int) -> None:
         """Take in the next request; of twice `keep`, the later half is kept."""
         if self._held >= 2 * keep:
-            self._items = self._items[self._held - keep : self._held].copy()
-            self._held = keep
+            self.forget(keep)
         if self._held == len(self._items):
             self._items = np.concatenate([self._items, np.zeros_like(self._items)])
         self._items[self._held] = item
@@ -90,20 +86,11 @@ class UserProfile:
         self.tail = [item + 1, *self.tail[:-1]]
         self.first = self.first or item + 1
 
-    def keep_pending(self, request_id: str, pending: Records) -> None:
-        """Keep the gradient of a request until its feedback comes; beyond 8 the oldest goes."""
-        out = _checksum(request_id)
-        out.array(pending)
-        self.pending = [*self.pending[-_WAITING + 1 :], bytes(out.data)]
-
-    def take_pending(self, request_id: str) -> Records | None:
-        """Take out the gradient that waits for the feedback of this request."""
-        wanted = bytes(_checksum(request_id).data)
-        for at, entry in enumerate(self.pending):
-            if entry.startswith(wanted):
-                self.pending = self.pending[:at] + self.pending[at + 1 :]
-                return StateReader(entry, len(wanted)).array_like(_PENDING)
-        return None
+    def forget(self, keep: int) -> None:
+        """Keep so many of the latest requests only."""
+        if keep < self._held:
+            self._items = self._items[self._held - keep : self._held].copy()
+            self._held = keep
 
     def write(self, out: StateWriter) -> None:
         """Append this profile."""
@@ -116,20 +103,32 @@ class UserProfile:
         out.array(self.kinds)
         out.array(self.weights)
         out.blob(trimmed(self.gaps))
-        out.uint(len(self.pending))
-        out.data += b"".join(self.pending)
+        out.array(self.drift)
         self.recent.write(out)
 
     @classmethod
     def read(cls, data: StateReader) -> Self:
         """The profile that `write` appended."""
-        profile = cls.read_former(data)
+        profile = cls._read_learnt(data)
+        profile.drift = data.array_like(profile.drift)
         profile.recent = RecentRequests.read(data)
         return profile
 
     @classmethod
     def read_former(cls, data: StateReader) -> Self:
-        """A profile of before requests were told apart: any up to its last may have been learnt."""
+        """The profile of an earlier release: gradients that waited for feedback stand at its end.
+
+        Requests were not told apart: any up to its last may have been learnt.
+        """
+        profile = cls._read_learnt(data)
+        for _ in range(data.uint()):
+            data.uint()
+            data.blob()
+        profile.recent = RecentRequests(profile.last_ms)
+        return profile
+
+    @classmethod
+    def _read_learnt(cls, data: StateReader) -> Self:
         profile = cls()
         kind = np.uint8 if data.uint() else np.uint16
         profile._items = data.array_like(np.zeros(0, kind)).astype(np.uint16)
@@ -144,19 +143,4 @@ class UserProfile:
         profile.kinds = data.array_like(profile.kinds)
         profile.weights = data.array_like(profile.weights)
         profile.gaps = data.array_like(profile.gaps)
-        profile.pending = [_entry(data) for _ in range(data.uint())]
-        profile.recent = RecentRequests(profile.last_ms)
         return profile
-
-
-def _checksum(request_id: str) -> StateWriter:
-    out = StateWriter()
-    out.uint(zlib.crc32(request_id.encode()))
-    return out
-
-
-def _entry(data: StateReader) -> bytes:
-    start = data.at
-    data.uint()
-    data.array_like(_PENDING)
-    return data.data[start : data.at]

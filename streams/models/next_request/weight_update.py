@@ -1,4 +1,4 @@
-"""How an outcome moves the mixture's weights and its calibration."""
+"""How a request moves the mixture's weights and its calibration."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.kernels import Record, Records, Table, array_of, inner, kernel, record
+from streams.models.kernels import Record, Records, Table, array_of, inner, record
 from streams.models.next_request.experts import M
-from streams.models.next_request.mixing import GROUPS, WEIGHT_VECTORS
-from streams.models.next_request.pending import PENDINGS, from_fixed
-from streams.models.next_request.population import POPULATIONS
 
-__all__ = ["learning_rates", "update"]
+__all__ = ["RATES", "learning_rates", "update"]
 
 _COMMON = 0.1  # share of a step along the direction that all experts have in common
 
@@ -23,10 +20,11 @@ _RATES = record(
     early=np.float64,  # how much longer the first steps are
     correction=np.float64,  # of the calibration
 )
+RATES = array_of(_RATES)
 
 
 def learning_rates(step: float, early: float, correction: float) -> Records:
-    """The lengths of the steps at an outcome, as the kernel takes them."""
+    """The lengths of the steps at a request, as the kernel takes them."""
     return np.array([(step, early, correction)], _RATES)
 
 
@@ -79,32 +77,32 @@ def newton_step(weights: Table, inverse: Table, gradient: npt.NDArray[np.float32
         weights[one] += step[one] / curve
 
 
-@kernel(PENDINGS, WEIGHT_VECTORS, WEIGHT_VECTORS, POPULATIONS, array_of(_RATES))
+@inner
 def update(
-    pending: Records, user: Records, service: Records, population: Records, rates: Records
-) -> None:
-    """Move weights and calibration, in place, by the pending gradient of an outcome.
+    table: Table, forecast: Record, column: int, user: Record, service: Record, shared: Record,
+    rate: Record,
+) -> None:  # fmt: skip
+    """Move weights and calibration, in place, once the service of a column came.
 
     Parameters
     ----------
-    pending
-        The gradient.
+    table, forecast
+        The prediction of it.
     user, service
-        Weights of the user, and of all users after that service.
-    population
+        Weights of the user, and of all users after the service before.
+    shared
         Has the weights that all users share, those by context, and the calibration.
-    rates
+    rate
         Lengths of the steps.
     """
-    outcome, shared, rate = pending[0], population[0], rates[0]
     gradient = np.empty(M, np.float32)
     for expert in range(M):
-        gradient[expert] = from_fixed(outcome.gradient[expert])
+        gradient[expert] = math.log(table[1 + expert, column]) - forecast.expected[expert]
     newton_step(shared.newton.weights, shared.newton.inverse, gradient)
     shorten(gradient, rate.step)
-    move(user[0], gradient, rate.early)
-    move(service[0], gradient, rate.early)
-    sets, shifts = shared.sets, shared.shifts
-    for group in range(GROUPS):
-        move(sets[min(outcome.sets[group], len(sets) - 1)], gradient, rate.early)
-    shifts[min(outcome.bucket, len(shifts) - 1)] += rate.correction * from_fixed(outcome.error)
+    move(user, gradient, rate.early)
+    move(service, gradient, rate.early)
+    for at in forecast.sets:
+        move(shared.sets[at], gradient, rate.early)
+    error = (column == forecast.top) - table[0, forecast.top]
+    shared.shifts[forecast.bucket] += rate.correction * error
