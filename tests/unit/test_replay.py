@@ -156,6 +156,20 @@ def test_the_horizon_of_vectors_decides_nothing() -> None:
     assert {command.action for command in told[0]} == {Action.PROVISION, Action.RELEASE}
 
 
+def test_what_users_are_expected_to_do_depends_on_no_price() -> None:
+    rng, asked = Random(5), requests(0)
+    for n, (user, service) in enumerate([("ann", "draw red"), ("bob", "draw blue")] * 60):
+        moved = service if n < 60 or rng.random() < 0.3 else "draw red"
+        at_ms = 1_000_000 + 15_000 * n + rng.randrange(9_000)
+        asked.append(Request(request_id=f"r{n}", user=user, service=moved, at_ms=at_ms))
+    cheap, dear = (
+        list(replay([*at_price(p, CATALOG), *asked], SETTINGS, CATALOG)) for p in (0.01, 50.0)
+    )
+    assert of_kind(Outcome, cheap) != of_kind(Outcome, dear)
+    assert of_kind(Prediction, cheap) == of_kind(Prediction, dear)
+    assert of_kind(Demand, cheap) == of_kind(Demand, dear)
+
+
 def test_an_unusable_request_becomes_one_dead_letter_and_hurts_nothing_else() -> None:
     good = requests(20)
     bad = replace(good[5], request_id="bad", service="unknown")
