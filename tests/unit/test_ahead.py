@@ -15,8 +15,9 @@ def looked_ahead(gap_ms: int, sessions: int = 400) -> dict[str, dict[str, float]
     mixture, state, ahead = NextRequestMixture(), dict[str, Any](), HorizonScores()
     for session in range(sessions):
         for step, service in enumerate(["order", "pay", "receipt"]):
-            at_ms, user = session * 3_600_000 + step * gap_ms, f"u{session % 5}"
-            mixture.learn(state, user, service, at_ms=at_ms)
+            at_ms, request_id = session * 3_600_000 + step * gap_ms, f"{session}-{step}"
+            user = f"u{session % 5}"
+            mixture.learn(state, user, service, at_ms=at_ms, request_id=request_id)
             ahead.heard(mixture, state, user, at_ms)
     return ahead.summary()
 
@@ -35,7 +36,7 @@ def test_a_chain_that_is_slower_than_the_horizon_changes_nothing() -> None:
 
 def test_without_a_clock_nothing_is_scored_and_nothing_piles_up() -> None:
     mixture, state, ahead = NextRequestMixture(), dict[str, Any](), HorizonScores()
-    mixture.learn(state, "u", "a", at_ms=0)
+    mixture.learn(state, "u", "a", at_ms=0, request_id="r")
     for _ in range(20_000):
         ahead.heard(mixture, state, "u", 0)
 

@@ -141,11 +141,11 @@ def test_a_profile_is_bounded_however_long_its_user_stays() -> None:
     rng = random.Random(5)
     mixture, state = NextRequestMixture(MixtureConfig(keep=64)), dict[str, Any]()
     sizes = []
-    for _ in range(2_000):
+    for n in range(2_000):
         service, at_ms = f"s{rng.randrange(400)}", int(2 ** rng.uniform(0, 40))
-        mixture.learn(state, "x", service, at_ms=at_ms)
+        mixture.learn(state, "x", service, at_ms=at_ms, request_id=f"request-{n}" * 9)
         sizes.append(len(rows.encode(state["u/x"])))
-    assert max(sizes[1_000:]) <= 2 * 2 * 64 + 4 * 64 + 150
+    assert max(sizes[1_000:]) <= 2 * 2 * 64 + 4 * 64 + 150 + 140
 
 
 @settings(max_examples=30)

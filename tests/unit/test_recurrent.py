@@ -175,7 +175,7 @@ def test_together_they_begin_as_the_mixture_alone() -> None:
     mixture, state = NextRequestMixture(), dict[str, Any]()
     pool = ModelEnsemble(mixture)
     for n, (user, item) in enumerate(some(80)):
-        mixture.learn(state, user, f"s{item}", at_ms=n)
+        mixture.learn(state, user, f"s{item}", at_ms=n, request_id=str(n))
     view = mixture.prediction(state, mixture.profile(state, "u1"))
 
     opinion = pool.predict(state, "u1", view)

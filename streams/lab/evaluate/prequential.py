@@ -80,7 +80,7 @@ def evaluate(
     names = ("mixture", *mixture.experts, *(NAMES if ensemble else ()))
     scores, when, ahead = PredictionScores(names, SLICES), ArrivalScores(), HorizonScores()
     spent = 0
-    for request in _reported(requests, advance):
+    for done, request in enumerate(_reported(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
         alone = mixture.prediction(state, profile)
@@ -93,7 +93,7 @@ def evaluate(
         begun = time.thread_time_ns()
         if ensemble:
             ensemble.learn(state, request.user, request.service, request.at_ms, alone, both)
-        _learn(mixture, state, request, alone)
+        _learn(mixture, state, request, str(done), alone)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
     return TraceEvaluation(
@@ -119,6 +119,7 @@ def _learn(
     mixture: NextRequestMixture,
     state: dict[str, Any],
     request: Request,
+    request_id: str,
     prediction: MixturePrediction,
 ) -> None:
     mixture.learn(
@@ -126,6 +127,7 @@ def _learn(
         request.user,
         request.service,
         at_ms=request.at_ms,
+        request_id=request_id,
         parameters=request.parameters,
         prediction=prediction,
     )

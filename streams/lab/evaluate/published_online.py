@@ -71,8 +71,8 @@ def score_online(
     """
     mixture, state = NextRequestMixture(), dict[str, Any]()
     learn, test = ([_ended(cases[case]) for case in part] for part in fold)
-    for _done, event in enumerate(_by_time(learn)):
-        _learn(mixture, state, event)
+    for done, event in enumerate(_by_time(learn)):
+        _learn(mixture, state, event, done)
         advance(1)
     saved = {key: rows.encode(row) for key, row in state.items()}
     scored = [found for case in test for found in _scored(mixture, SavedState(saved), case)]
@@ -86,8 +86,8 @@ def _scored(
     mixture: NextRequestMixture, state: SavedState, case: Case
 ) -> Iterator[tuple[bool, int]]:
     """Of each event of a case whether the next one was the most probable, and its error in ms."""
-    for _done, (event, following) in enumerate(pairwise(case)):
-        _learn(mixture, state, event)
+    for done, (event, following) in enumerate(pairwise(case)):
+        _learn(mixture, state, event, done)
         vector = mixture.predict(state, event.user)
         profile = mixture.profile(state, event.user)
         _, median_ms, _ = mixture.outlook(state, profile, _SOON_MS).expected_ms
@@ -95,12 +95,15 @@ def _scored(
         yield max(vector, key=vector.__getitem__) == following.service, abs(median_ms - gap_ms)
 
 
-def _learn(mixture: NextRequestMixture, state: MutableMapping[str, Any], event: Request) -> None:
+def _learn(
+    mixture: NextRequestMixture, state: MutableMapping[str, Any], event: Request, number: int
+) -> None:
     mixture.learn(
         state,
         event.user,
         event.service,
         at_ms=event.at_ms,
+        request_id=str(number),
         parameters=event.parameters,
     )
 

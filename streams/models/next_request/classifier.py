@@ -57,6 +57,7 @@ class NextServiceClassifier(Classifier):
         self.model = model
         self.config = config or MixtureConfig()
         self._mixture = NextRequestMixture(self.config)
+        self._learnt = 0
         self._labels: dict[str, Any] = {}  # as they were given: a service is text
         self.state: State = {}
 
@@ -83,11 +84,13 @@ class NextServiceClassifier(Classifier):
         `x["parameters"]` may hold how it was asked for, text by name.
         """
         self._labels[str(y)] = y
+        self._learnt += 1
         self._mixture.learn(
             self.state,
             _user(x),
             str(y),
             at_ms=int(x.get("at_ms", 0)),
+            request_id=str(self._learnt),
             parameters=x.get("parameters"),
         )
 
