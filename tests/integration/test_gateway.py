@@ -113,7 +113,7 @@ async def test_a_client_that_goes_away_waits_for_no_instance_and_starts_no_furth
     settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
 ) -> None:
     assert topics
-    slow = constituent("slow", "--work-at-start", "3000000")
+    slow = constituent("slow", "--work-at-start", "30000000")
     send(settings, catalog_of(slow, constituent("next")))
     door = Door(run_foremesh)
     async with aiohttp.ClientSession() as session:

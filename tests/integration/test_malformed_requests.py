@@ -54,7 +54,7 @@ async def test_no_bytes_of_a_client_make_the_gateway_fail(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
-    send(settings, catalog_of(constituent("a")))
+    send(settings, catalog_of(constituent("a"), trust_tier_header=True))
     door = Door(run_foremesh)
     said = {name: knock(door.gateway_at, *given)[0] for name, given in TO_THE_GATEWAY.items()}
     assert {name: status for name, status in said.items() if not 400 <= status < 500} == {}

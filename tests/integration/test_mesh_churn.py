@@ -39,7 +39,10 @@ async def test_no_request_fails_and_each_has_one_outcome_while_everything_comes_
 
     def run(*args: str, **env: str) -> Running:
         output = tmp_path / f"{len(running)}-{args[0]}-{args[1].strip('-')}.log"
-        patient = {"FOREMESH_MESH_DEADLINE_MS": "25000"}  # a start may take its time
+        patient = {
+            "FOREMESH_MESH_DEADLINE_MS": "25000",  # a start may take its time
+            "FOREMESH_PROVISION_ALLOW_COMMAND": "*",
+        }
         running.append(Running(args, {**settings.to_env(), **patient, **env}, output))
         return running[-1]
 
