@@ -29,7 +29,6 @@ class KafkaComponent:
     writes: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()  # topics whose partitions and configuration are looked at
     creates: tuple[str, ...] = ()
-    asks: tuple[str, ...] = ()  # topics whose ends are asked for
     groups: tuple[str, ...] = ()  # joined, or committed for; of each name
     group_prefixes: tuple[str, ...] = ()  # the same of every name that begins so
     asks_groups: tuple[str, ...] = ()  # groups whose members and offsets are asked for
@@ -113,8 +112,8 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("catalog", views=("catalog",), writes=("catalog",))
     yield _of("control", views=("control", "trials"), writes=("control",))
     yield _of("produce", writes=writes)
-    yield _of("produce --wait", writes=writes, asks=grouped, asks_groups=groups)
-    yield _of("doctor", checks=every, asks_groups=groups)
+    yield _of("produce --wait", writes=writes, views=grouped, asks_groups=groups)
+    yield _of("doctor", checks=every, views=grouped, asks_groups=groups)
     yield _of("dead-letters list", views=(DEAD_LETTERS,))
     kept = tuple(t.name for t in topology.topics.values() if t.reported_by or t.stored)
     yield _of("dead-letters replay", views=kept, writes=kept)

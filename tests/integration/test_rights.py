@@ -38,8 +38,8 @@ from streams.catalog.yaml_writer import dump
 from streams.devstack import LocalStack, tools
 from streams.devstack.child import free_ports
 from streams.devstack.kafka import KafkaServer
-from streams.flow.components import COMPONENTS
-from streams.flow.topology import TOPICS
+from streams.flow.components import COMPONENTS, READER_GROUP
+from streams.flow.topology import TOPICS, TOPOLOGY
 from streams.settings import Settings
 
 LOG = """\
@@ -252,6 +252,7 @@ class Flow:
 
 COLUMNS = ("--user", "user", "--item", "service", "--time", "ts")
 TABLES = ("predictions", "commands", "verdicts", "trials", "instances", "outcomes", "dead_letters")
+GROUPED = {Settings().topic(t) for topics in TOPOLOGY.groups.values() for t in topics}
 APART = ("profiler", "aggregator", "allocator", "interceptor", "feedback")
 
 # Rights that are there for what this flow need not bring about. Workers of several stages send by
@@ -260,6 +261,12 @@ UNUSED = {
     ("interceptor", "dead-letters", "Write"),  # others report what it cannot read
     ("interceptor", "cold-starts", "Write"),  # a log that finds nothing warm
     ("interceptor", "interceptor-state", "Write"),  # it keeps nothing yet but its position
+    # Where a group is behind by little, whether what is left are records at all.
+    *(
+        (name, topic, right)
+        for name in ("produce --wait", "doctor")
+        for topic, right in ((READER_GROUP, "Describe"), *((t, "Read") for t in GROUPED))
+    ),
     *(
         (name, topic, "Write")
         for name in ("worker", "event-time")

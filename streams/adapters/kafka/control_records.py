@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.adapters.kafka.admin import Offsets
-from streams.adapters.kafka.clients import consumer_config
+from streams.adapters.kafka.clients import client_config
+from streams.flow.components import READER_GROUP
 from streams.settings import Settings
 
 __all__ = ["without_records"]
@@ -29,7 +30,9 @@ def without_records(settings: Settings, start: Offsets) -> set[tuple[str, int]]:
         return set()
     consumer = Consumer(
         {
-            **consumer_config(settings, settings.group("lag")),
+            **client_config(settings),
+            "group.id": READER_GROUP,
+            "enable.auto.commit": False,
             **_LITTLE,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",

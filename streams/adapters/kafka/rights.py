@@ -68,7 +68,7 @@ def _on_topics(component: KafkaComponent, settings: Settings) -> Iterator[KafkaR
         "Read": (*component.reads, *component.views),
         "Write": component.writes,
         "Create": component.creates,
-        "Describe": (*component.checks, *component.asks),
+        "Describe": component.checks,
         "DescribeConfigs": component.checks,
     }
     for operation, names in wanted.items():
