@@ -261,6 +261,7 @@ UNUSED = {
     ("interceptor", "dead-letters", "Write"),  # others report what it cannot read
     ("interceptor", "cold-starts", "Write"),  # a log that finds nothing warm
     ("interceptor", "interceptor-state", "Write"),  # it keeps nothing yet but its position
+    ("feedback", "feedback-state", "Write"),  # nor does this one
     # Where a group is behind by little, whether what is left are records at all.
     *(
         (name, topic, right)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from streams.models.drift import no_drift
 from streams.models.next_request.mixture import MixtureConfig
+from streams.models.next_request.recent_requests import RecentRequests
+from streams.models.state_bytes import StateWriter
 from streams.records import Prediction, Request, Utilisation, Watermark
 from streams.records.catalog import Catalog, Composite, Resources
 from streams.stages.base import RecordUnusable, StepContext
@@ -160,10 +162,13 @@ def test_a_profile_with_gradients_that_waited_for_feedback_is_read_without_them(
     profiler, state = Profiler(), dict[str, Any]()
     play(profiler, [request(n, "ab"[n % 2]) for n in range(9)], state)
     profile = state["u/ann"]
-    profile.drift = no_drift()
+    profile.drift, profile.recent = no_drift(), RecentRequests(profile.last_ms)
     version, _, *learnt = profiler.encode(profile)
+    since = StateWriter()  # what profiles have had at their end since then
+    since.array(profile.drift)
+    profile.recent.write(since)
     one_waited = b"\x01" + b"\x07" + b"\x02ab"  # checksum and gradient
-    former = bytes((version, 1, *learnt))[: -1 - profile.drift.nbytes] + one_waited
+    former = bytes((version, 1, *learnt))[: -len(since.data)] + one_waited
     assert profiler.encode(profiler.decode(former)) == profiler.encode(profile)
 
 

@@ -102,9 +102,11 @@ def test_a_profile_of_before_learns_what_is_new_alone() -> None:
     log = [asked(n) for n in range(40)]
     learnt(log, state)
     profile: UserProfile = state["u/ann"]
-    out = StateWriter()
-    profile.recent.write(out)
-    former = bytes((VERSION, 1)) + encode(profile)[2 : -len(out.data)]
+    since = StateWriter()  # what profiles have had at their end since then
+    since.array(profile.drift)
+    profile.recent.write(since)
+    none_waited = b"\x00"  # gradients
+    former = bytes((VERSION, 1)) + encode(profile)[2 : -len(since.data)] + none_waited
     assert learnt([*log[:-1], asked(40)], {**state, "u/ann": decode(former)}) == [39]
 
 
