@@ -265,7 +265,7 @@ UNUSED = {
     # Where a group is behind by little, whether what is left are records at all.
     *(
         (name, topic, right)
-        for name in ("produce --wait", "doctor")
+        for name in ("produce-wait", "doctor")
         for topic, right in ((READER_GROUP, "Describe"), *((t, "Read") for t in GROUPED))
     ),
     *(
