@@ -21,6 +21,7 @@ from provisioner_rigs import Told, local_provisioner, until, want
 from services import ONE, SERVICE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import ProvisionerLimits, StandardPathRefused
+from streams.provisioners.local.adopted_process import AdoptedProcess
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Catalog, Constituent
@@ -242,6 +243,16 @@ async def test_no_instant_of_a_fork_leaves_a_process_when_harm_is_done(
 
     assert isinstance(asked.exception(), StandardPathRefused | None)
     await until(lambda: set(below()) <= before)
+
+
+async def test_a_fork_that_was_reaped_with_the_group_of_its_base_has_ended() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)  # noqa: ASYNC220
+    adopted = AdoptedProcess(process.pid)
+    process.kill()
+    process.communicate()
+
+    async with asyncio.timeout(10):
+        assert await adopted.wait() == -signal.SIGKILL
 
 
 async def test_many_starts_at_once_each_have_their_own_process() -> None:

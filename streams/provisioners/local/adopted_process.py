@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 
 __all__ = ["SUBREAPER", "AdoptedProcess", "ChildSubreaper"]
@@ -77,7 +78,10 @@ class AdoptedProcess:
     def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        try:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:  # reaped with the group of its base, with which it was killed
+            self.returncode = -signal.SIGKILL
         self._ended.set()
 
 
