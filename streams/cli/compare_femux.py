@@ -49,7 +49,8 @@ def verdict(total: Mapping[str, FemuxScore]) -> str:
         f"{OURS} has a RUM of {ours:,.0f}: {_against(ours, femux)} {FEMUX} with {femux:,.0f} as"
         f" published, and {_against(ours, timers[best])} the best of the timers in hindsight,"
         f" {best}, with {timers[best]:,.0f}. Who knows the next minute would have"
-        f" {total[FORESEEN].rum:,.0f}. Nothing was trained beforehand."
+        f" {total[FORESEEN].rum:,.0f}. Nothing was trained beforehand. No worker decides"
+        " by an application's own past yet."
     )
 
 
