@@ -289,7 +289,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         """
         for rows in (self._shared, self._users):
             for key in {next(iter(rows)), next(reversed(rows))} if rows else ():
-                self[key]
+                self._read(key, rows[key])
 
 
 def _check_sizes(rows: Iterable[tuple[str, bytes]]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streams.engine.partition_store import MOST_ROW_BYTES, POSITION, PartitionStore
 from streams.errors import StateUnreadable
+from streams.stages.feedback import FeedbackStage
 
 Rows = list[tuple[bytes, bytes | None]]
 
@@ -243,6 +244,14 @@ def test_a_newest_row_of_another_release_is_refused_as_well() -> None:
     state.load([(b"u/a", encode(1)), (b"u/b", b"bad")])
     with pytest.raises(StateUnreadable, match="u/b"):
         state.check()
+
+
+def test_rows_of_a_stage_that_keeps_nothing_any_more_pass_the_check() -> None:
+    stage = FeedbackStage()
+    state = PartitionStore(stage.encode, stage.decode, limit=10)
+    state.load([(b"u/ann", b"a detector of an earlier release")])
+    state.check()
+    assert state.get("u/ann") is None
 
 
 def test_the_position_in_a_topic_that_was_made_anew_is_forgotten() -> None:
