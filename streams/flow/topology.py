@@ -277,7 +277,7 @@ TOPOLOGY = FlowTopology(
             writes=("outcomes", "cold-starts"),
             keeps=False,
         ),
-        StageRow(name="feedback", reads=("outcomes",), writes=("feedback",)),
+        StageRow(name="feedback", reads=("outcomes",), writes=("feedback",), keeps=False),
         StageRow(
             name="provisioner",
             reads=("commands", "cold-starts"),

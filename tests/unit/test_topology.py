@@ -80,6 +80,10 @@ def test_what_stages_name_is_declared() -> None:
     assert {topic.reported_by for topic in TOPICS.values()} - {""} <= set(STAGES)
 
 
+def test_of_stages_without_state_none_can_be_lost() -> None:
+    assert {name for name, row in STAGES.items() if not row.keeps} == {"interceptor", "feedback"}
+
+
 def test_a_stored_kind_without_a_table_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Receipt .*no table is declared"):
         stored_tables(with_topics(RECEIPTS), TABLES)
