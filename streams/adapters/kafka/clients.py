@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.admin import ANSWER_S, connected
 from streams.errors import SettingInvalid
+from streams.flow.components import READER_GROUP
 from streams.settings import Settings
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "consumer_config",
     "faust_broker_options",
     "producer_config",
+    "reader_config",
 ]
 
 _log = logging.getLogger(__name__)
@@ -68,6 +70,16 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
         "enable.auto.commit": False,
         "session.timeout.ms": settings.session_ms,
         "heartbeat.interval.ms": max(settings.session_ms // 3, 1),
+    }
+
+
+def reader_config(settings: Settings) -> dict[str, Any]:
+    """Configuration of a consumer that assigns partitions itself and reads each to its end."""
+    return {
+        **client_config(settings),
+        "group.id": READER_GROUP,
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
     }
 
 

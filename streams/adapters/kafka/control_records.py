@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.adapters.kafka.admin import Offsets
-from streams.adapters.kafka.clients import client_config
-from streams.flow.components import READER_GROUP
+from streams.adapters.kafka.clients import reader_config
 from streams.settings import Settings
 
 __all__ = ["without_records"]
@@ -28,16 +27,8 @@ def without_records(settings: Settings, start: Offsets) -> set[tuple[str, int]]:
     """
     if not start:
         return set()
-    consumer = Consumer(
-        {
-            **client_config(settings),
-            "group.id": READER_GROUP,
-            "enable.auto.commit": False,
-            **_LITTLE,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-        }
-    )
+    config = reader_config(settings)
+    consumer = Consumer({**config, **_LITTLE, "isolation.level": "read_committed"})
     try:
         consumer.assign([TopicPartition(*at, offset) for at, offset in start.items()])
         return set(_ended_first(consumer, start))

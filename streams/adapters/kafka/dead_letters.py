@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import client_config
+from streams.adapters.kafka.clients import reader_config
 from streams.errors import BrokerUnreachable, TopicsMissing
-from streams.flow.components import READER_GROUP
 from streams.flow.topology import SINK, TOPICS
 from streams.records import DeadLetter
 from streams.settings import Settings
@@ -81,13 +80,7 @@ def read_topic(settings: Settings, topic: str, since_ms: int = 0) -> Iterator[Me
     BrokerUnreachable, TopicsMissing
         Nothing arrives for half a minute; there is no such topic.
     """
-    config = {
-        **client_config(settings),
-        "group.id": READER_GROUP,
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "earliest",
-    }
+    config = {**reader_config(settings), "auto.offset.reset": "earliest"}
     with closing(Consumer(config)) as consumer:
         try:
             partitions = _partitions(consumer, topic)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.adapters.kafka.clients import client_config
+from streams.adapters.kafka.clients import reader_config
 from streams.errors import BrokerUnreachable
-from streams.flow.components import READER_GROUP
 from streams.settings import Settings
 
 __all__ = ["OriginalReader"]
@@ -25,15 +23,8 @@ class OriginalReader:
     """Reads single records by topic, partition and offset; joins no group."""
 
     def __init__(self, settings: Settings) -> None:
-        config: dict[str, Any] = {
-            **client_config(settings),
-            "group.id": READER_GROUP,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
         self._settings = settings
-        self._consumer = Consumer(config)
+        self._consumer = Consumer({**reader_config(settings), "auto.offset.reset": "error"})
 
     def at(self, topic: str, partition: int, offset: int) -> Message | None:
         """The record at a place of a topic (without prefix); None if it is not there any more.
