@@ -11,7 +11,7 @@ import click
 from streams.adapters.kafka.rights import KafkaRight, acl_commands, rights_of
 from streams.adapters.postgres.roles import DatabaseRoles, grants
 from streams.cli import pass_settings
-from streams.cli.console import echo
+from streams.cli.console import echo, output_option
 from streams.flow.components import COMPONENTS
 from streams.settings import Settings
 
@@ -63,14 +63,7 @@ def command() -> None:
     show_envvar=True,
     help="Who every other component is.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["commands", "json"]),
-    default="commands",
-    show_default=True,
-    show_envvar=True,
-    help="Calls of kafka-acls, or JSON for programs.",
-)
+@output_option("commands", "json", "Calls of kafka-acls, or JSON for programs.")
 @pass_settings
 def print_command(
     settings: Settings,

@@ -18,7 +18,7 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
 from streams.catalog.yaml_writer import dump
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.cli.last_values import ANSWER_S, last_values
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
@@ -103,14 +103,7 @@ def _requests(rows: Iterable[Request | BadRow], log: str) -> Iterator[Request]:
 
 
 @command.command()
-@click.option(
-    "--output",
-    type=click.Choice(["table", "yaml"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="A table, or YAML to edit and load.",
-)
+@output_option("table", "yaml", "A table, or YAML to edit and load.")
 @pass_settings
 def show(settings: Settings, output: str) -> None:
     """Show the catalogue in force."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console, ConsoleOptions
@@ -11,7 +11,9 @@ from rich.segment import Segment
 
 from streams.runtime.printable import printable
 
-__all__ = ["PrintableConsole", "echo"]
+__all__ = ["PrintableConsole", "echo", "output_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PrintableConsole(Console):
@@ -27,3 +29,15 @@ class PrintableConsole(Console):
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print text, harmful characters as escapes."""
     click.echo(printable(text), err=err, nl=nl)
+
+
+def output_option(usual: str, other: str, about: str) -> Callable[[F], F]:
+    """The option `--output` of a command: the usual form, or another one."""
+    return click.option(
+        "--output",
+        type=click.Choice([usual, other]),
+        default=usual,
+        show_default=True,
+        show_envvar=True,
+        help=about,
+    )

@@ -19,7 +19,7 @@ from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, producer_config
 from streams.adapters.kafka.dead_letters import REPLAY_HEADER, DeadLetterAtOffset, letters, replayed
 from streams.adapters.kafka.originals import OriginalReader
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.engine.producer import CheckedProducer
 from streams.records import DeadLetter
 from streams.settings import Settings
@@ -58,13 +58,10 @@ def command() -> None:
     show_envvar=True,
     help="Maximum number of letters to show; the latest are shown.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="A table, or one JSON object per line, with the bytes that were kept in base64.",
+@output_option(
+    "table",
+    "json",
+    "A table, or one JSON object per line, with the bytes that were kept in base64.",
 )
 @pass_settings
 def list_command(

@@ -18,7 +18,7 @@ from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.errors import ForemeshError
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.settings import Settings
@@ -39,14 +39,7 @@ class DoctorFinding:
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="What to print.",
-)
+@output_option("table", "json", "What to print.")
 @click.pass_context
 @pass_settings
 def command(settings: Settings, ctx: click.Context, output: str) -> None:

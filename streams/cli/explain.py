@@ -13,7 +13,7 @@ from rich.text import Text
 
 from streams.adapters.postgres.explanation import DecisionGrounds, grounds_at, grounds_of
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.cli.moments import MomentParam
 from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time
@@ -28,14 +28,7 @@ __all__ = ["command"]
 @click.option("--at", type=MomentParam(), show_envvar=True, help="When.  [default: now]")
 @click.option("--pool", show_envvar=True, help="Of this pool only.")
 @click.option("--challenger", default="", show_envvar=True, help="What this one would have done.")
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="For people or for programs.",
-)
+@output_option("table", "json", "For people or for programs.")
 @pass_settings
 def command(
     settings: Settings,

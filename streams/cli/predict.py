@@ -11,7 +11,7 @@ from rich.text import Text
 
 from streams.adapters.postgres.queries import latest_prediction
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.records import Prediction
 from streams.report.tables import iso_time
 from streams.settings import Settings
@@ -21,14 +21,7 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("user")
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="A table for people, or JSON for programs.",
-)
+@output_option("table", "json", "A table for people, or JSON for programs.")
 @pass_settings
 def command(settings: Settings, user: str, output: str) -> None:
     """Show which service USER will probably request next, and when.

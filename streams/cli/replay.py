@@ -19,7 +19,7 @@ from streams.adapters.postgres.maintenance import check_schema
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import letter_of
 from streams.cli.produce import source_of
@@ -56,14 +56,7 @@ MOST_REASONS = 20  # counted separately; further ones are counted together
     show_envvar=True,
     help="Factor on the price of warm time: above 1 less is kept warm.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="Tables for people, or JSON for programs.",
-)
+@output_option("table", "json", "Tables for people, or JSON for programs.")
 @click.option(
     "--postgres",
     is_flag=True,

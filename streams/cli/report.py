@@ -10,7 +10,7 @@ import click
 
 from streams.adapters.postgres.queries import HistoryRange, read_history
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole, echo, output_option
 from streams.cli.durations import DurationParam
 from streams.cli.moments import MomentParam
 from streams.settings import Settings
@@ -35,14 +35,7 @@ __all__ = ["command"]
     show_envvar=True,
     help="In place of --from: so long before the newest outcome, as 12h, 30d.",
 )
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    show_envvar=True,
-    help="Tables for people, or JSON for programs.",
-)
+@output_option("table", "json", "Tables for people, or JSON for programs.")
 @click.option(
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
