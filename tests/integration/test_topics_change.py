@@ -62,6 +62,15 @@ def in_transaction(settings: Settings, name: str, end: Callable[[Producer], None
     end(producer)
 
 
+def take_once(live: Live, eventually: Eventually, count: int, *stages: str) -> None:
+    """Have a worker take so many requests of old users, and end."""
+    worker = live.worker(*stages)
+    produce(live.settings, plain(live.settings), "old", count)
+    eventually(lambda: predicted(live, "old") == count, 60)
+    time.sleep(1.0)
+    worker.stop()
+
+
 def test_what_a_producer_rolled_back_has_never_happened(live: Live, eventually: Eventually) -> None:
     in_transaction(live.settings, "ghost", lambda p: p.abort_transaction(20))
     in_transaction(live.settings, "ann", lambda p: p.commit_transaction(20))
@@ -76,11 +85,7 @@ def test_records_that_retention_took_unread_are_counted_and_told(
     live: Live, eventually: Eventually
 ) -> None:
     settings = live.settings
-    worker = live.worker(*STAGES)
-    produce(settings, plain(settings), "old", 40)
-    eventually(lambda: predicted(live, "old") == 40, 60)
-    time.sleep(1.0)
-    worker.stop()
+    take_once(live, eventually, 40, *STAGES)
     produce(settings, plain(settings), "missed", 40)
     ends = live.ends(["requests"])
     gone = {at: end - 2 for at, end in ends.items()}
@@ -94,11 +99,7 @@ def test_records_that_retention_took_unread_are_counted_and_told(
 
 def test_a_topic_made_anew_is_read_from_its_beginning(live: Live, eventually: Eventually) -> None:
     settings = live.settings
-    worker = live.worker(*STAGES)
-    produce(settings, plain(settings), "old", 80)
-    eventually(lambda: predicted(live, "old") == 80, 60)
-    time.sleep(1.0)
-    worker.stop()
+    take_once(live, eventually, 80, *STAGES)
     delete(settings, "requests")
     create_topics(settings)
     produce(settings, plain(settings), "new", 40)
@@ -111,11 +112,7 @@ def test_state_that_is_lost_is_told_with_the_way_to_learn_it_again(
     live: Live, eventually: Eventually
 ) -> None:
     settings = live.settings
-    worker = live.worker("profiler")
-    produce(settings, plain(settings), "old", 80)
-    eventually(lambda: predicted(live, "old") == 80, 60)
-    time.sleep(1.0)
-    worker.stop()
+    take_once(live, eventually, 80, "profiler")
     delete(settings, "profiler-state")
     create_topics(settings)
     produce(settings, plain(settings), "new", 40)

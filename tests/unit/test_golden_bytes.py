@@ -39,6 +39,16 @@ from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_700_000_000_000
+FEEDBACK = Feedback(  # the same of all versions: what later ones lack is not read
+    request_id="r-1",
+    user="ann",
+    tier="gold",
+    pool="eu",
+    service="checkout",
+    at_ms=NOW,
+    result=Result.PARTIAL,
+    warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
+)
 
 # What the bytes of a version mean today. A later version adds its own bytes and examples; those
 # of an earlier one stay, with the defaults of the fields that it lacks.
@@ -290,36 +300,9 @@ EXAMPLES: dict[str, Record] = {
         ),
         source=Source.GATEWAY,
     ),
-    "feedback/v1": Feedback(
-        request_id="r-1",
-        user="ann",
-        tier="gold",
-        pool="eu",
-        service="checkout",
-        at_ms=NOW,
-        result=Result.PARTIAL,
-        warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
-    ),
-    "feedback/v2": Feedback(
-        request_id="r-1",
-        user="ann",
-        tier="gold",
-        pool="eu",
-        service="checkout",
-        at_ms=NOW,
-        result=Result.PARTIAL,
-        warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
-    ),
-    "feedback/v3": Feedback(
-        request_id="r-1",
-        user="ann",
-        tier="gold",
-        pool="eu",
-        service="checkout",
-        at_ms=NOW,
-        result=Result.PARTIAL,
-        warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
-    ),
+    "feedback/v1": FEEDBACK,
+    "feedback/v2": FEEDBACK,
+    "feedback/v3": FEEDBACK,
     "dead-letter/v1": DeadLetter(
         topic="requests",
         partition=3,
