@@ -18,7 +18,8 @@ UNITS = """\
 cpu in millicores, memory in MiB, bandwidth in Mbit/s; price of one warm instance for an hour;
 weight is the worth of one second not waited, budget the most that warm instances may cost in an
 hour, both in the unit of the prices; quota is the share of a pool that warm instances for a tier
-may take; where trust_tier_header is true, whoever calls may name a tier. Steps of a composite run one after the other, those of an inner list in parallel."""
+may take; where trust_tier_header is true, whoever calls may name a tier. Steps of a composite run
+one after the other, those of an inner list in parallel."""
 
 
 def dump(catalog: Catalog, comment: str = "") -> str:

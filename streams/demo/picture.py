@@ -44,17 +44,15 @@ def draw(accounts: Sequence[Account], path: Path) -> None:
 
 def bars(accounts: Sequence[Account]) -> list[str]:
     """The same in text: `█` is spent on instances, `░` is what waits cost."""
-    most = max((account.total / max(1, account.requests) for account in accounts), default=0.0)
+    most = max((account.of_thousand(account.total) for account in accounts), default=0.0)
     return [_bar(account, most or 1.0) for account in accounts]
 
 
 def _bar(account: Account, most: float) -> str:
-    ends = [
-        round(WIDTH * money / max(1, account.requests) / most)
-        for money in (account.spent, account.total)
-    ]
+    spent, total = account.of_thousand(account.spent), account.of_thousand(account.total)
+    ends = [round(WIDTH * money / most) for money in (spent, total)]
     bar = "█" * ends[0] + "░" * (ends[1] - ends[0])
-    return f"{account.title:21} {bar} {account.of_thousand(account.total):.2f}"
+    return f"{account.title:21} {bar} {total:.2f}"
 
 
 def _warm(account: Account) -> str:

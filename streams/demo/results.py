@@ -66,7 +66,8 @@ def verdict(accounts: Sequence[Account], best_timer: float) -> str:
         f" together cost {_compared(foremesh.total, timer.total)} with the timer, which was tuned"
         f" afterwards on these very requests, and {_compared(foremesh.total, without.total)} with"
         f" no pre-allocation; by calculation the best keep-alive of any length would have cost"
-        f" {foremesh.of_thousand(best_timer):.2f} for 1,000 requests. Over the timer it gained least where the table says {worst!r}:"
+        f" {foremesh.of_thousand(best_timer):.2f} for 1,000 requests. Over the timer it gained"
+        f" least where the table says {worst!r}:"
         f" {_percent(*foremesh.shares[worst])} found warm against {_percent(*timer.shares[worst])}."
     )
 

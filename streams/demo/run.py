@@ -263,7 +263,8 @@ class DemoRun:
         return (
             f"A studio with {plan.styles} styles and {plan.users} synthetic users (seed {plan.seed}),"
             f" fifteen times faster than life; {len(live)} requests in {plan.seconds:g} s, after a"
-            f" lead of {LEAD_S:g} s that fills the pool; the same three times, through an Envoy to processes of this machine. Their starts take what"
+            f" lead of {LEAD_S:g} s that fills the pool; the same three times, through an Envoy to"
+            " processes of this machine. Their starts take what"
             " those of a real model would, also fifteen times faster. Without pre-allocation an"
             f" instance ends {_AT_ONCE_S:g} s after its use. The keep-alive was tuned afterwards on"
             " these requests, to spend what foremesh had spent, and then run like the others."

@@ -103,10 +103,8 @@ def _processes(topology: FlowTopology) -> Iterable[KafkaComponent]:
 
 def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     every = (*topology.topics, *map(changelog, topology.stages))
-    groups, grouped = (
-        tuple(topology.groups),
-        _once(topic for topics in topology.groups.values() for topic in topics),
-    )
+    groups = tuple(topology.groups)
+    grouped = _once(topic for topics in topology.groups.values() for topic in topics)
     writes = ("requests", DEAD_LETTERS)
     yield _of("topics", creates=every, checks=every)
     yield _of("catalog", views=("catalog",), writes=("catalog",))

@@ -21,7 +21,7 @@ from streams.records.control import STANDARD, Control
 from streams.settings import Settings
 from streams.stages.base import StepContext, believed_ms
 
-__all__ = ["ReplayedFlow", "at_price", "partition_of", "replay"]
+__all__ = ["PackedRecord", "QueuedRecord", "ReplayedFlow", "at_price", "replay"]
 
 GONE_FOR_MS = 3_600_000  # ended instances are forgotten after this time
 JOURNAL = 2_000  # most records taken in between two checkpoints of a partition

@@ -85,10 +85,8 @@ def _starts(
     settings: Settings, client: AdminClient, stage: str, first: Offsets, topics: Iterable[str]
 ) -> Offsets:
     """Where a group goes on, on each partition of its topics."""
-    names, committed = (
-        {*map(settings.topic, topics)},
-        committed_offsets(client, settings.group(stage)),
-    )
+    names = {*map(settings.topic, topics)}
+    committed = committed_offsets(client, settings.group(stage))
     return {at: max(committed.get(at, 0), begin) for at, begin in first.items() if at[0] in names}
 
 
