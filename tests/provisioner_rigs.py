@@ -7,7 +7,7 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Self
 
@@ -147,7 +147,9 @@ class LocalHouse(House):
         # The watchdog would kill them; their records would not be written.
         self.now.ledger._emit = lambda _: None
         for child in self.now.lifecycle.children.values():
-            os.killpg(child.pid, signal.SIGKILL)
+            # What a base forked ends with it, maybe before its turn comes here.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
         await self.now.close()
 
     def running(self) -> int:
