@@ -27,13 +27,14 @@ def advised(uses: Uses, end_ms: int, costs: KeepWarmCosts = COSTS) -> float:
         kept = past.at(at_ms, costs).advice > 0
         total += 0.0 if kept else costs.wait + costs.start
         past = past.using(at_ms, at_ms, costs)
-        now_ms, next_ms, warm = at_ms, [*uses, end_ms][number + 1], past.advice > 0
+        ahead, now_ms, next_ms = past.ahead(costs), at_ms, [*uses, end_ms][number + 1]
+        warm = past.advice > 0
         while now_ms < next_ms:
-            change_ms = min(next_ms, past.change_ms(costs, next_ms - now_ms))
-            warm_ms += (change_ms - now_ms) * warm
-            past, now_ms = past.at(change_ms, costs), change_ms
-            total += costs.start * (past.advice > 0 and not warm and now_ms < next_ms)
-            warm = past.advice > 0
+            _, change_ms = ahead.at(now_ms)
+            warm_ms += (min(change_ms, next_ms) - now_ms) * warm
+            now_ms = min(change_ms, next_ms)
+            total += costs.start * (ahead.at(now_ms)[0] > 0 and not warm and now_ms < next_ms)
+            warm = ahead.at(now_ms)[0] > 0
     return total + warm_ms / HOUR_MS * costs.warm_hour
 
 
@@ -176,11 +177,11 @@ def test_instances_in_use_are_not_those_that_a_next_request_finds() -> None:
 
 
 def foreseen(uses: Uses, number: int, before_ms: int) -> OwnPast:
-    """The past when a slot names a number so long before each use, and 0 after it."""
+    """The past when the caller names a number so long before each use, and 0 after it."""
     past = OwnPast()
     for at_ms in uses:
-        past = past.naming(0, number, at_ms - before_ms, COSTS)
-        past = past.using(at_ms, at_ms, COSTS).naming(0, 0, at_ms, COSTS)
+        past = past.naming(number, at_ms - before_ms, COSTS)
+        past = past.using(at_ms, at_ms, COSTS).naming(0, at_ms, COSTS)
     return past
 
 
@@ -188,22 +189,13 @@ def test_who_foresees_uses_that_nobody_else_does_is_followed() -> None:
     uses = LOGS["no structure, sparse"][:50]
     past, at_ms = foreseen(uses, 1, MINUTE_MS), uses[-1] + HOUR_MS
     assert past.at(at_ms, COSTS).advice == 0
-    assert past.naming(0, 1, at_ms, COSTS).advice == 1
-    assert past.at(at_ms, COSTS).shares[-2] > 0.9
+    assert past.naming(1, at_ms, COSTS).advice == 1
 
 
 def test_who_names_what_is_never_used_is_not_followed() -> None:
     uses = LOGS["no structure, sparse"][:50]
     past, at_ms = foreseen(uses, 9, HOUR_MS), uses[-1] + HOUR_MS
-    assert past.naming(0, 9, at_ms, COSTS).advice <= 1
-
-
-def test_the_shares_are_those_of_experts_that_keep_so_many_and_of_the_slots() -> None:
-    past = OwnPast().using(0, 1_000, COSTS, count=2)
-    one, two, *slots = past.at(1_000, COSTS).shares.tolist()
-    assert one == two > 0.5
-    assert sum(slots) == pytest.approx(1 / 5)
-    assert past.at(2 * DAY_MS, COSTS).shares[0] < 0.5
+    assert past.naming(9, at_ms, COSTS).advice <= 1
 
 
 GAPS_MS = st.lists(st.integers(0, 3 * HOUR_MS), min_size=1, max_size=20)
@@ -237,16 +229,19 @@ def test_nor_does_it_in_a_long_silence(days: int) -> None:
     assert bytes(told.at(end_ms, COSTS)) == bytes(past.at(end_ms, COSTS))
 
 
-@given(gaps_ms=GAPS_MS)
+@given(gaps_ms=GAPS_MS, asked=st.lists(st.integers(0, 60 * HOUR_MS), max_size=20))
 @settings(deadline=None)
-def test_the_advice_changes_at_the_time_that_was_told_and_not_before(gaps_ms: list[int]) -> None:
+def test_the_advice_ahead_is_what_the_past_advises_then(
+    gaps_ms: list[int], asked: list[int]
+) -> None:
     past = OwnPast()
     for at_ms in at_ends(gaps_ms):
         past = past.using(at_ms, at_ms, COSTS)
-    change_ms = past.change_ms(COSTS, DAY_MS)
-    assert past.at(change_ms - 1, COSTS).advice == past.advice
-    if change_ms < at_ms + DAY_MS:
-        assert past.at(change_ms, COSTS).advice != past.advice
+    ahead = past.ahead(COSTS)
+    for later_ms in asked:
+        number, until_ms = ahead.at(at_ms + later_ms)
+        assert number == past.at(at_ms + later_ms, COSTS).advice
+        assert number == past.at(until_ms - 1, COSTS).advice
 
 
 @given(gaps_ms=GAPS_MS)
@@ -262,14 +257,14 @@ def test_the_state_has_a_bounded_size_whatever_comes() -> None:
     past = OwnPast()
     for minute in range(200):
         past = past.using(minute * MINUTE_MS, minute * MINUTE_MS + HOUR_MS, COSTS, count=50)
-    assert len(bytes(past)) == PAST.itemsize <= 16_384
+    assert len(bytes(past)) == PAST.itemsize <= 17_408
     assert past.advice == 64
 
 
 def test_a_past_is_not_changed_by_what_follows_from_it() -> None:
     past = OwnPast().using(0, 1_000, COSTS)
     before = bytes(past)
-    past.at(HOUR_MS, COSTS).naming(1, 4, HOUR_MS, COSTS)
+    past.at(HOUR_MS, COSTS).naming(4, HOUR_MS, COSTS)
     assert bytes(past) == before
 
 

@@ -22,8 +22,8 @@ from streams.models.keep_warm.recurrence import MODELS, RECURRENCE, chance_of, t
 from streams.models.kernels import Record, inner, record
 
 __all__ = [
-    "EXPERTS", "NAMED", "OTHERS", "PAST", "SLOTS", "TIMERS_MS",
-    "Weights", "charge", "keeps", "name", "serve", "settle",
+    "CALLER", "EXPERTS", "NAMED", "PAST", "PRIOR", "RATE", "TIMERS_MS",
+    "Weights", "charge", "join", "keeps", "name", "serve", "settle",
     "weigh",
 ]  # fmt: skip
 
@@ -35,22 +35,24 @@ _TIMERS = len(TIMERS_MS)
 NAMED = _TIMERS  # the experts from here on name a number for a whole cell
 _HISTOGRAM = NAMED + 2 * len(PERIODS)
 _FORECAST = _HISTOGRAM + 1
-OTHERS = _FORECAST + 1  # what the caller names
-SLOTS = 2
-EXPERTS = OTHERS + SLOTS
-_RATE = 1.0  # of learning: the weight of an expert falls e times with each cold start that it had
+CALLER = _FORECAST + 1  # what the caller names
+EXPERTS = CALLER + 1
+RATE = 1.0  # of learning: the weight of an expert falls e times with each cold start that it had
 _KEPT = 0.995  # of a loss, from one used cell to the next
-_FAMILIES = (_TIMERS, 2 * len(PERIODS), 1, 1, SLOTS)  # have the same weight at first
-_PRIOR = -np.log(np.repeat(_FAMILIES, _FAMILIES))
+_FAMILIES = (_TIMERS, 2 * len(PERIODS), 1, 1)  # have the same weight at first, the caller as all
+PRIOR = -np.log([*(2 * len(_FAMILIES) * np.repeat(_FAMILIES, _FAMILIES)), 2])  # log weights
 
 PAST = record(
     cell=np.int64,  # number of the current one
     now_ms=np.int64,  # all experts are charged up to this time
     peak=np.int64,  # most instances in use at once in this cell, so far
+    shared=np.int64,  # uses of the instance that was taken last
+    vote=np.int64,  # instances that the caller advises to keep now; it is charged for `named`
     history=HISTORY,
     recurrence=RECURRENCE,
     idle=IDLE_TIMES,
     named=(np.int64, (EXPERTS,)),  # instances to keep in this cell
+    prior=(np.float64, (EXPERTS,)),  # log of the weight without losses
     loss=(np.float64, (EXPERTS,)),  # up to this cell, in cold starts
     held_ms=(np.int64, (EXPERTS,)),  # in this cell: idle instances kept
     cold=(np.int64, (EXPERTS,)),  # uses that found none
@@ -63,7 +65,7 @@ Weights = npt.NDArray[np.float64]
 def keeps(past: Record, expert: int, level: int, at_ms: int) -> bool:
     """Whether an expert keeps more than `level` instances at a time in the current cell."""
     if expert >= NAMED:
-        return bool(level < past.named[expert] or (level < past.peak and expert < OTHERS))
+        return bool(level < past.named[expert] or (level < past.peak and expert < CALLER))
     end_ms = past.history.ends_ms[level]
     return bool(end_ms > NEVER_MS and at_ms - end_ms < TIMERS_MS[expert])
 
@@ -71,9 +73,7 @@ def keeps(past: Record, expert: int, level: int, at_ms: int) -> bool:
 @inner
 def charge(past: Record, until_ms: int) -> None:
     """Charge all experts for what they keep idle up to a time in the current cell."""
-    levels = top_level(past.history)
-    for expert in range(OTHERS, EXPERTS):
-        levels = max(levels, past.named[expert])
+    levels = max(top_level(past.history), past.named[CALLER])
     for level in range(min(levels, LEVELS)):
         end_ms = past.history.ends_ms[level]
         since_ms = max(past.now_ms, end_ms)
@@ -98,7 +98,18 @@ def serve(past: Record, at_ms: int, end_ms: int) -> None:
     if history.ends_ms[level] > NEVER_MS:
         count_idle(past.idle, at_ms - history.ends_ms[level])
     occupy(history, level, end_ms)
+    past.shared = 1
     past.peak = max(past.peak, level + 1)
+
+
+@inner
+def join(past: Record, at_ms: int, end_ms: int, at_once: int) -> bool:
+    """Use the instance that was taken last, if it is in use and has room for one more."""
+    if past.shared >= at_once or in_use(past.history, at_ms) == 0:
+        return False
+    past.shared += 1
+    past.history.ends_ms[0] = max(past.history.ends_ms[0], end_ms)
+    return True
 
 
 @inner
@@ -168,10 +179,10 @@ def name(past: Record, peak: int, price: float, start: float) -> None:
 
 @inner
 def weigh(past: Record, weights: Weights) -> None:
-    """Fill in the weight of each expert, by what it was charged up to this cell."""
+    """Fill in the weight of each expert, by what it was charged up to this cell and its waits since."""
     best, total = math.inf, 0.0
     for expert in range(EXPERTS):
-        weights[expert] = _PRIOR[expert] - _RATE * past.loss[expert]
+        weights[expert] = past.prior[expert] - RATE * (past.loss[expert] + past.cold[expert])
     best = weights.max()
     for expert in range(EXPERTS):
         weights[expert] = math.exp(weights[expert] - best)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import NamedTuple
 
 import numpy as np
 
 from streams.models.keep_warm import passage
-from streams.models.keep_warm.hedge import PAST, SLOTS, Weights
-from streams.models.keep_warm.history import LEVELS, NEVER_MS
+from streams.models.keep_warm.hedge import PAST, PRIOR, Weights
+from streams.models.keep_warm.history import NEVER_MS
 from streams.models.keep_warm.recurrence import UNKNOWN
 from streams.models.kernels import Records
 from streams.models.state_bytes import packed, unpacked
 
-__all__ = ["SLOTS", "KeepWarmCosts", "OwnPast"]
+__all__ = ["AdviceAhead", "KeepWarmCosts", "OwnPast"]
 
-_HOUR_MS = 3_600_000
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _LEAST = 1e-12  # cost of a cold start, where none is known
 
 
@@ -37,10 +38,11 @@ class OwnPast:
     """What a constituent's own past says of how many instances to keep; immutable.
 
     Idea: many experts each name a number of instances: timers, repeats of a period, the hybrid
-    histogram, a forecast (`recurrence`), and `SLOTS` that the caller speaks for. Each is charged
-    what its number would have cost (warm time to the ms, waits, starts), and weighs e times less
-    for each cold start that it was dearer. What more than half of the weight keeps is advised. Old
-    charges count less after each minute with a use, so that the weights follow a change.
+    histogram, a forecast (`recurrence`), and the caller. Each is charged what its number would
+    have cost (warm time to the ms, waits, starts), and weighs e times less for each cold start
+    that it was dearer. What more than half of the weight keeps is advised. At first the caller has
+    half of the weight. Old charges count less after each minute with a use, so that the weights
+    follow a change.
 
     Guarantees: the answer depends on uses, names and time alone, not on how often it was asked for
     or time was told. While no cell costs more than a cold start, the experts together pay at most
@@ -88,44 +90,55 @@ class OwnPast:
         """The past at a later time, without further uses."""
         return OwnPast(self._moved(at_ms, costs))
 
-    def using(self, at_ms: int, until_ms: int, costs: KeepWarmCosts, *, count: int = 1) -> OwnPast:
-        """The past when so many requests have come, each for an instance until that time."""
+    def using(
+        self, at_ms: int, until_ms: int, costs: KeepWarmCosts, *, count: int = 1, at_once: int = 1
+    ) -> OwnPast:
+        """The past when so many requests have come, each for an instance until that time.
+
+        Parameters
+        ----------
+        at_once
+            Requests that an instance serves at the same time.
+        """
         after = self._moved(at_ms, costs)
-        passage.use(after, until_ms, count)
+        passage.use(after, until_ms, count, at_once)
         return OwnPast(after)
 
-    def naming(self, slot: int, number: int, at_ms: int, costs: KeepWarmCosts) -> OwnPast:
-        """The past when the caller has named the number that a slot keeps from now on."""
+    def naming(
+        self, number: int, at_ms: int, costs: KeepWarmCosts, *, charged: int | None = None
+    ) -> OwnPast:
+        """The past when the caller has named the number that it would keep from now on.
+
+        Parameters
+        ----------
+        charged
+            What it is charged for, if not for that number: uses that come may be told a little
+            later, when it keeps less already.
+        """
         after = self._moved(at_ms, costs)
-        passage.speak(after, slot, number)
+        passage.speak(after, number, number if charged is None else charged)
         return OwnPast(after)
+
+    def weighing(self, prior: Weights) -> OwnPast:
+        """The past with other log weights of the experts, losses left out."""
+        after = self._records.copy()
+        after["prior"][0] = prior
+        return OwnPast(after)
+
+    @property
+    def losses(self) -> Weights:
+        """What each expert was charged up to the current minute, in cold starts."""
+        losses: Weights = self._records["loss"][0]
+        return losses
 
     @property
     def advice(self) -> int:
         """The number of instances that experts with more than half of the weight keep now."""
         return passage.advised(self._records)
 
-    @property
-    def shares(self) -> Weights:
-        """The weight of the experts, slots left out, that keep 1, 2, ... instances now.
-
-        After the last one above 0 come the weights of the slots.
-        """
-        shares = np.zeros(LEVELS + SLOTS)
-        levels = passage.shares_of(self._records, shares)
-        return np.concatenate((shares[:levels], shares[LEVELS:]))
-
-    def change_ms(self, costs: KeepWarmCosts, within_ms: int) -> int:
-        """When the advice changes if nothing comes, or a time before which it does not.
-
-        Parameters
-        ----------
-        within_ms
-            How far to look ahead; it takes about 1 us a minute.
-        """
-        ahead = self._records.copy()
-        limit_ms = int(ahead["now_ms"][0]) + within_ms
-        return passage.change_ms(ahead, *costs.in_cold_starts, limit_ms)
+    def ahead(self, costs: KeepWarmCosts) -> AdviceAhead:
+        """The advice at later times."""
+        return AdviceAhead(self._records.copy(), costs)
 
     def _moved(self, at_ms: int, costs: KeepWarmCosts) -> Records:
         after = self._records.copy()
@@ -133,9 +146,37 @@ class OwnPast:
         return after
 
 
+class AdviceAhead:
+    """The advice of a past at later times if nothing more comes, looked up as far as is asked.
+
+    Parameters
+    ----------
+    records
+        One record of the state, which becomes the object's own.
+    """
+
+    __slots__ = ("_ahead", "_costs", "_numbers", "_since_ms")
+
+    def __init__(self, records: Records, costs: KeepWarmCosts) -> None:
+        self._ahead, self._costs = records, costs
+        self._since_ms, self._numbers = [int(records["now_ms"][0])], [passage.advised(records)]
+
+    def at(self, at_ms: int) -> tuple[int, int]:
+        """The number advised at a time, and a later time until which it stays so."""
+        ahead, since_ms = self._ahead, self._since_ms
+        while since_ms[-1] <= at_ms:
+            far_ms = _DAY_MS if len(since_ms) > 1 else _HOUR_MS  # it takes about 1 us a minute
+            limit_ms = max(at_ms + 1, since_ms[-1] + far_ms)
+            since_ms.append(passage.change_ms(ahead, *self._costs.in_cold_starts, limit_ms))
+            self._numbers.append(passage.advised(ahead))
+        later = bisect_right(since_ms, at_ms)
+        return self._numbers[max(0, later - 1)], since_ms[later]
+
+
 def _new() -> Records:
     records = np.zeros(1, PAST)
     records["cell"] = -1
+    records["prior"] = PRIOR
     records["history"]["ends_ms"] = NEVER_MS
     records["recurrence"]["stages"] = UNKNOWN
     return records

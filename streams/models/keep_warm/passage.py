@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from streams.models.keep_warm.hedge import (
+    CALLER,
     EXPERTS,
     NAMED,
-    OTHERS,
     PAST,
     TIMERS_MS,
     Weights,
     charge,
+    join,
     keeps,
     name,
     serve,
@@ -28,9 +29,9 @@ from streams.models.keep_warm.history import (
     top_level,
 )  # fmt: skip
 from streams.models.keep_warm.recurrence import DEEP, forget_uses, learn_cell, mark_cell
-from streams.models.kernels import F8, FLOAT, INT, Record, Records, array_of, inner, kernel
+from streams.models.kernels import FLOAT, INT, Record, Records, array_of, inner, kernel
 
-__all__ = ["advance", "advised", "change_ms", "shares_of", "speak", "use"]
+__all__ = ["advance", "advised", "change_ms", "speak", "use"]
 
 PASTS = array_of(PAST)
 
@@ -83,37 +84,29 @@ def advance(pasts: Records, at_ms: int, price: float, start: float) -> None:
     _pass(past, at_ms, price, start)
 
 
-@kernel(PASTS, INT, INT)
-def use(pasts: Records, end_ms: int, count: int) -> None:
-    """Take so many more instances into use, until this time."""
+@kernel(PASTS, INT, INT, INT)
+def use(pasts: Records, end_ms: int, count: int, at_once: int) -> None:
+    """Let so many requests come, each for an instance until this time."""
     past = pasts[0]
-    for _ in range(min(count, LEVELS)):
-        serve(past, past.now_ms, max(past.now_ms, end_ms))
+    for _ in range(min(count, LEVELS * at_once)):
+        if not join(past, past.now_ms, max(past.now_ms, end_ms), at_once):
+            serve(past, past.now_ms, max(past.now_ms, end_ms))
 
 
 @kernel(PASTS, INT, INT)
-def speak(pasts: Records, slot: int, number: int) -> None:
-    """Let a slot name the number that it keeps from now on."""
-    past, expert = pasts[0], OTHERS + slot
-    had = max(past.named[expert], in_use(past.history, past.now_ms))
-    past.started[expert] += max(0, number - had)
-    past.named[expert] = number
+def speak(pasts: Records, number: int, charged: int) -> None:
+    """Let the caller name the number to keep from now on, and the one that it is charged for."""
+    past = pasts[0]
+    had = max(past.named[CALLER], in_use(past.history, past.now_ms))
+    past.started[CALLER] += max(0, charged - had)
+    past.named[CALLER], past.vote = charged, number
 
 
 @inner
-def _levels(past: Record) -> int:
-    """The most instances that any expert may keep."""
-    levels = top_level(past.history)
-    for expert in range(EXPERTS):
-        levels = max(levels, past.named[expert])
-    return int(min(levels, LEVELS))
-
-
-@inner
-def _share(past: Record, weights: Weights, level: int, experts: int) -> float:
-    """The weight of those of the first experts that keep more than `level` instances."""
-    share = 0.0
-    for expert in range(experts):
+def _share(past: Record, weights: Weights, level: int) -> float:
+    """The weight of the experts that keep more than `level` instances."""
+    share = weights[CALLER] if level < past.vote else 0.0
+    for expert in range(CALLER):
         if keeps(past, expert, level, past.now_ms):
             share += weights[expert]
     return share
@@ -122,7 +115,7 @@ def _share(past: Record, weights: Weights, level: int, experts: int) -> float:
 @inner
 def _advice(past: Record, weights: Weights) -> int:
     number = 0
-    while number < _levels(past) and _share(past, weights, number, EXPERTS) > 0.5:
+    while number < LEVELS and _share(past, weights, number) > 0.5:
         number += 1
     return number
 
@@ -145,18 +138,6 @@ def advised(pasts: Records) -> int:
     weights = np.empty(EXPERTS)
     weigh(pasts[0], weights)
     return _advice(pasts[0], weights)
-
-
-@kernel(PASTS, F8)
-def shares_of(pasts: Records, shares: Weights) -> int:
-    """Fill in the shares of all levels and the weights of the slots; returns the number of levels."""
-    past, weights = pasts[0], np.empty(EXPERTS)
-    weigh(past, weights)
-    levels = _levels(past)
-    for level in range(levels):
-        shares[level] = _share(past, weights, level, OTHERS)
-    shares[LEVELS:] = weights[OTHERS:]
-    return levels
 
 
 @kernel(PASTS, FLOAT, FLOAT, INT)
