@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.occupancy import Floats
 
-__all__ = ["DemandCalibration", "Pair", "RequestSeries", "SeriesTable"]
+__all__ = ["DemandCalibration", "Pair", "RequestSeries", "SeriesTable", "added", "arrivals"]
 
 Pair = tuple[str, str]  # composite and tier
 
@@ -103,6 +103,29 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
         return SeriesTable(self.rows, np.array(columns), self._places)
 
 
+def arrivals(before: Mapping[Pair, int] | None, now: Mapping[Pair, int]) -> Mapping[Pair, int]:
+    """The requests reported between two demand records of a partition.
+
+    Parameters
+    ----------
+    before, now
+        Requests so far, as each of them reports; None before the first.
+    """
+    if before is None or before == now:
+        return {}
+    found = dict[Pair, int]()
+    for pair, seen in sorted(now.items() - before.items()):
+        # A lower count than before means that the counter was reset.
+        more = seen - before.get(pair, 0)
+        found[pair] = more if more > 0 else seen
+    return found
+
+
+def added(known: Mapping[Pair, int], more: Mapping[Pair, int]) -> Mapping[Pair, int]:
+    """The sum of two counts, in the order of first mention."""
+    return {**known, **{pair: known.get(pair, 0) + count for pair, count in more.items()}}
+
+
 @dataclass(frozen=True, slots=True)
 class DemandCalibration:
     """Calibration state of a pool; immutable: methods that change it return a new one."""
@@ -111,22 +134,11 @@ class DemandCalibration:
     arrived: Mapping[Pair, int] = field(default_factory=dict)  # requests reported since then
     series: SeriesTable = field(default_factory=SeriesTable)
 
-    def hear(self, before: Mapping[Pair, int] | None, now: Mapping[Pair, int]) -> DemandCalibration:
-        """Count the requests reported between two demand records of a partition.
-
-        Parameters
-        ----------
-        before, now
-            Requests so far, as each of them reports; None before the first.
-        """
-        if before is None or before == now:
+    def hear(self, more: Mapping[Pair, int]) -> DemandCalibration:
+        """Count these requests."""
+        if not more:
             return self
-        arrived = dict(self.arrived)
-        for pair, seen in sorted(now.items() - before.items()):
-            # A lower count than before means that the counter was reset.
-            more = seen - before.get(pair, 0)
-            arrived[pair] = arrived.get(pair, 0) + (more if more > 0 else seen)
-        return DemandCalibration(self.at_ms, arrived, self.series)
+        return DemandCalibration(self.at_ms, added(self.arrived, more), self.series)
 
     def advance(
         self, asked: Floats, index: CatalogIndex, now_ms: int, horizon_ms: int

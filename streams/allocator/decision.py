@@ -7,32 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from streams.allocator.config import AllocatorConfig
 from streams.allocator.economy import InstanceEconomy
 from streams.allocator.limits import beyond_quota, by_worth, limits_of, room_of
+from streams.allocator.own_pasts import PoolPasts
 from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice, pack
 from streams.allocator.state import PoolState, ProvisionUnderWay, QueuedWant, ReleaseUnderWay
 from streams.allocator.verdicts import verdicts
 from streams.allocator.view import PoolView
+from streams.allocator.wants import InstanceWants
 from streams.records import Action, Command
 from streams.records.control import Mode, Variant
 from streams.records.verdicts import Verdict
 
-__all__ = ["AllocatorConfig", "PoolDecision", "PoolPlan"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllocatorConfig:
-    """Parameters of the allocator."""
-
-    tick_ms: int = 1_000  # longest time between two decisions
-    horizon_ms: int = 60_000  # default, when no demand names one
-    command_ms: int = 10_000  # lifetime of a command; until then it counts as under way
-    queue_ms: int = 60_000  # lifetime of a queue command
-    serve_ms: float = 1_000.0  # assumed service time until it is measured
-    most: int = 64  # most instances per constituent
-    starve_ms: int = 120_000  # a want queued for longer goes before all others
-    most_verdicts: int = 100  # per decision, of constituents without a command
-    hold_ms: int = 60_000  # its instances are then not preempted for this long
+__all__ = ["PoolDecision", "PoolPlan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +36,9 @@ class PoolDecision:
 
     Parameters
     ----------
+    pasts
+        Of the constituents: they hear how many instances pay by the demand, and advise how many
+        to keep.
     label
         Prefix of command ids.
     """
@@ -58,6 +49,7 @@ class PoolDecision:
         state: PoolState,
         view: PoolView,
         variant: Variant,
+        pasts: PoolPasts,
         *,
         label: str = "",
     ) -> None:
@@ -74,11 +66,12 @@ class PoolDecision:
             view,
             self.horizon_ms,
             config.most,
-            patience=patience,
             held=frozenset(self._held),
             limits=limits_of(state.control, view),
             price=variant.price,
         )
+        self.economy.heed(pasts.advise(self.economy.paying()))
+        self._wants = InstanceWants(self.economy, patience)
 
     def take(self, mode: Mode) -> tuple[PoolState, PoolPlan]:
         """Decide; returns the new state and the plan."""
@@ -105,10 +98,10 @@ class PoolDecision:
         if over:
             why = "tier {!r} is over its quota"
             return self._correct(self._give_back(idle, why.format(idle.tier)) for idle in over)
-        wants = list(economy.wants())
+        wants = list(self._wants.initial())
         if wants:
             have = economy.existing()
-            self._choices = pack(wants, room, economy.spare, have, economy.then)
+            self._choices = pack(wants, room, economy.spare, have, self._wants.then)
         choices = self._choices
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from streams.allocator.packing import START, IdleInstance, InstanceWant, PackingChoice
-from streams.allocator.valuation.catalog_index import NOBODY, share_of
+from streams.allocator.advice import KeepWarmAdvice, told, told_one
+from streams.allocator.packing import START, IdleInstance
+from streams.allocator.valuation.catalog_index import NOBODY, Numbers
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
 from streams.allocator.valuation.levels import InstanceLevels
 from streams.allocator.valuation.occupancy import Floats
+from streams.allocator.valuation.paying import paying
 from streams.allocator.view import PoolView
 from streams.records.catalog import Constituent, Tier
 
@@ -49,14 +50,13 @@ class InstanceEconomy:
         horizon_ms: int,
         most: int,
         *,
-        patience: Mapping[str, float],
         held: Container[str],
         limits: Mapping[str, tuple[int, int | None]],
         price: float = 1.0,
     ) -> None:
         index = self.index = view.index
         self.view, self.horizon_ms = view, horizon_ms
-        self._patience, self._held = patience, held
+        self._held = held
         self._have = view.have
         self._last: Floats | None = None  # see `last_value`; until another start is decided
         self._least = index.counts({name: low for name, (low, _) in limits.items()})
@@ -70,6 +70,7 @@ class InstanceEconomy:
         self.idle: list[int] = view.idle.tolist()
         self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
         self.start_cost: Floats = START * self.keep_cost
+        self._start_cost: list[float] = self.start_cost.tolist()
         self._firsts = FirstInstances(
             index, view.timing.warm_up_ms, view.asked, self.start_cost, (self._have > 0).tolist()
         )
@@ -81,54 +82,87 @@ class InstanceEconomy:
             most=most,
             enough=self.keep_cost / 2,
         )
+        self._advice = KeepWarmAdvice.none(len(index.constituents))
 
-    def wants(self) -> Iterator[InstanceWant]:
-        """The initial wants: whatever would pay, and pins."""
-        for part in (self._least > self._have).nonzero()[0].tolist():
-            yield from self._further(part, self.have[part] + 1)
-        pays = (self._firsts.gains() > self.start_cost).nonzero()[0].tolist()
-        for part, worth in zip(
-            pays, self._firsts.alone()[pays].tolist() if pays else (), strict=True
-        ):
-            yield from self._first(frozenset((part,)), worth)
-        for parts in self._firsts.candidates():
-            yield from self._first(parts, self._firsts.gain(parts))
-        may = self.levels.may_pay(self.start_cost) & (self._have >= np.maximum(1, self._least))
-        found = may.nonzero()[0].tolist()
+    def paying(self) -> Numbers:
+        """Instances that pay by the demand alone, by constituent; before anything is decided."""
+        return paying(self._firsts, self.levels, self._have, self.keep_cost, self.start_cost)
+
+    def heed(self, advice: KeepWarmAdvice) -> None:
+        """Follow this advice from now on; before anything is decided."""
+        self._advice, self._last = advice, None
+
+    def too_few(self) -> list[int]:
+        """Constituents with fewer instances than an operator wants."""
+        found: list[int] = (self._least > self._have).nonzero()[0].tolist()
+        return found
+
+    def first_pays(self) -> list[int]:
+        """Constituents without an instance of which one alone is worth its start."""
+        gains = self._told_first(self._firsts.gains())
+        found: list[int] = ((gains > self.start_cost) & (self._have == 0)).nonzero()[0].tolist()
+        return found
+
+    def candidates(self) -> Iterator[Parts]:
+        """Sets of several constituents without an instance that may pay together."""
+        against = ((self._advice.to_start == 0).nonzero()[0]).tolist()
+        return (parts for parts in self._firsts.candidates() if parts.isdisjoint(against))
+
+    def further_may_pay(self) -> list[int]:
+        """Constituents of which one more instance may be worth its start."""
+        may = self.levels.may_pay(self.start_cost) | (self._advice.to_start > self._have)
+        may &= self._have >= np.maximum(1, self._least)
+        found: list[int] = may.nonzero()[0].tolist()
         self.levels.look_up(found)
-        for part in found:
-            yield from self._further(part, self.have[part] + 1)
+        return found
+
+    def first_worth(self, parts: Parts) -> Sequence[float]:
+        """Value by tier if these constituents get their first instances."""
+        worth = self._firsts.gain(parts)
+        if len(parts) > 1:
+            return worth
+        (part,) = parts
+        return self._told_worth(part, 1, worth, start=True)
+
+    def further_worth(self, part: int, k: int) -> Sequence[float]:
+        """Value by tier of starting the k-th instance."""
+        return self._told_worth(part, k, self._level_worth(part, k), start=True)
+
+    def start_costs(self, parts: Iterable[int]) -> float:
+        """Least value for which all of these are started."""
+        return sum([self._start_cost[part] for part in parts])
+
+    def bases_under(self, parts: Iterable[int]) -> set[int]:
+        """Bases without an instance that these constituents start from."""
+        return self._firsts.bases.under(parts)
+
+    def revalued(self, first: Sequence[int], lost: Sequence[int]) -> Sequence[Parts]:
+        """Let first instances start and others end; sets whose value may have changed."""
+        self._last = None
+        if lost:
+            self._firsts.set(lost, warm=False)
+        if first:
+            self._firsts.set(first, warm=True)
+        against = (self._advice.to_start == 0).nonzero()[0].tolist()
+        missing = self._firsts.missing([*first, *lost])
+        return [parts for parts in missing if parts.isdisjoint(against)]
+
+    def start_from_base(self, part: int) -> None:
+        """Keep the base of a constituent that starts."""
+        base = int(self.index.base[part])
+        if base >= 0:
+            self.idle[base] = 0
 
     def existing(self) -> dict[str, int]:
         """Instances that exist or are under way, by name."""
         constituents = self.index.constituents
         return {c.service: n for c, n in zip(constituents, self.have, strict=True) if n}
 
-    def then(self, choice: PackingChoice) -> Iterator[InstanceWant]:
-        """Account for a granted choice; yields the wants that are new or revalued since."""
-        number = self.index.number
-        first = [number[service] for service, k in choice.want.parts if k == 1]
-        lost = [number[victim.service] for victim in choice.taken if victim.k == 1]
-        self._last = None
-        if lost:
-            self._firsts.set(lost, warm=False)
-        if first:
-            self._firsts.set(first, warm=True)
-        for parts in self._firsts.missing([*first, *lost]):
-            yield from self._first(parts, self._firsts.gain(parts))
-        for name, k in choice.want.parts:
-            base = int(self.index.base[number[name]])
-            if base >= 0:
-                self.idle[base] = 0  # the constituent will start from it
-            yield from self._further(number[name], k + 1)
-
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
         """Value of keeping the k-th instance, and the tier that it is mostly for."""
-        if k == 1:
-            worth = self._firsts.lost(part)
-            return sum(worth), self._top(worth)
-        level = self.levels.level(part, k)
-        return (level.value, self._top(level.worth)) if level else (0.0, NOBODY)
+        worth = self._firsts.lost(part) if k == 1 else self._level_worth(part, k)
+        worth = self._told_worth(part, k, worth, start=False)
+        return sum(worth), self.top_tier(worth)
 
     def chance(self, part: int, k: int) -> float:
         """Probability that the k-th instance is used within the horizon."""
@@ -142,7 +176,7 @@ class InstanceEconomy:
 
     def first_value(self) -> Floats:
         """Value of a first instance of each constituent if it were started now."""
-        return self._firsts.worth()
+        return self._told_first(self._firsts.worth())
 
     def last_value(self) -> Floats:
         """Value of the last instance of each constituent; 0 where there is none."""
@@ -153,6 +187,8 @@ class InstanceEconomy:
             for part in several:
                 level = self.levels.level(part, self.have[part])
                 self._last[part] = level.value if level else 0.0
+            advised = self._advice.to_keep
+            self._last = told(self._last, self._have, advised, self.keep_cost, self.keep_cost)
         return self._last
 
     def doubtful(self, share: float) -> list[int]:
@@ -208,7 +244,7 @@ class InstanceEconomy:
         """Instances that must stay: pinned ones and those that are not idle."""
         return max(self.least[part], self.have[part] - self.idle[part])
 
-    def _top(self, worth: Sequence[float]) -> Tier:
+    def top_tier(self, worth: Sequence[float]) -> Tier:
         """The highest tier that, with those above it, accounts for half of the value."""
         left = sum(worth) / 2
         for tier, value in zip(self.index.tiers, worth, strict=True):
@@ -217,69 +253,19 @@ class InstanceEconomy:
                 return tier
         return NOBODY
 
-    def _first(self, parts: Parts, worth: Sequence[float]) -> Iterator[InstanceWant]:
-        if any(self.least[part] for part in parts):
-            return
-        parts |= self._firsts.bases.under(parts)
-        if not all(self.most[part] for part in parts):
-            return
-        value = sum(worth)
-        if value > sum([self._start_cost[part] for part in parts]):
-            is_base = self.index.steps_on.keys()  # bases first: the others start from them
-            first = sorted(parts, key=lambda part: (part not in is_base, part))
-            yield self._want([(part, 1) for part in first], value, worth)
-
-    def _further(self, part: int, k: int) -> Iterator[InstanceWant]:
-        """The want for the k-th instance if it pays or is pinned."""
-        pinned = k <= self.least[part]
-        if (k == 1 and not pinned) or k > self.most[part]:
-            return
-        under = self._firsts.bases.under([part])
+    def _level_worth(self, part: int, k: int) -> Sequence[float]:
         level = self.levels.level(part, k)
-        worth = level.worth if level else NOTHING * len(self.index.tiers)
-        value = sum(worth)
-        if pinned or value > sum([self._start_cost[each] for each in (*under, part)]):
-            parts = [*((base, 1) for base in under), (part, k)]
-            yield self._want(parts, value, worth, pinned=pinned)
+        return level.worth if level else NOTHING * len(self.index.tiers)
 
-    def _want(
-        self,
-        parts: Sequence[tuple[int, int]],
-        value: float,
-        worth: Sequence[float],
-        *,
-        pinned: bool = False,
-    ) -> InstanceWant:
-        constituents = [self.index.constituents[part] for part, _ in parts]
-        needs, share = constituents[0].needs, self._shares[parts[0][0]]
-        for other in constituents[1:]:
-            needs += other.needs
-            share = share_of(needs, self.view.capacity)
-        tier = self._top(worth)
-        return InstanceWant(
-            parts=tuple([(c.service, k) for c, (_, k) in zip(constituents, parts, strict=True)]),
-            needs=needs,
-            price=sum([c.price for c in constituents]),
-            value=value,
-            cost=sum([self._start_cost[part] for part, _ in parts]),
-            priority=tier.priority,
-            tier=tier.tier,
-            pinned=pinned,
-            share=share,
-            patience=self._patience_of(constituents, tier),
-        )
+    def _told_first(self, value: Floats) -> Floats:
+        ones, advised = np.ones_like(self._have), self._advice.to_start
+        return told(value, ones, advised, self.start_cost, self.keep_cost)
 
-    def _patience_of(self, constituents: Sequence[Constituent], tier: Tier) -> float:
-        """Weight of a want that has waited; 1 where no tier is before its own."""
-        if tier.priority >= self.index.tiers[0].priority:
-            return 1.0
-        return max([self._patience.get(c.service, 1.0) for c in constituents])
-
-    @cached_property
-    def _shares(self) -> Sequence[float]:
-        return self.index.shares(self.view.capacity)
-
-    @cached_property
-    def _start_cost(self) -> list[float]:
-        found: list[float] = self.start_cost.tolist()
-        return found
+    def _told_worth(
+        self, part: int, k: int, worth: Sequence[float], *, start: bool
+    ) -> Sequence[float]:
+        advised = self._advice.to_start if start else self._advice.to_keep
+        keep_cost = float(self.keep_cost[part])
+        cost = self._start_cost[part] if start else keep_cost
+        value = told_one(sum(worth), k, int(advised[part]), cost, keep_cost)
+        return self._advice.by_tier(part, worth, value)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 
-from streams.allocator.calibration import Pair
-from streams.allocator.decision import AllocatorConfig, PoolDecision, PoolPlan
+from streams.allocator.calibration import Pair, added, arrivals
+from streams.allocator.config import AllocatorConfig
+from streams.allocator.decision import PoolDecision, PoolPlan
 from streams.allocator.input_arrays import InputArrays
+from streams.allocator.own_pasts import OwnPasts, PoolPasts, owner_of
 from streams.allocator.state import PoolState
 from streams.allocator.state_bytes import AllocatorRow, decode, encode
 from streams.allocator.trial import TrialScene, TrialState, begun, rivals
 from streams.allocator.view import PoolObservation, PoolView, without_done
 from streams.records import Demand, Record, Utilisation
-from streams.records.control import STANDARD, Control, Mode
+from streams.records.control import Control, Mode, Variant
 from streams.stages.admission import admit_control, admit_demand, admit_utilisation
 from streams.stages.base import StepContext
 
@@ -28,8 +30,9 @@ class Allocator:
     """Stage "allocator": decides per pool on the latest demand of every partition.
 
     Rows of the state: `p/<pool>` is the `PoolState`, `d/<partition>/<pool>` the latest demand,
-    `t/<pool>` the `TrialState` while a challenger is tried. All of them are immutable. Pools that
-    are not in the catalogue are ignored.
+    `t/<pool>` the `TrialState` while a challenger is tried, `k/…` the past of a constituent and
+    `l/…` what those of a pool have in common, see `own_pasts`. All of them are immutable. Pools
+    that are not in the catalogue are ignored.
     """
 
     name = "allocator"
@@ -37,6 +40,7 @@ class Allocator:
     def __init__(self, config: AllocatorConfig | None = None) -> None:
         self.config = config or AllocatorConfig()
         self._arrays = InputArrays()
+        self._pasts = OwnPasts()
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take in demand, utilisation or an operator override; decide when a round is complete.
@@ -74,7 +78,7 @@ class Allocator:
         return made
 
     def due(self, state: State) -> int | None:
-        """When the next instance becomes warm: it may not be worth keeping."""
+        """When the next instance becomes warm, or the advice on one changes without a request."""
         rows = [state[key] for key in state if key.startswith(POOL)]
         ready = [
             max(row.next_ms, row.decided_ms + self.config.tick_ms)
@@ -102,12 +106,14 @@ class Allocator:
         before = state.get(key)
         seen = self._arrays.demand(before).seen if isinstance(before, Demand) else None
         state[key] = demand
+        more = arrivals(seen, self._arrays.demand(demand).seen)
         row = replace(
             row,
             heard=row.heard | {demand.partition},
             partitions=tuple(sorted({*row.partitions, demand.partition})),
             now_ms=max(row.now_ms, demand.at_ms),
-            calibration=row.calibration.hear(seen, self._arrays.demand(demand).seen),
+            calibration=row.calibration.hear(more),
+            unlearnt=added(row.unlearnt, more),
         )
         live = {d.partition for d in _demands(demand.pool, row, state) if _counts(d, row.now_ms)}
         return row, due or row.heard >= live
@@ -126,22 +132,38 @@ class Allocator:
         )
         row, arrived = advance(row, seen)
         view = PoolView.of(row, seen)
-        row, plan = decide(row, view, self.config)
-        state[_pool_key(pool)] = row
-        scene = TrialScene(row, view, seen, arrived, context)
+        pasts = self._pasts_of(owner_of(pool), view, state, row.champion)
+        uses = row.unlearnt
+        pasts.learn(uses)
+        row, plan = decide(row, view, self.config, pasts)
+        next_ms = _sooner(row.next_ms, pasts.next_ms)
+        state[_pool_key(pool)] = row = replace(row, next_ms=next_ms, unlearnt={})
+        scene = TrialScene(row, view, seen, arrived, uses, context)
         return [*plan.commands, *plan.verdicts, *self._try(scene, state)]
+
+    def _pasts_of(self, owner: str, view: PoolView, state: State, variant: Variant) -> PoolPasts:
+        return self._pasts.of(
+            owner, state, view.index, view.timing, now_ms=view.now_ms, price=variant.price
+        )
 
     def _try(self, scene: TrialScene, state: State) -> list[Record]:
         """Advance the trial if a challenger is configured; start or end it when that has changed."""
         pool, two = scene.view.pool.pool, rivals(scene.state.control)
         key = _trial_key(pool)
+        owners = {variant.name: owner_of(pool, variant.name) for variant in two}
         trial = state.get(key)
-        if not two:
-            state.pop(key, None)
-            return []
         if isinstance(trial, TrialState) and trial.variants == two:
-            state[key], made = trial.decide(scene, self.config)
+            pasts = {v.name: self._pasts_of(owners[v.name], scene.view, state, v) for v in two}
+            state[key], made = trial.decide(scene, pasts, self.config)
             return made
+        if isinstance(trial, TrialState):
+            del state[key]
+            for variant in trial.variants:
+                self._pasts.end(owner_of(pool, variant.name), state)
+        if not two:
+            return []
+        for owner in owners.values():
+            self._pasts.begin(owner, owner_of(pool), state, scene.view.index)
         state[key] = trial = begun(two, scene)
         return [trial.told(pool, scene.view.now_ms)]
 
@@ -168,19 +190,20 @@ def advance(row: PoolState, seen: PoolObservation) -> tuple[PoolState, Mapping[P
     return row, arrived
 
 
-def decide(row: PoolState, view: PoolView, config: AllocatorConfig) -> tuple[PoolState, PoolPlan]:
+def decide(
+    row: PoolState, view: PoolView, config: AllocatorConfig, pasts: PoolPasts
+) -> tuple[PoolState, PoolPlan]:
     """Decide on a pool, in the mode that its operator has set.
 
     Returns
     -------
-    The state after the decision, and the plan; neither argument is changed.
+    The state after the decision, and the plan; only `pasts` are changed.
     """
     control = row.control
     mode, paused = (control.mode, control.paused) if control else (Mode.ON, False)
     if paused or mode is Mode.ADVISE:
         return replace(row, queue={}, below={}), PoolPlan()
-    variant = control.champion if control else STANDARD
-    after, plan = PoolDecision(config, row, view, variant).take(mode)
+    after, plan = PoolDecision(config, row, view, row.champion, pasts).take(mode)
     if mode is not Mode.SHADOW:
         return after, plan
     # In shadow mode no command is issued, so nothing that depends on one is kept.
@@ -199,6 +222,11 @@ def _admitted(
         case Utilisation():
             admit_utilisation(event, context)
     return event
+
+
+def _sooner(*times_ms: int) -> int:
+    """The first of these times; 0 stands for none."""
+    return min([at_ms for at_ms in times_ms if at_ms], default=0)
 
 
 def _counts(demand: Demand, now_ms: int) -> bool:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from streams.allocator.calibration import DemandCalibration
+from streams.allocator.calibration import DemandCalibration, Pair
 from streams.allocator.published_verdicts import PublishedVerdicts
 from streams.records import Demand, MeasuredWarmUp, ServiceDemand, Utilisation
 from streams.records.catalog import Resources
-from streams.records.control import Control, Mode, Pin, Quota, Variant
+from streams.records.control import STANDARD, Control, Mode, Pin, Quota, Variant
 from streams.stages.row_encoding import from_row, to_row
 
 __all__ = [
+    "PAST",
+    "SHARED",
     "TRIAL",
     "PoolOrDemand",
     "PoolState",
@@ -26,7 +28,9 @@ __all__ = [
     "pool_of",
 ]
 
-POOL_1, DEMAND_1, POOL, DEMAND_2, TRIAL, DEMAND = range(1, 7)  # first byte of a row: its format
+POOL_1, DEMAND_1, POOL, DEMAND_2, TRIAL, DEMAND, PAST, SHARED = range(
+    1, 9
+)  # first byte of a row: its format
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,13 @@ class PoolState:
     )  # constituent -> until when its instances are not preempted
     said: PublishedVerdicts = field(default_factory=PublishedVerdicts)
     calibration: DemandCalibration = field(default_factory=DemandCalibration)
-    next_ms: int = 0  # when the next instance becomes warm; 0 if none is starting
+    next_ms: int = 0  # when an instance becomes warm or advice changes; 0 if neither is known
+    unlearnt: Mapping[Pair, int] = field(default_factory=dict)  # requests since the last decision
+
+    @property
+    def champion(self) -> Variant:
+        """The parameters to decide by."""
+        return self.control.champion if self.control else STANDARD
 
 
 PoolOrDemand = PoolState | Demand
@@ -111,6 +121,7 @@ def pool_form(row: PoolState) -> list[Any]:
         row.said.by_name,
         row.calibration.form(),
         row.next_ms,
+        [[*pair, count] for pair, count in row.unlearnt.items()],
     ]
 
 
@@ -123,8 +134,10 @@ def decode(data: bytes) -> PoolOrDemand:
 def pool_of(value: list[Any]) -> PoolState:
     """The state of a pool from plain values."""
     now_ms, serial, partitions, used, starting, releasing, queue, below, held, *more = value
-    # The first format ends here; `next_ms` came last.
-    decided_ms, heard, control, said, calibration, *next_ms = more or (0, (), None, {}, None)
+    # The first format ends here; `next_ms` and what is behind it came later.
+    decided_ms, heard, control, said, calibration, *later = more or (0, (), None, {}, None)
+    next_ms = later[0] if later else 0
+    unlearnt = later[1] if later[1:] else ()
     return PoolState(
         now_ms=now_ms,
         decided_ms=decided_ms,
@@ -143,7 +156,8 @@ def pool_of(value: list[Any]) -> PoolState:
         control=_control_of(control) if control else None,
         calibration=DemandCalibration.of(calibration) if calibration else DemandCalibration(),
         said=PublishedVerdicts({name: (choice, far) for name, (choice, far) in said.items()}),
-        next_ms=sum(next_ms),
+        next_ms=next_ms,
+        unlearnt={(service, tier): count for service, tier, count in unlearnt},
     )
 
 

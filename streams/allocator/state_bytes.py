@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
+from zlib import compress, decompress
+from zlib import error as ZlibError  # noqa: N812  # an exception
 
 from streams.allocator import state
+from streams.allocator.own_pasts import ConstituentPast
 from streams.allocator.simulated_pool import SimulatedPool
-from streams.allocator.state import TRIAL, PoolState
+from streams.allocator.state import PAST, SHARED, TRIAL, PoolState
 from streams.allocator.trial import TrialArm, TrialState
+from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
+from streams.models.keep_warm.shared_losses import SharedLosses
 from streams.records import Demand
 from streams.records.control import Variant
 from streams.records.trials import Score
@@ -17,21 +23,42 @@ from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["AllocatorRow", "decode", "encode"]
 
-AllocatorRow = PoolState | Demand | TrialState
+AllocatorRow = PoolState | Demand | TrialState | ConstituentPast | SharedLosses
+FAST = 1  # level of compression: most of a past is zeros
 
 
 def encode(row: AllocatorRow) -> bytes:
     """Serialise a row of any kind."""
-    if not isinstance(row, TrialState):
-        return state.encode(row)
-    return to_row(TRIAL, [row.since_ms, row.told_ms, [_arm_form(arm) for arm in row.arms]])
+    match row:
+        case TrialState():
+            return to_row(TRIAL, [row.since_ms, row.told_ms, [_arm_form(arm) for arm in row.arms]])
+        case ConstituentPast():
+            past = compress(bytes(row.past), FAST)
+            return to_row(PAST, [past, row.costs, row.uses, row.tier, row.named, row.charged])
+        case SharedLosses():
+            return to_row(SHARED, [bytes(row), row.pasts])
+        case _:
+            return state.encode(row)
 
 
 def decode(data: bytes) -> AllocatorRow:
     """Deserialise a row of any kind."""
-    if data[:1] != bytes((TRIAL,)):
+    made = _MADE.get(data[:1])
+    if made is None:
         return state.decode(data)
-    _, (since_ms, told_ms, arms) = from_row(data, range(TRIAL, TRIAL + 1))
+    _, value = from_row(data, range(TRIAL, SHARED + 1))
+    return made(*value)
+
+
+def _past_of(past: bytes, costs: list[float], uses: int, *said: Any) -> ConstituentPast:
+    try:
+        plain = decompress(past)
+    except ZlibError as error:
+        raise ValueError(f"the past of a constituent is damaged: {error}") from error
+    return ConstituentPast(OwnPast.of(plain), KeepWarmCosts(*costs), uses, *said)
+
+
+def _trial_of(since_ms: int, told_ms: int, arms: list[Any]) -> TrialState:
     return TrialState(since_ms, tuple(_arm_of(*arm) for arm in arms), told_ms)
 
 
@@ -48,3 +75,10 @@ def _arm_of(variant: dict[str, Any], simulated: list[Any], row: list[Any]) -> Tr
     score, at_ms, planned = simulated
     pool = SimulatedPool(Score(**score), at_ms, planned_of(planned))
     return TrialArm(Variant(**variant), pool, state.pool_of(row))
+
+
+_MADE: dict[bytes, Callable[..., AllocatorRow]] = {
+    bytes((TRIAL,)): _trial_of,
+    bytes((PAST,)): _past_of,
+    bytes((SHARED,)): SharedLosses.of,
+}

@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.allocator.calibration import DemandCalibration, Pair
-from streams.allocator.decision import AllocatorConfig, PoolDecision
+from streams.allocator.config import AllocatorConfig
+from streams.allocator.decision import PoolDecision
 from streams.allocator.instances import SERVING, PoolInstances, taken_by
+from streams.allocator.own_pasts import PoolPasts
 from streams.allocator.simulated_pool import SimulatedPool
 from streams.allocator.state import PoolState
 from streams.allocator.view import PoolObservation, PoolView, more_of, without_done
@@ -41,7 +43,8 @@ class TrialScene:
     state: PoolState  # of the real pool, after its decision
     view: PoolView
     seen: PoolObservation
-    arrived: Mapping[Pair, int]  # requests since the last decision
+    arrived: Mapping[Pair, int]  # requests up to this time, not judged before
+    uses: Mapping[Pair, int]  # requests since the last decision
     context: StepContext
 
 
@@ -53,13 +56,18 @@ class TrialArm:
     simulated: SimulatedPool
     state: PoolState
 
-    def decide(self, scene: TrialScene, config: AllocatorConfig) -> tuple[TrialArm, list[Verdict]]:
+    def decide(
+        self, scene: TrialScene, pasts: PoolPasts, config: AllocatorConfig
+    ) -> tuple[TrialArm, list[Verdict]]:
         """Serve the requests, decide and simulate the commands; returns the new arm and verdicts."""
         view, name = scene.view, self.variant.name
         simulated = self.simulated.advance(scene.arrived, view, scene.context)
         seen = scene.seen.having(PoolInstances.of(simulated.instances(view.pool.pool), view.index))
         row = without_done(self._informed(scene, simulated), seen)
-        decision = PoolDecision(config, row, PoolView.of(row, seen), self.variant, label=f"{name}~")
+        pasts.learn(scene.uses)
+        decision = PoolDecision(
+            config, row, PoolView.of(row, seen), self.variant, pasts, label=f"{name}~"
+        )
         row, plan = decision.take(Mode.SHADOW)
         # These are copies of the real pool's: they are not kept twice.
         row = replace(row, control=None, utilisation=None, calibration=DemandCalibration())
@@ -96,9 +104,17 @@ class TrialState:
         """The two variants that are compared."""
         return tuple(arm.variant for arm in self.arms)
 
-    def decide(self, scene: TrialScene, config: AllocatorConfig) -> tuple[TrialState, list[Record]]:
-        """Have both arms decide; returns the new state, the challenger's verdicts and due scores."""
-        decided = [arm.decide(scene, config) for arm in self.arms]
+    def decide(
+        self, scene: TrialScene, pasts: Mapping[str, PoolPasts], config: AllocatorConfig
+    ) -> tuple[TrialState, list[Record]]:
+        """Have both arms decide; returns the new state, the challenger's verdicts and due scores.
+
+        Parameters
+        ----------
+        pasts
+            By variant, those of the constituents under its decisions.
+        """
+        decided = [arm.decide(scene, pasts[arm.variant.name], config) for arm in self.arms]
         made: list[Record] = [verdict for _, verdicts in decided[1:] for verdict in verdicts]
         row, now_ms = replace(self, arms=tuple(arm for arm, _ in decided)), scene.view.now_ms
         if now_ms - self.told_ms >= TELL_MS:

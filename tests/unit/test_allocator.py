@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pools import World, actions, constituent, demand, pool, warm
 
-from streams.allocator.decision import AllocatorConfig
+from streams.allocator.config import AllocatorConfig
 from streams.allocator.state import PoolState
 from streams.records import (
     Action,

@@ -15,6 +15,7 @@ from streams.allocator.calibration import (
     DemandCalibration,
     Pair,
     RequestSeries,
+    arrivals,
 )
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.occupancy import Floats
@@ -22,6 +23,7 @@ from streams.records.catalog import Catalog, Composite, Constituent, Resources, 
 
 HORIZON_MS, TICK_MS = 60_000, 1_000
 PAIR = ("draw", "gold")
+OTHER = ("draw", "free")
 ANATOMY = CatalogIndex(
     Catalog.of(
         [
@@ -99,13 +101,15 @@ def test_users_who_ask_more_often_than_expected_are_no_burst_for_ever() -> None:
 
 
 def test_only_requests_between_two_demands_count_and_a_count_begun_anew_is_new() -> None:
-    watch = DemandCalibration().hear(None, {PAIR: 1_000})
-    assert watch.arrived == {}
-    watch = watch.hear({PAIR: 1_000}, {PAIR: 1_004})
-    watch = watch.hear({PAIR: 1_004}, {PAIR: 1_004})
-    assert watch.arrived == {PAIR: 4}
-    watch = watch.hear({PAIR: 1_004}, {PAIR: 2})
-    assert watch.arrived == {PAIR: 6}
+    assert arrivals(None, {PAIR: 1_000}) == {}
+    assert arrivals({PAIR: 1_000}, {PAIR: 1_004}) == {PAIR: 4}
+    assert arrivals({PAIR: 1_004}, {PAIR: 1_004}) == {}
+    assert arrivals({PAIR: 1_004}, {PAIR: 2}) == {PAIR: 2}
+
+
+def test_requests_add_up_until_they_are_accounted_for() -> None:
+    watch = DemandCalibration().hear({PAIR: 4}).hear({}).hear({PAIR: 2, OTHER: 1})
+    assert watch.arrived == {PAIR: 6, OTHER: 1}
 
 
 def test_where_nothing_is_told_of_requests_nothing_is_learnt() -> None:

@@ -29,7 +29,7 @@ BELOW: Mapping[str, set[str]] = {
     "stages": {"records", "catalog", "models.next_request"},
     "stages.aggregator": {"records", "models", "models.arrival", "stages"},
     "allocator.valuation": {"records", "catalog", "models"},
-    "allocator": {"records", "catalog", "stages", "allocator.valuation"},
+    "allocator": {"records", "catalog", "stages", "models.keep_warm", "allocator.valuation"},
     "adapters": {"errors"},
     "adapters.avro": {"records", "flow", "runtime"},
     "adapters.kafka": {"records", "flow", "settings", "errors", "adapters", "adapters.avro"},

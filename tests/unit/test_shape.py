@@ -31,7 +31,6 @@ CALLED_BY_OTHERS = {
     *("StreamAccessLogs", "StreamAggregatedResources"),
     *("NextServiceClassifier", "EnsembleClassifier", "read_log"),
     "mermaid",  # draws docs/flow.md
-    "naming",  # slots of a constituent's past; the allocator speaks for the users there
 }
 
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")

@@ -50,9 +50,12 @@ class CatalogIndex:
         self._places = _DemandPlaces(self.services, [tier.tier for tier in self.tiers])
         self.step_service, self.step_parts = self._steps()
         self._parts_of: dict[str, frozenset[int]] = {}
+        self._steps_of_service: dict[int, list[list[int]]] = {}
         for row, parts in zip(self.step_service.tolist(), self.step_parts.tolist(), strict=True):
             name = self.services[row]
             self._parts_of[name] = self.parts_of(name) | {part for part in parts if part >= 0}
+            there = [part for part in parts if part >= 0]
+            self._steps_of_service.setdefault(row, []).append(there)
         self.steps_of: list[list[int]] = [[] for _ in self.constituents]
         for step, parts in enumerate(self.step_parts.tolist()):
             for part in parts:
@@ -91,6 +94,14 @@ class CatalogIndex:
     def parts_of(self, service: str) -> frozenset[int]:
         """Constituents of a service."""
         return self._parts_of.get(service, frozenset())
+
+    def steps_of_service(self, row: int) -> Sequence[Sequence[int]]:
+        """The constituents first used in each step of a service."""
+        return self._steps_of_service.get(row, ())
+
+    def tier_number(self, tier: str) -> int:
+        """The column of a tier; that of users without one for an unknown tier."""
+        return self._places.column(tier)
 
     def composites_of(self, part: int) -> Iterator[int]:
         """Rows of the services that use a constituent, or one that starts from it."""
@@ -139,11 +150,14 @@ class _DemandPlaces(dict[tuple[str, str], int]):
         self._column = {name: i for i, name in enumerate(tiers)}
         self.size = len(services) * len(tiers)
 
+    def column(self, tier: str) -> int:
+        return self._column.get(tier, self._column[FALLBACK.tier])
+
     def __missing__(self, pair: tuple[str, str]) -> int:
         service, tier = pair
         if service not in self._row:
             return self.size
-        column = self._column.get(tier, self._column[FALLBACK.tier])
+        column = self.column(tier)
         place = self._row[service] * len(self._column) + column
         if tier in self._column:  # bounds the cache to what the catalogue has
             self[pair] = place

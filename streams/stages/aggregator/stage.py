@@ -147,6 +147,8 @@ class Aggregator:
             return
         if catalog.knows(feedback.service):
             row.count(feedback.service, catalog.tier_of(feedback.tier))
+            roster = _roster(state)  # it is told at the next tick: what is kept warm depends on it
+            state[ROSTER] = roster._replace(heard_ms=max(roster.heard_ms, roster.sent_ms + 1))
         for measured in feedback.warm_ups:
             if not catalog.constituents or measured.service in catalog.constituents:
                 row.measure(measured)

@@ -1,0 +1,267 @@
+"""The own past of each constituent of a pool: learnt from arrivals, asked for advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from streams.allocator.advice import KeepWarmAdvice
+from streams.allocator.calibration import Pair
+from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
+from streams.allocator.valuation.levels import ConstituentTiming
+from streams.models.keep_warm.own_past import AdviceAhead, KeepWarmCosts, OwnPast
+from streams.models.keep_warm.shared_losses import SharedLosses
+
+__all__ = ["ConstituentPast", "OwnPasts", "PoolPasts", "owner_of"]
+
+HOUR_MS = 3_600_000
+NEVER_MS = 1 << 62
+REMEMBERED = 50.0  # uses whose waits are averaged
+
+UNTOLD = KeepWarmCosts(0.0, 0.0, 0.0)
+
+PastRows = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConstituentPast:
+    """The past of one constituent, and what it was told of costs; immutable.
+
+    Attributes
+    ----------
+    costs
+        At its last change. Advice follows from them and the past alone, however often it is asked.
+    uses
+        Requests so far.
+    tier
+        That of the last request.
+    """
+
+    past: OwnPast = field(default_factory=OwnPast)
+    costs: KeepWarmCosts = UNTOLD
+    uses: int = 0
+    tier: str = ""
+    named: int = 0  # requests whose instances pay by the demand
+    charged: int = 0  # the same, or that of the decision before: requests are told a tick late
+    _ahead: list[AdviceAhead] = field(default_factory=list, init=False)
+
+    def advised(self, at_ms: int) -> tuple[int, int]:
+        """The number of requests to be ready for at a time, and a time until which it stays so."""
+        if not self._ahead:
+            self._ahead.append(self.past.ahead(self.costs))
+        return self._ahead[0].at(at_ms)
+
+
+def owner_of(pool: str, variant: str = "") -> str:
+    """Whose pasts are meant: the pool's own, or those of a variant on trial."""
+    return f"{len(pool)},{len(variant)}/{pool}/{variant}/"
+
+
+@dataclass(slots=True, eq=False)
+class _AdviceTable:
+    """The latest advice for an owner as arrays over a catalogue, and until when it holds."""
+
+    index: CatalogIndex
+    shared: SharedLosses
+    rows: list[ConstituentPast | None]
+    to_keep: Numbers
+    to_start: Numbers
+    tier: Numbers
+    until_ms: Numbers
+    warm_up_ms: Numbers
+
+    @classmethod
+    def of(cls, owner: str, state: PastRows, index: CatalogIndex) -> _AdviceTable:
+        size = len(index.constituents)
+        rows = [state.get(_row_key(owner, c.service)) for c in index.constituents]
+        known = np.array([row is not None for row in rows], np.bool_)
+        return cls(
+            index=index,
+            shared=_shared(owner, state),
+            rows=rows,
+            to_keep=np.where(known, 0, -1),
+            to_start=np.where(known, 0, -1),
+            tier=np.zeros(size, np.int64),
+            until_ms=np.where(known, 0, NEVER_MS),
+            warm_up_ms=np.full(size, -1, np.int64),
+        )
+
+
+class OwnPasts:
+    """Finds the pasts of pools, and keeps their advice until it changes."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, _AdviceTable] = {}
+
+    def of(
+        self,
+        owner: str,
+        state: PastRows,
+        index: CatalogIndex,
+        timing: ConstituentTiming,
+        *,
+        now_ms: int,
+        price: float,
+    ) -> PoolPasts:
+        """The pasts of an owner at a time; `price` is the factor on the price of warm time.
+
+        State goes back when a step fails: what is kept counts while the shared losses, which are
+        new after each change, are those in the state.
+        """
+        table = self._tables.get(owner)
+        stale = table is None or table.index is not index
+        if table is None or stale or table.shared is not state.get(_shared_key(owner)):
+            table = self._tables[owner] = _AdviceTable.of(owner, state, index)
+        return PoolPasts(owner, state, table, timing, now_ms, price)
+
+    def begin(self, owner: str, other: str, state: PastRows, index: CatalogIndex) -> None:
+        """Give one owner the pasts of another."""
+        for constituent in index.constituents:
+            row = state.get(_row_key(other, constituent.service))
+            if row is not None:
+                state[_row_key(owner, constituent.service)] = row
+        state[_shared_key(owner)] = _shared(other, state)
+
+    def end(self, owner: str, state: PastRows) -> None:
+        """Forget the pasts of an owner."""
+        self._tables.pop(owner, None)
+        for key in [key for key in state if key.startswith(_row_key(owner, ""))]:
+            del state[key]
+        state.pop(_shared_key(owner), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolPasts:
+    """The pasts of one owner at one time; changes go to the state.
+
+    A constituent has a row from its first request on, of 17 KB at most; there are as many as
+    constituents that the catalogue ever had.
+    """
+
+    owner: str
+    state: PastRows
+    table: _AdviceTable
+    timing: ConstituentTiming
+    now_ms: int
+    price: float
+
+    def learn(self, arrived: Mapping[Pair, int]) -> None:
+        """Take in the requests since the last decision."""
+        uses = dict[int, list[tuple[int, float, str]]]()
+        for pair, count in arrived.items():
+            for part, wait in self._waits(pair):
+                uses.setdefault(part, []).append((count, wait, pair[1]))
+        for part, found in uses.items():
+            self._use(part, found)
+
+    def advise(self, paying: Numbers) -> KeepWarmAdvice:
+        """The advice when so many instances pay by the demand alone."""
+        table = self.table
+        numbers: list[int] = (paying * table.index.at_once).tolist()
+        for part, (row, number) in enumerate(zip(table.rows, numbers, strict=True)):
+            if row is not None and (number != row.named or number != row.charged):
+                self._name(part, row, number)
+        warm_up_ms = self.timing.warm_up_ms.astype(np.int64)
+        stale = (table.until_ms <= self.now_ms) | (
+            (table.warm_up_ms != warm_up_ms) & (table.to_keep >= 0)
+        )
+        for part in stale.nonzero()[0].tolist():
+            self._look_up(part, int(warm_up_ms[part]))
+        return KeepWarmAdvice(table.to_keep.copy(), table.to_start.copy(), table.tier.copy())
+
+    @property
+    def next_ms(self) -> int:
+        """When the advice may change if nothing comes; 0 if nothing is known of it."""
+        until_ms = self.table.until_ms
+        soonest = int(until_ms[until_ms > self.now_ms].min(initial=NEVER_MS))
+        return 0 if soonest == NEVER_MS else soonest
+
+    def _waits(self, pair: Pair) -> Iterator[tuple[int, float]]:
+        """The constituents of a request, each with its share in what waiting for all would cost."""
+        index = self.table.index
+        place = index.place(pair)
+        if place is None:
+            return
+        service, tier = place
+        weight = float(index.weight[tier]) / 1000
+        for step in index.steps_of_service(service):
+            slow = [(float(self.timing.warm_up_ms[part]), part) for part in step]
+            yield from ((part, weight * ms) for part, ms in _shares(sorted(slow)))
+
+    def _use(self, part: int, found: list[tuple[int, float, str]]) -> None:
+        row = self.table.rows[part]
+        count = sum(count for count, _, _ in found)
+        mean = sum(count * wait for count, wait, _ in found) / count
+        before = row or ConstituentPast()
+        uses = before.uses + count
+        wait = before.costs.wait + (mean - before.costs.wait) * count / min(uses, REMEMBERED)
+        costs = self._costs(part, wait if count < REMEMBERED else mean)
+        past = before.past.using(
+            self.now_ms,
+            self.now_ms + int(self.timing.serve_ms[part]),
+            costs,
+            count=count,
+            at_once=int(self.table.index.at_once[part]),
+        )
+        _, _, tier = found[-1]
+        after = replace(before, past=past, costs=costs, uses=uses, tier=tier)
+        self._put(part, after, row.past if row else None)
+
+    def _name(self, part: int, row: ConstituentPast, number: int) -> None:
+        costs, charged = self._costs(part, row.costs.wait), max(row.named, number)
+        past = row.past.naming(number, self.now_ms, costs, charged=charged)
+        after = replace(row, past=past, costs=costs, named=number, charged=charged)
+        self._put(part, after, row.past)
+
+    def _put(self, part: int, after: ConstituentPast, before: OwnPast | None) -> None:
+        table, service = self.table, self.table.index.constituents[part].service
+        shared = table.shared.replacing(before, after.past)
+        row = replace(after, past=after.past.weighing(shared.prior(after.past)))
+        table.rows[part], table.shared = row, shared
+        table.until_ms[part], table.to_keep[part] = 0, 0
+        self.state[_row_key(self.owner, service)] = row
+        self.state[_shared_key(self.owner)] = shared
+
+    def _look_up(self, part: int, warm_up_ms: int) -> None:
+        table = self.table
+        row, at_once = table.rows[part], int(table.index.at_once[part])
+        assert row is not None
+        now, until_ms = row.advised(self.now_ms)
+        ready, ready_until_ms = row.advised(self.now_ms + warm_up_ms)
+        table.to_start[part] = -(-ready // at_once)
+        table.to_keep[part] = -(-max(now, ready) // at_once)
+        table.until_ms[part] = min(until_ms, ready_until_ms - warm_up_ms)
+        table.warm_up_ms[part] = warm_up_ms
+        table.tier[part] = table.index.tier_number(row.tier)
+
+    def _costs(self, part: int, wait: float) -> KeepWarmCosts:
+        hour = float(self.table.index.price[part]) * self.price
+        return KeepWarmCosts(hour, wait, hour * float(self.timing.warm_up_ms[part]) / HOUR_MS)
+
+
+def _shares(slow: list[tuple[float, int]]) -> Iterator[tuple[int, float]]:
+    """Each constituent's share in ms of the wait for the slowest, fastest first.
+
+    The Shapley value of the airport game, see `step_values`.
+    """
+    share_ms = before_ms = 0.0
+    for place, (ms, part) in enumerate(slow):
+        share_ms += (ms - before_ms) / (len(slow) - place)
+        before_ms = ms
+        yield part, share_ms
+
+
+def _row_key(owner: str, service: str) -> str:
+    return f"k/{owner}{service}"
+
+
+def _shared_key(owner: str) -> str:
+    return f"l/{owner}"
+
+
+def _shared(owner: str, state: PastRows) -> SharedLosses:
+    found = state.get(_shared_key(owner))
+    return found if isinstance(found, SharedLosses) else SharedLosses()
