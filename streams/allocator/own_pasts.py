@@ -12,7 +12,7 @@ from streams.allocator.advice import KeepWarmAdvice
 from streams.allocator.calibration import Pair
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.levels import ConstituentTiming
-from streams.models.keep_warm.own_past import AdviceAhead, KeepWarmCosts, OwnPast
+from streams.models.keep_warm.own_past import FAR_MS, AdviceAhead, KeepWarmCosts, OwnPast
 from streams.models.keep_warm.shared_losses import SharedLosses
 
 __all__ = ["ConstituentPast", "OwnPasts", "PoolPasts", "owner_of"]
@@ -230,10 +230,11 @@ class PoolPasts:
         row, at_once = table.rows[part], int(table.index.at_once[part])
         assert row is not None
         now, until_ms = row.advised(self.now_ms)
-        ready, ready_until_ms = row.advised(self.now_ms + warm_up_ms)
+        ahead_ms = min(warm_up_ms, FAR_MS)
+        ready, ready_until_ms = row.advised(self.now_ms + ahead_ms)
         table.to_start[part] = -(-ready // at_once)
         table.to_keep[part] = -(-max(now, ready) // at_once)
-        table.until_ms[part] = min(until_ms, ready_until_ms - warm_up_ms)
+        table.until_ms[part] = min(until_ms, ready_until_ms - ahead_ms)
         table.warm_up_ms[part] = warm_up_ms
         table.tier[part] = table.index.tier_number(row.tier)
 

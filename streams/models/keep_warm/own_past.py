@@ -14,9 +14,10 @@ from streams.models.keep_warm.recurrence import UNKNOWN
 from streams.models.kernels import Records
 from streams.models.state_bytes import packed, unpacked
 
-__all__ = ["AdviceAhead", "KeepWarmCosts", "OwnPast"]
+__all__ = ["FAR_MS", "AdviceAhead", "KeepWarmCosts", "OwnPast"]
 
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
+FAR_MS = 7 * _DAY_MS  # how far changes are looked up one by one
 _LEAST = 1e-12  # cost of a cold start, where none is known
 
 
@@ -162,8 +163,15 @@ class AdviceAhead:
         self._since_ms, self._numbers = [int(records["now_ms"][0])], [passage.advised(records)]
 
     def at(self, at_ms: int) -> tuple[int, int]:
-        """The number advised at a time, and a later time until which it stays so."""
+        """The number advised at a time, and a later time until which it stays so.
+
+        Of a time that is more than `FAR_MS` after the last one, nothing before it may be asked.
+        """
         ahead, since_ms = self._ahead, self._since_ms
+        if at_ms - since_ms[-1] > FAR_MS:
+            passage.advance(ahead, at_ms, *self._costs.in_cold_starts)
+            since_ms.append(at_ms)
+            self._numbers.append(passage.advised(ahead))
         while since_ms[-1] <= at_ms:
             far_ms = _DAY_MS if len(since_ms) > 1 else _HOUR_MS  # it takes about 1 us a minute
             limit_ms = max(at_ms + 1, since_ms[-1] + far_ms)

@@ -34,6 +34,7 @@ from streams.models.kernels import FLOAT, INT, Record, Records, array_of, inner,
 __all__ = ["advance", "advised", "change_ms", "speak", "use"]
 
 PASTS = array_of(PAST)
+LONG = 10_000  # days
 
 
 @inner
@@ -55,8 +56,12 @@ def _next_cell(past: Record, price: float, start: float) -> None:
 
 @inner
 def _silent_day(past: Record, cell: int, price: float, start: float) -> None:
-    """Pass cells of a silence of which nothing is in the history, at most to the next day."""
-    past.cell = min(cell, (past.cell // DAY + 1) * DAY)
+    """Pass cells of a silence of which nothing is in the history, at most to the next day.
+
+    Of what is longer than `LONG` days all whole days are passed at once: no time blocks a process.
+    """
+    days = 1 if cell - past.cell < LONG * DAY else cell // DAY - past.cell // DAY
+    past.cell = min(cell, (past.cell // DAY + days) * DAY)
     charge(past, past.cell * CELL_MS)
     past.peak = 0
     if past.cell % DAY == 0:
