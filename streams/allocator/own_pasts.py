@@ -10,6 +10,7 @@ import numpy as np
 
 from streams.allocator.advice import KeepWarmAdvice
 from streams.allocator.calibration import Pair
+from streams.allocator.demanded import DemandedNumber
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.levels import ConstituentTiming
 from streams.models.keep_warm.own_past import FAR_MS, AdviceAhead, KeepWarmCosts, OwnPast
@@ -38,14 +39,15 @@ class ConstituentPast:
         Requests so far.
     tier
         That of the last request.
+    demanded
+        What the demand alone would keep.
     """
 
     past: OwnPast = field(default_factory=OwnPast)
     costs: KeepWarmCosts = UNTOLD
     uses: int = 0
     tier: str = ""
-    named: int = 0  # requests whose instances pay by the demand
-    charged: int = 0  # the same, or that of the decision before: requests are told a tick late
+    demanded: DemandedNumber = field(default_factory=DemandedNumber)
     _ahead: list[AdviceAhead] = field(default_factory=list, init=False)
 
     def advised(self, at_ms: int) -> tuple[int, int]:
@@ -53,6 +55,13 @@ class ConstituentPast:
         if not self._ahead:
             self._ahead.append(self.past.ahead(self.costs))
         return self._ahead[0].at(at_ms)
+
+    def naming(self, demanded: DemandedNumber, at_ms: int, costs: KeepWarmCosts) -> ConstituentPast:
+        """The row when the demand alone would keep another number."""
+        if demanded == self.demanded:
+            return self
+        past = self.past.naming(demanded.number, at_ms, costs, ready=demanded.ready)
+        return replace(self, past=past, costs=costs, demanded=demanded)
 
 
 def owner_of(pool: str, variant: str = "") -> str:
@@ -91,9 +100,16 @@ class _AdviceTable:
 
 
 class OwnPasts:
-    """Finds the pasts of pools, and keeps their advice until it changes."""
+    """Finds the pasts of pools, and keeps their advice until it changes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    late_ms
+        Requests are heard of at most so late.
+    """
+
+    def __init__(self, late_ms: int) -> None:
+        self._late_ms = late_ms
         self._tables: dict[str, _AdviceTable] = {}
 
     def of(
@@ -115,7 +131,7 @@ class OwnPasts:
         stale = table is None or table.index is not index
         if table is None or stale or table.shared is not state.get(_shared_key(owner)):
             table = self._tables[owner] = _AdviceTable.of(owner, state, index)
-        return PoolPasts(owner, state, table, timing, now_ms, price)
+        return PoolPasts(owner, state, table, timing, now_ms, price, self._late_ms)
 
     def begin(self, owner: str, other: str, state: PastRows, index: CatalogIndex) -> None:
         """Give one owner the pasts of another."""
@@ -147,6 +163,7 @@ class PoolPasts:
     timing: ConstituentTiming
     now_ms: int
     price: float
+    late_ms: int
 
     def learn(self, arrived: Mapping[Pair, int]) -> None:
         """Take in the requests since the last decision."""
@@ -162,7 +179,7 @@ class PoolPasts:
         table = self.table
         numbers: list[int] = (paying * table.index.at_once).tolist()
         for part, (row, number) in enumerate(zip(table.rows, numbers, strict=True)):
-            if row is not None and (number != row.named or number != row.charged):
+            if row is not None and not row.demanded.settled_at(number):
                 self._name(part, row, number)
         warm_up_ms = self.timing.warm_up_ms.astype(np.int64)
         stale = (table.until_ms <= self.now_ms) | (
@@ -196,6 +213,8 @@ class PoolPasts:
         count = sum(count for count, _, _ in found)
         mean = sum(count * wait for count, wait, _ in found) / count
         before = row or ConstituentPast()
+        demanded = before.demanded.at(self.now_ms - self.late_ms)
+        before = before.naming(demanded, self.now_ms, before.costs)
         uses = before.uses + count
         wait = before.costs.wait + (mean - before.costs.wait) * count / min(uses, REMEMBERED)
         costs = self._costs(part, wait if count < REMEMBERED else mean)
@@ -211,10 +230,11 @@ class PoolPasts:
         self._put(part, after, row.past if row else None)
 
     def _name(self, part: int, row: ConstituentPast, number: int) -> None:
-        costs, charged = self._costs(part, row.costs.wait), max(row.named, number)
-        past = row.past.naming(number, self.now_ms, costs, charged=charged)
-        after = replace(row, past=past, costs=costs, named=number, charged=charged)
-        self._put(part, after, row.past)
+        warm_up_ms = int(self.timing.warm_up_ms[part])
+        demanded = row.demanded.then(number, self.now_ms, warm_up_ms)
+        if demanded != row.demanded:
+            after = row.naming(demanded, self.now_ms, self._costs(part, row.costs.wait))
+            self._put(part, after, row.past)
 
     def _put(self, part: int, after: ConstituentPast, before: OwnPast | None) -> None:
         table, service = self.table, self.table.index.constituents[part].service

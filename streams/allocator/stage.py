@@ -40,7 +40,7 @@ class Allocator:
     def __init__(self, config: AllocatorConfig | None = None) -> None:
         self.config = config or AllocatorConfig()
         self._arrays = InputArrays()
-        self._pasts = OwnPasts()
+        self._pasts = OwnPasts(self.config.tick_ms)
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take in demand, utilisation or an operator override; decide when a round is complete.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 from zlib import compress, decompress
 from zlib import error as ZlibError  # noqa: N812  # an exception
 
 from streams.allocator import state
+from streams.allocator.demanded import DemandedNumber
 from streams.allocator.own_pasts import ConstituentPast
 from streams.allocator.simulated_pool import SimulatedPool
 from streams.allocator.state import PAST, SHARED, TRIAL, PoolState
@@ -34,7 +35,7 @@ def encode(row: AllocatorRow) -> bytes:
             return to_row(TRIAL, [row.since_ms, row.told_ms, [_arm_form(arm) for arm in row.arms]])
         case ConstituentPast():
             past = compress(bytes(row.past), FAST)
-            return to_row(PAST, [past, row.costs, row.uses, row.tier, row.named, row.charged])
+            return to_row(PAST, [past, row.costs, row.uses, row.tier, astuple(row.demanded)])
         case SharedLosses():
             return to_row(SHARED, [bytes(row), row.pasts])
         case _:
@@ -50,12 +51,15 @@ def decode(data: bytes) -> AllocatorRow:
     return made(*value)
 
 
-def _past_of(past: bytes, costs: list[float], uses: int, *said: Any) -> ConstituentPast:
+def _past_of(
+    past: bytes, costs: list[float], uses: int, tier: str, demanded: list[int]
+) -> ConstituentPast:
     try:
         plain = decompress(past)
     except ZlibError as error:
         raise ValueError(f"the past of a constituent is damaged: {error}") from error
-    return ConstituentPast(OwnPast.of(plain), KeepWarmCosts(*costs), uses, *said)
+    known, numbers = KeepWarmCosts(*costs), DemandedNumber(*demanded)
+    return ConstituentPast(OwnPast.of(plain), known, uses, tier, numbers)
 
 
 def _trial_of(since_ms: int, told_ms: int, arms: list[Any]) -> TrialState:

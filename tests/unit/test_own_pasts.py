@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.allocator.advice import LESS, MORE, told, told_one
+from streams.allocator.demanded import DemandedNumber
 from streams.allocator.own_pasts import ConstituentPast
 from streams.allocator.state_bytes import decode, encode
 from streams.lab.compare.policies import MINUTE_MS, KeepAlive
@@ -120,6 +121,31 @@ def test_one_value_is_told_as_all_are(
         assert one == value
 
 
+def numbers(*decisions: tuple[int, int]) -> list[int]:
+    """How many are ready after each decision: a time, and the number that the demand would keep."""
+    demanded, found = DemandedNumber(), []
+    for now_ms, number in decisions:
+        demanded = demanded.then(number, now_ms, warm_up_ms=10)
+        found.append(demanded.ready)
+    return found
+
+
+def test_what_the_demand_would_start_is_ready_after_the_time_to_start_it() -> None:
+    assert numbers((0, 1), (5, 1), (9, 1), (10, 1)) == [0, 0, 0, 1]
+
+
+def test_what_the_demand_would_start_next_is_ready_with_the_first() -> None:
+    assert numbers((0, 1), (5, 2), (10, 2), (11, 3), (20, 3), (21, 3)) == [0, 0, 2, 2, 2, 3]
+
+
+def test_what_the_demand_would_give_back_is_there_until_the_next_decision() -> None:
+    assert numbers((0, 2), (10, 2), (11, 1), (12, 1), (13, 0), (14, 0)) == [0, 2, 2, 1, 1, 0]
+
+
+def test_what_the_demand_would_start_and_give_back_at_once_is_never_ready() -> None:
+    assert numbers((0, 1), (5, 0), (10, 0), (15, 1), (20, 1), (25, 1)) == [0, 0, 0, 0, 0, 1]
+
+
 def past_of(*minutes: int) -> OwnPast:
     past = OwnPast()
     for minute in minutes:
@@ -128,12 +154,14 @@ def past_of(*minutes: int) -> OwnPast:
 
 
 def test_a_row_survives_bytes() -> None:
-    row = ConstituentPast(past_of(1, 5, 9), COSTS, uses=3, tier="gold", named=2, charged=3)
+    row = ConstituentPast(
+        past_of(1, 5, 9), COSTS, uses=3, tier="gold", demanded=DemandedNumber(2, 1, 99)
+    )
     again = decode(encode(row))
     assert isinstance(again, ConstituentPast)
     assert bytes(again.past) == bytes(row.past)
     assert (again.costs, again.uses, again.tier) == (COSTS, 3, "gold")
-    assert (again.named, again.charged) == (2, 3)
+    assert again.demanded == row.demanded
 
 
 def test_what_is_shared_survives_bytes() -> None:

@@ -106,18 +106,17 @@ class OwnPast:
         return OwnPast(after)
 
     def naming(
-        self, number: int, at_ms: int, costs: KeepWarmCosts, *, charged: int | None = None
+        self, number: int, at_ms: int, costs: KeepWarmCosts, *, ready: int | None = None
     ) -> OwnPast:
         """The past when the caller has named the number that it would keep from now on.
 
         Parameters
         ----------
-        charged
-            What it is charged for, if not for that number: uses that come may be told a little
-            later, when it keeps less already.
+        ready
+            What it has now, and is charged for, if not that number: what it starts is ready later.
         """
         after = self._moved(at_ms, costs)
-        passage.speak(after, number, number if charged is None else charged)
+        passage.speak(after, number, number if ready is None else ready)
         return OwnPast(after)
 
     def weighing(self, prior: Weights) -> OwnPast:

@@ -99,12 +99,12 @@ def use(pasts: Records, end_ms: int, count: int, at_once: int) -> None:
 
 
 @kernel(PASTS, INT, INT)
-def speak(pasts: Records, number: int, charged: int) -> None:
-    """Let the caller name the number to keep from now on, and the one that it is charged for."""
+def speak(pasts: Records, number: int, ready: int) -> None:
+    """Let the caller name the number to keep from now on, and how many it has so far."""
     past = pasts[0]
-    had = max(past.named[CALLER], in_use(past.history, past.now_ms))
-    past.started[CALLER] += max(0, charged - had)
-    past.named[CALLER], past.vote = charged, number
+    had = max(past.vote, past.named[CALLER], in_use(past.history, past.now_ms))
+    past.started[CALLER] += max(0, number - had)
+    past.named[CALLER], past.vote = ready, number
 
 
 @inner

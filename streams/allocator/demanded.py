@@ -1,0 +1,44 @@
+"""How many instances the demand alone would keep, and how many of them are ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DemandedNumber"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemandedNumber:
+    """The number of requests whose instances pay by the demand, from decision to decision.
+
+    Attributes
+    ----------
+    number
+        By the latest decision.
+    ready
+        Those that instances are ready for. It falls a decision late: a user's demand falls with
+        the request, which is told a tick later.
+    ready_ms
+        When the others are ready; 0 if there are none. Others that come later count with them.
+    """
+
+    number: int = 0
+    ready: int = 0
+    ready_ms: int = 0
+
+    def settled_at(self, number: int) -> bool:
+        """Whether another decision for this number changes nothing."""
+        return number == self.number == self.ready
+
+    def at(self, now_ms: int) -> DemandedNumber:
+        """Without another decision: what was started may be ready."""
+        due = self.ready_ms and now_ms >= self.ready_ms
+        return DemandedNumber(self.number, self.number) if due else self
+
+    def then(self, number: int, now_ms: int, warm_up_ms: int) -> DemandedNumber:
+        """At the next decision, with what is started now ready after `warm_up_ms`."""
+        now = self.at(now_ms)
+        ready = min(now.ready, max(now.number, number))
+        if number <= ready:
+            return DemandedNumber(number, ready)
+        return DemandedNumber(number, ready, now.ready_ms or now_ms + warm_up_ms)
