@@ -111,7 +111,7 @@ def command(
     Knative and timers, by the protocol of the paper.
     """
     if table:
-        _write_json(show_femux(Path(log)), json_path)
+        _write_json(show_femux(Path(log), settings), json_path)
         return
     chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))

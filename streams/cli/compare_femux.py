@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,22 @@ from streams.lab.compare.femux import (
     read,
     scores,
 )
+from streams.settings import Settings
 
 __all__ = ["show_femux", "verdict"]
 
 
-def show_femux(path: Path) -> list[dict[str, Any]]:
+def show_femux(path: Path, settings: Settings) -> list[dict[str, Any]]:
     """Run the protocol, print its table and what follows; returns the rows, for programs."""
     days, total = read(path), dict[str, FemuxScore]()
-    with Progress(console=PrintableConsole(stderr=True)) as bar:
-        for day in bar.track(days, description="Applications"):
-            for policy, score in scores(day).items():
+    run = partial(scores, settings=settings)
+    with (
+        Progress(console=PrintableConsole(stderr=True)) as bar,
+        multiprocessing.get_context("forkserver").Pool() as pool,
+    ):
+        found = pool.imap_unordered(run, days)
+        for by_policy in bar.track(found, total=len(days), description="Applications"):
+            for policy, score in by_policy.items():
                 total[policy] = total.get(policy, FemuxScore()) + score
     console = PrintableConsole()
     console.print(_table(total, len(days)), Text(verdict(total)))
@@ -49,8 +57,7 @@ def verdict(total: Mapping[str, FemuxScore]) -> str:
         f"{OURS} has a RUM of {ours:,.0f}: {_against(ours, femux)} {FEMUX} with {femux:,.0f} as"
         f" published, and {_against(ours, timers[best])} the best of the timers in hindsight,"
         f" {best}, with {timers[best]:,.0f}. Who knows the next minute would have"
-        f" {total[FORESEEN].rum:,.0f}. Nothing was trained beforehand. No worker decides"
-        " by an application's own past yet."
+        f" {total[FORESEEN].rum:,.0f}. Nothing was trained beforehand."
     )
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.errors import LogUnreadable
+from streams.lab.compare.femux_flow import kept
 from streams.lab.compare.run import OURS
-from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
+from streams.settings import Settings
 
 __all__ = [
     "FEMUX",
@@ -29,7 +30,7 @@ __all__ = [
     "scores",
 ]
 
-MINUTES, MINUTE_MS = 1440, 60_000
+MINUTES = 1440
 # RUM (representative unified metric), in seconds: of a cold start, and of so many GB-s not used.
 COLD_S, GBS = 0.808, 99.69
 FEMUX, FORESEEN, KEEP_ALIVE = "FeMux", "knowing the next minute", "keep-alive"
@@ -112,12 +113,15 @@ def _sum(rows: Iterable[Mapping[str, str]], column: str) -> float:
     return sum(float(row[column] or 0) for row in rows)
 
 
-def scores(day: ApplicationDay) -> dict[str, FemuxScore]:
-    """The score of every policy on an application, the published ones first."""
+def scores(day: ApplicationDay, settings: Settings) -> dict[str, FemuxScore]:
+    """The score of every policy on an application, the published ones first.
+
+    That of foremesh is by what the stages of a worker keep in a replay with these settings.
+    """
     found = dict(day.published)
     for minutes in KEPT_MINUTES:
         found[f"{KEEP_ALIVE} {minutes} min"] = _score(day, _kept(day, minutes))
-    found[OURS] = _score(day, _advised(day))
+    found[OURS] = _score(day, kept(day.containers, day.gb * 3600 / GBS, COLD_S, settings))
     found[FORESEEN] = _score(day, day.containers)
     return found
 
@@ -134,14 +138,3 @@ def _score(day: ApplicationDay, named: Iterable[int]) -> FemuxScore:
 def _kept(day: ApplicationDay, minutes: int) -> Iterator[int]:
     for minute in range(MINUTES):
         yield max(day.containers[max(0, minute - minutes) : minute], default=0)
-
-
-def _advised(day: ApplicationDay) -> Iterator[int]:
-    """What the application's own past advises: no user is named, so there is nothing else."""
-    costs = KeepWarmCosts(warm_hour=day.gb * 3600 / GBS, wait=COLD_S, start=0.0)
-    past = OwnPast()
-    for minute, containers in enumerate(day.containers):
-        at_ms, until_ms = minute * MINUTE_MS, (minute + 1) * MINUTE_MS
-        past = past.at(at_ms, costs)
-        yield past.advice
-        past = past.using(at_ms, until_ms, costs, count=containers)
