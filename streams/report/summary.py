@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
@@ -137,7 +137,7 @@ def summarise(
     Parameters
     ----------
     outcomes
-        One a request; of several with one request id the last counts.
+        One a request; of several with one user and request id the last counts.
     instances
         The last record of each. One that is not gone is warm up to the newest time seen.
     commands
@@ -145,13 +145,13 @@ def summarise(
     from_ms, until_ms
         The time of the outcomes: instances count for what they were warm of it.
     """
-    requests = {outcome.request_id: outcome for outcome in outcomes}
+    requests = {(outcome.user, outcome.request_id): outcome for outcome in outcomes}
     lives = {instance.instance_id: instance for instance in instances}
     times = [outcome.at_ms for outcome in requests.values()]
     now_ms = max([*times, *(life.changed_ms for life in lives.values())], default=0)
     now_ms = now_ms if until_ms is None else min(now_ms, until_ms)
     tiers = {command.command_id: command.tier for command in commands}
-    tiers |= {f"{ON_REQUEST}{outcome.request_id}": outcome.tier for outcome in requests.values()}
+    tiers |= _tiers_of_causes(requests.values(), {life.command_id for life in lives.values()})
     by_pool = _grouped(requests.values(), lambda outcome: outcome.pool)
     lives_by_pool = _grouped(lives.values(), lambda life: life.pool)
     return FlowSummary(
@@ -168,6 +168,13 @@ def summarise(
             for pool in sorted(by_pool | lives_by_pool)
         },
     )
+
+
+def _tiers_of_causes(outcomes: Iterable[Outcome], causes: Collection[str]) -> dict[str, str]:
+    """The tier for which a request started instances; of several with one id it was the first."""
+    found = [one for one in outcomes if f"{ON_REQUEST}{one.request_id}" in causes]
+    found.sort(key=lambda outcome: (outcome.at_ms, outcome.user), reverse=True)
+    return {f"{ON_REQUEST}{outcome.request_id}": outcome.tier for outcome in found}
 
 
 def _pool(outcomes: list[Outcome], lives: list[_InstanceLife], *, simulated: bool) -> PoolSummary:

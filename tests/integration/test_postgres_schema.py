@@ -36,6 +36,10 @@ CATALOGUE = {
         ORDER BY t.typname, e.enumsortorder""",
 }
 
+EARLIER_ROWS = """
+    INSERT INTO outcomes VALUES ('r1', 'ann', 'gold', 'default', 'checkout', 1, 'hit', 'observed', 0, 0, 0, 0, 'log');
+    INSERT INTO outcome_parts VALUES ('r1', 1, 'pricing', true, 'i1', 0, 0, null)"""
+
 
 @pytest.fixture
 def empty_database(stack: LocalStack, settings: Settings) -> Iterator[str]:
@@ -78,6 +82,19 @@ def test_of_two_that_migrate_at_once_one_waits(empty_database: str) -> None:
         applied = [name for names in pool.map(migrate, [empty_database] * 2) for name in names]
 
     assert applied == list(migrations())
+
+
+def test_parts_of_an_earlier_release_get_the_user_of_their_outcome(empty_database: str) -> None:
+    before = {name: text for name, text in migrations().items() if name < "0007"}
+    migrate(empty_database, before)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(EARLIER_ROWS)
+
+    migrate(empty_database)
+
+    with psycopg.connect(empty_database) as connection:
+        found = connection.execute("SELECT request_id, user_id, position FROM outcome_parts")
+        assert found.fetchall() == [("r1", "ann", 1)]
 
 
 def test_every_table_and_view_says_what_it_is(settings: Settings) -> None:

@@ -320,6 +320,19 @@ def test_saved_and_wasted_time_is_split_by_hour_service_and_tier(settings: Setti
     ]
 
 
+def test_one_request_id_of_two_users_shares_and_doubles_nothing(settings: Settings) -> None:
+    mine = replace(OUTCOME, parts=(Part(service="pricing", warm=True),))
+    theirs = replace(mine, user="eve", tier="standard", at_ms=mine.at_ms + 1)
+    store(settings, [mine, theirs, replace(INSTANCE, command_id="standard/r1")])
+
+    found = ask(
+        settings,
+        "SELECT tier, sum(saved_s), sum(warm_s) FROM saved_and_wasted GROUP BY tier ORDER BY tier",
+    )
+
+    assert found == [("gold", 0.9, 3_600.0), ("standard", 0.9, 0.0)]
+
+
 def test_views_leave_open_what_a_log_does_not_tell(settings: Settings) -> None:
     observed = replace(OUTCOME, route=Route.OBSERVED, latency_ms=0.0, parts=())
     store(settings, [observed, replace(INSTANCE, endpoint="", busy_ms=0), COMMAND])

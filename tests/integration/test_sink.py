@@ -199,6 +199,19 @@ def test_reading_the_topics_again_changes_no_row_count(
     assert counts(settings) == {**ROWS, "outcomes": 2, "outcome_parts": 4}
 
 
+def test_of_two_users_with_one_request_id_both_keep_their_rows(
+    settings: Settings, send: Send, eventually: Eventually
+) -> None:
+    send(replace(record, user=user) for user in ("ann", "eve") for record in (PREDICTION, OUTCOME))
+
+    with running(settings):
+        eventually(lambda: counts(settings)["outcomes"] == 2)
+        eventually(lambda: counts(settings)["prediction_history"] == 2)
+
+    parts = "SELECT user_id, count(*) FROM outcome_parts GROUP BY user_id ORDER BY user_id"
+    assert ask(settings, parts) == [("ann", 2), ("eve", 2)]
+
+
 def test_of_a_key_the_newest_holds_whatever_the_order(
     settings: Settings, send: Send, eventually: Eventually
 ) -> None:

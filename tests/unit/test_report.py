@@ -122,6 +122,16 @@ def test_a_request_told_twice_counts_once() -> None:
     assert summarise([HIT, MISS, HIT], []).pools["default"].total.count == 2
 
 
+def test_one_request_id_of_two_users_is_two_requests() -> None:
+    theirs = replace(HIT, user="eve", tier="standard", at_ms=HIT.at_ms + 1)
+    started = replace(WARM, command_id=f"standard/{HIT.request_id}")
+
+    found = summarise([theirs, HIT], [started]).pools["default"]
+
+    assert found.total.count == 2
+    assert list(found.instances_by_tier) == ["gold"]
+
+
 def test_pools_stand_apart() -> None:
     control = replace(MISS, request_id="r3", pool="control")
 

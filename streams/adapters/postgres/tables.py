@@ -49,6 +49,7 @@ def start(data: bytes | None) -> bytes | None:
 
 
 USER = Column("user_id", "record.user")  # `user` is a word of SQL
+REQUEST = ("request_id", "user_id")  # whoever asks may choose the id: alone it names no request
 
 PREDICTED: tuple[Column, ...] = (
     *of_record("request_id"),
@@ -78,7 +79,7 @@ TABLES: tuple[StoredTable, ...] = (
         name="prediction_history",
         record=Prediction,
         columns=PREDICTED,
-        key=("request_id",),
+        key=REQUEST,
         pruned_by="made_ms",
     ),
     StoredTable(
@@ -167,7 +168,7 @@ TABLES: tuple[StoredTable, ...] = (
             *of_record("status latency_ms cold_ms saved_ms"),
             *enums_of_record("source"),
         ),
-        key=("request_id",),
+        key=REQUEST,
         pruned_by="at_ms",
     ),
     StoredTable(
@@ -175,10 +176,11 @@ TABLES: tuple[StoredTable, ...] = (
         record=Outcome,
         columns=(
             *of_record("request_id"),
+            USER,
             Column("position", "position"),
             *of_part("service warm instance_id wait_ms serve_ms warm_up_ms"),
         ),
-        key=("request_id", "position"),
+        key=(*REQUEST, "position"),
         parts=attrgetter("parts"),
         pruned_with="outcomes",
     ),

@@ -92,7 +92,7 @@ COMMENT ON COLUMN predictions.expires_at IS 'After this it says nothing any more
 COMMENT ON COLUMN predictions.kafka_offset IS 'Of two made at one time, the higher one holds.';
 
 CREATE TABLE prediction_history (
-    request_id text PRIMARY KEY,
+    request_id text NOT NULL,
     user_id text NOT NULL,
     tier text NOT NULL,
     pool text NOT NULL,
@@ -107,7 +107,8 @@ CREATE TABLE prediction_history (
     made_ms bigint NOT NULL,
     expires_ms bigint NOT NULL,
     model text NOT NULL,
-    made_at timestamptz GENERATED ALWAYS AS (event_time(made_ms)) STORED
+    made_at timestamptz GENERATED ALWAYS AS (event_time(made_ms)) STORED,
+    PRIMARY KEY (request_id, user_id)
 );
 
 CREATE INDEX prediction_history_user_id_made_ms ON prediction_history (user_id, made_ms);
@@ -310,7 +311,7 @@ COMMENT ON TABLE utilisation IS
 -- ---------------------------------------------------------------------- outcomes
 
 CREATE TABLE outcomes (
-    request_id text PRIMARY KEY,
+    request_id text NOT NULL,
     user_id text NOT NULL,
     tier text NOT NULL,
     pool text NOT NULL,
@@ -323,7 +324,8 @@ CREATE TABLE outcomes (
     cold_ms bigint NOT NULL,
     saved_ms bigint NOT NULL,
     source request_source NOT NULL,
-    at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED
+    at timestamptz GENERATED ALWAYS AS (event_time(at_ms)) STORED,
+    PRIMARY KEY (request_id, user_id)
 );
 
 CREATE INDEX outcomes_at ON outcomes (at);
@@ -331,6 +333,8 @@ CREATE INDEX outcomes_user_id_at_ms ON outcomes (user_id, at_ms);
 CREATE INDEX outcomes_pool_at_ms ON outcomes (pool, at_ms);
 
 COMMENT ON TABLE outcomes IS 'How each request went: one row a request.';
+COMMENT ON COLUMN outcomes.request_id IS
+    'Whoever asks may choose it, so it names a request only together with the user.';
 COMMENT ON COLUMN outcomes.service IS 'The composite.';
 COMMENT ON COLUMN outcomes.result IS 'hit: every constituent was warm; partial: some; miss: none.';
 COMMENT ON COLUMN outcomes.route IS
@@ -353,14 +357,15 @@ CREATE TABLE outcome_parts (
     wait_ms bigint NOT NULL,
     serve_ms bigint NOT NULL,
     warm_up_ms bigint,
-    PRIMARY KEY (request_id, position)
+    user_id text NOT NULL,
+    PRIMARY KEY (request_id, user_id, position)
 );
 
 CREATE INDEX outcome_parts_service ON outcome_parts (service);
 CREATE INDEX outcome_parts_instance_id ON outcome_parts (instance_id) WHERE warm;
 
 COMMENT ON TABLE outcome_parts IS 'What each constituent did for a request.';
-COMMENT ON COLUMN outcome_parts.request_id IS 'Of the outcome that it is a part of.';
+COMMENT ON COLUMN outcome_parts.request_id IS 'With user_id: of the outcome that it is a part of.';
 COMMENT ON COLUMN outcome_parts.position IS 'In the order of the composite, from 1.';
 COMMENT ON COLUMN outcome_parts.service IS 'The constituent.';
 COMMENT ON COLUMN outcome_parts.warm IS 'An instance was ready before the request.';
@@ -509,7 +514,13 @@ life AS (
     LEFT JOIN pool_clock AS clock USING (pool)
     LEFT JOIN unknown USING (pool)
     LEFT JOIN commands AS c USING (command_id)
-    LEFT JOIN outcomes AS o ON i.command_id = 'standard/' || o.request_id
+    LEFT JOIN LATERAL (
+        SELECT tier
+        FROM outcomes
+        WHERE i.command_id LIKE 'standard/%' AND request_id = substr(i.command_id, 10)
+        ORDER BY at_ms, user_id
+        LIMIT 1
+    ) AS o ON true
     WHERE i.warm_since_ms BETWEEN 0 AND 253402300799999
 ),
 
@@ -545,7 +556,7 @@ instance_time AS (
 part AS (
     SELECT
         *,
-        count(*) FILTER (WHERE warm) OVER (PARTITION BY request_id) AS warm_parts
+        count(*) FILTER (WHERE warm) OVER (PARTITION BY request_id, user_id) AS warm_parts
     FROM outcome_parts
 ),
 
@@ -560,7 +571,7 @@ saved AS (
         sum(p.wait_ms) AS waited_ms,
         sum(o.saved_ms::double precision / p.warm_parts) FILTER (WHERE p.warm) AS saved_ms
     FROM outcomes AS o
-    INNER JOIN part AS p USING (request_id)
+    INNER JOIN part AS p USING (request_id, user_id)
     GROUP BY 1, 2, 3, 4
 )
 
@@ -621,7 +632,7 @@ INNER JOIN pool_clock AS clock ON clock.pool = c.pool
 LEFT JOIN LATERAL (
     SELECT min(o.at_ms) AS first_ms
     FROM outcome_parts AS p
-    INNER JOIN outcomes AS o USING (request_id)
+    INNER JOIN outcomes AS o USING (request_id, user_id)
     WHERE p.instance_id = i.instance_id AND p.warm
 ) AS f ON true
 CROSS JOIN LATERAL (
