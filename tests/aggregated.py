@@ -79,10 +79,10 @@ def prediction(
     )
 
 
-def feedback(service: str, ms: int) -> Feedback:
+def feedback(service: str, ms: int, request_id: str = "") -> Feedback:
     measured = MeasuredWarmUp(service=service, count=1, total_ms=ms, squares_ms2=float(ms * ms))
     return Feedback(
-        request_id="r",
+        request_id=request_id or service,
         user="ann",
         tier="gold",
         pool="p",

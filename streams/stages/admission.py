@@ -64,8 +64,9 @@ def admit_prediction(prediction: Prediction) -> None:
 
 
 def admit_feedback(feedback: Feedback) -> None:
-    """Refuse invalid names and start-up times."""
+    """Refuse invalid names, times and start-up times."""
     named(feedback, "user", "request_id", "tier", "pool", "service")
+    _within("at_ms", feedback.at_ms, MOST_MS)
     if feedback.warm_ups:
         _measured(feedback.warm_ups)
 

@@ -369,7 +369,7 @@ def test_nothing_is_left_when_everyone_has_been_silent_for_longer_than_all_stage
 @given(events=EVENTS)
 def test_the_sums_of_a_pool_that_everyone_has_left_are_zero(events: Events) -> None:
     state: State = {}
-    feed([feedback("base", 100), replace(feedback("base", 100), pool="q")], state)
+    feed([feedback("base", 100), replace(feedback("base", 100, "r2"), pool="q")], state)
     state, now_ms = live_through(events, state, EXACT)
     at(now_ms + FOR_EVER_MS, state)
     for row in (sums(state, "p"), sums(state, "q")):
@@ -404,23 +404,76 @@ def test_demand_does_not_depend_on_whether_state_went_through_bytes(
 
 def test_start_ups_accumulate_and_outlive_the_demand() -> None:
     state: State = {}
-    feed([feedback("base", 100), feedback("base", 300), prediction("ann", 0, {"a": 0.5})], state)
+    feed([feedback("base", 100, "r1"), feedback("base", 300, "r2")], state)
+    feed([prediction("ann", 0, {"a": 0.5})], state)
     (measured,) = at(FOR_EVER_MS, state)[0].warm_ups
     assert (measured.count, measured.total_ms, measured.squares_ms2) == (2, 400, 100_000.0)
 
 
 def test_start_up_times_never_add_up_to_what_the_allocator_refuses() -> None:
-    (demand,) = feed([*[feedback("red", 2**52)] * 5, prediction("ann", 10, {"a": 0.5})])
+    measured: list[Record] = [feedback("red", 2**52, f"r{n}") for n in range(5)]
+    (demand,) = feed([*measured, prediction("ann", 10, {"a": 0.5})])
     admit_demand(demand, StepContext())
     assert [m.count for m in demand.warm_ups] == [2]
 
 
 def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
     state: State = {}
-    for service in ("shop", "shop", "never predicted"):
-        feed([replace(feedback("a", 1), service=service)], state)
+    for request_id, service in (("1", "shop"), ("2", "shop"), ("3", "never predicted")):
+        feed([replace(feedback("a", 1, request_id), service=service)], state)
     feed([prediction("ann", 900, {"shop": 0.5}), prediction("bob", 950, {"shop": 0.5})], state)
     again = through_bytes(state)
     (sent,) = at(2_000, state)
     assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
     assert at(2_000, again) == [sent]
+
+
+def seen(state: State) -> int:
+    """Requests counted, each with a measured start."""
+    feed([prediction("bob", 0, {"a": 0.5})], state)
+    (demand,) = at(FOR_EVER_MS, state)
+    count = sum(row.seen for row in demand.services)
+    assert sum(measured.count for measured in demand.warm_ups) == count
+    return count
+
+
+def test_a_request_that_comes_again_is_not_counted_again() -> None:
+    state: State = {}
+    feed([feedback("base", 100)] * 2, state)
+    again = through_bytes(state)
+    feed([feedback("base", 100)], again)
+    assert seen(again) == 1
+
+
+def test_one_request_id_of_two_users_or_for_two_composites_counts_twice() -> None:
+    state: State = {}
+    mine = feedback("base", 100)
+    feed([mine, replace(mine, user="eve"), replace(mine, service="shop")], state)
+    assert seen(state) == 3
+
+
+def test_a_log_that_comes_again_is_counted_once_but_for_its_last_minutes() -> None:
+    state: State = {}
+    log: list[Record] = [
+        replace(feedback("base", 1, f"r{n}"), at_ms=n * 60_000) for n in range(1_000)
+    ]
+    feed([*log, *log], state)
+    assert 1_000 <= seen(state) < 1_030
+
+
+def test_a_slow_start_is_learnt_although_many_faster_requests_were_told_before() -> None:
+    state: State = {}
+    fast: list[Record] = [
+        replace(feedback("base", 1, f"r{n}"), at_ms=100_000 + n) for n in range(100)
+    ]
+    feed([*fast, replace(feedback("base", 90_000, "slow"), at_ms=50_000)], state)
+    assert seen(state) == 101
+
+
+def test_feedback_of_a_clock_far_ahead_keeps_nobody_from_being_counted() -> None:
+    state: State = {}
+    ahead: list[Record] = [replace(feedback("base", 1, f"a{n}"), at_ms=2**52) for n in range(40)]
+    feed(ahead, state, record_ms=10**12)
+    now: list[Record] = [replace(feedback("base", 1, f"n{n}"), at_ms=10**12 + n) for n in range(40)]
+    feed(now, state, record_ms=10**12)
+    assert seen(state) == 80

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streams.models.drift import no_drift
 from streams.models.next_request.mixture import MixtureConfig
-from streams.models.next_request.recent_requests import RecentRequests
+from streams.models.recent_requests import RecentRequests
 from streams.models.state_bytes import StateWriter
 from streams.records import Prediction, Request, Utilisation, Watermark
 from streams.records.catalog import Catalog, Composite, Resources

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models.next_request.recent_requests import RecentRequests, digest_of
 from streams.models.next_request.state_codec import VERSION, decode, encode
 from streams.models.next_request.user_profile import UserProfile
+from streams.models.recent_requests import RecentRequests, digest_of
 from streams.models.state_bytes import StateReader, StateWriter
 from streams.records import Prediction, Request
 from streams.stages.base import StepContext

@@ -17,7 +17,6 @@ from streams.models.next_request.mixing import FORECAST, initial_weights, no_wei
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
-from streams.models.next_request.recent_requests import digest_of
 from streams.models.next_request.state_keys import (
     PARAMETERS,
     POPULATION,
@@ -32,6 +31,7 @@ from streams.models.next_request.state_keys import (
 from streams.models.next_request.user_profile import UserProfile
 from streams.models.next_request.vocabulary import ServiceVocabulary
 from streams.models.next_request.weight_update import learning_rates
+from streams.models.recent_requests import digest_of
 
 __all__ = ["MixtureConfig", "NextRequestMixture"]
 

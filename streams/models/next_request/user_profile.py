@@ -12,7 +12,7 @@ from streams.models.kernels import Records
 from streams.models.next_request.candidates import Items
 from streams.models.next_request.mixing import no_weights
 from streams.models.next_request.recency import KINDS
-from streams.models.next_request.recent_requests import RecentRequests
+from streams.models.recent_requests import RecentRequests
 from streams.models.state_bytes import StateReader, StateWriter, packed
 
 __all__ = ["NONE", "UserProfile"]

@@ -11,6 +11,7 @@ from streams.models.arrival.silence import EDGES_MS, context_of
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
 from streams.records.catalog import Catalog
 from streams.stages.admission import admit_feedback, admit_prediction
+from streams.stages.aggregator.heard import HeardUser
 from streams.stages.aggregator.state import (
     UNIT,
     PoolRoster,
@@ -54,7 +55,8 @@ class Aggregator:
     each composite: nothing else needs to be known of the users to decide what to keep warm.
 
     State: `u/<user>` each silent user; per pool one row of running sums; and the buckets of the
-    pool's `SilenceWheel`. So time passes bucket by bucket, without a look at users.
+    pool's `SilenceWheel`. So time passes bucket by bucket, without a look at users. And `h/<user>`
+    which of their requests were counted: one that comes again is not.
     """
 
     name = "aggregator"
@@ -67,7 +69,7 @@ class Aggregator:
         """Process a prediction or feedback; only predictions advance event time."""
         if isinstance(event, Feedback):
             admit_feedback(event)
-            self._learn(event, state, context.catalog)
+            self._learn(event, state, context)
             return ()
         assert isinstance(event, Prediction)
         admit_prediction(event)
@@ -141,9 +143,10 @@ class Aggregator:
         """The row of these bytes."""
         return decode(data)
 
-    def _learn(self, feedback: Feedback, state: State, catalog: Catalog) -> None:
+    def _learn(self, feedback: Feedback, state: State, context: StepContext) -> None:
+        catalog = context.catalog
         row = self._pool(feedback.pool, state) if catalog.serves(feedback.pool) else None
-        if row is None:
+        if row is None or not _is_new(feedback, state, context):
             return
         if catalog.knows(feedback.service):
             row.count(feedback.service, catalog.tier_of(feedback.tier))
@@ -256,6 +259,17 @@ class Aggregator:
             ),
             expires_ms=now_ms + self._life_ms(roster),
         )
+
+
+def _is_new(feedback: Feedback, state: State, context: StepContext) -> bool:
+    """Whether this is of a request that was not counted; from now on it was."""
+    key = f"h/{feedback.user}"
+    row = state.get(key)
+    heard = row if isinstance(row, HeardUser) else HeardUser()
+    new = heard.take(feedback, context.record_ms)
+    if new:
+        state[key] = heard
+    return new
 
 
 def _roster(state: State) -> PoolRoster:

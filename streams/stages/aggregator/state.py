@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streams.models.arrival.silence import SilenceHazard
 from streams.records import MeasuredWarmUp, ServiceDemand
 from streams.stages.admission import MOST_MS
+from streams.stages.aggregator.heard import HeardUser
 from streams.stages.aggregator.tempo import DemandTempo
 
 __all__ = [
@@ -213,4 +214,4 @@ class FormerRow:
     """A vector or sum of an earlier release, which no longer counts."""
 
 
-Row = SilentUser | SilenceBucket | PoolSums | PoolRoster | FormerRow
+Row = SilentUser | SilenceBucket | PoolSums | PoolRoster | HeardUser | FormerRow

@@ -11,6 +11,7 @@ import numpy as np
 
 from streams.models.arrival.silence import SilenceHazard
 from streams.models.state_bytes import StateReader, packed
+from streams.stages.aggregator.heard import HeardUser
 from streams.stages.aggregator.state import (
     FormerRow,
     PoolRoster,
@@ -27,7 +28,7 @@ from streams.stages.row_encoding import from_row, to_row
 __all__ = ["decode", "encode"]
 
 # First byte of a row; a new form of a row takes a new number.
-VECTOR_1, SUMS_1, POOL_1, ROSTER_1, POOL_2, USER, BUCKET, POOL, ROSTER = range(1, 10)
+VECTOR_1, SUMS_1, POOL_1, ROSTER_1, POOL_2, USER, BUCKET, POOL, ROSTER, HEARD = range(1, 11)
 
 
 def encode(row: Row) -> bytes:
@@ -41,6 +42,8 @@ def encode(row: Row) -> bytes:
             return to_row(POOL, _pool_form(row))
         case PoolRoster():
             return to_row(ROSTER, row)
+        case HeardUser():
+            return to_row(HEARD, row.form())
         case FormerRow():
             return bytes((VECTOR_1,))
 
@@ -55,7 +58,7 @@ def decode(data: bytes) -> Row:
     """
     if data and data[0] <= POOL_2:
         return _former(StateReader(data))
-    kind, form = from_row(data, range(USER, ROSTER + 1))
+    kind, form = from_row(data, range(USER, HEARD + 1))
     return READERS[kind](form)
 
 
@@ -178,4 +181,5 @@ READERS: Mapping[int, Callable[[list[Any]], Row]] = {
     BUCKET: _bucket_of,
     POOL: _pool_of,
     ROSTER: _roster_of,
+    HEARD: HeardUser.of,
 }
