@@ -6,12 +6,25 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from streams.errors import SettingInvalid
 
-__all__ = ["BATCH_SECONDS", "LAG", "RECORDS", "REQUESTS", "REQUEST_SECONDS", "serve"]
+__all__ = [
+    "BATCH_SECONDS",
+    "FAILED_TICKS",
+    "LAG",
+    "RECORDS",
+    "REQUESTS",
+    "REQUEST_SECONDS",
+    "serve",
+]
 
 RECORDS = Counter(
     "foremesh_records_total",
     "Records that a stage has read, by what became of them (done, dead, failed, repeated).",
     ["stage", "topic", "outcome"],
+)
+FAILED_TICKS = Counter(
+    "foremesh_failed_ticks_total",
+    "Ticks of a stage that have failed, one for each pool: it is decided on again at the next tick.",
+    ["stage", "partition"],
 )
 BATCH_SECONDS = Histogram(
     "foremesh_batch_seconds",

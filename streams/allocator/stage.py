@@ -69,13 +69,22 @@ class Allocator:
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Decide for each known pool whose last decision is at least one tick old."""
-        made: list[Record] = []
-        for pool in sorted(context.catalog.pools):
-            row = state.get(_pool_key(pool))
-            if isinstance(row, PoolState) and now_ms - row.decided_ms >= self.config.tick_ms:
-                row = replace(row, now_ms=max(row.now_ms, now_ms))
-                made += self._decide(pool, row, state, context)
-        return made
+        pools = self.parts(context)
+        return [made for pool in pools for made in self.tick_part(pool, now_ms, state, context)]
+
+    def parts(self, context: StepContext) -> Iterable[str]:
+        """The pools: each is decided on by itself."""
+        return sorted(context.catalog.pools)
+
+    def tick_part(
+        self, part: str, now_ms: int, state: State, context: StepContext
+    ) -> Iterable[Record]:
+        """Decide for one pool."""
+        row = state.get(_pool_key(part))
+        if not isinstance(row, PoolState) or now_ms - row.decided_ms < self.config.tick_ms:
+            return ()
+        row = replace(row, now_ms=max(row.now_ms, now_ms))
+        return self._decide(part, row, state, context)
 
     def due(self, state: State) -> int | None:
         """When the next instance becomes warm, or the advice on one changes without a request."""

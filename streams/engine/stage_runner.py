@@ -290,5 +290,8 @@ class StageRunner:
             async with self._partitions.stepping:
                 for owned in self._partitions.ready():
                     context = self._world.context(owned.number, wall_ms())
-                    self._outbox.put(self._steps.tick(context.record_ms, owned.store, context))
+                    made, failed = self._steps.tick(context.record_ms, owned.store, context)
+                    self._outbox.put(made)
+                    if failed:
+                        self._wiring.meter.failed_ticks(self.row.name, owned.number, failed)
                 self._outbox.send()

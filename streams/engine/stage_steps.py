@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from streams.engine.batch import RawRecord
 from streams.engine.partition_store import PartitionStore
@@ -14,7 +14,7 @@ from streams.engine.undo import TICK, JournalEntry, StepUndo
 from streams.errors import StateUnreadable
 from streams.flow.topology import TOPICS, key_of
 from streams.records import DeadLetter, Record, Watermark
-from streams.stages.base import RecordUnusable, Stage, StepContext
+from streams.stages.base import RecordUnusable, Stage, StepContext, TickedByPart
 
 __all__ = ["CodecProtocol", "StageSteps", "StepResult", "misplaced"]
 
@@ -38,6 +38,19 @@ class CodecProtocol(Protocol):
 # The result of one record: done, dead (it cannot be used) or failed (the step did); its outputs;
 # and dead letters of records before it, should these fail when they are processed again.
 StepResult = tuple[str, Sequence[Sent], Sequence[Sent]]
+
+
+class _Tick(NamedTuple):
+    """A tick as it is journaled: all of it, or one part."""
+
+    now_ms: int
+    part: str = ""
+
+    def of(self, stage: Stage[Any], state: Any, context: StepContext) -> Iterable[Record]:
+        """Do it."""
+        if self.part and isinstance(stage, TickedByPart):
+            return stage.tick_part(self.part, self.now_ms, state, context)
+        return stage.tick(self.now_ms, state, context)
 
 
 class StageSteps(Generic[Sent]):
@@ -68,7 +81,7 @@ class StageSteps(Generic[Sent]):
         read: Callable[[Any], Record] | None = None,
         partitions: int = 0,
     ) -> None:
-        self._stage, self._step, self._tick = stage, stage.step, stage.tick
+        self._stage, self._step = stage, stage.step
         self._pack, self._partitions = pack, partitions
         self._read = read or (lambda record: codec.decode(record.value or b""))
         self._undo = StepUndo(self._again, self._failed_again)
@@ -104,19 +117,41 @@ class StageSteps(Generic[Sent]):
         state.journal.append((topic, record, context))
         return "done", outputs, ()
 
-    def tick(self, now_ms: int, state: PartitionStore[Any], context: StepContext) -> Iterable[Sent]:
-        """Process a tick; one that fails changes nothing and is logged."""
+    def tick(
+        self, now_ms: int, state: PartitionStore[Any], context: StepContext
+    ) -> tuple[Sequence[Sent], int]:
+        """Process a tick: its outputs, and how many parts of it have failed.
+
+        What fails changes nothing and is logged. Where a stage has parts, the others are done.
+        """
+        outputs, error = self._tick_one(_Tick(now_ms), state, context)
+        if error is None:
+            return outputs, 0
+        if not isinstance(self._stage, TickedByPart):
+            self._tick_failed(error, _Tick(now_ms), context)
+            return outputs, 1
+        made, failed = list(outputs), 0
+        for tick in [_Tick(now_ms, part) for part in self._stage.parts(context)]:
+            outputs, error = self._tick_one(tick, state, context)
+            made += outputs
+            if error is not None:
+                failed += 1
+                self._tick_failed(error, tick, context)
+        return made, failed
+
+    def _tick_one(
+        self, tick: _Tick, state: PartitionStore[Any], context: StepContext
+    ) -> tuple[Sequence[Sent], Exception | None]:
         try:
-            outputs = tuple(map(self._pack, self._tick(now_ms, state, context)))
+            outputs = tuple(map(self._pack, tick.of(self._stage, state, context)))
         except StateUnreadable:
             raise
-        except Exception as error:  # noqa: BLE001  # logged there
-            self._tick_failed(error)
-            others = self._undo.undo(state, lambda state: self._tick(now_ms, state, context))
-            return self._packed(others)
+        except Exception as error:  # noqa: BLE001  # logged by the caller
+            others = self._undo.undo(state, lambda state: tick.of(self._stage, state, context))
+            return self._packed(others), error
         state.evict()
-        state.journal.append((TICK, now_ms, context))
-        return outputs
+        state.journal.append((TICK, tick, context))
+        return outputs, None
 
     def checkpoint(self, state: PartitionStore[Any]) -> Sequence[Sent]:
         """Make a checkpoint; dead letters of what left a value that cannot be encoded."""
@@ -129,7 +164,7 @@ class StageSteps(Generic[Sent]):
         """Process an entry of the journal again; its outputs are on their way already."""
         topic, taken, context = entry
         if topic == TICK:
-            deque(self._tick(taken, state, context), maxlen=0)
+            deque(taken.of(self._stage, state, context), maxlen=0)
         else:
             deque(self._step(self._read(taken), state, context), maxlen=0)
         state.evict()
@@ -158,14 +193,15 @@ class StageSteps(Generic[Sent]):
     def _failed_again(self, error: Exception, entry: JournalEntry) -> Sequence[Record]:
         topic, taken, context = entry
         if topic == TICK:
-            self._tick_failed(error)
+            self._tick_failed(error, taken, context)
             return ()
         return self._failed(error, topic, taken, context)[1]
 
-    def _tick_failed(self, error: Exception) -> None:
+    def _tick_failed(self, error: Exception, tick: _Tick, context: StepContext) -> None:
         logger.error(
-            "%s failed at a tick", self._stage.name,
-            exc_info=error, extra={"action": "tick_failed"},
+            "%s[%d] failed at a tick%s: %s: %s",
+            self._stage.name, context.partition, f" of {tick.part}" if tick.part else "",
+            type(error).__name__, error, exc_info=error, extra={"action": "tick_failed"},
         )  # fmt: skip
 
     def _refuse(

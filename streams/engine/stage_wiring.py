@@ -22,6 +22,10 @@ class StageMeter(Protocol):
         """Count records of a topic, by outcome."""
         ...
 
+    def failed_ticks(self, stage: str, partition: int, count: int) -> None:
+        """Count parts of ticks that have failed."""
+        ...
+
     def batch(self, stage: str, seconds: float) -> None:
         """Observe the time of a batch from being fetched to being saved."""
         ...

@@ -142,7 +142,7 @@ class ReplayedFlow:
                 return
             state = self.state(stage, partition)
             context = self._context(STAGES[stage], partition)
-            made = list(self._steps[stage].tick(due_ms, state, context))
+            made, _ = self._steps[stage].tick(due_ms, state, context)
             self._plan(stage, partition, state)
             if self._due.get((stage, partition), due_ms + 1) <= due_ms:
                 del self._due[stage, partition]  # it failed: the next event plans it anew

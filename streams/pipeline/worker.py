@@ -32,6 +32,9 @@ class _PrometheusMeter:
     def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
         metrics.RECORDS.labels(stage, topic, outcome).inc(count)
 
+    def failed_ticks(self, stage: str, partition: int, count: int) -> None:
+        metrics.FAILED_TICKS.labels(stage, str(partition)).inc(count)
+
     def batch(self, stage: str, seconds: float) -> None:
         metrics.BATCH_SECONDS.labels(stage).observe(seconds)
 

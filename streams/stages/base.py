@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
@@ -19,6 +19,7 @@ __all__ = [
     "RecordUnusable",
     "Stage",
     "StepContext",
+    "TickedByPart",
     "admit",
     "believed_ms",
     "named",
@@ -82,6 +83,21 @@ class Stage(Protocol[S]):
 
     def decode(self, data: bytes) -> S:
         """The value of these bytes, of this or any earlier version; ValueError otherwise."""
+        ...
+
+
+@runtime_checkable
+class TickedByPart(Protocol[S]):
+    """A stage of which a tick is done part by part, when one of them fails: the others still are."""
+
+    def parts(self, context: StepContext) -> Iterable[str]:
+        """The names of the parts; a tick without failure is the same as that of each in turn."""
+        ...
+
+    def tick_part(
+        self, part: str, now_ms: int, state: MutableMapping[str, S], context: StepContext
+    ) -> Iterable[Record]:
+        """Advance a part to `now_ms`."""
         ...
 
 

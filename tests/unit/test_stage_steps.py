@@ -178,8 +178,52 @@ def test_a_tick_of_which_an_output_cannot_be_encoded_changes_nothing() -> None:
 
     state = nothing()
     steps = StageSteps(Ticking(), codec, packed)
-    assert list(steps.tick(2**63, state, StepContext())) == []
+    assert steps.tick(2**63, state, StepContext()) == ((), 1)
     assert dict(state) == {}
+
+
+class Parted(Chain):
+    """Ticks by part; some part fails in its midst."""
+
+    def tick(
+        self, now_ms: int, state: MutableMapping[str, State], context: StepContext
+    ) -> Iterable[Record]:
+        for part in self.parts(context):
+            yield from self.tick_part(part, now_ms, state, context)
+
+    def parts(self, context: StepContext) -> Iterable[str]:
+        del context
+        return ("first", "poison", "last")
+
+    def tick_part(
+        self, part: str, now_ms: int, state: MutableMapping[str, State], context: StepContext
+    ) -> Iterable[Record]:
+        del context
+        state[part] = (now_ms, b"")
+        if part == "poison":
+            raise RuntimeError("no room")
+        yield Request(request_id=part, user="a", service="s", at_ms=now_ms)
+
+
+def test_of_a_tick_of_which_a_part_fails_the_others_are_done_and_that_one_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps, state = StageSteps(Parted(), codec, packed), nothing()
+    steps.take("requests", Raw(0, request(0)), state, StepContext())
+    for now_ms in (7, 8):  # the second after a checkpoint, which the first left
+        made, failed = steps.tick(now_ms, state, StepContext(3))
+        assert [each.request_id for each in made if isinstance(each, Request)] == ["first", "last"]
+        assert failed == 1
+    assert dict(state) == {**dict(through(nothing())), "first": (8, b""), "last": (8, b"")}
+    assert {line.getMessage() for line in caplog.records} == {
+        "profiler[3] failed at a tick of poison: RuntimeError: no room"
+    }
+
+
+def through(state: PartitionStore[State]) -> PartitionStore[State]:
+    """The state after one request."""
+    run([Raw(0, request(0))], state)
+    return state
 
 
 def test_a_record_on_another_partition_than_its_keys_is_a_dead_letter_that_says_why() -> None:
@@ -208,7 +252,7 @@ def test_only_the_stage_that_reports_for_a_topic_reports() -> None:
 
 def test_a_tick_that_fails_changes_nothing() -> None:
     state = nothing()
-    assert StageSteps(Chain(), codec, packed).tick(-1, state, StepContext()) == ()
+    assert StageSteps(Chain(), codec, packed).tick(-1, state, StepContext()) == ((), 1)
     assert dict(state) == {}
     StageSteps(Chain(), codec, packed).tick(1, state, StepContext())
     assert dict(state) == {"\x00ticked": (1, b"")}
