@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 
-from streams.allocator.calibration import Pair, added, arrivals
+from streams.allocator.calibration import DemandCalibration, Pair, added, arrivals
 from streams.allocator.config import AllocatorConfig
 from streams.allocator.decision import PoolDecision, PoolPlan
 from streams.allocator.input_arrays import InputArrays
@@ -17,7 +17,7 @@ from streams.allocator.view import PoolObservation, PoolView, without_done
 from streams.records import Demand, Record, Utilisation
 from streams.records.control import Control, Mode, Variant
 from streams.stages.admission import admit_control, admit_demand, admit_utilisation
-from streams.stages.base import StepContext
+from streams.stages.base import AHEAD_MS, StepContext
 
 __all__ = ["Allocator", "AllocatorConfig", "advance", "decide"]
 
@@ -81,7 +81,11 @@ class Allocator:
     ) -> Iterable[Record]:
         """Decide for one pool."""
         row = state.get(_pool_key(part))
-        if not isinstance(row, PoolState) or now_ms - row.decided_ms < self.config.tick_ms:
+        if not isinstance(row, PoolState):
+            return ()
+        if row.now_ms > now_ms + AHEAD_MS:
+            row = _set_back(part, row, state)
+        if now_ms - row.decided_ms < self.config.tick_ms:
             return ()
         row = replace(row, now_ms=max(row.now_ms, now_ms))
         return self._decide(part, row, state, context)
@@ -175,6 +179,23 @@ class Allocator:
             self._pasts.begin(owner, owner_of(pool), state, scene.view.index)
         state[key] = trial = begun(two, scene)
         return [trial.told(pool, scene.view.now_ms)]
+
+
+def _set_back(pool: str, row: PoolState, state: State) -> PoolState:
+    """The state of a pool whose clock was ahead, without all that was to last until some time.
+
+    A clock may have been wrong, or demand of an earlier release that believed every time. Nothing
+    would be decided before that time came, and what it is to last for would never end.
+    """
+    for partition in row.partitions:
+        state.pop(_demand_key(pool, partition), None)
+    state.pop(_trial_key(pool), None)
+    return PoolState(
+        serial=row.serial,
+        control=row.control,
+        said=row.said,
+        calibration=DemandCalibration(series=row.calibration.series),
+    )
 
 
 def advance(row: PoolState, seen: PoolObservation) -> tuple[PoolState, Mapping[Pair, int]]:

@@ -1,4 +1,4 @@
-"""Ticks of the allocator: a pool that fails harms no other, and recovers."""
+"""Ticks of the allocator: a pool that fails or whose clock was wrong harms no other, and recovers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from pools import TIERS, constituent, demand, pool
 
 from streams.adapters.avro import codec
 from streams.allocator.stage import Allocator
+from streams.allocator.state import PoolState
 from streams.engine.partition_store import PartitionStore
 from streams.engine.stage_steps import StageSteps
 from streams.records import Command, Record
 from streams.records.catalog import Catalog, Pool
+from streams.records.control import Control, Mode
 from streams.stages.base import StepContext
 
 NOW = 1_800_000_000_000
+YEAR = 366 * 86_400_000
 OTHER = Pool(pool="q", capacity=pool().capacity)
 KNOWN = Catalog.of([*TIERS, constituent("base"), pool(), OTHER])
 WANTED = ("base", "gold", 0.5)
@@ -67,3 +70,35 @@ def test_a_pool_that_failed_is_decided_on_again_at_the_next_tick() -> None:
     state["p/p"] = whole
 
     assert ticked(state, NOW + 12_000) == ({"p"}, 0)
+
+
+def test_a_pool_whose_clock_was_a_year_ahead_is_served_at_the_next_tick() -> None:
+    state = after_demand(NOW + YEAR, "p")
+    serial = state["p/p"].serial
+    ticked(state, NOW)
+    stage = Allocator()
+
+    made = list(stage.step(demand(NOW + 1_000, WANTED), state, context(NOW + 1_000)))
+
+    row = state["p/p"]
+    assert isinstance(row, PoolState)
+    assert pools_of(made) == {"p"}
+    assert (row.now_ms, row.serial > serial) == (NOW + 1_000, True)
+
+
+def test_a_pool_keeps_its_mode_when_its_clock_is_set_back() -> None:
+    state, control = after_demand(NOW + YEAR, "p"), Control(pool="p", mode=Mode.SHADOW)
+    state["p/p"] = replace(state["p/p"], control=control)
+
+    assert ticked(state, NOW) == (set(), 0)
+
+    assert (state["p/p"].now_ms, state["p/p"].control) == (NOW, control)
+
+
+def test_a_clock_that_is_less_than_a_minute_ahead_is_believed() -> None:
+    state = after_demand(NOW + 50_000, "p")
+    before = state["p/p"]
+
+    ticked(state, NOW)
+
+    assert state["p/p"] == before
