@@ -14,7 +14,7 @@ from streams.engine.undo import TICK, JournalEntry, StepUndo
 from streams.errors import StateUnreadable
 from streams.flow.topology import TOPICS, key_of
 from streams.records import DeadLetter, Record, Watermark
-from streams.stages.base import RecordUnusable, Stage, StepContext, TickedByPart
+from streams.stages.base import NoRoom, RecordUnusable, Stage, StepContext, TickedByPart
 
 __all__ = ["CodecProtocol", "StageSteps", "StepResult", "misplaced"]
 
@@ -84,6 +84,7 @@ class StageSteps(Generic[Sent]):
         self._stage, self._step = stage, stage.step
         self._pack, self._partitions = pack, partitions
         self._read = read or (lambda record: codec.decode(record.value or b""))
+        self._full = set[int]()  # partitions of which was said that there is no room
         self._undo = StepUndo(self._again, self._failed_again)
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
@@ -180,6 +181,8 @@ class StageSteps(Generic[Sent]):
     def _failed(
         self, error: Exception, topic: str, record: RawRecord, context: StepContext
     ) -> tuple[str, Sequence[Record]]:
+        if isinstance(error, NoRoom):
+            self._tell(error, context.partition)
         if isinstance(error, RecordUnusable):
             return self._refuse(str(error), topic, record, context)
         logger.error(
@@ -189,6 +192,14 @@ class StageSteps(Generic[Sent]):
         )  # fmt: skip
         reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
         return "failed", [self._dead_letter(reason, topic, record, context)]
+
+    def _tell(self, error: NoRoom, partition: int) -> None:
+        """Say it, once a partition: the dead letters say it of each record."""
+        if partition not in self._full:
+            self._full.add(partition)
+            logger.warning(
+                "%s[%d]: %s", self._stage.name, partition, error, extra={"action": "no_room"}
+            )
 
     def _failed_again(self, error: Exception, entry: JournalEntry) -> Sequence[Record]:
         topic, taken, context = entry

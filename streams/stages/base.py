@@ -16,6 +16,7 @@ __all__ = [
     "MAX_NAME",
     "MAX_SKEW_MS",
     "EventDriven",
+    "NoRoom",
     "RecordUnusable",
     "Stage",
     "StepContext",
@@ -37,6 +38,10 @@ S = TypeVar("S")
 
 class RecordUnusable(Exception):
     """A record that no stage can use; the message is the reason kept with it."""
+
+
+class NoRoom(RecordUnusable):
+    """There is no room for what a record is about; the log says so as well, once."""
 
 
 class StepContext(NamedTuple):

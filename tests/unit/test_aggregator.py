@@ -42,7 +42,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.tempo import DemandTempo
 from streams.stages.aggregator.wheel import LATE, SESSION, passages
-from streams.stages.base import StepContext
+from streams.stages.base import NoRoom, StepContext
 
 # --------------------------------------------------------------------- the sum over users
 
@@ -73,13 +73,14 @@ def test_a_user_who_changes_pool_and_tier_leaves_nothing_behind() -> None:
     assert found == {"p": [], "q": [("a", "bronze")]}
 
 
-def test_a_user_who_moves_to_a_pool_too_many_is_taken_out_of_the_former_one_once() -> None:
+def test_what_is_asked_of_a_pool_too_many_is_refused_and_the_others_are_summed() -> None:
     state, config = State(), replace(EXACT, most_pools=1)
-    feed([prediction("ann", 10, {"a": 0.5}), prediction("bob", 10, {"a": 0.5})], state)
-    for made_ms in (20, 30):
-        feed([prediction("ann", made_ms, {"a": 0.5}, pool="q")], state, config=config)
-    alone = feed([prediction("bob", 10, {"a": 0.5})])[0]
-    assert expected(at(5_000, state)[0]) == expected(alone)
+    feed([prediction("ann", 10, {"a": 0.5})], state)
+    theirs = replace(feedback("base", 1), pool="q")
+    for event in (prediction("eve", 20, {"a": 0.5}, pool="q"), theirs):
+        with pytest.raises(NoRoom, match=r"pool 'q' is one too many: .* at most 1,"):
+            feed([event], state, config=config)
+    assert [demand.pool for demand in at(FOR_EVER_MS, state)] == ["p"]
 
 
 # --------------------------------------------------------------------- time

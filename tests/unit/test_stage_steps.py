@@ -16,7 +16,7 @@ from streams.engine.partitioning import partition_of
 from streams.engine.stage_steps import StageSteps, misplaced
 from streams.errors import StateUnreadable
 from streams.records import DeadLetter, Feedback, Record, Request, Result, Watermark
-from streams.stages.base import RecordUnusable, StepContext
+from streams.stages.base import NoRoom, RecordUnusable, StepContext
 
 State = tuple[int, bytes]
 
@@ -44,6 +44,8 @@ class Chain:
             state[key] = (count + 1, digest)
             if event.service == "unusable":
                 raise RecordUnusable("no such service")
+            if event.service == "crowded":
+                raise NoRoom(f"no room for {event.request_id}")
             if event.service == "poison":
                 raise RuntimeError("poison")
         if event.service == "endless":
@@ -180,6 +182,16 @@ def test_a_tick_of_which_an_output_cannot_be_encoded_changes_nothing() -> None:
     steps = StageSteps(Ticking(), codec, packed)
     assert steps.tick(2**63, state, StepContext()) == ((), 1)
     assert dict(state) == {}
+
+
+def test_what_there_is_no_room_for_is_a_dead_letter_each_and_said_once_a_partition(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = run([Raw(n, request(n, service="crowded")) for n in range(3)], nothing())
+    assert [each.reason for each in made if isinstance(each, DeadLetter)] == [
+        f"no room for r{n}" for n in range(3)
+    ]
+    assert [line.getMessage() for line in caplog.records] == ["profiler[3]: no room for r0"]
 
 
 class Parted(Chain):

@@ -23,7 +23,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.state_bytes import decode, encode
 from streams.stages.aggregator.wheel import SilenceWheel
-from streams.stages.base import MAX_NAME, RecordUnusable, StepContext
+from streams.stages.base import MAX_NAME, NoRoom, RecordUnusable, StepContext
 
 __all__ = ["Aggregator", "AggregatorConfig"]
 
@@ -43,7 +43,7 @@ class AggregatorConfig:
     news: float = 0.2  # share of a pool's demand whose change is published
     expiry_ms: int = 600_000  # demand counts at least for this long unless it is replaced
     leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
-    most_pools: int = 1_000  # pools of a partition; vectors of further pools are ignored
+    most_pools: int = 1_000  # pools of a partition; vectors of further pools are dead letters
 
 
 class Aggregator:
@@ -76,6 +76,7 @@ class Aggregator:
         if not context.catalog.serves(event.pool):
             raise RecordUnusable(f"pool {event.pool[:MAX_NAME]!r} is not in the catalogue")
         roster = _roster(state)
+        self._require_room(event.pool, roster)
         # A time in the future must not move the clock.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
         if 0 <= roster.now_ms < now_ms - self.config.leap_ms:
@@ -145,9 +146,12 @@ class Aggregator:
 
     def _learn(self, feedback: Feedback, state: State, context: StepContext) -> None:
         catalog = context.catalog
-        row = self._pool(feedback.pool, state) if catalog.serves(feedback.pool) else None
-        if row is None or not _is_new(feedback, state, context):
+        if not catalog.serves(feedback.pool):
             return
+        self._require_room(feedback.pool, _roster(state))
+        if not _is_new(feedback, state, context):
+            return
+        row = self._pool(feedback.pool, state)
         if catalog.knows(feedback.service):
             row.count(feedback.service, catalog.tier_of(feedback.tier))
             roster = _roster(state)  # it is told at the next tick: what is kept warm depends on it
@@ -174,9 +178,6 @@ class Aggregator:
                 tallies[old.context] = wheel.remove(old, now_ms)
                 state[_pool_key(old.pool)] = row
         new_row = self._pool(prediction.pool, state)
-        if new_row is None:
-            state.pop(key, None)
-            return
         silence = context_of(prediction.soon, gap_ms)
         tallies.setdefault(silence, STRANGER)
         vector = self._vector(prediction, new_row, tallies[silence].frailty, context.catalog)
@@ -216,14 +217,20 @@ class Aggregator:
             self._slowest = catalog, max(starts, default=0)
         return self._slowest[1]
 
-    def _pool(self, pool: str, state: State) -> PoolSums | None:
+    def _require_room(self, pool: str, roster: PoolRoster) -> None:
+        """Refuse a pool beyond the most that are summed."""
+        if len(roster.pools) >= self.config.most_pools and pool not in roster.pools:
+            raise NoRoom(
+                f"pool {pool!r} is one too many: a partition sums the demand of at most"
+                f" {self.config.most_pools}, until one of them has been silent for long"
+            )
+
+    def _pool(self, pool: str, state: State) -> PoolSums:
         row = state.get(_pool_key(pool))
         if isinstance(row, PoolSums):
             return row
         roster = _roster(state)
         if pool not in roster.pools:
-            if len(roster.pools) >= self.config.most_pools:
-                return None
             roster = roster._replace(pools=(*roster.pools, pool))
         state[ROSTER] = roster = roster._replace(epochs=roster.epochs + 1)
         row = PoolSums(epoch=roster.epochs)
