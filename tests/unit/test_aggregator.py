@@ -93,6 +93,22 @@ def test_demand_is_sent_once_a_tick_and_includes_the_prediction_that_opened_it()
     assert [name for name, _ in expected(second)] == ["500", "900", "1000"]
 
 
+def test_a_clock_that_was_a_year_ahead_is_set_back_by_the_next_tick() -> None:
+    state, year = State(), 366 * 24 * HOUR_MS
+    asks("ann", range(year, year + 100_000, 10_000), state)
+    feed([feedback("base", 100)], state)
+    learnt = sums(state).hazard.cells["spent"].tolist()
+
+    assert at(10_000, state) == []
+    (demand,) = feed([prediction("bob", 20_000, {"a": 0.5})], through_bytes(state))
+
+    assert demand.at_ms == 20_000
+    assert {row.service: row.seen for row in demand.services} == {"a": 0, "draw": 1}
+    assert [measured.service for measured in demand.warm_ups] == ["base"]
+    assert sums(state).hazard.cells["spent"].tolist() == learnt
+    assert not [key for key in state if key.startswith("\x00until")]
+
+
 def test_feedback_does_not_move_time() -> None:
     state: State = {}
     assert feed([feedback("base", 100)], state) == []

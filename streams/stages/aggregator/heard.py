@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from streams.models.state_bytes import StateReader, StateWriter
 from streams.records import Feedback
 from streams.stages.base import believed_ms
 
-__all__ = ["HeardUser"]
+__all__ = ["HeardUser", "is_new"]
 
 LATE_MS = 600_000  # most that a request takes: its feedback is told when it has ended
 
@@ -47,3 +48,17 @@ class HeardUser:
         """The user of what `form` made."""
         last_ms, recent = form
         return cls(last_ms, RecentRequests.read(StateReader(recent)))
+
+
+def is_new(feedback: Feedback, state: MutableMapping[str, Any], record_ms: int) -> bool:
+    """Whether this is of a request that was not counted; from now on it was.
+
+    State: `h/<user>` the `HeardUser`.
+    """
+    key = f"h/{feedback.user}"
+    row = state.get(key)
+    heard = row if isinstance(row, HeardUser) else HeardUser()
+    new = heard.take(feedback, record_ms)
+    if new:
+        state[key] = heard
+    return new

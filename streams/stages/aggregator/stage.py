@@ -11,7 +11,7 @@ from streams.models.arrival.silence import EDGES_MS, context_of
 from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
 from streams.records.catalog import Catalog
 from streams.stages.admission import admit_feedback, admit_prediction
-from streams.stages.aggregator.heard import HeardUser
+from streams.stages.aggregator.heard import is_new
 from streams.stages.aggregator.state import (
     UNIT,
     PoolRoster,
@@ -23,7 +23,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.state_bytes import decode, encode
 from streams.stages.aggregator.wheel import SilenceWheel
-from streams.stages.base import MAX_NAME, NoRoom, RecordUnusable, StepContext
+from streams.stages.base import AHEAD_MS, MAX_NAME, NoRoom, RecordUnusable, StepContext
 
 __all__ = ["Aggregator", "AggregatorConfig"]
 
@@ -94,6 +94,8 @@ class Aggregator:
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Publish the demand at `now_ms` if enough of it has changed; time never goes back."""
+        if _roster(state).now_ms > now_ms + AHEAD_MS:
+            self._set_back(state, context)
         due_ms, roster = self.due(state), _roster(state)
         if due_ms is None or now_ms < due_ms:
             return ()
@@ -103,6 +105,15 @@ class Aggregator:
             state[ROSTER] = roster._replace(now_ms=now_ms)
             return ()
         return tuple(self._demands(now_ms, state, context))
+
+    def _set_back(self, state: State, context: StepContext) -> None:
+        """Begin anew with what is learnt: the clock was ahead, and nothing ends before its time."""
+        roster = _roster(state)
+        for pool in roster.pools:
+            row = _known(pool, state)
+            self._wheel(pool, row, state, context).clear()
+            state[_pool_key(pool)] = row.anew(roster.epochs + 1)
+        state[ROSTER] = PoolRoster(pools=roster.pools, epochs=roster.epochs + 1)
 
     def _is_news(self, pool: str, now_ms: int, state: State, context: StepContext) -> bool:
         """Bring a pool up to a time; whether enough of its demand has changed to be published."""
@@ -149,7 +160,7 @@ class Aggregator:
         if not catalog.serves(feedback.pool):
             return
         self._require_room(feedback.pool, _roster(state))
-        if not _is_new(feedback, state, context):
+        if not is_new(feedback, state, context.record_ms):
             return
         row = self._pool(feedback.pool, state)
         if catalog.knows(feedback.service):
@@ -266,17 +277,6 @@ class Aggregator:
             ),
             expires_ms=now_ms + self._life_ms(roster),
         )
-
-
-def _is_new(feedback: Feedback, state: State, context: StepContext) -> bool:
-    """Whether this is of a request that was not counted; from now on it was."""
-    key = f"h/{feedback.user}"
-    row = state.get(key)
-    heard = row if isinstance(row, HeardUser) else HeardUser()
-    new = heard.take(feedback, context.record_ms)
-    if new:
-        state[key] = heard
-    return new
 
 
 def _roster(state: State) -> PoolRoster:

@@ -147,6 +147,14 @@ class PoolSums:
     def __post_init__(self) -> None:
         self.left = MOST_BYTES - sum(map(_size, self.series)) - sum(map(_size, self.warm_ups))
 
+    def anew(self, epoch: int) -> PoolSums:
+        """A row with what this one has learnt, and without any silent user."""
+        hazard = SilenceHazard(self.hazard.cells.copy())
+        hazard.cells["inside"] = hazard.cells["since"] = 0
+        return PoolSums(
+            epoch, series=self.series, hazard=hazard, warm_ups=self.warm_ups, seen=self.seen
+        )
+
     def number(self, service: str, tier: str) -> int | None:
         """The series of a composite and tier, made now if there is room for it."""
         found = self.series.get((service, tier))

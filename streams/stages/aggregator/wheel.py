@@ -95,6 +95,11 @@ class SilenceWheel:
                 self._move(bucket, context, stage, end_ms)
         row.passed_ms = max(row.passed_ms, now_ms)
 
+    def clear(self) -> None:
+        """Drop all buckets."""
+        for end in self._row.ends:
+            self._state.pop(self._key(*end), None)
+
     def add(self, user: SilentUser) -> None:
         """Count a user who has just asked."""
         now_ms, context = user.entered_ms, user.context
