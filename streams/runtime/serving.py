@@ -6,17 +6,27 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
+from aiohttp.http_exceptions import HttpProcessingError
 
 from streams.runtime.access import Listener
 
-__all__ = ["BODY_UNREADABLE", "DRAIN_S", "serving"]
+__all__ = ["DRAIN_S", "HTTP_LOG", "serving"]
 
 logger = logging.getLogger(__name__)
 
-# What reading a body raises that is not encoded as its headers say.
-BODY_UNREADABLE = web.RequestPayloadError, ContentEncodingError, TransferEncodingError
 DRAIN_S = 10.0  # for requests in flight at SIGTERM
+
+
+class _Answered(logging.Filter):
+    """Leaves out what is no HTTP: it was answered, and anyone can send as much as they like."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is the server's own fault."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+HTTP_LOG = logging.getLogger("streams.http")  # of every server of ours
+HTTP_LOG.addFilter(_Answered())
 
 
 async def serving(

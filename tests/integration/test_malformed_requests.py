@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 from harness import RunForemesh
-from services import Door, catalog_of, constituent, read, send
+from meshed import Mesh
+from services import Door, answers, catalog_of, constituent, read, send
 
 from streams.records import Outcome, Request
 from streams.runtime.token_file import token_of
@@ -153,3 +155,95 @@ async def test_reports_of_the_largest_counts_do_not_end_the_instances(
         for _ in range(3):
             assert knock(door.provisioner_at, b"/use", told, ours(settings))[0] == 204
         assert (await door.ask(session, "only-a")).headers["x-foremesh"] == "hit"
+
+
+NO_HTTP = {
+    "a TLS greeting": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xff" * 200,
+    "a bad request line": b"GARBAGE\r\n\r\n",
+    "no version": b"GET / SOMETHING/9.9\r\n\r\n",
+    "an endless header": b"GET / HTTP/1.1\r\nx: " + b"a" * 100_000 + b"\r\n\r\n",
+    "a header without a colon": b"GET / HTTP/1.1\r\nnone\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    "a length that is none": b"POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n",
+}
+
+
+def shout(at: str, data: bytes) -> None:
+    """Send these bytes, and go when the line is closed or nothing has come for a second."""
+    host, _, port = at.partition(":")
+    with (
+        contextlib.suppress(OSError),  # it may be closed before all is sent
+        socket.create_connection((host, int(port)), 10) as line,
+    ):
+        line.settimeout(1)
+        line.sendall(data)
+        while line.recv(65_536):
+            pass
+
+
+async def test_what_is_no_http_leaves_no_line_in_the_log(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door, mesh = Door(run_foremesh), Mesh(run_foremesh)
+    decide = mesh.start("decide", provisioner=False, envoy=False)["decide"]
+    listeners = (
+        (door.gateway, door.gateway_at),
+        (door.provisioner, door.provisioner_at),
+        (decide, mesh.places.decide),
+    )
+    for process, at in listeners:
+        before = process.output
+        for data in (*NO_HTTP.values(), *NO_HTTP.values()):
+            shout(at, data)
+        assert answers(process, at)
+        assert process.output == before
+
+
+TO_THE_DECISIONS = {
+    "no JSON": (b"/lease", b"{"),
+    "no UTF-8": (b"/lease", b"\xff"),
+    "JSON nested without end": (b"/lease", DEEP),
+    "nothing": (b"/lease", b""),
+    "a list": (b"/lease", b"[]"),
+    "a huge deadline": (
+        b"/lease", b'{"service": "a", "request_id": "r", "deadline_ms": %d}' % 10**30,
+    ),
+    "an infinite deadline": (
+        b"/lease", b'{"service": "a", "request_id": "r", "deadline_ms": 1e999}',
+    ),
+    "a service that is none": (
+        b"/lease", b'{"service": {"a": 1}, "request_id": "r", "deadline_ms": 1}',
+    ),
+    "a key that is none": (
+        b"/release", b'{"key": [], "instance": "i", "served_ms": 1, "lost": false}',
+    ),
+    "a time of 5,000 digits": (
+        b"/release",
+        f'{{"key": "k", "instance": "i", "served_ms": {HUGE}, "lost": false}}'.encode(),
+    ),
+    "a negative time": (
+        b"/release", b'{"key": "k", "instance": "i", "served_ms": -1, "lost": false}',
+    ),
+    "half a release": (b"/release", b'{"key": "k"}'),
+}  # fmt: skip
+
+
+async def test_no_bytes_of_a_client_make_the_decision_service_fail(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    mesh = Mesh(run_foremesh)
+    decide, at = mesh.start("decide", provisioner=False, envoy=False)["decide"], mesh.places.decide
+    answered = {
+        name: knock(at, path, body, ours(settings))
+        for name, (path, body) in TO_THE_DECISIONS.items()
+    }
+    assert {name: status for name, (status, _) in answered.items() if status != 400} == {}
+    assert all(b"malformed request" in answer for _, answer in answered.values())
+    good = b'{"key": "none", "instance": "i", "served_ms": 1, "lost": false}'
+    assert knock(at, b"/release", good, ours(settings))[0] == 204
+    assert "Traceback" not in decide.output
+    assert decide.stop() == 0

@@ -15,20 +15,13 @@ from streams.provisioners.core.interface import (
     StandardPathRefused,
 )
 from streams.runtime.access import Guard
-from streams.runtime.serving import BODY_UNREADABLE
+from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
 
 __all__ = ["application"]
 
 _PROVISIONER: web.AppKey[Provisioner] = web.AppKey("provisioner", object)  # type: ignore[arg-type]
 _BROKER: web.AppKey[BrokerWatch] = web.AppKey("broker", BrokerWatch)
 _MOST_BYTES = 256 * 1024
-_MALFORMED = (
-    *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
-    *BODY_UNREADABLE,
-)
-_MOST_NAME = 4_096  # characters
-_MOST = 2**40  # of a count or duration since the last report
-_MOST_MS = 2**53  # of a time
 
 
 def application(provisioner: Provisioner, guard: Guard, broker: BrokerWatch) -> web.Application:
@@ -53,26 +46,9 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
             status=503 if error.known else 404,
             headers={"Retry-After": str(error.retry_after_s)},
         )
-    except _MALFORMED as error:
-        return web.json_response(
-            {"error": f"malformed request: {error!r}"[:_MOST_NAME]}, status=400
-        )
+    except MALFORMED as error:
+        return malformed(error)
     return answer
-
-
-def _name(value: Any) -> str:
-    """A name that can be encoded."""
-    if not isinstance(value, str) or len(value) > _MOST_NAME:
-        raise TypeError("a name is missing or too long")
-    value.encode()
-    return value
-
-
-def _whole(value: Any, most: int = _MOST) -> int:
-    """A whole number that is not negative, and not larger than a record can hold."""
-    if not isinstance(value, int) or not 0 <= value <= most:
-        raise ValueError(f"a number is not whole, or not between 0 and {most}")
-    return value
 
 
 def _use_of(form: Any) -> InstanceUse:
@@ -80,10 +56,10 @@ def _use_of(form: Any) -> InstanceUse:
     if not isinstance(claimable, bool | None):
         raise TypeError("claimable is neither true nor false")
     return InstanceUse(
-        instance_id=_name(form["instance_id"]),
-        in_flight=_whole(form["in_flight"]),
-        uses=_whole(form.get("uses", 0)),
-        busy_ms=_whole(form.get("busy_ms", 0)),
+        instance_id=name_of(form["instance_id"]),
+        in_flight=whole_of(form["in_flight"]),
+        uses=whole_of(form.get("uses", 0)),
+        busy_ms=whole_of(form.get("busy_ms", 0)),
         claimable=claimable,
     )
 
@@ -92,10 +68,10 @@ async def _standard(request: web.Request) -> web.Response:
     """Answer with an instance once it is warm."""
     body = await request.json()
     wanted = InstanceRequest(
-        service=_name(body["service"]),
-        request_id=_name(body["request_id"]),
-        deadline_ms=_whole(body["deadline_ms"], _MOST_MS),
-        known=frozenset(map(_name, body.get("known", ()))),
+        service=name_of(body["service"]),
+        request_id=name_of(body["request_id"]),
+        deadline_ms=whole_of(body["deadline_ms"], MOST_MS),
+        known=frozenset(map(name_of, body.get("known", ()))),
     )
     instance = await request.app[_PROVISIONER].standard(wanted)
     return web.json_response(asdict(instance))

@@ -25,7 +25,7 @@ from streams.records import Command, DeadLetter, Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.runtime.access import Listener, processes_guard
 from streams.runtime.clock import wall_ms
-from streams.runtime.serving import serving
+from streams.runtime.serving import HTTP_LOG, serving
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 from streams.stages.admission import admit_command
@@ -81,7 +81,7 @@ class ProvisionerProcess:
         known = await asyncio.to_thread(self._prepare)
         await self.provisioner.open(known)
         app = application(self.provisioner, self._guard, self._broker)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, logger=HTTP_LOG)
         try:
             await serving(runner, at, lambda: first_to_end(self._work(), stop))
         finally:

@@ -32,6 +32,8 @@ from streams.request_path.envoy.leases import LeaseTable
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.access import Guard, Listener, loopback_only, processes_guard
 from streams.runtime.clock import wall_ms
+from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
+from streams.runtime.serving import HTTP_LOG
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -90,7 +92,9 @@ async def _serve_http(
     stop: asyncio.Event,
 ) -> None:
     """Listen beside this work until `stop` is set; requests in flight are finished."""
-    activators = web.Server(service.answer, access_log=None, handler_cancellation=True)
+    activators = web.Server(
+        service.answer, access_log=None, logger=HTTP_LOG, handler_cancellation=True
+    )
     server = await asyncio.get_running_loop().create_server(
         lambda: ProtocolDispatcher(service.checks.answer, activators), *at.place
     )
@@ -140,17 +144,23 @@ class DecisionService:
         if refused := self._guard.response(request):
             return refused
         handler = self._handlers.get(request.path)
-        return await handler(request) if handler else web.Response(status=404)
+        if handler is None:
+            return web.Response(status=404)
+        try:
+            return await handler(request)
+        except MALFORMED as error:
+            return malformed(error)
 
     async def _lease(self, request: web.BaseRequest) -> web.Response:
         """Lease an instance: `{"service", "request_id", "deadline_ms"}`."""
         body = await request.json()
-        constituent, deadline_ms = str(body["service"]), int(body["deadline_ms"])
+        constituent, request_id = name_of(body["service"]), name_of(body["request_id"])
+        deadline_ms = whole_of(body["deadline_ms"], MOST_MS)
         claimed = self._warm.claims.claim(constituent)
         warm = claimed is not None
         try:
             claimed = claimed or await self._warm.standard_path.claim(
-                constituent, str(body["request_id"]), deadline_ms
+                constituent, request_id, deadline_ms
             )
         except StandardPathRefused as error:
             after = {"Retry-After": str(error.retry_after_s)}
@@ -162,8 +172,9 @@ class DecisionService:
     async def _release(self, request: web.BaseRequest) -> web.Response:
         """Release a lease: `{"key", "instance", "served_ms", "lost"}`."""
         body = await request.json()
-        lost, served_ms = bool(body["lost"]), int(body["served_ms"])
-        self.leases.release(body["key"], body["instance"], served_ms, lost=lost)
+        key, instance_id = name_of(body["key"]), name_of(body["instance"])
+        lost, served_ms = bool(body["lost"]), whole_of(body["served_ms"])
+        self.leases.release(key, instance_id, served_ms, lost=lost)
         return web.Response(status=204)
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:

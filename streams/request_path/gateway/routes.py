@@ -27,7 +27,8 @@ from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
 from streams.request_path.gateway.request_parsing import parse_parameters, parse_request
 from streams.runtime.clock import wall_ms
-from streams.runtime.serving import BODY_UNREADABLE, DRAIN_S
+from streams.runtime.json_body import BODY_UNREADABLE
+from streams.runtime.serving import DRAIN_S
 from streams.stages.base import MAX_NAME
 
 logger = logging.getLogger(__name__)
