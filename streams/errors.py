@@ -41,6 +41,7 @@ __all__ = [
     "RightsMissing",
     "SettingInvalid",
     "StackFailed",
+    "StageRuns",
     "StagesRunApart",
     "StateUnreadable",
     "ToolMissing",
@@ -121,6 +122,10 @@ class SettingInvalid(ForemeshError):
 
 class StackFailed(ForemeshError):
     """The local stack did not start: its logs are under build/stack."""
+
+
+class StageRuns(ForemeshError):
+    """A stage is to begin again while a worker runs it: end that worker first."""
 
 
 class StagesRunApart(ForemeshError):

@@ -8,6 +8,7 @@ import signal
 import click
 
 from streams.cli import pass_settings
+from streams.cli.console import echo
 from streams.flow.topology import STAGES
 from streams.settings import Settings
 
@@ -22,8 +23,16 @@ __all__ = ["command"]
     show_envvar=True,
     help="Port of the Prometheus endpoint; 0 for none.",
 )
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    show_envvar=True,
+    help="Where the state of a stage is gone, learn it again from all that is still on its topics.",
+)
 @pass_settings
-def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | None) -> None:
+def command(
+    settings: Settings, *, stages: tuple[str, ...], metrics_port: int | None, rebuild: bool
+) -> None:
     """Run the stages named, or all that are not optional, until stopped.
 
     With FOREMESH_CLOCK=event and no names it is for recorded logs: all stages, the simulated
@@ -37,10 +46,20 @@ def command(settings: Settings, stages: tuple[str, ...], metrics_port: int | Non
     port = settings.metrics_port if metrics_port is None else metrics_port
     metrics.serve(port, settings.metrics_host)
     BrokerWatch(settings, grown=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    if rebuild:
+        _rebuild(settings, stages or tuple(STAGES))
     if settings.clock == "event" and set(stages) in (set(), set(STAGES)):
         _run_in_event_time(settings)
     else:
         _run_apart(settings, stages)
+
+
+def _rebuild(settings: Settings, stages: tuple[str, ...]) -> None:
+    from streams.adapters.kafka.rebuild import take_again  # noqa: PLC0415
+
+    for name in stages:
+        if count := take_again(settings, name):
+            echo(f"{name} has lost state: it takes {count:,} records again to learn it", err=True)
 
 
 def _run_in_event_time(settings: Settings) -> None:

@@ -237,10 +237,10 @@ class StageRunner:
         """Say that the changelog is not what it was, and how to learn again what can be."""
         logger.error(
             "%s[%d] goes on at offset %d without state: %s was emptied or made anew, and what was"
-            " learnt is lost. To learn it again from what is still there, end the workers and run"
-            " kafka-consumer-groups --reset-offsets --to-earliest --execute --group %s --topic %s",
+            " learnt is lost. To learn it again from what is still there: end the workers, delete the"
+            " topic %s, run `foremesh topics create` and `foremesh worker %s --rebuild`",
             batch.topic, batch.partition, batch.records[0].offset, self._changelog.topic,
-            self._changelog.group, batch.topic, extra={"action": "state_lost"},
+            self._changelog.topic, self.row.name, extra={"action": "state_lost"},
         )  # fmt: skip
         self._wiring.meter.records(self.row.name, self._names[batch.topic], "forgotten", 1)
 

@@ -119,7 +119,44 @@ def test_state_that_is_lost_is_told_with_the_way_to_learn_it_again(
     again = live.worker("profiler")
     eventually(lambda: predicted(live, "new") == 40, 60)
     assert "without state" in again.output
-    assert "kafka-consumer-groups --reset-offsets --to-earliest" in again.output
+    assert "foremesh worker profiler --rebuild" in again.output
+
+
+def test_state_that_is_lost_is_learnt_again_when_the_operator_says_so(
+    live: Live, eventually: Eventually
+) -> None:
+    settings = live.settings
+    take_once(live, eventually, 80, "profiler")
+    delete(settings, "profiler-state")
+    create_topics(settings)
+    produce(settings, plain(settings), "new", 40)
+    again = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
+    eventually(lambda: predicted(live, "old") == 160, 60)
+    eventually(lambda: predicted(live, "new") == 40, 60)
+    assert "profiler has lost state: it takes 80 records again" in again.output
+    assert "without state" not in again.output
+    assert again.stop() == 0
+
+    third = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
+    produce(settings, plain(settings), "third", 40)
+    eventually(lambda: predicted(live, "third") == 40, 60)
+    assert "has lost state" not in third.output
+    assert predicted(live, "old") == 160
+
+
+def test_nothing_is_learnt_again_beside_a_worker_that_runs(
+    live: Live, eventually: Eventually
+) -> None:
+    settings = live.settings
+    live.worker("profiler")
+    produce(settings, plain(settings), "old", 40)
+    eventually(lambda: predicted(live, "old") == 40, 60)
+    time.sleep(1.0)
+    delete(settings, "profiler-state")
+    create_topics(settings)
+    other = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
+    assert other.wait(60) == 1
+    assert "has 1 members: end its workers" in other.output
 
 
 def test_partitions_that_are_added_are_refused_at_once_with_the_way_out(
