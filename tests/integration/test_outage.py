@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import CHECKOUT, RunForemesh, eventually
+from meshed import Mesh
 from services import Door, catalog_of, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
@@ -85,12 +86,36 @@ def test_a_broker_that_goes_away_is_told_in_few_lines_and_the_flow_goes_on(
     } == {}
 
 
-def test_a_start_without_a_broker_says_what_it_waits_for(run_foremesh: RunForemesh) -> None:
+def test_the_processes_around_envoy_tell_that_a_broker_went_away(
+    kafka: tuple[KafkaServer, str], settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    create_topics(settings)
+    send(settings, catalog_of(constituent("a")))
+    mesh = Mesh(run_foremesh)
+    around = mesh.start("control", "decide", "activate", "compose", provisioner=False, envoy=False)
+    doors = mesh.places.decide, mesh.places.compose
+    assert [health(at)["kafka"] for at in doors] == [1, 1]
+
+    kafka[0].stop()
+
+    for one in around.values():
+        eventually(lambda one=one: "Kafka does not answer at" in one.output, 20)  # type: ignore[misc]
+    assert [health(at)["kafka"] for at in doors] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("worker", "sink", "gateway", "provision", "keda"),
+        *("mesh control", "mesh decide", "mesh activate", "mesh log", "mesh compose"),
+    ],
+)
+def test_a_start_without_a_broker_says_what_it_waits_for(
+    run_foremesh: RunForemesh, command: str
+) -> None:
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
-    for command in ("worker", "sink", "gateway", "provision"):
-        started = run_foremesh(command, FOREMESH_KAFKA=nowhere)
-        eventually(lambda at=started: f"Kafka does not answer at {nowhere}" in at.output, 30)  # type: ignore[misc]
-        started.kill()
+    started = run_foremesh(*command.split(), FOREMESH_KAFKA=nowhere)
+    eventually(lambda: f"Kafka does not answer at {nowhere}" in started.output, 60)
 
 
 def predictions(settings: Settings) -> list[Prediction]:

@@ -54,7 +54,9 @@ BELOW: Mapping[str, set[str]] = {
     },
     "provisioners.local": {"records", "errors", "runtime", "provisioners.core"},
     "provisioners.kubernetes": {"records", "runtime", "provisioners.core"},
-    "provisioners.keda": {"records", "settings", "runtime", "provisioners.core"},
+    "provisioners.keda": {
+        *("records", "settings", "runtime", "adapters.kafka", "provisioners.core"),
+    },
     "request_path": set(),
     "request_path.core": {
         *("records", "catalog", "flow", "settings", "errors", "runtime"),

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from streams.adapters import metrics
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
 from streams.records.catalog import Constituent
@@ -76,6 +77,7 @@ async def serve_activator(
     """
     at = loopback_only(addresses.activate, "activator")
     metrics.serve(settings.metrics_port, settings.metrics_host)
+    BrokerWatch(settings).start()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
         aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,

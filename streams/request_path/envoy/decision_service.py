@@ -20,6 +20,7 @@ import grpc
 from aiohttp import web
 
 from streams.adapters import metrics
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.records.instances import ON_REQUEST
@@ -68,11 +69,13 @@ async def serve_decisions(
     leases = loopback_only(addresses.leases, "decision service")
     at = loopback_only(addresses.decide, "decision service")
     metrics.serve(settings.metrics_port, settings.metrics_host)
+    broker = BrokerWatch(settings)
+    broker.start()
     async with (
         aiohttp.ClientSession() as session,
         open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
     ):
-        service = DecisionService(warm, policy.deadline_ms, processes_guard(settings))
+        service = DecisionService(warm, policy.deadline_ms, processes_guard(settings), broker)
         work = service.start()
         ended_requests = grpc.aio.server()
         add_access_log_service(service.leases, ended_requests)
@@ -117,11 +120,13 @@ class DecisionService:
         Most that a request may take.
     guard
         What the activator must bring; Envoy's checks bring nothing.
+    broker
+        Whether Kafka answers, for health checks.
     """
 
-    def __init__(self, warm: WarmPool, deadline_ms: int, guard: Guard) -> None:
+    def __init__(self, warm: WarmPool, deadline_ms: int, guard: Guard, broker: BrokerWatch) -> None:
         self._warm = warm
-        self._guard = guard
+        self._guard, self._broker = guard, broker
         self._withheld = WithheldInstances(warm.claims, deadline_ms)
         self.leases = LeaseTable(warm.claims)
         self.checks = ExtAuthzChecks(warm.claims, self.leases, deadline_ms)
@@ -179,7 +184,8 @@ class DecisionService:
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:
         del request
-        return web.json_response({"leases": len(self.leases)})
+        health = {"leases": len(self.leases), "kafka": int(not self._broker.away)}
+        return web.json_response(health)
 
     async def _sweep(self) -> None:
         now_ms = wall_ms()

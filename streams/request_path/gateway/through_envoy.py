@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from streams.adapters import metrics
+from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
@@ -125,6 +126,8 @@ class EnvoyRequestHandler(RequestHandler):
         The catalogue.
     session, url
         Connections to Envoy, and its listener for orchestrators.
+    broker
+        Whether Kafka answers, for health checks.
     """
 
     def __init__(
@@ -135,10 +138,12 @@ class EnvoyRequestHandler(RequestHandler):
         watch: CatalogAndInstanceWatch,
         session: aiohttp.ClientSession,
         url: str,
+        broker: BrokerWatch,
     ) -> None:
         super().__init__(pool, deadline_ms)
         self._watch = watch
         self._session = session
+        self._broker = broker
         self._url = url.rstrip("/")
         self._start_up_times = StartUpTimes()
 
@@ -179,8 +184,8 @@ class EnvoyRequestHandler(RequestHandler):
         """Do nothing: the access log service publishes both."""
 
     def health(self) -> dict[str, int]:
-        """Nothing: no events are buffered here."""
-        return {}
+        """Whether Kafka answers."""
+        return {"kafka": int(not self._broker.away)}
 
 
 async def serve_gateway_behind_envoy(
@@ -208,10 +213,14 @@ async def serve_gateway_behind_envoy(
         Ends the process; requests in flight are finished.
     """
     metrics.serve(settings.metrics_port, settings.metrics_host)
+    broker = BrokerWatch(settings)
+    broker.start()
     watch = await CatalogAndInstanceWatch.open(settings)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
-        handler = EnvoyRequestHandler(pool, deadline_ms, watch=watch, session=session, url=envoy)
+        handler = EnvoyRequestHandler(
+            pool, deadline_ms, watch=watch, session=session, url=envoy, broker=broker
+        )
         handler.observe(watch.take_changed())
         app = new_application()
         add_routes(app, handler)
