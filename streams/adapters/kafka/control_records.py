@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -19,21 +19,25 @@ CHUNK = 100
 _LITTLE = {"fetch.message.max.bytes": 1_024, "queued.max.messages.kbytes": 1_024}
 
 
-def without_records(settings: Settings, start: Offsets) -> set[tuple[str, int]]:
-    """The partitions on which no record can be read from these offsets on.
+def without_records(settings: Settings, starts: Sequence[Offsets]) -> list[set[tuple[str, int]]]:
+    """Of each of these offsets the partitions on which no record can be read from there on.
 
     What is behind them was left by transactions: their markers, and what was rolled back. One that
     does not answer in time counts as having records.
     """
-    if not start:
-        return set()
+    if not any(starts):
+        return [set() for _ in starts]
     config = reader_config(settings)
     consumer = Consumer({**config, **_LITTLE, "isolation.level": "read_committed"})
     try:
-        consumer.assign([TopicPartition(*at, offset) for at, offset in start.items()])
-        return set(_ended_first(consumer, start))
+        return [_ended_from(consumer, start) for start in starts]
     finally:
         consumer.close()
+
+
+def _ended_from(consumer: Consumer, start: Offsets) -> set[tuple[str, int]]:
+    consumer.assign([TopicPartition(*at, offset) for at, offset in start.items()])
+    return set(_ended_first(consumer, start))
 
 
 def _ended_first(consumer: Consumer, waiting: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

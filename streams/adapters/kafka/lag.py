@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
@@ -47,14 +47,15 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
             stage: _starts(settings, client, stage, first, topics)
             for stage, topics in topology.groups.items()
         }
+        behind = _behind(settings, list(starts.values()), last)
         return [
             GroupLag(
                 stage=stage,
                 members=members(client, settings.group(stage)),
-                records=_behind(settings, start, last),
+                records=records,
                 optional=stage in topology.stages and topology.stages[stage].optional,
             )
-            for stage, start in starts.items()
+            for stage, records in zip(starts, behind, strict=True)
         ]
     except KafkaException as error:
         raise BrokerUnreachable(f"Kafka does not answer about consumer groups: {error}") from error
@@ -90,9 +91,17 @@ def _starts(
     return {at: max(committed.get(at, 0), begin) for at, begin in first.items() if at[0] in names}
 
 
-def _behind(settings: Settings, start: Offsets, last: Offsets) -> int:
-    """The offsets from `start` on; none where all are those of control records."""
-    behind = {at: last[at] - begin for at, begin in start.items() if last[at] > begin}
-    few = {at: start[at] for at, count in behind.items() if count <= FEW}
-    empty = without_records(settings, few)
-    return sum(count for at, count in behind.items() if at not in empty)
+def _behind(settings: Settings, starts: Sequence[Offsets], last: Offsets) -> list[int]:
+    """The offsets from each of `starts` on; none where all are those of control records."""
+    behind = [
+        {at: last[at] - begin for at, begin in start.items() if last[at] > begin}
+        for start in starts
+    ]
+    few = [
+        {at: start[at] for at, count in counts.items() if count <= FEW}
+        for start, counts in zip(starts, behind, strict=True)
+    ]
+    return [
+        sum(count for at, count in counts.items() if at not in empty)
+        for counts, empty in zip(behind, without_records(settings, few), strict=True)
+    ]
