@@ -96,7 +96,7 @@ class BrokerWatch:
                 "Topic %s has %d partitions, not %d: its keys go to others now, away from their"
                 " state. Workers end. To have more partitions, create all topics under another"
                 " FOREMESH_PREFIX with FOREMESH_PARTITIONS set, and produce there; to go on with"
-                " %d, delete the topic and run `foremesh topics create`",
+                " %d, delete the topic, with what is on it, and run `foremesh topics create`",
                 name, now[name], before[name], before[name], extra={"action": "topic_grown"},
             )  # fmt: skip
         if grown:
