@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streams.runtime.access import Listener
 
-__all__ = ["DRAIN_S", "HTTP_LOG", "serving"]
+__all__ = ["DRAIN_S", "HTTP_LOG", "serving", "with_sentences"]
 
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for requests in flight at SIGTERM
+_MOST_PATH = 256  # characters of a path in a sentence
+
+
+@web.middleware
+async def with_sentences(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer in JSON what has no route or is too large, as everything else is answered."""
+    try:
+        if (request.content_length or 0) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+        answer: web.StreamResponse = await handler(request)
+    except web.HTTPException as error:
+        headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        sentence = _sentence(error, request)
+        return web.json_response({"error": sentence}, status=error.status, headers=headers)
+    return answer
+
+
+def _sentence(error: web.HTTPException, request: web.Request) -> str:
+    path, most = request.path[:_MOST_PATH], request.client_max_size
+    return {
+        404: f"there is nothing at {path!r}",
+        405: f"{request.method} is not for {path!r}",
+        413: f"the body is larger than {most} bytes",
+    }.get(error.status, error.reason)
 
 
 class _Answered(logging.Filter):

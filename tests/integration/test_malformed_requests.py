@@ -18,7 +18,7 @@ from streams.runtime.token_file import token_of
 from streams.settings import Settings
 
 DEEP = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-HUGE = "9" * 5_000
+HUGE = "9" * 20_000
 USER = b"x-foremesh-user: ann\r\n"
 
 
@@ -44,9 +44,14 @@ TO_THE_GATEWAY: dict[str, tuple[bytes, bytes, bytes]] = {
     "JSON nested without end": (b"/only-a", DEEP, USER),
     "half a pair of surrogates": (b"/only-a", rb'{"a": "\ud800"}', USER),
     "half a pair as a name": (b"/only-a", rb'{"\udfff": 1}', USER),
-    "a number of 5,000 digits": (b"/only-a", f'{{"a": {HUGE}}}'.encode(), USER),
+    "a number of 20,000 digits": (b"/only-a", f'{{"a": {HUGE}}}'.encode(), USER),
     "a body that is no UTF-8": (b"/only-a", b'{"a": "\xff"}', USER),
     "a body that is no gzip": (b"/only-a", b"\x1f\x8bnone", USER + b"content-encoding: gzip\r\n"),
+    "a body that is not JSON's": (b"/only-a", b'{"a": NaN}', USER),
+    "two users": (b"/only-a", b"", USER + b"x-foremesh-user: bob\r\n"),
+    "two ids": (b"/only-a", b"", USER + b"x-request-id: a\r\nx-request-id: b\r\n"),
+    "no composite": (b"/", b"", USER),
+    "more than a composite": (b"/only-a/", b"", USER),
     "bytes in the path": (b"/only-\xe9", b"", USER),
     "a NUL in a header": (b"/only-a", b"", b"x-foremesh-user: a\x00b\r\n"),
 }
@@ -67,6 +72,26 @@ async def test_no_bytes_of_a_client_make_the_gateway_fail(
     told = [x.request_id for x in read(settings, "outcomes") if isinstance(x, Outcome)]
     assert len(asked) == 1
     assert asked == told
+
+
+async def test_what_is_nowhere_or_too_large_is_refused_in_a_sentence(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh)
+    large = b" " * (1 << 21)
+    for at, path, headers in (
+        (door.gateway_at, b"/only-a", USER),
+        (door.provisioner_at, b"/use", ours(settings)),
+    ):
+        for target, body, status, says in (
+            (b"/no/where", b"", 404, "there is nothing at '/no/where'"),
+            (path, large, 413, "the body is larger than"),
+        ):
+            said, answer = knock(at, target, body, headers)
+            assert said == status
+            assert says in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
 
 
 async def test_a_method_that_is_not_allowed_is_told_which_are(

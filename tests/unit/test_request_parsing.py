@@ -7,7 +7,11 @@ import pytest
 
 from streams.records import Request, Source
 from streams.records.catalog import Tier
-from streams.request_path.gateway.request_parsing import parse_parameters, parse_request
+from streams.request_path.gateway.request_parsing import (
+    parse_parameters,
+    parse_request,
+    single_headers,
+)
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 GOLD = Tier(tier="gold", weight=2.0, sla_ms=500, priority=2)
@@ -80,6 +84,14 @@ def test_a_name_that_is_too_long_is_refused(header: str) -> None:
         parsed(tier_header=True, **{header: "x" * (MAX_NAME + 1)})
 
 
+@pytest.mark.parametrize("name", ["x-foremesh-user", "X-Foremesh-Tier", "X-REQUEST-ID"])
+def test_a_header_that_says_who_asks_is_refused_when_it_is_there_twice(name: str) -> None:
+    others = [("Cookie", "a=1"), ("Cookie", "b=2")]
+    assert single_headers([(name, "ann"), *others])[name.lower()] == "ann"
+    with pytest.raises(ValueError, match=f"{name.lower()} is there more than once"):
+        single_headers([(name, "ann"), *others, (name.lower(), "ann")])
+
+
 def test_parameters_are_those_of_the_query_and_the_scalars_of_the_body() -> None:
     body = json.dumps({"width": 512, "fast": True, "name": "x", "list": [1], "none": None})
 
@@ -91,7 +103,12 @@ def test_parameters_are_those_of_the_query_and_the_scalars_of_the_body() -> None
     }
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"[1]", b"\xff"])
+@pytest.mark.parametrize("number", ["1e999", "1.0", "-0", "0.1000000000000000055", "9" * 6_000])
+def test_numbers_are_taken_as_they_are_written(number: str) -> None:
+    assert parse_parameters({}, f'{{"n": {number}}}'.encode()) == {"n": number}
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"[1]", b"\xff", b'{"n": NaN}', b'{"n": -Infinity}'])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="the body is not"):
         parse_parameters({}, body)

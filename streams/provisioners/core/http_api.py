@@ -16,6 +16,7 @@ from streams.provisioners.core.interface import (
 )
 from streams.runtime.access import Guard
 from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
+from streams.runtime.serving import with_sentences
 
 __all__ = ["application"]
 
@@ -26,7 +27,7 @@ _MOST_BYTES = 256 * 1024
 
 def application(provisioner: Provisioner, guard: Guard, broker: BrokerWatch) -> web.Application:
     """Build the routes `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
-    middlewares = [guard.middleware(), _errors]
+    middlewares = [guard.middleware(), with_sentences, _errors]
     app = web.Application(client_max_size=_MOST_BYTES, middlewares=middlewares)
     app[_PROVISIONER], app[_BROKER] = provisioner, broker
     app.router.add_post("/standard", _standard)

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from streams.runtime.access import Guard, Listener
-from streams.runtime.serving import DRAIN_S, HTTP_LOG, serving
+from streams.runtime.serving import DRAIN_S, HTTP_LOG, serving, with_sentences
 from streams.runtime.tasks import first_to_end
 
 __all__ = ["new_application", "serve_application"]
@@ -25,7 +25,7 @@ def new_application(guard: Guard | None = None) -> web.Application:
     guard
         What its requests must bring; None on loopback, where anyone may ask.
     """
-    middlewares = [guard.middleware()] if guard else []
+    middlewares = [*([guard.middleware()] if guard else []), with_sentences]
     return web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=middlewares)
 
 

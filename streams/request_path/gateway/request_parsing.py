@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams.records import Request, Source
@@ -11,7 +11,26 @@ from streams.records.catalog import Tier
 from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier, is_text
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
-__all__ = ["parse_parameters", "parse_request"]
+__all__ = ["parse_parameters", "parse_request", "single_headers"]
+
+_ID_HEADER = "x-request-id"
+_ONCE = frozenset({USER_HEADER, TIER_HEADER, _ID_HEADER})
+
+
+def single_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The headers of a request by their names in lower case.
+
+    Raises
+    ------
+    ValueError
+        One that says who asks for what is there twice: servers differ in which they believe.
+    """
+    found: dict[str, str] = {}
+    for name, value in ((name.lower(), value) for name, value in pairs):
+        if name in found and name in _ONCE:
+            raise ValueError(f"header {name} is there more than once")
+        found[name] = value
+    return found
 
 
 def parse_request(
@@ -30,7 +49,7 @@ def parse_request(
     Parameters
     ----------
     headers, parameters
-        Of the HTTP request; see `parse_parameters`.
+        Of the HTTP request; see `single_headers` and `parse_parameters`.
     tiers
         Those of the catalogue.
     composite, pool, at_ms
@@ -53,7 +72,7 @@ def parse_request(
     if tiers and tier not in tiers:
         raise ValueError(f"there is no tier {tier!r}: the catalogue has {', '.join(tiers)}")
     return Request(
-        request_id=_header(headers, "x-request-id", request_id),
+        request_id=_header(headers, _ID_HEADER, request_id),
         user=user,
         service=composite,
         at_ms=at_ms,
@@ -66,6 +85,8 @@ def parse_request(
 
 def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, str]:
     """The query's parameters and the scalars of a JSON body, if there is a body.
+
+    Numbers are taken as they are written, so none is rounded or becomes infinite.
 
     Raises
     ------
@@ -97,7 +118,7 @@ def _header(headers: Mapping[str, str], name: str, default: str) -> str:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        found = json.loads(body, parse_int=str, parse_float=str, parse_constant=_no_number)
     except ValueError:
         raise ValueError("the body is not JSON") from None
     except RecursionError:
@@ -107,5 +128,9 @@ def _object(body: bytes) -> dict[str, Any]:
     raise ValueError("the body is not a JSON object")
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
+    return isinstance(value, str | bool)  # numbers are text by now

@@ -25,7 +25,11 @@ from streams.request_path.core.orchestration import (
 )
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
-from streams.request_path.gateway.request_parsing import parse_parameters, parse_request
+from streams.request_path.gateway.request_parsing import (
+    parse_parameters,
+    parse_request,
+    single_headers,
+)
 from streams.runtime.clock import wall_ms
 from streams.runtime.json_body import BODY_UNREADABLE
 from streams.runtime.serving import DRAIN_S
@@ -117,7 +121,7 @@ async def _composite(http: web.Request) -> web.Response:
         return _error(404, f"there is no composite service {name[:MAX_NAME]!r} in the catalogue")
     try:
         request = parse_request(
-            http.headers,
+            single_headers(http.headers.items()),
             parse_parameters(http.query, await _body(http)),
             handler.catalog.tiers,
             composite=composite.service,
