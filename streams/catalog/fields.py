@@ -9,23 +9,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node, SequenceNode
 
+from streams.catalog.yaml_nodes import FieldInvalid, number_of, text_of, word_of
 from streams.records.catalog import MOST
 
-__all__ = ["SECTIONS", "CatalogField", "FieldInvalid", "name_of", "near", "text_of"]
+__all__ = ["SECTIONS", "CatalogField", "name_of", "near"]
 
 MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
+_MOST_DIGITS = 40  # that are read of a whole number
 MAX_STEPS = 64  # steps of a composite, and constituents of a step
-
-
-class FieldInvalid(ValueError):
-    """A value that cannot be used; the message continues a sentence that begins with the field."""
-
-    def __init__(self, node: Node, text: str) -> None:
-        super().__init__(text)
-        self.node = node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +37,6 @@ def near(name: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-def text_of(node: Node) -> str:
-    """The text of a scalar."""
-    if not isinstance(node, ScalarNode):
-        raise FieldInvalid(node, "must be one value, not a list or a mapping")
-    return str(node.value)
-
-
 def name_of(node: Node) -> str:
     """A name: some text, not too long."""
     name = text_of(node)
@@ -62,18 +49,17 @@ def name_of(node: Node) -> str:
 
 def amount(node: Node) -> float:
     """A number that is not negative."""
-    text = text_of(node)
-    try:
-        number = float(text)
-    except ValueError:
-        raise FieldInvalid(node, f"must be a number, it is {text[:40]!r}") from None
+    text = number_of(node)
+    if text is None:
+        raise FieldInvalid(node, f"must be a number, it is {word_of(node)[:40]!r}")
+    number = float(text)
     if not math.isfinite(number):
         raise FieldInvalid(node, f"must be a finite number, it is {text[:40]!r}")
     if number < 0:
-        raise FieldInvalid(node, f"must not be negative, it is {text}")
+        raise FieldInvalid(node, f"must not be negative, it is {text[:40]}")
     if number > MOST:
         raise FieldInvalid(node, f"must be at most {MOST:g}, it is {text[:40]}")
-    return number
+    return abs(number)  # -0 is 0
 
 
 def share(node: Node) -> float:
@@ -86,18 +72,17 @@ def share(node: Node) -> float:
 
 def amount_or_all(node: Node) -> float:
     """A number that is not negative, or .inf."""
-    return math.inf if text_of(node).lower() == ".inf" else amount(node)
+    return math.inf if word_of(node).lower() == ".inf" else amount(node)
 
 
 def whole(least: int) -> Callable[[Node], int]:
     """A reader of whole numbers that are not below `least`."""
 
     def read(node: Node) -> int:
-        text = text_of(node)
-        try:
-            number = int(text)
-        except ValueError:
-            raise FieldInvalid(node, f"must be a whole number, it is {text[:40]!r}") from None
+        text = number_of(node)
+        if text is None or not text.lstrip("+-").isdigit():
+            raise FieldInvalid(node, f"must be a whole number, it is {word_of(node)[:40]!r}")
+        number = int(text[:_MOST_DIGITS])
         if not least <= number <= MAX_WHOLE:
             raise FieldInvalid(node, f"must be between {least} and {MAX_WHOLE}, it is {text[:40]}")
         return number
@@ -114,10 +99,10 @@ def words(node: Node) -> tuple[str, ...]:
 
 def yes_or_no(node: Node) -> bool:
     """A truth value."""
-    text = text_of(node).lower()
-    if text not in {"true", "false"}:
+    text = word_of(node)
+    if text.lower() not in {"true", "false"}:
         raise FieldInvalid(node, f"must be true or false, it is {text[:40]!r}")
-    return text == "true"
+    return text.lower() == "true"
 
 
 def path(node: Node) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-__all__ = ["inherited", "is_merge"]
+__all__ = ["MOST", "inherited", "is_merge"]
+
+MOST = 100  # mappings that one may take over
 
 
 def is_merge(key: Node) -> bool:
@@ -14,19 +16,28 @@ def is_merge(key: Node) -> bool:
     return isinstance(key, ScalarNode) and key.value == "<<" and key.style is None
 
 
-def inherited(node: MappingNode, seen: set[int] | None = None) -> Iterator[tuple[Node, Node]]:
+def inherited(node: MappingNode) -> Iterator[tuple[Node, Node]]:
     """The pairs that a mapping takes over, those that count first; each mapping gives its once.
 
-    A merge key of anything but mappings gives itself, as a pair.
+    A merge key of anything but a mapping, and one of more than there may be, gives itself.
     """
-    seen = seen or set()
-    seen.add(id(node))
-    for key, value in node.value:
-        if not is_merge(key):
-            continue
-        for other in value.value if isinstance(value, SequenceNode) else [value]:
-            if not isinstance(other, MappingNode):
-                yield key, value
-            elif id(other) not in seen:
-                yield from (pair for pair in other.value if not is_merge(pair[0]))
-                yield from inherited(other, seen)
+    seen, left = {id(node)}, _merges(node)
+    while left:
+        key, other = left.pop()
+        if not isinstance(other, MappingNode) or len(seen) > MOST:
+            yield key, other
+            return
+        if id(other) not in seen:
+            seen.add(id(other))
+            yield from (pair for pair in other.value if not is_merge(pair[0]))
+            left += _merges(other)
+
+
+def _merges(node: MappingNode) -> list[tuple[Node, Node]]:
+    """The merge keys of a mapping, each with one thing that it names, the first one last."""
+    return [
+        (key, other)
+        for key, value in reversed(node.value)
+        if is_merge(key)
+        for other in reversed(value.value if isinstance(value, SequenceNode) else [value])
+    ]

@@ -28,18 +28,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node
 
-from streams.catalog.fields import SECTIONS, CatalogField, FieldInvalid, name_of, near
-from streams.catalog.merge_keys import inherited, is_merge
+from streams.catalog.fields import SECTIONS, CatalogField, name_of, near
+from streams.catalog.merge_keys import MOST, inherited, is_merge
+from streams.catalog.yaml_nodes import FieldInvalid, compose
 from streams.errors import CatalogInvalid
 from streams.records.catalog import (
     Catalog,
@@ -54,6 +52,10 @@ from streams.records.catalog import (
 __all__ = ["load", "parse"]
 
 MAX_BYTES = 4 * 1024 * 1024
+
+_MOST_SHOWN = 100  # errors
+_MAPPING = "tag:yaml.org,2002:map"
+_EXTENSION = "x-"  # begins the names of sections that are not read; others may refer to them
 
 _STEPS = SECTIONS["composites"]["steps"]
 _KINDS: Mapping[str, str] = {
@@ -86,31 +88,19 @@ def parse(text: str, name: str = "catalogue") -> Catalog:
     Raises
     ------
     CatalogInvalid
-        It has errors: all of them, in the order of their lines.
+        It has errors: the first of them, in the order of their lines.
     """
+    root = compose(text, name)
+    if root is None:
+        raise CatalogInvalid(f"{name} is empty: it needs {', '.join(SECTIONS)}")
     reader = _CatalogReader()
-    entries = list(reader.entries(_compose(text, name)))
+    entries = list(reader.entries(root))
     if reader.faults:
         found = sorted(set(reader.faults))
-        lines = "".join(f"\n  line {line}: {what}" for line, what in found)
+        lines = "".join(f"\n  line {line}: {what}" for line, what in found[:_MOST_SHOWN])
+        lines += f"\n  and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
         raise CatalogInvalid(f"{name} has {len(found)} error{'s'[: len(found) > 1]}:{lines}")
     return Catalog.of(entries)
-
-
-def _compose(text: str, name: str) -> Node:
-    try:
-        node: Node | None = YAML().compose(io.StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{name}, line {mark.line + 1}" if mark else name
-        raise CatalogInvalid(f"{where}: not YAML: {error.problem or error.context}") from error
-    except RecursionError as error:
-        raise CatalogInvalid(f"{name}: not YAML: nested too deep") from error
-    except (YAMLError, ValueError) as error:
-        raise CatalogInvalid(f"{name}: not YAML: {str(error).splitlines()[0]}") from error
-    if node is None:
-        raise CatalogInvalid(f"{name} is empty: it needs {', '.join(SECTIONS)}")
-    return node
 
 
 @dataclass
@@ -127,7 +117,7 @@ class _CatalogReader:
     def entries(self, root: Node) -> Iterator[CatalogEntry]:
         sections = self.pairs(root, "the catalogue", root)
         for name, (key, _) in sections.items():
-            if name not in SECTIONS:
+            if name not in SECTIONS and not name.startswith(_EXTENSION):
                 self.fault(key, f"{name!r} is no section of a catalogue{near(name, SECTIONS)}")
         parts = {
             name: self.pairs(node, name, key)
@@ -150,7 +140,7 @@ class _CatalogReader:
 
     def pairs(self, node: Node, what: str, at: Node) -> dict[str, tuple[Node, Node]]:
         """The named values of a mapping at `at`; of duplicate names the first."""
-        if not isinstance(node, MappingNode):
+        if not isinstance(node, MappingNode) or node.tag != _MAPPING:
             self.fault(at, f"{what} must be a mapping of names")
             return {}
         found: dict[str, tuple[Node, Node]] = {}
@@ -164,7 +154,9 @@ class _CatalogReader:
         for name, key, value in self.named(taken_over, what):
             found.setdefault(name, (key, value))
         for key, _ in filter(lambda pair: is_merge(pair[0]), taken_over):
-            self.fault(key, f"<< in {what} must name mappings, as in `<<: *defaults`")
+            self.fault(
+                key, f"<< in {what} must name mappings, {MOST} at most, as in `<<: *defaults`"
+            )
         return found
 
     def named(

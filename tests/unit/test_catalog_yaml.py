@@ -188,8 +188,8 @@ def test_a_catalogue_without_pools_is_an_error() -> None:
         ("- a\n- b", "line 1: the catalogue must be a mapping of names"),
         ("pools:\n  a: b: c", "line 2: not YAML: mapping values are not allowed here"),
         ("pools: [\n", "line 2: not YAML"),
-        ("pools: {}\n---\npools: {}", "line 2: not YAML: but found another document"),
-        ("pools: \x07", "not YAML: unacceptable character"),
+        ("pools: {}\n---\npools: {}", "line 2: not YAML: expected a single document"),
+        ("\npools: \x07", "line 2: not YAML: unacceptable character"),
         ("[" * 1000, "not YAML: nested too deep"),
         ("pools: &a\n  x: *a", "pool 'x' has an unknown field 'x'"),
         ("pools: *nowhere", "line 1: not YAML: found undefined alias"),
@@ -301,3 +301,75 @@ def test_a_merge_key_of_no_mapping_is_an_error_with_its_line() -> None:
 def test_a_mapping_that_merges_itself_is_read_once() -> None:
     catalog = parse(with_merges("  a: &a {<<: *a, cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n"))
     assert catalog.constituents["a"].price == 4
+
+
+def test_a_long_chain_of_merges_is_an_error_and_not_a_wait() -> None:
+    links = "".join(f"  s{n}: &s{n} {{<<: *s{n - 1}}}\n" for n in range(1, 2_000))
+    with pytest.raises(
+        CatalogInvalid, match=r"line 3: << in constituent 's101' .* 100 at most"
+    ) as raised:
+        parse(with_merges("  s0: &s0 {cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n" + links))
+    assert len(str(raised.value)) < 20_000
+
+
+def test_sections_of_shared_defaults_are_for_the_others() -> None:
+    shared = "x-small: &small {cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n"
+    catalog = parse(shared + with_merges("  a: *small\n"))
+    assert catalog.constituents["a"].warm_up_ms == 3
+
+
+def test_of_an_anchor_that_is_there_twice_the_later_one_counts() -> None:
+    catalog = parse(
+        with_merges(
+            "  a: &a {cpu: 1, memory: 2, warm_up_ms: 3, price: 4}\n"
+            "  b: &a {cpu: 5, memory: 2, warm_up_ms: 3, price: 4}\n"
+            "  c: *a\n"
+        )
+    )
+    assert catalog.constituents["c"].needs.cpu == 5
+
+
+def one_constituent(**values: str) -> str:
+    given = {"cpu": "1", "memory": "1", "warm_up_ms": "1", "price": "1"} | values
+    return with_merges(f"  a: {{{', '.join(f'{k}: {v}' for k, v in given.items())}}}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1_000",
+        "\u0662\u0665",
+        "'250'",
+        '"250"',
+        "0x10",
+        "0o17",
+        "1:30",
+        "inf",
+        "250\u00a0",
+        "!x 250",
+    ],
+)
+@pytest.mark.parametrize("field", ["cpu", "warm_up_ms", "price"])
+def test_what_is_no_decimal_number_in_yaml_is_none_here(field: str, text: str) -> None:
+    with pytest.raises(CatalogInvalid, match=f"line 2: constituent 'a': {field} must"):
+        parse(one_constituent(**{field: text}))
+
+
+@pytest.mark.parametrize(("text", "value"), [("010", 10), ("-0.0", 0), (".5e1", 5), ("+1.", 1)])
+def test_numbers_are_read_as_yaml_has_them(text: str, value: float) -> None:
+    needs = parse(one_constituent(cpu=text)).constituents["a"].needs
+    assert str(needs.cpu) == str(float(value))
+
+
+@pytest.mark.parametrize("name", ["null", "~", '"\\ud800"', "!x b"])
+def test_what_is_no_text_names_nothing(name: str) -> None:
+    with pytest.raises(CatalogInvalid, match="line 2: constituent 'a': base must"):
+        parse(one_constituent(base=name))
+    with pytest.raises(CatalogInvalid, match="line 2: a name in constituents must"):
+        parse(with_merges(f"  {name}: {{cpu: 1, memory: 1, warm_up_ms: 1, price: 1}}\n"))
+
+
+@pytest.mark.parametrize("name", ["'null'", "1.0", "on", "no"])
+def test_names_that_look_like_values_are_names(name: str) -> None:
+    text = with_merges(f"  {name}: {{cpu: 1, memory: 1, warm_up_ms: 1, price: 1}}\n")
+    assert list(parse(text).constituents) == [name.strip("'")]

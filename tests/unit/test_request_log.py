@@ -111,12 +111,38 @@ def test_a_time_is_read_whatever_its_unit(text: str) -> None:
     assert epoch_ms(text) == DAY_MS
 
 
-def test_the_digits_of_a_date_are_no_number() -> None:
-    assert epoch_ms("20241115000000") == 1_731_628_800_000
-    assert epoch_ms("20249915000000") == 20_249_915_000_000  # no date: milliseconds
-    with pytest.raises(RowUnreadable, match="may be a date or seconds"):
-        epoch_ms("20241115")
-    assert epoch_ms("20241115", "s") == 20_241_115_000
+@pytest.mark.parametrize(
+    "text", ["20241115165750", "20241115165750.0", "20241115165750000", "20241115165750000000"]
+)
+def test_the_digits_of_a_date_and_time_are_no_number(text: str) -> None:
+    assert epoch_ms(text) == DAY_MS
+    assert epoch_ms(text, "ns") == round(float(text) / 1e6)
+
+
+@pytest.mark.parametrize("text", ["20241115", "20241115.0", "2024111516", "202411151657"])
+def test_the_digits_of_a_date_without_seconds_may_be_a_number_too(text: str) -> None:
+    with pytest.raises(RowUnreadable, match="may be a date or a number"):
+        epoch_ms(text)
+    assert epoch_ms(text, "s") == round(float(text) * 1_000)
+
+
+def test_ten_digits_of_the_last_century_are_seconds_of_this_one() -> None:
+    assert epoch_ms("1905011512") == 1_905_011_512_000
+
+
+@pytest.mark.parametrize("text", ["20249915000000", "00010101000000", "99991231235959", "7.3e9"])
+def test_a_number_that_comes_to_a_time_far_ahead_has_another_unit(text: str) -> None:
+    with pytest.raises(RowUnreadable, match=r"beyond the year 2199 in m?s: give its --time-unit"):
+        epoch_ms(text)
+    assert epoch_ms(text, "us") == round(float(text) / 1_000)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "inf", "1_762_500_000", "\u0661", "0x6905f3a0", "20240230010101"]
+)
+def test_what_only_python_takes_for_a_number_is_no_time(text: str) -> None:
+    with pytest.raises(RowUnreadable, match="neither a number nor ISO 8601"):
+        epoch_ms(text)
 
 
 def test_the_unit_of_time_can_be_given() -> None:

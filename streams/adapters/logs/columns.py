@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,9 +15,17 @@ from streams.records import Request
 __all__ = ["TIME_UNITS", "ColumnMapping", "RowUnreadable", "epoch_ms", "guess", "request_of"]
 
 TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
-DATE_DIGITS = 8
-FIRST_YEAR, LAST_YEAR = 1900, 2199  # of dates that are written as digits alone
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
+LAST_AUTO_MS = 7_258_118_400_000  # the year 2200: a number that comes to more has another unit
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+# A year of 1900 to 2199, month and day; then nothing, hours, minutes, seconds, their fraction.
+# Ten digits that begin with 19 are seconds of the years from 2030 on.
+_DATE = re.compile(
+    r"(?!19\d{8}(?:\.|$))((?:19|20|21)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
+    r"(?:([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(\d{3}(?:\d{3})?)?)?)?)?(?:\.(\d*))?",
+    re.ASCII,
+)
 
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "user": ("user", "user_id", "userid", "username", "group_id", "groupid", "customer_id"),
@@ -121,52 +130,64 @@ def epoch_ms(text: str, unit: str = "auto") -> int:
     """Parse a time: a number since the epoch in `unit`, or ISO 8601 (UTC when it has no zone).
 
     "auto" chooses the unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17
-    microseconds (each reaching to the year 5138), else nanoseconds. 14 digits that are a date and
-    time are those (20261107080000), 8 that are a date could be seconds of 1970 as well.
+    microseconds, else nanoseconds. Digits that are a date and a time to the second are those
+    (20261107080000), fewer that are a date could be seconds or milliseconds as well.
 
     Raises
     ------
     RowUnreadable
-        It is neither, or could be either, or is beyond the year 9999.
+        It is neither, or could be either, or is beyond the year 9999; or a number in no given unit
+        is beyond 2199.
     """
     text = text.strip()
     if not text:
         raise RowUnreadable("time is missing")
-    if unit == "auto" and _is_date(text):
-        if len(text) == DATE_DIGITS:
-            raise RowUnreadable(
-                f"time {text!r} may be a date or seconds: write it with hyphens, or give --time-unit s"
-            )
-        text = f"{text[:DATE_DIGITS]}T{text[DATE_DIGITS:]}"
-    try:
-        number = float(text)
-    except ValueError:
-        if unit in TIME_UNITS:
-            raise RowUnreadable(f"time {text[:40]!r} is no number") from None
-        at_ms = _iso_ms(text)
+    date = _DATE.fullmatch(text) if unit == "auto" else None
+    if date:
+        at_ms = _digits_ms(date)
+    elif _NUMBER.fullmatch(text):
+        at_ms = _number_ms(text, unit)
+    elif unit in TIME_UNITS:
+        raise RowUnreadable(f"time {text[:40]!r} is no number")
     else:
-        at_ms = number * TIME_UNITS[_unit(number) if unit == "auto" else unit]
+        at_ms = _iso_ms(text)
     if not math.isfinite(at_ms) or abs(at_ms) > LAST_MS:
         raise RowUnreadable(f"time {text[:40]!r} is beyond the year 9999")
     return round(at_ms)
 
 
-def _is_date(text: str) -> bool:
-    """Whether these are the digits of a date of 1900 to 2199, alone or with a time."""
-    if len(text) not in {DATE_DIGITS, DATE_DIGITS + 6} or not text.isdecimal():
-        return False
-    try:
-        return FIRST_YEAR <= datetime.strptime(text[:DATE_DIGITS], "%Y%m%d").year <= LAST_YEAR  # noqa: DTZ007  # a year needs no zone
-    except ValueError:
-        return False
+def _number_ms(text: str, unit: str) -> float:
+    number = float(text)
+    if unit in TIME_UNITS:
+        return number * TIME_UNITS[unit]
+    guessed = _unit(number)
+    at_ms = number * TIME_UNITS[guessed]
+    if abs(at_ms) >= LAST_AUTO_MS:
+        raise RowUnreadable(
+            f"time {text[:40]!r} is beyond the year 2199 in {guessed}: give its --time-unit"
+        )
+    return at_ms
 
 
-def _iso_ms(text: str) -> float:
+def _digits_ms(date: re.Match[str]) -> float:
+    """The time of digits that are a date, if they cannot be a number as well."""
+    text, (day, hour, minute, second, *fractions) = date[0], date.groups()
+    if second is None:
+        raise RowUnreadable(
+            f"time {text!r} may be a date or a number: write it with hyphens, or give --time-unit"
+        )
+    fraction = "".join(filter(None, fractions))
+    return _iso_ms(f"{day}T{hour}{minute}{second}.{fraction or '0'}", text)
+
+
+def _iso_ms(text: str, written: str = "") -> float:
+    """The time of this text; the file may have `written` it in another way."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
     except (ValueError, OverflowError):
-        raise RowUnreadable(f"time {text[:40]!r} is neither a number nor ISO 8601") from None
+        found = (written or text)[:40]
+        raise RowUnreadable(f"time {found!r} is neither a number nor ISO 8601") from None
 
 
 def _unit(number: float) -> str:
