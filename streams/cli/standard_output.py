@@ -1,4 +1,4 @@
-"""Standard output that cannot be written to: closed, or on a full disk."""
+"""Standard output as it is found: of any encoding, closed, or on a full disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}
 
 
 def have_one() -> None:
-    """Have what is written to a closed standard output fail; Python drops it."""
+    """Have what is written come whole, in UTF-8, or fail; Python drops it where output is closed."""
     if sys.stdout is None:  # after `>&-`
         sys.stdout = Path(os.devnull).open()  # noqa: SIM115  # to be read alone, until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def is_unwritable(error: OSError) -> bool:

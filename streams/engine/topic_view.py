@@ -119,7 +119,8 @@ class TopicView(Generic[T]):
                 return self._ask_ends()
             except (KafkaException, TimeoutError) as error:
                 if self._given_up(deadline):
-                    raise BrokerUnreachable(f"{self._topic} cannot be read: {error}") from error
+                    why = error.args[0].str() if isinstance(error, KafkaException) else "no answer"
+                    raise BrokerUnreachable(f"{self._topic} cannot be read: {why}") from error
                 # A request to a broker that dies is never answered, whatever its timeout
                 # (librdkafka 2.12); and a broker that has just started has no leaders.
                 self._admin = AdminClient(self._config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,21 @@ def test_a_standard_output_that_cannot_be_written_to_is_an_error_in_one_sentence
     assert "foremesh: nothing can be written: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
+@pytest.mark.parametrize("command", [["status"], ["catalog", "infer", "log.csv"]])
+def test_names_are_whole_whatever_encoding_python_takes_the_output_to_have(
+    tmp_path: Path, encoding: str, command: list[str]
+) -> None:
+    folder = tmp_path / ("so deep that its name is cut " * 4) / "\N{GREEK SMALL LETTER ALPHA}"
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text("user,service\nann,\N{GREEK SMALL LETTER ALPHA}\n", "utf-8")
+    line = [sys.executable, "-m", "streams", *command]
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    done = subprocess.run(line, capture_output=True, cwd=folder, env=env, check=False)
+    assert "\N{GREEK SMALL LETTER ALPHA}" in done.stdout.decode()
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_log_of_which_no_row_can_be_used_says_why(tmp_path: Path) -> None:
