@@ -8,12 +8,16 @@ import socket
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
+from envoy.service.accesslog.v3 import als_pb2
 from harness import RunForemesh
 from meshed import Mesh
 from services import Door, answers, catalog_of, constituent, read, send
 
 from streams.records import Outcome, Request
+from streams.request_path.envoy.access_log_messages import add_access_log_service
+from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.token_file import token_of
 from streams.settings import Settings
 
@@ -272,3 +276,34 @@ async def test_no_bytes_of_a_client_make_the_decision_service_fail(
     assert knock(at, b"/release", good, ours(settings))[0] == 204
     assert "Traceback" not in decide.output
     assert decide.stop() == 0
+
+
+class AccessLogReader:
+    """Reads the messages of a stream."""
+
+    async def StreamAccessLogs(self, messages: Any, context: Any) -> Any:  # noqa: N802
+        del context
+        async for _ in messages:
+            pass
+        return als_pb2.StreamAccessLogsResponse()
+
+
+@pytest.mark.parametrize("method", ["StreamAccessLogs", "Nonsense"])
+async def test_bytes_that_are_no_message_end_their_call_and_fill_no_log(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = grpc_server()
+    add_access_log_service(AccessLogReader(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            path = f"/envoy.service.accesslog.v3.AccessLogService/{method}"
+            call = channel.stream_unary(path, lambda data: data, lambda data: data)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(iter([b"\xff" * 100]))
+            if method == "StreamAccessLogs":
+                assert await call(iter([b""])) == b""
+    finally:
+        await server.stop(0)
+    assert caplog.records == []

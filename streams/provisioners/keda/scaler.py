@@ -19,6 +19,7 @@ import grpc
 from streams.provisioners.keda import externalscaler_pb2 as pb
 from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState
+from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["METRIC", "KedaScaler", "WantedInstances", "serve"]
@@ -128,7 +129,7 @@ async def serve(
     tls
         Key, certificate, and the CA that clients' certificates must be of; None on loopback.
     """
-    server = grpc.aio.server()
+    server = grpc_server()
     pb_grpc.add_ExternalScalerServicer_to_server(scaler, server)
     port: int
     if tls is None:

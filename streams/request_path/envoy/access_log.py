@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
-import grpc
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from prometheus_client import Counter as Metric
 
@@ -40,6 +39,7 @@ from streams.request_path.envoy.clusters import is_exclusive
 from streams.request_path.envoy.routes import EDGE
 from streams.request_path.envoy.usage import UsageCounter
 from streams.runtime.access import loopback_only
+from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -93,7 +93,7 @@ async def serve_access_log(
     events = EventBuffer(config, codec.encode, settings.topic, limit=_KEEP)
     service = AccessLogService(watch, events, pool)
     service.observe(watch.take_changed())
-    server = grpc.aio.server()
+    server = grpc_server()
     add_access_log_service(service, server)
     server.add_insecure_port(at.address)
     async with aiohttp.ClientSession() as session:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
 from streams.adapters import metrics
@@ -31,6 +30,7 @@ from streams.request_path.envoy.listeners import listeners
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.request_path.envoy.routes import routes
 from streams.runtime.access import loopback_only
+from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -66,7 +66,7 @@ async def serve_control_plane(
     if watch is None:
         return
     plane = ControlPlane(watch, endpoints, addresses, policy)
-    server = grpc.aio.server()
+    server = grpc_server()
     service = AggregatedDiscoveryService(plane.snapshot)
     ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
     server.add_insecure_port(at.address)

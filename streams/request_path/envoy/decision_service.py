@@ -16,7 +16,6 @@ from dataclasses import asdict
 from typing import Any
 
 import aiohttp
-import grpc
 from aiohttp import web
 
 from streams.adapters import metrics
@@ -33,6 +32,7 @@ from streams.request_path.envoy.leases import LeaseTable
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.access import Guard, Listener, loopback_only, processes_guard
 from streams.runtime.clock import wall_ms
+from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
 from streams.runtime.serving import HTTP_LOG
 from streams.runtime.tasks import every, first_to_end
@@ -77,7 +77,7 @@ async def serve_decisions(
     ):
         service = DecisionService(warm, policy.deadline_ms, processes_guard(settings), broker)
         work = service.start()
-        ended_requests = grpc.aio.server()
+        ended_requests = grpc_server()
         add_access_log_service(service.leases, ended_requests)
         ended_requests.add_insecure_port(leases.address)
         await ended_requests.start()
