@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import pytest
+from envoy.data.accesslog.v3 import accesslog_pb2
 from services import catalog_of, constituent
 
+from streams.adapters.avro import codec
 from streams.records import Outcome, Part, Request, Result, Route
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core.start_up_times import StartUpTimes
-from streams.request_path.envoy.access_log_entries import AccessLogEntry, EntryUnusable, records_of
+from streams.request_path.envoy.access_log_entries import (
+    AccessLogEntry,
+    EntryUnusable,
+    read_entry,
+    records_of,
+)
 
 CATALOG = Catalog.of(
     [
@@ -85,3 +92,19 @@ def test_a_tier_that_is_not_in_the_catalogue_counts_as_standard() -> None:
 def test_what_is_no_request_for_a_composite_becomes_no_record(news: dict[str, str]) -> None:
     with pytest.raises(EntryUnusable):
         told(**news)
+
+
+@pytest.mark.parametrize("seconds", [2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("route", ["only-a", "only-b"])
+def test_times_at_their_extremes_become_records_that_can_be_sent(route: str, seconds: int) -> None:
+    entry = accesslog_pb2.HTTPAccessLogEntry()
+    common = entry.common_properties
+    common.route_name = route
+    for time in (common.start_time, common.duration, common.time_to_first_upstream_rx_byte):
+        time.seconds, time.nanos = seconds, 2**31 - 1
+    entry.request.request_headers["x-foremesh-user"] = "ann"
+    entry.response.response_code.value = 2**32 - 1
+    timing = f"{route[-1]};desc=miss;dur=9e99;cold=9e99;start=9e99"
+    entry.response.response_headers["server-timing"] = timing
+    for record in records_of(read_entry(entry), CATALOG, StartUpTimes(), "default"):
+        assert codec.decode(codec.encode(record)) == record

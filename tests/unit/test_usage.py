@@ -11,3 +11,9 @@ def test_an_instance_is_in_use_until_it_was_quiet_for_a_while() -> None:
 
     assert [(u.in_flight, u.uses, u.busy_ms) for u in reports[0]] == [(1, 2, 12)]
     assert [u.in_flight for news in reports[1:] for u in news] == [0]
+
+
+def test_a_name_that_no_instance_has_spoils_no_report() -> None:
+    usage = UsageCounter()
+    usage.add("i" * 300, 10)
+    assert usage.collect() == []

@@ -13,8 +13,9 @@ from urllib.parse import quote, unquote
 
 from streams.records import Outcome, Part
 
-__all__ = ["format_outcome", "format_part", "parse_metrics", "parse_parts"]
+__all__ = ["MOST_MS", "format_outcome", "format_part", "parse_metrics", "parse_parts"]
 
+MOST_MS = 86_400_000  # of a duration that is believed: a day
 _MAX_METRICS = 256
 
 
@@ -65,9 +66,9 @@ def _part(constituent: str, params: Mapping[str, str]) -> Part:
 
 
 def _milliseconds(text: str) -> int:
-    """A duration; 0 if it is not a number."""
+    """A duration, a day at most; 0 if it is not a number."""
     try:
-        return max(0, round(float(text)))
+        return min(max(0, round(float(text))), MOST_MS)
     except (ValueError, OverflowError):
         return 0
 

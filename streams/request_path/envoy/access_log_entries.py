@@ -23,6 +23,8 @@ from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 __all__ = ["AccessLogEntry", "EntryUnusable", "read_entry", "records_of"]
 
 _CLOSED = 499  # the user disconnected before there was a status
+_MOST_STATUS = 999
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 class EntryUnusable(ValueError):
@@ -60,8 +62,8 @@ def read_entry(entry: Any) -> AccessLogEntry:
         user=headers.get(USER_HEADER, ""),
         tier=headers.get(TIER_HEADER, ""),
         path=request.original_path or request.path,
-        at_ms=int(_ms(common.start_time)),
-        status=response.response_code.value or _CLOSED,
+        at_ms=int(_ms(common.start_time, _LAST_MS)),
+        status=min(response.response_code.value or _CLOSED, _MOST_STATUS),
         latency_ms=_ms(common.duration),
         serve_ms=max(0, round(answered_ms - sent_ms)),
         constituent=headers.get(CONSTITUENT_HEADER, ""),
@@ -71,9 +73,9 @@ def read_entry(entry: Any) -> AccessLogEntry:
     )
 
 
-def _ms(time: Any) -> float:
-    """A protobuf duration or timestamp in ms; its own methods cost more."""
-    return float(time.seconds * 1000 + time.nanos / 1e6)
+def _ms(time: Any, most: float = server_timing.MOST_MS) -> float:
+    """A protobuf duration or timestamp in ms, within bounds; its own methods cost more."""
+    return float(min(max(0.0, time.seconds * 1000 + time.nanos / 1e6), most))
 
 
 def records_of(

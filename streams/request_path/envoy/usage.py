@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from streams.provisioners.core.interface import InstanceUse
+from streams.stages.base import MAX_NAME
 
 __all__ = ["UsageCounter"]
 
@@ -26,6 +27,8 @@ class UsageCounter:
 
     def add(self, instance_id: str, served_ms: int) -> None:
         """Count a request that was served."""
+        if len(instance_id) > MAX_NAME:
+            return  # of nobody, and the provisioner would refuse the report as a whole
         if len(self._served) < _MAX_INSTANCES or instance_id in self._served:
             served = self._served[instance_id]
             served[0] += 1
