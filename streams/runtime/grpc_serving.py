@@ -10,17 +10,19 @@ from google.protobuf.message import DecodeError
 __all__ = ["grpc_server"]
 
 
-class _CallAnswered(logging.Filter):
-    """Leaves out what is no message, or for a method that is not there: the call has its status."""
+# What is no message, what asks for a method that is not there, and a client that is gone.
+_CLIENTS_FAULTS = (DecodeError, NotImplementedError, grpc.aio.InternalError)
+
+
+class _ClientsFault(logging.Filter):
+    """Leaves out what clients can bring about as often as they like: the call has its status."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is the server's own fault."""
-        return not (
-            record.exc_info and isinstance(record.exc_info[1], DecodeError | NotImplementedError)
-        )
+        return not (record.exc_info and isinstance(record.exc_info[1], _CLIENTS_FAULTS))
 
 
-logging.getLogger("grpc._cython.cygrpc").addFilter(_CallAnswered())
+logging.getLogger("grpc._cython.cygrpc").addFilter(_ClientsFault())
 
 
 def grpc_server() -> grpc.aio.Server:
