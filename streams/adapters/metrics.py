@@ -66,8 +66,8 @@ def serve(port: int, host: str) -> None:
         return
     try:
         start_http_server(port, addr=host)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise SettingInvalid(
             f"FOREMESH_METRICS_PORT={port} cannot be listened on at FOREMESH_METRICS_HOST={host}:"
-            f" {error.strerror}"
+            f" {getattr(error, 'strerror', error)}"
         ) from None

@@ -17,6 +17,8 @@ def have_one() -> None:
     """Have what is written come whole, in UTF-8, or fail; Python drops it where output is closed."""
     if sys.stdout is None:  # after `>&-`
         sys.stdout = Path(os.devnull).open()  # noqa: SIM115  # to be read alone, until the end
+    if sys.stdin is None:  # after `<&-`
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115  # to be read until the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -24,6 +24,13 @@ def test_a_standard_output_that_cannot_be_written_to_is_an_error_in_one_sentence
     assert "Exception ignored" not in done.stderr
 
 
+def test_a_standard_input_that_is_closed_is_an_empty_one() -> None:
+    line = f'"{sys.executable}" -m streams catalog infer - <&-'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "foremesh: - is empty" in done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
 @pytest.mark.parametrize("command", [["status"], ["catalog", "infer", "log.csv"]])
 def test_names_are_whole_whatever_encoding_python_takes_the_output_to_have(

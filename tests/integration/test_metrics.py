@@ -38,3 +38,8 @@ def test_a_port_that_is_taken_is_said_with_its_setting() -> None:
 
 def test_port_zero_serves_nothing() -> None:
     serve(0, "127.0.0.1")
+
+
+def test_a_port_that_there_is_not_is_told_in_a_sentence() -> None:
+    with pytest.raises(SettingInvalid, match="FOREMESH_METRICS_PORT=99999 cannot be listened on"):
+        serve(99_999, "127.0.0.1")
