@@ -67,6 +67,10 @@ class BatchOwner(Protocol):
         """The subset of these partitions that may be fetched now."""
         ...
 
+    def reached(self, tp: TP, after: int, until: int) -> None:
+        """A partition was fetched to its end: no record is between these offsets."""
+        ...
+
     def committable(self) -> Mapping[TP, int]:
         """Offset of each partition before which everything is delivered and saved."""
         ...

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,13 +19,14 @@ from faust.types import TP
 
 from streams.errors import BrokerUnreachable
 
-__all__ = ["FetchedRecord", "RecordFetcher"]
+__all__ = ["BareEnd", "FetchedRecord", "RecordFetcher"]
 
 logger = logging.getLogger(__name__)
 
 CONFIG = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
+    "enable.partition.eof": True,  # the end of a partition may be a marker of a transaction
     "isolation.level": "read_committed",  # what a producer rolled back has never happened
     "check.crcs": True,
     "fetch.wait.max.ms": 50,  # a new partition waits for the fetch in flight
@@ -39,6 +41,7 @@ FATAL = {
     KafkaError._BAD_COMPRESSION,  # noqa: SLF001
     KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
 }
+END = KafkaError._PARTITION_EOF  # noqa: SLF001  # its public name
 MOST_QUEUED, MOST_BYTES = 10_000_000, 1_000_000_000  # limits of librdkafka
 
 
@@ -49,6 +52,13 @@ class FetchedRecord(NamedTuple):
     timestamp: int  # ms
     key: bytes | None
     value: bytes | None
+
+
+class BareEnd(NamedTuple):
+    """The end of a partition: from one offset to another there is no record."""
+
+    after: int  # the last record
+    until: int  # past what transactions leave behind it
 
 
 class RecordFetcher:
@@ -73,6 +83,7 @@ class RecordFetcher:
         self._consumer = Consumer({**config, **CONFIG, **own})
         self._open = True
         self._position: dict[TP, int] = {}  # offset of the next record to return
+        self._reached: list[tuple[TP, int]] = []  # ends of partitions, since the last call
         self._flowing: set[TP] = set()  # assigned to the consumer
         self._waiter = ThreadPoolExecutor(1, "fetcher")
         self._first: asyncio.Future[Message | None] | None = None  # result of its poll
@@ -105,11 +116,20 @@ class RecordFetcher:
         if not messages:
             messages = await self._wait(timeout_s)
         found: dict[TP, list[FetchedRecord]] = {}
-        for tp, records in _by_partition(messages):
+        for tp, records in _by_partition(messages, self._is_record):
             if tp in self._flowing:
                 found.setdefault(tp, []).extend(records)
                 self._position[tp] = records[-1].offset + 1
         return found
+
+    def take_ends(self) -> dict[TP, BareEnd]:
+        """The partitions of which a `fetch` reached the end since the last call."""
+        reached, self._reached = self._reached, []
+        return {
+            tp: BareEnd(position if (position := self._position[tp]) >= 0 else end, end)
+            for tp, end in reached
+            if tp in self._flowing and self._position[tp] <= end
+        }
 
     def end(self, tp: TP) -> int:
         """High-water mark of a partition, as of the last fetch."""
@@ -132,6 +152,7 @@ class RecordFetcher:
     def _assign(self, wanted: set[TP]) -> None:
         gone, come = self._flowing - wanted, wanted - self._flowing
         if gone:
+            self._reached = [(tp, end) for tp, end in self._reached if tp not in gone]
             self._consumer.incremental_unassign([TopicPartition(*tp) for tp in gone])
         if come:
             self._consumer.incremental_assign(
@@ -144,19 +165,38 @@ class RecordFetcher:
         """Block for a record in a thread; returns it with those queued behind it."""
         loop = asyncio.get_running_loop()
         # A cancelled caller leaves the record to the next one: it is not fetched again.
-        self._first = self._first or loop.run_in_executor(
-            self._waiter, self._consumer.poll, timeout_s
-        )
+        self._first = self._first or loop.run_in_executor(self._waiter, self._poll, timeout_s)
         first = await asyncio.shield(self._first)
         self._first, stale, self._stale = None, self._stale, False
         if stale:
             # The record may be from before a `seek`: fetch again from the positions.
             if first is not None and (error := first.error()):
-                _check(error)
+                self._is_record(first, error)
             self._assign(set())
         if stale or first is None or not self._open:
             return []
         return [first, *self._consumer.consume(self._most - 1, 0)]
+
+    def _poll(self, timeout_s: float) -> Message | None:
+        """Block for a record, past the ends of partitions."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            message = self._consumer.poll(max(0.0, deadline - time.monotonic()))
+            if message is None or not (error := message.error()) or error.code() != END:
+                return message
+            self._is_record(message, error)
+
+    def _is_record(self, message: Any, error: KafkaError) -> bool:
+        """False: ends are kept, and other errors told."""
+        if error.code() == END:
+            self._reached.append((TP(message.topic(), message.partition()), message.offset()))
+            return False
+        if error.code() in FATAL:
+            raise BrokerUnreachable(f"Records cannot be fetched: {error.str()}")
+        logger.warning(
+            "Fetching continues after an error: %s", error.str(), extra={"action": "fetch_failed"}
+        )
+        return False
 
     def _on_error(self, error: KafkaError) -> None:
         """Log an error of a connection, which librdkafka retries for ever."""
@@ -167,22 +207,15 @@ class RecordFetcher:
             )
 
 
-def _by_partition(messages: Iterable[Any]) -> Iterator[tuple[TP, list[FetchedRecord]]]:
+def _by_partition(
+    messages: Iterable[Any], is_record: Callable[[Any, KafkaError], bool]
+) -> Iterator[tuple[TP, list[FetchedRecord]]]:
     """Records by runs of one partition; `Any`, since by its type every field may be None."""
     for (topic, partition), run in groupby(messages, lambda m: (m.topic(), m.partition())):
         records = [
             FetchedRecord(m.offset(), m.timestamp()[1], m.key(), m.value())
             for m in run
-            if (error := m.error()) is None or _check(error)
+            if (error := m.error()) is None or is_record(m, error)
         ]
         if records:
             yield TP(topic, partition), records
-
-
-def _check(error: KafkaError) -> bool:
-    if error.code() in FATAL:
-        raise BrokerUnreachable(f"Records cannot be fetched: {error.str()}")
-    logger.warning(
-        "Fetching continues after an error: %s", error.str(), extra={"action": "fetch_failed"}
-    )
-    return False

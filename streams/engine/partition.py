@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.engine.batch import RecordBatch
+from streams.engine.input_lag import InputLag
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter
 from streams.engine.recovery import read_partition
@@ -47,10 +48,10 @@ class OwnedPartition:
     ready: bool = False
     revoked: bool = False
     failures: int = 0  # in a row
+    lag: InputLag = field(default_factory=InputLag)
     _unsaved: deque[RecordBatch] = field(default_factory=deque)  # since the last checkpoint
     _records: int = 0  # of the unsaved
     _bytes: int = 0  # of the unsaved
-    _lags: dict[str, int] = field(default_factory=dict)  # by topic
 
     @property
     def changed(self) -> bool:
@@ -61,11 +62,6 @@ class OwnedPartition:
         """Whether so much is unsaved that nothing is fetched before the next checkpoint."""
         records, size = MOST_UNSAVED * most_records, MOST_UNSAVED * most_bytes
         return self._records >= records or self._bytes >= size
-
-    def lag(self, batch: RecordBatch) -> int:
-        """Consumer lag after this batch, summed over the topics of this partition."""
-        self._lags[batch.topic] = max(0, batch.end_offset - batch.next_offset)
-        return sum(self._lags.values())
 
     # ------------------------------------------------------------------- unsaved batches
 

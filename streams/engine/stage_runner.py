@@ -25,6 +25,7 @@ from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
+from streams.engine.retention_gap import tell_gap
 from streams.engine.stage_steps import StageSteps
 from streams.engine.stage_wiring import StageWiring, StageWorld
 from streams.engine.topic_ids import TopicIds
@@ -188,6 +189,12 @@ class StageRunner:
         """Process a batch; this is all that an agent does."""
         await self._tasks.guarded(self._take(batch))
 
+    def reached(self, tp: TP, after: int, until: int) -> None:
+        """A partition was fetched to its end: no record is between these offsets."""
+        if owned := self._partitions.get(tp.partition):
+            owned.lag.reach(tp.topic, after, until)
+            self._wiring.meter.lag(self.row.name, owned.number, owned.lag.records)
+
     async def _take(self, batch: RecordBatch) -> None:
         await self._refresh(batch.fetched_s - self.row.stale_ms / 1000)
         async with self._partitions.stepping:
@@ -217,7 +224,7 @@ class StageRunner:
             await self._rewind(TP(batch.topic, batch.partition), at)
             return
         if at is not None and batch.begin_offset > at:
-            self._tell_gap(batch, name, at)
+            self._wiring.meter.records(self.row.name, name, "lost", tell_gap(batch, at))
         if self._lacks_state(owned, name, batch):
             self._tell_loss(batch)
         owned.keep(batch)
@@ -225,7 +232,8 @@ class StageRunner:
         owned.store.position[name] = max(at or 0, batch.next_offset)
         for outcome, count in outcomes.items():
             self._wiring.meter.records(self.row.name, name, outcome, count)
-        self._wiring.meter.lag(self.row.name, owned.number, owned.lag(batch))
+        owned.lag.handle(batch.topic, batch.next_offset, batch.end_offset)
+        self._wiring.meter.lag(self.row.name, owned.number, owned.lag.records)
 
     def _lacks_state(self, owned: OwnedPartition, name: str, batch: RecordBatch) -> bool:
         """Whether records were taken of which nothing is known; a compacted topic has gaps anyway."""
@@ -243,17 +251,6 @@ class StageRunner:
             self._changelog.topic, self.row.name, extra={"action": "state_lost"},
         )  # fmt: skip
         self._wiring.meter.records(self.row.name, self._names[batch.topic], "forgotten", 1)
-
-    def _tell_gap(self, batch: RecordBatch, name: str, at: int) -> None:
-        """Say which records retention took before they were read."""
-        lost = batch.begin_offset - at
-        logger.error(
-            "%s[%d] begins at offset %d: %d records from offset %d on are lost, since retention"
-            " took them before they were read",
-            batch.topic, batch.partition, batch.begin_offset, lost, at,
-            extra={"action": "records_lost", "lost": lost},
-        )  # fmt: skip
-        self._wiring.meter.records(self.row.name, name, "lost", lost)
 
     async def _step_through(
         self, owned: OwnedPartition, name: str, batch: RecordBatch, at: int

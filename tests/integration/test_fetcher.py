@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
+from confluent_kafka import Producer
 from faust.types import TP
 
 from streams.adapters.kafka.clients import client_config, producer_config
-from streams.engine.fetcher import FetchedRecord, RecordFetcher
+from streams.engine.fetcher import BareEnd, FetchedRecord, RecordFetcher
 from streams.engine.producer import CheckedProducer
 from streams.settings import Settings
 
@@ -180,3 +181,25 @@ async def test_sizes_that_kafka_does_not_take_are_brought_within_bounds(
     async with fetching(settings, most_records=0, most_bytes=0) as fetcher:
         fetcher.seek({first: 0})
         assert values((await fetch(fetcher, {first}, 2))[first]) == [b"one", b"two"]
+
+
+async def test_the_end_is_told_with_the_last_record_before_what_a_transaction_left(
+    settings: Settings, first: TP
+) -> None:
+    own = {"transactional.id": f"{settings.prefix}shop"}
+    producer = Producer({**producer_config(settings), **own})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic(settings), b"value", b"key", first.partition)
+    producer.commit_transaction(20)
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 0})
+        await fetch(fetcher, {first}, 1)
+        ends: dict[TP, BareEnd] = {}
+        async with asyncio.timeout(LIMIT_S):
+            while not ends:
+                assert await fetcher.fetch({first}, WAIT_S) == {}
+                ends = fetcher.take_ends()
+        assert ends == {first: (1, 2)}
+        assert fetcher.end(first) == 2
+        assert fetcher.take_ends() == {}

@@ -53,7 +53,10 @@ class BatchConsumer(driver.Consumer):
         # whose state is not rebuilt yet are left out, whatever Faust resumes.
         active = self.owner.ready(active_partitions or set())
         self._asked = True
-        return await self._fetcher.fetch(active, min(timeout, FETCH_S))
+        records = await self._fetcher.fetch(active, min(timeout, FETCH_S))
+        for tp, end in self._fetcher.take_ends().items():
+            self.owner.reached(tp, end.after, end.until)
+        return records
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek to the offsets that the group committed (Faust 0.15.3, consumer.py:1441)."""

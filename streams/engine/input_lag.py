@@ -1,0 +1,33 @@
+"""How many records of its input a partition has still to handle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["InputLag"]
+
+
+@dataclass(slots=True)
+class InputLag:
+    """Counts by offsets, except behind the last record: only markers of transactions are there."""
+
+    _handled: dict[str, int] = field(default_factory=dict)  # offset after the last, by topic
+    _ends: dict[str, int] = field(default_factory=dict)  # offset after the last there is
+    _bare: dict[str, tuple[int, int]] = field(default_factory=dict)  # offsets without a record
+
+    def handle(self, topic: str, next_offset: int, end_offset: int) -> None:
+        """All before `next_offset` are handled; the topic ended at `end_offset` when they came."""
+        after, until = self._bare.get(topic, (0, 0))
+        self._handled[topic] = next_offset
+        self._ends[topic] = after if end_offset <= until else end_offset
+
+    def reach(self, topic: str, after: int, until: int) -> None:
+        """The last record is before `after`: none follows up to `until`, where the topic ends."""
+        self._bare[topic] = (after, until)
+        self._ends[topic] = after
+
+    @property
+    def records(self) -> int:
+        """Of all topics together; one of which nothing was handled yet counts as none."""
+        ends = self._ends.items()
+        return sum(max(0, end - self._handled.get(topic, end)) for topic, end in ends)

@@ -1,0 +1,43 @@
+"""What a worker tells Prometheus that it has still to handle."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+
+from confluent_kafka import Producer
+from harness import Eventually
+from live import Live
+
+from streams.adapters.avro import codec
+from streams.adapters.kafka.clients import producer_config
+from streams.devstack.child import free_ports
+from streams.records import Prediction, Request
+
+LAG = re.compile(r'^foremesh_lag\{.*stage="profiler"\} (\S+)$', re.MULTILINE)
+
+
+def lags(port: int) -> list[float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return [float(found) for found in LAG.findall(answer.read().decode())]
+
+
+def test_the_marker_behind_a_transaction_is_no_lag(live: Live, eventually: Eventually) -> None:
+    settings, [port] = live.settings, free_ports(1)
+    producer = Producer({**producer_config(settings), "transactional.id": f"{settings.prefix}shop"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for number in range(40):
+        request = Request(
+            request_id=str(number), user=str(number), service="s", at_ms=1_700_000_000_000
+        )
+        producer.produce(settings.topic("requests"), codec.encode(request), request.user)
+    producer.commit_transaction(20)
+
+    live.worker("profiler", FOREMESH_METRICS_PORT=str(port))
+
+    def done() -> bool:
+        return sum(isinstance(found, Prediction) for found in live.records("predictions")) == 40
+
+    eventually(done, 90)
+    eventually(lambda: lags(port) == [0.0] * settings.partitions, 10)
