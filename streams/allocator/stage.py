@@ -84,6 +84,7 @@ class Allocator:
         if not isinstance(row, PoolState):
             return ()
         if row.now_ms > now_ms + AHEAD_MS:
+            self._forget(part, state)
             row = _set_back(part, row, state)
         if now_ms - row.decided_ms < self.config.tick_ms:
             return ()
@@ -158,6 +159,13 @@ class Allocator:
         return self._pasts.of(
             owner, state, view.index, view.timing, now_ms=view.now_ms, price=variant.price
         )
+
+    def _forget(self, pool: str, state: State) -> None:
+        """Forget the pasts of a pool and of its trial."""
+        trial = state.get(_trial_key(pool))
+        variants = trial.variants if isinstance(trial, TrialState) else ()
+        for name in ("", *(variant.name for variant in variants)):
+            self._pasts.end(owner_of(pool, name), state)
 
     def _try(self, scene: TrialScene, state: State) -> list[Record]:
         """Advance the trial if a challenger is configured; start or end it when that has changed."""
