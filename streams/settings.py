@@ -41,6 +41,7 @@ class Settings:
     clock: str = _setting("wall", "'wall'; 'event' for a recorded log: only records move time")
     horizon_ms: int = _setting(60_000, "how far ahead `within` of a vector looks")
     tick_ms: int = _setting(1_000, "how often demand is summed and the allocator decides")
+    serve_ms: int = _setting(1_000, "how long a request is served, until it is measured")
     commit_ms: int = _setting(500, "how often offsets are committed")
     idle_ms: int = _setting(2_000, "silence after which, in event time, a partition is passed over")
     session_ms: int = _setting(6_000, "silence after which a worker counts as dead")

@@ -22,7 +22,13 @@ def stages_of(settings: Settings) -> Mapping[str, Stage[Any]]:
     stages: tuple[Stage[Any], ...] = (
         Profiler(horizon_ms=settings.horizon_ms),
         Aggregator(AggregatorConfig(tick_ms=settings.tick_ms)),
-        Allocator(AllocatorConfig(tick_ms=settings.tick_ms, horizon_ms=settings.horizon_ms)),
+        Allocator(
+            AllocatorConfig(
+                tick_ms=settings.tick_ms,
+                horizon_ms=settings.horizon_ms,
+                serve_ms=settings.serve_ms,
+            )
+        ),
         Interceptor(),
         FeedbackStage(),
         PlannedProvisioner(),

@@ -11,6 +11,7 @@ import pytest
 
 from streams.adapters.avro import codec
 from streams.adapters.avro.codec import decode
+from streams.allocator.stage import Allocator
 from streams.engine.outbox import OutputTooLarge, bounded
 from streams.engine.partitioning import partition_of
 from streams.flow.topology import STAGES
@@ -72,6 +73,12 @@ def test_there_is_a_stage_for_every_row_of_the_topology() -> None:
     stages = stages_of(SETTINGS)
     assert list(stages) == list(STAGES)
     assert all(stage.name == name for name, stage in stages.items())
+
+
+def test_the_time_to_serve_a_request_is_that_of_the_settings() -> None:
+    allocator = stages_of(replace(SETTINGS, serve_ms=7_000))["allocator"]
+    assert isinstance(allocator, Allocator)
+    assert allocator.config.serve_ms == 7_000
 
 
 def test_partitions_are_those_of_kafkas_default_partitioner() -> None:

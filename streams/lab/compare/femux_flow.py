@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from streams.pipeline.replay import ReplayedFlow
 from streams.records import InstanceState, Request
@@ -25,7 +26,7 @@ def kept(
     """The warm containers at the beginning of each minute.
 
     A replay of the minutes: so many requests at the beginning of each as it has containers in use,
-    all by one user, since no user is known.
+    which are served until its end, all by one user, since no user is known.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def kept(
     cold_s
         Duration of a cold start.
     """
-    flow = ReplayedFlow(settings, _catalog(warm_hour, cold_s))
+    served = replace(settings, serve_ms=MINUTE_MS - settings.tick_ms)  # heard of a tick later
+    flow = ReplayedFlow(served, _catalog(warm_hour, cold_s))
     for minute, used in enumerate(containers):
         at_ms = START_MS + minute * MINUTE_MS
         _end(flow.advance(at_ms))
