@@ -105,8 +105,7 @@ class InstanceEconomy:
 
     def candidates(self) -> Iterator[Parts]:
         """Sets of several constituents without an instance that may pay together."""
-        against = ((self._advice.to_start == 0).nonzero()[0]).tolist()
-        return (parts for parts in self._firsts.candidates() if parts.isdisjoint(against))
+        return self._not_against(self._firsts.candidates())
 
     def further_may_pay(self) -> list[int]:
         """Constituents of which one more instance may be worth its start."""
@@ -143,9 +142,7 @@ class InstanceEconomy:
             self._firsts.set(lost, warm=False)
         if first:
             self._firsts.set(first, warm=True)
-        against = (self._advice.to_start == 0).nonzero()[0].tolist()
-        missing = self._firsts.missing([*first, *lost])
-        return [parts for parts in missing if parts.isdisjoint(against)]
+        return list(self._not_against(self._firsts.missing([*first, *lost])))
 
     def start_from_base(self, part: int) -> None:
         """Keep the base of a constituent that starts."""
@@ -256,6 +253,11 @@ class InstanceEconomy:
     def _level_worth(self, part: int, k: int) -> Sequence[float]:
         level = self.levels.level(part, k)
         return level.worth if level else NOTHING * len(self.index.tiers)
+
+    def _not_against(self, found: Iterable[Parts]) -> Iterator[Parts]:
+        """The sets without a constituent of which the advice is to start none."""
+        against = (self._advice.to_start == 0).nonzero()[0].tolist()
+        return (parts for parts in found if parts.isdisjoint(against))
 
     def _told_first(self, value: Floats) -> Floats:
         ones, advised = np.ones_like(self._have), self._advice.to_start
