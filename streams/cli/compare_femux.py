@@ -36,7 +36,7 @@ def show_femux(path: Path, settings: Settings) -> list[dict[str, Any]]:
         Progress(console=PrintableConsole(stderr=True)) as bar,
         multiprocessing.get_context("forkserver").Pool() as pool,
     ):
-        found = pool.imap_unordered(run, days)
+        found = pool.imap(run, days)
         for by_policy in bar.track(found, total=len(days), description="Applications"):
             for policy, score in by_policy.items():
                 total[policy] = total.get(policy, FemuxScore()) + score
