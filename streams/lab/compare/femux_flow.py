@@ -9,12 +9,12 @@ from dataclasses import replace
 from streams.pipeline.replay import ReplayedFlow
 from streams.records import InstanceState, Request
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.records.control import MINUTE_MS
 from streams.settings import Settings
 
 __all__ = ["kept"]
 
 START_MS = 1_600_000_020_000  # of the day: a full minute
-MINUTE_MS = 60_000
 NAME = "application"
 CONTAINER = Resources(cpu=1.0)
 PLENTY = CONTAINER.times(1e6)

@@ -18,13 +18,12 @@ from streams.request_path.core.headers import (
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.start_up_times import StartUpTimes
 from streams.request_path.envoy.routes import sole_constituent
-from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
+from streams.stages.base import MAX_MS, MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 __all__ = ["AccessLogEntry", "EntryUnusable", "read_entry", "records_of"]
 
 _CLOSED = 499  # the user disconnected before there was a status
 _MOST_STATUS = 999
-_LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 class EntryUnusable(ValueError):
@@ -62,7 +61,7 @@ def read_entry(entry: Any) -> AccessLogEntry:
         user=headers.get(USER_HEADER, ""),
         tier=headers.get(TIER_HEADER, ""),
         path=request.original_path or request.path,
-        at_ms=int(_ms(common.start_time, _LAST_MS)),
+        at_ms=int(_ms(common.start_time, MAX_MS)),
         status=min(response.response_code.value or _CLOSED, _MOST_STATUS),
         latency_ms=_ms(common.duration),
         serve_ms=max(0, round(answered_ms - sent_ms)),
