@@ -71,6 +71,14 @@ def take_once(live: Live, eventually: Eventually, count: int, *stages: str) -> N
     worker.stop()
 
 
+def lose_state(live: Live, eventually: Eventually) -> None:
+    """Have a profiler take 80 requests of old users, lose what it learnt, and 40 of new ones come."""
+    take_once(live, eventually, 80, "profiler")
+    delete(live.settings, "profiler-state")
+    create_topics(live.settings)
+    produce(live.settings, plain(live.settings), "new", 40)
+
+
 def test_what_a_producer_rolled_back_has_never_happened(live: Live, eventually: Eventually) -> None:
     in_transaction(live.settings, "ghost", lambda p: p.abort_transaction(20))
     in_transaction(live.settings, "ann", lambda p: p.commit_transaction(20))
@@ -111,11 +119,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(live: Live, eventually: Ev
 def test_state_that_is_lost_is_told_with_the_way_to_learn_it_again(
     live: Live, eventually: Eventually
 ) -> None:
-    settings = live.settings
-    take_once(live, eventually, 80, "profiler")
-    delete(settings, "profiler-state")
-    create_topics(settings)
-    produce(settings, plain(settings), "new", 40)
+    lose_state(live, eventually)
     again = live.worker("profiler")
     eventually(lambda: predicted(live, "new") == 40, 60)
     assert "without state" in again.output
@@ -126,10 +130,7 @@ def test_state_that_is_lost_is_learnt_again_when_the_operator_says_so(
     live: Live, eventually: Eventually
 ) -> None:
     settings = live.settings
-    take_once(live, eventually, 80, "profiler")
-    delete(settings, "profiler-state")
-    create_topics(settings)
-    produce(settings, plain(settings), "new", 40)
+    lose_state(live, eventually)
     again = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
     eventually(lambda: predicted(live, "old") == 160, 60)
     eventually(lambda: predicted(live, "new") == 40, 60)
