@@ -65,10 +65,10 @@ wrk:
 	touch $@
 
 # What the models compute runs as machine code; workers read it back from beside the sources.
-.venv/kernels: $(wildcard streams/models/*.py streams/models/*/*.py streams/lab/models/*.py \
+.venv/kernels: $(wildcard streams/models/*.py streams/models/*/*.py \
   streams/allocator/valuation/*.py) .venv/installed
 	rm -rf streams/models/__pycache__/kernels
-	$(BIN)/python -c 'import streams.pipeline.assembly, streams.lab.models.ensemble'
+	$(BIN)/python -c 'import streams.pipeline.assembly'
 	touch $@
 
 build/kafka/.fetched: deploy/pom.xml | install

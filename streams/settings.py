@@ -22,6 +22,12 @@ def _clock(text: str) -> str:
     return text
 
 
+def _switch(text: str) -> str:
+    if text not in {"off", "on"}:
+        raise ValueError("'off' or 'on'")
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings. The variable of a field is FOREMESH_ and its name in capitals."""
@@ -40,6 +46,7 @@ class Settings:
     replication: int = _setting(1, "replicas of every topic")
     clock: str = _setting("wall", "'wall'; 'event' for a recorded log: only records move time")
     horizon_ms: int = _setting(60_000, "how far ahead `within` of a vector looks")
+    rnn: str = _setting("off", "'on': predict with a recurrent network beside the counts")
     tick_ms: int = _setting(1_000, "how often demand is summed and the allocator decides")
     serve_ms: int = _setting(1_000, "how long a request is served, until it is measured")
     commit_ms: int = _setting(500, "how often offsets are committed")
@@ -103,7 +110,7 @@ class Settings:
 
 
 def _read(name: str, default: Any, text: str) -> Any:
-    readers: dict[str, Callable[[str], Any]] = {"clock": _clock}
+    readers: dict[str, Callable[[str], Any]] = {"clock": _clock, "rnn": _switch}
     reader = readers.get(name, type(default))
     try:
         value = reader(text)

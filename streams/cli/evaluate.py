@@ -31,7 +31,6 @@ from streams.lab.evaluate.published import (
 )
 from streams.lab.evaluate.published_online import score_online
 from streams.lab.evaluate.published_report import LogComparison
-from streams.lab.models.recurrent import RecurrentConfig
 from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
 
@@ -63,10 +62,11 @@ __all__ = ["command"]
     help="Predict without what other users requested since the user's last request.",
 )
 @click.option(
-    "--rnn",
-    is_flag=True,
+    "--rnn/--no-rnn",
+    default=True,
+    show_default=True,
     show_envvar=True,
-    help="Add a recurrent network, alone and together with the mixture; workers do not run it.",
+    help="Show the recurrent network too, together with the mixture and alone.",
 )
 @click.option(
     "--table",
@@ -116,10 +116,8 @@ def command(
             console.print(f"Of each log the first {limit:,} rows only: not what was published.")
         rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
     else:
-        network = RecurrentConfig() if rnn else None
-        evaluations = _evaluated(
-            traces, mapping, limit, MixtureConfig(arrival=not published), network
-        )
+        config = MixtureConfig(arrival=not published, rnn=rnn)
+        evaluations = _evaluated(traces, mapping, limit, config)
         console.print(*report.tables(evaluations, every=every))
         page = list(report.tables(evaluations, every=True))
         rows, draw = report.rows(evaluations), partial(report.figure, evaluations)
@@ -134,13 +132,12 @@ def _evaluated(
     mapping: ColumnMapping,
     limit: int | None,
     config: MixtureConfig,
-    network: RecurrentConfig | None,
 ) -> dict[str, TraceEvaluation]:
     evaluations: dict[str, TraceEvaluation] = {}
     for trace in traces:
         requests = _read(trace, mapping)[:limit]
         with _bar(Path(trace).name, len(requests)) as advance:
-            evaluations[trace] = evaluate(requests, config, advance, rnn=network)
+            evaluations[trace] = evaluate(requests, config, advance)
         if not evaluations[trace].when.n:
             raise LogUnreadable(
                 f"{trace}: no user has two of the {len(requests):,} requests read, so nothing"
@@ -160,8 +157,10 @@ def _compared(
             cases = read(path, limit)
             log, parts = log_of(cases), list(folds(len(cases)))
             with _bar(name, events_learnt(log, parts)) as advance:
+                found = [score_online(cases, fold, advance) for fold in parts]
                 compared[name] = LogComparison(
-                    ours=[score_online(cases, fold, advance) for fold in parts],
+                    ours=[scores.alone for scores in found],
+                    network=[scores.network for scores in found],
                     batch=[score(log, fold, advance) for fold in parts],
                     accuracy=accuracy.get(name, {}),
                     mae_days=mae_days.get(name, {}),

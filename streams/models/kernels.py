@@ -15,7 +15,7 @@ from numba import types
 
 __all__ = [
     "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
-    "inner", "kernel", "named", "record", "repeated",
+    "inner", "kernel", "named", "record", "repeated", "summing",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ F4x2, F8x2 = types.float32[:, ::1], types.float64[:, ::1]
 B1, B1x2, I8x2 = types.boolean[::1], types.boolean[:, ::1], types.int64[:, ::1]
 
 _HERE = Path(__file__).parent
-_ROOMS = _HERE, _HERE.parent / "lab" / "models", _HERE.parent / "allocator" / "valuation"
+_ROOMS = _HERE, _HERE.parent / "allocator" / "valuation"
 _compile: Any = partial(numba.njit, error_model="numpy")
 _config: Any = numba.config
 _numba: Any = numba
@@ -80,6 +80,15 @@ def named(cls: type, **fields: Any) -> Any:
 def inner(function: F) -> F:
     """A function that kernels call."""
     compiled: F = _compile()(function)
+    return compiled
+
+
+def summing(function: F) -> F:
+    """An `inner` function whose sums may be taken in any order, so several terms at once.
+
+    The order is the same at each call on one machine; another processor may have another.
+    """
+    compiled: F = _compile(fastmath={"reassoc"})(function)
     return compiled
 
 

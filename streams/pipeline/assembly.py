@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams.allocator.stage import Allocator, AllocatorConfig
+from streams.models.next_request.mixture import MixtureConfig
 from streams.settings import Settings
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
 from streams.stages.base import Stage
@@ -20,7 +21,7 @@ __all__ = ["stages_of"]
 def stages_of(settings: Settings) -> Mapping[str, Stage[Any]]:
     """A stage for each row of `topology.STAGES`, by its name and in the order of the flow."""
     stages: tuple[Stage[Any], ...] = (
-        Profiler(horizon_ms=settings.horizon_ms),
+        Profiler(settings.horizon_ms, MixtureConfig(rnn=settings.rnn == "on")),
         Aggregator(AggregatorConfig(tick_ms=settings.tick_ms)),
         Allocator(
             AllocatorConfig(

@@ -14,7 +14,7 @@ from streams.stages.base import EventDriven, RecordUnusable, StepContext, admit
 
 __all__ = ["Profiler"]
 
-MODEL = "mixture/5"
+_MODEL, _WITH_NETWORK = "mixture/5", "mixture+rnn/1"
 # The constructor of a named tuple is Python code, and a vector has an entry per composite.
 _entry: Callable[[tuple[str, float, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
@@ -39,6 +39,7 @@ class Profiler(EventDriven):
     def __init__(self, horizon_ms: int = 60_000, config: MixtureConfig | None = None) -> None:
         self.horizon_ms = horizon_ms
         self.mixture = NextRequestMixture(config)
+        self.model = _WITH_NETWORK if self.mixture.config.rnn else _MODEL
 
     def step(
         self, event: Record, state: MutableMapping[str, Any], context: StepContext
@@ -81,7 +82,7 @@ class Profiler(EventDriven):
         if self.horizon_ms != _SOON_MS:
             within = expected_within(mixture, state, profile, vector, self.horizon_ms).within
         names = mixture.names(state, vector)
-        chances = vector.table[0, : len(names)].tolist()
+        chances = vector.chances[: len(names)].tolist()
         # Not numpy's sort: it releases the interpreter lock, which wakes every waiting thread.
         order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
         rows = (names, chances, within, ahead.within)
@@ -96,7 +97,7 @@ class Profiler(EventDriven):
             soon=ahead.soon,
             made_ms=request.at_ms,
             expires_ms=request.at_ms + _QUIET * max(ahead.expected_ms[2], self.horizon_ms),
-            model=MODEL,
+            model=self.model,
             tier=request.tier,
             pool=request.pool,
         )

@@ -25,8 +25,8 @@ PLACES = {"kafka_offset", "kafka_topic", "kafka_partition"}
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return replace(settings, clock="event")
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    return replace(settings, clock="event", rnn=getattr(request, "param", "off"))
 
 
 @pytest.fixture
@@ -100,6 +100,7 @@ def test_a_log_leads_to_the_same_rows_over_kafka_and_by_replay(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("settings", ["off", "on"], indirect=True, ids=["counts", "network"])
 def test_so_it_does_when_the_worker_is_killed_in_the_middle(
     live: Live, run_foremesh: RunForemesh, replayed: str, log: Path, catalogue: Path
 ) -> None:
@@ -117,3 +118,5 @@ def test_so_it_does_when_the_worker_is_killed_in_the_middle(
     live.be_quiet()
 
     assert_same_rows(live.settings.postgres, replayed)
+    models = live.query("SELECT DISTINCT model FROM predictions")
+    assert models == [("mixture+rnn/1" if live.settings.rnn == "on" else "mixture/5",)]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.lab.models.ensemble_classifier import EnsembleClassifier
 from streams.models.next_request import state_codec as rows
+from streams.models.next_request.classifier import NextServiceClassifier
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.state_keys import hour_of
 
@@ -19,13 +19,13 @@ HOUR_MS = 3_600_000
 texts = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=30)
 
 
-def chance(model: EnsembleClassifier, service: str, **x: Any) -> float:
+def chance(model: NextServiceClassifier, service: str, **x: Any) -> float:
     return model.predict_proba_one({"user": "x", **x}).get(service, 0.0)
 
 
 @pytest.mark.parametrize("name", ["parameters", "mixture"])
 def test_what_follows_depends_on_the_parameters_of_the_request(name: str) -> None:
-    model, rng = EnsembleClassifier(name), random.Random(1)
+    model, rng = NextServiceClassifier(name), random.Random(1)
     for n in range(2_000):
         mode = rng.choice(["draft", "final"])
         x = {"user": f"u{n % 7}", "at_ms": n, "parameters": {"mode": mode, "case": str(n)}}
@@ -39,7 +39,7 @@ def test_what_follows_depends_on_the_parameters_of_the_request(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["hour", "mixture"])
 def test_what_is_asked_for_depends_on_the_hour(name: str) -> None:
-    model = EnsembleClassifier(name)
+    model = NextServiceClassifier(name)
     for day, hour in itertools.product(range(60), range(24)):
         at_ms = (day * 24 + hour) * HOUR_MS
         for n in range(2):
@@ -53,7 +53,7 @@ def test_what_is_asked_for_depends_on_the_hour(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cohort", "mixture"])
 def test_a_user_with_little_history_is_like_those_who_began_with_the_same(name: str) -> None:
-    model = EnsembleClassifier(name)
+    model = NextServiceClassifier(name)
     for user, step in itertools.product(range(60), range(6)):
         kind = "shop" if user % 2 else "bank"
         service = kind if step == 0 else ["home", f"{kind}-page"][step % 2]

@@ -15,7 +15,6 @@ from streams.errors import LogUnreadable
 from streams.lab.evaluate.prequential import evaluate
 from streams.lab.evaluate.scores import PredictionScores, reliability, summary
 from streams.lab.evaluate.when import ArrivalScores
-from streams.lab.models.recurrent import RecurrentConfig
 from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
 
@@ -110,19 +109,22 @@ def test_the_command_writes_json_and_a_page_and_shows_tables(tmp_path: Path) -> 
     assert "data:image/png" in (tmp_path / "o.html").read_text()
 
 
-def test_the_recurrent_network_is_shown_when_asked_for(tmp_path: Path) -> None:
+def test_the_recurrent_network_is_shown_with_the_mixture_and_alone(tmp_path: Path) -> None:
     log = written(tmp_path / "log.csv.gz", trace(120))
     columns = ("--user", "who", "--item", "what", "--time", "when")
-    out = run(str(log), *columns, "--rnn", "--json", str(tmp_path / "o.json"))
+    out = run(str(log), *columns, "--json", str(tmp_path / "o.json"))
 
     assert out.exit_code == 0, out.output
     assert "mixture+rnn" in out.output
     models = {r["model"] for r in json.loads((tmp_path / "o.json").read_text())}
     assert {"mixture", "rnn", "mixture+rnn"} <= models
+    assert "rnn" not in run(str(log), *columns, "--no-rnn").output
 
 
 def test_the_network_changes_no_figure_of_the_mixture_and_adds_its_bytes() -> None:
-    without, beside = (evaluate(trace(300), rnn=rnn).as_json() for rnn in (None, RecurrentConfig()))
+    without, beside = (
+        evaluate(trace(300), MixtureConfig(rnn=rnn)).as_json() for rnn in (False, True)
+    )
 
     for name, models in without["slices"].items():
         assert models == {m: beside["slices"][name][m] for m in models}
@@ -164,7 +166,7 @@ def test_the_limit_counts_in_the_order_of_time(tmp_path: Path) -> None:
     out = run(str(log), *columns, "--limit", "30", "--json", str(tmp_path / "o.json"))
     assert out.exit_code == 0
     rows = json.loads((tmp_path / "o.json").read_text())
-    direct = evaluate(requests[:30], MixtureConfig(arrival=True)).as_json()["slices"]
+    direct = evaluate(requests[:30], MixtureConfig(arrival=True, rnn=True)).as_json()["slices"]
     assert {r["n"] for r in rows if r["slice"] == "all"} == {direct["all"]["mixture"]["n"]}
     losses = {r["model"]: r["log_loss"] for r in rows if r["slice"] == "all"}
     assert losses == {model: scores["log_loss"] for model, scores in direct["all"].items()}

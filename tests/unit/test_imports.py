@@ -25,7 +25,8 @@ BELOW: Mapping[str, set[str]] = {
     "models": set(),
     "models.arrival": {"models"},
     "models.keep_warm": {"models"},
-    "models.next_request": {"models", "models.arrival"},
+    "models.next_request": {"models", "models.arrival", "models.recurrent"},
+    "models.recurrent": {"models"},
     "stages": {"records", "catalog", "models.next_request"},
     "stages.aggregator": {"records", "models", "models.arrival", "stages"},
     "allocator.valuation": {"records", "catalog", "models"},
@@ -41,7 +42,7 @@ BELOW: Mapping[str, set[str]] = {
     "pipeline": {
         *("records", "flow", "settings", "errors", "stages", "stages.aggregator", "allocator"),
         *("adapters", "adapters.avro", "adapters.kafka", "adapters.postgres"),
-        *("engine", "engine.faust"),
+        *("engine", "engine.faust", "models.next_request"),
     },
     "pipeline.event_time": {
         *("records", "flow", "settings", "errors", "stages", "engine", "pipeline"),
@@ -71,7 +72,7 @@ BELOW: Mapping[str, set[str]] = {
         *("adapters", "adapters.avro", "adapters.kafka", "provisioners.core", "request_path.core"),
     },
     "lab": set(),
-    "lab.models": {"models", "models.next_request"},
+    "lab.models": set(),
 }
 TOP = {"streams", "__main__", "cli", "demo", "lab.evaluate", "lab.compare"}  # import what they like
 PACKAGES = {*BELOW, *TOP}

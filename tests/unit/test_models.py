@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.lab.models import state_codec as rows
-from streams.lab.models.ensemble_classifier import MODELS, EnsembleClassifier
 from streams.models.arrival.gaps import GapHistogram
+from streams.models.next_request import state_codec as rows
+from streams.models.next_request.classifier import MODELS, NextServiceClassifier
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.models.next_request.user_profile import UserProfile
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
-def learnt(name: str, events: Iterable[tuple[str, str, int]]) -> EnsembleClassifier:
-    model = EnsembleClassifier(name)
+def learnt(name: str, events: Iterable[tuple[str, str, int]]) -> NextServiceClassifier:
+    model = NextServiceClassifier(name)
     for user, service, at_ms in events:
         model.learn_one({"user": user, "at_ms": at_ms}, service)
     return model
@@ -31,11 +31,11 @@ def some(count: int = 60) -> list[tuple[str, str, int]]:
     return [(rng.choice("xyz"), rng.choice("abcd"), n * 1_000) for n in range(count)]
 
 
-def bytes_of(model: EnsembleClassifier) -> dict[str, bytes]:
+def bytes_of(model: NextServiceClassifier) -> dict[str, bytes]:
     return {key: rows.encode(row) for key, row in model.state.items()}
 
 
-def vector(model: EnsembleClassifier, user: str = "x") -> dict[Any, float]:
+def vector(model: NextServiceClassifier, user: str = "x") -> dict[Any, float]:
     found = model.predict_proba_one({"user": user})
     assert sum(found.values()) == pytest.approx(1.0)
     assert min(found.values()) > 0
@@ -52,7 +52,7 @@ def test_predicting_changes_nothing(name: str) -> None:
 
 @every_model
 def test_a_model_goes_on_from_its_bytes_as_it_was(name: str) -> None:
-    model, again = learnt(name, some()), EnsembleClassifier(name)
+    model, again = learnt(name, some()), NextServiceClassifier(name)
     again.state = {k: rows.decode(b) for k, b in bytes_of(model).items()}
     for each in (model, again):
         each.learn_one({"user": "x", "at_ms": 99_000}, "b")
@@ -66,8 +66,8 @@ def test_the_same_events_make_the_same_model(name: str) -> None:
 
 @every_model
 def test_a_model_that_learnt_nothing_keeps_all_for_the_unseen(name: str) -> None:
-    assert list(vector(EnsembleClassifier(name))) == [""]
-    assert EnsembleClassifier(name).predict_one({"user": "x"}) is None
+    assert list(vector(NextServiceClassifier(name))) == [""]
+    assert NextServiceClassifier(name).predict_one({"user": "x"}) is None
 
 
 @every_model
@@ -100,7 +100,7 @@ def test_ten_thousand_services_are_taken_and_the_vector_stays_short(name: str) -
 
 def test_a_model_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="user-9"):
-        EnsembleClassifier("user-9")
+        NextServiceClassifier("user-9")
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=50), st.integers(0, 10**12))

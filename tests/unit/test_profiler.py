@@ -167,6 +167,7 @@ def test_a_profile_with_gradients_that_waited_for_feedback_is_read_without_them(
     since = StateWriter()  # what profiles have had at their end since then
     since.array(profile.drift)
     profile.recent.write(since)
+    since.blob(b"")  # no recurrent network followed its user
     one_waited = b"\x01" + b"\x07" + b"\x02ab"  # checksum and gradient
     former = bytes((version, 1, *learnt))[: -len(since.data)] + one_waited
     assert profiler.encode(profiler.decode(former)) == profiler.encode(profile)

@@ -1,54 +1,65 @@
+"""The recurrent network beside the mixture."""
+
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
-from streams.lab.models import state_codec as rows
-from streams.lab.models.ensemble import ModelEnsemble
-from streams.lab.models.ensemble_classifier import EnsembleClassifier
-from streams.lab.models.gru import OptimiserState, SegmentBatch, chances, train
-from streams.lab.models.network import (
-    CORE,
+from streams.models.next_request import state_codec as rows
+from streams.models.next_request.classifier import NextServiceClassifier
+from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
+from streams.models.next_request.network_expert import NetworkState
+from streams.models.next_request.state_keys import NETWORK
+from streams.models.recurrent.network import (
     GAPS,
     OWN,
-    RING,
     ROWS,
-    SEGMENT,
     SHARED,
     STEPS,
-    UNSEEN,
     WIDTH,
-    NetworkState,
+    first_services,
+    first_unit,
     gap_of,
+    no_trail,
     row_of,
 )
-from streams.lab.models.recurrent import RecurrentConfig, RecurrentModel
-from streams.models.next_request.candidates import CANDIDATE
-from streams.models.next_request.mixture import NextRequestMixture
+from streams.models.recurrent.unit import PASS, follow, learn_unit, tanh
+from streams.pipeline.assembly import stages_of
+from streams.settings import Settings
+from streams.stages.profiler import Profiler
+
+Event = tuple[str, str, int]
 
 
-def walked(
-    events: Iterable[tuple[str, int]], config: RecurrentConfig | None = None
-) -> dict[str, Any]:
-    model, state, seen = RecurrentModel(config), dict[str, Any](), set[int]()
-    for user, item in events:
-        model.learn(state, user, item, new=item not in seen, gap_ms=1_000)
-        seen.add(item)
+def walked(events: Iterable[Event], *, rnn: bool = True) -> dict[str, Any]:
+    mixture, state = NextRequestMixture(MixtureConfig(rnn=rnn)), dict[str, Any]()
+    learn(mixture, state, events)
     return state
 
 
-def some(count: int, users: int = 5, services: int = 9) -> list[tuple[str, int]]:
+def learn(mixture: NextRequestMixture, state: dict[str, Any], events: Iterable[Event]) -> None:
+    for number, (user, service, at_ms) in enumerate(events):
+        mixture.learn(state, user, service, at_ms=at_ms, request_id=f"{number} {at_ms}")
+
+
+def some(count: int, users: int = 5, services: int = 9, start_ms: int = 0) -> list[Event]:
     rng = random.Random(3)
-    return [(f"u{rng.randrange(users)}", rng.randrange(services)) for _ in range(count)]
+    return [
+        (f"u{rng.randrange(users)}", f"s{rng.randrange(services)}", start_ms + 1_000 * n)
+        for n in range(count)
+    ]
 
 
-def learnt_tail(model: EnsembleClassifier, rounds: int) -> float:
+def learnt_tail(model: NextServiceClassifier, rounds: int) -> float:
     """Mean probability given to the last of "order, b, c, d, order" or the like, in the end."""
     rng, given_to = random.Random(5), []
     for n in range(rounds):
@@ -60,123 +71,199 @@ def learnt_tail(model: EnsembleClassifier, rounds: int) -> float:
     return sum(given_to) / len(given_to)
 
 
+def bytes_of(state: dict[str, Any]) -> dict[str, bytes]:
+    return {key: rows.encode(row) for key, row in state.items()}
+
+
 def test_it_learns_what_depends_on_the_service_four_steps_ago() -> None:
-    assert learnt_tail(EnsembleClassifier("rnn"), 500) > 0.9
+    assert learnt_tail(NextServiceClassifier("rnn"), 800) > 0.9
 
 
 def test_no_model_of_order_one_learns_that() -> None:
-    assert learnt_tail(EnsembleClassifier("user-1"), 300) < 0.6
-    assert learnt_tail(EnsembleClassifier("global-1"), 300) < 0.6
+    assert learnt_tail(NextServiceClassifier("user-1"), 300) < 0.6
+    assert learnt_tail(NextServiceClassifier("global-1"), 300) < 0.6
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
-    rng, known = np.random.default_rng(1), 7
-    theta = np.concatenate([rng.normal(0, 0.3, CORE), rng.normal(0, 0.5, known * WIDTH)])
-    starts = rng.normal(0, 0.5, (3, WIDTH)).astype(np.float32)
-    lived = rng.integers(0, known, (3, 3 * STEPS)).astype(np.uint16)
-    batch = SegmentBatch(starts, lived.view(SEGMENT)[:, 0].copy(), np.array([STEPS, 3, 1]))
+def test_what_follows_a_long_gap_is_told_from_what_follows_a_short_one() -> None:
+    model, rng, at_ms, right = NextServiceClassifier("rnn"), random.Random(2), 0, 0.0
+    for n in range(3_000):
+        late = rng.random() < 0.5
+        at_ms += 3_600_000 if late else 1_000
+        model.learn_one({"user": f"u{n % 3}", "at_ms": at_ms}, "ask")
+        follows = "rest" if late else "go on"
+        if n >= 2_900:
+            right += model.predict_proba_one({"user": f"u{n % 3}"})[follows]
+        model.learn_one({"user": f"u{n % 3}", "at_ms": at_ms + 10}, follows)
+    assert right / 100 > 0.55
 
-    def loss_at(moved: Any, first: Any, rate: float = 0.0) -> float:
-        again = moved.astype(np.float32)
-        state = OptimiserState(again, first, np.zeros_like(first))
-        return float(train(state, batch, known, rate, 1.0))
 
-    first = np.zeros(len(theta), np.float32)
-    loss_at(theta, first)
-    direction = rng.normal(0, 1, len(theta))
-    ahead, behind = (
-        loss_at(theta + sign * 1e-3 * direction, np.zeros_like(first)) for sign in (1, -1)
+@njit(error_model="numpy")
+def state_after(unit: Any, services: Any, trail: Any, run: Any) -> Any:
+    return follow(unit[0], services, trail[0], run[0]).copy()
+
+
+@njit(error_model="numpy")
+def learn_back(unit: Any, services: Any, trail: Any, run: Any, back: Any) -> None:
+    learn_unit(unit[0], services, trail[0], run[0], back)
+
+
+@njit(error_model="numpy")
+def tangents(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.array([tanh(value) for value in values])
+
+
+def test_a_step_goes_along_the_gradient() -> None:
+    rng, unit, services = np.random.default_rng(1), first_unit(), first_services(0, 8)
+    trail, run = no_trail(), np.zeros(1, PASS)
+    trail["hidden"] = rng.integers(-30_000, 30_000, WIDTH)
+    trail["rows"], trail["gaps"], trail["length"] = [2, 3, 2, 5], [0, 3, 4, 3], STEPS
+    pull = rng.normal(0, 1e-3, WIDTH).astype(np.float32)
+    # While sums of squares are far below the calm, all steps are as long.
+    before = state_after(unit, services, trail, run) @ pull
+    moved, others = unit.copy(), services.copy()
+    learn_back(moved, others, trail, run, pull.copy())
+    squares = sum(
+        float(((after[name] - first[name]).astype(np.float64) ** 2).sum())
+        for first, after, names in (
+            (unit, moved, ("inputs", "recurrent", "gaps")),
+            (services, others, ("given",)),
+        )
+        for name in names
     )
+    after = state_after(moved, others, trail, run) @ pull
+    assert before - after == pytest.approx(squares / 1.5, rel=0.05)
 
-    assert 10 * first @ direction == pytest.approx((ahead - behind) / 2e-3, rel=0.02)
+
+def test_the_hyperbolic_tangent_is_one() -> None:
+    values = np.linspace(-30, 30, 6_001).astype(np.float32)
+    assert tangents(values) == pytest.approx(np.tanh(values), abs=2e-6)
 
 
 def test_what_is_read_back_learns_on_as_what_was_written() -> None:
-    state = walked(some(700))
-    again = {key: rows.decode(rows.encode(row)) for key, row in state.items()}
-    model = RecurrentModel()
+    state, mixture = walked(some(700)), NextRequestMixture(MixtureConfig(rnn=True))
+    again = {key: rows.decode(data) for key, data in bytes_of(state).items()}
     for each in (state, again):
-        for user, item in some(200):
-            model.learn(each, user, item, new=False, gap_ms=60_000)
-
-    assert {k: rows.encode(r) for k, r in state.items()} == {
-        k: rows.encode(r) for k, r in again.items()
-    }
-    assert state["\x00rnn"].steps > 100
+        learn(mixture, each, some(200, start_ms=10**7))
+    assert bytes_of(state) == bytes_of(again)
+    assert state[NETWORK].joint["everywhere"]["steps"][0] > 800
 
 
-def test_a_seed_decides_everything() -> None:
-    one, same, other = (
-        rows.encode(walked(some(300), RecurrentConfig(seed=seed))["\x00rnn"]) for seed in (7, 7, 8)
-    )
-
-    assert one == same != other
+def test_the_same_requests_make_the_same_network() -> None:
+    assert bytes_of(walked(some(300))) == bytes_of(walked(some(300)))
 
 
 def test_damaged_bytes_are_refused() -> None:
-    data = rows.encode(walked(some(40))["\x00rnn"])
-
-    with pytest.raises(ValueError, match="truncated"):
-        rows.decode(data[:-7])
-
-
-def test_bytes_are_bounded_however_many_services_and_requests_there_are() -> None:
-    quick = RecurrentConfig(every=10**9, early=1)  # learns hardly ever
-    events = [(f"u{n % 40}", n) for n in range(20_000)]
-    state = walked(events, quick)
-
-    assert len(rows.encode(state["\x00rnn"])) < 1_000_000
-    assert max(len(rows.encode(row)) for key, row in state.items() if key[0] == "h") < 80
+    data = rows.encode(walked(some(40))[NETWORK])
+    for end in (2, 100, 30_000, len(data) - 7):
+        with pytest.raises(ValueError, match="truncated"):
+            rows.decode(data[:end])
 
 
-def test_a_user_whose_segment_left_the_ring_goes_on_with_a_new_one() -> None:
-    quick = RecurrentConfig(every=10**9, early=1)
-    events = [("ann", 1), *((f"u{n}", 2) for n in range(RING + 5)), ("ann", 3), ("ann", 4)]
-    state = walked(events, quick)
-    network, memory = state["\x00rnn"], state["h/ann"]
-    at = memory.segment % RING
-
-    assert memory.segment == network.opened == RING + 7
-    assert network.sizes[at] == 1
-    assert network.segments["inputs"][at, 0] == row_of(3)
-    assert network.segments["targets"][at, 0] == UNSEEN  # nobody asked for 4 before
+def test_bytes_are_bounded_however_many_services_and_users_there_are() -> None:
+    state = walked((f"u{n % 40}", f"s{n}", n) for n in range(2_000))
+    alone = walked(((f"u{n % 40}", f"s{n}", n) for n in range(2_000)), rnn=False)
+    assert len(state[NETWORK].weights.services) == ROWS
+    assert 150_000 < len(rows.encode(state[NETWORK])) < 165_000
+    for user in ("u/u0", "u/u39"):
+        assert len(rows.encode(state[user])) - len(rows.encode(alone[user])) < 80
 
 
-@given(st.integers(0, 3_000), st.integers(0, 130))
-def test_probabilities_sum_to_one_however_many_services_are_known(known: int, most: int) -> None:
-    network = NetworkState()
-    network.make_room(min(known + 1, ROWS))
-    listed = np.zeros(min(known, most), CANDIDATE)
-    listed["service"] = np.linspace(0, max(known - 1, 0), len(listed)).astype(np.uint16)
-    found = np.empty(len(listed) + 2)
-    hidden = np.linspace(-1, 1, WIDTH).astype(np.float32)
-    chances(network.theta, hidden, network.rows, listed, known, found)
+def test_without_the_network_nothing_of_it_is_kept() -> None:
+    alone = walked(some(200), rnn=False)
+    assert NETWORK not in alone
+    assert alone["u/u1"].trail["length"] == 0
 
-    assert found.sum() == pytest.approx(1.0, abs=1e-4)
-    assert found.min() > 0
+
+def test_the_network_leaves_all_other_rows_as_they_are() -> None:
+    alone, beside = walked(some(300), rnn=False), walked(some(300))
+    del beside[NETWORK]
+    for key in beside:
+        if key.startswith("u/"):
+            beside[key].trail = no_trail()
+    assert bytes_of(alone) == bytes_of(beside)
+
+
+def test_a_profile_of_a_release_without_the_network_is_read() -> None:
+    profile = walked(some(60), rnn=False)["u/u1"]
+    version, _, *data = rows.encode(profile)
+    former = bytes((version, 10, *data[:-1]))  # all but the empty trail
+    assert rows.encode(rows.decode(former)) == rows.encode(profile)
+
+
+def test_turned_on_later_it_begins_as_the_mixture_alone() -> None:
+    state = walked(some(80), rnn=False)
+    mixture = NextRequestMixture(MixtureConfig(rnn=True))
+    vector = mixture.prediction(state, mixture.profile(state, "u1"))
+    assert vector.chances == pytest.approx(vector.table[0])
+
+
+def test_with_all_weights_as_at_first_both_together_are_the_mixture() -> None:
+    state = walked(some(80))
+    state[NETWORK] = NetworkState()
+    mixture = NextRequestMixture(MixtureConfig(rnn=True))
+    vector = mixture.prediction(state, mixture.profile(state, "u1"))
+    assert vector.chances == pytest.approx(vector.table[0], abs=1e-9)
+
+
+def test_it_beats_the_mixture_on_a_pattern_between_services_that_only_it_can_join() -> None:
+    # What follows a pair depends on both parities: thirty services leave counts little to go by.
+    rng, mixture = random.Random(7), NextRequestMixture(MixtureConfig(rnn=True))
+    state: dict[str, Any] = {}
+    gained = 0.0
+    for n in range(12_000):
+        user = f"u{rng.randrange(400)}"
+        profile = mixture.profile(state, user)
+        one, two, *_ = profile.tail
+        parity = (one + two) % 2 if two else 0
+        service = f"s{2 * rng.randrange(15) + parity:02}"
+        if n > 6_000 and two:
+            vector = mixture.prediction(state, profile)
+            item = mixture.vocabulary(state).find(service)
+            column = vector.column(item)
+            gained += float(np.log(vector.chances[column] / vector.table[0, column]))
+        mixture.learn(state, user, service, at_ms=1_000 * n, request_id=str(n))
+    assert gained > 0
+
+
+@given(st.lists(st.tuples(st.sampled_from("xy"), st.integers(0, 3), st.integers(0, 2**47))))
+def test_probabilities_are_a_distribution_whatever_comes(
+    events: list[tuple[str, int, int]],
+) -> None:
+    state, mixture = (
+        walked([(u, f"s{s}", t) for u, s, t in events]),
+        NextRequestMixture(MixtureConfig(rnn=True)),
+    )
+    for user in "xyz":
+        chances = mixture.prediction(state, mixture.profile(state, user)).chances
+        assert chances.sum() == pytest.approx(1.0)
+        assert (chances > 0).all()
+
+
+def test_users_who_all_turn_round_at_once_leave_numbers_finite() -> None:
+    events = [(f"u{n % 3}", f"s{n // 500 * 7 % 11}", n) for n in range(5_000)]
+    state = walked(events)
+    network = state[NETWORK]
+    for array in (*network.weights, network.joint):
+        numbers = array.view(np.float32) if array.dtype.itemsize % 4 == 0 else array
+        assert np.isfinite(numbers).all()
 
 
 @given(st.integers(-1, 10**12), st.integers(-1, 10**12))
 def test_longer_gaps_have_higher_buckets(one: int, other: int) -> None:
     shorter, longer = gap_of(min(one, other)), gap_of(max(one, other))
-
     assert 0 <= shorter <= longer < GAPS
 
 
 def test_every_service_has_a_row_and_the_first_ones_have_their_own() -> None:
     first = [row_of(number) for number in range(OWN)]
     later = {row_of(number) for number in range(OWN, 60_000)}
+    assert sorted(set(first)) == first
+    assert later == set(range(ROWS - SHARED, ROWS))
+    assert not later & set(first)
 
-    assert sorted(set(first)) == first == list(range(1, OWN + 1))
-    assert later == set(range(OWN + 1, OWN + SHARED + 1))
 
-
-def test_together_they_begin_as_the_mixture_alone() -> None:
-    mixture, state = NextRequestMixture(), dict[str, Any]()
-    pool = ModelEnsemble(mixture)
-    for n, (user, item) in enumerate(some(80)):
-        mixture.learn(state, user, f"s{item}", at_ms=n, request_id=str(n))
-    view = mixture.prediction(state, mixture.profile(state, "u1"))
-
-    opinion = pool.predict(state, "u1", view)
-    assert opinion.table[0] == pytest.approx(view.table[0], abs=1e-9)
+def test_the_setting_turns_it_on() -> None:
+    on, off = (stages_of(replace(Settings(), rnn=rnn))["profiler"] for rnn in ("on", "off"))
+    assert isinstance(on, Profiler)
+    assert isinstance(off, Profiler)
+    assert (on.mixture.config.rnn, off.mixture.config.rnn) == (True, False)

@@ -14,9 +14,8 @@ from streams.lab.evaluate.ahead import HorizonScores
 from streams.lab.evaluate.demand import DemandErrors, demand
 from streams.lab.evaluate.scores import PredictionScores, summary
 from streams.lab.evaluate.when import HORIZONS_MS, ArrivalScores
-from streams.lab.models import state_codec as rows
-from streams.lab.models.ensemble import NAMES, ROWS, EnsemblePrediction, ModelEnsemble
-from streams.lab.models.recurrent import RecurrentConfig
+from streams.models.next_request import state_codec as rows
+from streams.models.next_request.classifier import NETWORKS, network_rows
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.user_profile import UserProfile
@@ -57,8 +56,6 @@ def evaluate(
     requests: Sequence[Request],
     config: MixtureConfig | None = None,
     advance: Callable[[int], None] = lambda _: None,
-    *,
-    rnn: RecurrentConfig | None = None,
 ) -> TraceEvaluation:
     """Score the profiler's model on requests in time order.
 
@@ -69,31 +66,25 @@ def evaluate(
     requests
         In the order in which they are predicted and learnt.
     config
-        Parameters of the mixture.
+        Parameters of the mixture. With its network, both together and the network are scored too.
     advance
         Called with the number of events done since its last call.
-    rnn
-        Parameters of the recurrent network, which is then scored too, alone and with the mixture.
     """
     mixture, state = NextRequestMixture(config), dict[str, Any]()
-    ensemble = ModelEnsemble(mixture, rnn) if rnn else None
-    names = ("mixture", *mixture.experts, *(NAMES if ensemble else ()))
+    names = ("mixture", *mixture.experts, *(NETWORKS if mixture.config.rnn else ()))
     scores, when, ahead = PredictionScores(names, SLICES), ArrivalScores(), HorizonScores()
     spent = 0
     for done, request in enumerate(_reported(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
-        alone = mixture.prediction(state, profile)
-        both = ensemble.predict(state, request.user, alone) if ensemble else None
+        prediction = mixture.prediction(state, profile)
         spent += time.thread_time_ns() - begun
         if len(profile):
             item = mixture.vocabulary(state).find(request.service)
-            _score(scores, alone, both, profile, item)
+            _score(scores, prediction, profile, item)
             _score_gap(when, mixture, state, request)
         begun = time.thread_time_ns()
-        if ensemble:
-            ensemble.learn(state, request.user, request.service, request.at_ms, alone, both)
-        _learn(mixture, state, request, str(done), alone)
+        _learn(mixture, state, request, str(done), prediction)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
     return TraceEvaluation(
@@ -134,16 +125,13 @@ def _learn(
 
 
 def _sizes(state: Mapping[str, Any]) -> list[int]:
-    """Bytes of state per user: the profile, and the network's hidden state where there is one."""
-    users = [key[2:] for key in state if key.startswith("u/")]
-    keys = [[f"{kind}/{user}" for kind in "uh" if f"{kind}/{user}" in state] for user in users]
-    return [sum(len(rows.encode(state[key])) for key in parts) for parts in keys]
+    """Bytes of state per user."""
+    return [len(rows.encode(row)) for key, row in state.items() if key.startswith("u/")]
 
 
 def _score(
     scores: PredictionScores,
-    alone: MixturePrediction,
-    both: EnsemblePrediction | None,
+    prediction: MixturePrediction,
     profile: UserProfile,
     item: int | None,
 ) -> None:
@@ -156,10 +144,10 @@ def _score(
         20 <= length < 100,
         length >= 100,
     )
-    table = alone.table[NextRequestMixture.rows, :]
-    if both is not None:
-        table = np.concatenate([table, both.table[ROWS, :]])
-    scores.add(table, alone.column(item), flags, alone.others)
+    table = prediction.table[NextRequestMixture.rows, :]
+    if prediction.joined is not None:
+        table = np.vstack([table, *network_rows(prediction)])
+    scores.add(table, prediction.column(item), flags, prediction.others)
 
 
 def _score_gap(

@@ -9,19 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.lab.evaluate.published import DAY_MS, FoldScore, Ints
 from streams.models.next_request import state_codec as rows
-from streams.models.next_request.mixture import NextRequestMixture
+from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.records import Request
 
-__all__ = ["SavedState", "score_online"]
+__all__ = ["OnlineScores", "SavedState", "score_online"]
 
 Case = Sequence[Request]
 
 _END = "\x00end"  # the service that stands for "the case ends here"
 _SOON_MS = 60_000  # any horizon: the quantiles of the gap do not depend on it
+
+
+class OnlineScores(NamedTuple):
+    """Scores of the models that a worker runs."""
+
+    alone: FoldScore  # without the recurrent network
+    network: FoldScore
 
 
 class SavedState(MutableMapping[str, Any]):
@@ -57,7 +64,7 @@ class SavedState(MutableMapping[str, Any]):
 
 def score_online(
     cases: Sequence[Case], fold: tuple[Ints, Ints], advance: Callable[[int], None] = lambda _: None
-) -> FoldScore:
+) -> OnlineScores:
     """Learn the one part of the cases, then score the other part without keeping it.
 
     Parameters
@@ -69,30 +76,37 @@ def score_online(
     advance
         Called with the number of events learnt since its last call.
     """
-    mixture, state = NextRequestMixture(), dict[str, Any]()
+    mixture, state = NextRequestMixture(MixtureConfig(rnn=True)), dict[str, Any]()
     learn, test = ([_ended(cases[case]) for case in part] for part in fold)
     for done, event in enumerate(_by_time(learn)):
         _learn(mixture, state, event, done)
         advance(1)
     saved = {key: rows.encode(row) for key, row in state.items()}
     scored = [found for case in test for found in _scored(mixture, SavedState(saved), case)]
-    hits, errors_ms = zip(*scored, strict=True)
-    return FoldScore(
-        accuracy=sum(hits) / len(hits), mae_days=sum(errors_ms) / len(errors_ms) / DAY_MS
+    alone, network, errors_ms = zip(*scored, strict=True)
+    mae_days = sum(errors_ms) / len(scored) / DAY_MS
+    return OnlineScores(
+        *(FoldScore(accuracy=sum(h) / len(h), mae_days=mae_days) for h in (alone, network))
     )
 
 
 def _scored(
     mixture: NextRequestMixture, state: SavedState, case: Case
-) -> Iterator[tuple[bool, int]]:
-    """Of each event of a case whether the next one was the most probable, and its error in ms."""
+) -> Iterator[tuple[bool, bool, int]]:
+    """Of each event of a case whether the next one was the most probable, and its error in ms.
+
+    First without the recurrent network, then with it.
+    """
     for done, (event, following) in enumerate(pairwise(case)):
         _learn(mixture, state, event, done)
-        vector = mixture.predict(state, event.user)
         profile = mixture.profile(state, event.user)
+        prediction = mixture.prediction(state, profile)
+        names = mixture.names(state, prediction)
+        tops = (row[: len(names)].argmax() for row in (prediction.table[0], prediction.chances))
+        alone, network = (names[top] == following.service for top in tops)
         _, median_ms, _ = mixture.outlook(state, profile, _SOON_MS).expected_ms
         gap_ms = max(0, following.at_ms - event.at_ms)
-        yield max(vector, key=vector.__getitem__) == following.service, abs(median_ms - gap_ms)
+        yield alone, network, abs(median_ms - gap_ms)
 
 
 def _learn(

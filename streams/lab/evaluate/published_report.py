@@ -12,9 +12,10 @@ from rich.table import Table
 
 from streams.lab.evaluate.published import DAY_MS, FoldScore, Methods
 
-__all__ = ["BATCH", "OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
+__all__ = ["BATCH", "NETWORK", "OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
 
 OURS = "foremesh"  # the models that a worker runs
+NETWORK = "foremesh, with network"  # with FOREMESH_RNN=on
 BATCH = "log-linear, batch-trained"  # of the laboratory; no worker runs it
 BASE = "Tax"  # the LSTM that the other methods compare with
 
@@ -24,6 +25,7 @@ class LogComparison:
     """The scores of foremesh and of the published methods on one log."""
 
     ours: Sequence[FoldScore]
+    network: Sequence[FoldScore]
     batch: Sequence[FoldScore]
     accuracy: Methods
     mae_days: Methods
@@ -45,7 +47,7 @@ class LogComparison:
         return made | published
 
     def _made(self) -> tuple[tuple[str, Sequence[FoldScore]], ...]:
-        return (OURS, self.ours), (BATCH, self.batch)
+        return (OURS, self.ours), (NETWORK, self.network), (BATCH, self.batch)
 
 
 def tables(comparisons: Mapping[str, LogComparison]) -> Iterator[Table]:
@@ -62,6 +64,7 @@ def verdict(comparisons: Mapping[str, LogComparison]) -> str:
     """A sentence with the number of logs on which each of ours is ahead."""
     return (
         f"{OURS}, the models that workers run: {_ahead(OURS, comparisons)}\n"
+        f"{NETWORK}, as workers run them with FOREMESH_RNN=on: {_ahead(NETWORK, comparisons)}\n"
         f"{BATCH}, which no worker runs: {_ahead(BATCH, comparisons)}"
     )
 
@@ -70,7 +73,7 @@ def _ahead(ours: str, comparisons: Mapping[str, LogComparison]) -> str:
     accuracies = [comparison.accuracies() for comparison in comparisons.values()]
     ahead = sum(a[ours] > a[BASE] for a in accuracies if BASE in a)
     first = sum(
-        a[ours] > max((v for m, v in a.items() if m not in {OURS, BATCH}), default=0)
+        a[ours] > max((v for m, v in a.items() if m not in {OURS, NETWORK, BATCH}), default=0)
         for a in accuracies
     )
     errors = [e for comparison in comparisons.values() if BASE in (e := comparison.errors())]
@@ -102,10 +105,11 @@ def figure(comparisons: Mapping[str, LogComparison]) -> Figure:
     axes = chart.subplots()
     for place, comparison in enumerate(comparisons.values()):
         others = comparison.accuracies()
-        ours, batch = others.pop(OURS), others.pop(BATCH)
+        ours, network, batch = (others.pop(name) for name in (OURS, NETWORK, BATCH))
         axes.plot([*others.values()], [place] * len(others), "o", color="0.7")
         axes.plot([batch], [place], "D", color="C0", label=None if place else BATCH)
         axes.plot([ours], [place], "D", color="C1", label=None if place else OURS)
+        axes.plot([network], [place], "D", color="C2", label=None if place else NETWORK)
     axes.set_yticks(range(len(comparisons)), list(comparisons))
     axes.set(xlabel="accuracy of the next event, %", title=f"{OURS} among the published methods")
     axes.legend()
@@ -127,7 +131,7 @@ def _table(
         table.add_column(
             method.replace("_", " "),
             justify="right",
-            width={OURS: 8, BATCH: 13}.get(method, 7),
+            width={OURS: 8, NETWORK: 9, BATCH: 13}.get(method, 7),
             overflow="fold",
         )
     for log, values in by_log.items():

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from streams.lab.evaluate.prequential import TraceEvaluation
 from streams.lab.evaluate.scores import reliability
-from streams.lab.models.ensemble import NAMES
+from streams.models.next_request.classifier import NETWORKS
 
 __all__ = ["figure", "rows", "tables", "write"]
 
@@ -35,7 +35,7 @@ def tables(evaluations: Mapping[str, TraceEvaluation], *, every: bool = False) -
     """For each trace the scores of the next service, by slice and model, and of its time.
 
     Without `every` the models shown beside the mixture are the best single ones by log-loss and
-    by accuracy, and the recurrent network where it was evaluated.
+    by accuracy, and the recurrent network unless it is off.
     """
     for trace, evaluation in evaluations.items():
         figures = evaluation.as_json()
@@ -103,12 +103,12 @@ def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Table:
 
 
 def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
-    single = [model for model in models if model not in {"mixture", *NAMES}]
+    single = [model for model in models if model not in {"mixture", *NETWORKS}]
     best_loss = min(single, key=lambda m: models[m]["log_loss"])
     best_accuracy = max(single, key=lambda m: models[m]["accuracy_1"])
     return list(
         dict.fromkeys(
-            ["mixture", best_loss, best_accuracy, *(name for name in NAMES if name in models)]
+            ["mixture", best_loss, best_accuracy, *(name for name in NETWORKS if name in models)]
         )
     )
 

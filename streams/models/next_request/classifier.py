@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from river.base import Classifier
 
 from streams.models.kernels import Table
@@ -12,9 +14,10 @@ from streams.models.next_request.mixture import MixtureConfig, NextRequestMixtur
 from streams.models.next_request.predictor import MixturePrediction
 from streams.models.next_request.state_keys import State
 
-__all__ = ["MODELS", "NextServiceClassifier"]
+__all__ = ["MODELS", "NETWORKS", "NextServiceClassifier", "network_rows"]
 
-MODELS = ("mixture", *EXPERTS)
+NETWORKS = ("mixture+rnn", "rnn")  # with the recurrent network, and it alone
+MODELS = ("mixture", *EXPERTS, *NETWORKS)
 
 
 class NextServiceClassifier(Classifier):
@@ -32,7 +35,7 @@ class NextServiceClassifier(Classifier):
     Parameters
     ----------
     model
-        One of `MODELS`: the mixture, or a single expert of it.
+        One of `MODELS`: the mixture, a single expert of it, or the recurrent network.
     config
         Parameters of the mixture.
 
@@ -49,14 +52,12 @@ class NextServiceClassifier(Classifier):
     Montiel et al. (2021), River: machine learning for streaming data in Python, JMLR 22(110).
     """
 
-    models = MODELS
-
     def __init__(self, model: str = "mixture", config: MixtureConfig | None = None) -> None:
-        if model not in self.models:
-            raise ValueError(f"model is {model!r}, not one of {', '.join(self.models)}")
+        if model not in MODELS:
+            raise ValueError(f"model is {model!r}, not one of {', '.join(MODELS)}")
         self.model = model
         self.config = config or MixtureConfig()
-        self._mixture = NextRequestMixture(self.config)
+        self._mixture = NextRequestMixture(replace(self.config, rnn=model in NETWORKS))
         self._learnt = 0
         self._labels: dict[str, Any] = {}  # as they were given: a service is text
         self.state: State = {}
@@ -66,7 +67,7 @@ class NextServiceClassifier(Classifier):
         del kwargs
         user = _user(x)
         prediction = self._prediction(user)
-        row = self._row(user, prediction)
+        row = self._row(prediction)
         values = (row / row.sum()).tolist()
         names = self._mixture.names(self.state, prediction)
         labels = [self._labels.get(name, name) for name in names]
@@ -102,11 +103,19 @@ class NextServiceClassifier(Classifier):
     def _prediction(self, user: str) -> MixturePrediction:
         return self._mixture.prediction(self.state, self._mixture.profile(self.state, user))
 
-    def _row(self, user: str, prediction: MixturePrediction) -> Table:
+    def _row(self, prediction: MixturePrediction) -> Table:
         """Probabilities by column, as the chosen model has them."""
-        del user
+        if self.model in NETWORKS:
+            return network_rows(prediction)[NETWORKS.index(self.model)]
         row: Table = prediction.table[MODELS.index(self.model)]
         return row
+
+
+def network_rows(prediction: MixturePrediction) -> tuple[Table, Table]:
+    """Probabilities by column with the recurrent network, and of it alone; they are of `NETWORKS`."""
+    assert prediction.joined is not None
+    together, alone, _ = prediction.joined.table
+    return together, np.exp(alone)
 
 
 def _user(x: dict[Any, Any]) -> str:

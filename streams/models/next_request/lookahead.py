@@ -65,7 +65,7 @@ def expected_within(
 ) -> LookAhead:
     """By column the chance of being asked for within the horizon, and when the next request comes."""
     gap = mixture.outlook(state, profile, horizon_ms)
-    chances = prediction.table[0, : len(prediction.candidates)]
+    chances = prediction.chances[: len(prediction.candidates)]
     alone: list[float] = (chances * gap.within).tolist()
     if gap.within_half < LEAST or chances.max(initial=0.0) < LEAST:
         return LookAhead(alone, alone, gap.within, gap.expected_ms)
@@ -96,7 +96,7 @@ def later(
     gap_ms
         What the next gap is taken to be: the one after it depends on it.
     """
-    chances = prediction.table[0, : len(prediction.candidates)].tolist()
+    chances = prediction.chances[: len(prediction.candidates)].tolist()
     first = [(column, p) for column, p in enumerate(chances) if p >= LEAST]
     candidates = prediction.candidates
     items = candidates["service"] if prediction.others else np.arange(len(candidates))

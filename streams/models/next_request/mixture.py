@@ -14,6 +14,7 @@ from streams.models.next_request.candidates import CANDIDATE
 from streams.models.next_request.experts import CONDITIONAL, EXPERTS, M
 from streams.models.next_request.learner import Learnt, learn, make_room
 from streams.models.next_request.mixing import FORECAST, initial_weights, no_weights
+from streams.models.next_request.network_expert import NetworkExpert
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
@@ -49,6 +50,7 @@ class MixtureConfig:
     correction: float = 0.02  # learning rate of the calibration
     gap_prior: float = 8.0  # gaps of all users that a user's own are weighed against
     lift: float = 0.5  # of what gaps after the same service and a like gap say beyond all gaps
+    rnn: bool = False  # whether the recurrent network is one more expert
     arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
 
@@ -96,12 +98,13 @@ class NextRequestMixture:
         self._rates = learning_rates(config.step, config.early, config.correction)
         self._no_weights = no_weights()
         self._no_counts = empty()
+        self._network = NetworkExpert() if config.rnn else None
 
     def predict(self, state: State, user: str) -> dict[str, float]:
         """Probability of each service listed; what is missing to 1 is for all others."""
         prediction = self.prediction(state, self.profile(state, user))
         names = self.names(state, prediction)
-        return dict(zip(names, prediction.table[0].tolist(), strict=False))
+        return dict(zip(names, prediction.chances.tolist(), strict=False))
 
     def names(self, state: State, prediction: MixturePrediction) -> list[str]:
         """The services that have a column, in the columns' order."""
@@ -135,7 +138,10 @@ class NextRequestMixture:
         if columns < width - 2:
             candidates, room = candidates[:columns], room[: (1 + M) * (columns + 2)]
         table = room.reshape(1 + M, columns + 2)
-        return MixturePrediction(candidates, table, forecast, known - columns, keys, shared)
+        joined = None
+        if self._network is not None:
+            joined = self._network.predict(state, profile, known, candidates, table, forecast)
+        return MixturePrediction(candidates, table, forecast, known - columns, keys, shared, joined)
 
     def learn(
         self,
@@ -165,6 +171,9 @@ class NextRequestMixture:
             state[SERVICES] = names
         gap_ms = max(at_ms - profile.last_ms, 0) if len(profile) else -1
         rank, drifted = self._count(state, profile, prediction, item, column, gap_ms)
+        if self._network is not None and prediction.joined is not None:
+            seen, joined = prediction.candidates, prediction.joined
+            self._network.learn(state, profile, item, column, gap_ms, seen, joined)
         if gap_ms >= 0:
             profile.ranks = (profile.ranks << 2 | min(rank, 3)) & 15
             profile.pace = pace_of(profile.pace, gap_ms)

@@ -32,6 +32,7 @@ from streams.models.next_request.candidates import (
     suffix_matches,
 )
 from streams.models.next_request.experts import COUNTED, SHARED, USER, M
+from streams.models.next_request.joined import Joined
 from streams.models.next_request.mixing import FORECASTS, WEIGHT_VECTORS, choose_sets, mix
 from streams.models.next_request.novelty import novelty_of
 from streams.models.next_request.population import POPULATIONS
@@ -67,6 +68,13 @@ class MixturePrediction(NamedTuple):
     others: int  # services known that have no column
     keys: list[str]  # rows of counts used
     shared: tuple[Records, ...]  # those counts
+    joined: Joined | None = None  # with the recurrent network, where it runs
+
+    @property
+    def chances(self) -> Table:
+        """The probability of each column, as it is published."""
+        row: Table = self.table[0] if self.joined is None else self.joined.table[0]
+        return row
 
     def column(self, item: int | None) -> int:
         """The column of a service: its own, that of all others, or that of the unseen."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from streams.models.counts import COUNT, empty, trimmed
 from streams.models.next_request.mixing import no_weights
+from streams.models.next_request.network_expert import NetworkState
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.user_profile import UserProfile
@@ -19,14 +20,14 @@ __all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
 
 VERSION = 3
 
-# Kinds 7 to 9 are taken by the models of the lab.
 OBJECTS: Mapping[int, Any] = {
     2: PopulationState,
     3: ServiceVocabulary,
     6: RequestParameters,
-    10: UserProfile,
+    7: NetworkState,
+    8: UserProfile,
 }
-_FORMER_PROFILE, _ROW, _WEIGHTS = 1, 4, 5
+_FORMER_PROFILE, _ROW, _WEIGHTS, _PROFILE_WITHOUT_TRAIL = 1, 4, 5, 10
 
 
 class StateCodec:
@@ -67,6 +68,8 @@ class StateCodec:
             return data.array_like(no_weights())
         if kind == _FORMER_PROFILE:
             return UserProfile.read_former(data)
+        if kind == _PROFILE_WITHOUT_TRAIL:
+            return UserProfile.read_without_trail(data)
         if kind not in self._objects:
             raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
         return self._objects[kind].read(data)

@@ -8,13 +8,14 @@ from typing import Any
 from streams.models.next_request.user_profile import UserProfile
 
 __all__ = [
-    "PARAMETERS", "POPULATION", "SERVICES", "State", "context_keys", "gaps_key", "order_keys",
+    "NETWORK", "PARAMETERS", "POPULATION", "SERVICES", "State", "context_keys", "gaps_key", "order_keys",
     "pace_of", "user_key", "weights_key",
 ]  # fmt: skip
 
 State = MutableMapping[str, Any]
 
 POPULATION, SERVICES, PARAMETERS = "\x00common", "\x00names", "\x00parameters"
+NETWORK = "\x00rnn"
 _BUCKETS = 16_381  # rows that the contexts of one order are hashed to; prime
 _HEX = [f"{bucket:x}" for bucket in range(_BUCKETS)]
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000

@@ -13,6 +13,7 @@ from streams.models.next_request.candidates import Items
 from streams.models.next_request.mixing import no_weights
 from streams.models.next_request.recency import KINDS
 from streams.models.recent_requests import RecentRequests
+from streams.models.recurrent.network import no_trail
 from streams.models.state_bytes import StateReader, StateWriter, packed
 
 __all__ = ["NONE", "UserProfile"]
@@ -44,6 +45,7 @@ class UserProfile:
         "ranks",
         "recent",
         "tail",
+        "trail",
         "weights",
     )
 
@@ -61,6 +63,7 @@ class UserProfile:
         self.ranks = 0  # of the last two realised services: two bits each, 0 was a hit
         self.drift = no_drift()
         self.recent = RecentRequests()
+        self.trail: Records = no_trail()  # what the recurrent network remembers
 
     def __len__(self) -> int:
         return self._held
@@ -105,10 +108,20 @@ class UserProfile:
         out.blob(trimmed(self.gaps))
         out.array(self.drift)
         self.recent.write(out)
+        out.blob(packed(self.trail) if self.trail["length"][0] else b"")
 
     @classmethod
     def read(cls, data: StateReader) -> Self:
         """The profile that `write` appended."""
+        profile = cls.read_without_trail(data)
+        trail = data.array_like(profile.trail[:0])
+        if len(trail):
+            profile.trail = trail
+        return profile
+
+    @classmethod
+    def read_without_trail(cls, data: StateReader) -> Self:
+        """The profile of an earlier release, which had no recurrent network."""
         profile = cls._read_learnt(data)
         profile.drift = data.array_like(profile.drift)
         profile.recent = RecentRequests.read(data)
