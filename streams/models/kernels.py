@@ -15,7 +15,7 @@ from numba import types
 
 __all__ = [
     "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
-    "inner", "kernel", "named", "record", "repeated", "summing",
+    "inner", "kernel", "named", "record", "repeated",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,15 +80,6 @@ def named(cls: type, **fields: Any) -> Any:
 def inner(function: F) -> F:
     """A function that kernels call."""
     compiled: F = _compile()(function)
-    return compiled
-
-
-def summing(function: F) -> F:
-    """An `inner` function whose sums may be taken in any order, so several terms at once.
-
-    The order is the same at each call on one machine; another processor may have another.
-    """
-    compiled: F = _compile(fastmath={"reassoc"})(function)
     return compiled
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.models.kernels import Records, Table, inner
-from streams.models.recurrent.network import OTHERS, UNSEEN, WIDTH, row_of
+from streams.models.recurrent.network import OTHERS, UNSEEN, WIDTH, product, row_of
 
 __all__ = ["learn_outputs", "score"]
 
@@ -23,18 +23,6 @@ def row_at(candidates: Records, column: int) -> int:
     if column < len(candidates):
         return row_of(candidates[column].service)
     return OTHERS if column == len(candidates) else UNSEEN
-
-
-@inner
-def product(one: Floats, other: Floats) -> np.float32:
-    """Inner product of two vectors, in four sums."""
-    a = b = c = d = np.float32(0.0)
-    for j in range(0, WIDTH, 4):
-        a += one[j] * other[j]
-        b += one[j + 1] * other[j + 1]
-        c += one[j + 2] * other[j + 2]
-        d += one[j + 3] * other[j + 3]
-    return (a + b) + (c + d)
 
 
 @inner

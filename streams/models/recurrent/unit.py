@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.kernels import Record, Records, inner, record, summing
-from streams.models.recurrent.network import GATES, STEPS, WIDTH
+from streams.models.kernels import Record, Records, inner, record
+from streams.models.recurrent.network import GATES, STEPS, WIDTH, product
 
 __all__ = ["PASS", "follow", "learn_unit", "note"]
 
@@ -109,15 +109,6 @@ def ungate(hidden: Floats, gates: Floats, kept: Floats, back: Floats, inward: Fl
         inward[2 * WIDTH + j], across[2 * WIDTH + j] = bent, bent * reset
 
 
-@summing
-def product(one: Floats, other: Floats) -> np.float32:
-    """Inner product of two vectors of all gates."""
-    total = np.float32(0.0)
-    for j in range(GATES):
-        total += one[j] * other[j]
-    return total
-
-
 @inner
 def through(out: Floats, weights: Floats, gradient: Floats) -> None:
     """Add to `out`, by row of the weights, its product with the gradient."""
@@ -125,13 +116,10 @@ def through(out: Floats, weights: Floats, gradient: Floats) -> None:
         out[at] += product(weights[at], gradient)
 
 
-@summing
+@inner
 def mean_square(gradient: Floats) -> np.float32:
     """The mean of the squares of a gradient."""
-    total = np.float32(0.0)
-    for j in range(len(gradient)):
-        total += gradient[j] * gradient[j]
-    return total / np.float32(len(gradient))
+    return product(gradient, gradient) / np.float32(len(gradient))
 
 
 @inner
