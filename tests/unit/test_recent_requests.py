@@ -105,6 +105,7 @@ def test_a_profile_of_before_learns_what_is_new_alone() -> None:
     since = StateWriter()  # what profiles have had at their end since then
     since.array(profile.drift)
     profile.recent.write(since)
+    since.blob(b"")  # no network follows them
     none_waited = b"\x00"  # gradients
     former = bytes((VERSION, 1)) + encode(profile)[2 : -len(since.data)] + none_waited
     assert learnt([*log[:-1], asked(40)], {**state, "u/ann": decode(former)}) == [39]
