@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import json
 import socket
 from typing import Any
@@ -11,12 +13,15 @@ import aiohttp
 import grpc
 import pytest
 from envoy.service.accesslog.v3 import als_pb2
+from envoy.service.discovery.v3 import ads_pb2_grpc
+from google.protobuf.message import DecodeError
 from harness import RunForemesh
 from meshed import Mesh
 from services import Door, answers, catalog_of, constituent, read, send
 
 from streams.records import Outcome, Request
 from streams.request_path.envoy.access_log_messages import add_access_log_service
+from streams.request_path.envoy.discovery import AggregatedDiscoveryService, ResourceSnapshot
 from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.token_file import token_of
 from streams.settings import Settings
@@ -307,3 +312,77 @@ async def test_bytes_that_are_no_message_end_their_call_and_fill_no_log(
     finally:
         await server.stop(0)
     assert caplog.records == []
+
+
+class SlowReader:
+    """Asks for the next message of a stream when its client has gone, and what came is none."""
+
+    def __init__(self) -> None:
+        self.began, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def StreamAccessLogs(self, messages: Any, context: Any) -> Any:  # noqa: N802
+        del messages, context
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise DecodeError("no message") from None
+        finally:
+            self.ended.set()
+
+
+async def test_a_client_that_is_gone_when_it_is_told_its_fault_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server, reader = grpc_server(), SlowReader()
+    add_access_log_service(reader, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        path = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
+        call = channel.stream_unary(path, lambda data: data, lambda data: data)()
+        await call.write(b"")
+        await reader.began.wait()
+        call.cancel()
+        await reader.ended.wait()
+    await server.stop(0)
+    assert caplog.records == []
+    assert "Traceback" not in capfd.readouterr().err
+
+
+class NoDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]  # untyped
+    """Serves none of its methods."""
+
+
+async def test_a_method_that_is_not_served_is_told_and_fills_no_log(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = grpc_server()
+    ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(NoDiscovery(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        asked = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources
+        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+            await asked(iter([])).read()
+    await server.stop(0)
+    assert caplog.records == []
+    assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_bytes_that_are_no_message_of_envoy_end_its_stream_and_fill_no_log(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server, service = grpc_server(), AggregatedDiscoveryService(ResourceSnapshot())
+    ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+        call = channel.stream_stream(path, lambda data: data, lambda data: data)
+        with pytest.raises(grpc.aio.AioRpcError, match="INVALID_ARGUMENT"):
+            await call(iter([b"\xff" * 100])).read()
+    await server.stop(0)
+    gc.collect()  # a task whose failure nobody asked for says so now
+    assert caplog.records == []
+    assert "Traceback" not in capfd.readouterr().err

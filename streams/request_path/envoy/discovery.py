@@ -118,9 +118,11 @@ class AggregatedDiscoveryService(
                     await context.write(response)
                 await wake.wait()
                 wake.clear()
+            reading.result()
         finally:
             self._snapshot.unsubscribe(wake)
             reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)  # asked for, or it is logged
 
 
 class DiscoveryStream:
