@@ -98,7 +98,7 @@ def test_parameters_are_those_of_the_query_and_the_scalars_of_the_body() -> None
     assert parse_parameters({"page": "2", "width": "1"}, body.encode()) == {
         "page": "2",
         "width": "512",
-        "fast": "True",
+        "fast": "true",
         "name": "x",
     }
 

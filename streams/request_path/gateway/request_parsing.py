@@ -86,7 +86,7 @@ def parse_request(
 def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, str]:
     """The query's parameters and the scalars of a JSON body, if there is a body.
 
-    Numbers are taken as they are written, so none is rounded or becomes infinite.
+    Numbers, true and false are taken as they are written: none is rounded or becomes infinite.
 
     Raises
     ------
@@ -95,7 +95,8 @@ def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, 
     """
     parameters = dict(query)
     if body is not None:
-        parameters |= {k: str(v) for k, v in _object(body).items() if _is_scalar(v)}
+        scalars = {k: _as_written(v) for k, v in _object(body).items()}
+        parameters |= {k: text for k, text in scalars.items() if text is not None}
     if not is_text("".join((*parameters, *parameters.values()))):
         raise ValueError("the parameters are not UTF-8")
     size = sum(len(key) + len(value) for key, value in parameters.items())
@@ -132,5 +133,8 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | bool)  # numbers are text by now
+def _as_written(value: Any) -> str | None:
+    """The text of a scalar; None of anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else None  # numbers are text by now
