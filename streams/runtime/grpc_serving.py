@@ -21,7 +21,7 @@ _Method = Callable[[Any, Any], Any]  # of a request, or an iterator of them, and
 _Read = Callable[[Any], Any]
 
 
-class _ClientGone(logging.Filter):
+class _NobodyLeftToAnswer(logging.Filter):
     """Leaves out that a client went away: clients can do so as often as they like."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -29,7 +29,7 @@ class _ClientGone(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
 
 
-logging.getLogger("grpc._cython.cygrpc").addFilter(_ClientGone())
+logging.getLogger("grpc._cython.cygrpc").addFilter(_NobodyLeftToAnswer())
 
 
 class _ClientsFaults(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # untyped
