@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -12,20 +13,15 @@ from streams.errors import SettingInvalid
 __all__ = ["Settings"]
 
 
-def _setting(default: Any, about: str, *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"about": about})
+MOST = 2**31 - 1  # of a number: what Kafka's clients take
+PREFIX = re.compile(r"[a-zA-Z0-9._-]{0,200}")  # what the names of topics may be made of
 
 
-def _clock(text: str) -> str:
-    if text not in {"wall", "event"}:
-        raise ValueError("'wall' or 'event'")
-    return text
-
-
-def _switch(text: str) -> str:
-    if text not in {"off", "on"}:
-        raise ValueError("'off' or 'on'")
-    return text
+def _setting(
+    default: Any, about: str, *, secret: bool = False, least: int = 1, most: int = MOST
+) -> Any:
+    metadata = {"about": about, "least": least, "most": most}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +38,25 @@ class Settings:
     kafka_ssl_key: str = _setting("", "file with the client's key")
     postgres: str = _setting("postgresql://localhost/foremesh", "URL of the database", secret=True)
     prefix: str = _setting("", "put before the name of every topic and consumer group")
-    partitions: int = _setting(8, "partitions of every topic")
+    partitions: int = _setting(8, "partitions of every topic", most=4_096)
     replication: int = _setting(1, "replicas of every topic")
     clock: str = _setting("wall", "'wall'; 'event' for a recorded log: only records move time")
     horizon_ms: int = _setting(60_000, "how far ahead `within` of a vector looks")
     rnn: str = _setting("off", "'on': predict with a recurrent network beside the counts")
     tick_ms: int = _setting(1_000, "how often demand is summed and the allocator decides")
-    serve_ms: int = _setting(1_000, "how long a request is served, until it is measured")
+    serve_ms: int = _setting(1_000, "how long a request is served, until it is measured", least=0)
     commit_ms: int = _setting(500, "how often offsets are committed")
-    idle_ms: int = _setting(2_000, "silence after which, in event time, a partition is passed over")
+    idle_ms: int = _setting(
+        2_000, "silence after which, in event time, a partition is passed over", least=0
+    )
     session_ms: int = _setting(6_000, "silence after which a worker counts as dead")
     batch_records: int = _setting(1_000, "most records handled at once")
     batch_bytes: int = _setting(4 * 1024 * 1024, "most bytes handled at once")
     state_keys: int = _setting(200_000, "most users (or pools) a partition remembers")
     delivery_ms: int = _setting(30_000, "how long a delivery to Kafka may take")
-    metrics_port: int = _setting(0, "port of the Prometheus endpoint; 0 for none")
+    metrics_port: int = _setting(
+        0, "port of the Prometheus endpoint; 0 for none", least=0, most=65_535
+    )
     metrics_host: str = _setting(
         "127.0.0.1", "where it listens; elsewhere than on loopback anyone can read the metrics"
     )
@@ -73,6 +73,12 @@ class Settings:
     tls_ca: str = _setting("", "file with the certificates to trust in listeners and in KEDA")
     hosts: str = _setting("", "further names that the provisioner is asked by: a,b")
     build: str = _setting("build", "directory of the local stack, the token and reports")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if fault := _fault(item.name, value, item.metadata):
+                raise SettingInvalid(f"{self.variable(item.name)}={str(value)[:64]!r} {fault}")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -110,14 +116,36 @@ class Settings:
 
 
 def _read(name: str, default: Any, text: str) -> Any:
-    readers: dict[str, Callable[[str], Any]] = {"clock": _clock, "rnn": _switch}
-    reader = readers.get(name, type(default))
+    if not isinstance(default, int):
+        return text
     try:
-        value = reader(text)
-    except ValueError as error:
+        return int(text)
+    except ValueError:
         raise SettingInvalid(
-            f"{Settings.variable(name)}={text!r} cannot be used: expected {error}"
+            f"{Settings.variable(name)}={text[:64]!r} is no whole number"
         ) from None
-    if isinstance(value, int) and value < 0:
-        raise SettingInvalid(f"{Settings.variable(name)}={text!r} must not be negative")
-    return value
+
+
+def _fault(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
+    """Why a setting cannot be used; empty when it can."""
+    if isinstance(value, int):
+        least, most = metadata["least"], metadata["most"]
+        return "" if least <= value <= most else f"is not between {least} and {most}"
+    if "\0" in value or not _is_utf8(value):
+        return "is no text in UTF-8"
+    if name == "clock" and value not in {"wall", "event"}:
+        return "is neither 'wall' nor 'event'"
+    if name == "rnn" and value not in {"off", "on"}:
+        return "is neither 'off' nor 'on'"
+    if name == "prefix" and not PREFIX.fullmatch(value):
+        return "cannot begin the name of a topic: that has up to 249 letters, digits and . _ -"
+    return ""
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it could be encoded: what an environment has may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -106,21 +106,28 @@ pass_settings = click.make_pass_decorator(Settings)
 
 
 def main() -> None:
-    """Run the command line; a `ForemeshError` prints its message, with exit code 1."""
+    """Run the command line; a `ForemeshError` prints its message, with exit code 1.
+
+    So does an error about a file: the folder of the stack, a token, a log.
+    """
     have_one()
     sys.excepthook = _show
+    verbose = not {"-v", "--verbose"}.isdisjoint(sys.argv[1:])
     try:
         cli()
     except ForemeshError as error:
-        if "-v" in sys.argv[1:] or "--verbose" in sys.argv[1:]:
+        if verbose:
             raise
         echo(f"foremesh: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        if not is_unwritable(error):
+        if error.filename is not None and not verbose:
+            echo(f"foremesh: {error.filename} cannot be used: {error.strerror}", err=True)
+        elif is_unwritable(error):
+            give_up()
+            echo(f"foremesh: nothing can be written: {error.strerror or error}", err=True)
+        else:
             raise
-        give_up()
-        echo(f"foremesh: nothing can be written: {error.strerror or error}", err=True)
         sys.exit(1)
 
 

@@ -53,3 +53,13 @@ def test_a_log_of_which_no_row_can_be_used_says_why(tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no row that can be used: line 2, time '20261107' may be a date" in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    line = [sys.executable, "-m", "streams", "up"]
+    env = {**os.environ, "FOREMESH_BUILD": str(tmp_path / "taken" / "build")}
+    done = subprocess.run(line, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 1
+    assert "build cannot be used: Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
