@@ -135,6 +135,14 @@ class StagesRunApart(ForemeshError):
 class StateUnreadable(ForemeshError):
     """A changelog holds state that this version cannot read: upgrade foremesh first."""
 
+    @classmethod
+    def of(cls, what: str, why: str) -> Self:
+        """The error about a part of the state, and both ways out."""
+        return cls(
+            f"The state of {what} cannot be read ({why}): upgrade foremesh first, or learn it again"
+            " with `foremesh worker --rebuild`"
+        )
+
 
 class ToolMissing(ForemeshError):
     """A tool is missing: foremesh's local stack needs Python 3.11+, Java 17+ and Maven."""

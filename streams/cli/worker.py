@@ -27,7 +27,8 @@ __all__ = ["command"]
     "--rebuild",
     is_flag=True,
     show_envvar=True,
-    help="Where the state of a stage is gone, learn it again from all that is still on its topics.",
+    help="Where the state of a stage is gone or cannot be read, learn it again from all that is still"
+    " on its topics.",
 )
 @pass_settings
 def command(
@@ -55,10 +56,10 @@ def command(
 
 
 def _rebuild(settings: Settings, stages: tuple[str, ...]) -> None:
-    from streams.adapters.kafka.rebuild import take_again  # noqa: PLC0415
+    from streams.pipeline.rebuild import rebuild  # noqa: PLC0415
 
     for name in stages:
-        if count := take_again(settings, name):
+        if count := rebuild(settings, name):
             echo(f"{name} has lost state: it takes {count:,} records again to learn it", err=True)
 
 

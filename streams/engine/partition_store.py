@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from itertools import count
 from typing import Any, Generic, TypeVar
 
+from streams.engine.changelog_rows import check_sizes, key_text
 from streams.engine.position_row import POSITION, position_of, position_row
 from streams.errors import StateUnreadable
 
-__all__ = ["MOST_ROW_BYTES", "POSITION", "SHARED", "PartitionStore"]
+__all__ = ["POSITION", "SHARED", "PartitionStore"]
 
 S = TypeVar("S")
 
 SHARED = "\x00"  # first character of keys that belong to no user
 USER = "\x01"  # keys of users are no less
-MOST_ROW_BYTES = 2 << 20  # of a row; topics take half as much again
 LIVE = 20_000  # decoded values kept over a checkpoint; with more, only bytes are kept
 
 
@@ -166,9 +166,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         try:
             return self._decode(data)
         except ValueError as error:
-            raise StateUnreadable(
-                f"The state of {key!r} cannot be read ({error}): upgrade foremesh first"
-            ) from error
+            raise StateUnreadable.of(repr(key[:64]), str(error)) from error
 
     # ------------------------------------------------------------------- eviction
 
@@ -207,7 +205,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         self.evict()
         encode, live = self._encode, self._live
         changed = [(key, encode(live[key])) for key in self._in_order()]
-        _check_sizes(changed)
+        check_sizes(changed)
         for key in self._gone:
             del self._rows(key)[key]
             self._write_next(key)
@@ -255,13 +253,19 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         return [*written, (POSITION, position_row(self.position, self.topics))]
 
     def load(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Apply committed rows of the changelog, oldest first."""
+        """Apply committed rows of the changelog, oldest first.
+
+        Raises
+        ------
+        StateUnreadable
+            One is not ours, or of a newer release.
+        """
         users = self._users
         for key, value in rows:
             if key == POSITION:
                 self.position, self.topics = position_of(value)
                 continue
-            name = key.decode()
+            name = key_text(key)
             into = users if name >= USER else self._shared
             if name in into:
                 del into[name]  # moves to the end
@@ -290,11 +294,3 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         for rows in (self._shared, self._users):
             for key in {next(iter(rows)), next(reversed(rows))} if rows else ():
                 self._read(key, rows[key])
-
-
-def _check_sizes(rows: Iterable[tuple[str, bytes]]) -> None:
-    for key, data in rows:
-        if len(data) > MOST_ROW_BYTES:
-            raise ValueError(
-                f"the row of {key[:64]!r} has {len(data)} bytes, more than {MOST_ROW_BYTES}"
-            )

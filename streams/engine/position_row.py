@@ -24,9 +24,14 @@ def position_of(value: bytes | None) -> tuple[dict[str, int], dict[str, str]]:
     Raises
     ------
     StateUnreadable
-        A newer release wrote it.
+        A newer release wrote it, or it is damaged.
     """
-    form = json.loads(value or b'{"form": 1, "next": {}}')
-    if form["form"] != FORM:
-        raise StateUnreadable(f"The changelog has form {form['form']}: upgrade foremesh first")
-    return form["next"], form.get("topics", {})  # earlier releases kept no ids
+    text = value or b'{"form": 1, "next": {}}'
+    try:
+        row = json.loads(text)
+        form = row["form"]
+        if form == FORM:
+            return row["next"], row.get("topics", {})  # earlier releases kept no ids
+    except (ValueError, TypeError, KeyError) as error:
+        raise StateUnreadable.of("the changelog", f"its position is {text[:64]!r}") from error
+    raise StateUnreadable.of("the changelog", f"its position has form {form}")

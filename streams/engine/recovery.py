@@ -13,7 +13,7 @@ from streams.engine.refusal import check_rights
 from streams.errors import BrokerUnreachable, StateUnreadable
 from streams.flow.components import READER_GROUP
 
-__all__ = ["READER", "read_partition"]
+__all__ = ["READER", "Rows", "read_partition"]
 
 logger = logging.getLogger(__name__)
 

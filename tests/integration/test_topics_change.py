@@ -177,3 +177,39 @@ def test_partitions_that_are_added_are_refused_at_once_with_the_way_out(
     again = live.worker("profiler")
     assert again.wait(60) == 1
     assert f"topic {name} has {settings.partitions + 2} partitions" in again.output
+
+
+def spoil_state(live: Live, value: bytes) -> None:
+    """Put a row into each partition of the profiler's changelog that this release cannot read."""
+    producer, topic = plain(live.settings), live.settings.topic("profiler-state")
+    for number in range(live.settings.partitions):
+        producer.produce(topic, value, b"u/someone", number)
+    producer.flush(20)
+
+
+def test_state_of_another_form_is_told_with_both_ways_out(
+    live: Live, eventually: Eventually
+) -> None:
+    take_once(live, eventually, 80, "profiler")
+    spoil_state(live, b"\xff of a later release")
+    again = live.worker("profiler")
+    assert again.wait() == 1
+    assert "cannot be read" in again.output
+    assert "or learn it again with `foremesh worker --rebuild`" in again.output
+
+
+def test_state_of_another_form_is_learnt_again_when_the_operator_says_so(
+    live: Live, eventually: Eventually
+) -> None:
+    take_once(live, eventually, 80, "profiler")
+    spoil_state(live, b"\xff of a later release")
+    produce(live.settings, plain(live.settings), "new", 40)
+    again = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
+    eventually(lambda: predicted(live, "old") == 160, 60)
+    eventually(lambda: predicted(live, "new") == 40, 60)
+    assert "profiler has lost state: it takes 80 records again" in again.output
+    assert again.stop() == 0
+    later = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
+    produce(live.settings, plain(live.settings), "last", 40)
+    eventually(lambda: predicted(live, "last") == 40, 60)
+    assert "lost state" not in later.output

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.partition_store import MOST_ROW_BYTES, POSITION, PartitionStore
+from streams.engine.changelog_rows import MOST_ROW_BYTES
+from streams.engine.partition_store import POSITION, PartitionStore
 from streams.errors import StateUnreadable
 from streams.stages.feedback import FeedbackStage
 
@@ -237,6 +238,12 @@ def test_state_of_another_release_is_refused_by_name() -> None:
         state.check()
     with pytest.raises(StateUnreadable, match="form 2"):
         state.load([(POSITION, b'{"form": 2, "next": {}}')])
+
+
+@pytest.mark.parametrize("row", [(POSITION, b"\xff"), (POSITION, b"[]"), (b"u/\xff", encode(1))])
+def test_what_is_no_row_of_ours_is_refused_with_both_ways_out(row: tuple[bytes, bytes]) -> None:
+    with pytest.raises(StateUnreadable, match=r"upgrade foremesh first, or .* --rebuild"):
+        store().load([row])
 
 
 def test_a_newest_row_of_another_release_is_refused_as_well() -> None:

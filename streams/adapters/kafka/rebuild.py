@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -17,11 +19,18 @@ __all__ = ["take_again"]
 _FIX = "end its workers, wait a moment if one was killed, and run this again"
 
 
-def take_again(settings: Settings, stage: str) -> int:
+def take_again(settings: Settings, stage: str, unreadable: Collection[int] = ()) -> int:
     """Set a stage back to the first records of the partitions whose state is gone.
 
     Its changelog has nothing of them, although its group has committed offsets: it was emptied, or
-    deleted and made anew. Partitions with state stay as they are.
+    deleted and made anew. Other partitions stay as they are.
+
+    Parameters
+    ----------
+    settings, stage
+        Whose group is set back.
+    unreadable
+        Partitions of which the changelog has state that cannot be used.
 
     Returns
     -------
@@ -38,14 +47,14 @@ def take_again(settings: Settings, stage: str) -> int:
     if not row.keeps:
         return 0
     group, names = settings.group(stage), {*map(settings.topic, row.reads)}
-    without = _empty(client, settings.topic(changelog(stage)))
+    without = {*_empty(client, settings.topic(changelog(stage))), *unreadable}
     committed = committed_offsets(client, group)
     first = {
         at: offset
         for at, offset in first_offsets(client, names).items()
         if at[1] in without and offset < committed.get(at, 0)
     }
-    if first:
+    if first or unreadable:
         _commit(client, group, first)
     return sum(committed[at] - offset for at, offset in first.items())
 
@@ -62,6 +71,7 @@ def _commit(client: AdminClient, group: str, offsets: Offsets) -> None:
     try:
         if count := members(client, group):
             raise StageRuns(f"Group {group} has {count} members: {_FIX}")
-        client.alter_consumer_group_offsets(asked)[group].result(ANSWER_S)
+        if wanted:
+            client.alter_consumer_group_offsets(asked)[group].result(ANSWER_S)
     except KafkaException as error:
         raise StageRuns(f"Group {group} cannot be set back ({error}): {_FIX}") from error
