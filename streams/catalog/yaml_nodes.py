@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 from ruamel.yaml.reader import ReaderError
@@ -20,6 +22,24 @@ _TAGS = frozenset(
     f"tag:yaml.org,2002:{name}"
     for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
+
+
+_DEEPEST = 50  # nested lists and mappings
+
+
+class _BoundedComposer(Composer):
+    """Ends before what is nested too deep: the scanner's time grows with the square of the depth."""
+
+    depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        """The next node."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise RecursionError
+        node: Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class FieldInvalid(ValueError):
@@ -39,6 +59,7 @@ def compose(text: str, name: str) -> Node | None:
         It is not YAML, or more than one document.
     """
     yaml = YAML()
+    yaml.Composer = _BoundedComposer
     yaml.composer.warn_double_anchors = False  # YAML has the later one count
     try:
         node: Node | None = yaml.compose(io.StringIO(text))
