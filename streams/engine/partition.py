@@ -19,7 +19,8 @@ __all__ = ["ChangelogConfig", "OwnedPartition"]
 
 logger = logging.getLogger(__name__)
 
-MOST_UNSAVED = 20  # batches' worth of records and bytes between two checkpoints
+MOST_UNSAVED = 20  # batches' worth of records between two checkpoints
+MOST_UNSAVED_BYTES = 4  # the same of bytes: what is kept to be taken again is in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class OwnedPartition:
 
     def full(self, most_records: int, most_bytes: int) -> bool:
         """Whether so much is unsaved that nothing is fetched before the next checkpoint."""
-        records, size = MOST_UNSAVED * most_records, MOST_UNSAVED * most_bytes
+        records, size = MOST_UNSAVED * most_records, MOST_UNSAVED_BYTES * most_bytes
         return self._records >= records or self._bytes >= size
 
     # ------------------------------------------------------------------- unsaved batches

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from streams.models.next_request import state_codec as rows
@@ -19,6 +20,7 @@ _MODEL, _WITH_NETWORK = "mixture/5", "mixture+rnn/1"
 _entry: Callable[[tuple[str, float, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
 )
+MOST_BYTES = 16 * 1024  # of the names in a vector: each request has one made
 _SOON_MS = 60_000  # what `soon` of a vector refers to
 _QUIET = 4  # a vector expires after this multiple of the 90 % gap, or of the horizon
 
@@ -71,8 +73,8 @@ class Profiler(EventDriven):
         What may come two or three requests later is in `within` and `soon`, as far as that is soon
         enough.
 
-        With more services than `MixtureConfig.most` it lists those with evidence and counts the mass
-        of all others in `unseen`.
+        With more services than `MixtureConfig.most`, or names longer than `MOST_BYTES` together, it
+        lists those with most evidence and counts the mass of all others in `unseen`.
         """
         mixture = self.mixture
         profile = mixture.profile(state, request.user)
@@ -84,14 +86,15 @@ class Profiler(EventDriven):
         names = mixture.names(state, vector)
         chances = vector.chances[: len(names)].tolist()
         # Not numpy's sort: it releases the interpreter lock, which wakes every waiting thread.
-        order = sorted(range(len(names)), key=chances.__getitem__, reverse=True)
+        order = _fitting(sorted(range(len(names)), key=chances.__getitem__, reverse=True), names)
         rows = (names, chances, within, ahead.within)
         columns = [map(row.__getitem__, order) for row in rows]
+        left_out = set(range(len(names))) - set(order) if len(order) < len(names) else ()
         return Prediction(
             request_id=request.request_id,
             user=request.user,
             services=tuple(map(_entry, zip(*columns, strict=True))),
-            unseen=max(0.0, 1.0 - sum(chances)),
+            unseen=max(0.0, 1.0 - sum(chances) + sum(map(chances.__getitem__, left_out))),
             horizon_ms=self.horizon_ms,
             expected_ms=ahead.expected_ms,
             soon=ahead.soon,
@@ -105,3 +108,11 @@ class Profiler(EventDriven):
     # The versioned bytes of a state row, and back; ValueError if they cannot be read.
     encode = staticmethod(rows.encode)
     decode = staticmethod(rows.decode)
+
+
+def _fitting(order: list[int], names: Sequence[str]) -> list[int]:
+    """As many of these as have room for their names."""
+    if len("".join(names).encode()) <= MOST_BYTES:
+        return order
+    ends = accumulate(len(names[i].encode()) for i in order)
+    return [i for i, end in zip(order, ends, strict=True) if end <= MOST_BYTES]

@@ -74,11 +74,11 @@ def test_a_user_who_changes_pool_and_tier_leaves_nothing_behind() -> None:
 
 
 def test_what_is_asked_of_a_pool_too_many_is_refused_and_the_others_are_summed() -> None:
-    state, config = State(), replace(EXACT, most_pools=1)
+    state, config = State(), replace(EXACT, most_strangers=1)
     feed([prediction("ann", 10, {"a": 0.5})], state)
     theirs = replace(feedback("base", 1), pool="q")
     for event in (prediction("eve", 20, {"a": 0.5}, pool="q"), theirs):
-        with pytest.raises(NoRoom, match=r"pool 'q' is one too many: .* at most 1,"):
+        with pytest.raises(NoRoom, match=r"pool 'q' is one too many: .* at most 1 that no cat"):
             feed([event], state, config=config)
     assert [demand.pool for demand in at(FOR_EVER_MS, state)] == ["p"]
 

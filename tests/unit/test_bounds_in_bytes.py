@@ -13,11 +13,13 @@ from streams.adapters.avro import codec
 from streams.models.next_request import vocabulary
 from streams.models.next_request.state_codec import encode
 from streams.models.next_request.vocabulary import ServiceVocabulary
-from streams.records import Demand, MeasuredWarmUp, Record, Request
+from streams.records import Demand, MeasuredWarmUp, Prediction, Record, Request
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.stages import profiler
 from streams.stages.aggregator import state as sums
 from streams.stages.aggregator.stage import Aggregator
-from streams.stages.base import RecordUnusable, StepContext, admit
+from streams.stages.base import NoRoom, RecordUnusable, StepContext, admit
+from streams.stages.profiler import Profiler
 
 MIB = 1 << 20
 KNOWN = Catalog.of(
@@ -144,3 +146,25 @@ def test_a_vocabulary_from_a_row_has_as_much_room_left() -> None:
     again = ServiceVocabulary(whole.names)
     assert again.number("another") == whole.number("another")
     assert sum(len(name.encode()) for name in again.names) <= vocabulary.MOST_BYTES
+
+
+def test_a_vector_is_bounded_in_bytes_and_the_rest_counts_as_unseen() -> None:
+    stage, rows, made = Profiler(), dict[str, object](), list[Prediction]()
+    for number, name in enumerate(invented(100)):
+        request = Request(request_id=name, user="u", service=name, at_ms=60_000 * number)
+        made += stage.step(request, rows, StepContext())  # type: ignore[arg-type]  # predictions
+    assert max(len(codec.encode(vector)) for vector in made) < 2 * profiler.MOST_BYTES
+    assert len(made[0].services) == 1
+    assert len(made[-1].services) == profiler.MOST_BYTES // len(name.encode())
+    assert made[-1].unseen + sum(s.probability for s in made[-1].services) == pytest.approx(1.0)
+
+
+def test_pools_of_which_no_catalogue_knows_are_few() -> None:
+    events = [asked(pool=name) for name in list(invented(16))]
+    rows, demands = aggregated(events, Catalog())
+    assert (len(demands), sum(len(Aggregator().encode(row)) for row in rows.values()) < MIB) == (
+        16,
+        True,
+    )
+    with pytest.raises(NoRoom, match="at most 16 that no catalogue has"):
+        aggregated([*events, asked()], Catalog())

@@ -44,6 +44,9 @@ class AggregatorConfig:
     expiry_ms: int = 600_000  # demand counts at least for this long unless it is replaced
     leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
     most_pools: int = 1_000  # pools of a partition; vectors of further pools are dead letters
+    most_strangers: int = (
+        16  # the same while the catalogue has no pools, and anyone can invent some
+    )
 
 
 class Aggregator:
@@ -76,7 +79,7 @@ class Aggregator:
         if not context.catalog.serves(event.pool):
             raise RecordUnusable(f"pool {event.pool[:MAX_NAME]!r} is not in the catalogue")
         roster = _roster(state)
-        self._require_room(event.pool, roster)
+        self._require_room(event.pool, roster, context.catalog)
         # A time in the future must not move the clock.
         now_ms = min(event.made_ms, context.record_ms or event.made_ms)
         if 0 <= roster.now_ms < now_ms - self.config.leap_ms:
@@ -159,7 +162,7 @@ class Aggregator:
         catalog = context.catalog
         if not catalog.serves(feedback.pool):
             return
-        self._require_room(feedback.pool, _roster(state))
+        self._require_room(feedback.pool, _roster(state), catalog)
         if not is_new(feedback, state, context.record_ms):
             return
         row = self._pool(feedback.pool, state)
@@ -228,12 +231,14 @@ class Aggregator:
             self._slowest = catalog, max(starts, default=0)
         return self._slowest[1]
 
-    def _require_room(self, pool: str, roster: PoolRoster) -> None:
+    def _require_room(self, pool: str, roster: PoolRoster, catalog: Catalog) -> None:
         """Refuse a pool beyond the most that are summed."""
-        if len(roster.pools) >= self.config.most_pools and pool not in roster.pools:
+        most = self.config.most_pools if catalog.pools else self.config.most_strangers
+        if len(roster.pools) >= most and pool not in roster.pools:
             raise NoRoom(
-                f"pool {pool!r} is one too many: a partition sums the demand of at most"
-                f" {self.config.most_pools}, until one of them has been silent for long"
+                f"pool {pool!r} is one too many: a partition sums the demand of at most {most}"
+                f"{'' if catalog.pools else ' that no catalogue has'}, until one of them has been"
+                " silent for long"
             )
 
     def _pool(self, pool: str, state: State) -> PoolSums:
