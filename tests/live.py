@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
     OffsetSpec,
@@ -18,6 +18,7 @@ from harness import RunForemesh, Running, eventually
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.dead_letters import DeadLetterAtOffset, letters, read_topic
+from streams.adapters.kafka.lag import committed_offsets
 from streams.flow.topology import STAGES, TOPOLOGY
 from streams.records import Record
 from streams.settings import Settings
@@ -63,12 +64,9 @@ class Live:
         answers = self._admin.list_offsets(places, request_timeout=ANSWER_S)
         return {(tp.topic, tp.partition): f.result(ANSWER_S).offset for tp, f in answers.items()}
 
-    def committed(self, group: str) -> dict[tuple[str, int], int]:
+    def committed(self, group: str) -> Mapping[tuple[str, int], int]:
         """The offset of the next record that a group has not settled, where it has any."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        [future] = self._admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_S).values()
-        found: Sequence[TopicPartition] = future.result(ANSWER_S).topic_partitions or []
-        return {(tp.topic, tp.partition): max(tp.offset, 0) for tp in found}
+        return committed_offsets(self._admin, group)
 
     def behind(self) -> dict[str, int]:
         """How many records each group has not settled, where there are any."""

@@ -66,6 +66,16 @@ def foremesh(build: Path, *args: str) -> Running:
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_broker_that_is_new_can_be_asked_for_its_groups_at_once(build: Path) -> None:
+    try:
+        foremesh(build, "up").finish(120)
+        doctor = Running(("doctor",), env_of(build), build / "doctor.log")
+        assert "lag of profiler" in doctor.finish(60)
+    finally:
+        foremesh(build, "down").finish(60)
+
+
+@pytest.mark.usefixtures("stack")
 def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
     try:
         assert "export FOREMESH_KAFKA=127.0.0.1:" in foremesh(build, "up").finish(120)

@@ -62,7 +62,12 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
 
 
 def committed_offsets(client: AdminClient, group: str) -> Offsets:
-    """The offsets that a group has committed."""
+    """The offsets that a group has committed.
+
+    Its members are asked for first, which finds its coordinator: where there is none yet, as on a
+    broker that is new, librdkafka's admin client answers this question with a segmentation fault.
+    """
+    members(client, group)
     asked = [ConsumerGroupTopicPartitions(group)]
     answer = patiently(lambda: client.list_consumer_group_offsets(asked)[group].result(ANSWER_S))
     found = answer.topic_partitions
