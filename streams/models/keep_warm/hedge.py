@@ -20,6 +20,7 @@ from streams.models.keep_warm.history import (
 from streams.models.keep_warm.idle_times import IDLE_TIMES, count_idle, within_window
 from streams.models.keep_warm.recurrence import MODELS, RECURRENCE, chance_of, tell_odds
 from streams.models.kernels import Record, inner, record
+from streams.models.logarithm import exponentials
 
 __all__ = [
     "CALLER", "EXPERTS", "NAMED", "PAST", "PRIOR", "RATE", "TIMERS_MS",
@@ -180,12 +181,10 @@ def name(past: Record, peak: int, price: float, start: float) -> None:
 @inner
 def weigh(past: Record, weights: Weights) -> None:
     """Fill in the weight of each expert, by what it was charged up to this cell and its waits since."""
-    best, total = math.inf, 0.0
+    logs, best = np.empty(EXPERTS), -math.inf
     for expert in range(EXPERTS):
-        weights[expert] = past.prior[expert] - RATE * (past.loss[expert] + past.cold[expert])
-    best = weights.max()
-    for expert in range(EXPERTS):
-        weights[expert] = math.exp(weights[expert] - best)
-        total += weights[expert]
-    for expert in range(EXPERTS):
-        weights[expert] /= total
+        logs[expert] = past.prior[expert] - RATE * (past.loss[expert] + past.cold[expert])
+        best = max(best, logs[expert])
+    logs -= best
+    exponentials(logs, weights)
+    weights /= weights.sum()

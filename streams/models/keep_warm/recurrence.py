@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from streams.models.keep_warm.history import LEVELS, PERIODS, age_of, look_back
 from streams.models.kernels import Record, inner, record
-from streams.models.logarithm import logarithms
+from streams.models.logarithm import exponentials, logarithms
 
 __all__ = [
     "DEEP",
@@ -84,13 +82,8 @@ def _by_season(counts: Record, by_age: float) -> float:
 @inner
 def tell_odds(recurrence: Record, odds: Odds) -> None:
     """Fill in the probability of each model to be the best, by what they have foretold."""
-    most = recurrence.evidence.max()
-    total = 0.0
-    for model in range(MODELS):
-        odds[model] = math.exp(recurrence.evidence[model] - most)
-        total += odds[model]
-    for model in range(MODELS):
-        odds[model] /= total
+    exponentials(recurrence.evidence - recurrence.evidence.max(), odds)
+    odds /= odds.sum()
 
 
 @inner
