@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.allocator.advice import KeepWarmAdvice
 from streams.allocator.calibration import Pair
-from streams.allocator.demanded import DemandedNumber
+from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.levels import ConstituentTiming
-from streams.models.keep_warm.own_past import FAR_MS, AdviceAhead, KeepWarmCosts, OwnPast
+from streams.models.keep_warm.own_past import FAR_MS, KeepWarmCosts, OwnPast
 from streams.models.keep_warm.shared_losses import SharedLosses
 
-__all__ = ["ConstituentPast", "OwnPasts", "PoolPasts", "owner_of"]
+__all__ = ["OwnPasts", "PoolPasts", "owner_of"]
 
 HOUR_MS = 3_600_000
 NEVER_MS = 1 << 62
 REMEMBERED = 50.0  # uses whose waits are averaged
 
-UNTOLD = KeepWarmCosts(0.0, 0.0, 0.0)
-
 PastRows = MutableMapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ConstituentPast:
-    """The past of one constituent, and what it was told of costs; immutable.
-
-    Attributes
-    ----------
-    costs
-        At its last change. Advice follows from them and the past alone, however often it is asked.
-    uses
-        Requests so far.
-    tier
-        That of the last request.
-    demanded
-        What the demand alone would keep.
-    """
-
-    past: OwnPast = field(default_factory=OwnPast)
-    costs: KeepWarmCosts = UNTOLD
-    uses: int = 0
-    tier: str = ""
-    demanded: DemandedNumber = field(default_factory=DemandedNumber)
-    _ahead: list[AdviceAhead] = field(default_factory=list, init=False)
-
-    def advised(self, at_ms: int) -> tuple[int, int]:
-        """The number of requests to be ready for at a time, and a time until which it stays so."""
-        if not self._ahead:
-            self._ahead.append(self.past.ahead(self.costs))
-        return self._ahead[0].at(at_ms)
-
-    def naming(self, demanded: DemandedNumber, at_ms: int, costs: KeepWarmCosts) -> ConstituentPast:
-        """The row when the demand alone would keep another number."""
-        if demanded == self.demanded:
-            return self
-        past = self.past.naming(demanded.number, at_ms, costs, ready=demanded.ready)
-        return replace(self, past=past, costs=costs, demanded=demanded)
 
 
 def owner_of(pool: str, variant: str = "") -> str:
@@ -80,6 +42,7 @@ class _AdviceTable:
     to_start: Numbers
     tier: Numbers
     until_ms: Numbers
+    open: NDArray[np.bool_]  # whether it may hold for longer, see `AdviceSpan`
     warm_up_ms: Numbers
 
     @classmethod
@@ -95,6 +58,7 @@ class _AdviceTable:
             to_start=np.where(known, 0, -1),
             tier=np.zeros(size, np.int64),
             until_ms=np.where(known, 0, NEVER_MS),
+            open=np.zeros(size, np.bool_),
             warm_up_ms=np.full(size, -1, np.int64),
         )
 
@@ -186,15 +150,21 @@ class PoolPasts:
             (table.warm_up_ms != warm_up_ms) & (table.to_keep >= 0)
         )
         for part in stale.nonzero()[0].tolist():
-            self._look_up(part, int(warm_up_ms[part]))
+            self._look_up(part, int(warm_up_ms[part]), self.now_ms)
         return KeepWarmAdvice(table.to_keep.copy(), table.to_start.copy(), table.tier.copy())
 
     @property
     def next_ms(self) -> int:
         """When the advice may change if nothing comes; 0 if nothing is known of it."""
-        until_ms = self.table.until_ms
-        soonest = int(until_ms[until_ms > self.now_ms].min(initial=NEVER_MS))
-        return 0 if soonest == NEVER_MS else soonest
+        table = self.table
+        later_ms = np.where(table.until_ms > self.now_ms, table.until_ms, NEVER_MS)
+        while later_ms.size:
+            part = int(later_ms.argmin())
+            if not table.open[part]:
+                return int(later_ms[part]) if later_ms[part] < NEVER_MS else 0
+            self._look_up(part, int(table.warm_up_ms[part]), int(later_ms[part]))
+            later_ms[part] = table.until_ms[part]
+        return 0
 
     def _waits(self, pair: Pair) -> Iterator[tuple[int, float]]:
         """The constituents of a request, each with its share in what waiting for all would cost."""
@@ -245,16 +215,17 @@ class PoolPasts:
         self.state[_row_key(self.owner, service)] = row
         self.state[_shared_key(self.owner)] = shared
 
-    def _look_up(self, part: int, warm_up_ms: int) -> None:
+    def _look_up(self, part: int, warm_up_ms: int, at_ms: int) -> None:
+        """Look up the advice, which is the same from now to this time if it was known so far."""
         table = self.table
         row, at_once = table.rows[part], int(table.index.at_once[part])
         assert row is not None
-        now, until_ms = row.advised(self.now_ms)
         ahead_ms = min(warm_up_ms, FAR_MS)
-        ready, ready_until_ms = row.advised(self.now_ms + ahead_ms)
-        table.to_start[part] = -(-ready // at_once)
-        table.to_keep[part] = -(-max(now, ready) // at_once)
-        table.until_ms[part] = min(until_ms, ready_until_ms - ahead_ms)
+        now, then = row.advised(at_ms), row.advised(at_ms + ahead_ms)
+        table.to_start[part] = -(-then.number // at_once)
+        table.to_keep[part] = -(-max(now.number, then.number) // at_once)
+        ends = (now.until_ms, now.open), (then.until_ms - ahead_ms, then.open)
+        table.until_ms[part], table.open[part] = min(ends)
         table.warm_up_ms[part] = warm_up_ms
         table.tier[part] = table.index.tier_number(row.tier)
 

@@ -9,8 +9,8 @@ from zlib import compress, decompress
 from zlib import error as ZlibError  # noqa: N812  # an exception
 
 from streams.allocator import state
+from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.demanded import DemandedNumber
-from streams.allocator.own_pasts import ConstituentPast
 from streams.allocator.simulated_pool import SimulatedPool
 from streams.allocator.state import PAST, SHARED, TRIAL, PoolState
 from streams.allocator.trial import TrialArm, TrialState

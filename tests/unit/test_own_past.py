@@ -30,11 +30,11 @@ def advised(uses: Uses, end_ms: int, costs: KeepWarmCosts = COSTS) -> float:
         ahead, now_ms, next_ms = past.ahead(costs), at_ms, [*uses, end_ms][number + 1]
         warm = past.advice > 0
         while now_ms < next_ms:
-            _, change_ms = ahead.at(now_ms)
+            change_ms = ahead.at(now_ms).until_ms
             warm_ms += (min(change_ms, next_ms) - now_ms) * warm
             now_ms = min(change_ms, next_ms)
-            total += costs.start * (ahead.at(now_ms)[0] > 0 and not warm and now_ms < next_ms)
-            warm = ahead.at(now_ms)[0] > 0
+            total += costs.start * (ahead.at(now_ms).number > 0 and not warm and now_ms < next_ms)
+            warm = ahead.at(now_ms).number > 0
     return total + warm_ms / HOUR_MS * costs.warm_hour
 
 
@@ -239,7 +239,7 @@ def test_the_advice_ahead_is_what_the_past_advises_then(
         past = past.using(at_ms, at_ms, COSTS)
     ahead = past.ahead(COSTS)
     for later_ms in asked:
-        number, until_ms = ahead.at(at_ms + later_ms)
+        number, until_ms, _ = ahead.at(at_ms + later_ms)
         assert number == past.at(at_ms + later_ms, COSTS).advice
         assert number == past.at(until_ms - 1, COSTS).advice
 

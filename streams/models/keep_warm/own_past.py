@@ -14,9 +14,9 @@ from streams.models.keep_warm.recurrence import UNKNOWN
 from streams.models.kernels import Records
 from streams.models.state_bytes import packed, unpacked
 
-__all__ = ["FAR_MS", "AdviceAhead", "KeepWarmCosts", "OwnPast"]
+__all__ = ["FAR_MS", "AdviceAhead", "AdviceSpan", "KeepWarmCosts", "OwnPast"]
 
-_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
+_MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
 FAR_MS = 7 * _DAY_MS  # how far changes are looked up one by one
 _LEAST = 1e-12  # cost of a cold start, where none is known
 
@@ -146,8 +146,19 @@ class OwnPast:
         return after
 
 
+class AdviceSpan(NamedTuple):
+    """The number of instances advised at a time, and a later time until which it stays so."""
+
+    number: int
+    until_ms: int
+    open: bool  # whether it may stay so for longer: nothing was looked up beyond
+
+
 class AdviceAhead:
     """The advice of a past at later times if nothing more comes, looked up as far as is asked.
+
+    A lookup costs a microsecond for each minute, and most are for naught since something comes. So
+    each goes a little farther than is asked, and not to the next change.
 
     Parameters
     ----------
@@ -155,29 +166,45 @@ class AdviceAhead:
         One record of the state, which becomes the object's own.
     """
 
-    __slots__ = ("_ahead", "_costs", "_numbers", "_since_ms")
+    __slots__ = ("_ahead", "_costs", "_limit_ms", "_numbers", "_seen_ms", "_since_ms")
 
     def __init__(self, records: Records, costs: KeepWarmCosts) -> None:
         self._ahead, self._costs = records, costs
-        self._since_ms, self._numbers = [int(records["now_ms"][0])], [passage.advised(records)]
+        self._seen_ms = self._limit_ms = int(records["now_ms"][0])
+        self._since_ms, self._numbers = [self._seen_ms], [passage.advised(records)]
 
-    def at(self, at_ms: int) -> tuple[int, int]:
-        """The number advised at a time, and a later time until which it stays so.
+    def at(self, at_ms: int) -> AdviceSpan:
+        """The advice at a time.
 
         Of a time that is more than `FAR_MS` after the last one, nothing before it may be asked.
         """
-        ahead, since_ms = self._ahead, self._since_ms
-        if at_ms - since_ms[-1] > FAR_MS:
-            passage.advance(ahead, at_ms, *self._costs.in_cold_starts)
-            since_ms.append(at_ms)
-            self._numbers.append(passage.advised(ahead))
-        while since_ms[-1] <= at_ms:
-            far_ms = _DAY_MS if len(since_ms) > 1 else _HOUR_MS  # it takes about 1 us a minute
-            limit_ms = max(at_ms + 1, since_ms[-1] + far_ms)
-            since_ms.append(passage.change_ms(ahead, *self._costs.in_cold_starts, limit_ms))
-            self._numbers.append(passage.advised(ahead))
-        later = bisect_right(since_ms, at_ms)
-        return self._numbers[max(0, later - 1)], since_ms[later]
+        while self._seen_ms <= at_ms:
+            self._look(at_ms)
+        later = bisect_right(self._since_ms, at_ms)
+        still = later == len(self._since_ms)
+        until_ms = self._seen_ms if still else self._since_ms[later]
+        return AdviceSpan(self._numbers[max(0, later - 1)], until_ms, still)
+
+    def _look(self, at_ms: int) -> None:
+        """Look a little farther; the advice is told anew when it changes, and at a limit."""
+        ahead, since_ms, costs = self._ahead, self._since_ms[-1], self._costs.in_cold_starts
+        if self._seen_ms == self._limit_ms and at_ms - since_ms > FAR_MS:
+            passage.advance(ahead, at_ms, *costs)
+            self._tell(at_ms)
+            return
+        if self._seen_ms == self._limit_ms:
+            far_ms = _DAY_MS if len(self._since_ms) > 1 else _HOUR_MS
+            self._limit_ms = max(at_ms + 1, since_ms + far_ms)
+        more_ms = min(max(_MINUTE_MS, self._seen_ms - since_ms), _HOUR_MS // 2)
+        until_ms = min(self._limit_ms, max(at_ms, self._seen_ms) + more_ms)
+        self._seen_ms = passage.change_ms(ahead, *costs, until_ms)
+        if self._seen_ms == self._limit_ms or passage.advised(ahead) != self._numbers[-1]:
+            self._tell(self._seen_ms)
+
+    def _tell(self, at_ms: int) -> None:
+        self._seen_ms = self._limit_ms = at_ms
+        self._since_ms.append(at_ms)
+        self._numbers.append(passage.advised(self._ahead))
 
 
 def _new() -> Records:
