@@ -16,7 +16,7 @@ from streams.models.state_bytes import packed, unpacked
 
 __all__ = ["FAR_MS", "AdviceAhead", "AdviceSpan", "KeepWarmCosts", "OwnPast"]
 
-_MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 FAR_MS = 7 * _DAY_MS  # how far changes are looked up one by one
 _LEAST = 1e-12  # cost of a cold start, where none is known
 
@@ -195,7 +195,7 @@ class AdviceAhead:
         if self._seen_ms == self._limit_ms:
             far_ms = _DAY_MS if len(self._since_ms) > 1 else _HOUR_MS
             self._limit_ms = max(at_ms + 1, since_ms + far_ms)
-        more_ms = min(max(_MINUTE_MS, self._seen_ms - since_ms), _HOUR_MS // 2)
+        more_ms = min(max(_HOUR_MS // 6, self._seen_ms - since_ms), _HOUR_MS // 2)
         until_ms = min(self._limit_ms, max(at_ms, self._seen_ms) + more_ms)
         self._seen_ms = passage.change_ms(ahead, *costs, until_ms)
         if self._seen_ms == self._limit_ms or passage.advised(ahead) != self._numbers[-1]:
