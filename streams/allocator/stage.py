@@ -93,7 +93,9 @@ class Allocator:
 
     def due(self, state: State) -> int | None:
         """When the next instance becomes warm, or the advice on one changes without a request."""
-        rows = [state[key] for key in state if key.startswith(POOL)]
+        pools = self._arrays.index.catalog.pools  # none before the first step
+        keys = map(_pool_key, pools) if pools else [key for key in state if key.startswith(POOL)]
+        rows = map(state.get, keys)
         ready = [
             max(row.next_ms, row.decided_ms + self.config.tick_ms)
             for row in rows
