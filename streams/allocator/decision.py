@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from streams.allocator.config import AllocatorConfig
@@ -80,8 +80,8 @@ class PoolDecision:
             self.economy, self._choices, commands, self._before.said,
             mode=mode, most=self.config.most_verdicts,
         )  # fmt: skip
-        after = replace(
-            self._before, serial=self._serial,
+        after = self._before._replace(
+            serial=self._serial,
             starting=self._starting, releasing=self._releasing,
             queue=self._waiting, below=self._below, held=self._held,
             said=said,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import replace
 
 from streams.allocator.calibration import DemandCalibration, Pair, added, arrivals
 from streams.allocator.config import AllocatorConfig
@@ -59,9 +58,9 @@ class Allocator:
             case Demand():
                 row, due = self._hear(event, row, state, context)
             case Control():
-                row, due = replace(row, control=event), known and row.now_ms > 0
+                row, due = row._replace(control=event), known and row.now_ms > 0
             case Utilisation():
-                row = replace(row, utilisation=event)
+                row = row._replace(utilisation=event)
         if due:
             return self._decide(event.pool, row, state, context)
         state[_pool_key(event.pool)] = row
@@ -88,7 +87,7 @@ class Allocator:
             row = _set_back(part, row, state)
         if now_ms - row.decided_ms < self.config.tick_ms:
             return ()
-        row = replace(row, now_ms=max(row.now_ms, now_ms))
+        row = row._replace(now_ms=max(row.now_ms, now_ms))
         return self._decide(part, row, state, context)
 
     def due(self, state: State) -> int | None:
@@ -123,8 +122,7 @@ class Allocator:
         seen = self._arrays.demand(before).seen if isinstance(before, Demand) else None
         state[key] = demand
         more = arrivals(seen, self._arrays.demand(demand).seen)
-        row = replace(
-            row,
+        row = row._replace(
             heard=row.heard | {demand.partition},
             partitions=tuple(sorted({*row.partitions, demand.partition})),
             now_ms=max(row.now_ms, demand.at_ms),
@@ -153,7 +151,7 @@ class Allocator:
         pasts.learn(uses)
         row, plan = decide(row, view, self.config, pasts)
         next_ms = _sooner(row.next_ms, pasts.next_ms)
-        state[_pool_key(pool)] = row = replace(row, next_ms=next_ms, unlearnt={})
+        state[_pool_key(pool)] = row = row._replace(next_ms=next_ms, unlearnt={})
         scene = TrialScene(row, view, seen, arrived, uses, context)
         return [*plan.commands, *plan.verdicts, *self._try(scene, state)]
 
@@ -220,8 +218,7 @@ def advance(row: PoolState, seen: PoolObservation) -> tuple[PoolState, Mapping[P
     calibration, arrived = row.calibration.advance(
         seen.asked, seen.index, row.now_ms, seen.horizon_ms
     )
-    row = replace(
-        without_done(row, seen),
+    row = without_done(row, seen)._replace(
         heard=frozenset(),
         decided_ms=row.now_ms,
         calibration=calibration,
@@ -242,12 +239,12 @@ def decide(
     control = row.control
     mode, paused = (control.mode, control.paused) if control else (Mode.ON, False)
     if paused or mode is Mode.ADVISE:
-        return replace(row, queue={}, below={}), PoolPlan()
+        return row._replace(queue={}, below={}), PoolPlan()
     after, plan = PoolDecision(config, row, view, row.champion, pasts).take(mode)
     if mode is not Mode.SHADOW:
         return after, plan
     # In shadow mode no command is issued, so nothing that depends on one is kept.
-    kept = replace(row, said=after.said, serial=after.serial, calibration=after.calibration)
+    kept = row._replace(said=after.said, serial=after.serial, calibration=after.calibration)
     return kept, PoolPlan(verdicts=plan.verdicts)
 
 

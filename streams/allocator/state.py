@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from streams.allocator.calibration import DemandCalibration, Pair
 from streams.allocator.published_verdicts import PublishedVerdicts
@@ -31,6 +31,8 @@ __all__ = [
 POOL_1, DEMAND_1, POOL, DEMAND_2, TRIAL, DEMAND, PAST, SHARED = range(
     1, 9
 )  # first byte of a row: its format
+
+NONE: Mapping[Any, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,11 @@ class QueuedWant:
     expires_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """State of a pool. Immutable, its mappings included: a change makes a new one."""
+class PoolState(NamedTuple):
+    """State of a pool. Immutable, its mappings included: each step makes several.
+
+    A named tuple, because a copy of it takes a fifth of the time that one of a dataclass does.
+    """
 
     now_ms: int = 0
     decided_ms: int = 0  # event time of the last decision
@@ -72,19 +76,15 @@ class PoolState:
     partitions: tuple[int, ...] = ()  # that have ever reported demand
     utilisation: Utilisation | None = None
     control: Control | None = None
-    starting: Mapping[str, ProvisionUnderWay] = field(default_factory=dict)  # by command id
-    releasing: Mapping[str, ReleaseUnderWay] = field(default_factory=dict)  # by command id
-    queue: Mapping[str, QueuedWant] = field(default_factory=dict)  # by constituent
-    below: Mapping[str, int] = field(
-        default_factory=dict
-    )  # constituent -> since when an idle instance does not pay
-    held: Mapping[str, int] = field(
-        default_factory=dict
-    )  # constituent -> until when its instances are not preempted
-    said: PublishedVerdicts = field(default_factory=PublishedVerdicts)
-    calibration: DemandCalibration = field(default_factory=DemandCalibration)
+    starting: Mapping[str, ProvisionUnderWay] = NONE  # by command id
+    releasing: Mapping[str, ReleaseUnderWay] = NONE  # by command id
+    queue: Mapping[str, QueuedWant] = NONE  # by constituent
+    below: Mapping[str, int] = NONE  # constituent -> since when an idle instance does not pay
+    held: Mapping[str, int] = NONE  # constituent -> until when its instances are not preempted
+    said: PublishedVerdicts = PublishedVerdicts()
+    calibration: DemandCalibration = DemandCalibration()
     next_ms: int = 0  # when an instance becomes warm or advice changes; 0 if neither is known
-    unlearnt: Mapping[Pair, int] = field(default_factory=dict)  # requests since the last decision
+    unlearnt: Mapping[Pair, int] = NONE  # requests since the last decision
 
     @property
     def champion(self) -> Variant:

@@ -70,7 +70,7 @@ class TrialArm:
         )
         row, plan = decision.take(Mode.SHADOW)
         # These are copies of the real pool's: they are not kept twice.
-        row = replace(row, control=None, utilisation=None, calibration=DemandCalibration())
+        row = row._replace(control=None, utilisation=None, calibration=DemandCalibration())
         arm = TrialArm(self.variant, simulated.carry_out(plan.commands, scene.context), row)
         return arm, [replace(verdict, challenger=name) for verdict in plan.verdicts]
 
@@ -82,8 +82,7 @@ class TrialArm:
             others = more_of(used.used - scene.seen.instances.taken, Resources())
             planned = Counter(planned.service for planned in simulated.planned.live.values())
             used = replace(used, used=others + taken_by(planned, index)[0])
-        return replace(
-            self.state,
+        return self.state._replace(
             now_ms=real.now_ms,
             control=real.control,
             calibration=real.calibration,

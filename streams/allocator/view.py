@@ -126,7 +126,7 @@ def without_done(state: PoolState, seen: PoolObservation) -> PoolState:
     }
     if len(starting) == len(state.starting) and len(releasing) == len(state.releasing):
         return state
-    return replace(state, starting=starting, releasing=releasing)
+    return state._replace(starting=starting, releasing=releasing)
 
 
 def _budget(pool: Pool, state: PoolState) -> float:

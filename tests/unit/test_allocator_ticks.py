@@ -52,7 +52,7 @@ def test_a_pool_that_cannot_be_decided_on_is_named_and_the_others_are_served(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     state = after_demand(NOW, "p", "q")
-    state["p/p"] = replace(state["p/p"], held={"base": "soon"})  # no time
+    state["p/p"] = state["p/p"]._replace(held={"base": "soon"})  # no time
     state.checkpoint()
 
     assert ticked(state, NOW + 11_000) == ({"q"}, 1)
@@ -64,7 +64,7 @@ def test_a_pool_that_cannot_be_decided_on_is_named_and_the_others_are_served(
 def test_a_pool_that_failed_is_decided_on_again_at_the_next_tick() -> None:
     state = after_demand(NOW, "p", "q")
     whole = state["p/p"]
-    state["p/p"] = replace(whole, held={"base": "soon"})
+    state["p/p"] = whole._replace(held={"base": "soon"})
     state.checkpoint()
     ticked(state, NOW + 11_000)
     state["p/p"] = whole
@@ -88,7 +88,7 @@ def test_a_pool_whose_clock_was_a_year_ahead_is_served_at_the_next_tick() -> Non
 
 def test_a_pool_keeps_its_mode_when_its_clock_is_set_back() -> None:
     state, control = after_demand(NOW + YEAR, "p"), Control(pool="p", mode=Mode.SHADOW)
-    state["p/p"] = replace(state["p/p"], control=control)
+    state["p/p"] = state["p/p"]._replace(control=control)
 
     assert ticked(state, NOW) == (set(), 0)
 
