@@ -137,7 +137,7 @@ class ReplayedFlow:
         """Let time pass: stages tick when they are due; the records that follow, in order."""
         until_ms = believed_ms(until_ms, self.received_ms)
         while self._due:
-            due_ms, stage, partition = min((at, *key) for key, at in self._due.items())
+            due_ms, (stage, partition) = min(zip(self._due.values(), self._due, strict=True))
             if due_ms > until_ms:
                 return
             state = self.state(stage, partition)
