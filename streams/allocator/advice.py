@@ -51,7 +51,9 @@ class KeepWarmAdvice:
         return found
 
 
-def told(value: Floats, k: Numbers, advised: Numbers, cost: Floats, keep_cost: Floats) -> Floats:
+def told(
+    value: Floats, k: Numbers | int, advised: Numbers, cost: Floats, keep_cost: Floats
+) -> Floats:
     """Values of the k-th instances, given how many are advised and from which value on they pay."""
     more = np.maximum(value, MORE * cost)
     less = np.minimum(value, LESS * keep_cost)

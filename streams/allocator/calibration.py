@@ -96,7 +96,7 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
         alarm, rate, asked, known = self.columns
         usual = expected * (asked + PRIOR) / (known + PRIOR)
         kept = math.exp(-elapsed_ms / FORGET_MS)
-        alarm = np.clip(kept * alarm + count - TWICE * usual, 0.0, 2 * ALARM)
+        alarm = np.minimum(np.maximum(kept * alarm + count - TWICE * usual, 0.0), 2 * ALARM)
         moved = -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - rate)
         kept = math.exp(-elapsed_ms / (LEARN * horizon_ms))
         columns = [alarm, rate + moved, kept * asked + count, kept * known + expected]

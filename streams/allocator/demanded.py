@@ -26,9 +26,10 @@ class DemandedNumber:
     ready: int = 0
     ready_ms: int = 0
 
-    def settled_at(self, number: int) -> bool:
-        """Whether another decision for this number changes nothing."""
-        return number == self.number == self.ready
+    @property
+    def settled(self) -> int:
+        """The number for which another decision changes nothing; -1 while there is none."""
+        return self.number if self.number == self.ready else -1
 
     def at(self, now_ms: int) -> DemandedNumber:
         """Without another decision: what was started may be ready."""

@@ -260,8 +260,7 @@ class InstanceEconomy:
         return (parts for parts in found if parts.isdisjoint(against))
 
     def _told_first(self, value: Floats) -> Floats:
-        ones, advised = np.ones_like(self._have), self._advice.to_start
-        return told(value, ones, advised, self.start_cost, self.keep_cost)
+        return told(value, 1, self._advice.to_start, self.start_cost, self.keep_cost)
 
     def _told_worth(
         self, part: int, k: int, worth: Sequence[float], *, start: bool

@@ -44,6 +44,7 @@ class _AdviceTable:
     until_ms: Numbers
     open: NDArray[np.bool_]  # whether it may hold for longer, see `AdviceSpan`
     warm_up_ms: Numbers
+    settled: Numbers  # see `DemandedNumber`
 
     @classmethod
     def of(cls, owner: str, state: PastRows, index: CatalogIndex) -> _AdviceTable:
@@ -60,6 +61,7 @@ class _AdviceTable:
             until_ms=np.where(known, 0, NEVER_MS),
             open=np.zeros(size, np.bool_),
             warm_up_ms=np.full(size, -1, np.int64),
+            settled=np.array([row.demanded.settled if row else -1 for row in rows], np.int64),
         )
 
 
@@ -141,10 +143,9 @@ class PoolPasts:
     def advise(self, paying: Numbers) -> KeepWarmAdvice:
         """The advice when so many instances pay by the demand alone."""
         table = self.table
-        numbers: list[int] = (paying * table.index.at_once).tolist()
-        for part, (row, number) in enumerate(zip(table.rows, numbers, strict=True)):
-            if row is not None and not row.demanded.settled_at(number):
-                self._name(part, row, number)
+        numbers = paying * table.index.at_once
+        for part in ((table.to_keep >= 0) & (table.settled != numbers)).nonzero()[0].tolist():
+            self._name(part, int(numbers[part]))
         warm_up_ms = self.timing.warm_up_ms.astype(np.int64)
         stale = (table.until_ms <= self.now_ms) | (
             (table.warm_up_ms != warm_up_ms) & (table.to_keep >= 0)
@@ -199,8 +200,9 @@ class PoolPasts:
         after = replace(before, past=past, costs=costs, uses=uses, tier=tier)
         self._put(part, after, row.past if row else None)
 
-    def _name(self, part: int, row: ConstituentPast, number: int) -> None:
-        warm_up_ms = int(self.timing.warm_up_ms[part])
+    def _name(self, part: int, number: int) -> None:
+        row, warm_up_ms = self.table.rows[part], int(self.timing.warm_up_ms[part])
+        assert row is not None
         demanded = row.demanded.then(number, self.now_ms, warm_up_ms)
         if demanded != row.demanded:
             after = row.naming(demanded, self.now_ms, self._costs(part, row.costs.wait))
@@ -212,6 +214,7 @@ class PoolPasts:
         row = replace(after, past=after.past.weighing(shared.prior(after.past)))
         table.rows[part], table.shared = row, shared
         table.until_ms[part], table.to_keep[part] = 0, 0
+        table.settled[part] = row.demanded.settled
         self.state[_row_key(self.owner, service)] = row
         self.state[_shared_key(self.owner)] = shared
 

@@ -64,7 +64,7 @@ class PublishedVerdicts:
 def doublings(value: Any, cost: Any) -> Any:
     """The rounded log2 of value over cost, clipped; of numbers or arrays."""
     ratio = value / np.maximum(cost, 1e-300)
-    return np.rint(np.log2(np.clip(ratio, 2.0**-FAR, 2.0**FAR)))
+    return np.rint(np.log2(np.minimum(np.maximum(ratio, 2.0**-FAR), 2.0**FAR)))
 
 
 def is_news(new: Any, last: Any) -> Any:

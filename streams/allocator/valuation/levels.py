@@ -48,8 +48,10 @@ def timing_of(
     default_ms: float,
 ) -> ConstituentTiming:
     """Times per constituent: measured ones where there are enough, else the catalogue's."""
-    count, total = sum((part.starts for part in demands), np.zeros((2, len(index.constituents))))
-    mean = np.where(count >= MEASURED, total / np.maximum(count, 1), index.warm_up_ms)
+    mean, measured = index.warm_up_ms, [part.starts for part in demands if part.demand.warm_ups]
+    if measured:
+        count, total = np.sum(measured, axis=0)
+        mean = np.where(count >= MEASURED, total / np.maximum(count, 1), mean)
     serve = np.full(len(mean), default_ms)
     for name, ms in serve_ms.items():
         if name in index.number:
