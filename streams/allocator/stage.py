@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 from streams.allocator.calibration import DemandCalibration, Pair, added, arrivals
 from streams.allocator.config import AllocatorConfig
 from streams.allocator.decision import PoolDecision, PoolPlan
+from streams.allocator.figures import PoolFigures
 from streams.allocator.input_arrays import InputArrays
 from streams.allocator.own_pasts import OwnPasts, PoolPasts, owner_of
 from streams.allocator.state import PoolState
@@ -21,7 +23,6 @@ from streams.stages.base import AHEAD_MS, StepContext
 __all__ = ["Allocator", "AllocatorConfig", "advance", "decide"]
 
 POOL = "p/"  # prefix of the keys of pools
-
 State = MutableMapping[str, AllocatorRow]
 
 
@@ -40,6 +41,7 @@ class Allocator:
         self.config = config or AllocatorConfig()
         self._arrays = InputArrays()
         self._pasts = OwnPasts(self.config.tick_ms)
+        self.figures = defaultdict[str, PoolFigures](PoolFigures)  # for who watches
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take in demand, utilisation or an operator override; decide when a round is complete.
@@ -152,6 +154,7 @@ class Allocator:
         row, plan = decide(row, view, self.config, pasts)
         next_ms = _sooner(row.next_ms, pasts.next_ms)
         state[_pool_key(pool)] = row = row._replace(next_ms=next_ms, unlearnt={})
+        self.figures[pool].take(row, seen, view, arrived)
         scene = TrialScene(row, view, seen, arrived, uses, context)
         return [*plan.commands, *plan.verdicts, *self._try(scene, state)]
 

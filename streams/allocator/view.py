@@ -73,6 +73,7 @@ class PoolView:
     have: Numbers  # by constituent: instances that can serve, and those under way
     idle: Numbers  # by constituent: instances that may be released
     capacity: Resources
+    budget: float  # most that instances may cost in an hour
     room: PoolRoom
     leaving: float  # hourly price of instances with a pending release
 
@@ -92,6 +93,7 @@ class PoolView:
         capacity = state.utilisation.capacity if state.utilisation else seen.pool.capacity
         reported = state.utilisation.used if state.utilisation else Resources()
         added, further = taken_by(coming, index)
+        budget = _budget(seen.pool, state)
         return cls(
             pool=seen.pool,
             index=index,
@@ -104,9 +106,10 @@ class PoolView:
             idle=np.minimum(idle, have),
             capacity=capacity,
             leaving=leaving,
+            budget=budget,
             room=PoolRoom(
                 capacity - more_of(instances.taken, reported) - added,
-                _budget(seen.pool, state) - instances.price - further,
+                budget - instances.price - further,
             ),
         )
 

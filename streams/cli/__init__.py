@@ -45,6 +45,7 @@ COMMANDS = {
     "compare": ("compare", "Simulate a trace under every keep-warm policy."),
     "dead-letters": ("dead_letters", "List or replay records that could not be used."),
     "db": ("db", "Migrate the database, delete old rows."),
+    "metrics": ("metrics", "Describe what each process tells Prometheus."),
     "doctor": ("doctor", "Check broker, topics, schemas, database and lag."),
     "demo": ("demo", "Play a synthetic population against a real stack."),
 }

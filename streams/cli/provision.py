@@ -167,8 +167,11 @@ def _provision_locally(
     limits: ProvisionerLimits,
     factory: Callable[..., Provisioner],
 ) -> None:
-    from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415  # keep --help instant
+    # keep --help instant
+    from streams.adapters.metrics import endpoint  # noqa: PLC0415
+    from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
 
+    endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
     process = ProvisionerProcess(settings, pool, limits, factory)
     asyncio.run(until_signalled(lambda stop: process.run(at, stop)))
 

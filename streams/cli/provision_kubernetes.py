@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from streams.adapters.metrics import endpoint
 from streams.cli.console import echo
 from streams.errors import ClusterUnreachable, ToolMissing
 from streams.provisioners.core.interface import ProvisionerLimits
@@ -44,6 +45,7 @@ class KubernetesTarget:
         """Return a coroutine function that provisions while it holds the lease."""
 
         async def serve(stop: asyncio.Event) -> None:
+            endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
             client = self._connect()
             process = ProvisionerProcess(
                 settings,

@@ -41,11 +41,11 @@ def command(
     `foremesh replay` does, however fast the log was produced. Of two such workers the later one
     goes on. Stages that are named do not wait for those of other workers.
     """
-    from streams.adapters import metrics  # noqa: PLC0415  # Faust loads slowly
     from streams.adapters.kafka.broker_watch import BrokerWatch  # noqa: PLC0415
+    from streams.adapters.metrics import endpoint  # noqa: PLC0415  # Faust loads slowly
 
     port = settings.metrics_port if metrics_port is None else metrics_port
-    metrics.serve(port, settings.metrics_host)
+    endpoint.serve("worker", port, settings.metrics_host)
     BrokerWatch(settings, grown=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     if rebuild:
         _rebuild(settings, stages or tuple(STAGES))

@@ -27,7 +27,7 @@ from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
 from streams.engine.retention_gap import tell_gap
 from streams.engine.stage_steps import StageSteps
-from streams.engine.stage_wiring import StageWiring, StageWorld
+from streams.engine.stage_wiring import StageWiring, StageWorld, observed
 from streams.engine.topic_ids import TopicIds
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import TOPICS, StageRow, changelog
@@ -60,9 +60,8 @@ class StageRunner:
             topics=TopicIds(wiring.client_config, self._names).now,
         )
         self._outbox = StageOutbox(settings, wiring)
-        self._steps = StageSteps(
-            stage, wiring.codec, self._outbox.pack, partitions=settings.partitions
-        )
+        pack = observed(self._outbox.pack, wiring.meter.observer(row.name))
+        self.steps = StageSteps(stage, wiring.codec, pack, partitions=settings.partitions)
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
         self._tasks = BackgroundTasks(row.name)
         self._partitions = OwnedPartitions(settings, self._names, self._changelog)
@@ -71,7 +70,7 @@ class StageRunner:
             wiring.meter,
             tasks=self._tasks,
             outbox=self._outbox,
-            steps=self._steps,
+            steps=self.steps,
             partitions=self._partitions,
         )
         self._rewind: Callable[[TP, int], Awaitable[None]]
@@ -125,6 +124,8 @@ class StageRunner:
     async def revoked(self, tps: set[TP]) -> None:
         """Give up ownership of these partitions and drop their state."""
         self._partitions.revoke(tps)
+        for tp in tps:
+            self._wiring.meter.lag(self.row.name, tp.partition, 0)
 
     async def _open(self, owned: OwnedPartition, delay_s: float) -> None:
         """Fence the earlier owner, rebuild the state, and process again what was not saved."""
@@ -232,6 +233,8 @@ class StageRunner:
         owned.store.position[name] = max(at or 0, batch.next_offset)
         for outcome, count in outcomes.items():
             self._wiring.meter.records(self.row.name, name, outcome, count)
+        delay_ms = wall_ms() - batch.records[0].timestamp
+        self._wiring.meter.delay(self.row.name, delay_ms / 1000)
         owned.lag.handle(batch.topic, batch.next_offset, batch.end_offset)
         self._wiring.meter.lag(self.row.name, owned.number, owned.lag.records)
 
@@ -255,7 +258,7 @@ class StageRunner:
     async def _step_through(
         self, owned: OwnedPartition, name: str, batch: RecordBatch, at: int
     ) -> Mapping[str, int]:
-        turn, take, state = time.monotonic() + TURN_S, self._steps.take, owned.store
+        turn, take, state = time.monotonic() + TURN_S, self.steps.take, owned.store
         context, outcomes = self._world.context(owned.number, -1), Counter[str]()
         for record in batch.records:
             if record.offset < at:
@@ -287,7 +290,7 @@ class StageRunner:
             async with self._partitions.stepping:
                 for owned in self._partitions.ready():
                     context = self._world.context(owned.number, wall_ms())
-                    made, failed = self._steps.tick(context.record_ms, owned.store, context)
+                    made, failed = self.steps.tick(context.record_ms, owned.store, context)
                     self._outbox.put(made)
                     if failed:
                         self._wiring.meter.failed_ticks(self.row.name, owned.number, failed)

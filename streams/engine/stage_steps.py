@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -71,6 +71,11 @@ class StageSteps(Generic[Sent]):
         Decodes the records instead, where they are not bytes.
     partitions
         Of each topic, to refuse a record that is on another than its key's. 0 to refuse none.
+
+    Attributes
+    ----------
+    letters
+        Dead letters that were made since the start, by kind of reason.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class StageSteps(Generic[Sent]):
         self._read = read or (lambda record: codec.decode(record.value or b""))
         self._full = set[int]()  # partitions of which was said that there is no room
         self._undo = StepUndo(self._again, self._failed_again)
+        self.letters = Counter[str]()
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
     def take(
@@ -103,9 +109,9 @@ class StageSteps(Generic[Sent]):
         try:
             event = self._read(record)
         except ValueError as error:
-            return self._refused(str(error), topic, record, context)
+            return self._refused("undecodable", str(error), topic, record, context)
         if reason := misplaced(event, topic, record.key, context.partition, self._partitions):
-            return self._refused(reason, topic, record, context)
+            return self._refused("misplaced", reason, topic, record, context)
         try:
             outputs = tuple(map(self._pack, self._step(event, state, context)))
         except StateUnreadable:
@@ -173,9 +179,9 @@ class StageSteps(Generic[Sent]):
     # ------------------------------------------------------------------- what goes wrong
 
     def _refused(
-        self, reason: str, topic: str, record: RawRecord, context: StepContext
+        self, kind: str, reason: str, topic: str, record: RawRecord, context: StepContext
     ) -> StepResult[Sent]:
-        outcome, letters = self._refuse(reason, topic, record, context)
+        outcome, letters = self._refuse(kind, reason, topic, record, context)
         return outcome, self._packed(letters), ()
 
     def _failed(
@@ -184,14 +190,14 @@ class StageSteps(Generic[Sent]):
         if isinstance(error, NoRoom):
             self._tell(error, context.partition)
         if isinstance(error, RecordUnusable):
-            return self._refuse(str(error), topic, record, context)
+            return self._refuse(error.kind, str(error), topic, record, context)
         logger.error(
             "%s failed at %s[%d]@%d",
             self._stage.name, topic, context.partition, record.offset,
             exc_info=error, extra={"action": "step_failed"},
         )  # fmt: skip
         reason = f"{self._stage.name} failed: {type(error).__name__}: {error}"
-        return "failed", [self._dead_letter(reason, topic, record, context)]
+        return "failed", [self._dead_letter("failed", reason, topic, record, context)]
 
     def _tell(self, error: NoRoom, partition: int) -> None:
         """Say it, once a partition: the dead letters say it of each record."""
@@ -216,15 +222,16 @@ class StageSteps(Generic[Sent]):
         )  # fmt: skip
 
     def _refuse(
-        self, reason: str, topic: str, record: RawRecord, context: StepContext
+        self, kind: str, reason: str, topic: str, record: RawRecord, context: StepContext
     ) -> tuple[str, Sequence[Record]]:
         if not self._reports.get(topic):
             return "dead", ()
-        return "dead", [self._dead_letter(reason, topic, record, context)]
+        return "dead", [self._dead_letter(kind, reason, topic, record, context)]
 
     def _dead_letter(
-        self, reason: str, topic: str, record: RawRecord, context: StepContext
+        self, kind: str, reason: str, topic: str, record: RawRecord, context: StepContext
     ) -> DeadLetter:
+        self.letters[kind] += 1
         return DeadLetter.of(
             record.key,
             record.value,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from streams.engine.stage_steps import CodecProtocol
 from streams.engine.topic_view import TopicView
-from streams.records import Instance
+from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
 from streams.stages.base import StepContext
 
-__all__ = ["StageMeter", "StageWiring", "StageWorld"]
+__all__ = ["StageMeter", "StageWiring", "StageWorld", "observed"]
+
+Sent = TypeVar("Sent")
 
 
 class StageMeter(Protocol):
@@ -30,9 +32,32 @@ class StageMeter(Protocol):
         """Observe the time of a batch from being fetched to being saved."""
         ...
 
+    def delay(self, stage: str, seconds: float) -> None:
+        """Observe the age of a batch's first record once all of it is processed."""
+        ...
+
+    def observer(self, stage: str) -> Callable[[Record], None] | None:
+        """What is called with each record that a stage makes; None for none."""
+        ...
+
     def lag(self, stage: str, partition: int, count: int) -> None:
         """Set the consumer lag of a partition, in records."""
         ...
+
+
+def observed(
+    pack: Callable[[Record], Sent], observe: Callable[[Record], None] | None
+) -> Callable[[Record], Sent]:
+    """`pack`, of which each record is observed as well."""
+    if observe is None:
+        return pack
+
+    def packed(record: Record) -> Sent:
+        made = pack(record)
+        observe(record)
+        return made
+
+    return packed
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ class ReplayedFlow:
 
     Attributes
     ----------
+    stages
+        By name.
     offsets
         By topic and partition: the offset of the next record that the flow makes.
     """
@@ -109,11 +111,11 @@ class ReplayedFlow:
         self._gone: deque[Instance] = deque()
         self.received_ms = received_ms
         self._timed = timed
-        self._stages = stages_of(settings)
+        self.stages = stages_of(settings)
         read = attrgetter("record")
         self._steps = {
             name: StageSteps(stage, codec.installed(), pack, read, settings.partitions)
-            for name, stage in self._stages.items()
+            for name, stage in self.stages.items()
         }
         self._state: dict[tuple[str, int], PartitionStore[Any]] = {}
         self._seen: Mapping[str, Instance] = {}  # the instances, as contexts have them
@@ -160,9 +162,13 @@ class ReplayedFlow:
             for made in self._step(row, queued):
                 yield self._publish(made)
 
+    def letters(self) -> list[Mapping[str, int]]:
+        """Dead letters of each stage since the start, by kind of reason."""
+        return [steps.letters for steps in self._steps.values()]
+
     def _plan(self, stage: str, partition: int, state: PartitionStore[Any]) -> None:
         """Note when a stage is to tick next in a partition."""
-        due_ms = self._stages[stage].due(state)
+        due_ms = self.stages[stage].due(state)
         if due_ms is None:
             self._due.pop((stage, partition), None)
         else:
@@ -172,7 +178,7 @@ class ReplayedFlow:
         """The state of a stage in a partition."""
         found = self._state.get((stage, partition))
         if found is None:
-            made = self._stages[stage]
+            made = self.stages[stage]
             found = PartitionStore(made.encode, made.decode, self.settings.state_keys)
             self._state[stage, partition] = found
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Event
 
@@ -12,7 +13,16 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams.adapters.avro.codec import RecordCodec, RecordUndecodable, installed
 from streams.adapters.kafka.clients import commit, consumer_config, producer_config
-from streams.adapters.metrics import BATCH_SECONDS, RECORDS
+from streams.adapters.metrics.table import (
+    BATCH_SECONDS,
+    DEAD_LETTERS,
+    DELAY_SECONDS,
+    POSTGRES_UP,
+    RECORDS,
+    ROWS,
+    SINK_FAILED,
+    SINK_RETRIES,
+)
 from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.adapters.postgres.tables import TABLES, stored_tables
@@ -20,6 +30,7 @@ from streams.engine.producer import CheckedProducer
 from streams.engine.refusal import check_rights
 from streams.errors import DatabaseOutdated, DatabaseUnreachable, TopicsMissing
 from streams.flow.topology import SINK, TOPOLOGY, FlowTopology
+from streams.pipeline.sink_lag import END, SinkLag
 from streams.records import DeadLetter
 from streams.settings import Settings
 
@@ -64,7 +75,9 @@ class RecordSink:
         self._patience_s = patience_s
         self._topology = topology
         self._codec = installed() if codec is None else codec
-        self._consumer = Consumer(consumer_config(settings, settings.group(SINK)))
+        config = consumer_config(settings, settings.group(SINK))
+        self._consumer = Consumer({**config, "enable.partition.eof": True})
+        self._lag = SinkLag(self._consumer)
         self._producer = CheckedProducer(producer_config(settings))
         self._database = PostgresSink(settings.postgres, tables=stored_tables(topology, tables))
         self._stopping = Event()
@@ -89,6 +102,7 @@ class RecordSink:
             while not self._stopping.is_set():
                 if batch := self._read():
                     self._settle(batch)
+                self._lag.tell(time.monotonic())
         except DatabaseUnreachable:
             if not self._stopping.is_set():
                 raise
@@ -105,6 +119,7 @@ class RecordSink:
             if left <= 0:
                 break
             for message in self._consumer.consume(CHUNK, left):
+                self._lag.note(message)
                 if _usable(message):
                     batch.append(message)
                     size += len(message)
@@ -124,6 +139,7 @@ class RecordSink:
             self._producer.flush(self._settings.delivery_ms / 1000)
             # 3. Commit the offsets.
             self._commit(batch)
+        DELAY_SECONDS.labels(SINK).observe(time.time() - batch[0].timestamp()[1] / 1000)
 
     def _decoded(self, batch: Sequence[Message]) -> tuple[list[SinkEntry], list[DeadLetter]]:
         entries: list[SinkEntry] = []
@@ -137,6 +153,7 @@ class RecordSink:
                 except RecordUndecodable as error:
                     outcome = "dead"
                     if not self._topology.topics[received.topic].reported_by:
+                        DEAD_LETTERS.labels("undecodable").inc()
                         letters.append(received.dead(str(error)))
             RECORDS.labels(SINK, received.topic, outcome).inc()
         return entries, letters
@@ -152,10 +169,13 @@ class RecordSink:
         deadline = time.monotonic() + self._patience_s
         for pause_s in _pauses():
             try:
-                return self._database.write(entries)
+                letters = self._database.write(entries)
             except DatabaseOutdated:
                 raise  # waiting mends nothing
             except DatabaseUnreachable as error:
+                POSTGRES_UP.set(0)
+                SINK_FAILED.set_to_current_time()
+                SINK_RETRIES.inc()
                 if time.monotonic() + pause_s > deadline:
                     raise
                 _log.warning(
@@ -163,6 +183,9 @@ class RecordSink:
                 )  # fmt: skip
                 if self._stopping.wait(pause_s):
                     raise
+            else:
+                _count_written(entries, letters)
+                return letters
         raise AssertionError  # the pauses are endless
 
     def _commit(self, batch: Sequence[Message]) -> None:
@@ -171,10 +194,19 @@ class RecordSink:
         commit(self._consumer, offsets)
 
 
+def _count_written(entries: Sequence[SinkEntry], letters: Sequence[DeadLetter]) -> None:
+    POSTGRES_UP.set(1)
+    DEAD_LETTERS.labels("unstorable").inc(len(letters))
+    for topic, count in Counter(entry.received.topic for entry in entries).items():
+        ROWS.labels(topic).inc(count)
+
+
 def _usable(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
+    if error.code() == END:
+        return False
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise TopicsMissing(f"{TopicsMissing.__doc__} ({error.str()})")
     check_rights(error)

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from streams.adapters import metrics
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, faust_broker_options, producer_config
 from streams.adapters.kafka.topics import check_topics
+from streams.adapters.metrics.endpoint import before_scrape
 from streams.engine.faust.app import StageApp, WorkerApp
 from streams.engine.stage_runner import StageRunner
 from streams.engine.stage_wiring import StageWiring
@@ -18,28 +18,13 @@ from streams.flow.components import COMPONENTS
 from streams.flow.topology import STAGES
 from streams.pipeline.assembly import stages_of
 from streams.pipeline.stage_views import stage_view
+from streams.pipeline.worker_meter import StageFigures, WorkerMeter
 from streams.settings import Settings
 from streams.stages.base import Stage
 
 __all__ = ["create_app", "stage_names"]
 
 _log = logging.getLogger(__name__)
-
-
-class _PrometheusMeter:
-    """The runner's figures as Prometheus metrics."""
-
-    def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
-        metrics.RECORDS.labels(stage, topic, outcome).inc(count)
-
-    def failed_ticks(self, stage: str, partition: int, count: int) -> None:
-        metrics.FAILED_TICKS.labels(stage, str(partition)).inc(count)
-
-    def batch(self, stage: str, seconds: float) -> None:
-        metrics.BATCH_SECONDS.labels(stage).observe(seconds)
-
-    def lag(self, stage: str, partition: int, count: int) -> None:
-        metrics.LAG.labels(stage, str(partition)).set(count)
 
 
 def stage_names(names: Iterable[str] = ()) -> list[str]:
@@ -79,15 +64,9 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
         stages = {name: made[name] for name in names}
     wiring = _wiring(settings, stages)
     options = faust_broker_options(settings)
-    apps = [
-        StageApp(
-            StageRunner(stage, STAGES[name], settings, wiring),
-            settings,
-            options,
-            wiring.client_config,
-        )
-        for name, stage in stages.items()
-    ]
+    runners = [StageRunner(stage, STAGES[name], settings, wiring) for name, stage in stages.items()]
+    before_scrape(StageFigures(stages, [runner.steps.letters for runner in runners]).tell)
+    apps = [StageApp(runner, settings, options, wiring.client_config) for runner in runners]
     return WorkerApp(apps, settings)
 
 
@@ -99,5 +78,5 @@ def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
         client_config=client,
         producer_config=producer_config(settings),
         views={topic: stage_view(settings, topic) for topic in topics},
-        meter=_PrometheusMeter(),
+        meter=WorkerMeter(),
     )

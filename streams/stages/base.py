@@ -17,6 +17,7 @@ __all__ = [
     "MAX_SKEW_MS",
     "EventDriven",
     "NoRoom",
+    "NotInCatalogue",
     "RecordUnusable",
     "Stage",
     "StepContext",
@@ -39,9 +40,19 @@ S = TypeVar("S")
 class RecordUnusable(Exception):
     """A record that no stage can use; the message is the reason kept with it."""
 
+    kind = "unusable"  # of reason
+
+
+class NotInCatalogue(RecordUnusable):
+    """A record is about what the catalogue does not have."""
+
+    kind = "not_in_catalogue"
+
 
 class NoRoom(RecordUnusable):
     """There is no room for what a record is about; the log says so as well, once."""
+
+    kind = "no_room"
 
 
 class StepContext(NamedTuple):
@@ -152,9 +163,9 @@ def admit(request: Request, context: StepContext) -> Request:
             f" (at most {MAX_PARAMETERS} and {MAX_PARAMETER_BYTES})"
         )
     if not context.catalog.knows(request.service):
-        raise RecordUnusable(f"service {request.service!r} is not in the catalogue")
+        raise NotInCatalogue(f"service {request.service!r} is not in the catalogue")
     if not context.catalog.serves(request.pool):
-        raise RecordUnusable(f"pool {request.pool!r} is not in the catalogue")
+        raise NotInCatalogue(f"pool {request.pool!r} is not in the catalogue")
     at_ms = believed_ms(request.at_ms, context.record_ms)
     return request if at_ms == request.at_ms else replace(request, at_ms=at_ms)
 

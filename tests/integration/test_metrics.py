@@ -5,7 +5,8 @@ import urllib.request
 
 import pytest
 
-from streams.adapters.metrics import RECORDS, serve
+from streams.adapters.metrics.endpoint import serve
+from streams.adapters.metrics.table import RECORDS
 from streams.errors import SettingInvalid
 
 
@@ -19,7 +20,7 @@ def free_port() -> int:
 def test_metrics_are_served_on_loopback() -> None:
     port = free_port()
     RECORDS.labels("sink", "outcomes", "done").inc()
-    serve(port, "127.0.0.1")
+    serve("sink", port, "127.0.0.1")
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
@@ -33,13 +34,13 @@ def test_a_port_that_is_taken_is_said_with_its_setting() -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(SettingInvalid, match=f"FOREMESH_METRICS_PORT={port}"):
-            serve(port, "127.0.0.1")
+            serve("sink", port, "127.0.0.1")
 
 
 def test_port_zero_serves_nothing() -> None:
-    serve(0, "127.0.0.1")
+    serve("sink", 0, "127.0.0.1")
 
 
 def test_a_port_that_there_is_not_is_told_in_a_sentence() -> None:
     with pytest.raises(SettingInvalid, match="FOREMESH_METRICS_PORT=99999 cannot be listened on"):
-        serve(99_999, "127.0.0.1")
+        serve("sink", 99_999, "127.0.0.1")

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.clients import client_config
 from streams.adapters.kafka.topics import declared
-from streams.adapters.metrics import KAFKA_UP
+from streams.adapters.metrics.table import KAFKA_UP
 from streams.settings import Settings
 
 __all__ = ["BrokerWatch"]

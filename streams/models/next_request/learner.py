@@ -13,6 +13,7 @@ from streams.models.counts import ROW, grown, visit
 from streams.models.drift import DETECTORS, drifts
 from streams.models.kernels import (
     F4,
+    F8,
     FLOAT,
     INT,
     U2,
@@ -30,6 +31,7 @@ from streams.models.next_request.mixing import FORECASTS, WEIGHT_VECTORS
 from streams.models.next_request.novelty import learn_novelty
 from streams.models.next_request.population import POPULATIONS
 from streams.models.next_request.recency import FIRST_USE, kind_of, learn_kinds, learn_recency
+from streams.models.next_request.score_tally import tally_score
 from streams.models.next_request.weight_update import RATES, update
 
 __all__ = ["Learnt", "learn", "make_room"]
@@ -56,6 +58,7 @@ class Learnt(NamedTuple):
     service: Records  # weights after the last service
     drift: Records  # of the user's log-loss
     rates: Records  # lengths of the steps of the weights
+    tally: npt.NDArray[np.float64]  # of the scores, for who watches
 
 
 @inner
@@ -75,6 +78,7 @@ def score(learnt: Learnt, column: int) -> int:
     """
     table, forecast, population = learnt.table, learnt.forecast[0], learnt.population[0]
     user, service = learnt.user[0], learnt.service[0]
+    tally_score(learnt.tally, table, column, forecast.top)
     update(table, forecast, column, user, service, population, learnt.rates[0])
     return drifts(learnt.drift[0], min(-math.log(table[0, column]) / _MOST_NATS, 1.0))
 
@@ -111,6 +115,7 @@ def count_one(row: Records, at: int, item: int, gap_ms: int) -> bool:
         service=WEIGHT_VECTORS,
         drift=DETECTORS,
         rates=RATES,
+        tally=F8,
     ),
     INT,
     INT,

@@ -18,6 +18,7 @@ from streams.models.next_request.network_expert import NetworkExpert
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
+from streams.models.next_request.score_tally import new_tally
 from streams.models.next_request.state_keys import (
     PARAMETERS,
     POPULATION,
@@ -97,6 +98,7 @@ class NextRequestMixture:
         config = self.config
         self._rates = learning_rates(config.step, config.early, config.correction)
         self._no_weights = no_weights()
+        self.tally = new_tally()
         self._no_counts = empty()
         self._network = NetworkExpert() if config.rnn else None
 
@@ -253,7 +255,7 @@ class NextRequestMixture:
         learnt = Learnt(
             profile.items, profile.kinds, tuple(touched), population.learnt,
             prediction.candidates, prediction.table, prediction.forecast,
-            profile.weights, weights, profile.drift, self._rates,
+            profile.weights, weights, profile.drift, self._rates, self.tally,
         )  # fmt: skip
         rank, full, drifted = learn(learnt, item, column, gap_ms, known, self.config.decay)
         if full:

@@ -13,7 +13,8 @@ from confluent_kafka import KafkaException
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.topics import check_topics
-from streams.adapters.metrics import BATCH_SECONDS, RECORDS
+from streams.adapters.metrics.endpoint import before_scrape
+from streams.adapters.metrics.table import BATCH_SECONDS, RECORDS
 from streams.engine.outbox import bounded
 from streams.errors import BrokerUnreachable, TopicsMissing
 from streams.flow.components import EVENT_TIME
@@ -25,6 +26,7 @@ from streams.pipeline.event_time.progress import FlowProgress
 from streams.pipeline.event_time.requests import RequestReader
 from streams.pipeline.event_time.world import CatalogueView, ControlReader, instances_as_of
 from streams.pipeline.replay import PackedRecord, QueuedRecord, ReplayedFlow
+from streams.pipeline.worker_meter import StageFigures, observe
 from streams.records import Record, Request
 from streams.settings import Settings
 
@@ -56,6 +58,7 @@ class EventTimeFlow:
             raise TopicsMissing("; ".join(problems))
         self._settings = settings
         self._flow = ReplayedFlow(settings, pack=_packed)
+        before_scrape(StageFigures(self._flow.stages, self._flow.letters()).tell)
         self._outbox = FlowOutbox(settings)
         self._progress = FlowProgress()
         self._stopping = Event()
@@ -132,6 +135,7 @@ class EventTimeFlow:
         for made in chain(self._pass_time(received), self._flow.follow(received)):
             self._outbox.put(made)
             self._progress.made(made.record)
+            observe(made.record)
             RECORDS.labels(EVENT_TIME, made.topic, "done").inc()
         RECORDS.labels(EVENT_TIME, received.topic, "done").inc()
         self._progress.took(received)

@@ -13,11 +13,14 @@ from confluent_kafka import Consumer, Message
 from streams.adapters.avro import codec
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.kafka.clients import commit, consumer_config, producer_config
+from streams.adapters.metrics.endpoint import before_scrape
+from streams.adapters.metrics.table import DEAD_LETTERS
 from streams.engine.producer import CheckedProducer
 from streams.engine.refusal import denied, is_denied
 from streams.errors import DeliveryFailed
 from streams.flow.components import COMPONENTS, POOL_GROUP
 from streams.flow.topology import key_of, topic_of
+from streams.provisioners.core.figures import InstanceFigures, tell_room
 from streams.provisioners.core.http_api import application
 from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
 from streams.provisioners.core.topic_views import CatalogView, all_instances
@@ -73,11 +76,13 @@ class ProvisionerProcess:
         self._catalog = CatalogView(settings)
         self._republish = self._denied = False
         self._guard = processes_guard(settings)
-        self.provisioner = factory(pool, lambda: self._catalog.now, self._send, limits)
+        self.provisioner = factory(pool, lambda: self._catalog.now, self._publish, limits)
+        self._figures = InstanceFigures(self.provisioner.instances, lambda: self._catalog.now)
 
     async def run(self, at: Listener, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then close the provisioner."""
         self._broker.start()
+        before_scrape(self._figures.tell)
         known = await asyncio.to_thread(self._prepare)
         await self.provisioner.open(known)
         app = application(self.provisioner, self._guard, self._broker)
@@ -142,10 +147,12 @@ class ProvisionerProcess:
         try:
             command = _command_of(message)
         except (codec.RecordUndecodable, RecordUnusable) as error:
+            DEAD_LETTERS.labels(getattr(error, "kind", "undecodable")).inc()
             self._send(_dead_letter(message, str(error), self._settings.prefix))
             return
         if command.pool == self._pool:
             result = await self.provisioner.carry_out(command)
+            self._figures.commanded(command, result)
             extra = {"action": "command", "command": command.command_id}
             logger.debug("Command %s %s", command.command_id, result, extra=extra)
 
@@ -154,6 +161,10 @@ class ProvisionerProcess:
     def _send(self, record: Record) -> None:
         topic = self._settings.topic(topic_of(record))
         self._producer.send(topic, key_of(record), codec.encode(record))
+
+    def _publish(self, instance: Instance) -> None:
+        self._figures.changed(instance)
+        self._send(instance)
 
     def _flush(self) -> bool:
         """Wait for delivery; whether all arrived. If not, every record will be published again."""
@@ -182,7 +193,10 @@ class ProvisionerProcess:
             self.provisioner.republish()
 
     async def _measure(self) -> None:
-        self._send(self.provisioner.utilisation())
+        utilisation = self.provisioner.utilisation()
+        self._figures.pass_time(utilisation.at_ms)
+        tell_room(utilisation)
+        self._send(utilisation)
 
 
 def _command_of(message: Message) -> Command:

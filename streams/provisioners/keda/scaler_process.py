@@ -7,6 +7,7 @@ import contextlib
 import logging
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.adapters.metrics import endpoint
 from streams.provisioners.core.topic_views import CatalogView, InstanceView
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
 from streams.runtime.access import grpc_certificates
@@ -22,6 +23,7 @@ _READ_S = 0.5
 async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     tls = grpc_certificates(settings, listen, "external scaler for KEDA")
+    endpoint.serve("keda", settings.metrics_port, settings.metrics_host)
     BrokerWatch(settings).start()
     catalog, instances, wanted = CatalogView(settings), InstanceView(settings), WantedInstances()
     await asyncio.to_thread(catalog.read)

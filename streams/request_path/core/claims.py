@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.provisioners.core.interface import InstanceUse
@@ -140,6 +140,10 @@ class InstanceClaims:
         self._end(claimed.instance.instance_id, claimed)
 
     # ------------------------------------------------------------------ the queue
+
+    def queue_lengths(self) -> Mapping[str, int]:
+        """How many requests wait, by constituent."""
+        return {name: len(queue) for name, queue in list(self._queues.items())}
 
     def queue_length(self, constituent: str) -> int:
         """How many requests wait for a constituent."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streams.adapters.metrics.table import EVENTS_LOST
 from streams.flow.topology import key_of, topic_of
 from streams.records import Record
 
@@ -78,6 +79,7 @@ class EventBuffer:
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
+        EVENTS_LOST.inc()
         if self.dropped.bit_count() == 1:  # the first, the second, the fourth ...
             extra = {"action": "event_dropped", "dropped": self.dropped}
             logger.warning("%d events could not be sent: %s", self.dropped, why, extra=extra)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import aiohttp
 
+from streams.adapters.metrics.endpoint import before_scrape
+from streams.adapters.metrics.table import CONSTITUENTS, QUEUE_LENGTH
 from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance
 from streams.records.catalog import Catalog
@@ -46,6 +49,7 @@ async def open_warm_pool(
     watch = await CatalogAndInstanceWatch.open(settings)
     provisioner = ProvisionerClient(session, settings)
     warm = WarmPool(watch, provisioner, pool=pool, queue=queue)
+    before_scrape(warm.tell)
     try:
         yield warm
     finally:
@@ -120,6 +124,14 @@ class WarmPool:
         await self.standard_path.close()
         await self._report()
         self._watch.close()
+
+    def tell(self) -> None:
+        """Set how many requests wait."""
+        lengths = Counter[str]()
+        for name, length in self.claims.queue_lengths().items():
+            lengths[CONSTITUENTS(name)] += length
+        for label, length in lengths.items():
+            QUEUE_LENGTH.labels(label).set(length)
 
     async def _report(self) -> None:
         await self._send(self.claims.collect_reports())

@@ -16,12 +16,13 @@ from typing import Any
 
 import aiohttp
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
-from prometheus_client import Counter as Metric
 
-from streams.adapters import metrics
 from streams.adapters.avro import codec
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.kafka.clients import producer_config
+from streams.adapters.metrics import endpoint
+from streams.adapters.metrics.outcomes import count
+from streams.adapters.metrics.table import EVENTS_WAITING, LOG_ENTRIES
 from streams.records import Instance
 from streams.request_path.core.event_buffer import EventBuffer
 from streams.request_path.core.provisioner_client import ProvisionerClient
@@ -47,15 +48,7 @@ __all__ = ["AccessLogService", "serve_access_log"]
 
 logger = logging.getLogger(__name__)
 
-ENTRIES = Metric(
-    "foremesh_log_entries_total",
-    "Entries of Envoy's access log, by what became of them (told, unusable, inner).",
-    ["became"],
-)
-# Looking a metric up by its labels costs more than counting.
-_entries = functools.cache(ENTRIES.labels)
-_requests = functools.cache(metrics.REQUESTS.labels)
-_seconds = functools.cache(metrics.REQUEST_SECONDS.labels)
+_entries = functools.cache(LOG_ENTRIES.labels)  # looking it up costs more than counting
 _KEEP_MS = 300_000  # how long an event is kept while Kafka is unreachable,
 _KEEP = 100_000  # and how many are
 # librdkafka polls without a pause at the end of each wait, and Kafka works by the batch: without a
@@ -84,13 +77,14 @@ async def serve_access_log(
         Ends the process.
     """
     at = loopback_only(addresses.log, "access log service")
-    metrics.serve(settings.metrics_port, settings.metrics_host)
+    endpoint.serve("mesh log", settings.metrics_port, settings.metrics_host)
     BrokerWatch(settings).start()
     os.nice(_NICE)
     watch = await CatalogAndInstanceWatch.open(settings, patient=True)  # for start-up times
     waits = {"delivery.timeout.ms": _KEEP_MS, "linger.ms": _LINGER_MS}
     config = {**producer_config(settings), **waits}
     events = EventBuffer(config, codec.encode, settings.topic, limit=_KEEP)
+    endpoint.before_scrape(lambda: EVENTS_WAITING.set(len(events)))
     service = AccessLogService(watch, events, pool)
     service.observe(watch.take_changed())
     server = grpc_server()
@@ -178,8 +172,7 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[m
             return "unusable"
         self._events.put(request)
         self._events.put(outcome)
-        _requests(outcome.result, outcome.route).inc()
-        _seconds(outcome.result).observe(entry.latency_ms / 1000)
+        count(outcome)
         return "told"
 
     def _is_exclusive(self, name: str) -> bool:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from streams.adapters import metrics
 from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.adapters.metrics import endpoint
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Part
 from streams.records.catalog import Constituent
@@ -76,7 +76,7 @@ async def serve_activator(
         Ends the process; requests in flight are finished.
     """
     at = loopback_only(addresses.activate, "activator")
-    metrics.serve(settings.metrics_port, settings.metrics_host)
+    endpoint.serve("mesh activate", settings.metrics_port, settings.metrics_host)
     BrokerWatch(settings).start()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (

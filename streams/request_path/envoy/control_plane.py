@@ -9,8 +9,8 @@ from typing import Any
 
 from envoy.service.discovery.v3 import ads_pb2_grpc
 
-from streams.adapters import metrics
 from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.adapters.metrics import endpoint
 from streams.errors import BrokerUnreachable
 from streams.records import Instance
 from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
@@ -58,7 +58,7 @@ async def serve_control_plane(
     """
     at = loopback_only(addresses.control, "control plane")
     loopback_only(addresses.inner, "inner listener of Envoy")
-    metrics.serve(settings.metrics_port, settings.metrics_host)
+    endpoint.serve("mesh control", settings.metrics_port, settings.metrics_host)
     BrokerWatch(settings).start()
     endpoints = EndpointTable(policy.pool, resolve(addresses.activate))
     # Everything is read before the first Envoy connects: a partial snapshot would delete the rest.

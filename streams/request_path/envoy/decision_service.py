@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from streams.adapters import metrics
 from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.adapters.metrics import endpoint
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.records.instances import ON_REQUEST
@@ -68,7 +68,7 @@ async def serve_decisions(
     """
     leases = loopback_only(addresses.leases, "decision service")
     at = loopback_only(addresses.decide, "decision service")
-    metrics.serve(settings.metrics_port, settings.metrics_host)
+    endpoint.serve("mesh decide", settings.metrics_port, settings.metrics_host)
     broker = BrokerWatch(settings)
     broker.start()
     async with (

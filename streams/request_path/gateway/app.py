@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from streams.adapters import metrics
 from streams.adapters.avro import codec
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.kafka.clients import producer_config
+from streams.adapters.metrics import endpoint
+from streams.adapters.metrics.table import EVENTS_WAITING, IN_PROGRESS
 from streams.request_path.core.event_buffer import EventBuffer
 from streams.request_path.core.http_server import new_application, serve_application
 from streams.request_path.core.retries import IDLE_TIMEOUT_S
 from streams.request_path.core.warm_pool import open_warm_pool
 from streams.request_path.gateway.claiming import ClaimingRequestHandler
-from streams.request_path.gateway.routes import add_routes
+from streams.request_path.gateway.routes import add_routes, in_progress
 from streams.runtime.access import Listener, users_guard
 from streams.runtime.tasks import every
 from streams.settings import Settings
@@ -54,10 +55,11 @@ async def serve_gateway(
     stop
         Ends the process; requests in flight are finished.
     """
-    metrics.serve(settings.metrics_port, settings.metrics_host)
+    endpoint.serve("gateway", settings.metrics_port, settings.metrics_host)
     broker = BrokerWatch(settings)
     broker.start()
     events = EventBuffer(producer_config(settings), codec.encode, settings.topic)
+    endpoint.before_scrape(lambda: EVENTS_WAITING.set(len(events)))
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
         aiohttp.ClientSession(connector=connector) as session,
@@ -73,6 +75,7 @@ async def serve_gateway(
         )
         app = new_application(users_guard(settings) if at.tls else None)
         add_routes(app, handler)
+        endpoint.before_scrape(lambda: IN_PROGRESS.set(in_progress(app)))
         work = [*warm.start(), every(_POLL_S, events.poll)]
         await serve_application(app, at, work, stop, cancels=True)
     lost = await asyncio.to_thread(events.flush, settings.delivery_ms / 1000)

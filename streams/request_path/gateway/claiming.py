@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.adapters.metrics.outcomes import count
 from streams.records import Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
@@ -182,6 +183,8 @@ class ClaimingRequestHandler(RequestHandler):
     def publish(self, record: Request | Outcome) -> None:
         """Send it to Kafka."""
         self._events.put(record)
+        if isinstance(record, Outcome):
+            count(record)
 
     def health(self) -> dict[str, int]:
         """Whether Kafka answers, and events by what became of them."""

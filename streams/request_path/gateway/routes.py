@@ -12,7 +12,6 @@ from typing import Any
 
 from aiohttp import web
 
-from streams.adapters import metrics
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Outcome, Request
 from streams.records.catalog import Catalog, Composite
@@ -37,7 +36,7 @@ from streams.stages.base import MAX_NAME
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["RequestHandler", "add_routes"]
+__all__ = ["RequestHandler", "add_routes", "in_progress"]
 
 
 class RequestHandler(abc.ABC):
@@ -96,6 +95,11 @@ def add_routes(app: web.Application, handler: RequestHandler) -> None:
     app.on_cleanup.append(_finish)
     app.router.add_get("/healthz", _healthz)
     app.router.add_route("*", "/{composite}", _composite)
+
+
+def in_progress(app: web.Application) -> int:
+    """Requests that have no outcome yet."""
+    return len(app[_RUNNING])
 
 
 async def _finish(app: web.Application) -> None:
@@ -194,7 +198,7 @@ def _outcome(
 ) -> Outcome:
     latency_ms = (time.perf_counter() - began) * 1000
     names = composite.constituents
-    outcome = outcome_of(
+    return outcome_of(
         request,
         composite.steps,
         {name: run.part_of(name) for name in names},
@@ -202,9 +206,6 @@ def _outcome(
         status=status,
         latency_ms=latency_ms,
     )
-    metrics.REQUESTS.labels(outcome.result, outcome.route).inc()
-    metrics.REQUEST_SECONDS.labels(outcome.result).observe(latency_ms / 1000)
-    return outcome
 
 
 def _headers(outcome: Outcome) -> Mapping[str, str]:

@@ -16,8 +16,9 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from streams.adapters import metrics
 from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.adapters.metrics import endpoint
+from streams.adapters.metrics.table import IN_PROGRESS
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
@@ -32,7 +33,7 @@ from streams.request_path.core.http_server import new_application, serve_applica
 from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
 from streams.request_path.core.start_up_times import StartUpTimes
 from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
-from streams.request_path.gateway.routes import RequestHandler, add_routes
+from streams.request_path.gateway.routes import RequestHandler, add_routes, in_progress
 from streams.runtime.access import Listener
 from streams.settings import Settings
 
@@ -212,7 +213,7 @@ async def serve_gateway_behind_envoy(
     stop
         Ends the process; requests in flight are finished.
     """
-    metrics.serve(settings.metrics_port, settings.metrics_host)
+    endpoint.serve("mesh compose", settings.metrics_port, settings.metrics_host)
     broker = BrokerWatch(settings)
     broker.start()
     watch = await CatalogAndInstanceWatch.open(settings)
@@ -224,6 +225,7 @@ async def serve_gateway_behind_envoy(
         handler.observe(watch.take_changed())
         app = new_application()
         add_routes(app, handler)
+        endpoint.before_scrape(lambda: IN_PROGRESS.set(in_progress(app)))
         work = [watch.follow_catalog(), watch.follow_instances(handler.observe)]
         await serve_application(app, at, work, stop, cancels=True)
     watch.close()

@@ -23,7 +23,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.state_bytes import decode, encode
 from streams.stages.aggregator.wheel import SilenceWheel
-from streams.stages.base import AHEAD_MS, MAX_NAME, NoRoom, RecordUnusable, StepContext
+from streams.stages.base import AHEAD_MS, MAX_NAME, NoRoom, NotInCatalogue, StepContext
 
 __all__ = ["Aggregator", "AggregatorConfig"]
 
@@ -77,7 +77,7 @@ class Aggregator:
         assert isinstance(event, Prediction)
         admit_prediction(event)
         if not context.catalog.serves(event.pool):
-            raise RecordUnusable(f"pool {event.pool[:MAX_NAME]!r} is not in the catalogue")
+            raise NotInCatalogue(f"pool {event.pool[:MAX_NAME]!r} is not in the catalogue")
         roster = _roster(state)
         self._require_room(event.pool, roster, context.catalog)
         # A time in the future must not move the clock.

@@ -1,0 +1,79 @@
+"""What profiler and allocator sum up of themselves, and how a worker tells it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from streams.adapters.metrics import table
+from streams.models.next_request.experts import EXPERTS
+from streams.models.next_request.mixture import NextRequestMixture
+from streams.models.next_request.score_tally import view_of
+from streams.pipeline.worker_meter import StageFigures, observe
+from streams.records.control import Mode
+from streams.records.verdicts import Choice, Verdict
+from streams.stages.profiler import Profiler
+
+
+def learnt(mixture: NextRequestMixture, services: list[str]) -> list[float]:
+    """Have a mixture learn these of one user; the probabilities that it gave to each but the first."""
+    state: dict[str, object] = {}
+    given = []
+    for at, service in enumerate(services):
+        vector = mixture.predict(state, "ann")
+        if at:
+            prediction = mixture.prediction(state, mixture.profile(state, "ann"))
+            column = prediction.column(mixture.vocabulary(state).find(service))
+            given.append(float(prediction.table[0, column]))
+            assert sum(vector.values()) <= 1 + 1e-9
+        mixture.learn(state, "ann", service, at_ms=at * 1_000, request_id=str(at))
+    return given
+
+
+def test_log_losses_are_those_of_the_predictions_before_each_request() -> None:
+    mixture = NextRequestMixture()
+    given = learnt(mixture, ["order", "pay"] * 10)
+    tally = view_of(mixture.tally)
+
+    assert tally.losses[0] == pytest.approx(-sum(map(math.log, given)))
+    assert tally.scored.sum() == len(given)
+    assert len(tally.losses) == 1 + len(EXPERTS)
+
+
+def test_what_came_as_often_as_was_said_is_calibrated() -> None:
+    mixture = NextRequestMixture()
+    learnt(mixture, ["order", "pay"] * 200)
+    tally = view_of(mixture.tally)
+
+    assert np.all(tally.came <= tally.scored)
+    assert tally.came.sum() == pytest.approx(tally.predicted.sum(), rel=0.1)
+
+
+def test_a_worker_tells_what_its_profiler_sums_up() -> None:
+    profiler = Profiler()
+    figures = StageFigures({"profiler": profiler}, [{"failed": 2}, {"failed": 1}])
+    before = table.SCORED._value.get(), table.DEAD_LETTERS.labels("failed")._value.get()
+    learnt(profiler.mixture, ["a", "b", "a"])
+    figures.tell()
+    figures.tell()
+
+    assert table.SCORED._value.get() == before[0] + 2
+    assert table.DEAD_LETTERS.labels("failed")._value.get() == before[1] + 3
+
+
+def test_a_decision_is_counted_by_what_decided_it_and_one_of_a_challenger_is_not() -> None:
+    def verdict(challenger: str) -> Verdict:
+        return Verdict(
+            pool="p", service="s", at_ms=1, choice=Choice.QUEUE, mode=Mode.ON, command_id="",
+            instance=1, have=0, chance=0.5, value=1.0, cost=0.5, bound="memory", tier="",
+            price=1.0, horizon_ms=1, warm_up_ms=1, challenger=challenger,
+        )  # fmt: skip
+
+    counter = table.DECISIONS.labels("p", "queue", "memory", "on")
+    before = counter._value.get()
+    for challenger in ("", "bold"):
+        observe(verdict(challenger))
+
+    assert counter._value.get() == before + 1
