@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ def figures(*instances: Instance) -> InstanceFigures:
     return InstanceFigures(lambda: instances, lambda: Catalog.of([BASE]))
 
 
-def sum_of(metric: object, *labels: str) -> float:
-    child = metric.labels(*labels) if labels else metric  # type: ignore[attr-defined]  # any kind
+def sum_of(metric: Any, *labels: str) -> float:
+    child = metric.labels(*labels) if labels else metric
     found: float = (child._sum if hasattr(child, "_sum") else child._value).get()
     return found
 

@@ -104,7 +104,9 @@ class InstanceFigures:
                 table.COST.labels(label).inc(hours * known[service].price)
 
     def tell(self) -> None:
-        """Set how many instances there are."""
+        """Set how many instances there are, and begin the series of constituents at 0."""
+        for name in self._catalog().constituents:
+            _begin(table.CONSTITUENTS(name))
         counts = Counter((table.CONSTITUENTS(i.service), i.state) for i in self._instances())
         self._named |= {label for label, _ in counts}
         for label in self._named:
@@ -140,6 +142,15 @@ class InstanceFigures:
             return False
         _remember(self._told, key, None)
         return True
+
+
+def _begin(constituent: str) -> None:
+    """A rate needs the 0 before the first start, and before the first that fails."""
+    table.CRASHES.labels(constituent)
+    for cause in ("command", "request"):
+        table.STARTS.labels(constituent, cause)
+    for cause in table.FAILURES:
+        table.START_FAILURES.labels(constituent, cause)
 
 
 def tell_room(utilisation: Utilisation) -> None:
