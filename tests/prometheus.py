@@ -73,6 +73,7 @@ def _unpack(folder: Path) -> None:
     assert packages, f"{MISSING}:\n{said}"
     done = _run(["dpkg", "-x", str(packages[0]), str(folder)], folder)
     assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder / "apt", ignore_errors=True)
 
 
 _AS_WE_ARE = ("-o", "APT::Sandbox::User=root")  # apt's own user cannot write to our folder

@@ -270,7 +270,7 @@ class StageRunner:
             self._outbox.put(others)
             if outcome == "dead" and await self._refresh(batch.fetched_s):
                 context = self._world.context(owned.number, record.timestamp)
-                outcome, made, others = take(name, record, state, context)
+                outcome, made, others = self.steps.take_again(name, record, state, context)
                 self._outbox.put(others)
             outcomes[outcome] += 1
             self._outbox.put(made)

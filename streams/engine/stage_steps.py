@@ -92,6 +92,7 @@ class StageSteps(Generic[Sent]):
         self._full = set[int]()  # partitions of which was said that there is no room
         self._undo = StepUndo(self._again, self._failed_again)
         self.letters = Counter[str]()
+        self._last_letter = ""  # its kind
         self._reports = {name: row.reported_by == stage.name for name, row in TOPICS.items()}
 
     def take(
@@ -123,6 +124,14 @@ class StageSteps(Generic[Sent]):
         state.evict()
         state.journal.append((topic, record, context))
         return "done", outputs, ()
+
+    def take_again(
+        self, topic: str, record: RawRecord, state: PartitionStore[Any], context: StepContext
+    ) -> StepResult[Sent]:
+        """Process the record again that was dead just now; what was made of that is not sent."""
+        if self._reports.get(topic):
+            self.letters[self._last_letter] -= 1
+        return self.take(topic, record, state, context)
 
     def tick(
         self, now_ms: int, state: PartitionStore[Any], context: StepContext
@@ -232,6 +241,7 @@ class StageSteps(Generic[Sent]):
         self, kind: str, reason: str, topic: str, record: RawRecord, context: StepContext
     ) -> DeadLetter:
         self.letters[kind] += 1
+        self._last_letter = kind
         return DeadLetter.of(
             record.key,
             record.value,

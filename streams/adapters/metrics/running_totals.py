@@ -18,8 +18,10 @@ class RunningTotals:
 
     def follow(self, counter: Counter, total: float) -> None:
         """Have a counter, or one series of it, grow as its sum did."""
-        counter.inc(max(0.0, total - self._told.get(counter, 0.0)))
-        self._told[counter] = total
+        told = self._told.get(counter, 0.0)
+        if total > told:
+            counter.inc(total - told)
+            self._told[counter] = total
 
     def follow_each(
         self, counter: Counter, label: Callable[[str], str], totals: Mapping[str, float]
