@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from confluent_kafka import Producer
+from dashboards import EXPRESSIONS
 from harness import CHECKOUT, Running, eventually
 from meshed import START_S, Mesh, listens
 from prometheus import Prometheus, Tools, tools
@@ -225,3 +226,11 @@ def test_what_was_done_is_counted(watched: Watched) -> None:
         return True
 
     eventually(counted, 30)
+
+
+def test_every_panel_of_the_dashboards_can_be_asked_and_most_have_data(watched: Watched) -> None:
+    def empty() -> list[str]:
+        found = [(one, watched.prometheus.ask("query", query=one.text)) for one in EXPRESSIONS]
+        return [str(one) for one, data in found if not data["result"]]
+
+    eventually(lambda: len(empty()) < len(EXPRESSIONS) / 5, 60)
