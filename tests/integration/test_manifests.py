@@ -17,6 +17,7 @@ from provisioner_rigs import until, want
 from ruamel.yaml import YAML
 from services import catalog_of, command, constituent
 
+from streams.adapters.metrics.definition import PROCESSES
 from streams.cli import cli
 from streams.provisioners.kubernetes.cluster import CONSTITUENT, POOL
 from streams.provisioners.kubernetes.leader_election import LeaderElection
@@ -26,7 +27,11 @@ from streams.settings import Settings
 FOLDER = CHECKOUT / "deploy" / "kubernetes"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 VERSION = kubernetes_validate.latest_version()
-THEIRS = {"kustomize.config.k8s.io/v1beta1", "keda.sh/v1alpha1"}  # no schemas of Kubernetes'
+THEIRS = {
+    "kustomize.config.k8s.io/v1beta1",
+    "keda.sh/v1alpha1",
+    "monitoring.coreos.com/v1",
+}  # no schemas of Kubernetes'
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -122,6 +127,44 @@ def test_every_service_and_policy_selects_something_and_names_its_port() -> None
         assert {port["targetPort"] for port in one["spec"]["ports"]} <= ports[selected]
     for one in every("NetworkPolicy"):
         assert one["spec"]["podSelector"]["matchLabels"][component] in ports
+
+
+def test_what_serves_metrics_is_scraped_as_the_process_that_it_is() -> None:
+    (monitor,) = every("ServiceMonitor")
+    (config,) = every("ConfigMap")
+    services = [
+        one
+        for one in every("Service")
+        if one["metadata"].get("labels") == monitor["spec"]["selector"]["matchLabels"]
+    ]
+    scraped = {
+        (one["spec"]["selector"]["app.kubernetes.io/component"], port["targetPort"])
+        for one in services
+        for port in one["spec"]["ports"]
+        if port["name"] in {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]}
+    }
+    served = {
+        (name, port["name"]): (container, port["containerPort"])
+        for name, template in pods().items()
+        for container in template["spec"]["containers"]
+        for port in container.get("ports", ())
+        if port["name"].endswith("metrics")
+    }
+
+    assert scraped == served.keys()
+    for container, number in served.values():
+        own = {one["name"]: one["value"] for one in container.get("env", ())}
+        assert str(number) == {**config["data"], **own}["FOREMESH_METRICS_PORT"]
+        assert process_of(container["name"], monitor) in PROCESSES
+
+
+def process_of(container: str, monitor: dict[str, Any]) -> str:
+    """The label `process` that a ServiceMonitor gives to what a container exposes."""
+    found = container
+    for rule in monitor["spec"]["endpoints"][0]["relabelings"][2:]:
+        if matched := re.fullmatch(rule["regex"], found):
+            found = matched.expand(rule["replacement"].replace("$", "\\"))
+    return found
 
 
 def test_every_setting_is_one_of_ours() -> None:
