@@ -62,6 +62,7 @@ class PoolDecision:
         self._waiting, self._below = dict[str, QueuedWant](), dict[str, int]()
         patience = {name: self._patience(queued) for name, queued in state.queue.items()}
         self._choices: list[PackingChoice] = []
+        self._causes = dict[str, str]()  # what decided on a release besides its value, by id
         self.economy = InstanceEconomy(
             view,
             self.horizon_ms,
@@ -77,7 +78,7 @@ class PoolDecision:
         """Decide; returns the new state and the plan."""
         commands = self._commands()
         news, said = verdicts(
-            self.economy, self._choices, commands, self._before.said,
+            self.economy, self._choices, commands, self._causes, self._before.said,
             mode=mode, most=self.config.most_verdicts,
         )  # fmt: skip
         after = self._before._replace(
@@ -97,7 +98,9 @@ class PoolDecision:
         over = list(beyond_quota(economy, room))
         if over:
             why = "tier {!r} is over its quota"
-            return self._correct(self._give_back(idle, why.format(idle.tier)) for idle in over)
+            return self._correct(
+                self._give_back(idle, why.format(idle.tier), "quota") for idle in over
+            )
         wants = list(self._wants.initial())
         if wants:
             have = economy.existing()
@@ -119,13 +122,14 @@ class PoolDecision:
             if excess <= 0.0:
                 return
             excess -= idle.price
-            yield self._give_back(idle, "the budget is overdrawn")
+            yield self._give_back(idle, "the budget is overdrawn", "budget")
 
-    def _give_back(self, idle: IdleInstance, why: str) -> Command:
+    def _give_back(self, idle: IdleInstance, why: str, bound: str) -> Command:
         keep_cost = float(self.economy.keep_cost[self.view.index.number[idle.service]])
         return self._release(
             idle.service,
             1,
+            bound,
             value=keep_cost,
             cost=idle.value,
             tier=idle.tier,
@@ -148,6 +152,7 @@ class PoolDecision:
             yield self._release(
                 victim.service,
                 1,
+                choice.bound,
                 value=claim,
                 cost=victim.value,
                 tier=tier,
@@ -221,6 +226,7 @@ class PoolDecision:
                 yield self._release(
                     name,
                     len(lost),
+                    "pin" if told else "value",
                     value=cost * len(lost),
                     cost=sum(lost),
                     reason=(
@@ -230,8 +236,9 @@ class PoolDecision:
                     ),
                 )
 
-    def _release(self, name: str, count: int, **terms: Any) -> Command:
+    def _release(self, name: str, count: int, bound: str, **terms: Any) -> Command:
         command = self._command(Action.RELEASE, name, count=count, **terms)
+        self._causes[command.command_id] = bound
         of = self.view.serving.get(name, ())
         self._releasing[command.command_id] = ReleaseUnderWay(name, count, command.expires_ms, of)
         return command

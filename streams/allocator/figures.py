@@ -10,7 +10,6 @@ import numpy as np
 
 from streams.allocator.calibration import Pair
 from streams.allocator.state import PoolState
-from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.occupancy import Floats
 from streams.allocator.view import PoolObservation, PoolView
 
@@ -18,14 +17,12 @@ __all__ = ["PoolFigures"]
 
 
 class PoolFigures:
-    """The last decision about a pool in numbers, and requests expected and come since the start.
+    """The last decision about a pool, and requests expected and come since the start.
 
     Attributes
     ----------
     decided_ms
         Event time of the last decision.
-    budget, spending
-        Most that instances may cost in an hour, and what those cost that there are or will be.
     queued
         Constituents of which one more pays but does not fit.
     arrived
@@ -34,17 +31,16 @@ class PoolFigures:
 
     def __init__(self) -> None:
         self.decided_ms = self.queued = 0
-        self.budget, self.spending = math.inf, 0.0
         self.arrived = Counter[str]()
         self._earlier = Counter[str]()  # expected, by catalogues that have been replaced
-        self._index: CatalogIndex | None = None
-        self._expected: Floats = np.zeros(0)  # of each service of this one
-        self._rate: Floats = np.zeros(0)  # requests in a millisecond, as of the last decision
+        self._seen: PoolObservation | None = None
+        self._view: PoolView | None = None
+        self._expected: Floats = np.zeros((0, 0))  # by service and tier of the last one seen
 
     def take(
         self, row: PoolState, seen: PoolObservation, view: PoolView, came: Mapping[Pair, int]
     ) -> None:
-        """Take in a decision.
+        """Take in a decision; it is one of many in a second, so no more is done than must be.
 
         Parameters
         ----------
@@ -55,27 +51,34 @@ class PoolFigures:
         came
             Requests since the decision before.
         """
-        if seen.index is not self._index:
-            self._begin(seen.index)
-        # What was expected after a horizon is not known: demand is told again before.
-        passed_ms = min(max(row.decided_ms - self.decided_ms, 0), seen.horizon_ms)
-        self._expected += self._rate * passed_ms
-        self._rate = seen.asked.sum(axis=1) / max(seen.horizon_ms, 1)
+        before = self._seen
+        if before is None or seen.index is not before.index:
+            self._earlier += self._of_index()
+            self._expected = np.zeros_like(seen.asked)
+        elif before.horizon_ms > 0:
+            # What was expected after a horizon is not known: demand is told again before.
+            passed_ms = min(max(row.decided_ms - self.decided_ms, 0), before.horizon_ms)
+            self._expected += before.asked * (passed_ms / before.horizon_ms)
         for (service, _), count in came.items():
             self.arrived[service] += count
         self.decided_ms, self.queued = row.decided_ms, len(row.queue)
-        self.budget = view.budget
-        self.spending = float(view.have @ view.index.price)
+        self._seen, self._view = seen, view
+
+    @property
+    def budget(self) -> float:
+        """Most that instances may cost in an hour."""
+        return math.inf if self._view is None else self._view.budget
+
+    @property
+    def spending(self) -> float:
+        """What instances cost in an hour that there are or will be."""
+        return 0.0 if self._view is None else float(self._view.have @ self._view.index.price)
 
     def expected(self) -> Mapping[str, float]:
         """Requests that were expected from one decision to the next, by service."""
         return self._earlier + self._of_index()
 
-    def _begin(self, index: CatalogIndex) -> None:
-        self._earlier += self._of_index()
-        self._index = index
-        self._expected, self._rate = np.zeros(len(index.services)), np.zeros(len(index.services))
-
     def _of_index(self) -> Counter[str]:
-        services = self._index.services if self._index else ()
-        return Counter(dict(zip(services, self._expected.tolist(), strict=True)))
+        services = self._seen.index.services if self._seen else []
+        sums: list[float] = self._expected.sum(axis=1).tolist()
+        return Counter(dict(zip(services, sums, strict=True)))

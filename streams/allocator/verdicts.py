@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -49,6 +49,7 @@ def verdicts(
     economy: InstanceEconomy,
     choices: Sequence[packing.PackingChoice],
     commands: Iterable[Command],
+    causes: Mapping[str, str],
     said: PublishedVerdicts,
     *,
     mode: Mode,
@@ -58,6 +59,8 @@ def verdicts(
 
     Parameters
     ----------
+    causes
+        What decided on each release, by the id of its command.
     said
         What was published last.
     most
@@ -71,7 +74,8 @@ def verdicts(
     rivals = _rivals(choices)
     made, told, news = list[Verdict](), set[int](), dict[str, Leaning]()
     for command in commands:
-        case = _commanded(economy, command, bounds.get(command.service))
+        cause = causes.get(command.command_id, "value")
+        case = _commanded(economy, command, cause, bounds.get(command.service))
         told.add(case.part)
         name, new = command.service, _leaning(case)
         if is_news(new, news.get(name) or said.of(name)):
@@ -86,16 +90,16 @@ def verdicts(
 
 
 def _commanded(
-    economy: InstanceEconomy, command: Command, choice: packing.PackingChoice | None
+    economy: InstanceEconomy, command: Command, cause: str, choice: packing.PackingChoice | None
 ) -> _VerdictCase:
     part = economy.index.number[command.service]
     kind = CHOICES[command.action]
     if kind is Choice.RELEASE:
         return _VerdictCase(
             part, kind, economy.have[part], command.cost, command.value,
-            tier=command.tier, command_id=command.command_id,
+            cause, command.tier, command.command_id,
         )  # fmt: skip
-    bound, instance = "value", economy.have[part] + 1
+    bound, instance = cause, economy.have[part] + 1
     if choice:
         bound = choice.bound if kind is Choice.QUEUE else bound
         bound = "pin" if choice.want.pinned else bound

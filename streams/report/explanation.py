@@ -29,7 +29,7 @@ def what_would_change(verdict: Verdict) -> Iterator[str]:
     """What would have led to another decision, one sentence each."""
     value, cost = verdict.value, verdict.cost
     if verdict.bound == "pin":
-        yield "an operator's pin decided: without it, value against cost would have"
+        yield "an operator's pin or mode decided: without it, value against cost would have"
     if verdict.choice is Choice.QUEUE:
         more = f"more {verdict.bound} in the pool"
         if verdict.bound == "quota":

@@ -135,6 +135,7 @@ def test_a_higher_tier_takes_the_idle_instance_of_a_lower_one() -> None:
     taken = world.hear(demand(20_000, ("a", "bronze", 1.0), ("b", "gold", 1.0)))
     assert actions(taken)[:2] == [(Action.RELEASE, "a"), (Action.PROVISION, "b")]
     assert "cpu is short: b for tier 'gold'" in taken[0].reason
+    assert [v.bound for v in world.verdicts if v.choice is Choice.RELEASE] == ["cpu"]
 
 
 def test_a_busy_instance_is_never_taken() -> None:
@@ -316,6 +317,7 @@ def test_a_budget_that_is_lowered_takes_back_what_is_worth_least() -> None:
     (command,) = world.hear(Control(pool="p", budget=1.0))
     assert (command.action, command.service) == (Action.RELEASE, "b")
     assert "overdrawn" in command.reason
+    assert [v.bound for v in world.verdicts if v.choice is Choice.RELEASE] == ["budget"]
 
 
 def test_what_is_on_its_way_out_is_not_overdrawn_again() -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from random import Random
 
 import numpy as np
 import pytest
 
 from streams.adapters.metrics import table
+from streams.allocator.stage import Allocator
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.mixture import NextRequestMixture
 from streams.models.next_request.score_tally import view_of
+from streams.pipeline.replay import ReplayedFlow
 from streams.pipeline.worker_meter import StageFigures, observe
+from streams.records import Request
+from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Verdict
+from streams.settings import Settings
 from streams.stages.profiler import Profiler
 
 
@@ -77,3 +84,25 @@ def test_a_decision_is_counted_by_what_decided_it_and_one_of_a_challenger_is_not
         observe(verdict(challenger))
 
     assert counter._value.get() == before + 1
+
+
+def test_an_allocator_sums_up_what_it_expected_and_what_came() -> None:
+    pool = Pool(pool="default", capacity=Resources(cpu=4.0), budget=7.0)
+    paint = Constituent(service="paint", needs=Resources(cpu=1.0), warm_up_ms=1_000, price=2.0)
+    tier = Tier(tier="standard", weight=0.1, sla_ms=1_000)
+    flow = ReplayedFlow(Settings(partitions=2), Catalog.of([paint, pool, tier]))
+    gaps, at_ms = Random(1), 1_000_000
+    for number in range(200):
+        at_ms += gaps.randrange(5_000, 25_000)
+        request = Request(
+            request_id=str(number), user=f"u{number % 2}", service="paint", at_ms=at_ms
+        )
+        deque(flow.feed(request), maxlen=0)
+    allocator = flow.stages["allocator"]
+    assert isinstance(allocator, Allocator)
+    figures = allocator.figures["default"]
+
+    assert figures.arrived["paint"] == pytest.approx(200, abs=2)
+    assert 200 < figures.expected()["paint"] < 1_000  # it looks ahead, by a stage of the silence
+    assert figures.budget == 7.0
+    assert figures.spending in {0.0, 2.0, 4.0, 6.0}

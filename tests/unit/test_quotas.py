@@ -36,6 +36,7 @@ def test_what_a_tier_holds_beyond_a_lowered_quota_is_given_back() -> None:
     (command,) = world.hear(demand(20_000, *asked))
     assert (command.action, command.service) == (Action.RELEASE, "a")
     assert "tier 'bronze' is over its quota" in command.reason
+    assert [v.bound for v in world.verdicts if v.choice is Choice.RELEASE] == ["quota"]
     world.hear(demand(40_000, *asked))
     assert world.live() == {"b": 1, "c": 1}
 

@@ -214,7 +214,8 @@ DECIDED = _gauge(
 )
 EXPECTED_REQUESTS = _counter(
     "foremesh_expected_requests_total",
-    "Requests that the demand expected between one decision and the next.",
+    "Requests that the demand expected between one decision and the next. It looks ahead by the"
+    " slowest start and a margin, so it expects more than comes; how much more should be steady.",
     on=_WORKER,
     service=_SERVICE,
 )
