@@ -93,6 +93,7 @@ BELOW: Mapping[str, set[str]] = {
             "request_path.core",
         ),
     },
+    "dashboard": set(),
     "lab": set(),
     "lab.models": set(),
 }
