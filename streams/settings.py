@@ -68,10 +68,15 @@ class Settings:
     users_token_file: str = _setting(
         "", "the same for users of a gateway beyond loopback [build/users-token]"
     )
+    dashboard: str = _setting("127.0.0.1:8088", "address the dashboard listens on")
+    dashboard_token_file: str = _setting(
+        "",
+        "the same for operators who change something in the dashboard [build/dashboard-token]",
+    )
     tls_certificate: str = _setting("", "file with the certificate of listeners beyond loopback")
     tls_key: str = _setting("", "file with its key")
     tls_ca: str = _setting("", "file with the certificates to trust in listeners and in KEDA")
-    hosts: str = _setting("", "further names that the provisioner is asked by: a,b")
+    hosts: str = _setting("", "further names that provisioner and dashboard are asked by: a,b")
     build: str = _setting("build", "directory of the local stack, the token and reports")
 
     def __post_init__(self) -> None:

@@ -27,18 +27,22 @@ __all__ = [
     "Credentials",
     "Guard",
     "Listener",
+    "bears_token",
     "certificate_files",
     "credentials",
     "grpc_certificates",
+    "is_json",
     "is_loopback",
+    "known_hosts",
+    "knows_host",
     "listener",
     "loopback_only",
     "processes_guard",
     "users_guard",
 ]
 
-_OPEN = "/healthz"  # asked by probes, which have no token
-_JSON = "application/json"
+OPEN = "/healthz"  # asked by probes, which have no token
+JSON = "application/json"
 _HOST = re.compile(r"(\[[^]]*\]|[^:]+)(?::\d+)?")  # and port
 
 
@@ -178,16 +182,16 @@ class Guard:
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Status and sentence for a request that is not let in; None for one that is."""
         if self.hosts is not None:
-            if not self._knows(headers.get("Host", "")):
+            if not knows_host(headers.get("Host", ""), self.hosts):
                 return 421, "this host name is not known here: add it to FOREMESH_HOSTS"
             if "Origin" in headers:
                 return 403, "web pages may not ask this"
-        if path == _OPEN:
+        if path == OPEN:
             return None
-        if not self._shown(headers.get("Authorization", "")):
+        if not bears_token(headers.get("Authorization", ""), self.token):
             return 401, f"send the token of {self.setting} as `Authorization: Bearer`"
-        if self.hosts is not None and method == "POST" and not _is_json(headers):
-            return 415, f"send the body as {_JSON}"
+        if self.hosts is not None and method == "POST" and not is_json(headers):
+            return 415, f"send the body as {JSON}"
         return None
 
     def response(self, request: web.BaseRequest) -> web.Response | None:
@@ -210,26 +214,35 @@ class Guard:
 
         return guarded
 
-    def _knows(self, host: str) -> bool:
-        found = _HOST.fullmatch(host)
-        name = found[1].lower() if found else ""
-        return is_loopback(name) or name in (self.hosts or ())
 
-    def _shown(self, authorization: str) -> bool:
-        scheme, _, shown = authorization.partition(" ")
-        told = shown.strip().encode(errors="surrogateescape")
-        return hmac.compare_digest(told, self.token.encode()) and scheme.lower() == "bearer"
+def knows_host(host: str, hosts: frozenset[str]) -> bool:
+    """Whether a request's host is of loopback or one of these."""
+    found = _HOST.fullmatch(host)
+    name = found[1].lower() if found else ""
+    return is_loopback(name) or name in hosts
 
 
-def _is_json(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == _JSON
+def bears_token(authorization: str, token: str) -> bool:
+    """Whether a header shows the token."""
+    scheme, _, shown = authorization.partition(" ")
+    told = shown.strip().encode(errors="surrogateescape")
+    return hmac.compare_digest(told, token.encode()) and scheme.lower() == "bearer"
+
+
+def is_json(headers: Mapping[str, str]) -> bool:
+    """Whether a request says that its body is JSON, which no form of a web page can."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == JSON
 
 
 def processes_guard(settings: Settings) -> Guard:
     """What our processes ask of each other."""
     own = urlsplit(settings.provisioner).hostname or ""
-    hosts = {own, *(name.strip().lower() for name in settings.hosts.split(","))} - {""}
-    return Guard(token_of(settings), "FOREMESH_TOKEN_FILE", frozenset(hosts))
+    return Guard(token_of(settings), "FOREMESH_TOKEN_FILE", known_hosts(settings, own))
+
+
+def known_hosts(settings: Settings, own: str) -> frozenset[str]:
+    """The names of FOREMESH_HOSTS, and this one."""
+    return frozenset({own, *(name.strip().lower() for name in settings.hosts.split(","))} - {""})
 
 
 def users_guard(settings: Settings) -> Guard:

@@ -11,7 +11,7 @@ from pathlib import Path
 from streams.errors import SettingInvalid
 from streams.settings import Settings
 
-__all__ = ["token_of", "users_token_of"]
+__all__ = ["dashboard_token_of", "token_of", "users_token_of"]
 
 _BYTES = 32
 _LEAST = 16  # characters
@@ -31,6 +31,11 @@ def token_of(settings: Settings) -> str:
 def users_token_of(settings: Settings) -> str:
     """The token that users of a gateway send; see `token_of`."""
     return _token_at(Path(settings.users_token_file or Path(settings.build) / "users-token"))
+
+
+def dashboard_token_of(settings: Settings) -> str:
+    """The token that operators give the dashboard; see `token_of`."""
+    return _token_at(Path(settings.dashboard_token_file or Path(settings.build) / "dashboard-token"))
 
 
 def _token_at(path: Path) -> str:

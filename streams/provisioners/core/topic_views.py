@@ -1,9 +1,10 @@
-"""In-memory views of the topics `catalog` and `instances`, for processes that run no stage."""
+"""In-memory views of small topics, for processes that run no stage."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
@@ -12,9 +13,10 @@ from streams.engine.view_records import view_decoder
 from streams.errors import BrokerUnreachable
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
+from streams.records.control import Control
 from streams.settings import Settings
 
-__all__ = ["CatalogView", "InstanceView", "all_instances"]
+__all__ = ["CatalogView", "ControlView", "InstanceView", "all_instances"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,18 @@ class CatalogView(_FollowedTopic):
     def _changed(self) -> None:
         records = self._view.values.values()
         self.now = Catalog.of(entry for entry in records if isinstance(entry, CatalogEntry))
+
+
+class ControlView(_FollowedTopic):
+    """What operators said last, by pool, in `now`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "control")
+        self.now: Mapping[str, Control] = {}
+
+    def _changed(self) -> None:
+        records = self._view.values.values()
+        self.now = {record.pool: record for record in records if isinstance(record, Control)}
 
 
 class InstanceView(_FollowedTopic):

@@ -20,9 +20,9 @@ def _read(name: str) -> LiteralString:
 
 
 @cache
-def queries() -> dict[str, LiteralString]:
-    """Every query of `queries.sql` by name: a line `-- name --` starts one."""
-    _, *parts = _NAME.split(_read("queries.sql"))
+def queries(file: LiteralString = "queries.sql") -> dict[str, LiteralString]:
+    """Every query of a file by name: a line `-- name --` starts one."""
+    _, *parts = _NAME.split(_read(file))
     return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
 
 

@@ -1,0 +1,104 @@
+"""Queries of the dashboard: read-only sessions with a bound on how long a statement may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from streams.adapters.postgres.connection import named
+from streams.adapters.postgres.rows import storable
+from streams.adapters.postgres.sql import queries
+from streams.errors import SettingInvalid
+
+__all__ = ["ReadingDatabase", "Row", "reading_url"]
+
+Row = dict[str, Any]
+
+CONNECTIONS = 4
+STATEMENT_MS = 1_000  # most that a statement may take; what is late is shown as not known
+_SESSION = (
+    f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_MS}"
+    " -c lock_timeout=200 -c jit=off"  # compiling takes longer than any of these queries
+)
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+
+
+def reading_url(url: str) -> str:
+    """The URL with the options of a session that only reads, and not for long.
+
+    Raises
+    ------
+    SettingInvalid
+        The URL cannot be parsed; it is not shown, since it may have a password.
+    """
+    try:
+        return make_conninfo(url, options=_SESSION, connect_timeout=3)
+    except psycopg.ProgrammingError:
+        raise SettingInvalid(
+            "FOREMESH_POSTGRES cannot be read: expected postgresql://user:password@host/database"
+        ) from None
+
+
+class ReadingDatabase:
+    """A few connections that only read; each is opened when it is needed, and again when lost.
+
+    Parameters
+    ----------
+    url
+        Of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = reading_url(url)
+        self._free: asyncio.LifoQueue[psycopg.AsyncConnection[Row] | None] = asyncio.LifoQueue()
+        for _ in range(CONNECTIONS):
+            self._free.put_nowait(None)
+
+    async def rows(self, query: str, **given: Any) -> list[Row]:
+        """The rows of a query of `dashboard.sql`.
+
+        Raises
+        ------
+        DatabaseUnreachable
+            No PostgreSQL answers, not in time, or it lacks a table or column.
+        """
+        values = {name: storable(value) for name, value in given.items()}
+        try:
+            async with self._connection() as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(queries("dashboard.sql")[query], values)
+                return await cursor.fetchall()
+        except psycopg.Error as error:
+            raise named(error) from error
+
+    async def close(self) -> None:
+        """Close the connections that are open."""
+        while not self._free.empty():
+            connection = self._free.get_nowait()
+            if connection is not None:
+                await connection.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+        connection = await self._free.get()
+        try:
+            if connection is None or connection.closed:
+                connection = await psycopg.AsyncConnection.connect(
+                    self.url, autocommit=True, row_factory=dict_row
+                )
+            yield connection
+        except asyncio.CancelledError:
+            connection = None  # it may be in the middle of an answer
+            raise
+        except _LOST as error:
+            if not isinstance(error, psycopg.errors.QueryCanceled):
+                connection = None
+            raise
+        finally:
+            self._free.put_nowait(connection)

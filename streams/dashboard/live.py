@@ -1,0 +1,142 @@
+"""The page as it changes: each section is read at most so often, however many look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from streams.dashboard.page import render
+from streams.dashboard.sections import SECTIONS, PageSection, PageView
+from streams.dashboard.sources import FactSources
+from streams.dashboard.spans import SPANS, Span
+from streams.errors import ForemeshError
+from streams.runtime.clock import wall_ms
+
+__all__ = ["Fragment", "LivePage", "Look"]
+
+CLOCK_S = 0.5
+LOOK_S = 1.0  # how often a stream looks for what has changed
+MOST_KEPT = 256  # fragments
+FUTURE_MS = 60_000  # a clock that is so far ahead is believed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What somebody wants to see."""
+
+    pool: str
+    span: Span = SPANS["1h"]
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A section as HTML."""
+
+    section: PageSection
+    html: str
+
+
+@dataclass(slots=True)
+class _KeptTask:
+    """What was read last, or is being read."""
+
+    task: asyncio.Task[str]
+    since_s: float = field(default_factory=time.monotonic)
+
+
+class LivePage:
+    """Makes fragments of the page, and says which have changed.
+
+    Parameters
+    ----------
+    sources
+        Where facts come from.
+    """
+
+    def __init__(self, sources: FactSources) -> None:
+        self._sources = sources
+        self._kept: dict[tuple[str, Look], _KeptTask] = {}
+        self._clocks: dict[str, tuple[float, int | None]] = {}
+
+    async def pools(self) -> list[str]:
+        """The names of the pools that something is known of, in order."""
+        known = set(self._sources.catalog.pools)
+        try:
+            known |= {row["pool"] for row in await self._sources.database.rows("pools")}
+        except ForemeshError:
+            pass  # each section says so
+        return sorted(known)
+
+    async def now_ms(self, pool: str) -> int | None:
+        """The newest event time of a pool."""
+        kept = self._clocks.get(pool)
+        if kept is None or time.monotonic() - kept[0] > CLOCK_S:
+            rows = await self._sources.database.rows(
+                "clock", pool=pool, wall_ms=wall_ms() + FUTURE_MS
+            )
+            kept = time.monotonic(), rows[0]["now_ms"]
+            self._clocks = {pool: kept} if len(self._clocks) > MOST_KEPT else self._clocks
+            self._clocks[pool] = kept
+        return kept[1]
+
+    async def fragment(
+        self, section: PageSection, look: Look, patience_s: float | None = None
+    ) -> Fragment:
+        """A section as it is; when it is not read in time, a sentence that it is being read."""
+        kept = self._keep(section, look)
+        done, _ = await asyncio.wait([kept.task], timeout=patience_s)
+        return Fragment(section, kept.task.result() if done else _missing(section, "is being read"))
+
+    async def fragments(self, look: Look, patience_s: float) -> list[Fragment]:
+        """All sections."""
+        return await asyncio.gather(
+            *(self.fragment(section, look, patience_s) for section in SECTIONS.values())
+        )
+
+    async def changes(self, look: Look) -> AsyncIterator[list[Fragment]]:
+        """The sections that are not as they were sent before, again and again; for ever."""
+        sent: dict[str, str] = {}
+        while True:
+            found = await self.fragments(look, LOOK_S)
+            changed = [one for one in found if sent.get(one.section.name) != one.html]
+            sent |= {one.section.name: one.html for one in changed}
+            yield changed
+            await asyncio.sleep(LOOK_S)
+
+    def _keep(self, section: PageSection, look: Look) -> _KeptTask:
+        key = section.name, look
+        kept, now_s = self._kept.get(key), time.monotonic()
+        if kept is None or (kept.task.done() and now_s - kept.since_s > section.fresh_s):
+            self._forget()
+            kept = _KeptTask(asyncio.ensure_future(self._read(section, look)))
+            self._kept[key] = kept
+        return kept
+
+    def _forget(self) -> None:
+        """Drop the oldest that are done, when there are many."""
+        if len(self._kept) > MOST_KEPT:
+            done = [key for key, kept in self._kept.items() if kept.task.done()]
+            for key in done[: MOST_KEPT // 2]:  # in the order in which they came
+                del self._kept[key]
+
+    async def _read(self, section: PageSection, look: Look) -> str:
+        try:
+            view = PageView(
+                pool=look.pool,
+                span=look.span,
+                now_ms=await self.now_ms(look.pool),
+                wall_ms=wall_ms(),
+                who=look.who,
+            )
+            facts = await section.read(self._sources, view)
+        except ForemeshError as error:
+            return _missing(section, str(error))
+        return render(f"{section.name}.html", section=section, view=view, **facts)
+
+
+def _missing(section: PageSection, why: str) -> str:
+    return render("missing.html", section=section, why=why)
+
