@@ -4,7 +4,7 @@ BIN := .venv/bin
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test unit check bench apiserver lock proto clean tools wrk
+.PHONY: help install demo test unit check bench apiserver lock proto clean tools wrk npm
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -15,7 +15,7 @@ install: tools .venv/installed .venv/kernels ## .venv with .venv/bin/foremesh, f
 demo: install ## four minutes: what foremesh gains over a keep-alive that spends the same
 	$(BIN)/foremesh demo
 
-test: install build/kafka/.fetched ## unit, integration and acceptance tests
+test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
 	$(BIN)/pytest --ignore=tests/benchmarks --ignore=tests/apiserver
 
 unit: install ## tests without I/O, in seconds
@@ -58,6 +58,10 @@ tools:
 wrk:
 	@command -v wrk >/dev/null || { echo "wrk is missing: install the package wrk, it generates load"; exit 1; }
 
+npm:
+	@command -v npm >/dev/null || test -e build/browser/.fetched \
+	  || { echo "npm is missing: install Node.js, it fetches the browser of the tests once"; exit 1; }
+
 .venv/installed: deploy/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-cache-dir --require-hashes -r deploy/requirements.txt
@@ -73,4 +77,13 @@ wrk:
 
 build/kafka/.fetched: deploy/pom.xml | install
 	$(BIN)/python -c "import pathlib; from streams.devstack.tools import kafka_jars; kafka_jars(pathlib.Path('build'))"
+	touch $@
+
+# A browser for the tests of the dashboard, which needs no root and no library of the system.
+build/browser/.fetched: $(wildcard deploy/browser/*)
+	rm -rf build/browser
+	mkdir -p build/browser
+	cp deploy/browser/package.json deploy/browser/package-lock.json build/browser
+	npm ci --prefix build/browser --ignore-scripts --no-fund --no-audit --silent
+	node deploy/browser/unpack.mjs build/browser
 	touch $@

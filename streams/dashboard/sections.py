@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streams.dashboard.database import Row
 from streams.dashboard.pool_picture import picture
 from streams.dashboard.prices import PriceList
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import Span, TimeSteps
-from streams.dashboard.timers import Compared, compare
+from streams.dashboard.timers import Compared, ServedConstituent, compare
 from streams.dashboard.traffic import money, traffic
 from streams.dashboard.trust import FEW, sureness, trust
 
@@ -70,10 +71,8 @@ async def _verdict(sources: FactSources, view: PageView) -> Facts:
     warm = await db.rows("warm_time", **{**given, "from_ms": from_ms}, step_ms=DAY_MS)
     used = {service for row in uses for service in row["services"]}
     prices = await _prices(sources, view, used | {row["service"] for row in warm})
-    catalog = sources.catalog.constituents
-    start_ms = {name: float(entry.warm_up_ms) for name, entry in catalog.items()}
-    start_ms |= {row["service"]: row["start_ms"] for row in starts}
-    found = compare(uses, warm, start_ms, prices, given["now_ms"])
+    constituents = dict(_constituents(sources, starts))
+    found = await asyncio.to_thread(compare, uses, warm, constituents, prices, given["now_ms"])
     known = found is not None and prices.weights is not None
     return {
         "compared": found if known else None,
@@ -82,6 +81,18 @@ async def _verdict(sources: FactSources, view: PageView) -> Facts:
         "than_timer": _relation(found.ours.total, found.timer.total) if found else "",
         "than_none": _relation(found.ours.total, found.none.total) if found else "",
     }
+
+
+def _constituents(
+    sources: FactSources, starts: Iterable[Row]
+) -> Iterator[tuple[str, ServedConstituent]]:
+    """How constituents start and serve: as the catalogue says, and as was measured."""
+    known, serve_ms = sources.catalog.constituents, float(sources.settings.serve_ms)
+    start_ms = {name: float(entry.warm_up_ms) for name, entry in known.items()}
+    start_ms |= {row["service"]: row["start_ms"] for row in starts}
+    for name, start in start_ms.items():
+        exclusive = name in known and known[name].concurrency == 1
+        yield name, ServedConstituent(start_ms=start, serve_ms=serve_ms, exclusive=exclusive)
 
 
 def _missing(found: Compared | None, prices: PriceList) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from streams.dashboard.database import Row
 from streams.dashboard.prices import PriceList
 
-__all__ = ["Compared", "PolicyCost", "compare"]
+__all__ = ["Compared", "PolicyCost", "ServedConstituent", "compare"]
 
 HOUR_MS = 3_600_000
 TIMERS_S = (15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600)
@@ -44,17 +45,27 @@ class Compared:
     timer_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedConstituent:
+    """How instances of a constituent start and serve."""
+
+    start_ms: float  # from its start to its first answer
+    serve_ms: float  # for a request, where nobody measured it
+    exclusive: bool  # an instance serves one request at a time
+
+
 def compare(
     uses: Sequence[Row],
     warm: Iterable[Row],
-    start_ms: Mapping[str, float],
+    constituents: Mapping[str, ServedConstituent],
     prices: PriceList,
     now_ms: int,
 ) -> Compared | None:
     """The costs of foremesh, of no pre-allocation and of the best timer; None without requests.
 
-    A timer is reckoned in its favour: it has one instance of a constituent, which serves however
-    many ask at once, it is the best of all afterwards, and finds warm what was used first.
+    A timer is reckoned in its favour: it is the best of all afterwards, finds warm what was used
+    first, starts at once what one more request needs at the same time, and has one instance of
+    what can serve several.
 
     Parameters
     ----------
@@ -62,8 +73,8 @@ def compare(
         Rows of the query `uses`, in the order of time.
     warm
         Rows of the query `warm_time` from the first of these requests on.
-    start_ms
-        How long instances of each constituent take to start.
+    constituents
+        Those that were used; of one that is not known a start takes no time.
     """
     if not uses or now_ms <= uses[0]["at_ms"]:
         return None
@@ -72,68 +83,84 @@ def compare(
     cold = np.array([row["cold_ms"] for row in uses], np.float64)
     whole = cold + np.array([row["saved_ms"] for row in uses], np.float64)
     spent = sum(prices.warm(row["service"], row["warm_ms"]) for row in warm)
-    ours = _cost("foremesh", cold, spent, weight, hours)
-    none = _cost("no pre-allocation", whole, 0.0, weight, hours)
-    past = _pasts(uses, now_ms)
-    found = {
-        seconds: _cost(
-            f"timer of {_spelled(seconds)}",
-            np.minimum(_waits(past, start_ms, len(uses), 1000 * seconds), whole),
-            _spent(past, prices, 1000 * seconds),
-            weight,
-            hours,
-        )
-        for seconds in TIMERS_S
-    }
-    best = min(found, key=lambda seconds: found[seconds].total)
+    pasts = _pasts(uses, constituents)
+    timers = {s: _timer(pasts, prices, s, now_ms, weight, whole, hours) for s in TIMERS_S}
+    best = min(timers, key=lambda seconds: timers[seconds].total)
     return Compared(
-        requests=len(uses), hours=hours, ours=ours, none=none, timer=found[best], timer_s=best
+        requests=len(uses),
+        hours=hours,
+        ours=_cost("foremesh", cold, spent, weight, hours),
+        none=_cost("no pre-allocation", whole, 0.0, weight, hours),
+        timer=timers[best],
+        timer_s=best,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _UsesOfConstituent:
-    """When a constituent was used, and by which requests."""
+    """When a constituent was used, by which requests, and for how long."""
 
-    request: NDArray[np.int64]
-    since_ms: NDArray[np.int64]  # the use before
-    until_ms: NDArray[np.int64]  # the use after, or now
+    known: ServedConstituent
+    request: list[int] = field(default_factory=list)
+    at_ms: list[int] = field(default_factory=list)
+    serve_ms: list[float] = field(default_factory=list)
 
 
-def _pasts(uses: Sequence[Row], now_ms: int) -> dict[str, _UsesOfConstituent]:
-    found: dict[str, list[tuple[int, int]]] = {}
+def _pasts(
+    uses: Sequence[Row], constituents: Mapping[str, ServedConstituent]
+) -> dict[str, _UsesOfConstituent]:
+    unknown = ServedConstituent(start_ms=0.0, serve_ms=0.0, exclusive=False)
+    found: dict[str, _UsesOfConstituent] = {}
     for number, row in enumerate(uses):
-        for service in row["services"]:
-            found.setdefault(service, []).append((number, row["at_ms"]))
-    return {service: _of(np.array(pairs, np.int64), now_ms) for service, pairs in found.items()}
+        for service, serve_ms in zip(row["services"], row["serve_ms"], strict=True):
+            known = constituents.get(service, unknown)
+            past = found.setdefault(service, _UsesOfConstituent(known))
+            past.request.append(number)
+            past.at_ms.append(row["at_ms"])
+            past.serve_ms.append(serve_ms or known.serve_ms)
+    return found
 
 
-def _of(pairs: NDArray[np.int64], now_ms: int) -> _UsesOfConstituent:
-    times = pairs[:, 1]
-    return _UsesOfConstituent(
-        pairs[:, 0], np.diff(times, prepend=times[0]), np.diff(times, append=now_ms)
-    )
-
-
-def _waits(
+def _timer(
     pasts: Mapping[str, _UsesOfConstituent],
-    start_ms: Mapping[str, float],
-    requests: int,
-    timer_ms: int,
-) -> NDArray[np.float64]:
-    """How long each request waits: for the slowest of what has gone cold."""
-    waits = np.zeros(requests)
+    prices: PriceList,
+    seconds: int,
+    now_ms: int,
+    weight: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    hours: float,
+) -> PolicyCost:
+    """What keeping each instance warm for so long after its last use costs."""
+    waits, spent = np.zeros(len(weight)), 0.0
     for service, past in pasts.items():
-        cold = (past.since_ms > timer_ms) * start_ms.get(service, 0.0)
-        np.maximum.at(waits, past.request, cold)
-    return waits
+        keep = _exclusive if past.known.exclusive else _shared
+        cold, warm_ms = keep(past, 1000 * seconds, now_ms)
+        spent += prices.warm(service, warm_ms)
+        np.maximum.at(waits, np.array(past.request), np.array(cold) * past.known.start_ms)
+    return _cost(f"timer of {_spelled(seconds)}", np.minimum(waits, whole), spent, weight, hours)
 
 
-def _spent(pasts: Mapping[str, _UsesOfConstituent], prices: PriceList, timer_ms: int) -> float:
-    return sum(
-        prices.warm(service, float(np.minimum(past.until_ms, timer_ms).sum()))
-        for service, past in pasts.items()
-    )
+def _shared(past: _UsesOfConstituent, timer_ms: int, now_ms: int) -> tuple[list[bool], float]:
+    """Which uses are cold, and how long an instance is warm that serves all."""
+    times = np.array(past.at_ms, np.int64)
+    cold = np.diff(times, prepend=times[0]) > timer_ms
+    warm = np.minimum(np.diff(times, append=now_ms), timer_ms)
+    return cold.tolist(), float(warm.sum())
+
+
+def _exclusive(past: _UsesOfConstituent, timer_ms: int, now_ms: int) -> tuple[list[bool], float]:
+    """The same of instances that serve one each; of those that are free the last used one serves."""
+    free = [float(past.at_ms[0])]  # since when each is free, in order
+    cold, warm = [], 0.0
+    for at_ms, serve_ms in zip(past.at_ms, past.serve_ms, strict=True):
+        place = bisect_right(free, at_ms)
+        hit = place > 0 and at_ms - free[place - 1] <= timer_ms
+        cold.append(not hit)
+        if hit:
+            warm += at_ms - free.pop(place - 1)
+        insort(free, at_ms + serve_ms)
+        warm += serve_ms
+    return cold, warm + sum(min(timer_ms, max(0.0, now_ms - since)) for since in free)
 
 
 def _cost(

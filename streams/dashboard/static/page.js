@@ -11,13 +11,22 @@ const axes = (unit) => ({
   ticks: { show: false }, ...unit,
 });
 
+const two = (number) => String(number).padStart(2, "0");
+
+/** The hours of the day, and the day where one begins. */
+const hours = (_, splits) => splits.map((seconds) => {
+  const at = new Date(seconds * 1000);
+  const day = at.getUTCHours() + at.getUTCMinutes() ? "" : `\n${at.getUTCMonth() + 1}-${two(at.getUTCDate())}`;
+  return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}${day}`;
+});
+
 const KINDS = {
   traffic: () => ({
     series: [{},
       { stroke: colour("--grey"), fill: colour("--grid"), width: 1.5, scale: "asked", points: { show: false } },
       { stroke: colour("--calm"), width: 2, scale: "hit", points: { show: false }, spanGaps: false }],
     scales: { asked: { range: (_, low, high) => [0, Math.max(1, high * 1.15)] }, hit: { range: [0, 101] } },
-    axes: [axes({}), axes({ scale: "asked", size: 44 }),
+    axes: [axes({ values: hours }), axes({ scale: "asked", size: 44 }),
       axes({ scale: "hit", side: 1, size: 44, grid: { show: false }, values: (_, ticks) => ticks.map((v) => `${v} %`) })],
   }),
   money: () => ({
@@ -25,7 +34,7 @@ const KINDS = {
       { stroke: colour("--calm"), width: 2, scale: "money", points: { show: false } },
       { stroke: colour("--amber-fill"), width: 2, scale: "money", points: { show: false } }],
     scales: { money: { range: (_, low, high) => [0, Math.max(1e-6, high * 1.1)] } },
-    axes: [axes({}), axes({ scale: "money", size: 56 })],
+    axes: [axes({ values: hours }), axes({ scale: "money", size: 56 })],
   }),
 };
 

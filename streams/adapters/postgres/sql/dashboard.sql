@@ -70,7 +70,7 @@ ORDER BY 1
 -- grounds --
 -- The newest verdict on each of some constituents: its price, what was decided, and why.
 SELECT
-    s.service, v.at_ms, v.choice, v.command_id, v.instance, v.have, v.chance, v.value, v.cost,
+    s.service, v.at_ms, v.choice::text AS choice, v.command_id, v.instance, v.have, v.chance, v.value, v.cost,
     v.bound, v.price, v.horizon_ms
 FROM unnest(%(services)s::text[]) AS s (service)
 CROSS JOIN LATERAL (
@@ -137,10 +137,10 @@ WITH asked AS (
 
 SELECT
     asked.request, asked.at_ms, asked.tier, asked.cold_ms, asked.saved_ms,
-    coalesce(p.services, '{}') AS services
+    coalesce(p.services, '{}') AS services, coalesce(p.serve_ms, '{}') AS serve_ms
 FROM asked
 LEFT JOIN LATERAL (
-    SELECT array_agg(service) AS services
+    SELECT array_agg(service) AS services, array_agg(serve_ms) AS serve_ms
     FROM outcome_parts
     WHERE request_id = asked.request_id AND user_id = asked.user_id
 ) AS p ON true
