@@ -9,12 +9,13 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from harness import CHECKOUT
+from harness import CHECKOUT, eventually
 
 __all__ = ["AXE", "Chromium", "WebPage", "chromium"]
 
@@ -76,9 +77,10 @@ class WebPage:
 
     async def until(self, script: str, timeout_s: float = 20.0) -> Any:
         """Ask until an expression is true; what it came to."""
-        async with asyncio.timeout(timeout_s):
-            while not (found := await self.run(script)):
-                await asyncio.sleep(0.05)
+        deadline = time.monotonic() + timeout_s
+        while not (found := await self.run(script)):
+            assert time.monotonic() < deadline, f"not so after {timeout_s:.0f} s: {script}"
+            await asyncio.sleep(0.05)
         return found
 
     async def press(self, key: str) -> None:
@@ -92,12 +94,12 @@ class WebPage:
         """Type into what has the focus."""
         await self.tell("Input.insertText", text=text)
 
-    async def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """A picture of the page: all of it, or what is on the screen."""
+    async def screenshot(self, *, whole: bool = True) -> bytes:
+        """A picture of the page in PNG: all of it, or what is on the screen."""
         answer = await self.tell(
             "Page.captureScreenshot", format="png", captureBeyondViewport=whole
         )
-        path.write_bytes(base64.b64decode(answer["data"]))
+        return base64.b64decode(answer["data"])
 
     async def close(self) -> None:
         """Close the tab."""
@@ -108,8 +110,8 @@ class WebPage:
 class Chromium:
     """The browser: what it is told, and what it answers and logs."""
 
-    def __init__(self, process: subprocess.Popen[bytes], socket: Any) -> None:
-        self._process, self._socket = process, socket
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
         self.events: list[dict[str, Any]] = []
@@ -150,11 +152,9 @@ class Chromium:
         return found
 
     async def close(self) -> None:
-        """End it."""
+        """Tell it nothing more."""
         self._reading.cancel()
         await self._socket.close()
-        self._process.kill()
-        await asyncio.to_thread(self._process.wait, 10)
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -168,43 +168,37 @@ class Chromium:
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Chromium]:
     """A Chromium with a profile of its own, which is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="chromium-") as profile:
-        async with _Started(Path(profile)) as browser:
-            yield browser
-
-
-class _Started:
-    """The process, and the session of HTTP to it."""
-
-    def __init__(self, profile: Path) -> None:
-        self._profile = profile
-
-    async def __aenter__(self) -> Chromium:
-        folder = os.environ | {"LD_LIBRARY_PATH": f"{FOLDER / 'lib'}"}
-        folder |= {"FONTCONFIG_PATH": str(FOLDER), "HOME": str(self._profile), "LANG": "en_US.UTF-8"}
-        argv = [str(FOLDER / "chromium"), *ARGUMENTS, f"--user-data-dir={self._profile}"]
-        self._log = (self._profile / "log").open("wb")
-        process = subprocess.Popen(argv, stdout=self._log, stderr=self._log, env=folder)
-        self._session = aiohttp.ClientSession()
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+        process = _started(Path(profile))
         try:
-            socket = await self._session.ws_connect(await self._address(process), max_msg_size=0)
-        except BaseException:
+            async with aiohttp.ClientSession() as session:
+                address = await asyncio.to_thread(_address, process, Path(profile))
+                socket = await session.ws_connect(address, max_msg_size=0)
+                browser = Chromium(socket)
+                try:
+                    yield browser
+                finally:
+                    await browser.close()
+        finally:
             process.kill()
-            await self._session.close()
-            raise
-        self._browser = Chromium(process, socket)
-        return self._browser
+            await asyncio.to_thread(process.wait, 10)
 
-    async def _address(self, process: subprocess.Popen[bytes]) -> str:
-        told = self._profile / "DevToolsActivePort"
-        for _ in range(400):
-            assert process.poll() is None, (self._profile / "log").read_text()
-            if told.exists() and len(lines := told.read_text().split()) == 2:
-                return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-            await asyncio.sleep(0.05)
-        raise AssertionError((self._profile / "log").read_text())
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._browser.close()
-        await self._session.close()
-        self._log.close()
+def _started(profile: Path) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "LD_LIBRARY_PATH": str(FOLDER / "lib"), "FONTCONFIG_PATH": str(FOLDER)}
+    env |= {"HOME": str(profile), "LANG": "en_US.UTF-8"}
+    argv = [str(FOLDER / "chromium"), *ARGUMENTS, f"--user-data-dir={profile}"]
+    with (profile / "log").open("wb") as log:
+        return subprocess.Popen(argv, stdout=log, stderr=log, env=env)
+
+
+def _address(process: subprocess.Popen[bytes], profile: Path) -> str:
+    """Where it takes commands, once it does."""
+    told = profile / "DevToolsActivePort"
+
+    def lines() -> list[str]:
+        assert process.poll() is None, (profile / "log").read_text()
+        return told.read_text().split() if told.exists() else []
+
+    port, path = eventually(lines, ANSWER_S)
+    return f"ws://127.0.0.1:{port}{path}"

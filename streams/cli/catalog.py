@@ -19,11 +19,11 @@ from streams.catalog.inference import ADVICE, infer
 from streams.catalog.yaml_writer import dump
 from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole, echo, output_option
-from streams.cli.last_values import ANSWER_S, last_values
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.flow.topology import key_of
+from streams.pipeline.last_values import ANSWER_S, last_values
 from streams.provisioners.local.command_policy import note_commands, noted_at
 from streams.records import Request
 from streams.records.catalog import (

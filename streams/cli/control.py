@@ -11,13 +11,11 @@ from rich.text import Text
 
 from streams.cli import pass_settings, trial
 from streams.cli.console import PrintableConsole
-from streams.cli.control_record import change, in_force, reason_option
-from streams.records.control import DAY_MINUTES, Control, Mode, Pin, Quota
+from streams.cli.control_record import OperatorWord, change, in_force, word_options
+from streams.records.control import DAY_MINUTES, DAYS, Control, Mode, Pin, Quota
 from streams.settings import Settings
 
 __all__ = ["command"]
-
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class MinuteOfDay(click.ParamType):
@@ -51,14 +49,14 @@ for part in (trial.challenge, trial.trial, trial.promote, trial.withdraw):
 @pass_settings
 def show(settings: Settings) -> None:
     """Show what is in force; a pool not named is on, without limits."""
-    table = Table("pool", "mode", "budget/h", "pins", "quotas", "by", "reason")
+    table = Table("pool", "mode", "budget/h", "pins", "quotas", "by", "who", "reason")
     for control in in_force(settings).values():
         mode = f"{control.mode}, paused" if control.paused else control.mode.value
         budget = "" if control.budget is None else f"{control.budget:g}"
-        pins = "\n".join(map(pin_text, control.pins))
+        pins = "\n".join(pin.words for pin in control.pins)
         quotas = "\n".join(f"{quota.tier}: {quota.budget:g}/h" for quota in control.quotas)
         by = " before ".join(v.name for v in control.variants) or control.champion.name
-        cells = (control.pool, mode, budget, pins, quotas, by, control.reason)
+        cells = (control.pool, mode, budget, pins, quotas, by, control.by, control.reason)
         table.add_row(*map(Text, cells))
     PrintableConsole().print(table)
 
@@ -66,52 +64,54 @@ def show(settings: Settings) -> None:
 @command.command()
 @click.argument("pool")
 @click.argument("mode", type=click.Choice([mode.value for mode in Mode]))
-@reason_option
+@word_options
 @pass_settings
-def mode(settings: Settings, pool: str, mode: str, reason: str) -> None:
+def mode(settings: Settings, pool: str, mode: str, word: OperatorWord) -> None:
     """Set a POOL's MODE.
 
     on: decide and act. shadow: decide and record, do nothing. advise: predictions only,
     instances stay as they are. off: give back what is idle, then nothing.
     """
-    change(settings, pool, reason, lambda now: replace(now, mode=Mode(mode)))
+    change(settings, pool, word, lambda now: replace(now, mode=Mode(mode)))
 
 
 @command.command()
 @click.argument("pool")
-@reason_option
+@word_options
 @pass_settings
-def pause(settings: Settings, pool: str, reason: str) -> None:
+def pause(settings: Settings, pool: str, word: OperatorWord) -> None:
     """Decide nothing for POOL until resumed; what there is stays."""
-    change(settings, pool, reason, lambda now: replace(now, paused=True))
+    change(settings, pool, word, lambda now: replace(now, paused=True))
 
 
 @command.command()
 @click.argument("pool")
-@reason_option
+@word_options
 @pass_settings
-def resume(settings: Settings, pool: str, reason: str) -> None:
+def resume(settings: Settings, pool: str, word: OperatorWord) -> None:
     """Decide for POOL again."""
-    change(settings, pool, reason, lambda now: replace(now, paused=False))
+    change(settings, pool, word, lambda now: replace(now, paused=False))
 
 
 @command.command()
 @click.argument("pool")
 @click.argument("amount", type=click.FloatRange(min=0), required=False)
-@reason_option
+@word_options
 @pass_settings
-def budget(settings: Settings, pool: str, amount: float | None, reason: str) -> None:
+def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWord) -> None:
     """Let warm instances of POOL cost at most AMOUNT an hour; without it, the catalogue's."""
-    change(settings, pool, reason, lambda now: replace(now, budget=amount))
+    change(settings, pool, word, lambda now: replace(now, budget=amount))
 
 
 @command.command()
 @click.argument("pool")
 @click.argument("tier")
 @click.argument("amount", type=click.FloatRange(min=0), required=False)
-@reason_option
+@word_options
 @pass_settings
-def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason: str) -> None:
+def quota(
+    settings: Settings, pool: str, tier: str, amount: float | None, word: OperatorWord
+) -> None:
     """Let instances of POOL for TIER cost at most AMOUNT an hour; without it, any amount."""
 
     def changed(now: Control) -> Control:
@@ -119,7 +119,7 @@ def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason
         added = () if amount is None else (Quota(tier=tier, budget=amount),)
         return replace(now, quotas=others + added)
 
-    change(settings, pool, reason, changed)
+    change(settings, pool, word, changed)
 
 
 @command.command()
@@ -135,27 +135,24 @@ def quota(settings: Settings, pool: str, tier: str, amount: float | None, reason
               help="The same; before --from it is the next day.  [default: 24:00]")  # fmt: skip
 @click.option("--day", "days", type=click.Choice(DAYS), multiple=True, show_envvar=True,
               help="On which it begins; may be given again.  [default: every day]")  # fmt: skip
-@reason_option
+@word_options
 @pass_settings
-def pin(settings: Settings, /, pool: str, service: str, reason: str, **given: object) -> None:
+def pin(
+    settings: Settings, /, pool: str, service: str, word: OperatorWord, **given: object
+) -> None:
     """Bound the number of instances of SERVICE in POOL, at certain times."""
     added = pin_of(service, **given)
-    change(settings, pool, reason, lambda now: replace(now, pins=(*now.pins, added)))
+    change(settings, pool, word, lambda now: now.pinned(added))
 
 
 @command.command()
 @click.argument("pool")
 @click.argument("service")
-@reason_option
+@word_options
 @pass_settings
-def unpin(settings: Settings, pool: str, service: str, reason: str) -> None:
+def unpin(settings: Settings, pool: str, service: str, word: OperatorWord) -> None:
     """Remove all pins of SERVICE in POOL."""
-    change(
-        settings,
-        pool,
-        reason,
-        lambda now: replace(now, pins=tuple(p for p in now.pins if p.service != service)),
-    )
+    change(settings, pool, word, lambda now: now.unpinned(service))
 
 
 def pin_of(service: str, **given: object) -> Pin:
@@ -176,12 +173,3 @@ def pin_of(service: str, **given: object) -> Pin:
         from_minute=int(str(given["begins"])),
         until_minute=int(str(given["ends"])),
     )
-
-
-def pin_text(pin: Pin) -> str:
-    """A pin for people."""
-    days = "".join(f" {DAYS[day - 1]}" for day in pin.days)
-    times = f"{pin.from_minute // 60:02}:{pin.from_minute % 60:02}"
-    times += f"-{pin.until_minute // 60:02}:{pin.until_minute % 60:02}"
-    most = "" if pin.most is None else f", at most {pin.most}"
-    return f"{pin.service}: at least {pin.least}{most},{days} {times}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 
 import click
 from rich.table import Table
@@ -11,8 +11,8 @@ from rich.text import Text
 
 from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole
-from streams.cli.control_record import change, in_force, reason_option
-from streams.cli.last_values import last_values
+from streams.cli.control_record import OperatorWord, change, in_force, word_options
+from streams.pipeline.last_values import last_values
 from streams.records.control import STANDARD, Control, Variant
 from streams.records.trials import Trial
 from streams.report.tables import iso_time
@@ -33,40 +33,40 @@ __all__ = ["challenge", "challenged", "promote", "promoted", "trial", "withdraw"
 @click.option("--settle", "settle_s", type=click.FloatRange(min=0),
               default=STANDARD.settle_ms / 1000, show_default=True, show_envvar=True,
               help="Seconds for which it must be worth less before it is released.")  # fmt: skip
-@reason_option
+@word_options
 @pass_settings
 def challenge(
     settings: Settings, pool: str, name: str, *, price: float, slack: float, settle_s: float,
-    reason: str,
+    word: OperatorWord,
 ) -> None:  # fmt: skip
     """Simulate other parameters in POOL, under this NAME, beside those in force.
 
     It replaces an earlier challenger; `trial` shows the scores of both.
     """
     variant = Variant(name=name, price=price, slack=slack, settle_ms=round(1000 * settle_s))
-    change(settings, pool, reason, lambda now: challenged(now, variant))
+    change(settings, pool, word, lambda now: challenged(now, variant))
 
 
 @click.command()
 @click.argument("pool")
 @click.argument("name")
-@reason_option
+@word_options
 @pass_settings
-def promote(settings: Settings, pool: str, name: str, reason: str) -> None:
+def promote(settings: Settings, pool: str, name: str, word: OperatorWord) -> None:
     """Decide on POOL by the parameters of this NAME from now on.
 
     The previous champion becomes the challenger; promoting it reverts the change.
     """
-    change(settings, pool, reason, lambda now: promoted(now, name))
+    change(settings, pool, word, lambda now: promoted(now, name))
 
 
 @click.command()
 @click.argument("pool")
-@reason_option
+@word_options
 @pass_settings
-def withdraw(settings: Settings, pool: str, reason: str) -> None:
+def withdraw(settings: Settings, pool: str, word: OperatorWord) -> None:
     """End the trial of POOL; its champion stays in force."""
-    change(settings, pool, reason, lambda now: replace(now, variants=(now.champion,)))
+    change(settings, pool, word, Control.withdrawn)
 
 
 @click.command()
@@ -84,31 +84,24 @@ def trial(settings: Settings, pool: str | None) -> None:
 
 
 def challenged(now: Control, variant: Variant) -> Control:
-    """The control with this challenger.
-
-    Raises
-    ------
-    click.UsageError
-        It has the champion's name.
-    """
-    if variant.name == now.champion.name:
-        raise click.UsageError(f"{variant.name!r} is in force in {now.pool}: take another name")
-    return replace(now, variants=(now.champion, variant))
+    """The control with this challenger; UsageError when it has the champion's name."""
+    with usage():
+        return now.challenged(variant)
 
 
 def promoted(now: Control, name: str) -> Control:
-    """The control with the variant of this name in force, unchanged when it is already.
+    """The control with the variant of this name in force; UsageError when there is none."""
+    with usage():
+        return now.promoted(name)
 
-    Raises
-    ------
-    click.UsageError
-        There is none.
-    """
-    known = {variant.name: variant for variant in (now.champion, *now.variants[1:])}
-    if name not in known:
-        raise click.UsageError(f"{now.pool} has no variant {name!r}, only {', '.join(known)}")
-    first = known.pop(name)
-    return replace(now, variants=(first, *known.values()))
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """What cannot be, as a mistake in the use of the command."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def rows(controls: Iterable[Control], trials: dict[str, Trial]) -> Iterator[tuple[str, ...]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
 
+from streams.dashboard.changes import change_of
 from streams.dashboard.explained import explanation
 from streams.dashboard.health import Finding, HealthWatch
 from streams.dashboard.live import LivePage, Look
@@ -16,14 +18,19 @@ from streams.dashboard.page import render, static_file
 from streams.dashboard.sections import SECTIONS
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import SPANS
+from streams.errors import ForemeshError
+from streams.pipeline.operator_word import publish
 from streams.records.catalog import Catalog
 from streams.request_path.core.http_server import serve_application
 from streams.runtime.access import Listener
+from streams.runtime.json_body import MALFORMED
 from streams.runtime.page_access import page_guard
 from streams.runtime.serving import with_sentences
 from streams.settings import Settings
 
 __all__ = ["DashboardPages", "serve_dashboard"]
+
+_log = logging.getLogger(__name__)
 
 FIRST_S = 0.12  # for what is not read by then the first page does not wait
 MOST_STREAMS = 64
@@ -65,6 +72,7 @@ class DashboardPages:
             web.get("/explain", self.explain),
             web.get("/static/{name}", self.static),
             web.get("/healthz", self.healthz),
+            web.post("/change", self.change),
         )
 
     async def page(self, request: web.Request) -> web.Response:
@@ -120,6 +128,23 @@ class DashboardPages:
         grounds = await explanation(self._sources, command_id)
         template = "explanation.html" if "fragment" in request.query else "explain_page.html"
         return _html(render(template, command_id=command_id, **grounds))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Change what is in force in a pool, by whom and why."""
+        try:
+            asked = change_of(await request.json(), self._sources.catalog)
+            new = await asyncio.to_thread(
+                publish, self._sources.settings, asked.pool, asked.word, asked.changed
+            )
+        except ForemeshError as error:
+            return web.json_response({"error": str(error)}, status=503)
+        except MALFORMED as error:
+            return web.json_response({"error": str(error) or "no JSON"}, status=400)
+        _log.info(
+            "%s changed pool %s: %s", new.by, new.pool, new.reason, extra={"action": "control"}
+        )
+        state = f"{new.mode.value}{', paused' if new.paused else ''}"
+        return web.json_response({"said": f"In force: pool {new.pool} is {state}."})
 
     async def static(self, request: web.Request) -> web.Response:
         """A style sheet or script."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from streams.dashboard.page import render
@@ -64,10 +65,8 @@ class LivePage:
     async def pools(self) -> list[str]:
         """The names of the pools that something is known of, in order."""
         known = set(self._sources.catalog.pools)
-        try:
+        with suppress(ForemeshError):  # each section says so
             known |= {row["pool"] for row in await self._sources.database.rows("pools")}
-        except ForemeshError:
-            pass  # each section says so
         return sorted(known)
 
     async def now_ms(self, pool: str) -> int | None:
@@ -139,4 +138,3 @@ class LivePage:
 
 def _missing(section: PageSection, why: str) -> str:
     return render("missing.html", section=section, why=why)
-

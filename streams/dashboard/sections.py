@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
+from streams.dashboard.changes import difference
 from streams.dashboard.database import Row
 from streams.dashboard.pool_picture import picture
 from streams.dashboard.prices import PriceList
@@ -16,11 +18,12 @@ from streams.dashboard.timers import Compared, ServedConstituent, compare
 from streams.dashboard.traffic import money, traffic
 from streams.dashboard.trust import FEW, sureness, trust
 
-__all__ = ["SECTIONS", "PageView", "PageSection"]
+__all__ = ["SECTIONS", "PageSection", "PageView"]
 
 MOST_USES = 3_000  # requests that are held against timers
 MOST_DECISIONS = 25
 MOST_USERS = 12
+MOST_SAID = 6
 MOST_VECTORS = 1_200  # that are held against what came
 RECENT_MS = 300_000  # what counts as now
 DAY_MS = 86_400_000
@@ -181,9 +184,7 @@ async def _decisions(sources: FactSources, view: PageView) -> Facts:
 async def _trust(sources: FactSources, view: PageView) -> Facts:
     steps = view.steps
     most = max(1, MOST_VECTORS // len(steps.starts))
-    rows = await sources.database.rows(
-        "promises", **view.given, step_ms=steps.step_ms, most=most
-    )
+    rows = await sources.database.rows("promises", **view.given, step_ms=steps.step_ms, most=most)
     return {"trust": trust(rows), "few": FEW}
 
 
@@ -213,7 +214,10 @@ async def _health(sources: FactSources, view: PageView) -> Facts:
 
 
 async def _control(sources: FactSources, view: PageView) -> Facts:
-    return {"control": sources.control(view.pool)}
+    rows = await sources.database.rows("said", pool=view.pool, most=MOST_SAID + 1)
+    for after, before in zip_longest(rows, rows[1:]):
+        after["words"] = difference(before, after)
+    return {"control": sources.control(view.pool), "said": rows[:MOST_SAID]}
 
 
 SECTIONS: Mapping[str, PageSection] = {

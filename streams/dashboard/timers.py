@@ -78,22 +78,47 @@ def compare(
     """
     if not uses or now_ms <= uses[0]["at_ms"]:
         return None
-    hours = (now_ms - uses[0]["at_ms"]) / HOUR_MS
-    weight = np.array([prices.waiting(row["tier"], 1.0) for row in uses])
-    cold = np.array([row["cold_ms"] for row in uses], np.float64)
-    whole = cold + np.array([row["saved_ms"] for row in uses], np.float64)
+    asked = _AskedRequests.of(uses, prices, now_ms)
     spent = sum(prices.warm(row["service"], row["warm_ms"]) for row in warm)
     pasts = _pasts(uses, constituents)
-    timers = {s: _timer(pasts, prices, s, now_ms, weight, whole, hours) for s in TIMERS_S}
+    timers = {seconds: _timer(pasts, prices, seconds, asked) for seconds in TIMERS_S}
     best = min(timers, key=lambda seconds: timers[seconds].total)
     return Compared(
         requests=len(uses),
-        hours=hours,
-        ours=_cost("foremesh", cold, spent, weight, hours),
-        none=_cost("no pre-allocation", whole, 0.0, weight, hours),
+        hours=asked.hours,
+        ours=asked.cost("foremesh", asked.cold_ms, spent),
+        none=asked.cost("no pre-allocation", asked.whole_ms, 0.0),
         timer=timers[best],
         timer_s=best,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _AskedRequests:
+    """The requests: what a millisecond of waiting costs each, and how long it waited."""
+
+    weight: NDArray[np.float64]
+    cold_ms: NDArray[np.float64]  # with foremesh
+    whole_ms: NDArray[np.float64]  # had nothing been warm
+    now_ms: int
+    hours: float
+
+    @classmethod
+    def of(cls, uses: Sequence[Row], prices: PriceList, now_ms: int) -> _AskedRequests:
+        cold = np.array([row["cold_ms"] for row in uses], np.float64)
+        return cls(
+            np.array([prices.waiting(row["tier"], 1.0) for row in uses]),
+            cold,
+            cold + np.array([row["saved_ms"] for row in uses], np.float64),
+            now_ms,
+            (now_ms - uses[0]["at_ms"]) / HOUR_MS,
+        )
+
+    def cost(self, name: str, waits_ms: NDArray[np.float64], spent: float) -> PolicyCost:
+        hits = 100 * float((waits_ms == 0).mean())
+        return PolicyCost(
+            name, float(waits_ms @ self.weight) / self.hours, spent / self.hours, hits
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +147,17 @@ def _pasts(
 
 
 def _timer(
-    pasts: Mapping[str, _UsesOfConstituent],
-    prices: PriceList,
-    seconds: int,
-    now_ms: int,
-    weight: NDArray[np.float64],
-    whole: NDArray[np.float64],
-    hours: float,
+    pasts: Mapping[str, _UsesOfConstituent], prices: PriceList, seconds: int, asked: _AskedRequests
 ) -> PolicyCost:
     """What keeping each instance warm for so long after its last use costs."""
-    waits, spent = np.zeros(len(weight)), 0.0
+    waits, spent = np.zeros(len(asked.weight)), 0.0
     for service, past in pasts.items():
         keep = _exclusive if past.known.exclusive else _shared
-        cold, warm_ms = keep(past, 1000 * seconds, now_ms)
+        cold, warm_ms = keep(past, 1000 * seconds, asked.now_ms)
         spent += prices.warm(service, warm_ms)
         np.maximum.at(waits, np.array(past.request), np.array(cold) * past.known.start_ms)
-    return _cost(f"timer of {_spelled(seconds)}", np.minimum(waits, whole), spent, weight, hours)
+    waits = np.minimum(waits, asked.whole_ms)
+    return asked.cost(f"timer of {_spelled(seconds)}", waits, spent)
 
 
 def _shared(past: _UsesOfConstituent, timer_ms: int, now_ms: int) -> tuple[list[bool], float]:
@@ -161,17 +181,6 @@ def _exclusive(past: _UsesOfConstituent, timer_ms: int, now_ms: int) -> tuple[li
         insort(free, at_ms + serve_ms)
         warm += serve_ms
     return cold, warm + sum(min(timer_ms, max(0.0, now_ms - since)) for since in free)
-
-
-def _cost(
-    name: str,
-    waits: NDArray[np.float64],
-    spent: float,
-    weight: NDArray[np.float64],
-    hours: float,
-) -> PolicyCost:
-    hits = 100 * float((waits == 0).mean())
-    return PolicyCost(name, float(waits @ weight) / hours, spent / hours, hits)
 
 
 def _spelled(seconds: int) -> str:

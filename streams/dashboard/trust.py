@@ -92,7 +92,8 @@ def sureness(probabilities: Sequence[float], unseen: float) -> tuple[str, float]
 
 def _loss(row: Row) -> float:
     chances = dict(zip(row["services"], row["probabilities"], strict=True))
-    return -math.log(max(LEAST, chances.get(row["next"], row["unseen"])))
+    chance = float(chances.get(row["next"], row["unseen"]))
+    return -math.log(max(LEAST, chance))
 
 
 def _by_service(rows: Iterable[Row]) -> list[KeptPromise]:

@@ -177,8 +177,9 @@ TOPOLOGY = FlowTopology(
             name="control",
             kinds=(RecordKind(Control, "control", _POOL),),
             keyed_by="pool",
-            about="operator override: mode, pause, pins, budget, quotas, champion, challenger",
+            about="operator override: mode, pause, pins, budget, quotas, variants; by whom, and why",
             compacted=True,
+            stored=True,
             reported_by="allocator",
         ),
         Topic(

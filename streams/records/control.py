@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["DAY_MINUTES", "STANDARD", "Control", "Mode", "Pin", "Quota", "Variant"]
+__all__ = ["DAYS", "DAY_MINUTES", "STANDARD", "Control", "Mode", "Pin", "Quota", "Variant"]
 
 MINUTE_MS = 60_000
 DAY_MINUTES = 24 * 60
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONDAY_DAYS = 3  # 1970-01-01 was a Thursday
 
 
@@ -31,6 +32,15 @@ class Pin:
     days: tuple[int, ...] = ()  # 1 (Monday) to 7; none: every day
     from_minute: int = 0  # of the day, UTC
     until_minute: int = DAY_MINUTES  # not after it: until that minute of the following day
+
+    @property
+    def words(self) -> str:
+        """The pin for people."""
+        days = "".join(f" {DAYS[day - 1]}" for day in self.days)
+        times = f"{self.from_minute // 60:02}:{self.from_minute % 60:02}"
+        times += f"-{self.until_minute // 60:02}:{self.until_minute % 60:02}"
+        most = "" if self.most is None else f", at most {self.most}"
+        return f"{self.service}: at least {self.least}{most},{days} {times}"
 
     def holds(self, at_ms: int) -> bool:
         """Whether the pin is in effect at a time."""
@@ -76,11 +86,50 @@ class Control:
     quotas: tuple[Quota, ...] = ()
     reason: str = ""  # for people
     variants: tuple[Variant, ...] = ()  # the champion, its challenger; none: the standard alone
+    by: str = ""  # who said so
+    at_ms: int = 0  # when; 0: by an earlier release, which kept no time
 
     @property
     def champion(self) -> Variant:
         """The variant in force."""
         return self.variants[0] if self.variants else STANDARD
+
+    @property
+    def challenger(self) -> Variant | None:
+        """The variant that is tried on paper."""
+        return self.variants[1] if len(self.variants) > 1 else None
+
+    def challenged(self, variant: Variant) -> Control:
+        """With this challenger in place of any other; ValueError when it has the champion's name."""
+        if variant.name == self.champion.name:
+            raise ValueError(f"{variant.name!r} is in force in {self.pool}: take another name")
+        return replace(self, variants=(self.champion, variant))
+
+    def promoted(self, name: str) -> Control:
+        """With the variant of this name in force and the other one its challenger.
+
+        Raises
+        ------
+        ValueError
+            There is none of this name.
+        """
+        known = {variant.name: variant for variant in (self.champion, *self.variants[1:])}
+        if name not in known:
+            raise ValueError(f"{self.pool} has no variant {name!r}, only {', '.join(known)}")
+        first = known.pop(name)
+        return replace(self, variants=(first, *known.values()))
+
+    def withdrawn(self) -> Control:
+        """Without a challenger."""
+        return replace(self, variants=(self.champion,))
+
+    def pinned(self, pin: Pin) -> Control:
+        """With one more pin."""
+        return replace(self, pins=(*self.pins, pin))
+
+    def unpinned(self, service: str) -> Control:
+        """Without the pins of a constituent."""
+        return replace(self, pins=tuple(pin for pin in self.pins if pin.service != service))
 
     def limits(self, at_ms: int) -> dict[str, tuple[int, int | None]]:
         """The narrowest bounds, (least, most), of each constituent that is pinned at a time."""

@@ -35,7 +35,9 @@ def users_token_of(settings: Settings) -> str:
 
 def dashboard_token_of(settings: Settings) -> str:
     """The token that operators give the dashboard; see `token_of`."""
-    return _token_at(Path(settings.dashboard_token_file or Path(settings.build) / "dashboard-token"))
+    return _token_at(
+        Path(settings.dashboard_token_file or Path(settings.build) / "dashboard-token")
+    )
 
 
 def _token_at(path: Path) -> str:

@@ -251,7 +251,16 @@ class Flow:
 
 
 COLUMNS = ("--user", "user", "--item", "service", "--time", "ts")
-TABLES = ("predictions", "commands", "verdicts", "trials", "instances", "outcomes", "dead_letters")
+TABLES = (
+    "predictions",
+    "commands",
+    "verdicts",
+    "trials",
+    "controls",
+    "instances",
+    "outcomes",
+    "dead_letters",
+)
 GROUPED = {Settings().topic(t) for topics in TOPOLOGY.groups.values() for t in topics}
 APART = ("profiler", "aggregator", "allocator", "interceptor", "feedback")
 

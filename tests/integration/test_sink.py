@@ -32,6 +32,7 @@ from streams.records import (
     Utilisation,
 )
 from streams.records.catalog import Resources
+from streams.records.control import Control
 from streams.records.trials import Score, Trial
 from streams.settings import Settings
 
@@ -109,12 +110,23 @@ TRIAL = Trial(
     at_ms=NOW + 2_000,
     scores=(Score(variant="standard", requests=3), Score(variant="bold", requests=3, worth=1.5)),
 )
-ALL: tuple[Record, ...] = (PREDICTION, COMMAND, TRIAL, INSTANCE, UTILISATION, OUTCOME, LETTER)
+CONTROL = Control(pool="default", reason="a sale", by="ann", at_ms=NOW)
+ALL: tuple[Record, ...] = (
+    PREDICTION,
+    COMMAND,
+    TRIAL,
+    CONTROL,
+    INSTANCE,
+    UTILISATION,
+    OUTCOME,
+    LETTER,
+)
 ROWS = {
     "predictions": 1,
     "prediction_history": 1,
     "commands": 1,
     "trials": 2,
+    "controls": 1,
     "instances": 1,
     "utilisation": 1,
     "outcomes": 1,

@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from streams.cli.control import command, pin_of, pin_text
+from streams.cli.control import command, pin_of
 from streams.cli.trial import challenged, promoted, rows
 from streams.records.control import STANDARD, Control, Pin, Variant
 from streams.records.trials import Score, Trial
@@ -37,7 +37,7 @@ def test_a_mode_that_there_is_not_is_refused() -> None:
 def test_a_pin_is_told_as_it_was_given() -> None:
     pin = pin_of("a", least=1, most=3, days=("fri", "mon"), begins=8 * 60, ends=18 * 60 + 30)
     assert pin.days == (1, 5)
-    assert pin_text(pin) == "a: at least 1, at most 3, mon fri 08:00-18:30"
+    assert pin.words == "a: at least 1, at most 3, mon fri 08:00-18:30"
 
 
 def test_of_several_pins_the_narrowest_holds_and_the_most_outweighs_the_least() -> None:

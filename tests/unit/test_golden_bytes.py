@@ -207,6 +207,14 @@ EXAMPLES: dict[str, Record] = {
             Variant(name="bold", price=0.5, slack=0.25, settle_ms=30_000),
         ),
     ),
+    "control/v3": Control(
+        pool="eu",
+        paused=True,
+        reason="a sale",
+        variants=(Variant(),),
+        by="ann",
+        at_ms=NOW,
+    ),
     "verdict/v2": Verdict(
         pool="eu",
         service="pricing",

@@ -48,8 +48,8 @@ BELOW: Mapping[str, set[str]] = {
     "engine": {"records", "flow", "settings", "errors", "runtime", "stages"},
     "engine.faust": {"settings", "errors", "engine"},
     "pipeline": {
-        *("records", "flow", "settings", "errors", "stages", "stages.aggregator", "allocator"),
-        "models.next_request",
+        *("records", "flow", "settings", "errors", "runtime", "stages", "stages.aggregator"),
+        *("allocator", "models.next_request"),
         *("adapters.avro", "adapters.metrics", "adapters.kafka", "adapters.postgres"),
         *("engine", "engine.faust"),
     },
@@ -93,7 +93,10 @@ BELOW: Mapping[str, set[str]] = {
             "request_path.core",
         ),
     },
-    "dashboard": set(),
+    "dashboard": {
+        *("records", "settings", "errors", "runtime", "report", "allocator.valuation", "pipeline"),
+        *("adapters.postgres", "adapters.postgres.sql", "provisioners.core", "request_path.core"),
+    },
     "lab": set(),
     "lab.models": set(),
 }

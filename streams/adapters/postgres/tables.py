@@ -17,6 +17,7 @@ from streams.adapters.postgres.rows import (
 )
 from streams.flow.topology import TOPOLOGY, FlowTopology
 from streams.records import Command, DeadLetter, Instance, Outcome, Prediction, Utilisation
+from streams.records.control import Control
 from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
 
@@ -126,6 +127,26 @@ TABLES: tuple[StoredTable, ...] = (
         key=("pool", "since_ms", "variant"),
         newest_by=("at_ms", "kafka_offset"),
         parts=attrgetter("scores"),
+        pruned_by="at_ms",
+    ),
+    StoredTable(
+        name="controls",
+        record=Control,
+        columns=(
+            *of_record("pool at_ms"),
+            Column("said_by", "record.by"),
+            *of_record("reason"),
+            *enums_of_record("mode"),
+            *of_record("paused budget"),
+            text_array("pins", "pins", "words"),
+            text_array("quota_tiers", "quotas", "tier"),
+            number_array("quota_budgets", "quotas", "budget"),
+            Column("champion", "record.champion.name"),
+            Column("challenger", lambda row: row.record.challenger and row.record.challenger.name),
+            OFFSET,
+        ),
+        key=("pool", "at_ms"),
+        newest_by=("kafka_offset",),
         pruned_by="at_ms",
     ),
     StoredTable(

@@ -143,6 +143,32 @@ document.getElementById("find").addEventListener("submit", (event) => {
   listen();
 });
 
+const change = document.getElementById("change-form");
+const what = document.getElementById("change-what");
+const said = document.getElementById("change-said");
+
+function fit() {
+  for (const label of change.querySelectorAll("[data-for]")) {
+    label.hidden = !label.dataset.for.split(" ").includes(what.value);
+  }
+}
+
+change.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { token, ...asked } = Object.fromEntries(new FormData(change));
+  const answer = await fetch("/change", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+    body: JSON.stringify({ ...asked, pool }),
+  }).catch(() => null);
+  const told = answer ? await answer.json() : { error: "the dashboard does not answer" };
+  said.textContent = told.said ?? `Not changed: ${told.error}`;
+  said.className = `said ${answer?.ok ? "good" : "bad"}`;
+});
+what.addEventListener("change", fit);
+document.getElementById("change").hidden = false;
+fit();
+
 document.querySelectorAll("[data-chart]").forEach(draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 new ResizeObserver(() => charts.forEach(({ plot, element }) => {

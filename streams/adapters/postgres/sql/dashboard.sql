@@ -228,9 +228,13 @@ FROM trials
 WHERE pool = %(pool)s AND since_ms = (SELECT max(since_ms) FROM trials WHERE pool = %(pool)s)
 ORDER BY champion DESC
 
--- verdict --
--- The verdict behind a command.
-SELECT * FROM verdicts WHERE command_id = %(command_id)s AND command_id <> ''
+-- said --
+-- What operators said last about a pool, and what was in force before.
+SELECT at_ms, said_by, reason, mode::text AS mode, paused, budget, pins, champion, challenger
+FROM controls
+WHERE pool = %(pool)s
+ORDER BY at_ms DESC
+LIMIT %(most)s
 
 -- command --
 -- A command, with what its instances did.

@@ -1,4 +1,4 @@
-"""The last record of each key of a compacted topic, for commands that show or change it."""
+"""The last record of each key of a compacted topic, for what shows or changes it."""
 
 from __future__ import annotations
 

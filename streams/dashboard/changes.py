@@ -1,0 +1,166 @@
+"""What an operator may change on the page: each a change of a pool's control record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streams.pipeline.operator_word import OperatorWord
+from streams.records.catalog import Catalog
+from streams.records.control import STANDARD, Control, Mode, Pin
+from streams.runtime.json_body import name_of, whole_of
+
+__all__ = ["ChangeInvalid", "OperatorChange", "change_of", "difference"]
+
+MOST_INSTANCES = 10_000
+LEAST_REASON = 3  # characters
+
+Changed = Callable[[Control], Control]
+
+
+class ChangeInvalid(ValueError):
+    """A change that cannot be made; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorChange:
+    """A change of a pool, by whom and why."""
+
+    pool: str
+    word: OperatorWord
+    changed: Changed
+
+
+def change_of(asked: Mapping[str, Any], catalog: Catalog) -> OperatorChange:
+    """The change that a body of JSON asks for, checked against the catalogue where one is known.
+
+    Raises
+    ------
+    ChangeInvalid
+        It lacks something, or names what there is not.
+    """
+    by, reason = _text(asked, "by"), _text(asked, "reason")
+    if not by:
+        raise ChangeInvalid("say who you are")
+    if len(reason) < LEAST_REASON:
+        raise ChangeInvalid("say why")
+    pool = _text(asked, "pool")
+    if not pool or not catalog.serves(pool):
+        raise ChangeInvalid(f"there is no pool {pool!r}")
+    make = _CHANGES.get(_text(asked, "change"))
+    if make is None:
+        raise ChangeInvalid(f"the change is none of {', '.join(_CHANGES)}")
+    changed = make(asked, catalog)
+    return OperatorChange(pool=pool, word=OperatorWord(by=by, reason=reason), changed=changed)
+
+
+def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+    """What a row of the query `said` changed of the one before it, in words."""
+    old = before or {"mode": "on", "paused": False, "budget": None, "pins": []}
+    old = {"champion": STANDARD.name, "challenger": None, **old}
+    found = []
+    if after["mode"] != old["mode"]:
+        found.append(f"mode {after['mode']}")
+    if after["paused"] != old["paused"]:
+        found.append("paused" if after["paused"] else "resumed")
+    if after["budget"] != old["budget"]:
+        found.append("no budget" if after["budget"] is None else f"budget {after['budget']:g}")
+    found += [f"pinned {pin}" for pin in after["pins"] if pin not in old["pins"]]
+    found += [f"unpinned {pin}" for pin in old["pins"] if pin not in after["pins"]]
+    if after["champion"] != old["champion"]:
+        found.append(f"promoted {after['champion']}")
+    elif after["challenger"] != old["challenger"]:
+        name = after["challenger"]
+        found.append(f"on trial {name}" if name else f"withdrew {old['challenger']}")
+    return "; ".join(found) or "nothing that is shown here"
+
+
+def _mode(asked: Mapping[str, Any], _: Catalog) -> Changed:
+    try:
+        mode = Mode(_text(asked, "mode"))
+    except ValueError:
+        raise ChangeInvalid(f"the mode is none of {', '.join(Mode)}") from None
+    return lambda now: replace(now, mode=mode)
+
+
+def _pause(_: Mapping[str, Any], __: Catalog) -> Changed:
+    return lambda now: replace(now, paused=True)
+
+
+def _resume(_: Mapping[str, Any], __: Catalog) -> Changed:
+    return lambda now: replace(now, paused=False)
+
+
+def _pin(asked: Mapping[str, Any], catalog: Catalog) -> Changed:
+    service = _constituent(asked, catalog)
+    least, most = _count(asked, "least") or 0, _count(asked, "most")
+    if not least and most is None:
+        raise ChangeInvalid("give a least or a most number of instances")
+    if most is not None and least > most:
+        raise ChangeInvalid(f"at least {least} is more than at most {most}")
+    pin = Pin(service=service, least=least, most=most)
+    return lambda now: now.unpinned(service).pinned(pin)
+
+
+def _unpin(asked: Mapping[str, Any], _: Catalog) -> Changed:
+    service = _text(asked, "service")
+    return lambda now: now.unpinned(service)
+
+
+def _challenge(asked: Mapping[str, Any], _: Catalog) -> Changed:
+    name = _text(asked, "name")
+    if not name:
+        raise ChangeInvalid("name the challenger")
+    try:
+        price = float(asked.get("price") or STANDARD.price)
+    except (TypeError, ValueError):
+        raise ChangeInvalid("the price is no number") from None
+    if not 0 < price < 1e6:
+        raise ChangeInvalid("the price has to be above 0")
+    return lambda now: now.challenged(replace(STANDARD, name=name, price=price))
+
+
+def _promote(asked: Mapping[str, Any], _: Catalog) -> Changed:
+    name = _text(asked, "name")
+    return lambda now: now.promoted(name)
+
+
+def _withdraw(_: Mapping[str, Any], __: Catalog) -> Changed:
+    return Control.withdrawn
+
+
+_CHANGES: Mapping[str, Callable[[Mapping[str, Any], Catalog], Changed]] = {
+    "mode": _mode,
+    "pause": _pause,
+    "resume": _resume,
+    "pin": _pin,
+    "unpin": _unpin,
+    "challenge": _challenge,
+    "promote": _promote,
+    "withdraw": _withdraw,
+}
+
+
+def _constituent(asked: Mapping[str, Any], catalog: Catalog) -> str:
+    service = _text(asked, "service")
+    if not service or (catalog.constituents and service not in catalog.constituents):
+        raise ChangeInvalid(f"there is no constituent {service!r}")
+    return service
+
+
+def _text(asked: Mapping[str, Any], name: str) -> str:
+    try:
+        return name_of(asked.get(name, "")).strip()
+    except (TypeError, ValueError):
+        raise ChangeInvalid(f"{name} is no text") from None
+
+
+def _count(asked: Mapping[str, Any], name: str) -> int | None:
+    value = asked.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        return whole_of(int(value), MOST_INSTANCES)
+    except (TypeError, ValueError):
+        raise ChangeInvalid(f"{name} is no number of instances") from None
