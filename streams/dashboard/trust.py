@@ -47,18 +47,18 @@ class TrustFigures:
         return sum(abs(one.promised - one.came) for one in self.bins) / entries
 
     @property
-    def drift(self) -> float | None:
-        """How much worse the last sixth of the time is than the rest, in nats; None: unknown."""
+    def newest(self) -> tuple[float, float] | None:
+        """The loss of the last sixth of the time, and of what was before; None: too few vectors."""
         known = [loss for loss in self.loss if loss is not None]
         few = max(1, len(known) // 6)
         if len(known) < 4 or self.vectors < FEW:
             return None
-        return _mean(known[-few:]) - _mean(known[:-few])
+        return _mean(known[-few:]), _mean(known[:-few])
 
     @property
     def drifts(self) -> bool:
         """Whether users behave otherwise than they did."""
-        return self.drift is not None and self.drift > DRIFT_LOSS
+        return self.newest is not None and self.newest[0] - self.newest[1] > DRIFT_LOSS
 
 
 def trust(rows: Iterable[Row]) -> TrustFigures:
@@ -92,7 +92,7 @@ def sureness(probabilities: Sequence[float], unseen: float) -> tuple[str, float]
 
 def _loss(row: Row) -> float:
     chances = dict(zip(row["services"], row["probabilities"], strict=True))
-    chance = float(chances.get(row["next"], row["unseen"]))
+    chance: float = chances[row["next"]] if row["next"] in chances else row["unseen"]
     return -math.log(max(LEAST, chance))
 
 

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streams.dashboard.changes import ChangeInvalid, change_of, difference
+from streams.records.catalog import Catalog, Constituent, Pool, Resources
+from streams.records.control import Control, Mode, Pin, Variant
+
+CATALOG = Catalog.of(
+    [
+        Constituent(service="a", needs=Resources(), warm_up_ms=1, price=1.0),
+        Pool(pool="default", capacity=Resources()),
+    ]
+)
+WHO = {"pool": "default", "by": "ann", "reason": "a sale"}
+NOW = Control(pool="default", pins=(Pin(service="a", least=1),))
+
+
+def changed(**asked: Any) -> Control:
+    return change_of({**WHO, **asked}, CATALOG).changed(NOW)
+
+
+def test_a_change_has_who_and_why() -> None:
+    word = change_of({**WHO, "change": "pause"}, CATALOG).word
+
+    assert (word.by, word.reason) == ("ann", "a sale")
+
+
+def test_each_change_changes_what_it_says() -> None:
+    assert changed(change="mode", mode="shadow").mode is Mode.SHADOW
+    assert changed(change="pause").paused
+    assert not changed(change="resume").paused
+    assert changed(change="pin", service="a", least="2", most="3").pins == (
+        Pin(service="a", least=2, most=3),
+    )
+    assert changed(change="unpin", service="a").pins == ()
+    assert changed(change="challenge", name="bold", price="0.5").variants[1].price == 0.5
+
+
+def test_a_challenger_is_promoted_or_withdrawn() -> None:
+    tried = NOW.challenged(Variant(name="bold"))
+
+    promote = change_of({**WHO, "change": "promote", "name": "bold"}, CATALOG)
+    withdraw = change_of({**WHO, "change": "withdraw"}, CATALOG)
+
+    assert promote.changed(tried).champion.name == "bold"
+    assert withdraw.changed(tried).challenger is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"by": ""}, "say who you are"),
+        ({"by": 3}, "by is no text"),
+        ({"reason": " "}, "say why"),
+        ({"pool": "nowhere"}, "there is no pool 'nowhere'"),
+        ({"change": "explode"}, "the change is none of mode, pause"),
+        ({"change": "mode", "mode": "maybe"}, "the mode is none of on"),
+        ({"change": "pin", "service": "b", "least": 1}, "there is no constituent 'b'"),
+        ({"change": "pin", "service": "a"}, "a least or a most"),
+        ({"change": "pin", "service": "a", "least": 3, "most": 2}, "at least 3 is more than"),
+        ({"change": "pin", "service": "a", "least": "many"}, "least is no number"),
+        ({"change": "challenge"}, "name the challenger"),
+        ({"change": "challenge", "name": "x", "price": "cheap"}, "the price is no number"),
+        ({"change": "challenge", "name": "x", "price": -1}, "above 0"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_in_a_sentence(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(ChangeInvalid, match=said):
+        change_of({**WHO, "change": "pause", **asked}, CATALOG)
+
+
+def test_promoting_what_is_not_on_trial_is_refused() -> None:
+    change = change_of({**WHO, "change": "promote", "name": "bold"}, CATALOG)
+
+    with pytest.raises(ValueError, match="no variant 'bold'"):
+        change.changed(NOW)
+
+
+def test_what_was_changed_is_told_by_what_was_before() -> None:
+    before = {
+        "mode": "on", "paused": False, "budget": None, "pins": ["a: at least 1"],
+        "champion": "standard", "challenger": None,
+    }  # fmt: skip
+    after = {**before, "mode": "off", "paused": True, "budget": 2.0, "pins": ["b: at least 2"]}
+
+    assert difference(before, after) == (
+        "mode off; paused; budget 2; pinned b: at least 2; unpinned a: at least 1"
+    )
+    assert difference(after, {**after, "challenger": "bold"}) == "on trial bold"
+    assert difference({**after, "challenger": "bold"}, after) == "withdrew bold"
+    assert difference(None, {**before, "champion": "bold", "pins": []}) == "promoted bold"
+    assert difference(before, before) == "nothing that is shown here"
