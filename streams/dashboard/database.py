@@ -26,7 +26,6 @@ _SESSION = (
     f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_MS}"
     " -c lock_timeout=200 -c jit=off"  # compiling takes longer than any of these queries
 )
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
 
 def reading_url(url: str) -> str:
@@ -94,11 +93,8 @@ class ReadingDatabase:
                 )
             yield connection
         except asyncio.CancelledError:
-            connection = None  # it may be in the middle of an answer
-            raise
-        except _LOST as error:
-            if not isinstance(error, psycopg.errors.QueryCanceled):
-                connection = None
+            if connection is not None:  # it may be in the middle of an answer
+                await connection.close()
             raise
         finally:
             self._free.put_nowait(connection)
