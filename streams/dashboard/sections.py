@@ -25,7 +25,8 @@ MOST_DECISIONS = 25
 MOST_USERS = 12
 MOST_SAID = 6
 MOST_VECTORS = 1_200  # that are held against what came
-RECENT_MS = 300_000  # what counts as now
+MINUTE_MS = 60_000
+RECENT_MS = 5 * MINUTE_MS  # what counts as now
 DAY_MS = 86_400_000
 EVEN = 0.02  # costs that differ by less are said to be about the same
 
@@ -122,7 +123,8 @@ async def _prices(sources: FactSources, view: PageView, services: set[str]) -> P
 
 async def _traffic(sources: FactSources, view: PageView) -> Facts:
     steps, now_ms = view.steps, view.given["now_ms"]
-    recent = {"pool": view.pool, "from_ms": now_ms - RECENT_MS, "now_ms": now_ms}
+    since_ms = now_ms - now_ms % MINUTE_MS - RECENT_MS
+    recent = {"pool": view.pool, "from_ms": since_ms, "now_ms": now_ms}
     rows, newest = await asyncio.gather(
         sources.database.rows("traffic", **view.given, step_ms=steps.step_ms),
         sources.database.rows("traffic", **recent, step_ms=RECENT_MS),
@@ -131,7 +133,7 @@ async def _traffic(sources: FactSources, view: PageView) -> Facts:
     hits = sum(row["hits"] for row in newest)
     return {
         "traffic": found,
-        "now_per_minute": asked * 60_000 / RECENT_MS,
+        "now_per_minute": asked * MINUTE_MS / (now_ms - since_ms),
         "now_hit": 100 * hits / asked if asked else None,
         "chart": [found.seconds, found.per_minute, found.hit_rate],
     }

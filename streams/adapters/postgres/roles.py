@@ -16,6 +16,7 @@ from streams.adapters.postgres.tables import STORED_TABLES
 __all__ = ["MIGRATIONS", "DatabaseRoles", "grants"]
 
 MIGRATIONS = "foremesh_migrations"  # the table of those that were applied
+SUMS = "requests_by_minute"  # written by a trigger, with the rights of who writes outcomes
 _VIEW = re.compile(r"^CREATE VIEW (\w+)", re.MULTILINE)
 
 
@@ -25,7 +26,7 @@ class DatabaseRoles:
 
     owner: str = "foremesh_owner"  # foremesh db
     writer: str = "foremesh_writer"  # foremesh sink
-    reader: str = "foremesh_reader"  # foremesh report, explain, predict, doctor
+    reader: str = "foremesh_reader"  # foremesh dashboard, report, explain, predict, doctor
 
 
 def grants(
@@ -60,10 +61,11 @@ def _grants(
     for table in tables:
         rights = "SELECT, INSERT, UPDATE" if table.newest_by else "SELECT, INSERT"
         yield _grant(rights, Identifier(table.name), roles.writer)
+    yield _grant("SELECT, INSERT, UPDATE", Identifier(SUMS), roles.writer)
     yield _grant("SELECT", Identifier(MIGRATIONS), roles.writer)
     yield _grant("CONNECT", SQL("DATABASE {}").format(database), roles.reader)
     yield _grant("USAGE", SQL("SCHEMA public"), roles.reader)
-    for name in (*(table.name for table in tables), *_VIEW.findall(schema()), MIGRATIONS):
+    for name in (*(table.name for table in tables), *_VIEW.findall(schema()), SUMS, MIGRATIONS):
         yield _grant("SELECT", Identifier(name), roles.reader)
 
 

@@ -29,17 +29,17 @@ SELECT greatest(
 ) AS now_ms
 
 -- traffic --
--- Requests of a pool by span of time and tier.
+-- Requests of a pool by span of time, whole minutes, and tier.
 SELECT
-    at_ms - mod(at_ms, %(step_ms)s::bigint) AS at_ms,
+    minute_ms - mod(minute_ms, %(step_ms)s::bigint) AS at_ms,
     tier,
-    count(*) AS requests,
-    count(*) FILTER (WHERE result = 'hit') AS hits,
-    count(*) FILTER (WHERE route = 'refused') AS refused,
+    sum(requests)::bigint AS requests,
+    sum(hits)::bigint AS hits,
+    sum(refused)::bigint AS refused,
     sum(cold_ms)::bigint AS cold_ms,
     sum(saved_ms)::bigint AS saved_ms
-FROM outcomes
-WHERE pool = %(pool)s AND at_ms > %(from_ms)s AND at_ms <= %(now_ms)s
+FROM requests_by_minute
+WHERE pool = %(pool)s AND minute_ms >= %(from_ms)s AND minute_ms <= %(now_ms)s
 GROUP BY 1, 2
 ORDER BY 1
 
