@@ -85,11 +85,17 @@ def picture(
     ]
     shown = {one.service for one in made}
     return PoolPicture(
-        constituents=sorted(made, key=lambda one: (-one.there, -one.queued, one.service)),
+        constituents=sorted(made, key=lambda one: (-_cost(one, catalog), one.service)),
         resources=_resources(capacity),
         cold=sorted(catalog.constituents.keys() - shown),
         totals=_totals(made),
     )
+
+
+def _cost(one: ConstituentPicture, catalog: Catalog) -> float:
+    """What its instances, and those that are wanted, cost in an hour."""
+    entry = catalog.constituents.get(one.service)
+    return (one.there + one.queued) * (entry.price if entry else 1.0)
 
 
 def _totals(made: Iterable[ConstituentPicture]) -> dict[str, int]:
@@ -137,7 +143,7 @@ def _why(row: Row) -> str:
         return "pinned by an operator"
     weighed = f"worth {row['value']:.2g}, costs {row['cost']:.2g}"
     seconds = row["horizon_ms"] / 1000
-    chance = f"used within {seconds:g} s with {100 * row['chance']:.0f} %"
+    chance = f"{100 * row['chance']:.0f} % chance in {seconds:g} s"
     match row["choice"]:
         case "queue":
             return f"one more is wanted, {row['bound']} is short: {weighed}"

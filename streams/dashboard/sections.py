@@ -133,7 +133,7 @@ async def _traffic(sources: FactSources, view: PageView) -> Facts:
     hits = sum(row["hits"] for row in newest)
     return {
         "traffic": found,
-        "now_per_minute": asked * MINUTE_MS / (now_ms - since_ms),
+        "now_per_minute": asked * MINUTE_MS / (now_ms - since_ms) if view.now_ms else None,
         "now_hit": 100 * hits / asked if asked else None,
         "chart": [found.seconds, found.per_minute, found.hit_rate],
     }
@@ -154,9 +154,10 @@ async def _money(sources: FactSources, view: PageView) -> Facts:
     return {
         "money": found,
         "known": prices.weights is not None,
+        "empty": not (requests or warm),
         "hours": steps.hours,
         "trial": trial,
-        "chart": chart if prices.weights is not None else None,
+        "chart": chart,
     }
 
 

@@ -228,8 +228,8 @@ def test_what_fits_is_not_known_without_capacity_or_catalogue() -> None:
 @pytest.mark.parametrize(
     ("choice", "bound", "said"),
     [
-        ("keep", "value", "kept: used within 60 s with 50 %; worth 2, costs 1"),
-        ("start", "value", "one more: used within 60 s with 50 %; worth 2, costs 1"),
+        ("keep", "value", "kept: 50 % chance in 60 s; worth 2, costs 1"),
+        ("start", "value", "one more: 50 % chance in 60 s; worth 2, costs 1"),
         ("queue", "memory", "one more is wanted, memory is short: worth 2, costs 1"),
         ("release", "value", "idle ones go: worth 2, costs 1"),
         ("leave", "value", "none: worth 2, costs 1"),

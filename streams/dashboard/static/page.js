@@ -26,7 +26,7 @@ const KINDS = {
       { stroke: colour("--grey"), fill: colour("--grid"), width: 1.5, scale: "asked", points: { show: false } },
       { stroke: colour("--calm"), width: 2, scale: "hit", points: { show: false }, spanGaps: false }],
     scales: { asked: { range: (_, low, high) => [0, Math.max(1, high * 1.15)] }, hit: { range: [0, 101] } },
-    axes: [axes({ values: hours }), axes({ scale: "asked", size: 44 }),
+    axes: [axes({ values: hours, size: 36 }), axes({ scale: "asked", size: 44 }),
       axes({ scale: "hit", side: 1, size: 44, grid: { show: false }, values: (_, ticks) => ticks.map((v) => `${v} %`) })],
   }),
   money: () => ({
@@ -34,7 +34,7 @@ const KINDS = {
       { stroke: colour("--calm"), width: 2, scale: "money", points: { show: false } },
       { stroke: colour("--amber-fill"), width: 2, scale: "money", points: { show: false } }],
     scales: { money: { range: (_, low, high) => [0, Math.max(1e-6, high * 1.1)] } },
-    axes: [axes({ values: hours }), axes({ scale: "money", size: 56 })],
+    axes: [axes({ values: hours, size: 36 }), axes({ scale: "money", size: 56 })],
   }),
 };
 
