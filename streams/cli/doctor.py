@@ -36,6 +36,7 @@ class DoctorFinding:
     check: str
     ok: bool
     says: str  # a sentence, with the fix when not ok
+    there: bool = True  # whether it runs at all, as far as can be seen
 
 
 @click.command()
@@ -83,11 +84,12 @@ def _health(name: str, at: str, *, expected: bool) -> DoctorFinding:
     url = at if at.startswith("http") else f"http://{at}"
     try:
         with urlopen(f"{url}/healthz", timeout=HEALTH_S) as answer:  # noqa: S310  # of a setting
-            says = json.load(answer)
+            said = json.load(answer)
     except (OSError, ValueError, HTTPException) as error:
         fix = f": start it, or unset its variable ({error})" if expected else ""
-        return DoctorFinding(check=name, ok=not expected, says=f"does not answer at {at}{fix}")
-    if isinstance(says, dict) and says.get("kafka") == 0:
+        says = f"does not answer at {at}{fix}"
+        return DoctorFinding(check=name, ok=not expected, says=says, there=False)
+    if isinstance(said, dict) and said.get("kafka") == 0:
         return DoctorFinding(check=name, ok=False, says=f"answers at {at}, but has lost Kafka")
     return DoctorFinding(check=name, ok=True, says=f"answers at {at}")
 
@@ -139,7 +141,8 @@ def _finding_of(lag: GroupLag, settings: Settings) -> DoctorFinding:
     state = f"{lag.members} members, {lag.records} records behind"
     alone = settings.clock == "event" and lag.stage != "sink"
     if lag.members or not lag.records or lag.optional or alone:
-        return DoctorFinding(check=f"lag of {lag.stage}", ok=True, says=state)
+        there = lag.members > 0
+        return DoctorFinding(check=f"lag of {lag.stage}", ok=True, says=state, there=there)
     run = "foremesh sink" if lag.stage == "sink" else f"foremesh worker {lag.stage}"
     return DoctorFinding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
 

@@ -32,6 +32,10 @@ class Finding(Protocol):
     def says(self) -> str:
         """A sentence, with the fix when it is not."""
 
+    @property
+    def there(self) -> bool:
+        """Whether it runs at all, as far as can be seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartHealth:
@@ -40,6 +44,14 @@ class PartHealth:
     check: str
     ok: bool
     says: str
+    there: bool = True
+
+    @property
+    def state(self) -> str:
+        """Its state in a word."""
+        if not self.ok:
+            return "wrong"
+        return "well" if self.there else "not running"
 
 
 class HealthWatch:
@@ -61,7 +73,7 @@ class HealthWatch:
         while True:
             try:
                 found = await asyncio.to_thread(lambda: list(self._examine()))
-                self.parts = [PartHealth(one.check, one.ok, one.says) for one in found]
+                self.parts = [PartHealth(one.check, one.ok, one.says, one.there) for one in found]
             except Exception as error:  # noqa: BLE001  # whatever a check raises, the page goes on
                 _log.exception("A check failed", extra={"action": "dashboard_health"})
                 self.parts = [PartHealth("checks", ok=False, says=f"cannot be made: {error}")]

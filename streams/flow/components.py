@@ -112,6 +112,8 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("produce", writes=writes)
     yield _of("produce --wait", writes=writes, views=grouped, asks_groups=groups)
     yield _of("doctor", checks=every, views=grouped, asks_groups=groups)
+    seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
+    yield _of("dashboard", checks=every, views=seen, writes=("control",), asks_groups=groups)
     yield _of("dead-letters list", views=(DEAD_LETTERS,))
     kept = tuple(t.name for t in topology.topics.values() if t.reported_by or t.stored)
     yield _of("dead-letters replay", views=kept, writes=kept)

@@ -99,37 +99,50 @@ def requests(now_ms: int) -> Iterator[Request]:
         )
 
 
-def of_now(now_ms: int) -> Sequence[Record]:
-    """What a replay does not end with: instances in every state, a queue, names that are a trap."""
-    instance = Instance(
+def busy(now_ms: int) -> Instance:
+    """An instance that serves."""
+    return Instance(
         instance_id="busy", service="model 000", pool="default", state=InstanceState.BUSY,
         endpoint="http://127.0.0.1:1", command_id="c-start", started_ms=now_ms - 60_000,
         changed_ms=now_ms - 5_000, warm_since_ms=now_ms - 40_000, uses=3, busy_ms=9_000,
     )  # fmt: skip
-    command = Command(
+
+
+def queued(now_ms: int) -> Command:
+    """What is wanted and does not fit."""
+    return Command(
         command_id="c-queue", pool="default", action=Action.QUEUE, service="model 001", count=1,
         value=0.4, cost=0.1, priority=1.0, issued_ms=now_ms - 1_000, expires_ms=now_ms + 600_000,
         reason="memory is short",
     )  # fmt: skip
+
+
+def asked(now_ms: int) -> Outcome:
+    """A request of somebody whose name is a trap."""
+    return Outcome(
+        request_id="hostile", user=HOSTILE, tier="standard", pool="default", service="animate",
+        at_ms=now_ms, result=Result.HIT, route=Route.PREALLOCATED, status=200, latency_ms=12.5,
+        cold_ms=0, saved_ms=900, parts=(),
+    )  # fmt: skip
+
+
+def of_now(now_ms: int) -> Sequence[Record]:
+    """What a replay does not end with: instances in every state, a queue, names that are a trap."""
+    starting = replace(busy(now_ms), instance_id="starting", state=InstanceState.STARTING)
+    command = queued(now_ms)
     vector = (ServiceProbability(service=HOSTILE, probability=0.9, within=0.5),)
     prediction = Prediction(
         request_id="hostile", user=HOSTILE, services=vector, unseen=0.1, horizon_ms=60_000,
         expected_ms=(1_000, 30_000, 900_000), made_ms=now_ms, expires_ms=now_ms + 900_000, model="m",
     )  # fmt: skip
-    outcome = Outcome(
-        request_id="hostile", user=HOSTILE, tier="standard", pool="default", service="animate",
-        at_ms=now_ms, result=Result.HIT, route=Route.PREALLOCATED, status=200, latency_ms=12.5,
-        cold_ms=0, saved_ms=900, parts=(),
-    )  # fmt: skip
-    starting = replace(instance, instance_id="starting", state=InstanceState.STARTING)
     return [
-        instance,
+        busy(now_ms),
         replace(starting, warm_since_ms=None, uses=0, busy_ms=0),
         command,
         replace(command, command_id="c-start", action=Action.PROVISION, service="model 000"),
         replace(command, command_id="c-hostile", service=HOSTILE, reason=HOSTILE),
         prediction,
-        outcome,
+        asked(now_ms),
     ]
 
 
@@ -245,8 +258,8 @@ async def test_names_from_outside_are_told_and_do_nothing(page: WebPage, browser
 async def test_what_happens_is_shown_without_loading_again(page: WebPage, board: Board) -> None:
     await page.run("window.same = true")
     now_ms = wall_ms()
-    command = replace(of_now(now_ms)[3], command_id="c-new", reason="news from now")  # type: ignore[type-var]
-    store(board.settings, [command, replace(of_now(now_ms)[-1], request_id="new")])  # type: ignore[type-var]
+    command = replace(queued(now_ms), command_id="c-new", reason="news from now")
+    store(board.settings, [command, replace(asked(now_ms), request_id="new")])
 
     await page.until("document.getElementById('decisions').innerText.includes('news from now')")
     assert await page.run("window.same")
@@ -380,7 +393,7 @@ async def test_an_open_part_and_the_focus_stay_when_a_section_changes(
     await page.run("document.querySelector('#pool-cold summary').focus()")
     await page.press("Enter")
     now_ms = wall_ms()
-    more = replace(of_now(now_ms)[0], instance_id=uuid.uuid4().hex, service="restore model")  # type: ignore[type-var]
+    more = replace(busy(now_ms), instance_id=uuid.uuid4().hex, service="restore model")
     before = await text(page, "#pool .sums")
     store(board.settings, [more])
 

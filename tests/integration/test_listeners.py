@@ -25,7 +25,7 @@ from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grp
 from streams.records import Outcome
 from streams.request_path.envoy.addresses import PROCESSES
 from streams.runtime.access import is_loopback
-from streams.runtime.token_file import token_of
+from streams.runtime.token_file import dashboard_token_of, token_of
 from streams.settings import Settings
 
 DOCUMENT = CHECKOUT / "docs" / "threat-model.md"
@@ -39,6 +39,7 @@ class House:
     mesh: Mesh
     gateway_at: str
     keda_at: str
+    dashboard_at: str
     metrics_at: str
     processes: list[Running]
 
@@ -77,16 +78,19 @@ def house(
 
     create_topics(settings)
     send(settings, catalog_of(constituent("a"), constituent("b", concurrency=8), room=8))
-    gateway_at, keda_at, metrics_at = (f"127.0.0.1:{port}" for port in free_ports(3))
+    ports = (f"127.0.0.1:{port}" for port in free_ports(4))
+    gateway_at, keda_at, dashboard_at, metrics_at = ports
     try:
         mesh = Mesh(run)
         mesh.start(*(name for name in PROCESSES if name != "envoy"))
         env = {**mesh.env, "FOREMESH_METRICS_PORT": metrics_at.partition(":")[2]}
         gateway = run("gateway", "--listen", gateway_at, **env)
         scaler = run("keda", "--listen", keda_at)
+        dashboard = run("dashboard", "--listen", dashboard_at)
         eventually(lambda: answers(gateway, gateway_at), START_S)
         eventually(lambda: listens(scaler, keda_at), START_S)
-        yield House(settings, mesh, gateway_at, keda_at, metrics_at, running)
+        eventually(lambda: listens(dashboard, dashboard_at), START_S)
+        yield House(settings, mesh, gateway_at, keda_at, dashboard_at, metrics_at, running)
     finally:
         for one in running:
             one.kill()
@@ -214,6 +218,16 @@ async def at_keda(house: House) -> None:
         assert (await stub.GetMetricSpec(ref)).metricSpecs[0].targetSize == 1
 
 
+async def at_dashboard(house: House) -> None:
+    at = house.dashboard_at
+    asked = (("GET", "/"), ("GET", "/section/users"), ("POST", "/change"), ("POST", "/"))
+    assert await statuses(at, *asked) == [200, 200, 401, 401]
+    assert await ask("POST", at, "/change", Authorization="Bearer wrong") == 401
+    for brought, status in PAGES:
+        token = {"Authorization": f"Bearer {dashboard_token_of(house.settings)}"}
+        assert await ask("POST", at, "/change", **token, **brought) == status
+
+
 async def at_metrics(house: House) -> None:
     async with (
         aiohttp.ClientSession() as session,
@@ -237,6 +251,7 @@ AT: dict[str, Callable[[House], Awaitable[None]]] = {
     "activate": at_activate,
     "compose": at_compose,
     "keda": at_keda,
+    "dashboard": at_dashboard,
     "metrics": at_metrics,
 }
 
@@ -258,7 +273,8 @@ def test_nothing_listens_but_what_is_written_down_and_instances_and_all_on_loopb
     house: House,
 ) -> None:
     places = house.mesh.places.to_env().values()
-    ours = (house.gateway_at, house.mesh.provisioner_at, house.keda_at, house.metrics_at)
+    ours = [house.gateway_at, house.mesh.provisioner_at, house.keda_at]
+    ours += [house.dashboard_at, house.metrics_at]
     known = {int(at.rpartition(":")[2]) for at in (*places, *ours)}
     found = house.listening()
 

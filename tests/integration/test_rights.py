@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,6 +41,7 @@ from streams.devstack.child import free_ports
 from streams.devstack.kafka import KafkaServer
 from streams.flow.components import COMPONENTS, READER_GROUP
 from streams.flow.topology import TOPICS, TOPOLOGY
+from streams.runtime.token_file import dashboard_token_of
 from streams.settings import Settings
 
 LOG = """\
@@ -212,6 +214,16 @@ class Flow:
         self.run("control", "challenge", "default", "bold", "--price", "0.5").finish()
         self.run("control", "trial").finish()
         self.run("produce", str(self.log(folder, 1)), *COLUMNS).finish()
+        self.look_on()
+
+    def look_on(self) -> None:
+        """The dashboard, until it has made its checks, and a change there."""
+        (port,) = free_ports(1)
+        at = f"http://127.0.0.1:{port}"
+        dashboard = self.run("dashboard", "--listen", f"127.0.0.1:{port}")
+        eventually(lambda: dashboard.process.poll() is None and checked(at), 60)
+        asyncio.run(change(at, dashboard_token_of(self.settings)))
+        self.end([dashboard])
 
     def log(self, folder: Path, day: int) -> Path:
         """A log of half an hour, with a row that is no request."""
@@ -274,7 +286,7 @@ UNUSED = {
     # Where a group is behind by little, whether what is left are records at all.
     *(
         (name, topic, right)
-        for name in ("produce-wait", "doctor")
+        for name in ("produce-wait", "doctor", "dashboard")
         for topic, right in ((READER_GROUP, "Describe"), *((t, "Read") for t in GROUPED))
     ),
     *(
@@ -291,6 +303,26 @@ async def ask(at: str) -> None:
             url, headers = f"http://{at}/only-a", {"x-foremesh-user": f"u{number % 2}"}
             async with session.post(url, json={}, headers=headers) as answer:
                 assert answer.status == 200, await answer.text()
+
+
+def checked(at: str) -> bool:
+    """Whether a dashboard has asked every part."""
+    try:
+        with urllib.request.urlopen(f"{at}/section/health", timeout=10) as answer:
+            return "Every part" in answer.read().decode()
+    except OSError:
+        return False
+
+
+async def change(at: str, token: str) -> None:
+    """Resume the pool on a dashboard."""
+    asked = {"pool": "default", "change": "resume", "by": "ann", "reason": "a test"}
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{at}/change", json=asked, headers=headers) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
 
 
 def used(right: KafkaRight, of: set[Judged]) -> bool:

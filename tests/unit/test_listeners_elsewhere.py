@@ -25,6 +25,7 @@ def refusal(*args: str, **env: str) -> str:
         ("gateway --listen", CLEAR),
         ("provision --listen", CLEAR),
         ("keda --listen", CLEAR),
+        ("dashboard --listen", CLEAR),
         ("mesh control --edge", CLEAR),
         ("mesh control --inner", BESIDE),
         ("mesh control --control", BESIDE),
