@@ -42,7 +42,7 @@ from streams.records import (
     Route,
     ServiceProbability,
 )
-from streams.records.catalog import Catalog
+from streams.records.catalog import Catalog, Constituent
 from streams.records.control import Control
 from streams.runtime.clock import wall_ms
 from streams.runtime.token_file import dashboard_token_of
@@ -82,14 +82,17 @@ class Board:
 
 
 def studio() -> Catalog:
-    """The demonstration's studio, with the tier that requests of a log have."""
-    found = catalogue(6, "default")
+    """The demonstration's studio as slow as life, with the tier that requests of a log have."""
+    found = [
+        replace(one, warm_up_ms=15 * one.warm_up_ms) if isinstance(one, Constituent) else one
+        for one in catalogue(6, "default")
+    ]
     return Catalog.of([*found, replace(TIER, tier="standard")])
 
 
 def requests(now_ms: int) -> Iterator[Request]:
-    """What a few synthetic users asked for in the last two hours."""
-    people = SyntheticPopulation(users=12, styles=6, past_s=480.0, live_s=1.0, seed=7)
+    """What a few synthetic users asked for in the last hours."""
+    people = SyntheticPopulation(users=20, styles=6, past_s=600.0, live_s=1.0, seed=7)
     for number, ask in enumerate(people.past()):
         yield Request(
             request_id=f"r{number}",
