@@ -58,8 +58,13 @@ class DecisionGrounds:
     realised: tuple[RealisedValue, ...]
 
 
-def grounds_of(url: str, command_id: str) -> DecisionGrounds | None:
+def grounds_of(url: str, command_id: str, window_ms: int = WINDOW_MS) -> DecisionGrounds | None:
     """Why a command was issued; None when it has no verdict.
+
+    Parameters
+    ----------
+    window_ms
+        Users who were not seen for so long before the decision are left out.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def grounds_of(url: str, command_id: str) -> DecisionGrounds | None:
         cursor = connection.cursor(row_factory=dict_row)
         given = {"command_id": command_id}
         row = cursor.execute(queries()["verdict_of_command"], given).fetchone()
-        return _grounds(cursor, _verdict(row), None) if row else None
+        return _grounds(cursor, _verdict(row), None, window_ms) if row else None
 
 
 def grounds_at(
@@ -99,7 +104,9 @@ def grounds_at(
         return [_grounds(cursor, _verdict(row), at_ms) for row in rows]
 
 
-def _grounds(cursor: Cursor, verdict: Verdict, at_ms: int | None) -> DecisionGrounds:
+def _grounds(
+    cursor: Cursor, verdict: Verdict, at_ms: int | None, window_ms: int = WINDOW_MS
+) -> DecisionGrounds:
     command = {"command_id": verdict.command_id}
     reason = cursor.execute(queries()["reason_of_command"], command).fetchone()
     asked_ms = verdict.at_ms if at_ms is None else at_ms
@@ -110,16 +117,16 @@ def _grounds(cursor: Cursor, verdict: Verdict, at_ms: int | None) -> DecisionGro
         verdict=verdict,
         reason=reason["reason"] if reason else "",
         warm=warm["count"] if warm else 0,
-        users=tuple(_users(cursor, verdict)),
+        users=tuple(_users(cursor, verdict, window_ms)),
         realised=tuple(RealisedValue(**row) for row in realised),
     )
 
 
-def _users(cursor: Cursor, verdict: Verdict) -> Iterable[UserBehind]:
+def _users(cursor: Cursor, verdict: Verdict, window_ms: int) -> Iterable[UserBehind]:
     given = {
         "pool": verdict.pool,
         "at_ms": verdict.at_ms,
-        "window_ms": WINDOW_MS,
+        "window_ms": window_ms,
         "services": sorted({expected.service for expected in verdict.expected}),
         "most": MOST_USERS,
     }

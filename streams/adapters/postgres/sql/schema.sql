@@ -160,6 +160,7 @@ CREATE TABLE commands (
 );
 
 CREATE INDEX commands_pool_service_issued_ms ON commands (pool, service, issued_ms);
+CREATE INDEX commands_pool_issued_ms ON commands (pool, issued_ms);
 CREATE INDEX commands_issued_at ON commands (issued_at);
 CREATE INDEX commands_queued ON commands (pool, priority DESC) WHERE action = 'queue';
 
@@ -546,15 +547,36 @@ COMMENT ON COLUMN dead_letters.sha256 IS
 -- ---------------------------------------------------------------------- views
 
 CREATE VIEW pool_clock AS
-SELECT pool, max(ms) AS now_ms, event_time(max(ms)) AS now
+WITH RECURSIVE names (pool) AS (
+    SELECT
+        least(
+            (SELECT min(c.pool) FROM commands AS c),
+            (SELECT min(u.pool) FROM utilisation AS u),
+            (SELECT min(o.pool) FROM outcomes AS o)
+        )
+    UNION ALL
+    SELECT
+        least(
+            (SELECT min(c.pool) FROM commands AS c WHERE c.pool > names.pool),
+            (SELECT min(u.pool) FROM utilisation AS u WHERE u.pool > names.pool),
+            (SELECT min(o.pool) FROM outcomes AS o WHERE o.pool > names.pool)
+        )
+    FROM names
+    WHERE names.pool IS NOT NULL
+)
+
+SELECT seen.pool, seen.now_ms, event_time(seen.now_ms) AS now
 FROM (
-    SELECT pool, max(issued_ms) AS ms FROM commands GROUP BY pool
-    UNION ALL
-    SELECT pool, max(at_ms) AS ms FROM utilisation GROUP BY pool
-    UNION ALL
-    SELECT pool, max(at_ms) AS ms FROM outcomes GROUP BY pool
-) AS seen
-GROUP BY pool;
+    SELECT
+        names.pool,
+        greatest(
+            (SELECT max(c.issued_ms) FROM commands AS c WHERE c.pool = names.pool),
+            (SELECT max(u.at_ms) FROM utilisation AS u WHERE u.pool = names.pool),
+            (SELECT max(o.at_ms) FROM outcomes AS o WHERE o.pool = names.pool)
+        ) AS now_ms
+    FROM names
+    WHERE names.pool IS NOT NULL
+) AS seen;
 
 COMMENT ON VIEW pool_clock IS
     'The newest event time seen in each pool: what "now" is, also while an old log is replayed.';
