@@ -14,7 +14,7 @@ from streams.dashboard.changes import change_of
 from streams.dashboard.explained import explanation
 from streams.dashboard.health import Finding, HealthWatch
 from streams.dashboard.live import LivePage, Look
-from streams.dashboard.page import render, static_file
+from streams.dashboard.page import prepare, render, static_file
 from streams.dashboard.sections import SECTIONS
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import SPANS
@@ -32,7 +32,7 @@ __all__ = ["DashboardPages", "serve_dashboard"]
 
 _log = logging.getLogger(__name__)
 
-FIRST_S = 0.12  # for what is not read by then the first page does not wait
+FIRST_S = 0.1  # for what is not read by then the first page does not wait
 MOST_STREAMS = 64
 MOST_NAME = 256  # characters of a pool or user that is asked for
 _HEADERS = {
@@ -209,6 +209,7 @@ async def serve_dashboard(
     catalog
         In place of the one on Kafka.
     """
+    prepare()
     health = HealthWatch(examine)
     sources = FactSources(settings, health, catalog)
     pages = DashboardPages(sources)

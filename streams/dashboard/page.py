@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from streams.runtime.printable import printable
 
-__all__ = ["UNKNOWN", "render", "static_file"]
+__all__ = ["UNKNOWN", "prepare", "render", "static_file"]
 
 UNKNOWN = "not known yet"
 KINDS: Mapping[str, str] = {
@@ -26,6 +26,14 @@ KINDS: Mapping[str, str] = {
 def render(template: str, **values: Any) -> str:
     """A template with its values; text from outside can neither be markup nor hide or turn text."""
     return _environment().get_template(template).render(**values)
+
+
+def prepare() -> None:
+    """Read and compile everything, so that the first page is as fast as the next one."""
+    made = _environment()
+    for name in made.list_templates():
+        made.get_template(name)
+    _static()
 
 
 def static_file(name: str) -> tuple[bytes, str] | None:
