@@ -27,7 +27,7 @@ check: install ## lint, format, types, shape of the code
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/unit/test_shape.py tests/unit/test_imports.py
 
-bench: wrk install build/kafka/.fetched ## measure throughput and latency
+bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
 apiserver: install ## test against Kubernetes' own API server, which Go builds first, in minutes
