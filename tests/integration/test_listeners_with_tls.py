@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +19,7 @@ from streams.devstack.child import free_ports
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
 from streams.runtime.access import grpc_certificates
-from streams.runtime.token_file import token_of, users_token_of
+from streams.runtime.token_file import dashboard_token_of, token_of, users_token_of
 from streams.settings import Settings
 
 TLS = CHECKOUT / "tests" / "tls"
@@ -75,6 +76,25 @@ async def test_gateway_and_provisioner_ask_for_their_tokens_over_tls(
     assert await status(uses, authorization=theirs) == 401
     assert await status(uses, authorization=ours) == 400  # let in, and not understood
     assert await status(f"http://localhost:{gateway}/only-a", x_foremesh_user="ann") == 0
+
+
+async def test_the_dashboard_beyond_loopback_is_read_by_who_logs_in_with_the_token(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    (port,) = free_ports(1)
+    url = f"https://localhost:{port}"
+    running = run_foremesh("dashboard", "--listen", f"0.0.0.0:{port}", **FILES)
+    await serves(running, f"{url}/healthz")
+    token = dashboard_token_of(settings)
+    login = f"Basic {b64encode(f'ann:{token}'.encode()).decode()}"
+
+    assert await status(url, "GET") == 401
+    assert await status(url, "GET", authorization=login) == 200
+    assert await status(f"{url}/section/users", "GET") == 401
+    assert await status(f"{url}/change") == 401
+    assert await status(f"{url}/change", authorization=login) == 401
+    assert await status(f"{url}/change", authorization=f"Bearer {token}") == 400
 
 
 async def test_a_scaler_beyond_loopback_answers_who_shows_a_certificate() -> None:
