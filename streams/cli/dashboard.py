@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import click
 
 from streams.cli import pass_settings
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.dashboard.health import Finding
 
 __all__ = ["command"]
 
@@ -19,8 +25,16 @@ __all__ = ["command"]
     show_envvar=True,
     help="Catalogue in YAML, in place of the one on Kafka: for rows of `foremesh replay`.",
 )
+@click.option(
+    "--metrics",
+    multiple=True,
+    show_envvar=True,
+    help="http://host:port/metrics of a process, to be asked too; may be given again.",
+)
 @pass_settings
-def command(settings: Settings, *, listen: str | None, catalog_path: str | None) -> None:
+def command(
+    settings: Settings, *, listen: str | None, catalog_path: str | None, metrics: tuple[str, ...]
+) -> None:
     """Serve a web page: what it gains, what is wrong, what is warm and why, live.
 
     It reads PostgreSQL, and changes only what operators change there, with the token of
@@ -30,13 +44,15 @@ def command(settings: Settings, *, listen: str | None, catalog_path: str | None)
     from streams.catalog import yaml_reader  # noqa: PLC0415
     from streams.cli.doctor import examine  # noqa: PLC0415
     from streams.dashboard.app import serve_dashboard  # noqa: PLC0415
+    from streams.dashboard.scrape import scraped  # noqa: PLC0415
     from streams.runtime.access import listener  # noqa: PLC0415
     from streams.runtime.event_loop import run  # noqa: PLC0415
 
     at = listener(settings, listen or settings.dashboard, "dashboard")
     catalog = yaml_reader.load(catalog_path) if catalog_path else None
-    run(
-        lambda stop: serve_dashboard(
-            settings, at, stop, examine=lambda: examine(settings), catalog=catalog
-        )
-    )
+
+    def checks() -> Iterator[Finding]:
+        yield from examine(settings)
+        yield from scraped(metrics)
+
+    run(lambda stop: serve_dashboard(settings, at, stop, examine=checks, catalog=catalog))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from streams.allocator.valuation.catalog_index import FALLBACK
 from streams.dashboard.changes import difference
 from streams.dashboard.database import Row
 from streams.dashboard.pool_picture import picture
@@ -82,6 +83,8 @@ async def _verdict(sources: FactSources, view: PageView) -> Facts:
         "compared": found if known else None,
         "missing": "" if known else _missing(found, prices),
         "unpriced": sorted(prices.lacks(used)),
+        "unweighted": sorted({row["tier"] for row in uses} - sources.catalog.tiers.keys()),
+        "assumed": FALLBACK.weight,
         "than_timer": _relation(found.ours.total, found.timer.total) if found else "",
         "than_none": _relation(found.ours.total, found.none.total) if found else "",
     }
@@ -210,6 +213,7 @@ async def _health(sources: FactSources, view: PageView) -> Facts:
     behind = view.wall_ms - view.now_ms if view.now_ms is not None else None
     return {
         "parts": parts,
+        "asked_ms": sources.health.asked_ms,
         "wrong": [part for part in parts or () if not part.ok],
         "letters": letters,
         "behind_ms": behind if behind is not None and behind > RECENT_MS else None,
