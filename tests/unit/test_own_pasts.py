@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.allocator.advice import LESS, MORE, told, told_one
+from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.demanded import DemandedNumber
-from streams.allocator.own_pasts import ConstituentPast
 from streams.allocator.state_bytes import decode, encode
 from streams.lab.compare.policies import MINUTE_MS, KeepAlive
 from streams.lab.compare.run import OURS, PolicyRow, compare, row_of
