@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import click
 
 from streams.cli import pass_settings
 from streams.settings import Settings
-
-if TYPE_CHECKING:
-    from streams.dashboard.health import Finding
 
 __all__ = ["command"]
 
@@ -42,17 +36,10 @@ def command(
     """
     # keep --help instant
     from streams.catalog import yaml_reader  # noqa: PLC0415
-    from streams.cli.doctor import examine  # noqa: PLC0415
     from streams.dashboard.app import serve_dashboard  # noqa: PLC0415
-    from streams.dashboard.scrape import scraped  # noqa: PLC0415
     from streams.runtime.access import listener  # noqa: PLC0415
     from streams.runtime.event_loop import run  # noqa: PLC0415
 
     at = listener(settings, listen or settings.dashboard, "dashboard")
     catalog = yaml_reader.load(catalog_path) if catalog_path else None
-
-    def checks() -> Iterator[Finding]:
-        yield from examine(settings)
-        yield from scraped(metrics)
-
-    run(lambda stop: serve_dashboard(settings, at, stop, examine=checks, catalog=catalog))
+    run(lambda stop: serve_dashboard(settings, at, stop, metrics=metrics, catalog=catalog))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from streams.dashboard.changes import change_of
 from streams.dashboard.explained import explanation
-from streams.dashboard.health import Finding, HealthWatch
+from streams.dashboard.health import HealthWatch
 from streams.dashboard.live import LivePage, Look
 from streams.dashboard.page import prepare, render, static_file
+from streams.dashboard.scrape import scraped
 from streams.dashboard.sections import SECTIONS
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import SPANS
@@ -191,7 +192,7 @@ async def serve_dashboard(
     at: Listener,
     stop: asyncio.Event,
     *,
-    examine: Callable[[], Iterable[Finding]],
+    metrics: Sequence[str] = (),
     catalog: Catalog | None = None,
 ) -> None:
     """Serve until `stop` is set.
@@ -204,13 +205,13 @@ async def serve_dashboard(
         Where to listen; beyond loopback reading needs the token too.
     stop
         Ends it.
-    examine
-        Makes every check of the parts' health.
+    metrics
+        Prometheus endpoints of processes that are asked how they are.
     catalog
         In place of the one on Kafka.
     """
     prepare()
-    health = HealthWatch(examine)
+    health = HealthWatch(settings, lambda: scraped(metrics))
     sources = FactSources(settings, health, catalog)
     pages = DashboardPages(sources)
     guard = page_guard(settings, at)

@@ -21,7 +21,7 @@ from streams.dashboard.trust import FEW, sureness, trust
 
 __all__ = ["SECTIONS", "PageSection", "PageView"]
 
-MOST_USES = 3_000  # requests that are held against timers
+MOST_USES = 2_000  # requests that are held against timers
 MOST_DECISIONS = 25
 MOST_USERS = 12
 MOST_SAID = 6

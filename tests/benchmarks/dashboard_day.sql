@@ -61,11 +61,11 @@ INSERT INTO instances (
 )
 SELECT
     'i' || n, 'composite ' || n % 40 || ' part ' || n % 2 + 1, 'default',
-    CASE WHEN born.is THEN ('{warm,busy,starting}'::text[])[1 + n % 3] ELSE 'gone' END::instance_state,
+    CASE WHEN born.late THEN ('{warm,busy,starting}'::text[])[1 + n % 3] ELSE 'gone' END::instance_state,
     'http://host:1', 'c' || n, at.ms, at.ms + 4000, at.ms + 4000,
-    CASE WHEN NOT born.is THEN at.ms + 900000 END, 50, 20000, '', n
+    CASE WHEN NOT born.late THEN at.ms + 900000 END, 50, 20000, '', n
 FROM day, generate_series(1, day.requests / 50) AS n,
-    LATERAL (SELECT n > day.requests / 50 - 200) AS born (is),
+    LATERAL (SELECT n > day.requests / 50 - 200) AS born (late),
     LATERAL (SELECT day.from_ms + n * 4320000000::bigint / day.requests) AS at (ms);
 
 INSERT INTO commands (

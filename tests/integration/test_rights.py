@@ -254,8 +254,14 @@ class Flow:
         before = self.guarded.ends("feedback")
         asyncio.run(ask(door.gateway_at))
         eventually(lambda: self.guarded.ends("feedback") > before, 60)
-        eventually(lambda: [table for table in TABLES if not self.rows(table)] == [], 60)
+        eventually(self.filled, 60)
         self.end([*running, door.gateway, door.provisioner])
+
+    def filled(self) -> bool:
+        """Whether every table has rows."""
+        empty = [table for table in TABLES if not self.rows(table)]
+        assert not empty, f"no rows in {empty}"
+        return True
 
     def end(self, running: list[Running]) -> None:
         for one in running:
