@@ -13,6 +13,7 @@ from streams.dashboard.sections import SECTIONS, PageSection, PageView
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import SPANS, Span
 from streams.errors import ForemeshError
+from streams.records.catalog import Catalog
 from streams.runtime.clock import wall_ms
 
 __all__ = ["Fragment", "LivePage", "Look"]
@@ -20,6 +21,7 @@ __all__ = ["Fragment", "LivePage", "Look"]
 CLOCK_S = 0.5
 LOOK_S = 1.0  # how often a stream looks for what has changed
 MOST_KEPT = 256  # fragments
+LONG_S = 60.0  # after which what was is not shown in place of what is
 FUTURE_MS = 60_000  # a clock that is so far ahead is believed
 
 
@@ -45,6 +47,8 @@ class _KeptTask:
     """What was read last, or is being read."""
 
     task: asyncio.Task[str]
+    catalog: Catalog  # that it was read with
+    before: str | None = None  # what it was, when that is not long ago
     since_s: float = field(default_factory=time.monotonic)
 
 
@@ -84,10 +88,12 @@ class LivePage:
     async def fragment(
         self, section: PageSection, look: Look, patience_s: float | None = None
     ) -> Fragment:
-        """A section as it is; when it is not read in time, a sentence that it is being read."""
+        """A section as it is; when it is not read in time, as it was, or that it is being read."""
         kept = self._keep(section, look)
         done, _ = await asyncio.wait([kept.task], timeout=patience_s)
-        return Fragment(section, kept.task.result() if done else _missing(section, "is being read"))
+        if done:
+            return Fragment(section, kept.task.result())
+        return Fragment(section, kept.before or _missing(section, "it is being read"))
 
     async def fragments(self, look: Look, patience_s: float) -> list[Fragment]:
         """All sections."""
@@ -108,9 +114,12 @@ class LivePage:
     def _keep(self, section: PageSection, look: Look) -> _KeptTask:
         key = section.name, look
         kept, now_s = self._kept.get(key), time.monotonic()
-        if kept is None or (kept.task.done() and now_s - kept.since_s > section.fresh_s):
+        catalog = self._sources.catalog
+        if kept is None or (kept.task.done() and _is_old(kept, section, catalog, now_s)):
             self._forget()
-            kept = _KeptTask(asyncio.ensure_future(self._read(section, look)))
+            young = kept is not None and now_s - kept.since_s < LONG_S
+            before = kept.task.result() if kept is not None and young else None
+            kept = _KeptTask(asyncio.ensure_future(self._read(section, look)), catalog, before)
             self._kept[key] = kept
         return kept
 
@@ -134,6 +143,11 @@ class LivePage:
         except ForemeshError as error:
             return _missing(section, str(error))
         return render(f"{section.name}.html", section=section, view=view, **facts)
+
+
+def _is_old(kept: _KeptTask, section: PageSection, catalog: Catalog, now_s: float) -> bool:
+    """Whether a section is to be read again: after a while, and with another catalogue."""
+    return now_s - kept.since_s > section.fresh_s or kept.catalog is not catalog
 
 
 def _missing(section: PageSection, why: str) -> str:

@@ -189,6 +189,7 @@ def board(
     try:
         eventually(lambda: listens(running, at), START_S)
         eventually(lambda: b"c-queue" in whole(at) and b"waiting saved" in whole(at), START_S)
+        eventually(lambda: b"is being read" not in whole(at), START_S)
         yield Board(settings, at, running)
     finally:
         running.kill()
