@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,12 +17,18 @@ __all__ = ["DRAIN_S", "HTTP_LOG", "serving", "with_sentences"]
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for requests in flight at SIGTERM
+FIRST_S = 20.0  # until the head of a connection's first request is there
 _MOST_PATH = 256  # characters of a path in a sentence
+
+# Connections without a request so far, and what ends each.
+_SILENT: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
 
 @web.middleware
 async def with_sentences(request: web.Request, handler: Any) -> web.StreamResponse:
     """Answer in JSON what has no route or is too large, as everything else is answered."""
+    if first := _SILENT.pop(request.protocol, None):
+        first.cancel()
     try:
         if (request.content_length or 0) > request.client_max_size:
             raise web.HTTPRequestEntityTooLarge(request.client_max_size)
@@ -71,9 +78,33 @@ async def serving(
         The work of the process.
     """
     await runner.setup()
-    await web.TCPSite(runner, *at.place, ssl_context=at.tls).start()
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(_impatient(runner.server), *at.place, ssl=at.tls)
     logger.info("The %s listens on %s", at.what, at.address, extra={"action": "open"})
     try:
         await until()
     finally:
+        listening.close()
         await runner.cleanup()
+
+
+def _impatient(accept: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+    """Accept connections, and end those whose first request is not there in time.
+
+    aiohttp waits for it without end, and a process has only so many connections.
+    """
+    loop = asyncio.get_running_loop()
+
+    def accept_for_now() -> asyncio.Protocol:
+        protocol = accept()
+        _SILENT[protocol] = loop.call_later(FIRST_S, _end, protocol)
+        return protocol
+
+    return accept_for_now
+
+
+def _end(protocol: asyncio.Protocol) -> None:
+    del _SILENT[protocol]
+    if isinstance(protocol, web.RequestHandler):
+        protocol.force_close()

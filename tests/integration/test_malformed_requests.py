@@ -83,6 +83,19 @@ async def test_no_bytes_of_a_client_make_the_gateway_fail(
     assert asked == told
 
 
+async def test_a_body_that_does_not_come_is_waited_for_until_the_deadline(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh, FOREMESH_GATEWAY_DEADLINE_MS="1000")
+    host, _, port = door.gateway_at.partition(":")
+    with socket.create_connection((host, int(port)), 20) as line:
+        line.sendall(b"POST /only-a HTTP/1.1\r\nhost: x\r\n" + USER + b"content-length: 9\r\n\r\n{")
+        assert line.recv(65_536).startswith(b"HTTP/1.1 408 ")
+    assert read(settings, "requests") == []
+
+
 async def test_what_is_nowhere_or_too_large_is_refused_in_a_sentence(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:

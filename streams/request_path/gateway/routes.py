@@ -126,7 +126,7 @@ async def _composite(http: web.Request) -> web.Response:
     try:
         request = parse_request(
             single_headers(http.headers.items()),
-            parse_parameters(http.query, await _body(http)),
+            parse_parameters(http.query, await _body(http, handler.deadline_ms)),
             handler.catalog.tiers,
             composite=composite.service,
             pool=handler.pool,
@@ -162,11 +162,14 @@ async def _serve(
     return web.json_response(answer, status=status, headers={**headers, **_headers(outcome)})
 
 
-async def _body(http: web.Request) -> bytes | None:
+async def _body(http: web.Request, deadline_ms: int) -> bytes | None:
     if not http.can_read_body:
         return None
     try:
-        return await http.read()
+        async with asyncio.timeout(deadline_ms / 1000):
+            return await http.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
     except BODY_UNREADABLE as error:
         raise ValueError("the body is not encoded as its headers say") from error
 
