@@ -79,13 +79,20 @@ class Live:
                     left[group] += end - done.get(place, 0)
         return {group: count for group, count in left.items() if count}
 
-    def be_quiet(self, timeout_s: float = 120.0) -> None:
-        """Wait until every group has settled all there is, and nothing new has come of it."""
+    def be_quiet(self, timeout_s: float = 120.0, *, but: Iterable[str] = ()) -> None:
+        """Wait until every group has settled all there is, and nothing new has come of it.
+
+        Parameters
+        ----------
+        but
+            Stages that are not waited for.
+        """
+        others = set(map(self.settings.group, but))
         topics = {topic for reads in self._groups.values() for topic in reads}
 
         def quiet() -> bool:
             before = self.ends(topics)
-            behind = self.behind()
+            behind = {group: n for group, n in self.behind().items() if group not in others}
             assert not behind, f"behind by {behind}"
             return self.ends(topics) == before
 
