@@ -27,12 +27,14 @@ def test_the_batch_trained_model_is_above_every_published_method_on_closed_probl
 
     assert out.exit_code == 0, out.output
     found = {row["model"]: row for row in json.loads((tmp_path / "o.json").read_text())}
-    ours, batch = found.pop("foremesh"), found.pop("log-linear, batch-trained")
+    ours, network = found.pop("foremesh"), found.pop("foremesh, with network")
+    batch = found.pop("log-linear, batch-trained")
     assert len(found) == 12
     assert batch["accuracy"] > max(row["accuracy"] for row in found.values())
     assert batch["nt_mae_days"] <= found["Tax"]["nt_mae_days"]
     # What a worker runs has seen each event once, in order of time.
-    assert ours["accuracy"] > median(row["accuracy"] for row in found.values())
+    published = median(row["accuracy"] for row in found.values())
+    assert min(ours["accuracy"], network["accuracy"]) > published
 
 
 @pytest.mark.traces
