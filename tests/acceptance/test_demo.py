@@ -57,7 +57,7 @@ def test_a_short_demo_answers_all_shows_the_gain_and_leaves_nothing_running(
     assert without["requests"] == timer["requests"] == foremesh["requests"] > 50
     assert all(arm["served"] == arm["requests"] for arm in arms.values())
     assert foremesh["hits"] == foremesh["started_before"] > 2 * without["hits"]
-    assert foremesh["total"] < 0.8 * without["total"]
+    assert foremesh["total"] < 0.9 * without["total"]  # the best timer has .81 of it
     assert foremesh["total"] < 1.2 * timer["total"]  # a busy machine starts late
     assert 0.75 < foremesh["spent"] / timer["spent"] < 1.25
     assert "foremesh let its users wait" in said
