@@ -21,7 +21,14 @@ from streams.models.kernels import (
 )
 from streams.models.logarithm import logarithms
 from streams.models.next_request.candidates import CANDIDATES
-from streams.models.next_request.mixing import BUCKETS, FORECASTS, GROUPS, SETS, calibrate
+from streams.models.next_request.mixing import (
+    BUCKETS,
+    FORECASTS,
+    GROUPS,
+    SETS,
+    calibrate,
+    normalise,
+)
 from streams.models.recurrent.network import NETWORK, TRAILS, WIDTH, NetworkWeights
 from streams.models.recurrent.outputs import learn_outputs, score
 from streams.models.recurrent.unit import PASS, follow, learn_unit, note
@@ -77,18 +84,11 @@ def join(table: Table, joint: Record, made: Record) -> None:
     mixed, own, alone = table[_MIXED], table[_OWN], table[_ALONE]
     width = len(mixed)
     mixture, network = weights_of(joint, made)
-    top, whole = 0, 0.0
     for column in range(width):
         mixed[column] += mixture * alone[column] + network * own[column]
-        if mixed[column] > mixed[top]:
-            top = column
-    highest = mixed[top]
-    for column in range(width):
-        mixed[column] = math.exp(mixed[column] - highest)
-        whole += mixed[column]
+    top = normalise(mixed)
     made.mixture = made.network = 0.0
     for column in range(width):
-        mixed[column] /= whole
         made.mixture += mixed[column] * alone[column]
         made.network += mixed[column] * own[column]
     made.top, made.bucket = top, calibrate(mixed, top, joint.shifts)

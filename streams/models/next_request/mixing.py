@@ -14,7 +14,7 @@ from streams.models.next_request.experts import INITIAL_WEIGHTS, ORDERS, M
 
 __all__ = [
     "BUCKETS", "FORECAST", "FORECASTS", "GROUPS", "SETS", "WEIGHTS", "WEIGHT_VECTORS", "calibrate",
-    "choose_sets", "initial_weights", "mix", "no_weights",
+    "choose_sets", "initial_weights", "mix", "no_weights", "normalise",
 ]  # fmt: skip
 
 BUCKETS = 16  # of the top probability, each with a correction of its own
@@ -87,22 +87,29 @@ def mix(table: Table, weights: Table, shifts: Table, forecast: Record) -> None:
     for expert in range(M):
         for column in range(width):
             mixed[column] += weights[expert] * logs[expert, column]
-    top, whole = 0, 0.0
-    for column in range(width):
-        if mixed[column] > mixed[top]:
-            top = column
-    highest = mixed[top]
-    for column in range(width):
-        mixed[column] = math.exp(mixed[column] - highest)
-        whole += mixed[column]
-    for column in range(width):
-        mixed[column] /= whole
+    top = normalise(mixed)
     for expert in range(M):
         mean = 0.0
         for column in range(width):
             mean += mixed[column] * logs[expert, column]
         expected[expert] = mean
     forecast.top, forecast.bucket = top, calibrate(mixed, top, shifts)
+
+
+@inner
+def normalise(mixed: Table) -> int:
+    """Turn logarithms into probabilities that sum to 1, in place; the most probable column."""
+    top, whole = 0, 0.0
+    for column in range(len(mixed)):
+        if mixed[column] > mixed[top]:
+            top = column
+    highest = mixed[top]
+    for column in range(len(mixed)):
+        mixed[column] = math.exp(mixed[column] - highest)
+        whole += mixed[column]
+    for column in range(len(mixed)):
+        mixed[column] /= whole
+    return top
 
 
 @inner
