@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from http.client import HTTPException
 from urllib.request import urlopen
 
@@ -20,23 +20,14 @@ from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole, echo, output_option
 from streams.errors import ForemeshError
+from streams.report.finding import PartFinding
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.settings import Settings
 
-__all__ = ["DoctorFinding", "command", "endpoints", "examine"]
+__all__ = ["command", "endpoints", "examine"]
 
 BROKER_S = 10.0
 HEALTH_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorFinding:
-    """What one check found."""
-
-    check: str
-    ok: bool
-    says: str  # a sentence, with the fix when not ok
-    there: bool = True  # whether it runs at all, as far as can be seen
 
 
 @click.command()
@@ -53,7 +44,7 @@ def command(settings: Settings, ctx: click.Context, output: str) -> None:
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-def examine(settings: Settings) -> Iterator[DoctorFinding]:
+def examine(settings: Settings) -> Iterator[PartFinding]:
     """Every check; those that need the broker are left out when it does not answer."""
     broker = list(_check("broker", lambda: _broker(settings), f"answers at {settings.kafka}"))
     yield from broker
@@ -79,7 +70,7 @@ def endpoints(settings: Settings, env: Mapping[str, str]) -> Mapping[str, tuple[
     return known | {name: (env[key], True) for name, key in mesh.items() if key in env}
 
 
-def _health(name: str, at: str, *, expected: bool) -> DoctorFinding:
+def _health(name: str, at: str, *, expected: bool) -> PartFinding:
     """Whether a server answers, and whether Kafka answers it."""
     url = at if at.startswith("http") else f"http://{at}"
     try:
@@ -88,20 +79,20 @@ def _health(name: str, at: str, *, expected: bool) -> DoctorFinding:
     except (OSError, ValueError, HTTPException) as error:
         fix = f": start it, or unset its variable ({error})" if expected else ""
         says = f"does not answer at {at}{fix}"
-        return DoctorFinding(check=name, ok=not expected, says=says, there=False)
+        return PartFinding(check=name, ok=not expected, says=says, there=False)
     if isinstance(said, dict) and said.get("kafka") == 0:
-        return DoctorFinding(check=name, ok=False, says=f"answers at {at}, but has lost Kafka")
-    return DoctorFinding(check=name, ok=True, says=f"answers at {at}")
+        return PartFinding(check=name, ok=False, says=f"answers at {at}, but has lost Kafka")
+    return PartFinding(check=name, ok=True, says=f"answers at {at}")
 
 
-def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[DoctorFinding]:
+def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[PartFinding]:
     try:
         found = problems()
     except ForemeshError as error:
         found = [str(error)]
-    yield from (DoctorFinding(check=name, ok=False, says=problem) for problem in found)
+    yield from (PartFinding(check=name, ok=False, says=problem) for problem in found)
     if not found:
-        yield DoctorFinding(check=name, ok=True, says=well)
+        yield PartFinding(check=name, ok=True, says=well)
 
 
 def _broker(settings: Settings) -> list[str]:
@@ -124,16 +115,16 @@ def _database(settings: Settings) -> list[str]:
     return []
 
 
-def _lag(settings: Settings) -> Iterator[DoctorFinding]:
+def _lag(settings: Settings) -> Iterator[PartFinding]:
     try:
         lags = group_lags(settings)
     except ForemeshError as error:
-        yield DoctorFinding(check="lag", ok=False, says=str(error))
+        yield PartFinding(check="lag", ok=False, says=str(error))
     else:
         yield from (_finding_of(lag, settings) for lag in lags)
 
 
-def _finding_of(lag: GroupLag, settings: Settings) -> DoctorFinding:
+def _finding_of(lag: GroupLag, settings: Settings) -> PartFinding:
     """A group fails when records wait and it has no members; lag alone is no failure.
 
     A worker that runs the whole flow in event time is in none of the stages' groups.
@@ -142,12 +133,12 @@ def _finding_of(lag: GroupLag, settings: Settings) -> DoctorFinding:
     alone = settings.clock == "event" and lag.stage != "sink"
     if lag.members or not lag.records or lag.optional or alone:
         there = lag.members > 0
-        return DoctorFinding(check=f"lag of {lag.stage}", ok=True, says=state, there=there)
+        return PartFinding(check=f"lag of {lag.stage}", ok=True, says=state, there=there)
     run = "foremesh sink" if lag.stage == "sink" else f"foremesh worker {lag.stage}"
-    return DoctorFinding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
+    return PartFinding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
 
 
-def _table(findings: list[DoctorFinding]) -> Table:
+def _table(findings: list[PartFinding]) -> Table:
     table = Table("", "check", "finding")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]wrong[/]"

@@ -8,35 +8,18 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from streams.report.finding import PartFinding
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
-__all__ = ["HealthWatch", "PartHealth"]
+__all__ = ["HealthWatch"]
 
 _log = logging.getLogger(__name__)
 
 PAUSE_S = 12.0
 PATIENCE_S = 60.0
 TRIES = 2  # a client of Kafka that crashes says nothing of the parts
-
-
-@dataclass(frozen=True, slots=True)
-class PartHealth:
-    """What one check found."""
-
-    check: str
-    ok: bool
-    says: str  # a sentence, with the fix when it is not well
-    there: bool = True  # whether it runs at all, as far as can be seen
-
-    @property
-    def state(self) -> str:
-        """Its state in a word."""
-        if not self.ok:
-            return "wrong"
-        return "well" if self.there else "not running"
 
 
 class HealthWatch:
@@ -51,10 +34,10 @@ class HealthWatch:
     """
 
     def __init__(
-        self, settings: Settings, more: Callable[[], Iterable[PartHealth]] = tuple
+        self, settings: Settings, more: Callable[[], Iterable[PartFinding]] = tuple
     ) -> None:
         self._settings, self._more = settings, more
-        self.parts: list[PartHealth] | None = None  # None: not asked yet
+        self.parts: list[PartFinding] | None = None  # None: not asked yet
         self.asked_ms: int | None = None
 
     async def run(self) -> None:
@@ -65,15 +48,17 @@ class HealthWatch:
             self.asked_ms = wall_ms()
             await asyncio.sleep(PAUSE_S)
 
-    async def _examined(self) -> list[PartHealth]:
+    async def _examined(self) -> list[PartFinding]:
         why = ""
         for _ in range(TRIES):
             try:
-                return [PartHealth(**one) for one in json.loads(await self._told())]
+                return [PartFinding(**one) for one in json.loads(await self._told())]
             except (TimeoutError, OSError, ValueError, TypeError) as error:
                 why = str(error) or "no answer in time"
                 _log.warning("foremesh doctor: %s", why, extra={"action": "dashboard_health"})
-        return [PartHealth("checks", ok=False, says=f"`foremesh doctor` ends at once: {why}")]
+        return [
+            PartFinding(check="checks", ok=False, says=f"`foremesh doctor` ends at once: {why}")
+        ]
 
     async def _told(self) -> bytes:
         process = await asyncio.create_subprocess_exec(

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.dashboard.health import PartHealth
+from streams.report.finding import PartFinding
 
 __all__ = ["scraped", "told_by"]
 
@@ -20,7 +20,7 @@ MOST_BYTES = 4 * 1024 * 1024
 Values = dict[str, float]  # by name of metric, summed over labels
 
 
-def scraped(urls: Iterable[str]) -> Iterator[PartHealth]:
+def scraped(urls: Iterable[str]) -> Iterator[PartFinding]:
     """What each endpoint tells; one that does not answer is wrong, since somebody named it."""
     for url in urls:
         name = f"metrics {urlsplit(url).netloc}"
@@ -29,10 +29,12 @@ def scraped(urls: Iterable[str]) -> Iterator[PartHealth]:
                 text = answer.read(MOST_BYTES).decode()
             yield told_by(name, text)
         except (OSError, ValueError, HTTPException) as error:
-            yield PartHealth(name, ok=False, says=f"{url} does not answer: {error}", there=False)
+            yield PartFinding(
+                check=name, ok=False, says=f"{url} does not answer: {error}", there=False
+            )
 
 
-def told_by(name: str, text: str) -> PartHealth:
+def told_by(name: str, text: str) -> PartFinding:
     """What the text of an endpoint tells of its process; ValueError when it is none."""
     values: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
@@ -42,7 +44,7 @@ def told_by(name: str, text: str) -> PartHealth:
     told = list(_told(values))
     if kafka is not None:
         told.insert(0, "Kafka answers" if kafka else "has lost Kafka")
-    return PartHealth(name, ok=kafka != 0, says=", ".join(told) or "answers")
+    return PartFinding(check=name, ok=kafka != 0, says=", ".join(told) or "answers")
 
 
 def _told(values: Values) -> Iterator[str]:
