@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import re
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "Credentials",
     "Guard",
     "Listener",
+    "RequestGuard",
     "bears_token",
     "certificate_files",
     "credentials",
@@ -43,6 +45,7 @@ __all__ = [
 
 OPEN = "/healthz"  # asked by probes, which have no token
 JSON = "application/json"
+UNKNOWN_HOST = 421, "this host name is not known here: add it to FOREMESH_HOSTS"
 _HOST = re.compile(r"(\[[^]]*\]|[^:]+)(?::\d+)?")  # and port
 
 
@@ -160,8 +163,43 @@ def _unusable(path: str, error: OSError) -> SettingInvalid:
 # --------------------------------------------------------------------------- who
 
 
+class RequestGuard(ABC):
+    """Lets a request in, or answers it with one sentence."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
+        """Status and sentence for a request that is not let in; None for one that is."""
+
+    def scheme(self, method: str) -> str:
+        """How one who is not known is to say who they are."""
+        del method
+        return "Bearer"
+
+    def response(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to a request that is not let in."""
+        refused = self.refusal(request.method, request.path, request.headers)
+        if refused is None:
+            return None
+        status, sentence = refused
+        headers = {"WWW-Authenticate": self.scheme(request.method)} if status == 401 else {}
+        return web.json_response({"error": sentence}, status=status, headers=headers)
+
+    def middleware(self) -> Any:
+        """The same for an application."""
+
+        @web.middleware
+        async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
+            refused = self.response(request)
+            answer: web.StreamResponse = refused or await handler(request)
+            return answer
+
+        return guarded
+
+
 @dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(RequestGuard):
     """What a request must bring, or is refused with one sentence.
 
     Parameters
@@ -183,7 +221,7 @@ class Guard:
         """Status and sentence for a request that is not let in; None for one that is."""
         if self.hosts is not None:
             if not knows_host(headers.get("Host", ""), self.hosts):
-                return 421, "this host name is not known here: add it to FOREMESH_HOSTS"
+                return UNKNOWN_HOST
             if "Origin" in headers:
                 return 403, "web pages may not ask this"
         if path == OPEN:
@@ -193,26 +231,6 @@ class Guard:
         if self.hosts is not None and method == "POST" and not is_json(headers):
             return 415, f"send the body as {JSON}"
         return None
-
-    def response(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that is not let in."""
-        refused = self.refusal(request.method, request.path, request.headers)
-        if refused is None:
-            return None
-        status, sentence = refused
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-        return web.json_response({"error": sentence}, status=status, headers=headers)
-
-    def middleware(self) -> Any:
-        """The same for an application."""
-
-        @web.middleware
-        async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
-            refused = self.response(request)
-            answer: web.StreamResponse = refused or await handler(request)
-            return answer
-
-        return guarded
 
 
 def knows_host(host: str, hosts: frozenset[str]) -> bool:

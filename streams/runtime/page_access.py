@@ -6,15 +6,14 @@ import base64
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
-
-from aiohttp import web
 
 from streams.runtime.access import (
     JSON,
     OPEN,
+    UNKNOWN_HOST,
     Listener,
+    RequestGuard,
     bears_token,
     is_json,
     known_hosts,
@@ -26,9 +25,11 @@ from streams.settings import Settings
 
 __all__ = ["PageGuard", "page_guard"]
 
+READING = frozenset({"GET", "HEAD"})
+
 
 @dataclass(frozen=True, slots=True)
-class PageGuard:
+class PageGuard(RequestGuard):
     """What a browser must bring to a page of ours, which may be asked by its own host alone.
 
     Parameters
@@ -49,33 +50,21 @@ class PageGuard:
         """Status and sentence for a request that is not let in; None for one that is."""
         host = headers.get("Host", "")
         if not knows_host(host, self.hosts):
-            return 421, "this host name is not known here: add it to FOREMESH_HOSTS"
+            return UNKNOWN_HOST
         if urlsplit(headers.get("Origin", f"//{host}")).netloc != host:
             return 403, "web pages of others may not ask this"
         if path == OPEN:
             return None
-        changes = method not in {"GET", "HEAD"}
+        changes = method not in READING
         if changes and not is_json(headers):
             return 415, f"send the body as {JSON}"
         if (changes or not self.open_reading) and not self._shown(headers, changes=changes):
             return 401, "send the token of FOREMESH_DASHBOARD_TOKEN_FILE"
         return None
 
-    def middleware(self) -> Any:
-        """The same for an application."""
-
-        @web.middleware
-        async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
-            refused = self.refusal(request.method, request.path, request.headers)
-            if refused is None:
-                answer: web.StreamResponse = await handler(request)
-                return answer
-            status, sentence = refused
-            scheme = 'Basic realm="foremesh"' if request.method in {"GET", "HEAD"} else "Bearer"
-            headers = {"WWW-Authenticate": scheme} if status == 401 else {}
-            return web.json_response({"error": sentence}, status=status, headers=headers)
-
-        return guarded
+    def scheme(self, method: str) -> str:
+        """A browser asks for the login of what it reads; a change shows the token."""
+        return 'Basic realm="foremesh"' if method in READING else "Bearer"
 
     def _shown(self, headers: Mapping[str, str], *, changes: bool) -> bool:
         """Whether the token is there; for a change not as the login that a browser sends by itself."""
