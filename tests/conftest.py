@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -44,20 +46,33 @@ def template(stack: LocalStack) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-def settings(stack: LocalStack, template: str, tmp_path: Path) -> Iterator[Settings]:
+@contextmanager
+def corner(stack: LocalStack, template: str, folder: Path) -> Iterator[Settings]:
     """Settings of a corner of the stack that nobody else uses, with a database of its own."""
     name = f"t{uuid.uuid4().hex[:8]}"
     yield Settings(
         kafka=stack.kafka.address,
         postgres=stack.postgres.create(name, template),
         prefix=f"{name}-",
-        partitions=4,
-        commit_ms=100,
-        session_ms=4_000,
-        build=str(tmp_path / "build"),
+        build=str(folder / "build"),
     )
     stack.postgres.drop(name)
+
+
+@pytest.fixture
+def settings(stack: LocalStack, template: str, tmp_path: Path) -> Iterator[Settings]:
+    """A corner for one test."""
+    with corner(stack, template, tmp_path) as found:
+        yield replace(found, partitions=4, commit_ms=100, session_ms=4_000)
+
+
+@pytest.fixture(scope="module")
+def module_settings(
+    stack: LocalStack, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """A corner for the tests of a module together."""
+    with corner(stack, template, tmp_path_factory.mktemp("corner")) as found:
+        yield replace(found, partitions=2)
 
 
 @pytest.fixture

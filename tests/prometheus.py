@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from debian import unpack
+
 from streams.devstack.child import ServerProcess, free_ports, until
 from streams.devstack.tools import locked
 
 __all__ = ["Prometheus", "Tools", "tools"]
 
-FETCH_S, START_S = 300.0, 30.0
+FETCH_S, CHECK_S, START_S = 300.0, 300.0, 30.0
 MISSING = (
     "Prometheus is missing: install it (with promtool; Debian's package is called prometheus),"
     " or have apt-get and dpkg fetch it"
@@ -37,7 +39,9 @@ class Tools:
     def check(self, *args: str | Path, given: str | None = None) -> str:
         """Run promtool; what it printed, AssertionError if it refuses."""
         argv = [str(self.promtool), *map(str, args)]
-        done = _run(argv, Path.cwd(), given)
+        done = subprocess.run(
+            argv, input=given, capture_output=True, text=True, timeout=CHECK_S, check=False
+        )
         assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
@@ -50,45 +54,8 @@ def tools(build: Path) -> Tools:
     folder = build / "prometheus"
     with locked(build / "prometheus.lock", FETCH_S):
         if not (folder / "usr" / "bin" / "promtool").exists():
-            _unpack(folder)
+            unpack("prometheus", folder, MISSING)
     return Tools(folder / "usr" / "bin" / "prometheus", folder / "usr" / "bin" / "promtool")
-
-
-def _unpack(folder: Path) -> None:
-    """Unpack the package, not install it: no service starts, and nobody needs to be root."""
-    assert shutil.which("apt-get"), MISSING
-    assert shutil.which("dpkg"), MISSING
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    if said := _download(folder):
-        # A container may have no lists of packages, and whoever is not root may make none: these
-        # are our own.
-        lists = ["-o", f"Dir::State={folder / 'apt'}", "-o", f"Dir::Cache={folder / 'apt'}"]
-        lists += ["-o", "Dir::State::status=/var/lib/dpkg/status"]
-        (folder / "apt" / "lists" / "partial").mkdir(parents=True)
-        (folder / "apt" / "archives" / "partial").mkdir(parents=True)
-        _run(["apt-get", *_AS_WE_ARE, *lists, "update"], folder)
-        said = _download(folder, *lists)
-    packages = list(folder.glob("prometheus_*.deb"))
-    assert packages, f"{MISSING}:\n{said}"
-    done = _run(["dpkg", "-x", str(packages[0]), str(folder)], folder)
-    assert done.returncode == 0, done.stderr
-    shutil.rmtree(folder / "apt", ignore_errors=True)
-
-
-_AS_WE_ARE = ("-o", "APT::Sandbox::User=root")  # apt's own user cannot write to our folder
-
-
-def _download(folder: Path, *options: str) -> str:
-    """Fetch the package; what went wrong, if anything."""
-    done = _run(["apt-get", *_AS_WE_ARE, *options, "download", "prometheus"], folder)
-    return done.stdout + done.stderr if done.returncode else ""
-
-
-def _run(argv: list[str], cwd: Path, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv, cwd=cwd, input=given, capture_output=True, text=True, timeout=FETCH_S, check=False
-    )
 
 
 class Prometheus:

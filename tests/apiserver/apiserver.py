@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from debian import unpack
 from harness import CHECKOUT
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster as Server
@@ -58,12 +59,8 @@ def _etcd(build: Path) -> Path:
     if found := shutil.which("etcd"):
         return Path(found)
     unpacked = build / "etcd"
-    if not unpacked.exists():
-        assert shutil.which("apt-get"), "etcd is missing: install it"
-        # Unpacked, not installed: no service starts.
-        _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "etcd-server"], build)
-        (package,) = build.glob("etcd-server_*.deb")
-        _run(["dpkg", "-x", str(package), str(unpacked)], build)
+    if not (unpacked / "usr" / "bin" / "etcd").exists():
+        unpack("etcd-server", unpacked, "etcd is missing: install it")
     return unpacked / "usr" / "bin" / "etcd"
 
 

@@ -24,7 +24,6 @@ from streams.adapters.kafka.topics import create_topics
 from streams.dashboard.database import ReadingDatabase
 from streams.demo.population import SyntheticPopulation
 from streams.demo.studio import TIER, catalogue
-from streams.devstack import LocalStack
 from streams.devstack.child import free_ports
 from streams.errors import DatabaseUnreachable
 from streams.pipeline.replay import ReplayedFlow
@@ -168,18 +167,8 @@ def whole(at: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def board(
-    stack: LocalStack, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Board]:
-    folder = tmp_path_factory.mktemp("dashboard")
-    name = f"t{uuid.uuid4().hex[:8]}"
-    settings = Settings(
-        kafka=stack.kafka.address,
-        postgres=stack.postgres.create(name, template),
-        prefix=f"{name}-",
-        partitions=2,
-        build=str(folder / "build"),
-    )
+def board(module_settings: Settings) -> Iterator[Board]:
+    settings, folder = module_settings, Path(module_settings.build).parent
     create_topics(settings)
     send(settings, studio())
     fill(settings)
@@ -193,7 +182,6 @@ def board(
         yield Board(settings, at, running)
     finally:
         running.kill()
-        stack.postgres.drop(name)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,7 +19,6 @@ from meshed import START_S, Mesh, listens
 from services import SERVICE, answers, catalog_of, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
-from streams.devstack import LocalStack
 from streams.devstack.child import free_ports
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.records import Outcome
@@ -56,18 +55,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(
-    stack: LocalStack, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("listeners")
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    settings = Settings(
-        kafka=stack.kafka.address,
-        postgres=stack.postgres.create(prefix, template),
-        prefix=f"{prefix}-",
-        partitions=2,
-        build=str(folder / "build"),
-    )
+def house(module_settings: Settings) -> Iterator[House]:
+    settings, folder = module_settings, Path(module_settings.build).parent
     running: list[Running] = []
 
     def run(*args: str, **env: str) -> Running:
@@ -94,7 +83,6 @@ def house(
     finally:
         for one in running:
             one.kill()
-        stack.postgres.drop(prefix)
 
 
 async def ask(method: str, at: str, path: str, **headers: str) -> int:

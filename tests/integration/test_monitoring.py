@@ -6,7 +6,6 @@ import asyncio
 import re
 import shutil
 import urllib.request
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.topics import create_topics
 from streams.adapters.metrics.definition import PROCESSES
 from streams.adapters.metrics.table import TABLE
-from streams.devstack import LocalStack
 from streams.devstack.child import free_ports
 from streams.records import Request
 from streams.records.catalog import Composite, Constituent
@@ -57,18 +55,8 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(
-    stack: LocalStack, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Watched]:
-    folder = tmp_path_factory.mktemp("watched")
-    prefix = f"t{uuid.uuid4().hex[:8]}"
-    settings = Settings(
-        kafka=stack.kafka.address,
-        postgres=stack.postgres.create(prefix, template),
-        prefix=f"{prefix}-",
-        partitions=2,
-        build=str(folder / "build"),
-    )
+def watched(module_settings: Settings) -> Iterator[Watched]:
+    settings, folder = module_settings, Path(module_settings.build).parent
     at = {name: f"127.0.0.1:{port}" for name, port in zip(PROCESSES, free_ports(10), strict=True)}
     running: list[Running] = []
 
@@ -95,7 +83,6 @@ def watched(
     finally:
         for one in running:
             one.kill()
-        stack.postgres.drop(prefix)
 
 
 def catalogue() -> list[Any]:
