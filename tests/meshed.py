@@ -13,8 +13,8 @@ import aiohttp
 from harness import RunForemesh, Running, eventually
 from services import Answer, answers
 
-from streams.devstack.child import free_ports
 from streams.request_path.envoy.addresses import MeshAddresses
+from streams.runtime.ports import free_ports
 
 __all__ = ["Mesh"]
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from debian import unpack
 
-from streams.devstack.child import ServerProcess, free_ports, until
+from streams.devstack.child import ServerProcess, until
 from streams.devstack.tools import locked
+from streams.runtime.ports import free_ports
 
 __all__ = ["Prometheus", "Tools", "tools"]
 

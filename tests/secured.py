@@ -17,8 +17,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from harness import CHECKOUT
 
 from streams.devstack import tools
-from streams.devstack.child import free_ports
 from streams.devstack.kafka import KafkaServer
+from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
 PASSWORD = "a secret with spaces"

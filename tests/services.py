@@ -15,10 +15,10 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of, topic_of
-from streams.provisioners.local.child_process import free_port
 from streams.records import Action, Command, Record
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.runtime.clock import wall_ms
+from streams.runtime.ports import free_port
 from streams.settings import Settings
 
 SERVICE = str(Path(__file__).with_name("small_service.py"))

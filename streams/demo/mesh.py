@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from streams.demo.processes import DemoProcesses
-from streams.devstack.child import free_ports
 from streams.request_path.envoy.addresses import PROCESSES, MeshAddresses
+from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
 __all__ = ["DemoMesh"]

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import psutil
 from streams.devstack import spawn
 from streams.errors import StackFailed
 
-__all__ = ["ServerProcess", "free_ports", "run", "until"]
+__all__ = ["ServerProcess", "run", "until"]
 
 logger = logging.getLogger(__name__)
 
@@ -156,15 +155,6 @@ def until(ready: Callable[[], bool], child: ServerProcess, timeout_s: float) -> 
                 f"{child.log_end()}"
             )
         time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Free ports on the loopback interface, chosen by the kernel."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
 
 
 def _spawned(argv: list[str], death_signal: int, user: str) -> list[str]:

@@ -13,8 +13,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streams.devstack import tools
-from streams.devstack.child import ServerProcess, free_ports, run, until
+from streams.devstack.child import ServerProcess, run, until
 from streams.errors import StackFailed
+from streams.runtime.ports import free_ports
 
 __all__ = ["KafkaServer"]
 

@@ -17,8 +17,9 @@ import psycopg
 from psycopg import sql
 
 from streams.devstack import tools
-from streams.devstack.child import ServerProcess, free_ports, run, until
+from streams.devstack.child import ServerProcess, run, until
 from streams.errors import StackFailed
+from streams.runtime.ports import free_ports
 
 __all__ = ["PostgresServer"]
 

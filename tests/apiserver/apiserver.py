@@ -20,7 +20,8 @@ from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster as Server
 from lightkube.config.models import User
 
-from streams.devstack.child import ServerProcess, free_ports, until
+from streams.devstack.child import ServerProcess, until
+from streams.runtime.ports import free_ports
 
 __all__ = ["BUILD", "ApiServer", "Programs", "definition", "programs", "started"]
 MODULE = "k8s.io/apiextensions-apiserver@v0.37.2"

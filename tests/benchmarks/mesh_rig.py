@@ -19,7 +19,6 @@ from services import ONE, send
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
-from streams.devstack.child import free_ports
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.records import Instance, InstanceState
@@ -27,6 +26,7 @@ from streams.records.catalog import Catalog, Composite, Constituent, Pool, Tier
 from streams.request_path.envoy.binary import find_envoy
 from streams.request_path.envoy.clusters import socket_address
 from streams.runtime.clock import wall_ms
+from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
 SERVICES = 10  # of each mode

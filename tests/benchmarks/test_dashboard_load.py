@@ -18,7 +18,7 @@ from meshed import START_S, listens
 
 from streams.dashboard.sections import SECTIONS
 from streams.dashboard.spans import SPANS
-from streams.devstack.child import free_ports
+from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
 SCALE = float(os.environ.get("FOREMESH_BENCH_SCALE", "1"))

@@ -24,7 +24,6 @@ from streams.adapters.kafka.topics import create_topics
 from streams.dashboard.database import ReadingDatabase
 from streams.demo.population import SyntheticPopulation
 from streams.demo.studio import TIER, catalogue
-from streams.devstack.child import free_ports
 from streams.errors import DatabaseUnreachable
 from streams.pipeline.replay import ReplayedFlow
 from streams.pipeline.replayed_rows import ReplayedRows
@@ -44,6 +43,7 @@ from streams.records import (
 from streams.records.catalog import Catalog, Constituent
 from streams.records.control import Control
 from streams.runtime.clock import wall_ms
+from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of
 from streams.settings import Settings
 

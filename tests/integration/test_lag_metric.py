@@ -11,8 +11,8 @@ from live import Live
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
-from streams.devstack.child import free_ports
 from streams.records import Prediction, Request
+from streams.runtime.ports import free_ports
 
 LAG = re.compile(r'^foremesh_lag\{.*stage="profiler"\} (\S+)$', re.MULTILINE)
 

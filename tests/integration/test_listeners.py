@@ -19,11 +19,11 @@ from meshed import START_S, Mesh, listens
 from services import SERVICE, answers, catalog_of, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
-from streams.devstack.child import free_ports
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.records import Outcome
 from streams.request_path.envoy.addresses import PROCESSES
 from streams.runtime.access import is_loopback
+from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of, token_of
 from streams.settings import Settings
 

@@ -15,10 +15,10 @@ from meshed import Mesh
 from services import catalog_of, constituent, send
 from test_mesh import issuer, token
 
-from streams.devstack.child import free_ports
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
 from streams.runtime.access import grpc_certificates
+from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of, token_of, users_token_of
 from streams.settings import Settings
 

@@ -8,13 +8,7 @@ import pytest
 from streams.adapters.metrics.endpoint import serve
 from streams.adapters.metrics.table import RECORDS
 from streams.errors import SettingInvalid
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+from streams.runtime.ports import free_port
 
 
 def test_metrics_are_served_on_loopback() -> None:

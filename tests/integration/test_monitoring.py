@@ -26,11 +26,11 @@ from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.topics import create_topics
 from streams.adapters.metrics.definition import PROCESSES
 from streams.adapters.metrics.table import TABLE
-from streams.devstack.child import free_ports
 from streams.records import Request
 from streams.records.catalog import Composite, Constituent
 from streams.request_path.envoy.addresses import PROCESSES as MESH
 from streams.runtime.clock import wall_ms
+from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
 FOLDER = CHECKOUT / "deploy" / "prometheus"

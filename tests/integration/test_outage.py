@@ -15,10 +15,10 @@ from meshed import Mesh
 from services import Door, catalog_of, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
-from streams.devstack.child import free_ports
 from streams.devstack.kafka import KafkaServer
 from streams.records import Prediction, Request
 from streams.runtime.clock import wall_ms
+from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
 AWAY_S = 15.0

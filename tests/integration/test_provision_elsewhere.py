@@ -13,8 +13,8 @@ from kube import NAMESPACE, Kube, deployment
 from services import catalog_of, command, constituent, read, send
 
 from streams.provisioners.keda import externalscaler_pb2
-from streams.provisioners.local.child_process import free_port
 from streams.records import Instance, InstanceState, Utilisation
+from streams.runtime.ports import free_port
 from streams.settings import Settings
 
 

@@ -37,10 +37,10 @@ from streams.adapters.kafka.rights import KafkaRight, rights_of
 from streams.adapters.kafka.topics import declared
 from streams.catalog.yaml_writer import dump
 from streams.devstack import LocalStack, tools
-from streams.devstack.child import free_ports
 from streams.devstack.kafka import KafkaServer
 from streams.flow.components import COMPONENTS, READER_GROUP
 from streams.flow.topology import TOPICS, TOPOLOGY
+from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of
 from streams.settings import Settings
 

@@ -15,9 +15,10 @@ from confluent_kafka.admin import AdminClient
 from harness import CHECKOUT, Eventually, Running
 
 from streams.devstack import LocalStack, env_of, spawn, tools
-from streams.devstack.child import ServerProcess, free_ports
+from streams.devstack.child import ServerProcess
 from streams.devstack.postgres import UNPRIVILEGED, PostgresServer
 from streams.errors import StackFailed
+from streams.runtime.ports import free_ports
 
 TIED = """
 import pathlib, sys, time

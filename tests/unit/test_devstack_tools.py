@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from streams.devstack import env_of, tools
-from streams.devstack.child import free_ports
 from streams.errors import StackFailed, ToolMissing
 
 
@@ -80,10 +79,6 @@ def test_a_lock_is_waited_for_no_longer_than_allowed(tmp_path: Path) -> None:
         tools.locked(tmp_path / "lock", 0.2),
     ):
         pass
-
-
-def test_ports_are_free_and_differ() -> None:
-    assert len(set(free_ports(20))) == 20
 
 
 def test_without_a_stack_there_are_no_variables(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import ctypes
 import functools
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Protocol, Self
 import aiohttp
 
 from streams.provisioners.local.cgroups import UNLIMITED, InstanceCgroup
+from streams.runtime.ports import free_port
 
 __all__ = [
     "InstanceProcess",
@@ -25,7 +25,6 @@ __all__ = [
     "ProcessNotReady",
     "SupervisedProcess",
     "argv_of",
-    "free_port",
     "spawned",
 ]
 
@@ -38,14 +37,6 @@ _ZYGOTE = str(Path(__file__).with_name("zygote.py"))
 
 class ProcessNotReady(Exception):
     """A process did not become ready; the message says why."""
-
-
-def free_port() -> int:
-    """Return a port chosen by the kernel, free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def argv_of(command: Sequence[str], port: int) -> list[str]:

@@ -17,9 +17,9 @@ from streams.provisioners.local.child_process import (
     ProcessNotReady,
     SupervisedProcess,
     argv_of,
-    free_port,
     spawned,
 )
+from streams.runtime.ports import free_port
 
 __all__ = ["ZygoteProcess"]
 
