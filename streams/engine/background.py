@@ -38,11 +38,12 @@ class BackgroundTasks:
         """Have this stop the worker."""
         self._crash = crash
 
-    def spawn(self, work: Awaitable[None]) -> None:
-        """Run this in the background, guarded."""
+    def spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Run this in the background, guarded; the task."""
         task = asyncio.ensure_future(self.guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def guarded(self, work: Awaitable[None]) -> None:
         """Run this; an exception stops the worker, which must not continue past what failed."""

@@ -43,7 +43,7 @@ class RecordBatch:
     topic: str
     partition: int
     generation: int  # of the consumer group when they were fetched
-    follows: int | None  # offset after the batch before this one; None after a seek
+    follows: int  # offset that was fetched: after the batch before, or the one that was sought
     records: Sequence[RawRecord]
     end_offset: int = 0  # high-water mark of the partition when they were fetched
     begin_offset: int = 0  # of the first record that the partition still had then

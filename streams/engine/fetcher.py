@@ -19,7 +19,7 @@ from faust.types import TP
 
 from streams.errors import BrokerUnreachable
 
-__all__ = ["BareEnd", "FetchedRecord", "RecordFetcher"]
+__all__ = ["BareEnd", "FetchedRecord", "FetchedRun", "RecordFetcher"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,13 @@ class FetchedRecord(NamedTuple):
     timestamp: int  # ms
     key: bytes | None
     value: bytes | None
+
+
+class FetchedRun(NamedTuple):
+    """Records of one partition, in order."""
+
+    follows: int  # offset that was fetched: of the first record, or of a gap in the log before it
+    records: list[FetchedRecord]
 
 
 class BareEnd(NamedTuple):
@@ -100,7 +107,7 @@ class RecordFetcher:
         self._assign(set())
         self._position.clear()
 
-    async def fetch(self, tps: set[TP], timeout_s: float) -> dict[TP, list[FetchedRecord]]:
+    async def fetch(self, tps: set[TP], timeout_s: float) -> dict[TP, FetchedRun]:
         """The next records of these partitions, as soon as there are any; none after `close`.
 
         Raises
@@ -115,10 +122,11 @@ class RecordFetcher:
         messages = [] if self._first else self._consumer.consume(self._most, 0)
         if not messages:
             messages = await self._wait(timeout_s)
-        found: dict[TP, list[FetchedRecord]] = {}
+        found: dict[TP, FetchedRun] = {}
         for tp, records in _by_partition(messages, self._is_record):
             if tp in self._flowing:
-                found.setdefault(tp, []).extend(records)
+                run = found.setdefault(tp, FetchedRun(max(self._position[tp], 0), []))
+                run.records.extend(records)
                 self._position[tp] = records[-1].offset + 1
         return found
 

@@ -170,8 +170,11 @@ class StageRunner:
         return self._partitions.committable
 
     async def checkpoint(self) -> None:
-        """Deliver outputs and save state up to here, unless the worker has failed."""
-        await self._tasks.guarded(self._checkpoint())
+        """Deliver outputs and save state up to here, unless the worker has failed.
+
+        Goes on when the caller is cancelled: what was encoded and not written would be lost.
+        """
+        await asyncio.shield(self._tasks.spawn(self._checkpoint()))
 
     async def _checkpoint_regularly(self) -> None:
         for turn in cycle(range(SLICES)):
@@ -218,7 +221,7 @@ class StageRunner:
     async def _accept(self, owned: OwnedPartition, batch: RecordBatch) -> None:
         name = self._names[batch.topic]
         at = owned.store.position.get(name)
-        if at is not None and (batch.follows or 0) > at:
+        if at is not None and batch.follows > at:
             logger.warning(
                 "%s[%d] is fetched again from offset %d", batch.topic, batch.partition, at
             )
@@ -240,8 +243,8 @@ class StageRunner:
 
     def _lacks_state(self, owned: OwnedPartition, name: str, batch: RecordBatch) -> bool:
         """Whether records were taken of which nothing is known; a compacted topic has gaps anyway."""
-        begins = batch.follows is None and name in TOPICS and not TOPICS[name].compacted
-        later = begins and batch.records[0].offset > batch.begin_offset
+        kept = name in TOPICS and not TOPICS[name].compacted
+        later = kept and batch.records[0].offset > batch.begin_offset
         return later and self.row.keeps and not owned.store.position
 
     def _tell_loss(self, batch: RecordBatch) -> None:

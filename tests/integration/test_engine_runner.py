@@ -39,6 +39,52 @@ def test_a_worker_that_gives_up_saves_no_partition_whose_outputs_are_lost(
         assert saved_state(settings, number) == ({}, {})
 
 
+def test_records_that_were_dropped_between_fetch_and_agent_are_fetched_again(
+    settings: Settings,
+) -> None:
+    (app,) = create_app(settings, {"interceptor": Counting()}).stages
+    assert isinstance(app, StageApp)
+    topic = TP(settings.topic("requests"), 0)
+
+    taken = take(app.owner, [batch(topic), batch(topic, offset=7, follows=4)])
+
+    assert asyncio.run(taken) == ({topic: 1}, {topic: 1})
+
+
+def test_offsets_that_the_log_itself_lacks_are_not_asked_for_again(settings: Settings) -> None:
+    (app,) = create_app(settings, {"interceptor": Counting()}).stages
+    assert isinstance(app, StageApp)
+    topic = TP(settings.topic("requests"), 0)
+
+    taken = take(app.owner, [batch(topic), batch(topic, offset=7, follows=1)])
+
+    assert asyncio.run(taken) == ({}, {topic: 8})
+
+
+async def take(
+    runner: StageRunner, batches: list[RecordBatch]
+) -> tuple[dict[TP, int], dict[TP, int]]:
+    """Own the batches' partition, take them and save: what is fetched again, and what committed."""
+    rewound: dict[TP, int] = {}
+
+    async def rewind(tp: TP, offset: int) -> None:
+        rewound[tp] = offset
+
+    tps = {TP(one.topic, one.partition) for one in batches}
+    await own(runner, tps)
+    runner.start(rewind, fail)
+    for one in batches:
+        await runner.take(one)
+    await runner.checkpoint()
+    committable = dict(runner.committable())
+    await runner.stop()
+    return rewound, committable
+
+
+async def fail(error: BaseException) -> None:
+    raise error
+
+
 async def give_up(runner: StageRunner, settings: Settings) -> list[BaseException]:
     """Own partitions, take a batch of each, fail to deliver, and stop."""
     crashes: list[BaseException] = []
@@ -51,11 +97,7 @@ async def give_up(runner: StageRunner, settings: Settings) -> list[BaseException
 
     topic = settings.topic("requests")
     tps = {TP(topic, number) for number in OWNED}
-    runner.assigned(tps, generation=1)
-    for _ in range(1_000):
-        if runner.ready(tps) == tps:
-            break
-        await asyncio.sleep(0.05)
+    await own(runner, tps)
     runner.start(rewind, crash)
     for tp in tps:
         await runner.take(batch(tp))
@@ -65,7 +107,15 @@ async def give_up(runner: StageRunner, settings: Settings) -> list[BaseException
     return crashes
 
 
-def batch(tp: TP) -> RecordBatch:
+async def own(runner: StageRunner, tps: set[TP]) -> None:
+    runner.assigned(tps, generation=1)
+    for _ in range(1_000):
+        if runner.ready(tps) == tps:
+            return
+        await asyncio.sleep(0.05)
+
+
+def batch(tp: TP, offset: int = 0, follows: int = 0) -> RecordBatch:
     request = Request(request_id=f"r{tp.partition}", user="user", service="s", at_ms=1_000)
-    record = SimpleNamespace(offset=0, timestamp=1_000, key=b"user", value=encode(request))
-    return RecordBatch(tp.topic, tp.partition, generation=1, follows=None, records=[record])
+    record = SimpleNamespace(offset=offset, timestamp=1_000, key=b"user", value=encode(request))
+    return RecordBatch(tp.topic, tp.partition, 1, follows, [record])

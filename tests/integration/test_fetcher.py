@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from faust.types import TP
 
 from streams.adapters.kafka.clients import client_config, producer_config
-from streams.engine.fetcher import BareEnd, FetchedRecord, RecordFetcher
+from streams.engine.fetcher import BareEnd, FetchedRecord, FetchedRun, RecordFetcher
 from streams.engine.producer import CheckedProducer
 from streams.settings import Settings
 
@@ -53,8 +53,8 @@ async def fetch(fetcher: RecordFetcher, tps: set[TP], count: int) -> dict[TP, li
     found: dict[TP, list[FetchedRecord]] = {}
     async with asyncio.timeout(LIMIT_S):
         while sum(map(len, found.values())) < count:
-            for tp, records in (await fetcher.fetch(tps, WAIT_S)).items():
-                found.setdefault(tp, []).extend(records)
+            for tp, run in (await fetcher.fetch(tps, WAIT_S)).items():
+                found.setdefault(tp, []).extend(run.records)
     return found
 
 
@@ -70,6 +70,19 @@ async def test_records_come_from_the_offset_that_was_sought(settings: Settings, 
         assert values(found) == [b"%d" % n for n in range(200, 250)]
         assert [record.offset for record in found] == list(range(200, 250))
         assert fetcher.end(first) == 250
+
+
+async def test_records_say_after_which_offset_they_were_fetched(
+    settings: Settings, first: TP
+) -> None:
+    send(settings, [b"%d" % n for n in range(250)])
+    async with fetching(settings) as fetcher:
+        fetcher.seek({first: 200})
+        after = 200
+        while after < 250:
+            for run in (await fetcher.fetch({first}, WAIT_S)).values():
+                assert run.follows == run.records[0].offset == after
+                after = run.records[-1].offset + 1
 
 
 async def test_a_partition_nobody_committed_is_read_from_its_beginning(
@@ -117,7 +130,7 @@ async def test_who_waits_is_woken_by_a_lone_record(settings: Settings, first: TP
         await asyncio.sleep(WAIT_S)
         await asyncio.to_thread(send, settings, [b"alone"])
         async with asyncio.timeout(LIMIT_S / 2):
-            assert values((await waiting)[first]) == [b"alone"]
+            assert values((await waiting)[first].records) == [b"alone"]
 
 
 async def test_what_came_to_one_who_was_cancelled_comes_to_the_next(
@@ -142,7 +155,8 @@ async def test_a_seek_while_somebody_waits_is_not_answered_from_before_it(
         await asyncio.sleep(WAIT_S)
         await asyncio.to_thread(send, settings, [b"three"])
         fetcher.seek({first: 0})
-        found = (await waiting).get(first, [])
+        run = (await waiting).get(first, FetchedRun(0, []))
+        found = [*run.records]
         found += (await fetch(fetcher, {first}, 3 - len(found)))[first]
     assert values(found) == [b"one", b"two", b"three"]
 

@@ -8,7 +8,7 @@ import aiohttp
 import psutil
 import pytest
 from harness import RunForemesh, Running, eventually
-from meshed import Mesh
+from meshed import START_S, Mesh
 from services import Answer, Door, catalog_of, command, constituent, read, send
 
 from streams.records import Instance, InstanceState
@@ -57,9 +57,8 @@ def start(run: RunForemesh, settings: Settings) -> tuple[Mesh, Running]:
     mesh = Mesh(run)
     running = mesh.start(*ALL)
     send(settings, [command("a")])
-    eventually(
-        lambda: mesh.stats("^cluster.a.membership_total$")["cluster.a.membership_total"] == 2
-    )
+    name = "cluster.a.membership_total"
+    eventually(lambda: mesh.stats(f"^{name}$").get(name) == 2, START_S)
     return mesh, running["provisioner"]
 
 

@@ -97,7 +97,7 @@ class Writer:
 
 def batch(number: int) -> RecordBatch:
     record = SimpleNamespace(offset=4, timestamp=0, key=b"", value=b"")
-    return RecordBatch(TOPIC, number, generation=1, follows=None, records=[record])
+    return RecordBatch(TOPIC, number, generation=1, follows=0, records=[record])
 
 
 def offsets(committable: Mapping[TP, int]) -> dict[int, int]:

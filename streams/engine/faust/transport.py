@@ -38,7 +38,6 @@ class BatchConsumer(driver.Consumer):
         self.owner: BatchOwner = app.owner
         self._most_records: int = app.settings.batch_records
         self._most_bytes: int = app.settings.batch_bytes
-        self._fetched: dict[TP, int] = {}  # offset after the last record passed on
         self._asked = False  # for records, since the last check of the group
         # The group's own id: with ACLs, the principal that reads its topics may name it.
         config = {**app.client_config, "group.id": app.conf.id}
@@ -89,24 +88,27 @@ class BatchConsumer(driver.Consumer):
         Faust 0.15.3, consumer.py:704: one per record. It drops what was fetched while the flow
         was stopped and seeks to the committed offsets; here to the first record dropped.
         """
-        records, _ = await self._wait_next_records(timeout)
+        found, _ = await self._wait_next_records(timeout)
+        records: Mapping[TP, Any] = found or {}  # runs, by `_getmany`
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
             return
         if not self.flow_active:
-            self._fetcher.seek({tp: fetched[0].offset for tp, fetched in records.items()})
+            self._fetcher.seek({tp: run.follows for tp, run in records.items()})
             return
-        for tp, fetched in records.items():
+        for tp, (follows, fetched) in records.items():
+            after = follows
             for chunk in cut(fetched, self._most_records, self._most_bytes):
                 if generation != self.app.consumer_generation_id or not self.flow_active:
                     return
-                yield tp, self._batch_message(tp, chunk, generation)
+                yield tp, self._batch_message(tp, after, chunk, generation)
+                after = chunk[-1].offset + 1
 
-    def _batch_message(self, tp: TP, chunk: Sequence[RawRecord], generation: int) -> Any:
-        follows = self._fetched.get(tp)
+    def _batch_message(
+        self, tp: TP, follows: int, chunk: Sequence[RawRecord], generation: int
+    ) -> Any:
         begin, end = self._fetcher.begin(tp), self.highwater(tp)
         batch = RecordBatch(tp.topic, tp.partition, generation, follows, chunk, end, begin)
-        self._fetched[tp] = batch.next_offset
         # The last offset: Faust drops messages below the offset read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch
         return message(
@@ -125,14 +127,8 @@ class BatchConsumer(driver.Consumer):
             generation_id=generation,
         )
 
-    async def perform_seek(self) -> None:
-        """Seek to the committed offsets; the next batch follows none (consumer.py:622)."""
-        self._fetched.clear()
-        await super().perform_seek()
-
     async def rewind(self, tp: TP, offset: int) -> None:
         """Fetch this partition again from `offset` on."""
-        self._fetched.pop(tp, None)
         await self.seek_wait({tp: offset})
 
     def on_buffer_full(self, tp: TP) -> None:
@@ -192,7 +188,6 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """As Faust (consumer.py:679); state is rebuilt in the background, so heartbeats go on."""
-        self._fetched.clear()
         self._fetcher.forget()
         self.owner.assigned(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
