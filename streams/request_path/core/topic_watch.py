@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 from streams.adapters.avro import codec
@@ -15,12 +15,16 @@ from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
 from streams.settings import Settings
 
-__all__ = ["CatalogAndInstanceWatch"]
+__all__ = ["CatalogAndInstanceWatch", "nothing"]
 
 _READ_S = 30.0
 _PATIENT = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 1_000}
 _BATCH_S = 0.03  # changes within it are handed over together: each call costs every listener
 _WAIT_S = 0.5  # also the longest that the end of the process waits for it
+
+
+async def nothing() -> None:
+    """Do nothing after a change."""
 
 
 class CatalogAndInstanceWatch:
@@ -87,12 +91,12 @@ class CatalogAndInstanceWatch:
             raise
         return cls(*views, changed)
 
-    async def follow_catalog(self, changed: Callable[[], None] = lambda: None) -> None:
-        """Keep `catalog` current for ever; `changed` is called after each change."""
+    async def follow_catalog(self, changed: Callable[[], Awaitable[None]] = nothing) -> None:
+        """Keep `catalog` current for ever; `changed` is awaited after each change."""
         while True:
             if await asyncio.to_thread(self._catalog.wait, _WAIT_S):
-                self.catalog = _catalog_of(self._catalog)
-                changed()
+                self.catalog = await asyncio.to_thread(_catalog_of, self._catalog)
+                await changed()
 
     async def follow_instances(self, changed: Callable[[list[Instance]], None]) -> None:
         """Hand over changed instances for ever: at once after a pause, else in batches."""

@@ -18,7 +18,7 @@ from streams.records.catalog import Catalog
 from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.core.provisioner_client import ProvisionerClient
 from streams.request_path.core.standard_path import StandardPath
-from streams.request_path.core.topic_watch import CatalogAndInstanceWatch
+from streams.request_path.core.topic_watch import CatalogAndInstanceWatch, nothing
 from streams.runtime.tasks import every
 from streams.settings import Settings
 
@@ -94,7 +94,7 @@ class WarmPool:
     def start(
         self,
         observe: Callable[[Instance], None] | None = None,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], Awaitable[None]] = nothing,
     ) -> list[Awaitable[Any]]:
         """Observe the instances read so far; returns the work to run while the pool is used.
 
@@ -103,7 +103,7 @@ class WarmPool:
         observe
             Called with each changed instance, in place of `claims.observe`.
         changed
-            Called after each change of the catalogue.
+            Awaited after each change of the catalogue.
         """
         observe = observe or self.claims.observe
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from envoy.service.discovery.v3 import ads_pb2_grpc
+from google.protobuf import any_pb2
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.metrics import endpoint
@@ -24,6 +25,7 @@ from streams.request_path.envoy.discovery import (
     ROUTES,
     AggregatedDiscoveryService,
     ResourceSnapshot,
+    packed,
 )
 from streams.request_path.envoy.endpoints import EndpointTable
 from streams.request_path.envoy.listeners import listeners
@@ -37,6 +39,8 @@ from streams.settings import Settings
 __all__ = ["ControlPlane", "serve_control_plane"]
 
 logger = logging.getLogger(__name__)
+
+EnvoyResources = dict[str, dict[str, any_pb2.Any]]  # by kind and name
 
 _STOP_S = 1.0
 _PRUNE_S = 1.0
@@ -122,16 +126,12 @@ class ControlPlane:
         self._policy = policy
         self._endpoints = endpoints
         self.snapshot = ResourceSnapshot()
-        self.update_catalog()
+        self._put(self._built())
         self.observe(watch.take_changed())
 
-    def update_catalog(self) -> None:
-        """Set the resources that follow from the catalogue."""
-        catalog, addresses, policy = self._watch.catalog, self._addresses, self._policy
-        self._put(CLUSTERS, messages.cluster, clusters(catalog, addresses))
-        self._put(LISTENERS, messages.listener, listeners(addresses, policy))
-        self._put(ROUTES, messages.route_configuration, routes(catalog, policy))
-        self._put_endpoints(catalog.constituents)
+    async def update_catalog(self) -> None:
+        """Set the resources that follow from the catalogue; Envoys are served meanwhile."""
+        self._put(await asyncio.to_thread(self._built))
 
     def observe(self, changed: Iterable[Instance]) -> None:
         """Set the endpoints of constituents whose instances changed."""
@@ -142,11 +142,19 @@ class ControlPlane:
         """Drop instances whose record was deleted; usually their end was reported before."""
         self._put_endpoints(self._endpoints.prune(self._watch.instances))
 
-    def _put(
-        self, kind: str, parse: Callable[[dict[str, Any]], Any], configs: Iterable[dict[str, Any]]
-    ) -> None:
-        resources = {config["name"]: parse(config) for config in configs}
-        self.snapshot.put(kind, resources, complete=True)
+    def _built(self) -> EnvoyResources:
+        """The resources that follow from the catalogue; with thousands of services it takes seconds."""
+        catalog, addresses, policy = self._watch.catalog, self._addresses, self._policy
+        return {
+            CLUSTERS: _packed(messages.cluster, clusters(catalog, addresses)),
+            LISTENERS: _packed(messages.listener, listeners(addresses, policy)),
+            ROUTES: _packed(messages.route_configuration, routes(catalog, policy)),
+        }
+
+    def _put(self, resources: EnvoyResources) -> None:
+        for kind, by_name in resources.items():
+            self.snapshot.put(kind, by_name, complete=True)
+        self._put_endpoints(self._watch.catalog.constituents)
 
     def _put_endpoints(self, names: Iterable[str]) -> None:
         known = self._watch.catalog.constituents
@@ -158,3 +166,9 @@ class ControlPlane:
                 if name in known
             },
         )
+
+
+def _packed(
+    parse: Callable[[dict[str, Any]], Any], configs: Iterable[dict[str, Any]]
+) -> dict[str, any_pb2.Any]:
+    return {config["name"]: packed(parse(config)) for config in configs}

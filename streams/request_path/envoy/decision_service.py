@@ -140,7 +140,7 @@ class DecisionService:
 
     def start(self) -> list[Awaitable[Any]]:
         """Observe catalogue and instances read so far; returns the work to run meanwhile."""
-        self._set_catalog()
+        self.checks.set_catalog(self._warm.catalog)
         followed = self._warm.start(self._withheld.observe, self._set_catalog)
         return [*followed, every(_SWEEP_S, self._sweep)]
 
@@ -192,7 +192,7 @@ class DecisionService:
         self._withheld.expire(now_ms)
         self.leases.expire(now_ms)
 
-    def _set_catalog(self) -> None:
+    async def _set_catalog(self) -> None:
         self.checks.set_catalog(self._warm.catalog)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "AggregatedDiscoveryService",
     "DiscoveryStream",
     "ResourceSnapshot",
+    "packed",
 ]
 
 logger = logging.getLogger(__name__)
@@ -51,13 +52,13 @@ class ResourceSnapshot:
         A resource is a message, or an `Any` that holds it.
         """
         now = self._resources[kind]
-        packed = {name: _packed(resource) for name, resource in resources.items()}
+        values = {name: packed(resource) for name, resource in resources.items()}
         new = {
             name: value
-            for name, value in packed.items()
+            for name, value in values.items()
             if name not in now or now[name][1] != value
         }
-        deleted = now.keys() - packed.keys() if complete else set()
+        deleted = now.keys() - values.keys() if complete else set()
         if not new and not deleted:
             return
         self._version += 1
@@ -180,9 +181,10 @@ class DiscoveryStream:
             )
 
 
-def _packed(message: Any) -> any_pb2.Any:
+def packed(message: Any) -> any_pb2.Any:
+    """A message as an `Any`, which it may be already; equal messages have equal bytes."""
     if isinstance(message, any_pb2.Any):
         return message
-    packed = any_pb2.Any()
-    packed.Pack(message, deterministic=True)
-    return packed
+    made = any_pb2.Any()
+    made.Pack(message, deterministic=True)
+    return made
