@@ -38,6 +38,7 @@ __all__ = [
     "feedback",
     "later",
     "prediction",
+    "request",
     "sums",
     "through_bytes",
 ]
@@ -91,6 +92,14 @@ def feedback(service: str, ms: int, request_id: str = "") -> Feedback:
         result=Result.MISS,
         warm_ups=(measured,),
     )
+
+
+def request(
+    service: str, request_id: str, at_ms: int = 0, *, user: str = "ann", pool: str = "p"
+) -> Prediction:
+    """The prediction after a request of a user of whom nothing else is known."""
+    made = prediction(user, at_ms, {}, pool=pool)
+    return replace(made, request_id=request_id, asked=service)
 
 
 def demands(records: list[Record]) -> list[Demand]:

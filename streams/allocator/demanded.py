@@ -16,8 +16,8 @@ class DemandedNumber:
     number
         By the latest decision.
     ready
-        Those that instances are ready for. It falls a decision late: a user's demand falls with
-        the request, which is told a tick later.
+        Those that instances are ready for. It falls a decision late: what serves the request with
+        which a user's demand falls is given back after that.
     ready_ms
         When the others are ready; 0 if there are none. Others that come later count with them.
     """

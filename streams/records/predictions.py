@@ -35,6 +35,7 @@ class Prediction:
     model: str  # model version
     tier: str = "standard"
     pool: str = "default"
+    asked: str = ""  # the composite that the request was for
 
 
 class ServiceDemand(NamedTuple):

@@ -11,6 +11,7 @@ __all__ = ["free_port", "free_ports"]
 # Below the range from which Linux and macOS take the local ports of outgoing connections:
 # a port of that range may be taken between our choice and the server's start.
 _PORTS = range(10_000, 32_768)
+_TRIES = 10_000
 _recent: deque[int] = deque(maxlen=1_024)  # chosen, and perhaps not yet listened on
 
 
@@ -22,7 +23,8 @@ def free_port() -> int:
     OSError
         None is free.
     """
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for _ in range(_TRIES):
+        port = random.choice(_PORTS)  # noqa: S311 - not a secret
         if port not in _recent and _is_free(port):
             _recent.append(port)
             return port

@@ -55,6 +55,8 @@ def admit_prediction(prediction: Prediction) -> None:
     _within("expires_ms", prediction.expires_ms, MOST_MS)
     _within("horizon_ms", prediction.horizon_ms, MOST_MS)
     _within("soon", prediction.soon, MOST)
+    if prediction.asked:
+        named(prediction, "asked")
     _few("services", prediction.services)
     for entry in prediction.services:
         service, probability, within, soon = entry

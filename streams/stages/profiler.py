@@ -103,6 +103,7 @@ class Profiler(EventDriven):
             model=self.model,
             tier=request.tier,
             pool=request.pool,
+            asked=request.service,
         )
 
     # The versioned bytes of a state row, and back; ValueError if they cannot be read.

@@ -22,6 +22,7 @@ from aggregated import (
     feedback,
     later,
     prediction,
+    request,
     sums,
     through_bytes,
 )
@@ -96,7 +97,7 @@ def test_demand_is_sent_once_a_tick_and_includes_the_prediction_that_opened_it()
 def test_a_clock_that_was_a_year_ahead_is_set_back_by_the_next_tick() -> None:
     state, year = State(), 366 * 24 * HOUR_MS
     asks("ann", range(year, year + 100_000, 10_000), state)
-    feed([feedback("base", 100)], state)
+    feed([feedback("base", 100), request("draw", "r", year + 90_000)], state)
     learnt = sums(state).hazard.cells["spent"].tolist()
 
     assert at(10_000, state) == []
@@ -132,9 +133,16 @@ def test_a_prediction_at_the_time_of_the_demand_sent_last_is_due_at_the_next_tic
     assert list(expected(at(TICK_MS, state)[0])) == [("a", "gold"), ("b", "gold")]
 
 
+def test_demand_is_sent_once_more_a_tick_after_a_prediction() -> None:
+    state: State = {}
+    feed([prediction("ann", 500, {"a": 0.5})], state)
+    assert [demand.at_ms for demand in later(EDGES_MS[1] - 1, state)] == [TICK_MS]
+
+
 def test_without_a_prediction_demand_is_due_when_users_enter_a_next_stage() -> None:
     state: State = {}
     feed([prediction("ann", 10, {"a": 0.5}), prediction("bob", 7_000, {"a": 0.5})], state)
+    at(7_000 + TICK_MS, state)
     assert due(state) == EDGES_MS[1]
     at(EDGES_MS[1], state)
     assert due(state) == 7_000 + EDGES_MS[1]
@@ -143,6 +151,7 @@ def test_without_a_prediction_demand_is_due_when_users_enter_a_next_stage() -> N
 def test_a_tick_before_it_is_due_does_nothing() -> None:
     state: State = {}
     feed([prediction("ann", 10, {"a": 0.5})], state)
+    at(TICK_MS, state)
     before = {key: Aggregator().encode(row) for key, row in state.items()}
     assert at(EDGES_MS[1] - 1, state) == []
     assert {key: Aggregator().encode(row) for key, row in state.items()} == before
@@ -153,12 +162,14 @@ def test_a_change_below_the_share_that_is_news_is_not_published() -> None:
     for news, sent in ((1.2, 0), (0.4, 1)):
         state: State = {}
         feed([prediction("ann", 0, {"a": 0.5})], state)
+        at(TICK_MS, state)
         assert len(at(EDGES_MS[1], state, replace(EXACT, news=news))) == sent
 
 
 def test_changes_add_up_to_news() -> None:
     state: State = {}
     feed([prediction("ann", 0, {"a": 0.5})], state)
+    at(TICK_MS, state)
     first, *_ = later(HOUR_MS, state, replace(EXACT, news=1.2))
     assert first.at_ms == EDGES_MS[2]
 
@@ -166,6 +177,7 @@ def test_changes_add_up_to_news() -> None:
 def test_a_pool_of_start_up_times_alone_is_no_news() -> None:
     state: State = {}
     feed([replace(feedback("base", 100), pool="q"), prediction("ann", 0, {"a": 0.5})], state)
+    at(TICK_MS, state)
     assert at(EDGES_MS[1], state, replace(EXACT, news=1.2)) == []
 
 
@@ -437,7 +449,7 @@ def test_start_up_times_never_add_up_to_what_the_allocator_refuses() -> None:
 def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
     state: State = {}
     for request_id, service in (("1", "shop"), ("2", "shop"), ("3", "never predicted")):
-        feed([replace(feedback("a", 1, request_id), service=service)], state)
+        feed([request(service, request_id)], state)
     feed([prediction("ann", 900, {"shop": 0.5}), prediction("bob", 950, {"shop": 0.5})], state)
     again = through_bytes(state)
     (sent,) = at(2_000, state)
@@ -445,37 +457,57 @@ def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None
     assert at(2_000, again) == [sent]
 
 
-def seen(state: State) -> int:
-    """Requests counted, each with a measured start."""
+def counted(state: State) -> tuple[int, int]:
+    """Requests and measured start-ups."""
     feed([prediction("bob", 0, {"a": 0.5})], state)
     (demand,) = at(FOR_EVER_MS, state)
-    count = sum(row.seen for row in demand.services)
-    assert sum(measured.count for measured in demand.warm_ups) == count
-    return count
+    starts = sum(measured.count for measured in demand.warm_ups)
+    return sum(row.seen for row in demand.services), starts
 
 
-def test_a_request_that_comes_again_is_not_counted_again() -> None:
+def test_what_comes_again_is_not_counted_again() -> None:
     state: State = {}
-    feed([feedback("base", 100)] * 2, state)
+    feed([request("draw", "r"), feedback("base", 100, "r")] * 2, state)
     again = through_bytes(state)
-    feed([feedback("base", 100)], again)
-    assert seen(again) == 1
+    feed([request("draw", "r"), feedback("base", 100, "r")], again)
+    assert counted(again) == (1, 1)
 
 
 def test_one_request_id_of_two_users_or_for_two_composites_counts_twice() -> None:
     state: State = {}
-    mine = feedback("base", 100)
+    feed([request("draw", "r"), request("draw", "r", user="eve"), request("shop", "r")], state)
+    mine = feedback("base", 100, "r")
     feed([mine, replace(mine, user="eve"), replace(mine, service="shop")], state)
-    assert seen(state) == 3
+    assert counted(state) == (3, 3)
+
+
+def test_a_request_is_in_the_demand_that_its_prediction_causes() -> None:
+    (demand,) = feed([request("draw", "r", 5_000)])
+    assert {row.service: row.seen for row in demand.services} == {"draw": 1}
+
+
+def test_feedback_without_a_start_is_nothing_to_send_demand_for() -> None:
+    state: State = {}
+    feed([prediction("ann", 0, {"a": 0.5})], state)
+    before = due(state)
+    feed([replace(feedback("base", 100), warm_ups=())], state)
+    assert due(state) == before
 
 
 def test_a_log_that_comes_again_is_counted_once_but_for_its_last_minutes() -> None:
+    state: State = {}
+    log: list[Record] = [request("draw", f"r{n}", n * 60_000) for n in range(1_000)]
+    feed([*log, *log], state)
+    assert 1_000 <= counted(state)[0] < 1_030
+
+
+def test_start_ups_of_a_log_that_comes_again_are_counted_once_but_for_its_last_minutes() -> None:
     state: State = {}
     log: list[Record] = [
         replace(feedback("base", 1, f"r{n}"), at_ms=n * 60_000) for n in range(1_000)
     ]
     feed([*log, *log], state)
-    assert 1_000 <= seen(state) < 1_030
+    assert 1_000 <= counted(state)[1] < 1_030
 
 
 def test_a_slow_start_is_learnt_although_many_faster_requests_were_told_before() -> None:
@@ -484,13 +516,13 @@ def test_a_slow_start_is_learnt_although_many_faster_requests_were_told_before()
         replace(feedback("base", 1, f"r{n}"), at_ms=100_000 + n) for n in range(100)
     ]
     feed([*fast, replace(feedback("base", 90_000, "slow"), at_ms=50_000)], state)
-    assert seen(state) == 101
+    assert counted(state) == (0, 101)
 
 
-def test_feedback_of_a_clock_far_ahead_keeps_nobody_from_being_counted() -> None:
+def test_feedback_of_a_clock_far_ahead_keeps_no_start_from_being_counted() -> None:
     state: State = {}
     ahead: list[Record] = [replace(feedback("base", 1, f"a{n}"), at_ms=2**52) for n in range(40)]
     feed(ahead, state, record_ms=10**12)
     now: list[Record] = [replace(feedback("base", 1, f"n{n}"), at_ms=10**12 + n) for n in range(40)]
     feed(now, state, record_ms=10**12)
-    assert seen(state) == 80
+    assert counted(state) == (0, 80)

@@ -1,4 +1,4 @@
-"""Which requests of a user were counted, so that none counts again."""
+"""Which requests of a user were heard of, so that none counts again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from streams.models.recent_requests import RecentRequests, digest_of
 from streams.models.state_bytes import StateReader, StateWriter
-from streams.records import Feedback
+from streams.records import Feedback, Prediction
 from streams.stages.base import believed_ms
 
 __all__ = ["HeardUser", "is_new"]
@@ -23,16 +23,18 @@ class HeardUser:
     last_ms: int = -1  # the latest of their times
     recent: RecentRequests = field(default_factory=RecentRequests)
 
-    def take(self, feedback: Feedback, record_ms: int) -> bool:
-        """Whether a request is new; from now on it is not.
+    def take(self, record: Prediction | Feedback, record_ms: int) -> bool:
+        """Whether a record is new; from now on it is not.
 
-        As `RecentRequests` tells, except that one of which the feedback comes up to ten minutes
-        late is not taken for an old one: the slow starts are what is to be learnt.
+        As `RecentRequests` tells, except that feedback up to ten minutes late is not taken for an
+        old one: the slow starts are what is to be learnt.
         """
-        at_ms = believed_ms(feedback.at_ms, record_ms)
+        made_ms = record.made_ms if isinstance(record, Prediction) else record.at_ms
+        at_ms = believed_ms(made_ms, record_ms)
         latest_ms = max(self.last_ms, at_ms)
-        digest = digest_of(feedback.request_id, feedback.service)
-        new = self.recent.take(digest, min(at_ms + LATE_MS, latest_ms), latest_ms)
+        late_ms = LATE_MS if isinstance(record, Feedback) else 0
+        digest = digest_of(record.request_id, _told_of(record))
+        new = self.recent.take(digest, min(at_ms + late_ms, latest_ms), latest_ms)
         if new:
             self.last_ms = latest_ms
         return new
@@ -50,15 +52,20 @@ class HeardUser:
         return cls(last_ms, RecentRequests.read(StateReader(recent)))
 
 
-def is_new(feedback: Feedback, state: MutableMapping[str, Any], record_ms: int) -> bool:
-    """Whether this is of a request that was not counted; from now on it was.
+def _told_of(record: Prediction | Feedback) -> str:
+    """What a record tells of its request; the service too, for an id may be another's."""
+    return record.asked if isinstance(record, Prediction) else f"started/{record.service}"
+
+
+def is_new(record: Prediction | Feedback, state: MutableMapping[str, Any], record_ms: int) -> bool:
+    """Whether this tells of a request of which no such record was taken; from now on one was.
 
     State: `h/<user>` the `HeardUser`.
     """
-    key = f"h/{feedback.user}"
+    key = f"h/{record.user}"
     row = state.get(key)
     heard = row if isinstance(row, HeardUser) else HeardUser()
-    new = heard.take(feedback, record_ms)
+    new = heard.take(record, record_ms)
     if new:
         state[key] = heard
     return new

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.models.arrival.silence import EDGES_MS, context_of
-from streams.records import Demand, Feedback, MeasuredWarmUp, Prediction, Record
+from streams.records import Demand, Feedback, Prediction, Record
 from streams.records.catalog import Catalog
 from streams.stages.admission import admit_feedback, admit_prediction
 from streams.stages.aggregator.heard import is_new
@@ -44,9 +44,7 @@ class AggregatorConfig:
     expiry_ms: int = 600_000  # demand counts at least for this long unless it is replaced
     leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
     most_pools: int = 1_000  # pools of a partition; vectors of further pools are dead letters
-    most_strangers: int = (
-        16  # the same while the catalogue has no pools, and anyone can invent some
-    )
+    most_strangers: int = 16  # the same while the catalogue has no pools: anyone invents some
 
 
 class Aggregator:
@@ -59,7 +57,7 @@ class Aggregator:
 
     State: `u/<user>` each silent user; per pool one row of running sums; and the buckets of the
     pool's `SilenceWheel`. So time passes bucket by bucket, without a look at users. And `h/<user>`
-    which of their requests were counted: one that comes again is not.
+    which of their requests were heard of: one that comes again is not.
     """
 
     name = "aggregator"
@@ -80,20 +78,19 @@ class Aggregator:
             raise NotInCatalogue(f"pool {event.pool[:MAX_NAME]!r} is not in the catalogue")
         roster = _roster(state)
         self._require_room(event.pool, roster, context.catalog)
-        # A time in the future must not move the clock.
-        now_ms = min(event.made_ms, context.record_ms or event.made_ms)
-        if 0 <= roster.now_ms < now_ms - self.config.leap_ms:
-            believed = abs(now_ms - roster.leap_ms) <= self.config.leap_ms
-            roster = roster._replace(leap_ms=now_ms)
-            now_ms = now_ms if believed else roster.now_ms
-        now_ms = max(now_ms, roster.now_ms)
+        roster = roster.passed_to(event.made_ms, context.record_ms, self.config.leap_ms)
+        now_ms = roster.now_ms
         # What comes at the very time at which demand was sent is not in it.
         heard_ms = max(now_ms, roster.sent_ms + 1)
-        state[ROSTER] = roster._replace(now_ms=now_ms, heard_ms=heard_ms)
+        state[ROSTER] = roster._replace(heard_ms=heard_ms)
+        self._count(event, state, context)
         self._begin_silence(event, now_ms, state, context)
         if now_ms // self.config.tick_ms <= roster.sent_ms // self.config.tick_ms:
             return ()
-        return tuple(self._demands(now_ms, state, context))
+        made = tuple(self._demands(now_ms, state, context))
+        # Once more at the next tick: then it is known what the request itself has started.
+        state[ROSTER] = _roster(state)._replace(heard_ms=now_ms + 1)
+        return made
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Publish the demand at `now_ms` if enough of it has changed; time never goes back."""
@@ -126,7 +123,7 @@ class Aggregator:
         return row.news > self.config.news * row.rate
 
     def due(self, state: State) -> int | None:
-        """When a tick would find changed demand.
+        """When a tick would find demand to send.
 
         At the next tick after a prediction; without any, when users enter a next stage of their
         silence, and before the demand sent last expires.
@@ -159,21 +156,27 @@ class Aggregator:
         return decode(data)
 
     def _learn(self, feedback: Feedback, state: State, context: StepContext) -> None:
+        """Take measured start-up times in."""
         catalog = context.catalog
-        if not catalog.serves(feedback.pool):
+        if not feedback.warm_ups or not catalog.serves(feedback.pool):
             return
         self._require_room(feedback.pool, _roster(state), catalog)
         if not is_new(feedback, state, context.record_ms):
             return
         row = self._pool(feedback.pool, state)
-        if catalog.knows(feedback.service):
-            row.count(feedback.service, catalog.tier_of(feedback.tier))
-            roster = _roster(state)  # it is told at the next tick: what is kept warm depends on it
-            state[ROSTER] = roster._replace(heard_ms=max(roster.heard_ms, roster.sent_ms + 1))
         for measured in feedback.warm_ups:
             if not catalog.constituents or measured.service in catalog.constituents:
                 row.measure(measured)
         state[_pool_key(feedback.pool)] = row
+
+    def _count(self, prediction: Prediction, state: State, context: StepContext) -> None:
+        """Count the request of a prediction."""
+        catalog = context.catalog
+        known = bool(prediction.asked) and catalog.knows(prediction.asked)
+        if known and is_new(prediction, state, context.record_ms):
+            row = self._pool(prediction.pool, state)
+            row.count(prediction.asked, catalog.tier_of(prediction.tier))
+            state[_pool_key(prediction.pool)] = row
 
     def _begin_silence(
         self, prediction: Prediction, now_ms: int, state: State, context: StepContext
@@ -276,10 +279,7 @@ class Aggregator:
             at_ms=now_ms,
             horizon_ms=self.config.horizon_ms,
             services=row.demand(self.config.horizon_ms),
-            warm_ups=tuple(
-                MeasuredWarmUp(service=name, count=count, total_ms=total, squares_ms2=squares)
-                for name, (count, total, squares) in sorted(row.warm_ups.items())
-            ),
+            warm_ups=row.measured(),
             expires_ms=now_ms + self._life_ms(roster),
         )
 

@@ -176,6 +176,13 @@ class PoolSums:
         if i is not None:
             self.seen[i] = self.seen.get(i, 0) + 1
 
+    def measured(self) -> tuple[MeasuredWarmUp, ...]:
+        """All start-up times so far, summed by constituent."""
+        return tuple(
+            MeasuredWarmUp(service=name, count=count, total_ms=total, squares_ms2=squares)
+            for name, (count, total, squares) in sorted(self.warm_ups.items())
+        )
+
     def measure(self, m: MeasuredWarmUp) -> None:
         """Add start-up times of a constituent, if there is room and a demand may carry their sums."""
         if m.service not in self.warm_ups and not self._room(m.service):
@@ -215,6 +222,22 @@ class PoolRoster(NamedTuple):
     leap_ms: int = -1  # a time far ahead seen in one record; a second one confirms it
     heard_ms: int = -1  # time of the last prediction
     sent_ms: int = -1  # when demand was sent last
+
+    def passed_to(self, made_ms: int, record_ms: int, most_ms: int) -> PoolRoster:
+        """With the event time of a prediction; a time in the future does not move the clock.
+
+        Parameters
+        ----------
+        made_ms, record_ms
+            When it was made, and when its record was produced (0: not known).
+        most_ms
+            A longer leap needs a second record.
+        """
+        now_ms = min(made_ms, record_ms or made_ms)
+        if not 0 <= self.now_ms < now_ms - most_ms:
+            return self._replace(now_ms=max(now_ms, self.now_ms))
+        believed = abs(now_ms - self.leap_ms) <= most_ms
+        return self._replace(now_ms=now_ms if believed else self.now_ms, leap_ms=now_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from streams.records import (
     Action,
     ColdStart,
     Command,
+    Feedback,
     Outcome,
     Part,
     Prediction,
@@ -324,12 +325,18 @@ class Place:
         return True
 
 
+def idle(taken: Taken) -> bool:
+    """Whether there is nothing to learn from it: feedback of a request that waited for no start."""
+    record = codec.decode(taken[1].value or b"")
+    return isinstance(record, Feedback) and not record.warm_ups
+
+
 @cache
 def places(name: str) -> Sequence[Place]:
     """Two for each kind of record that the stage takes in: in the midst of the flow and late."""
     found = []
     for topic in STAGES[name].reads:
-        at = [i for i, (of, *_) in enumerate(taken()[name]) if of == topic]
+        at = [i for i, entry in enumerate(taken()[name]) if entry[0] == topic and not idle(entry)]
         found += [Place(name, i) for i in sorted({at[len(at) // 2], at[-1]})]
     return found
 
