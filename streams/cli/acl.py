@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ import click
 from streams.adapters.kafka.rights import KafkaRight, acl_commands, rights_of
 from streams.adapters.postgres.roles import DatabaseRoles, grants
 from streams.cli import pass_settings
-from streams.cli.console import echo, output_option
+from streams.cli.output import json_option, tell
 from streams.flow.components import COMPONENTS
 from streams.settings import Settings
 
@@ -63,7 +62,9 @@ def command() -> None:
     show_envvar=True,
     help="Who every other component is.",
 )
-@output_option("commands", "json", "Calls of kafka-acls, or JSON for programs.")
+@json_option(
+    "a list of component, principal, resource_type, resource_name, pattern_type, operation"
+)
 @pass_settings
 def print_command(
     settings: Settings,
@@ -74,6 +75,7 @@ def print_command(
 ) -> None:
     """Print the Kafka rights of each COMPONENT, of all without one; nothing is changed.
 
+    They are calls of kafka-acls.
     `worker` is one that runs all stages; a stage by its name is a worker of its own. Several
     components may have one principal. Whoever may write to `catalog` or `commands` runs commands on
     the hosts of provisioners, and whoever may write to `instances` directs users' requests.
@@ -81,13 +83,11 @@ def print_command(
     wanted = components or tuple(COMPONENTS)
     principals = {name: pattern.replace("{component}", name) for name in wanted} | dict(given)
     rights = {name: rights_of(COMPONENTS[name], settings) for name in wanted}
-    if output == "json":
-        echo(json.dumps(as_json(rights, principals), indent=2))
-        return
+    said: list[str] = []
     for name in wanted:
-        echo(f"# {name}: {COMPONENTS[name].runs}")
-        for line in acl_commands(principals[name], rights[name], settings.kafka):
-            echo(line)
+        said.append(f"# {name}: {COMPONENTS[name].runs}")
+        said += acl_commands(principals[name], rights[name], settings.kafka)
+    tell(output, as_json(rights, principals), *said)
 
 
 def _role(name: str) -> Callable[[F], F]:
@@ -101,16 +101,20 @@ def _role(name: str) -> Callable[[F], F]:
 @_role("owner")
 @_role("writer")
 @_role("reader")
+@json_option("statements (a list of SQL)")
 @pass_settings
-def postgres_command(settings: Settings, *, owner: str, writer: str, reader: str) -> None:
+def postgres_command(
+    settings: Settings, *, owner: str, writer: str, reader: str, output: str
+) -> None:
     """Print the rights in PostgreSQL as SQL; nothing is changed.
 
     The owner runs `foremesh db`, the writer `foremesh sink`, the reader report, explain, predict
     and doctor. The roles exist before, and the tables (`foremesh db migrate` as the owner) before
     the rights of writer and reader; print it again after a migration.
     """
-    for line in grants(settings.postgres, DatabaseRoles(owner=owner, writer=writer, reader=reader)):
-        echo(line)
+    roles = DatabaseRoles(owner=owner, writer=writer, reader=reader)
+    statements = list(grants(settings.postgres, roles))
+    tell(output, {"statements": statements}, *statements)
 
 
 def as_json(

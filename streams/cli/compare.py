@@ -17,10 +17,11 @@ from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.compare_femux import show_femux
-from streams.cli.compare_report import at_price_label, show
+from streams.cli.compare_report import at_price_label, shown, verdict
 from streams.cli.console import PrintableConsole
 from streams.cli.durations import DurationParam
 from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.cli.output import json_option, tell
 from streams.errors import CatalogInvalid
 from streams.lab.compare.ledger import HOUR_MS, PolicyLedger
 from streams.lab.compare.policies import KeepAlive, KeepWarmPolicy
@@ -85,6 +86,10 @@ __all__ = ["command"]
     help="Run this published protocol: FILE is its table, or the folder of it; takes --json alone.",
 )
 @click.option("--figure", type=Path, show_envvar=True, help="Draw the curve: .png, .svg, .html.")
+@json_option(
+    "policies (a list of policy, parameter, requests, cold_start_rate, cold_start_ms, cost,"
+    " total_cost and more; with --table cold_starts, gb_s, rum), hours, verdict"
+)
 @pass_settings
 def command(
     settings: Settings,
@@ -101,6 +106,7 @@ def command(
     json_path: Path | None,
     table: str | None,
     figure: Path | None,
+    output: str,
 ) -> None:
     """What foremesh would save on a log, against keep-alive and what else is known.
 
@@ -111,7 +117,7 @@ def command(
     Knative and timers, by the protocol of the paper.
     """
     if table:
-        _write_json(show_femux(Path(log), settings), json_path)
+        _write_json(show_femux(Path(log), settings, output), json_path)
         return
     chosen = _chosen(policies)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
@@ -128,9 +134,9 @@ def command(
     prices = (EVERY_PRICE if every else PRICES) if OURS in chosen and usable else ()
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)
-    results = list(_shown(steps, len(usable) * (1 + len(prices))))
+    results = list(_with_bar(steps, len(usable) * (1 + len(prices))))
     hours = (usable[-1].at_ms - counted_from(usable, warm_up)) / HOUR_MS if usable else 0.0
-    show(results, hours=hours, every=every, today=today, guessed=not catalog_path)
+    _tell(output, results, hours=hours, every=every, today=today, guessed=not catalog_path)
     _write_json([row.as_json() for row in results], json_path)
     _draw(results, figure)
 
@@ -157,7 +163,7 @@ def _steps(
                 yield from map(_our_row, prices, found)
 
 
-def _shown(steps: Iterable[int | PolicyRow], total: int) -> Iterator[PolicyRow]:
+def _with_bar(steps: Iterable[int | PolicyRow], total: int) -> Iterator[PolicyRow]:
     """The rows, while a bar shows how far they are."""
     with Progress(console=PrintableConsole(stderr=True)) as bar:
         task = bar.add_task("Comparing", total=total)
@@ -166,6 +172,15 @@ def _shown(steps: Iterable[int | PolicyRow], total: int) -> Iterator[PolicyRow]:
                 yield step
             else:
                 bar.advance(task, step)
+
+
+def _tell(output: str, rows: Sequence[PolicyRow], *, every: bool, **given: Any) -> None:
+    facts = {
+        "policies": [row.as_json() for row in rows],
+        "hours": given["hours"],
+        "verdict": verdict(rows, **given),
+    }
+    tell(output, facts, *shown(rows, every=every, **given))
 
 
 def _today(keep_ms: int | None) -> str | None:

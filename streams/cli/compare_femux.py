@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
 from streams.cli.console import PrintableConsole
+from streams.cli.output import tell
 from streams.lab.compare.femux import (
     FEMUX,
     FORESEEN,
@@ -23,13 +22,16 @@ from streams.lab.compare.femux import (
     read,
     scores,
 )
+from streams.report.text_table import NAME, NUMBER, TextTable
 from streams.settings import Settings
 
-__all__ = ["show_femux", "verdict"]
+__all__ = ["show_femux", "table_of", "verdict"]
+
+DAY_HOURS = 24.0
 
 
-def show_femux(path: Path, settings: Settings) -> list[dict[str, Any]]:
-    """Run the protocol, print its table and what follows; returns the rows, for programs."""
+def show_femux(path: Path, settings: Settings, output: str) -> list[dict[str, Any]]:
+    """Run the protocol and tell its result; returns the rows."""
     days, total = read(path), dict[str, FemuxScore]()
     run = partial(scores, settings=settings)
     with (
@@ -40,12 +42,13 @@ def show_femux(path: Path, settings: Settings) -> list[dict[str, Any]]:
         for by_policy in bar.track(found, total=len(days), description="Applications"):
             for policy, score in by_policy.items():
                 total[policy] = total.get(policy, FemuxScore()) + score
-    console = PrintableConsole()
-    console.print(_table(total, len(days)), Text(verdict(total)))
-    return [
-        {"table": "femux", "policy": policy, "cold": s.cold, "gb_s": s.gbs, "rum": s.rum}
+    rows = [
+        {"table": "femux", "policy": policy, "cold_starts": s.cold, "gb_s": s.gbs, "rum": s.rum}
         for policy, s in total.items()
     ]
+    facts = {"policies": rows, "hours": DAY_HOURS, "verdict": verdict(total)}
+    tell(output, facts, table_of(total, len(days)), Text(verdict(total)))
+    return rows
 
 
 def verdict(total: Mapping[str, FemuxScore]) -> str:
@@ -65,12 +68,14 @@ def _against(ours: float, other: float) -> str:
     return f"{abs(100 * (1 - ours / other)):.0f} % {'below' if ours <= other else 'above'}"
 
 
-def _table(total: Mapping[str, FemuxScore], applications: int) -> Table:
-    title = f"{applications} applications of one day; RUM: lower is better"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    table.add_column("policy")
-    for name in ("cold starts", "GB-s allocated", "RUM"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for policy, score in sorted(total.items(), key=lambda item: -item[1].rum):
-        table.add_row(policy, f"{score.cold:,.0f}", f"{score.gbs:,.0f}", f"{score.rum:,.0f}")
-    return table
+def table_of(total: Mapping[str, FemuxScore], applications: int) -> TextTable:
+    """The scores for people, the best last."""
+    return TextTable(
+        title=f"{applications} applications of one day",
+        columns={"policy": NAME, **dict.fromkeys(("cold starts", "GB-s allocated", "RUM"), NUMBER)},
+        rows=[
+            (policy, f"{score.cold:,.0f}", f"{score.gbs:,.0f}", f"{score.rum:,.0f}")
+            for policy, score in sorted(total.items(), key=lambda item: -item[1].rum)
+        ],
+        legend="RUM weighs waits against allocated memory as the paper does: lower is better.",
+    )

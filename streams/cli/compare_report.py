@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
-from streams.cli.console import PrintableConsole
 from streams.lab.compare.advantage import OTHERS, advantages
 from streams.lab.compare.run import OURS, PolicyRow
+from streams.report.text_table import NAME, NUMBER, TextTable
 
-__all__ = ["at_price_label", "show", "verdict"]
+__all__ = ["at_price_label", "shown", "verdict"]
 
 TIMERS = ("no keep-alive", "keep-alive", "always warm")
 ALIKE = 0.03  # relative difference of costs below which a timer does as well
@@ -25,31 +23,30 @@ def at_price_label(price: float) -> str:
     return f"{price:.3g} x price"
 
 
-def show(
+def shown(
     rows: Sequence[PolicyRow],
     *,
     hours: float,
     every: bool = False,
     today: str | None = None,
     guessed: bool = False,
-) -> None:
-    """Print the rows, foremesh against the best other policies, and what follows from them.
+) -> Iterator[TextTable | Text]:
+    """The rows, foremesh against the best other policies, and what follows from them.
 
     Parameters
     ----------
     hours
         Time in which requests were counted.
     every
-        Print all rows, and not only the best of each policy.
+        All rows, and not only the best of each policy.
     today
         Parameter of the keep-alive in use today.
     guessed
         Whether the catalogue was inferred from the log.
     """
-    console = PrintableConsole()
-    console.print(_table(rows if every else _selected(rows, today)))
-    _show_advantages(rows, console)
-    console.print(Text(verdict(rows, hours=hours, today=today, guessed=guessed)))
+    yield _table(rows if every else _selected(rows, today))
+    yield from _advantages(rows)
+    yield Text(verdict(rows, hours=hours, today=today, guessed=guessed))
 
 
 def _selected(rows: Sequence[PolicyRow], today: str | None) -> list[PolicyRow]:
@@ -66,41 +63,48 @@ def _best(rows: Iterable[PolicyRow], *policies: str) -> PolicyRow:
     return min((r for r in rows if r.policy in policies), key=lambda r: r.total_cost)
 
 
-def _table(rows: Iterable[PolicyRow]) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("policy")
-    for name in ("cold %", "cold s", "warm h", "warm cost", "and waits"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            Text(f"{row.policy} {row.parameter}".strip()),
-            f"{100 * row.cold_start_rate:.2f}",
-            f"{row.cold_start_ms / 1000:,.0f}",
-            f"{row.wasted_seconds / 3600:,.0f}",
-            f"{row.cost:,.2f}",
-            f"{row.total_cost:,.2f}",
-        )
-    return table
+def _table(rows: Iterable[PolicyRow]) -> TextTable:
+    heads = ("cold %", "waited s", "warm h", "warm cost", "and waits")
+    return TextTable(
+        columns={"policy": NAME, **dict.fromkeys(heads, NUMBER)},
+        rows=[
+            (
+                f"{row.policy} {row.parameter}".strip(),
+                f"{100 * row.cold_start_rate:.2f}",
+                f"{row.cold_start_ms / 1000:,.0f}",
+                f"{row.wasted_seconds / 3600:,.0f}",
+                f"{row.cost:,.2f}",
+                f"{row.total_cost:,.2f}",
+            )
+            for row in rows
+        ],
+        legend="Cold: requests that waited for a start; warm: the time of all instances together, and"
+        " what it costs, without and with the waits. The oracles know the future.",
+    )
 
 
-def _show_advantages(rows: Sequence[PolicyRow], console: PrintableConsole) -> None:
-    """Print foremesh against the best other policies, if both were compared."""
+def _advantages(rows: Sequence[PolicyRow]) -> Iterator[TextTable]:
+    """Waits against those of the best other policies, if both were compared."""
     compared = [at for at in advantages(rows) if not math.isnan(at.ours_cold_s)]
     if not compared:
         return
-    title = f"Wait for starts with the same warm memory, against the best of {', '.join(OTHERS)}"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    for name in ("cold %", "warm GB h", "wait s", "foremesh s", "% of it"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for at in compared:
-        table.add_row(
-            f"{100 * at.cold_start_rate:g}",
-            f"{at.gb_hours:,.0f}",
-            f"{at.cold_s:,.0f}",
-            f"{at.ours_cold_s:,.0f}",
-            f"{100 * at.ours_cold_s / at.cold_s:.0f}",
-        )
-    console.print(table)
+    heads = ("cold %", "warm GB h", "wait s", "foremesh s", "% of it")
+    yield TextTable(
+        title="Wait for starts with the same warm memory",
+        columns=dict.fromkeys(heads, NUMBER),
+        rows=[
+            (
+                f"{100 * at.cold_start_rate:g}",
+                f"{at.gb_hours:,.0f}",
+                f"{at.cold_s:,.0f}",
+                f"{at.ours_cold_s:,.0f}",
+                f"{100 * at.ours_cold_s / at.cold_s:.0f}",
+            )
+            for at in compared
+        ],
+        legend=f"Against the best of {', '.join(OTHERS)}: where it has so many cold starts, with so"
+        " much warm memory, its requests wait so long, and those of foremesh.",
+    )
 
 
 def verdict(rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool) -> str:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from streams.cli import pass_settings, trial
-from streams.cli.console import PrintableConsole
-from streams.cli.control_record import OperatorWord, change, in_force, word_options
+from streams.cli.control_record import (
+    CONTROL_KEYS,
+    OperatorWord,
+    as_json,
+    change,
+    in_force,
+    word_options,
+)
+from streams.cli.output import json_option, tell
 from streams.records.control import DAY_MINUTES, DAYS, Control, Mode, Pin, Quota
+from streams.report.text_table import NAME, WHOLE, TextTable
 from streams.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["command", "table_of"]
 
 
 class MinuteOfDay(click.ParamType):
@@ -46,19 +53,39 @@ for part in (trial.challenge, trial.trial, trial.promote, trial.withdraw):
 
 
 @command.command()
+@json_option(f"a list of {CONTROL_KEYS}")
 @pass_settings
-def show(settings: Settings) -> None:
+def show(settings: Settings, output: str) -> None:
     """Show what is in force; a pool not named is on, without limits."""
-    table = Table("pool", "mode", "budget/h", "pins", "quotas", "by", "who", "reason")
-    for control in in_force(settings).values():
-        mode = f"{control.mode}, paused" if control.paused else control.mode.value
-        budget = "" if control.budget is None else f"{control.budget:g}"
-        pins = "\n".join(pin.words for pin in control.pins)
-        quotas = "\n".join(f"{quota.tier}: {quota.budget:g}/h" for quota in control.quotas)
-        by = " before ".join(v.name for v in control.variants) or control.champion.name
-        cells = (control.pool, mode, budget, pins, quotas, by, control.by, control.reason)
-        table.add_row(*map(Text, cells))
-    PrintableConsole().print(table)
+    controls = list(in_force(settings).values())
+    tell(output, [as_json(control) for control in controls], table_of(controls))
+
+
+def table_of(controls: Iterable[Control]) -> TextTable:
+    """What is in force for people: of each pool only what was said."""
+    return TextTable(
+        columns={"pool": NAME, "what": WHOLE, "in force": NAME},
+        rows=[
+            (control.pool if i == 0 else "", *said)
+            for control in controls
+            for i, said in enumerate(_said(control))
+        ],
+        legend="A pool not named is on, without limits; times of day are in UTC.",
+        empty="Nothing: every pool is on, without limits.",
+    )
+
+
+def _said(control: Control) -> Iterator[tuple[str, str]]:
+    yield "mode", f"{control.mode.value}, paused" if control.paused else control.mode.value
+    if control.budget is not None:
+        yield "budget", f"{control.budget:g} an hour"
+    yield from (("pin", pin.words) for pin in control.pins)
+    yield from (("quota", f"{quota.tier}: {quota.budget:g} an hour") for quota in control.quotas)
+    if control.variants:
+        yield "decided by", " before ".join(variant.name for variant in control.variants)
+    yield "said by", control.by or "unknown"
+    if control.reason:
+        yield "reason", control.reason
 
 
 @command.command()
@@ -66,31 +93,31 @@ def show(settings: Settings) -> None:
 @click.argument("mode", type=click.Choice([mode.value for mode in Mode]))
 @word_options
 @pass_settings
-def mode(settings: Settings, pool: str, mode: str, word: OperatorWord) -> None:
+def mode(settings: Settings, pool: str, mode: str, word: OperatorWord) -> Control:
     """Set a POOL's MODE.
 
     on: decide and act. shadow: decide and record, do nothing. advise: predictions only,
     instances stay as they are. off: give back what is idle, then nothing.
     """
-    change(settings, pool, word, lambda now: replace(now, mode=Mode(mode)))
+    return change(settings, pool, word, lambda now: replace(now, mode=Mode(mode)))
 
 
 @command.command()
 @click.argument("pool")
 @word_options
 @pass_settings
-def pause(settings: Settings, pool: str, word: OperatorWord) -> None:
+def pause(settings: Settings, pool: str, word: OperatorWord) -> Control:
     """Decide nothing for POOL until resumed; what there is stays."""
-    change(settings, pool, word, lambda now: replace(now, paused=True))
+    return change(settings, pool, word, lambda now: replace(now, paused=True))
 
 
 @command.command()
 @click.argument("pool")
 @word_options
 @pass_settings
-def resume(settings: Settings, pool: str, word: OperatorWord) -> None:
+def resume(settings: Settings, pool: str, word: OperatorWord) -> Control:
     """Decide for POOL again."""
-    change(settings, pool, word, lambda now: replace(now, paused=False))
+    return change(settings, pool, word, lambda now: replace(now, paused=False))
 
 
 @command.command()
@@ -98,9 +125,9 @@ def resume(settings: Settings, pool: str, word: OperatorWord) -> None:
 @click.argument("amount", type=click.FloatRange(min=0), required=False)
 @word_options
 @pass_settings
-def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWord) -> None:
+def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWord) -> Control:
     """Let warm instances of POOL cost at most AMOUNT an hour; without it, the catalogue's."""
-    change(settings, pool, word, lambda now: replace(now, budget=amount))
+    return change(settings, pool, word, lambda now: replace(now, budget=amount))
 
 
 @command.command()
@@ -111,7 +138,7 @@ def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWo
 @pass_settings
 def quota(
     settings: Settings, pool: str, tier: str, amount: float | None, word: OperatorWord
-) -> None:
+) -> Control:
     """Let instances of POOL for TIER cost at most AMOUNT an hour; without it, any amount."""
 
     def changed(now: Control) -> Control:
@@ -119,7 +146,7 @@ def quota(
         added = () if amount is None else (Quota(tier=tier, budget=amount),)
         return replace(now, quotas=others + added)
 
-    change(settings, pool, word, changed)
+    return change(settings, pool, word, changed)
 
 
 @command.command()
@@ -139,10 +166,10 @@ def quota(
 @pass_settings
 def pin(
     settings: Settings, /, pool: str, service: str, word: OperatorWord, **given: object
-) -> None:
+) -> Control:
     """Bound the number of instances of SERVICE in POOL, at certain times."""
     added = pin_of(service, **given)
-    change(settings, pool, word, lambda now: now.pinned(added))
+    return change(settings, pool, word, lambda now: now.pinned(added))
 
 
 @command.command()
@@ -150,9 +177,9 @@ def pin(
 @click.argument("service")
 @word_options
 @pass_settings
-def unpin(settings: Settings, pool: str, service: str, word: OperatorWord) -> None:
+def unpin(settings: Settings, pool: str, service: str, word: OperatorWord) -> Control:
     """Remove all pins of SERVICE in POOL."""
-    change(settings, pool, word, lambda now: now.unpinned(service))
+    return change(settings, pool, word, lambda now: now.unpinned(service))
 
 
 def pin_of(service: str, **given: object) -> Pin:

@@ -4,45 +4,72 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
 import click
 
-from streams.cli.console import echo
+from streams.cli.output import json_option, tell
 from streams.pipeline.operator_word import OperatorWord, in_force, publish
 from streams.records.control import Control
 from streams.settings import Settings
 
-__all__ = ["OperatorWord", "change", "in_force", "word_options"]
+__all__ = ["CONTROL_KEYS", "OperatorWord", "as_json", "change", "in_force", "word_options"]
+
+CONTROL_KEYS = (
+    "pool, mode, paused, budget_per_hour, pins (least, most, days, from_minute, until_minute),"
+    " quotas, reason, variants (price, slack, settle_ms), by, at_ms"
+)
 
 
-def word_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options --reason and --by, given to the command as its `word`."""
+def word_options(command: Callable[..., Control]) -> Callable[..., None]:
+    """The options --reason and --by, given to the command as its `word`, and --output.
+
+    What the command returns is told as being in force.
+    """
 
     @click.option(
         "--reason", default="", show_envvar=True, help="Reason for the change, kept with it."
     )
     @click.option("--by", show_envvar=True, help="Who wants it.  [default: the user that runs it]")
+    @json_option(CONTROL_KEYS)
     @wraps(command)
-    def with_word(*args: Any, reason: str, by: str | None, **given: Any) -> None:
-        command(*args, word=OperatorWord(by=by or _user(), reason=reason), **given)
+    def with_word(*args: Any, reason: str, by: str | None, output: str, **given: Any) -> None:
+        new = command(*args, word=OperatorWord(by=by or _user(), reason=reason), **given)
+        paused = ", paused" if new.paused else ""
+        tell(output, as_json(new), f"{new.pool}: {new.mode.value}{paused}, in force")
 
     return with_word
 
 
+def as_json(control: Control) -> dict[str, Any]:
+    """A control record as plain values."""
+    return {
+        "pool": control.pool,
+        "mode": control.mode.value,
+        "paused": control.paused,
+        "budget_per_hour": control.budget,
+        "pins": [asdict(pin) for pin in control.pins],
+        "quotas": [{"tier": q.tier, "budget_per_hour": q.budget} for q in control.quotas],
+        "reason": control.reason,
+        "variants": [asdict(variant) for variant in control.variants or (control.champion,)],
+        "by": control.by,
+        "at_ms": control.at_ms,
+    }
+
+
 def change(
     settings: Settings, pool: str, word: OperatorWord, changed: Callable[[Control], Control]
-) -> None:
-    """Publish the control record of a pool with a change made to it.
+) -> Control:
+    """Publish the control record of a pool with a change made to it, and return it.
 
     Raises
     ------
     BrokerUnreachable, TopicsMissing, DeliveryFailed
         It is not known to be in force; publishing it again is safe.
     """
-    new = publish(settings, pool, word, changed)
-    echo(f"{pool}: {new.mode.value}{', paused' if new.paused else ''}, in force")
+    return publish(settings, pool, word, changed)
 
 
 def _user() -> str:

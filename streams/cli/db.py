@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 
 import click
 
 from streams.adapters.postgres.maintenance import migrate, pending, prune
 from streams.cli import pass_settings
-from streams.cli.console import echo
 from streams.cli.durations import DurationParam
+from streams.cli.output import json_option, tell
+from streams.report.text_table import NAME, NUMBER, TextTable
 from streams.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["command", "table_of"]
 
 
 @click.group
@@ -21,27 +22,26 @@ def command() -> None:
 
 
 @command.command("migrate")
+@json_option("applied (a list of migrations)")
 @pass_settings
-def migrate_command(settings: Settings) -> None:
+def migrate_command(settings: Settings, output: str) -> None:
     """Apply all pending migrations, or none when one fails."""
     applied = migrate(settings.postgres)
-    for name in applied:
-        echo(f"applied {name}")
-    if not applied:
-        echo("nothing to do: the database is current")
+    said = [f"applied {name}" for name in applied] or ["nothing to do: the database is current"]
+    tell(output, {"applied": applied}, *said)
 
 
 @command.command("status")
+@json_option("pending (a list of migrations)")
+@click.pass_context
 @pass_settings
-def status_command(settings: Settings) -> None:
+def status_command(settings: Settings, ctx: click.Context, output: str) -> None:
     """List the migrations that are pending; exit code 1 when there are any."""
     missing = pending(settings.postgres)
-    for name in missing:
-        echo(f"pending {name}")
-    if missing:
-        echo("run `foremesh db migrate`")
-        sys.exit(1)
-    echo("the database is current")
+    said = [f"pending {name}" for name in missing]
+    last = "run `foremesh db migrate`" if missing else "the database is current"
+    tell(output, {"pending": missing}, *said, last)
+    ctx.exit(1 if missing else 0)
 
 
 @command.command("prune")
@@ -52,8 +52,18 @@ def status_command(settings: Settings) -> None:
     show_envvar=True,
     help="Age of the oldest rows to keep, counted from the newest prediction: 12h, 30d.",
 )
+@json_option("deleted_rows (a number by table)")
 @pass_settings
-def prune_command(settings: Settings, keep: int) -> None:
+def prune_command(settings: Settings, keep: int, output: str) -> None:
     """Delete rows that are older; records on Kafka stay."""
-    for table, rows in prune(settings.postgres, keep).items():
-        echo(f"{table}: {rows:,} rows deleted")
+    deleted = prune(settings.postgres, keep)
+    tell(output, {"deleted_rows": deleted}, table_of(deleted))
+
+
+def table_of(deleted: Mapping[str, int]) -> TextTable:
+    """How many rows of each table were deleted, for people."""
+    return TextTable(
+        columns={"table": NAME, "rows deleted": NUMBER},
+        rows=[(table, f"{rows:,}") for table, rows in deleted.items()],
+        legend=f"{sum(deleted.values()):,} rows deleted; records on Kafka stay.",
+    )

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import base64
 import heapq
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, producer_config
 from streams.adapters.kafka.dead_letters import REPLAY_HEADER, DeadLetterAtOffset, letters, replayed
 from streams.adapters.kafka.originals import OriginalReader
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo, output_option
+from streams.cli.output import json_option, tell
 from streams.engine.producer import CheckedProducer
 from streams.records import DeadLetter
+from streams.report.text_table import NAME, WHOLE, TextTable
 from streams.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["command", "table_of"]
 
 FLUSH_LETTERS = 1_000  # in flight at once: a few of them may hold some MiB
 OVERHEAD_BYTES = 1_024  # of a record, beside its key and value
@@ -58,10 +56,9 @@ def command() -> None:
     show_envvar=True,
     help="Maximum number of letters to show; the latest are shown.",
 )
-@output_option(
-    "table",
-    "json",
-    "A table, or one JSON object per line, with the bytes that were kept in base64.",
+@json_option(
+    "a list of topic, partition, offset, stage, reason, at_ms, stored_ms, key_base64, value_base64,"
+    " whole, value_bytes, sha256"
 )
 @pass_settings
 def list_command(
@@ -69,15 +66,7 @@ def list_command(
 ) -> None:
     """List the dead letters on Kafka, the latest last."""
     total, shown = latest(chosen(settings, topic, reason), limit)
-    if output == "json":
-        for item in shown:
-            echo(json.dumps(as_json(item)))
-        return
-    table = Table("topic", "partition", "offset", "time", "key", "bytes", "reason")
-    for item in shown:
-        table.add_row(*as_row(item))
-    PrintableConsole().print(table)
-    echo(f"{len(shown)} of {total} dead letters")
+    tell(output, [as_json(item) for item in shown], table_of(total, shown))
 
 
 @command.command()
@@ -92,6 +81,9 @@ def list_command(
     show_envvar=True,
     help="Also send records that are gone from their topic, as their letters say they were.",
 )
+@json_option(
+    "dry_run, sent_back, sent_back_before, of_a_file, gone_from_topic, replaced, too_large: how many"
+)
 @pass_settings
 def replay(
     settings: Settings,
@@ -101,6 +93,7 @@ def replay(
     dry_run: bool,
     again: bool,
     from_letters: bool,
+    output: str,
 ) -> None:
     """Send the original records back to the topics that they came from, each once.
 
@@ -125,13 +118,22 @@ def replay(
             if counts[SENT] % FLUSH_LETTERS == 0:
                 producer.flush(settings.delivery_ms / 1000)
     producer.flush(settings.delivery_ms / 1000)
-    echo(("would be: " if dry_run else "") + summary_of(counts))
+    facts = {"dry_run": dry_run, **{key: counts[name] for name, key in KEYS.items()}}
+    tell(output, facts, ("would be: " if dry_run else "") + summary_of(counts))
 
 
 SENT, SENT_BEFORE, OF_A_FILE = "sent back", "had been sent back before", "of a file, left out"
 GONE = "gone from its topic, left out"
 REPLACED = "another than what is at its place now, left out"
 TOO_LARGE = f"larger than {MAX_MESSAGE_BYTES:,} bytes, which must be produced again, left out"
+KEYS = {
+    SENT: "sent_back",
+    SENT_BEFORE: "sent_back_before",
+    OF_A_FILE: "of_a_file",
+    GONE: "gone_from_topic",
+    REPLACED: "replaced",
+    TOO_LARGE: "too_large",
+}
 
 Original = tuple[bytes | None, bytes | None]  # key and value
 
@@ -223,11 +225,18 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
-def as_row(item: DeadLetterAtOffset) -> tuple[str, ...]:
-    """A letter as a row of the table."""
+def table_of(total: int, shown: Sequence[DeadLetterAtOffset]) -> TextTable:
+    """The letters for people, and how many there are."""
+    return TextTable(
+        columns={"topic": NAME, "place": WHOLE, "time, UTC": WHOLE, "reason": NAME},
+        rows=[_row(item) for item in shown],
+        legend=f"{len(shown)} of {total} dead letters; place: partition and offset of the original,"
+        " whose key and bytes --output json has.",
+        empty="0 of 0 dead letters.",
+    )
+
+
+def _row(item: DeadLetterAtOffset) -> tuple[str, ...]:
     letter = item.letter
     time = datetime.fromtimestamp(item.stored_ms / 1000, UTC).isoformat(" ", "seconds")[:-6]
-    key = "" if letter.key is None else letter.key.decode(errors="replace")
-    size = "" if letter.size is None else f"{letter.size}"
-    place = (escape(letter.topic), f"{letter.partition}", f"{letter.offset}")
-    return (*place, time, escape(key[:32]), size, escape(letter.reason))
+    return (letter.topic, f"{letter.partition} {letter.offset}", time, letter.reason)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from http.client import HTTPException
 from urllib.request import urlopen
 
 import click
-from rich.table import Table
 
 from streams.adapters.avro.codec import schema_problems
 from streams.adapters.kafka.clients import connect
@@ -18,29 +17,27 @@ from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo, output_option
+from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError
 from streams.report.finding import PartFinding
+from streams.report.text_table import NAME, WHOLE, TextTable
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.settings import Settings
 
-__all__ = ["command", "endpoints", "examine"]
+__all__ = ["command", "endpoints", "examine", "table_of"]
 
 BROKER_S = 10.0
 HEALTH_S = 2.0
 
 
 @click.command()
-@output_option("table", "json", "What to print.")
+@json_option("a list of check, ok, says, there")
 @click.pass_context
 @pass_settings
 def command(settings: Settings, ctx: click.Context, output: str) -> None:
     """Check broker, topics, schemas, database, lag and servers; exit code 1 when something is wrong."""
     findings = list(examine(settings))
-    if output == "json":
-        echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
-        PrintableConsole().print(_table(findings))
+    tell(output, [asdict(finding) for finding in findings], table_of(findings))
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -138,9 +135,12 @@ def _finding_of(lag: GroupLag, settings: Settings) -> PartFinding:
     return PartFinding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
 
 
-def _table(findings: list[PartFinding]) -> Table:
-    table = Table("", "check", "finding")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]wrong[/]"
-        table.add_row(mark, finding.check, finding.says)
-    return table
+def table_of(findings: Sequence[PartFinding]) -> TextTable:
+    """The findings for people, and how many of them are bad."""
+    wrong = sum(not finding.ok for finding in findings)
+    found = "nothing wrong" if not wrong else f"{wrong} wrong: each says how to mend it"
+    return TextTable(
+        columns={"": WHOLE, "check": WHOLE, "finding": NAME},
+        rows=[("ok" if f.ok else "wrong", f.check, f.says) for f in findings],
+        legend=f"{len(findings)} checks, {found}.",
+    )

@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 
 import click
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import RequestLog
 from streams.cli.console import PrintableConsole
 from streams.cli.log_options import log_options, with_progress
+from streams.cli.output import json_option, tell
 from streams.errors import LogUnreadable
 from streams.lab.evaluate import published_report, report
 from streams.lab.evaluate.prequential import TraceEvaluation, evaluate
@@ -80,6 +83,10 @@ __all__ = ["command"]
     show_envvar=True,
     help="With --table, only these logs, separated by commas.",
 )
+@json_option(
+    "a list of trace, slice, model and scores: accuracy_1, log_loss, brier and more; with --table of"
+    " trace, model, accuracy, nt_mae_days"
+)
 def command(
     *,
     traces: tuple[str, ...],
@@ -92,6 +99,7 @@ def command(
     rnn: bool,
     table: str | None,
     logs: str,
+    output: str,
 ) -> None:
     """Predict each event of a trace before learning it, and score the predictions.
 
@@ -107,20 +115,23 @@ def command(
             raise LogUnreadable(f"{path} cannot be written: make its folder first")
     if report_path and report_path.suffix.lower() not in {".html", ".png"}:
         raise LogUnreadable(f"{report_path} has no known format: name it .html or .png")
-    console = PrintableConsole(width=max(PrintableConsole().width, 186 if table else 110))
+    shown: list[RenderableType]
     if table:
         compared = _compared(traces, [name for name in logs.split(",") if name], limit)
         page = list(published_report.tables(compared))
-        console.print(*page, published_report.verdict(compared))
+        shown = [*published_report.summaries(compared), Text(published_report.verdict(compared))]
         if limit is not None:
-            console.print(f"Of each log the first {limit:,} rows only: not what was published.")
+            shown.append(
+                Text(f"Of each log the first {limit:,} rows only: not what was published.")
+            )
         rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
     else:
         config = MixtureConfig(arrival=not published, rnn=rnn)
         evaluations = _evaluated(traces, mapping, limit, config)
-        console.print(*report.tables(evaluations, every=every))
+        shown = [*report.tables(evaluations, every=every)]
         page = list(report.tables(evaluations, every=True))
         rows, draw = report.rows(evaluations), partial(report.figure, evaluations)
+    tell(output, rows, *shown)
     if json_path:
         json_path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if report_path:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
-from rich.table import Table
 from rich.text import Text
 
-from streams.adapters.postgres.explanation import DecisionGrounds, grounds_at, grounds_of
+from streams.adapters.postgres.explanation import (
+    DecisionGrounds,
+    RealisedValue,
+    grounds_at,
+    grounds_of,
+)
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo, output_option
+from streams.cli.console import echo
 from streams.cli.moments import MomentParam
+from streams.cli.output import json_option, tell
 from streams.report.explanation import decided, what_would_change
 from streams.report.tables import iso_time
+from streams.report.text_table import NAME, NUMBER, WHOLE, TextTable
 from streams.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["command", "explained"]
 
 
 @click.command()
@@ -28,7 +33,7 @@ __all__ = ["command"]
 @click.option("--at", type=MomentParam(), show_envvar=True, help="When.  [default: now]")
 @click.option("--pool", show_envvar=True, help="Of this pool only.")
 @click.option("--challenger", default="", show_envvar=True, help="What this one would have done.")
-@output_option("table", "json", "For people or for programs.")
+@json_option("a list of verdict, reason, warm, users, realised, decided, what_would_change")
 @pass_settings
 def command(
     settings: Settings,
@@ -53,11 +58,8 @@ def command(
     if not found:
         echo(_nothing(command_id, service), err=True)
         sys.exit(1)
-    if output == "json":
-        echo(json.dumps([_as_json(one) for one in found], indent=2, ensure_ascii=False))
-        return
-    for one in found:
-        _show(one)
+    shown = [part for one in found for part in explained(one)]
+    tell(output, [_as_json(one) for one in found], *shown)
 
 
 def _nothing(command_id: str | None, service: str | None) -> str:
@@ -77,15 +79,13 @@ def _as_json(grounds: DecisionGrounds) -> dict[str, object]:
     }
 
 
-def _show(grounds: DecisionGrounds) -> None:
-    verdict, console = grounds.verdict, PrintableConsole()
-    console.print(
-        Text(f"{iso_time(verdict.at_ms)}, pool {verdict.pool}: {decided(verdict)}", "bold")
-    )
-    for line in _lines(grounds):
-        console.print(Text(line))
-    for table in _tables(grounds):
-        console.print(table)
+def explained(grounds: DecisionGrounds) -> Iterator[Text | TextTable]:
+    """A decision for people: sentences, then the tables of what it was based on."""
+    verdict = grounds.verdict
+    yield Text(f"{iso_time(verdict.at_ms)}, pool {verdict.pool}: {decided(verdict)}", "bold")
+    yield from map(Text, _lines(grounds))
+    yield Text()
+    yield from _tables(grounds)
 
 
 def _lines(grounds: DecisionGrounds) -> Iterator[str]:
@@ -102,32 +102,50 @@ def _lines(grounds: DecisionGrounds) -> Iterator[str]:
         yield f"would have changed it: {sentence}"
 
 
-def _tables(grounds: DecisionGrounds) -> Iterator[Table]:
+def _tables(grounds: DecisionGrounds) -> Iterator[TextTable]:
     verdict = grounds.verdict
-    expected = Table("composite", "tier", "expected requests", title="Expected to need it")
-    for e in verdict.expected:
-        expected.add_row(Text(e.service), Text(e.tier), f"{e.requests:.3g}")
-    yield expected
-    users = Table("user", "tier", "composite", "within %", "last seen", title="Users behind it")
-    for u in grounds.users:
-        names = (Text(u.user), Text(u.tier), Text(u.service))
-        users.add_row(*names, f"{100 * u.within:.2f}", iso_time(u.made_ms))
-    yield users
-    others = Table("alternative", "value", "cost", title="What else could have been done")
-    for a in verdict.alternatives:
-        others.add_row(Text(a.what), f"{a.value:.3g}", f"{a.cost:.3g}")
-    yield others
-    if grounds.realised:
-        yield _realised(grounds)
+    yield TextTable(
+        title="Expected to need it",
+        columns={"composite": NAME, "tier": NAME, "requests": NUMBER},
+        rows=[(e.service, e.tier, f"{e.requests:.3g}") for e in verdict.expected],
+        legend=f"Requests that were expected within {verdict.horizon_ms / 1000:g} s.",
+        empty="Nobody.",
+    )
+    yield TextTable(
+        title="Users behind it",
+        columns={
+            "user": NAME,
+            "tier": NAME,
+            "composite": NAME,
+            "within %": NUMBER,
+            "last seen": WHOLE,
+        },
+        rows=[
+            (u.user, u.tier, u.service, f"{100 * u.within:.2f}", iso_time(u.made_ms))
+            for u in grounds.users
+        ],
+        legend="Within: the probability that the user asks for the composite in that time.",
+        empty="No user that is known.",
+    )
+    yield TextTable(
+        title="What else could have been done",
+        columns={"alternative": NAME, "value": NUMBER, "cost": NUMBER},
+        rows=[(a.what, f"{a.value:.3g}", f"{a.cost:.3g}") for a in verdict.alternatives],
+        legend="Value and cost in the unit of the catalogue's prices.",
+        empty="Nothing.",
+    )
+    yield from map(_realised, grounds.realised)
 
 
-def _realised(grounds: DecisionGrounds) -> Table:
-    table = Table("", "expected", "realised", title="What came of it")
-    for r in grounds.realised:
-        used = "never" if r.realised_uses is None else "in time" if r.realised_uses else "later"
-        table.add_row(Text(r.instance_id), "", "")
-        table.add_row("used", f"{r.expected_uses:.3g}", used)
-        table.add_row("saved, s", f"{r.expected_saved_s:.3g}", f"{r.realised_saved_s:.3g}")
-        table.add_row("wasted, s", "", f"{r.wasted_s:.3g}")
-        table.add_row("cost", f"{r.expected_cost:.3g}", f"{r.wasted_cost:.3g}")
-    return table
+def _realised(r: RealisedValue) -> TextTable:
+    used = "never" if r.realised_uses is None else "in time" if r.realised_uses else "later"
+    return TextTable(
+        title=f"What came of instance {r.instance_id}",
+        columns={"": NAME, "expected": NUMBER, "realised": NUMBER},
+        rows=[
+            ("saved, s", f"{r.expected_saved_s:.3g}", f"{r.realised_saved_s:.3g}"),
+            ("wasted, s", "", f"{r.wasted_s:.3g}"),
+            ("cost", f"{r.expected_cost:.3g}", f"{r.wasted_cost:.3g}"),
+        ],
+        legend=f"Expected to be used with probability {r.expected_uses:.3g}; it was used: {used}.",
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
-from streams.cli.console import echo
+from streams.cli.output import json_option, tell
 
 __all__ = ["command"]
 
 
 @click.command()
-def command() -> None:
+@json_option("a list of name, kind, labels (values by name), processes, meaning")
+def command(output: str) -> None:
     """Describe every metric: name, kind, labels, and the processes that expose it (Markdown)."""
-    from streams.adapters.metrics.document import markdown  # noqa: PLC0415  # keep --help instant
+    from streams.adapters.metrics.document import as_json, markdown  # noqa: PLC0415  # keep --help instant
 
-    echo(markdown(), nl=False)
+    tell(output, as_json(), markdown().rstrip("\n"))

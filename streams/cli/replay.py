@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from streams.adapters.logs.columns import ColumnMapping
@@ -19,9 +17,10 @@ from streams.adapters.postgres.maintenance import check_schema
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo, output_option
+from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import letter_of
+from streams.cli.output import json_option, tell
 from streams.cli.produce import source_of
 from streams.pipeline.replay import ReplayedFlow, at_price
 from streams.pipeline.replayed_rows import ReplayedRows
@@ -30,6 +29,7 @@ from streams.records.catalog import Catalog
 from streams.records.control import Control
 from streams.report.summary import FlowSummary, summarise
 from streams.report.tables import as_json, tables
+from streams.report.text_table import NAME, NUMBER, TextTable
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
@@ -56,7 +56,9 @@ MOST_REASONS = 20  # counted separately; further ones are counted together
     show_envvar=True,
     help="Factor on the price of warm time: above 1 less is kept warm.",
 )
-@output_option("table", "json", "Tables for people, or JSON for programs.")
+@json_option(
+    "that of `foremesh report` (from, to, pools), records (made, by kind), not_used (by reason)"
+)
 @click.option(
     "--postgres",
     is_flag=True,
@@ -91,10 +93,7 @@ def command(
         )
         run.control(at_price(price, catalog) if price != 1.0 else ())
         summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
-    if output == "json":
-        echo(json.dumps({**as_json(summary), **run.as_json()}, indent=2))
-    else:
-        _show(summary, run)
+    tell(output, {**as_json(summary), **run.as_json()}, *shown(summary, run.records, run.reasons))
 
 
 def _catalog(items: RequestLog, path: str | None) -> Catalog:
@@ -162,18 +161,22 @@ class ReplayRun:
         self.reasons[reason if known else "other reasons"] += 1
 
 
-def _show(summary: FlowSummary, run: ReplayRun) -> None:
-    console = PrintableConsole()
-    console.print(*tables(summary), sep="\n")
-    console.print(_counted("Records made", "record", run.records))
-    if run.reasons:
-        console.print(_counted("Not used", "reason", run.reasons))
+def shown(
+    summary: FlowSummary, records: Counter[str], reasons: Counter[str]
+) -> Iterator[TextTable | Text]:
+    """The outcome for people, the records made by kind, and why rows were not used."""
+    yield from tables(summary)
+    made = f"{records.total():,} records in all."
+    yield _counted("Records made", "record", records, made)
+    if reasons:
+        lost = f"{reasons.total():,} rows and records could not be used."
+        yield _counted("Not used", "reason", reasons, lost)
 
 
-def _counted(title: str, what: str, counts: Counter[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column(what)
-    table.add_column("count", justify="right")
-    for name, count in counts.most_common():
-        table.add_row(Text(name), f"{count:,}")
-    return table
+def _counted(title: str, what: str, counts: Counter[str], legend: str) -> TextTable:
+    return TextTable(
+        title=title,
+        columns={what: NAME, "count": NUMBER},
+        rows=[(name, f"{count:,}") for name, count in counts.most_common()],
+        legend=legend,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import click
 
 from streams.adapters.postgres.queries import HistoryRange, read_history
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo, output_option
+from streams.cli.console import echo
 from streams.cli.durations import DurationParam
 from streams.cli.moments import MomentParam
+from streams.cli.output import json_option, tell
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -35,7 +35,10 @@ __all__ = ["command"]
     show_envvar=True,
     help="In place of --from: so long before the newest outcome, as 12h, 30d.",
 )
-@output_option("table", "json", "Tables for people, or JSON for programs.")
+@json_option(
+    "from, to, and pools by name: requests, hit_rate, partial_rate, miss_rate, refused, saved_ms,"
+    " waited_ms, latency_ms, latency_ms_by_result, services, tiers, instances (warm_s, used_s, wasted_s)"
+)
 @click.option(
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -79,10 +82,7 @@ def command(
         from streams.report.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
         draw(summary, figure)
-    if output == "json":
-        echo(json.dumps(as_json(summary), indent=2))
-    else:
-        PrintableConsole().print(*tables(summary), sep="\n")
+    tell(output, as_json(summary), *tables(summary))
 
 
 def _check(part: HistoryRange) -> None:

@@ -10,7 +10,8 @@ import click
 from streams.adapters.kafka.topics import create_topics
 from streams.adapters.postgres.maintenance import migrate
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import PrintableConsole
+from streams.cli.output import json_option, tell
 from streams.devstack import LocalStack, tools
 from streams.settings import Settings
 
@@ -18,10 +19,11 @@ __all__ = ["command"]
 
 
 @click.command()
+@json_option("environment (the variables to set), topics (how many)")
 @pass_settings
-def command(settings: Settings) -> None:
+def command(settings: Settings, output: str) -> None:
     """Start the local stack: Kafka, PostgreSQL, topics, schema. What runs already stays."""
-    console = PrintableConsole()
+    console = PrintableConsole(stderr=True)
     build = Path(settings.build)
     with console.status("looking for Java and Kafka's jars (fetched once, 54 MB)") as status:
         tools.java()
@@ -33,7 +35,11 @@ def command(settings: Settings) -> None:
         topics = create_topics(local)
         status.update("migrating the database")
         migrate(local.postgres)
-    console.print(f"Kafka serves {len(topics)} topics, PostgreSQL has the schema. In your shell:")
-    for name, value in stack.env().items():
-        echo(f"export {name}={value}")
-    console.print("`foremesh status` says what runs, `foremesh down` stops it.")
+    env = stack.env()
+    tell(
+        output,
+        {"environment": env, "topics": len(topics)},
+        f"Kafka serves {len(topics)} topics, PostgreSQL has the schema. In your shell:",
+        *(f"export {name}={value}" for name, value in env.items()),
+        "`foremesh status` says what runs, `foremesh down` stops it.",
+    )

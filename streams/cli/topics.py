@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import click
-from rich.table import Table
+from collections.abc import Sequence
 
-from streams.adapters.kafka.topics import check_topics, create_topics, declared
+import click
+
+from streams.adapters.kafka.topics import TopicState, check_topics, create_topics, declared
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo
+from streams.cli.console import echo
+from streams.cli.output import json_option, tell
 from streams.errors import TopicsMissing
+from streams.report.text_table import NAME, NUMBER, WHOLE, TextTable
 from streams.settings import Settings
 
-__all__ = ["command"]
+__all__ = ["command", "table_of"]
 
 
 @click.group()
@@ -20,24 +23,29 @@ def command() -> None:
 
 
 @command.command()
+@json_option("a list of topic, partitions, created")
 @pass_settings
-def create(settings: Settings) -> None:
+def create(settings: Settings, output: str) -> None:
     """Create the topics that are missing."""
-    table = Table("topic", "partitions", "")
-    for topic in create_topics(settings):
-        table.add_row(
-            topic.name, str(topic.partitions), "created" if topic.created else "was there"
-        )
-    PrintableConsole().print(table)
+    made = create_topics(settings)
+    found = [{"topic": t.name, "partitions": t.partitions, "created": t.created} for t in made]
+    tell(output, found, table_of(made))
     check_or_raise(settings)
 
 
 @command.command()
+@json_option("topics (how many), problems (a list of sentences)")
+@click.pass_context
 @pass_settings
-def check(settings: Settings) -> None:
+def check(settings: Settings, ctx: click.Context, output: str) -> None:
     """Report topics that are not as declared; exit code 1 when there are any."""
+    number = len(declared(settings))
+    if output == "json":
+        problems = check_topics(settings)
+        tell(output, {"topics": number, "problems": problems})
+        ctx.exit(1 if problems else 0)
     check_or_raise(settings)
-    echo(f"{len(declared(settings))} topics are as declared")
+    echo(f"{number} topics are as declared")
 
 
 def check_or_raise(settings: Settings) -> None:
@@ -45,3 +53,12 @@ def check_or_raise(settings: Settings) -> None:
     problems = check_topics(settings)
     if problems:
         raise TopicsMissing("topics are not as declared:\n" + "\n".join(problems))
+
+
+def table_of(topics: Sequence[TopicState]) -> TextTable:
+    """The topics for people, and how many of them are new."""
+    return TextTable(
+        columns={"topic": NAME, "partitions": NUMBER, "": WHOLE},
+        rows=[(t.name, str(t.partitions), "created" if t.created else "was there") for t in topics],
+        legend=f"{len(topics)} topics, {sum(t.created for t in topics)} of them created now.",
+    )

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from streams.report.summary import (
@@ -17,6 +15,7 @@ from streams.report.summary import (
     PoolSummary,
     RequestSummary,
 )
+from streams.report.text_table import NAME, NUMBER, TextTable
 
 __all__ = ["UNKNOWN", "as_json", "iso_time", "tables"]
 
@@ -24,33 +23,68 @@ UNKNOWN = "not known from a log"
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}  # of latencies in ms
 
 
-def tables(summary: FlowSummary) -> Iterator[Table | Text]:
+OF_REQUESTS = (
+    "Hits found all instances warm, partials some, misses none; saved: starts that warm instances"
+    " spared, waited: starts that requests waited for."
+)
+OF_LATENCY = "Half, 95 and 99 of 100 requests were served within these times."
+OF_INSTANCES = (
+    "Warm: the time of all instances together; used: while they served; the rest is wasted."
+)
+
+
+def tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
     """The tables of a report: requests, latency, by service, by tier, and instances.
 
     Below them stands what is not known of requests that were read from a log.
     """
     span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
+    requests = {**REQUESTS, **REFUSED}
     yield _table(
-        f"Requests, {span}", summary, {**REQUESTS, **REFUSED}, lambda pool: {"": pool.total}
+        f"Requests, {span}", summary, requests, lambda pool: {"": pool.total}, legend=OF_REQUESTS
     )
     if any(_latencies(pool) for pool in summary.pools.values()):
-        yield _table("Latency", summary, LATENCY, _latencies, "result")
+        yield _table("Latency", summary, LATENCY, _latencies, legend=OF_LATENCY, name="result")
     yield from _unknown(
         "Latency", summary, lambda pool: bool(pool.latency and not _latencies(pool))
     )
-    yield _table("By service", summary, REQUESTS, lambda pool: pool.services, "service")
-    yield _table("By tier", summary, REQUESTS, lambda pool: pool.tiers, "tier")
+    yield _table(
+        "By service",
+        summary,
+        REQUESTS,
+        lambda pool: pool.services,
+        legend=_waits(summary, lambda pool: pool.services),
+        name="service",
+    )
+    yield _table(
+        "By tier",
+        summary,
+        REQUESTS,
+        lambda pool: pool.tiers,
+        legend=_waits(summary, lambda pool: pool.tiers),
+        name="tier",
+    )
+    yield from _instance_tables(summary)
+
+
+def _instance_tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
     measured = any(pool.instances.used_s is not None for pool in summary.pools.values())
     columns = {**WARM, **USED} if measured else WARM
     yield _table(
-        "Instance-seconds by constituent",
+        "Time of instances by constituent",
         summary,
         columns,
         lambda pool: _with_all(pool.instances_by_service, pool.instances),
-        "constituent",
+        legend=OF_INSTANCES,
+        name="constituent",
     )
     yield _table(
-        "Instance-seconds by tier", summary, columns, lambda pool: pool.instances_by_tier, "tier"
+        "Time of instances by tier",
+        summary,
+        columns,
+        lambda pool: pool.instances_by_tier,
+        legend=OF_INSTANCES,
+        name="tier",
     )
     yield from _unknown("Used and wasted", summary, lambda pool: pool.instances.used_s is None)
 
@@ -63,6 +97,21 @@ def _unknown(
     if names:
         pools = "pools" if len(names) > 1 else "pool"
         yield Text(f"{what} of {pools} {', '.join(names)}: {UNKNOWN}.\n")
+
+
+def _waits(
+    summary: FlowSummary, groups: Callable[[PoolSummary], Mapping[str, RequestSummary]]
+) -> str:
+    """Where requests waited longest for starts."""
+    waited_ms = {
+        f"{name or '-'} in {pool_name}": group.cold_ms
+        for pool_name, pool in summary.pools.items()
+        for name, group in groups(pool).items()
+    }
+    most = max(waited_ms, key=waited_ms.__getitem__, default="")
+    if not waited_ms or not waited_ms[most]:
+        return "No request waited for a start."
+    return f"Requests waited longest for {most}: {waited_ms[most] / 1000:,.1f} s."
 
 
 def _latencies(pool: PoolSummary) -> Mapping[str, LatencySample]:
@@ -81,19 +130,21 @@ def _table(
     summary: FlowSummary,
     columns: Mapping[str, Callable[[Any], str]],
     rows: Callable[[PoolSummary], Mapping[str, Any]],
+    *,
+    legend: str,
     name: str = "",
-) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for label in ("pool", name) if name else ("pool",):
-        table.add_column(label, overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for pool_name, pool in summary.pools.items():
-        for row_name, values in rows(pool).items():
-            names = [pool_name, row_name or "-"] if name else [pool_name]
-            cells = [show(values) for show in columns.values()]
-            table.add_row(*map(Text, names), *cells)
-    return table
+) -> TextTable:
+    names = ("pool", name) if name else ("pool",)
+    return TextTable(
+        title=title,
+        columns=dict.fromkeys(names, NAME) | dict.fromkeys(columns, NUMBER),
+        rows=[
+            (*(pool_name, row_name or "-")[: len(names)], *(show(of) for show in columns.values()))
+            for pool_name, pool in summary.pools.items()
+            for row_name, of in rows(pool).items()
+        ],
+        legend=legend,
+    )
 
 
 def _number(value: float | None) -> str:
@@ -121,11 +172,11 @@ LATENCY: Mapping[str, Callable[[LatencySample], str]] = {
 }
 WARM: Mapping[str, Callable[[InstanceTime], str]] = {
     "instances": lambda t: f"{t.instances:,}",
-    "warm": lambda t: _number(t.warm_s),
+    "warm s": lambda t: _number(t.warm_s),
 }
 USED: Mapping[str, Callable[[InstanceTime], str]] = {
-    "used": lambda t: _number(t.used_s),
-    "wasted": lambda t: _number(t.wasted_s),
+    "used s": lambda t: _number(t.used_s),
+    "wasted s": lambda t: _number(t.wasted_s),
     "used %": lambda t: _share(t.used_s, t.warm_s),
 }
 

@@ -147,7 +147,7 @@ def test_dead_letters_are_listed_with_their_bytes(
     assert "[/red] worse luck" in table
     assert "2 of 2 dead letters" in table
     output = run_foremesh("dead-letters", "list", "--reason", "worse", "--output", "json").finish()
-    [found] = [json.loads(line) for line in output.splitlines()]
+    [found] = json.loads(output)
     assert (found["topic"], found["offset"]) == ("requests", 2)
     assert base64.b64decode(found["value_base64"]) == b"\xff original"
 

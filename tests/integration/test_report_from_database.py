@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,7 +236,9 @@ def test_a_vector_is_shown_as_table_and_as_json(
     store(settings, [PREDICTION])
 
     assert "75.00" in run_foremesh("predict", "ann").finish()
-    assert json.loads(run_foremesh("predict", "ann", "--output", "json").finish()) == {
+    found = json.loads(run_foremesh("predict", "ann", "--output", "json").finish())
+    assert found["horizon_ms"] == PREDICTION.horizon_ms
+    assert {key: found[key] for key in ("userID", "serviceProbabilities")} == {
         "userID": "ann",
         "serviceProbabilities": [
             {"serviceID": "checkout", "probability": 0.75},
@@ -262,7 +265,7 @@ def test_what_is_old_is_deleted_counted_back_from_the_newest_prediction(
 
     said = run_foremesh("db", "prune", "--keep", "30m").finish()
 
-    assert "outcomes: 1 rows deleted" in said
+    assert re.search(r"^outcomes +1$", said, re.MULTILINE)
     counts = [
         ask(settings, f"SELECT count(*) FROM {table}")[0][0]
         for table in ("predictions", "outcomes", "outcome_parts", "commands", "instances")

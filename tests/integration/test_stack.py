@@ -102,7 +102,11 @@ def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
     [
         (["kafka", "postgres"], "Stopped Kafka and PostgreSQL; their data stay in {}."),
         (["postgres"], "Stopped PostgreSQL; its data stay in {}."),
-        ([], "Nothing of the local stack was running."),
+        (
+            [],
+            "Nothing of the stack in {} was running. One that was started in another directory is"
+            " stopped there, or with FOREMESH_BUILD set to that directory's build.",
+        ),
     ],
 )
 def test_down_says_what_it_stopped(build: Path, running: list[str], sentence: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from streams.cli.control import command, pin_of
-from streams.cli.trial import challenged, promoted, rows
+from streams.cli.trial import as_json, challenged, promoted, tables
 from streams.records.control import STANDARD, Control, Pin, Variant
 from streams.records.trials import Score, Trial
 from streams.settings import Settings
@@ -70,13 +70,25 @@ def test_what_is_no_variant_of_the_pool_is_not_promoted() -> None:
         promoted(withdrawn, "standard")
 
 
-def test_a_trial_is_shown_with_its_figures_only_while_it_is_the_one_in_force() -> None:
+def test_a_trial_is_told_with_its_figures_only_while_it_is_the_one_in_force() -> None:
     word = Control(pool="p", variants=(STANDARD, BOLD))
     scores = (Score(variant="standard"), Score(variant="bold", saved_ms=2_500, worth=3.0, cost=1.0))
     told = {"p": Trial(pool="p", since_ms=0, at_ms=5_000, scores=scores)}
-    first, second = rows([word], told)
-    assert first[:3] == ("p", "standard (in force)", "1")
-    assert second[1:3] == ("bold", "0.5")
-    assert (second[7], second[-1]) == ("2.5", "2")
+    (found,) = as_json([word], told)
+    first, second = found["variants"]
+    assert (first["name"], first["in_force"], second["name"]) == ("standard", True, "bold")
+    assert (second["score"]["saved_ms"], second["score"]["net"]) == (2_500, 2)
     for other in (Control(pool="p"), promoted(word, "bold"), Control(pool="q", variants=(BOLD,))):
-        assert all(set(cells[5:]) == {""} for cells in rows([other], told))
+        (found,) = as_json([other], told)
+        assert {variant["score"] is None for variant in found["variants"]} == {True}
+
+
+def test_a_challenger_that_is_ahead_is_named_with_what_takes_it() -> None:
+    word = Control(pool="p", variants=(STANDARD, BOLD))
+    ahead, behind = Score(variant="bold", worth=3.0, cost=1.0), Score(variant="bold", cost=1.0)
+    for score, said in (
+        (ahead, "`foremesh control promote p bold` takes it"),
+        (behind, "stays ahead"),
+    ):
+        trial = Trial(pool="p", since_ms=0, at_ms=1, scores=(Score(variant="standard"), score))
+        assert said in [*tables([word], {"p": trial})][-1].legend

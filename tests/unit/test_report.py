@@ -99,7 +99,7 @@ OUTCOMES = st.lists(
 def shown(summary: FlowSummary) -> str:
     console = Console(width=80, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as captured:
-        console.print(*tables(summary), sep="\n")
+        console.print(*tables(summary))
     return captured.get()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from streams.adapters.metrics.definition import PROCESSES, MetricRow
 from streams.adapters.metrics.table import TABLE
 
-__all__ = ["markdown"]
+__all__ = ["as_json", "markdown"]
 
 _HEAD = """\
 # Metrics
@@ -34,6 +35,20 @@ def markdown() -> str:
         parts.append(f"\n## {title}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n")
         parts += [f"| `{row.name}` | {row.kind} | {_labels(row)} | {row.about} |\n" for row in rows]
     return "".join(parts)
+
+
+def as_json() -> list[dict[str, Any]]:
+    """Every metric as plain values."""
+    return [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "labels": dict(row.labels),
+            "processes": list(row.on),
+            "meaning": row.about,
+        }
+        for row in TABLE.rows.values()
+    ]
 
 
 def _sections() -> Iterator[tuple[str, list[MetricRow]]]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from streams.lab.evaluate.published import DAY_MS, FoldScore, Methods
+from streams.report.text_table import NAME, NUMBER, TextTable
 
-__all__ = ["BATCH", "NETWORK", "OURS", "LogComparison", "figure", "rows", "tables", "verdict"]
+__all__ = [
+    "BATCH",
+    "NETWORK",
+    "OURS",
+    "LogComparison",
+    "figure",
+    "rows",
+    "summaries",
+    "tables",
+    "verdict",
+]
 
 OURS = "foremesh"  # the models that a worker runs
 NETWORK = "foremesh, with network"  # with FOREMESH_RNN=on
@@ -50,14 +59,65 @@ class LogComparison:
         return (OURS, self.ours), (NETWORK, self.network), (BATCH, self.batch)
 
 
-def tables(comparisons: Mapping[str, LogComparison]) -> Iterator[Table]:
-    """Accuracy and next-timestamp error of every method, by log; the best of each log marked *."""
+def tables(comparisons: Mapping[str, LogComparison]) -> Iterator[TextTable]:
+    """Every method on every log, for a page: a row for each log, a column for each method."""
+    for title, by_log, best, digits in _measures(comparisons):
+        methods = list(dict.fromkeys(method for values in by_log.values() for method in values))
+        yield TextTable(
+            title=f"{title} (mean of the folds)",
+            columns={"log": NAME, **dict.fromkeys((m.replace("_", " ") for m in methods), NUMBER)},
+            rows=[
+                (log, *_cells(values, methods, best(values, key=values.__getitem__), digits))
+                for log, values in by_log.items()
+            ],
+            legend="* The best of the log.",
+        )
+
+
+def summaries(comparisons: Mapping[str, LogComparison]) -> Iterator[TextTable]:
+    """Ours and the best published method on every log, for a terminal."""
+    for title, by_log, best, digits in _measures(comparisons):
+        yield TextTable(
+            title=f"{title} (mean of the folds)",
+            columns={
+                "log": NAME,
+                **dict.fromkeys((OURS, "+network", "batch", BASE), NUMBER),
+                "best": NUMBER,
+                "published": NAME,
+            },
+            rows=[_summary(log, values, best, digits) for log, values in by_log.items()],
+            legend=f"+network: {OURS} with FOREMESH_RNN=on; batch: {BATCH}, which no worker runs;"
+            f" {BASE}: the network that the others compare with; then the best that was published."
+            f" * The best of all. --json and --report have every method.",
+        )
+
+
+def _measures(
+    comparisons: Mapping[str, LogComparison],
+) -> Iterator[tuple[str, Mapping[str, Mapping[str, float]], Callable[..., str], int]]:
+    """What is measured: its title, values by log and method, which value is best, digits."""
     accuracies = {log: comparison.accuracies() for log, comparison in comparisons.items()}
-    yield _table("Accuracy of the next event, %", accuracies, best=max, digits=2)
+    yield "Accuracy of the next event, %", accuracies, max, 2
     errors = {log: comparison.errors() for log, comparison in comparisons.items()}
     timed = {log: methods for log, methods in errors.items() if methods}
     if timed:
-        yield _table("Mean absolute error of the next timestamp, days", timed, best=min, digits=3)
+        yield "Mean absolute error of the next timestamp, days", timed, min, 3
+
+
+def _summary(
+    log: str, values: Mapping[str, float], best: Callable[..., str], digits: int
+) -> tuple[str, ...]:
+    published = {m: v for m, v in values.items() if m not in {OURS, NETWORK, BATCH}}
+    first = best(published, key=published.__getitem__) if published else ""
+    shown = (OURS, NETWORK, BATCH, BASE, first)
+    cells = _cells(values, shown, best(values, key=values.__getitem__), digits)
+    return (log, *cells, first.replace("_", " "))
+
+
+def _cells(
+    values: Mapping[str, float], methods: Iterable[str], winner: str, digits: int
+) -> Iterator[str]:
+    return (_cell(values.get(m), digits, mark=m == winner) for m in methods)
 
 
 def verdict(comparisons: Mapping[str, LogComparison]) -> str:
@@ -115,29 +175,6 @@ def figure(comparisons: Mapping[str, LogComparison]) -> Figure:
     axes.legend()
     axes.invert_yaxis()
     return chart
-
-
-def _table(
-    title: str,
-    by_log: Mapping[str, Mapping[str, float]],
-    *,
-    best: Callable[..., str],
-    digits: int,
-) -> Table:
-    table = Table(title=f"{title} (mean of the folds)", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("log", no_wrap=True, min_width=max(map(len, by_log)))
-    methods = list(dict.fromkeys(method for values in by_log.values() for method in values))
-    for method in methods:
-        table.add_column(
-            method.replace("_", " "),
-            justify="right",
-            width={OURS: 8, NETWORK: 9, BATCH: 13}.get(method, 7),
-            overflow="fold",
-        )
-    for log, values in by_log.items():
-        winner = best(values, key=values.__getitem__)
-        table.add_row(log, *(_cell(values.get(m), digits, mark=m == winner) for m in methods))
-    return table
 
 
 def _cell(value: float | None, digits: int, *, mark: bool) -> str:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: tables for the terminal, a PNG of figures, or an HTML page."""
+"""The report of an evaluation: tables for people, a PNG of figures, or an HTML page."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.table import Table
 
 from streams.lab.evaluate.prequential import TraceEvaluation
 from streams.lab.evaluate.scores import reliability
 from streams.models.next_request.classifier import NETWORKS
+from streams.report.text_table import NAME, NUMBER, TextTable
 
-__all__ = ["figure", "rows", "tables", "write"]
+__all__ = ["figure", "rows", "tables", "tables_of", "write"]
 
-WIDTH = 100  # of a title, before it wraps
 METRICS = {
     "accuracy_1": "acc@1",
     "recall_3": "rec@3",
@@ -29,27 +28,48 @@ METRICS = {
     "brier": "Brier",
     "ece": "ECE",
 }
+LEGEND = (
+    "acc@1: how often the likeliest service was asked for, rec@k: it was among the k likeliest, MRR:"
+    " mean of 1/rank; higher is better. loss (of the probability given, in nats), Brier, ECE"
+    " (calibration): lower is better."
+)
+SLICES = {
+    "all": "all events",
+    "change": "another service than the user's last one",
+    "first5": "of users with less than 5 events before",
+    "history_5_19": "of users with 5 to 19 events before",
+    "history_20_99": "of users with 20 to 99 events before",
+    "history_100_up": "of users with 100 or more events before",
+}
 
 
-def tables(evaluations: Mapping[str, TraceEvaluation], *, every: bool = False) -> Iterator[Table]:
+def tables(
+    evaluations: Mapping[str, TraceEvaluation], *, every: bool = False
+) -> Iterator[TextTable]:
     """For each trace the scores of the next service, by slice and model, and of its time.
 
     Without `every` the models shown beside the mixture are the best single ones by log-loss and
     by accuracy, and the recurrent network unless it is off.
     """
     for trace, evaluation in evaluations.items():
-        figures = evaluation.as_json()
         name = "/".join(Path(trace).parts[-2:])
-        yield _which(name, figures, every=every)
-        if figures["when"]:
-            n = figures["when"]["mixture"]["n"]
-            yield _compared(f"{name}: when, {n:,} gaps", figures["when"])
-        if figures["ahead"]:
-            n = figures["ahead"]["next"]["n"]
-            title = f"{name}: asked for within the horizon, looked ahead {n:,} times"
-            yield _compared(title, figures["ahead"])
-        if evaluation.demand:
-            yield _compared(f"{name}: {evaluation.demand}", figures["demand"])
+        yield from tables_of(name, evaluation.as_json(), str(evaluation.demand), every=every)
+
+
+def tables_of(
+    name: str, figures: Mapping[str, Any], demand: str = "", *, every: bool = False
+) -> Iterator[TextTable]:
+    """The tables of one trace; `demand` says of which intervals its errors are."""
+    yield from _which(name, figures, every=every)
+    if figures["when"]:
+        n = figures["when"]["mixture"]["n"]
+        yield _compared(f"{name}: when the next request comes, {n:,} gaps", figures["when"])
+    if figures["ahead"]:
+        n = figures["ahead"]["next"]["n"]
+        title = f"{name}: asked for within the horizon, looked ahead {n:,} times"
+        yield _compared(title, figures["ahead"])
+    if figures["demand"]:
+        yield _compared(f"{name}: {demand}", figures["demand"])
 
 
 def rows(evaluations: Mapping[str, TraceEvaluation]) -> list[dict[str, Any]]:
@@ -69,7 +89,7 @@ def rows(evaluations: Mapping[str, TraceEvaluation]) -> list[dict[str, Any]]:
     return records
 
 
-def write(path: Path, chart: Figure, shown: Iterable[Table]) -> None:
+def write(path: Path, chart: Figure, shown: Iterable[TextTable]) -> None:
     """Write a figure to a .png, or figure and tables to an .html page."""
     FigureCanvasAgg(chart)
     buffer = io.BytesIO()
@@ -85,21 +105,38 @@ def write(path: Path, chart: Figure, shown: Iterable[Table]) -> None:
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Table:
-    title = (
-        f"{trace}: {figures['events']:,} events, {figures['us_per_event']:.0f} µs CPU each,"
-        f" state per user {figures['state_bytes_median']:.0f} bytes median,"
-        f" {figures['state_bytes_max']:,} most"
+def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Iterator[TextTable]:
+    """A table for each slice of the events; below the last one what the scores mean."""
+    yield TextTable(
+        title=trace,
+        columns={"events": NUMBER, "CPU us/event": NUMBER, "bytes/user": NUMBER, "most": NUMBER},
+        rows=[
+            (
+                f"{figures['events']:,}",
+                f"{figures['us_per_event']:.0f}",
+                f"{figures['state_bytes_median']:,.0f}",
+                f"{figures['state_bytes_max']:,}",
+            )
+        ],
+        legend="Bytes: the state of a user, of half of them no more than the first figure.",
     )
-    table = Table(title=title, title_justify="left", min_width=min(len(title), WIDTH))
-    for name in ("slice", "model", "n", *METRICS.values()):
-        table.add_column(name, justify="left" if name in {"slice", "model"} else "right")
+    *_, last = figures["slices"] or [""]
     for name, models in figures["slices"].items():
-        for model in models if every else _shown(models):
-            scores = models[model]
-            cells = [f"{scores[metric]:.3f}" for metric in METRICS]
-            table.add_row(name, model, f"{scores['n']:,}", *cells)
-    return table
+        n = next(iter(models.values()))["n"]
+        yield TextTable(
+            title=f"{trace}: {SLICES.get(name, name)}: {n:,}",
+            columns={"model": NAME, **dict.fromkeys(METRICS.values(), NUMBER)},
+            rows=[
+                (model, *(f"{models[model][metric]:.3f}" for metric in METRICS))
+                for model in (models if every else _shown(models))
+            ],
+            legend=_conclusion(models) + (f"\n{LEGEND}" if name == last else ""),
+        )
+
+
+def _conclusion(models: Mapping[str, Mapping[str, float]]) -> str:
+    best = min(models, key=lambda model: models[model]["log_loss"])
+    return f"Least log-loss: {best}."
 
 
 def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -113,16 +150,24 @@ def _shown(models: Mapping[str, Mapping[str, float]]) -> list[str]:
     )
 
 
-def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> Table:
+def _compared(title: str, models: Mapping[str, Mapping[str, float]]) -> TextTable:
     """A row for each score, a column for each model."""
-    table = Table(title=title, title_justify="left", min_width=min(len(title), WIDTH))
-    for name in ("score", *models):
-        table.add_column(name, justify="left" if name == "score" else "right")
-    for score in list(next(iter(models.values())))[1:]:
-        table.add_row(
-            score.replace("_", " "), *(f"{values[score]:.4f}" for values in models.values())
-        )
-    return table
+    scores = list(next(iter(models.values())))[1:]
+    return TextTable(
+        title=title,
+        columns={"score": NAME, **dict.fromkeys(models, NUMBER)},
+        rows=[
+            (score.replace("_", " "), *(f"{values[score]:.4f}" for values in models.values()))
+            for score in scores
+        ],
+        legend="Errors: lower is better. "
+        + "; ".join(f"{score.replace('_', ' ')}: {_least(models, score)}" for score in scores)
+        + ".",
+    )
+
+
+def _least(models: Mapping[str, Mapping[str, float]], score: str) -> str:
+    return f"best is {min(models, key=lambda model: models[model][score])}"
 
 
 def figure(evaluations: Mapping[str, TraceEvaluation]) -> Figure:
@@ -143,12 +188,11 @@ def figure(evaluations: Mapping[str, TraceEvaluation]) -> Figure:
     return chart
 
 
-def _html(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
-    cells = zip(*(column.cells for column in table.columns), strict=True)
+def _html(table: TextTable) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     rows = (
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in cells
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in table.rows
     )
-    title = html.escape(str(table.title))
-    return f"<h2>{title}</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
+    said = f"<p>{html.escape(table.legend)}</p>"
+    return f"<h2>{html.escape(table.title)}</h2><table><tr>{head}</tr>{''.join(rows)}</table>{said}"
