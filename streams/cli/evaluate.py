@@ -84,8 +84,9 @@ __all__ = ["command"]
     help="With --table, only these logs, separated by commas.",
 )
 @json_option(
-    "a list of trace, slice, model and scores: accuracy_1, log_loss, brier and more; with --table of"
-    " trace, model, accuracy, nt_mae_days"
+    "a list of trace, slice, model, n, accuracy_1, recall_3, recall_5, mrr, log_loss, brier, ece,"
+    " us_per_event, state_bytes_median, state_bytes_max; with --table of trace, model, accuracy,"
+    " nt_mae_days"
 )
 def command(
     *,

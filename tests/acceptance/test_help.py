@@ -1,40 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 import pytest
-from click.testing import CliRunner
+from commands import command_of, commands, help_of
 
-from streams.cli import COMMANDS, cli
-
-
-def commands() -> Iterator[list[str]]:
-    """The words of every command and of every command below one."""
-    context = click.Context(cli)
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
-        yield [name]
-        if isinstance(command, click.Group):
-            yield from ([name, below] for below in command.list_commands(context))
-
+from streams.cli import COMMANDS
 
 ALL = list(commands())
 
 
-def help_of(words: list[str]) -> str:
-    result = CliRunner().invoke(cli, [*words, "--help"], terminal_width=1_000)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def options_of(words: list[str]) -> list[click.Option]:
-    command: click.Command = cli
-    for word in words:
-        assert isinstance(command, click.Group)
-        found = command.get_command(click.Context(command), word)
-        assert found is not None
-        command = found
+    command = command_of(words)
     return [p for p in command.params if isinstance(p, click.Option) and p.name != "version"]
 
 

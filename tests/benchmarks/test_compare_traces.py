@@ -14,9 +14,10 @@ from figures import TRACE, trace
 from rich.console import Console
 
 from streams.catalog.inference import infer
-from streams.cli.compare_report import show
+from streams.cli.compare_report import shown
+from streams.cli.console import PrintableConsole
 from streams.lab.compare.advantage import advantages
-from streams.lab.compare.ledger import PolicyLedger
+from streams.lab.compare.ledger import HOUR_MS, PolicyLedger
 from streams.lab.compare.policies import KeepAlive
 from streams.lab.compare.run import OURS, POLICIES, PolicyRow, compare, counted_from, row_of
 from streams.lab.compare.staged import PRICES, StagedRuns, within
@@ -66,7 +67,9 @@ def test_image_generation_waits_for_fewer_starts_with_the_same_memory() -> None:
     log = gentd26.requests()
     found = rows(log, gentd26.catalogue(log))
 
-    show(found, hours=(log[-1].at_ms - counted_from(log, 0.3)) / 3_600_000)
+    PrintableConsole().print(
+        *shown(found, hours=(log[-1].at_ms - counted_from(log, 0.3)) / HOUR_MS)
+    )
     reached = [at for at in advantages(found) if at.cold_start_rate >= LEAST]
     assert len(reached) == 6
     for at in reached:

@@ -45,6 +45,12 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+NOTHING = (
+    "Nothing of the stack in {} was running. One that was started in another directory is stopped"
+    " there, or with FOREMESH_BUILD set to that directory's build."
+)
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     """A build folder of its own, with the jars that `stack` has fetched."""
@@ -102,11 +108,7 @@ def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
     [
         (["kafka", "postgres"], "Stopped Kafka and PostgreSQL; their data stay in {}."),
         (["postgres"], "Stopped PostgreSQL; its data stay in {}."),
-        (
-            [],
-            "Nothing of the stack in {} was running. One that was started in another directory is"
-            " stopped there, or with FOREMESH_BUILD set to that directory's build.",
-        ),
+        ([], NOTHING),
     ],
 )
 def test_down_says_what_it_stopped(build: Path, running: list[str], sentence: str) -> None:

@@ -32,7 +32,7 @@ from streams.cli import (
 from streams.cli.explain import explained
 from streams.demo import results
 from streams.demo.account import SLICES, Account
-from streams.lab.compare.femux import FemuxScore
+from streams.lab.compare.femux import FEMUX, FORESEEN, KEEP_ALIVE, OURS, FemuxScore
 from streams.lab.compare.run import PolicyRow
 from streams.lab.evaluate import published_report
 from streams.lab.evaluate import report as evaluation
@@ -78,8 +78,16 @@ def outcomes() -> list[Outcome]:
         saved_ms=22_700,
         parts=(),
     )
-    cold = {"result": Result.MISS, "route": Route.STANDARD, "cold_ms": 22_700, "saved_ms": 0}
-    miss = replace(hit, tier="standard", service="upscale", latency_ms=22_710.0, **cold)
+    miss = replace(
+        hit,
+        tier="standard",
+        service="upscale",
+        result=Result.MISS,
+        route=Route.STANDARD,
+        latency_ms=22_710.0,
+        cold_ms=22_700,
+        saved_ms=0,
+    )
     return [
         replace(miss if n % 8 == 0 else hit, request_id=str(n), at_ms=NOW + 1_000 * n)
         for n in range(1_200)
@@ -160,10 +168,10 @@ def compared() -> Iterable[RenderableType]:
 
 def compared_with_femux() -> Iterable[RenderableType]:
     total = {
-        compare_femux.OURS: FemuxScore(cold=14_310.0, gbs=71_234.5),
-        compare_femux.FEMUX: FemuxScore(cold=20_411.0, gbs=88_120.0),
-        compare_femux.FORESEEN: FemuxScore(cold=0.0, gbs=40_000.0),
-        f"{compare_femux.KEEP_ALIVE} 10 min": FemuxScore(cold=11_000.0, gbs=120_000.0),
+        OURS: FemuxScore(cold=14_310.0, gbs=71_234.5),
+        FEMUX: FemuxScore(cold=20_411.0, gbs=88_120.0),
+        FORESEEN: FemuxScore(cold=0.0, gbs=40_000.0),
+        f"{KEEP_ALIVE} 10 min": FemuxScore(cold=11_000.0, gbs=120_000.0),
     }
     yield compare_femux.table_of(total, 200)
     yield compare_femux.verdict(total)

@@ -108,11 +108,10 @@ def write(path: Path, chart: Figure, shown: Iterable[TextTable]) -> None:
 def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Iterator[TextTable]:
     """A table for each slice of the events; below the last one what the scores mean."""
     yield TextTable(
-        title=trace,
-        columns={"events": NUMBER, "CPU us/event": NUMBER, "bytes/user": NUMBER, "most": NUMBER},
+        title=f"{trace}: {figures['events']:,} events",
+        columns={"CPU us/event": NUMBER, "bytes/user": NUMBER, "most": NUMBER},
         rows=[
             (
-                f"{figures['events']:,}",
                 f"{figures['us_per_event']:.0f}",
                 f"{figures['state_bytes_median']:,.0f}",
                 f"{figures['state_bytes_max']:,}",

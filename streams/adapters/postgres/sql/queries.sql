@@ -115,8 +115,8 @@ LIMIT %(most)s
 -- realised --
 -- The value of the instances of a command, realised and expected.
 SELECT
-    instance_id, expected_uses, expected_saved_s, expected_cost, realised_uses, realised_saved_s,
-    wasted_s, wasted_cost
+    instance_id, expected_uses, expected_saved_s, expected_cost, realised_uses,
+    realised_saved_s::double precision, wasted_s, wasted_cost
 FROM decision_value
 WHERE command_id = %(command_id)s
 ORDER BY instance_id
