@@ -18,6 +18,7 @@ WITHOUT = {
     "mesh bootstrap": "writes the configuration of an Envoy, which is JSON",
     "produce": "prints nothing but its progress, on standard error",
     "demo": "prints its progress; build/demo/report.json has all figures",
+    "completion": "prints a program for a shell",
     "catalog load": "prints nothing but how many entries it sent",
     "catalog infer": "writes a catalogue, which is YAML",
     "catalog show": "has --output yaml, the form of a catalogue",

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from streams.cli.console import echo
 from streams.cli.standard_output import give_up, have_one, is_unwritable
@@ -19,7 +20,16 @@ from streams.runtime.log_limit import LogLimit
 from streams.runtime.printable import PrintableFormatter, printable
 from streams.settings import Settings
 
-__all__ = ["cli", "main", "pass_settings"]
+__all__ = ["EXIT_CODES", "INTERRUPTED", "cli", "main", "pass_settings"]
+
+INTERRUPTED = 130  # as in shells
+
+EXIT_CODES = {
+    0: "All is well; a process that runs until stopped was stopped.",
+    1: "It failed, or it found something: one sentence on standard error or the table says what.",
+    2: "The command line cannot be understood: a word, an option or a value is wrong.",
+    INTERRUPTED: "Interrupted by Ctrl-C before it was done.",
+}
 
 # command -> (module below streams.cli, what it does). The command is the module's `command`.
 COMMANDS = {
@@ -48,6 +58,7 @@ COMMANDS = {
     "db": ("db", "Migrate the database, delete old rows."),
     "metrics": ("metrics", "Describe what each process tells Prometheus."),
     "doctor": ("doctor", "Check broker, topics, schemas, database and lag."),
+    "completion": ("completion", "Print what completes commands in bash, zsh or fish."),
     "demo": ("demo", "Play a synthetic population against a real stack."),
 }
 
@@ -69,11 +80,19 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, without importing them, and the options."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them, so that help is instant."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), about) for code, about in EXIT_CODES.items()])
         with formatter.section("Settings, from the environment"):
             formatter.write_dl(
                 [
@@ -91,7 +110,11 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="foremesh")
 @click.pass_context
 def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
-    """Learn which service each user asks for next, and keep it warm."""
+    """Learn which service each user asks for next, and keep it warm.
+
+    Commands that print a table or a fact have --output json. `foremesh completion` prints what
+    completes all of this in a shell.
+    """
     ctx.obj = settings_of(given)
     handler = logging.StreamHandler()
     handler.addFilter(LogLimit())
@@ -108,15 +131,21 @@ pass_settings = click.make_pass_decorator(Settings)
 
 
 def main() -> None:
-    """Run the command line; a `ForemeshError` prints its message, with exit code 1.
+    """Run the command line; exits with one of `EXIT_CODES`.
 
-    So does an error about a file: the folder of the stack, a token, a log.
+    A `ForemeshError` prints its message; so does an error about a file: the folder of the stack, a
+    token, a log.
     """
     have_one()
     sys.excepthook = _show
     verbose = not {"-v", "--verbose"}.isdisjoint(sys.argv[1:])
     try:
-        cli()
+        code = cli(standalone_mode=False)  # else Ctrl-C looks like a failure
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
     except ForemeshError as error:
         if verbose:
             raise
@@ -131,6 +160,7 @@ def main() -> None:
         else:
             raise
         sys.exit(1)
+    sys.exit(code)
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

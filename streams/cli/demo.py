@@ -7,13 +7,11 @@ import sys
 
 import click
 
-from streams.cli import pass_settings
+from streams.cli import INTERRUPTED, pass_settings
 from streams.cli.console import PrintableConsole
 from streams.settings import Settings
 
 __all__ = ["command"]
-
-INTERRUPTED = 130  # exit code of shells after SIGINT
 
 
 @click.command()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 from commands import command_of, commands, help_of
 
-from streams.cli import COMMANDS
+from streams.cli import COMMANDS, EXIT_CODES
 
 ALL = list(commands())
 
@@ -20,6 +22,12 @@ def test_help_lists_every_command_and_every_setting() -> None:
         assert f"\n  {name} " in text
     for name in ("FOREMESH_KAFKA", "FOREMESH_POSTGRES", "FOREMESH_KAFKA_SASL_MECHANISM"):
         assert name in text
+
+
+def test_help_says_what_each_exit_code_means() -> None:
+    text = help_of([])
+    for code, meaning in EXIT_CODES.items():
+        assert re.search(rf"^  {code} +{re.escape(meaning)}$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", [[], *ALL], ids=" ".join)
