@@ -107,9 +107,10 @@ class LazyGroup(click.Group):
 @click.option("--postgres", envvar="FOREMESH_POSTGRES", show_envvar=True, help="Database URL.")
 @click.option("--prefix", envvar="FOREMESH_PREFIX", show_envvar=True, help="Prefix of topic names.")
 @click.option("--verbose", "-v", is_flag=True, show_envvar=True, help="Log more; show tracebacks.")
+@click.option("--quiet", "-q", is_flag=True, show_envvar=True, help="Log only what is wrong.")
 @click.version_option(package_name="foremesh")
 @click.pass_context
-def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
+def cli(ctx: click.Context, /, verbose: bool, quiet: bool, **given: str | None) -> None:
     """Learn which service each user asks for next, and keep it warm.
 
     Commands that print a table or a fact have --output json. `foremesh completion` prints what
@@ -119,7 +120,8 @@ def cli(ctx: click.Context, /, verbose: bool, **given: str | None) -> None:
     handler = logging.StreamHandler()
     handler.addFilter(LogLimit())
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def settings_of(given: dict[str, Any]) -> Settings:

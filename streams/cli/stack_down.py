@@ -10,13 +10,17 @@ from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole
 from streams.cli.output import json_option, tell
 from streams.devstack import LocalStack
+from streams.devstack.elsewhere import builds_elsewhere
 from streams.settings import Settings
 
 __all__ = ["command"]
 
 
 @click.command()
-@json_option("stopped (a list of servers), data (their folder)")
+@json_option(
+    "stopped (a list of servers), data (their folder), elsewhere (build folders of other stacks,"
+    " where nothing was running here)"
+)
 @pass_settings
 def command(settings: Settings, output: str) -> None:
     """Stop the local stack. Its data stay in build/stack: delete that to start afresh."""
@@ -24,15 +28,15 @@ def command(settings: Settings, output: str) -> None:
     with PrintableConsole(stderr=True).status("stopping Kafka and PostgreSQL"):
         stopped = LocalStack(build).stop()
     folder = (build / "stack").absolute()
-    tell(output, {"stopped": stopped, "data": str(folder)}, summary_of(stopped, folder))
+    others = [] if stopped else builds_elsewhere(build)
+    facts = {"stopped": stopped, "data": str(folder), "elsewhere": [str(other) for other in others]}
+    hints = [f"One runs elsewhere: FOREMESH_BUILD={b} foremesh down stops it." for b in others]
+    tell(output, facts, summary_of(stopped, folder), *hints)
 
 
 def summary_of(stopped: list[str], folder: Path) -> str:
-    """What was stopped; a stack of another directory is not found from here."""
+    """What was stopped of the stack in a folder."""
     if not stopped:
-        return (
-            f"Nothing of the stack in {folder} was running. One that was started in another"
-            " directory is stopped there, or with FOREMESH_BUILD set to that directory's build."
-        )
+        return f"Nothing of the stack in {folder} was running."
     whose = "their" if len(stopped) > 1 else "its"
     return f"Stopped {' and '.join(stopped)}; {whose} data stay in {folder}."

@@ -11,6 +11,7 @@ import click
 from streams.cli import pass_settings
 from streams.cli.output import json_option, tell
 from streams.devstack import LocalStack
+from streams.devstack.elsewhere import builds_elsewhere
 from streams.report.text_table import NUMBER, WHOLE, TextTable
 from streams.settings import Settings
 
@@ -40,9 +41,20 @@ def command(settings: Settings, ctx: click.Context, output: str) -> None:
     """Show which servers of the local stack run, and where; exit code 1 when one does not."""
     build = Path(settings.build)
     found = states(LocalStack(build))
-    folder = (build / "stack").absolute()
-    tell(output, [asdict(state) for state in found], table_of(found), f"It is the one in {folder}.")
+    hints = [
+        f"It is the one in {(build / 'stack').absolute()}.",
+        *(
+            f"Another runs: FOREMESH_BUILD={other} foremesh status"
+            for other in _others(found, build)
+        ),
+    ]
+    tell(output, [asdict(state) for state in found], table_of(found), *hints)
     ctx.exit(0 if all(state.pid for state in found) else 1)
+
+
+def _others(found: Sequence[ServerState], build: Path) -> list[Path]:
+    """Stacks that may be meant where a part of this one does not run."""
+    return [] if all(state.pid for state in found) else builds_elsewhere(build)
 
 
 def states(stack: LocalStack) -> list[ServerState]:

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from streams.devstack import tools
 from streams.devstack.child import ServerProcess, run, until
 from streams.errors import StackFailed
-from streams.runtime.ports import free_ports
+from streams.runtime.ports import free_ports, kept_port
 
 __all__ = ["KafkaServer"]
 
@@ -129,7 +129,8 @@ class KafkaServer:
         return bool(metadata.brokers) and f"cluster.id={metadata.cluster_id}" in ours.split()
 
     def _configure(self) -> Path:
-        port, controller = free_ports(2)
+        other, controller = free_ports(2)
+        port = kept_port(self._folder / "address") or other
         listeners = ",".join((f"PLAINTEXT://127.0.0.1:{port}", *self._listeners))
         values = {
             **PROPERTIES,

@@ -19,7 +19,7 @@ from psycopg import sql
 from streams.devstack import tools
 from streams.devstack.child import ServerProcess, run, until
 from streams.errors import StackFailed
-from streams.runtime.ports import free_ports
+from streams.runtime.ports import free_ports, kept_port
 
 __all__ = ["PostgresServer"]
 
@@ -64,7 +64,8 @@ class PostgresServer:
         programs = tools.postgres_programs()
         if not (self._folder / "data" / "PG_VERSION").exists():
             self._initialise(programs)
-        (port,) = free_ports(1)
+        (other,) = free_ports(1)
+        port = kept_port(self._folder / "port") or other
         (self._folder / "port").write_text(str(port))
         argv = [str(programs / "postgres"), "-D", str(self._folder / "data"), "-p", str(port)]
         for key, value in OPTIONS.items():

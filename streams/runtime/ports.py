@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import socket
 from collections import deque
+from pathlib import Path
 
-__all__ = ["free_port", "free_ports"]
+__all__ = ["free_port", "free_ports", "kept_port"]
 
 # Below the range from which Linux and macOS take the local ports of outgoing connections:
 # a port of that range may be taken between our choice and the server's start.
@@ -36,8 +37,22 @@ def free_ports(count: int) -> list[int]:
     return [free_port() for _ in range(count)]
 
 
-def _is_free(port: int) -> bool:
+def kept_port(noted: Path) -> int | None:
+    """The port of a server's last life, unless there was none or somebody else listens there now.
+
+    Parameters
+    ----------
+    noted
+        The file in which its address or its port alone was written then.
+    """
+    port = noted.read_text().rpartition(":")[2] if noted.exists() else ""
+    return int(port) if port.isdecimal() and _is_free(int(port), again=True) else None
+
+
+def _is_free(port: int, *, again: bool = False) -> bool:
+    """Whether a server can listen there; `again`: while old connections to it are forgotten."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, again)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -45,12 +45,6 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-NOTHING = (
-    "Nothing of the stack in {} was running. One that was started in another directory is stopped"
-    " there, or with FOREMESH_BUILD set to that directory's build."
-)
-
-
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     """A build folder of its own, with the jars that `stack` has fetched."""
@@ -108,7 +102,7 @@ def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
     [
         (["kafka", "postgres"], "Stopped Kafka and PostgreSQL; their data stay in {}."),
         (["postgres"], "Stopped PostgreSQL; its data stay in {}."),
-        ([], NOTHING),
+        ([], "Nothing of the stack in {} was running."),
     ],
 )
 def test_down_says_what_it_stopped(build: Path, running: list[str], sentence: str) -> None:
@@ -119,20 +113,42 @@ def test_down_says_what_it_stopped(build: Path, running: list[str], sentence: st
 
     said = foremesh(build, "down").finish()
 
-    assert said.strip() == sentence.format(build / "stack")
+    assert said.splitlines()[0] == sentence.format(build / "stack")
     assert processes_below(build) == []
 
 
+def test_a_stack_that_was_started_elsewhere_is_named_with_what_stops_it(
+    build: Path, tmp_path: Path
+) -> None:
+    folder = build / "stack" / "kafka"
+    folder.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", SLEEPING, str(folder)], check=True)
+    try:
+        other = tmp_path / "other"
+        other.mkdir()
+        for command in ("status", "down"):
+            running = foremesh(other, command)
+            running.wait()
+            assert f"FOREMESH_BUILD={build} foremesh {command}" in running.output
+    finally:
+        assert "Stopped Kafka" in foremesh(build, "down").finish()
+    running = foremesh(other, "status")
+    assert running.wait() == 1
+    assert str(build) not in running.output
+
+
 @pytest.mark.usefixtures("stack")
-def test_data_outlive_down_and_up(build: Path) -> None:
+def test_data_and_addresses_outlive_down_and_up(build: Path) -> None:
     with LocalStack(build, tied=True) as first, psycopg.connect(first.postgres.url()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        before = first.env()
 
     with (
         LocalStack(build, tied=True) as second,
         psycopg.connect(second.postgres.url()) as connection,
     ):
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+        assert second.env() == before
 
 
 @pytest.mark.usefixtures("stack")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from streams.runtime import ports
-from streams.runtime.ports import free_port, free_ports
+from streams.runtime.ports import free_port, free_ports, kept_port
 
 OUTGOING_FROM = 32_768  # Linux; macOS and Windows begin higher
 
@@ -26,3 +27,25 @@ def test_a_port_on_which_somebody_listens_is_not_chosen(monkeypatch: pytest.Monk
 
         with pytest.raises(OSError, match="no port of"):
             free_port()
+
+
+@pytest.mark.parametrize("note", ["127.0.0.1:{}", "{}"])
+def test_a_server_has_the_port_of_its_last_life_unless_somebody_listens_there(
+    tmp_path: Path, note: str
+) -> None:
+    noted = tmp_path / "address"
+    assert kept_port(noted) is None
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        noted.write_text(note.format(port))
+        assert kept_port(noted) is None
+    assert kept_port(noted) == port
+
+
+def test_connections_that_were_closed_do_not_keep_a_server_from_its_port(tmp_path: Path) -> None:
+    noted = tmp_path / "port"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        noted.write_text(str(server.getsockname()[1]))
+        with socket.create_connection(server.getsockname()):
+            server.accept()[0].close()  # the server closes first, so its end lingers
+    assert kept_port(noted) == int(noted.read_text())

@@ -16,6 +16,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from streams.adapters.metrics import pulse
 from streams.adapters.metrics.table import BUILD_INFO, TABLE
 from streams.errors import SettingInvalid
 
@@ -63,13 +64,14 @@ def registry(process: str) -> CollectorRegistry:
 def serve(process: str, port: int, host: str) -> None:
     """Serve the metrics of this process at `http://<host>:<port>/metrics`; port 0: do not.
 
-    Anyone who reaches the host can read them.
+    Anyone who reaches the host can read them. A line of the log says every minute that it works.
 
     Raises
     ------
     SettingInvalid
         The port is taken, or the host is not one of this machine.
     """
+    pulse.start(process, _HOOKS.collect)
     if not port:
         return
     try:
