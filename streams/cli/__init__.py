@@ -50,6 +50,7 @@ COMMANDS = {
     "report": ("report", "Report hits, misses, latency, time saved and wasted, from PostgreSQL."),
     "control": ("control", "Set what the allocator may do with a pool."),
     "dashboard": ("dashboard", "Serve one live web page: gains, health, what is warm and why."),
+    "top": ("top", "Watch a pool in the terminal: hit rate, instances, decisions."),
     "explain": ("explain", "Explain why an instance was started, or was not there."),
     "replay": ("replay", "Run the stages over a log in one thread, without Kafka."),
     "evaluate": ("evaluate", "Score the profiler on a trace, prequentially."),

@@ -30,6 +30,9 @@ from streams.cli import (
     trial,
 )
 from streams.cli.explain import explained
+from streams.dashboard import glance
+from streams.dashboard.glance import PoolGlance
+from streams.dashboard.pool_picture import ConstituentPicture
 from streams.demo import results
 from streams.demo.account import SLICES, Account
 from streams.lab.compare.femux import FEMUX, FORESEEN, KEEP_ALIVE, OURS, FemuxScore
@@ -363,6 +366,31 @@ def demonstrated() -> Iterable[RenderableType]:
     yield results.verdict(arms, 11.0)
 
 
+def glanced() -> Iterable[RenderableType]:
+    minute = {"tier": "gold", "requests": 120, "hits": 111, "refused": 0, "cold_ms": 204_300,
+              "saved_ms": 2_519_700}  # fmt: skip
+    constituents = [
+        ConstituentPicture(
+            service=f"{LONG} base",
+            counts={"warm": 2, "busy": 1},
+            queued=1,
+            why="one more is wanted, memory is short: worth 0.04, costs 0.02",
+        ),
+        ConstituentPicture(service="upscale", counts={"starting": 1}, why="pinned by an operator"),
+    ]
+    why = f"1.25 requests for {LONG} are expected within 2 min"
+    decision = {"action": "provision", "service": f"{LONG} base", "reason": why, "issued_ms": NOW}
+    return glance.tables(
+        PoolGlance(
+            pool="studio",
+            now_ms=NOW,
+            hour=[{**minute, "at_ms": NOW - 60_000 * n} for n in range(60)],
+            constituents=constituents,
+            decisions=[decision, {**decision, "action": "release", "reason": "idle"}],
+        )
+    )
+
+
 TABLES: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "report": lambda: tables(flow()),
     "replay": replayed,
@@ -374,6 +402,8 @@ TABLES: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "control_show_nothing": lambda: [control.table_of([])],
     "control_trial": tried,
     "explain": lambda: explained(grounds()),
+    "top": glanced,
+    "top_nothing": lambda: glance.tables(PoolGlance(pool="studio", now_ms=None)),
     "predict": lambda: [predict.table_of(vector())],
     "dead_letters_list": letters,
     "doctor": findings,
