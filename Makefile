@@ -35,7 +35,7 @@ apiserver: install ## test against Kubernetes' own API server, which Go builds f
 
 lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
 	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local \
-	  --extra kubernetes --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --extra kubernetes --extra parquet --extra zstd --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --upgrade --quiet --output-file deploy/requirements.txt
 
 proto: install ## make KEDA's messages and handler from streams/provisioners/keda/externalscaler.proto

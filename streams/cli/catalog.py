@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from rich.table import Table
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.adapters.logs.columns import ColumnMapping
-from streams.adapters.logs.request_log import BadRow, RequestLog
+from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
 from streams.catalog.yaml_writer import dump
@@ -21,7 +20,7 @@ from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole, echo, output_option
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.engine.producer import CheckedProducer
-from streams.errors import CatalogInvalid, LogUnreadable
+from streams.errors import CatalogInvalid
 from streams.flow.topology import key_of
 from streams.pipeline.last_values import ANSWER_S, last_values
 from streams.provisioners.local.command_policy import note_commands, noted_at
@@ -77,7 +76,7 @@ def _allow_here(settings: Settings, catalog: Catalog) -> None:
 def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
     """Infer a first catalogue from a request log, with numbers for you to edit."""
     rows = with_progress(RequestLog(log, mapping, limit=limit))
-    text = dump(infer(_requests(rows, log)), ADVICE)
+    text = dump(infer(row for row in rows if isinstance(row, Request)), ADVICE)
     if output is None:
         echo(text, nl=False)
     else:
@@ -87,19 +86,6 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
         except OSError as error:
             raise CatalogInvalid(f"{output} cannot be written: {error.strerror}") from error
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
-
-
-def _requests(rows: Iterable[Request | BadRow], log: str) -> Iterator[Request]:
-    """The requests of a log; `LogUnreadable` if every row is bad."""
-    first, used = None, False
-    for row in rows:
-        if isinstance(row, Request):
-            used = True
-            yield row
-        else:
-            first = first or row
-    if first and not used:
-        raise LogUnreadable(f"{log} has no row that can be used: line {first.line}, {first.reason}")
 
 
 @command.command()

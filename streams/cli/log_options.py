@@ -18,18 +18,56 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from streams.adapters.logs.columns import TIME_UNITS, ColumnMapping
+from streams.adapters.logs.columns import ColumnMapping
+from streams.adapters.logs.formats import FORMATS
 from streams.adapters.logs.request_log import BadRow, RequestLog
-from streams.cli.console import PrintableConsole
+from streams.adapters.logs.times import TIME_UNITS
+from streams.cli.console import PrintableConsole, echo
+from streams.cli.patterns import RegexParam, TimeFormatParam
 from streams.records import Request
 
 __all__ = ["log_argument", "log_options", "with_progress"]
 
 UPDATE_ROWS = 500  # between updates of the bar
+MOST_SHOWN = 200  # characters of a row
 
 _OPTIONS = (
-    click.option("--user", show_envvar=True, help="Column of the user."),
-    click.option("--item", "--service", "item", show_envvar=True, help="Column of the service."),
+    click.option(
+        "--format",
+        "log_format",
+        type=click.Choice(["auto", *FORMATS]),
+        default="auto",
+        show_default=True,
+        show_envvar=True,
+        help="Format of the log; auto tells it by the name or the content.",
+    ),
+    click.option(
+        "--pattern",
+        type=RegexParam(groups=True),
+        show_envvar=True,
+        help="A format of your own: a regular expression whose named groups are columns.",
+    ),
+    click.option(
+        "--user",
+        show_envvar=True,
+        help="Column of the user.  [default: by its usual names; of access logs, who is logged in,"
+        " or else the address]",
+    ),
+    click.option(
+        "--item",
+        "--service",
+        "item",
+        show_envvar=True,
+        help="Column of the service.  [default: by its usual names; of access logs, the first"
+        " segment of the path]",
+    ),
+    click.option(
+        "--service-from",
+        type=RegexParam(),
+        show_envvar=True,
+        help="Regular expression: its last group in that column is the service; rows without it"
+        " are left out.",
+    ),
     click.option(
         "--time", show_envvar=True, help="Column of the time; without one, the current time."
     ),
@@ -40,7 +78,8 @@ _OPTIONS = (
         "parameters",
         multiple=True,
         show_envvar=True,
-        help="Column to keep as a parameter; may be repeated.  [default: all others]",
+        help="Column to keep as a parameter; may be repeated.  [default: all others; none of access"
+        " logs and SWF]",
     ),
     click.option(
         "--time-unit",
@@ -48,11 +87,30 @@ _OPTIONS = (
         default="auto",
         show_default=True,
         show_envvar=True,
-        help="Unit of the time since the epoch; auto infers it from the magnitude, or reads ISO 8601.",
+        help="Unit of the time since the epoch; auto reads ISO 8601 and the time of access logs, or"
+        " infers the unit from the magnitude.",
+    ),
+    click.option(
+        "--time-format",
+        type=TimeFormatParam(),
+        show_envvar=True,
+        help="Form of the time, as of strptime: '%d.%m.%Y %H:%M:%S'.",
     ),
     click.option(
         "--limit", type=click.IntRange(min=0), show_envvar=True, help="Maximum number of rows."
     ),
+)
+
+# Options that have the names of the fields of a `ColumnMapping`.
+_SAME_NAMES = (
+    "user",
+    "time",
+    "tier",
+    "pool",
+    "time_unit",
+    "time_format",
+    "service_from",
+    "pattern",
 )
 
 log_argument = click.argument("log", metavar="FILE|-")
@@ -61,31 +119,26 @@ log_argument = click.argument("log", metavar="FILE|-")
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a log; it is called with `mapping` and `limit`.
 
-    Columns that no option names are found by their usual names.
+    Columns that no option names are those of the format, or found by their usual names.
     """
 
     @functools.wraps(command)
     def with_mapping(
         *args: Any,
-        user: str | None,
+        log_format: str,
         item: str | None,
-        time: str | None,
-        tier: str | None,
-        pool: str | None,
         parameters: tuple[str, ...],
-        time_unit: str,
-        **more: Any,
+        **given: Any,
     ) -> Any:
+        if given["pattern"] is not None and log_format != "auto":
+            raise click.UsageError("--pattern is a format of its own: leave out --format")
         mapping = ColumnMapping(
-            user=user,
+            format=log_format,
             service=item,
-            time=time,
-            tier=tier,
-            pool=pool,
             parameters=parameters or None,
-            time_unit=time_unit,
+            **{name: given.pop(name) for name in _SAME_NAMES},
         )
-        return command(*args, mapping=mapping, **more)
+        return command(*args, mapping=mapping, **given)
 
     for option in reversed(_OPTIONS):
         with_mapping = option(with_mapping)
@@ -102,7 +155,7 @@ class RowsColumn(ProgressColumn):
 
 
 def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
-    """The items of a log, with a progress bar on standard error while they are read."""
+    """The items of a log, with a progress bar on standard error; then what was left out."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -110,13 +163,22 @@ def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
         RowsColumn(),
         TimeElapsedColumn(),
     )
+    row, bad, first = 0, 0, None
     with Progress(*columns, console=PrintableConsole(stderr=True)) as progress:
         task = progress.add_task(log.name, total=log.size, rows=0)
-        row = 0
         try:
             for row, item in enumerate(log, start=1):
                 if row % UPDATE_ROWS == 0:
                     progress.update(task, completed=log.position, rows=row)
+                if isinstance(item, BadRow):
+                    bad, first = bad + 1, first or item
                 yield item
         finally:
             progress.update(task, completed=log.position, rows=row)
+    if first:
+        where = f"{log.place} {first.line} ({first.text[:MOST_SHOWN]})"
+        echo(
+            f"{log.name}: {bad:,} of {row:,} rows cannot be used, the first is {where}:"
+            f" {first.reason}",
+            err=True,
+        )

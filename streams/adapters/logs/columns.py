@@ -1,31 +1,18 @@
-"""The mapping from columns of a request log to the fields of a request."""
+"""How a request log is read: its format, and which of its columns are the fields of a request."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
+from streams.adapters.logs.rows import RowUnreadable
+from streams.adapters.logs.times import epoch_ms
 from streams.records import Request
 
-__all__ = ["TIME_UNITS", "ColumnMapping", "RowUnreadable", "epoch_ms", "guess", "request_of"]
-
-TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
-LAST_MS = 253_402_300_799_999  # the end of the year 9999
-LAST_AUTO_MS = 7_258_118_400_000  # the year 2200: a number that comes to more has another unit
-
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
-# A year of 1900 to 2199, month and day; then nothing, hours, minutes, seconds, their fraction.
-# Ten digits that begin with 19 are seconds of the years from 2030 on.
-_DATE = re.compile(
-    r"(?!19\d{8}(?:\.|$))((?:19|20|21)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
-    r"(?:([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d)(\d{3}(?:\d{3})?)?)?)?)?(?:\.(\d*))?",
-    re.ASCII,
-)
+__all__ = ["ColumnMapping", "guess", "or_usual", "request_of"]
 
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "user": ("user", "user_id", "userid", "username", "group_id", "groupid", "customer_id"),
@@ -36,13 +23,12 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class RowUnreadable(ValueError):
-    """A row that is not a request; the message is the reason."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnMapping:
-    """The column of each field of a request; None: find it by the usual names."""
+    """The format of a log, and the column of each field of a request; None: by the usual names.
+
+    A field of nested JSON is a column whose name is its path, as `user.id`.
+    """
 
     user: str | None = None
     service: str | None = None
@@ -50,7 +36,25 @@ class ColumnMapping:
     tier: str | None = None
     pool: str | None = None
     parameters: tuple[str, ...] | None = None  # None: all other columns
-    time_unit: str = "auto"  # one of TIME_UNITS; "auto" by magnitude, or ISO 8601
+    time_unit: str = "auto"  # or one of TIME_UNITS
+    time_format: str | None = None  # as of `datetime.strptime`, instead of a unit
+    service_from: re.Pattern[str] | None = None  # its last group in the column is the service
+    format: str = "auto"  # one of FORMATS
+    pattern: re.Pattern[str] | None = None  # a format of one's own: its named groups are columns
+
+
+def or_usual(mapping: ColumnMapping, usual: ColumnMapping) -> ColumnMapping:
+    """`mapping`, and where it says nothing what is `usual` in a format."""
+    given = {"user": mapping.user, "time": mapping.time, "parameters": mapping.parameters}
+    found: dict[str, Any] = {
+        name: getattr(usual, name) if value is None else value for name, value in given.items()
+    }
+    if mapping.service is None:
+        found["service"] = usual.service
+        found["service_from"] = mapping.service_from or usual.service_from
+    if mapping.time is None and mapping.time_unit == "auto":
+        found["time_unit"] = usual.time_unit
+    return replace(mapping, **found)
 
 
 def guess(mapping: ColumnMapping, columns: Collection[str], *, whole: bool) -> ColumnMapping:
@@ -96,12 +100,13 @@ def request_of(
     Raises
     ------
     RowUnreadable
-        Its time cannot be parsed, or its text cannot be encoded as UTF-8.
+        Its time or its service cannot be parsed, or its text cannot be encoded as UTF-8.
     """
     time = row.get(columns.time, "") if columns.time else str(now_ms)
-    at_ms = epoch_ms(time, columns.time_unit if columns.time else "ms")
+    at_ms = _at_ms(time, columns) if columns.time else now_ms
     names = (columns.user, columns.service, columns.tier, columns.pool)
     user, service, tier, pool = (row.get(name or "", "") for name in names)
+    service = _found(service, columns) if columns.service_from else service
     # Files of the same name are told apart by their times; so are two runs of standard input.
     stamp = time if columns.time or source == "-" else ""
     taken, others = {*names, columns.time}, columns.parameters
@@ -126,70 +131,21 @@ def request_of(
     )
 
 
-def epoch_ms(text: str, unit: str = "auto") -> int:
-    """Parse a time: a number since the epoch in `unit`, or ISO 8601 (UTC when it has no zone).
-
-    "auto" chooses the unit by magnitude: below 1e11 seconds, below 1e14 milliseconds, below 1e17
-    microseconds, else nanoseconds. Digits that are a date and a time to the second are those
-    (20261107080000), fewer that are a date could be seconds or milliseconds as well.
-
-    Raises
-    ------
-    RowUnreadable
-        It is neither, or could be either, or is beyond the year 9999; or a number in no given unit
-        is beyond 2199.
-    """
-    text = text.strip()
-    if not text:
-        raise RowUnreadable("time is missing")
-    date = _DATE.fullmatch(text) if unit == "auto" else None
-    if date:
-        at_ms = _digits_ms(date)
-    elif _NUMBER.fullmatch(text):
-        at_ms = _number_ms(text, unit)
-    elif unit in TIME_UNITS:
-        raise RowUnreadable(f"time {text[:40]!r} is no number")
-    else:
-        at_ms = _iso_ms(text)
-    if not math.isfinite(at_ms) or abs(at_ms) > LAST_MS:
-        raise RowUnreadable(f"time {text[:40]!r} is beyond the year 9999")
-    return round(at_ms)
-
-
-def _number_ms(text: str, unit: str) -> float:
-    number = float(text)
-    if unit in TIME_UNITS:
-        return number * TIME_UNITS[unit]
-    guessed = _unit(number)
-    at_ms = number * TIME_UNITS[guessed]
-    if abs(at_ms) >= LAST_AUTO_MS:
-        raise RowUnreadable(
-            f"time {text[:40]!r} is beyond the year 2199 in {guessed}: give its --time-unit"
-        )
-    return at_ms
-
-
-def _digits_ms(date: re.Match[str]) -> float:
-    """The time of digits that are a date, if they cannot be a number as well."""
-    text, (day, hour, minute, second, *fractions) = date[0], date.groups()
-    if second is None:
-        raise RowUnreadable(
-            f"time {text!r} may be a date or a number: write it with hyphens, or give --time-unit"
-        )
-    fraction = "".join(filter(None, fractions))
-    return _iso_ms(f"{day}T{hour}{minute}{second}.{fraction or '0'}", text)
-
-
-def _iso_ms(text: str, written: str = "") -> float:
-    """The time of this text; the file may have `written` it in another way."""
+def _at_ms(time: str, columns: ColumnMapping) -> int:
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
-    except (ValueError, OverflowError):
-        found = (written or text)[:40]
-        raise RowUnreadable(f"time {found!r} is neither a number nor ISO 8601") from None
+        return epoch_ms(time, columns.time_unit, columns.time_format)
+    except RowUnreadable as error:
+        raise RowUnreadable(f"column {columns.time!r}: {error}") from None
 
 
-def _unit(number: float) -> str:
-    size = abs(number)
-    return "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
+def _found(text: str, columns: ColumnMapping) -> str:
+    """The service in a column's text; there is none where there is no text."""
+    assert columns.service_from is not None
+    found = columns.service_from.search(text)
+    if found:
+        return found[found.lastindex or 0]
+    if not text:
+        return ""
+    raise RowUnreadable(
+        f"column {columns.service!r}: {text[:80]!r} does not match {columns.service_from.pattern!r}"
+    )

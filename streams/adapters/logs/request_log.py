@@ -1,4 +1,4 @@
-"""Request logs: CSV or JSON lines, plain or gzipped, from a file or standard input.
+"""Request logs in the formats of `formats`, also compressed, from a file or standard input.
 
 Read as a stream in constant memory. A row that cannot be parsed does not end the reading: it is
 returned in its place among the requests as a `BadRow`, with its text and the reason.
@@ -6,33 +6,32 @@ returned in its place among the requests as a `BadRow`, with its text and the re
 
 from __future__ import annotations
 
-import gzip
 import sys
-import zlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
-from streams.adapters.logs.columns import ColumnMapping, RowUnreadable, guess, request_of
-from streams.adapters.logs.forms import opened, refuse_array
-from streams.adapters.logs.rows import LineStream, csv_rows, json_rows
+from streams.adapters.logs.columns import ColumnMapping, guess, or_usual, request_of
+from streams.adapters.logs.compression import DAMAGED, opened
+from streams.adapters.logs.formats import LogFormat, format_of
+from streams.adapters.logs.rows import LineStream, LogRow, RowUnreadable
+from streams.adapters.logs.times import NUMBER, is_number
 from streams.errors import LogUnreadable
 from streams.records import Request
 from streams.runtime.clock import wall_ms
 
 __all__ = ["BadRow", "ColumnMapping", "RequestLog", "read_log"]
 
-JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
-CSV_SUFFIXES = {".csv", ".tsv"}
+MOST_SHOWN = 200  # characters of a row in a message
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A row that is not a request."""
 
-    line: int  # its first, from 1
+    line: int  # its first, from 1; its number in what has no lines
     reason: str
     text: str  # unchanged; invalid UTF-8 as surrogate escapes
 
@@ -55,10 +54,10 @@ class RequestLog:
     Parameters
     ----------
     path
-        A file, or "-" for standard input. Compression is recognised by the first bytes, the format
-        by the name, or else by the first character.
+        A file, or "-" for standard input. Compression is recognised by the first bytes.
     mapping
-        The columns of the fields; those left out are found by their usual names.
+        The format, told by the name or the content unless it is given, and the columns of the
+        fields; those left out are the format's own, or found by their usual names.
     limit
         Most rows to read; None for all.
     now_ms
@@ -68,7 +67,7 @@ class RequestLog:
     ------
     LogUnreadable
         While iterating: the file or a column does not exist, the compressed data is damaged, or the
-        file is of a form that is not read.
+        file is of a form that is not read. At the end: no row could be used.
     """
 
     def __init__(
@@ -85,6 +84,7 @@ class RequestLog:
         self.limit = limit
         self.now_ms = now_ms
         self.position = 0  # bytes read of `size`
+        self.place = "line"  # what the places of rows count, once it is read
 
     @property
     def size(self) -> int | None:
@@ -95,50 +95,84 @@ class RequestLog:
         done = 0
         try:
             with self._open() as raw:
-                for item in islice(self._items(raw), self.limit):
+                lines = LineStream(opened(raw, self.name))
+                form = format_of(self.mapping, self.path, lines)
+                self.place = form.place
+                reader = _RowReader(self, form)
+                for row in islice(form.rows(lines, self.name), self.limit):
                     self.position = raw.tell() if raw.seekable() else 0
-                    yield item
+                    yield reader.item(row)
                     done += 1
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except DAMAGED as error:
             raise LogUnreadable(
                 f"{self.path} is damaged: its compression breaks off after row {done} ({error})"
             ) from error
         except OSError as error:
             raise LogUnreadable(f"{self.path} cannot be read: {error.strerror or error}") from error
+        if self.limit != 0:
+            reader.must_have_used()
 
     def _open(self) -> BufferedReader:
         if self.name == "-":
             return open(sys.stdin.fileno(), "rb", closefd=False)
         return self.path.open("rb")
 
-    def _items(self, raw: BufferedReader) -> Iterator[Request | BadRow]:
-        lines = LineStream(opened(raw, self.name))
-        is_json = self._is_json(lines)
-        columns: ColumnMapping | None = None
-        seen: Collection[str] = ()
-        for row in json_rows(lines) if is_json else csv_rows(lines, self.name):
-            if isinstance(row.fields, str):
-                yield BadRow(row.line, row.fields, row.text)
-                continue
-            try:
-                if columns is None or row.fields.keys() != seen:
-                    columns = guess(self.mapping, row.fields, whole=not is_json)
-                    seen = row.fields.keys()
-                yield self._request(row.line, row.fields, columns)
-            except RowUnreadable as error:
-                if columns is None:
-                    raise LogUnreadable(f"{self.path}, line {row.line}, {error}") from None
-                yield BadRow(row.line, str(error), row.text)
 
-    def _is_json(self, lines: LineStream) -> bool:
-        suffixes = {suffix.lower() for suffix in self.path.suffixes[-2:]}
-        if suffixes & CSV_SUFFIXES:
-            return False
-        first = next(iter(lines), None)
-        lines.put_back([first] if first else [])
-        refuse_array(first, self.name)
-        named = bool(suffixes & JSON_SUFFIXES)
-        return named or (first is not None and first.text.lstrip().startswith("{"))
+class _RowReader:
+    """Makes requests of rows, and remembers whether any could be used."""
 
-    def _request(self, line: int, fields: dict[str, str], columns: ColumnMapping) -> Request:
-        return request_of(fields, columns, source=self.name, line=line, now_ms=self.now_ms())
+    def __init__(self, log: RequestLog, form: LogFormat) -> None:
+        self.log, self.form = log, form
+        self.mapping = or_usual(log.mapping, form.usual)
+        self.columns: ColumnMapping | None = None  # of rows that have those of `seen`
+        self.seen: Collection[str] = ()
+        self.used = False
+        self.first = ""  # why the first row could not be used
+
+    def item(self, row: LogRow) -> Request | BadRow:
+        """The request of a row, or the row with the reason why it is none."""
+        try:
+            request = self._request(row)
+        except RowUnreadable as error:
+            self._note(row, str(error))
+            return BadRow(row.line, str(error), row.text)
+        self.used = self.used or bool(request.user and request.service)
+        if not self.used:
+            empty = "service" if request.user else "user"
+            self._note(row, f"column {getattr(self.columns, empty)!r}, the {empty}, is empty")
+        return request
+
+    def must_have_used(self) -> None:
+        """Raise `LogUnreadable` with the first row if no row was of any use."""
+        if not self.used:
+            what = f"can be used: {self.first}" if self.first else "follows its beginning"
+            raise LogUnreadable(f"{self.log.path} has no row that {what}")
+
+    def _request(self, row: LogRow) -> Request:
+        if isinstance(row.fields, str):
+            raise RowUnreadable(row.fields)
+        if self.columns is None or row.fields.keys() != self.seen:
+            self.columns = self._columns(row, row.fields)
+            self.seen = row.fields.keys()
+        now_ms = self.log.now_ms()
+        return request_of(
+            row.fields, self.columns, source=self.log.name, line=row.line, now_ms=now_ms
+        )
+
+    def _columns(self, row: LogRow, fields: dict[str, str]) -> ColumnMapping:
+        try:
+            columns = guess(self.mapping, fields, whole=self.form.same)
+        except RowUnreadable as error:
+            if self.columns is None:
+                where = f"{self.log.path}, {self.log.place} {row.line}"
+                raise LogUnreadable(f"{where}, {error}") from None
+            raise
+        first = fields[columns.time] if columns.time and self.columns is None else ""
+        if self.mapping.time_unit == "auto" and is_number(first):  # so are those that follow
+            self.mapping = replace(self.mapping, time_unit=NUMBER)
+        return replace(columns, time_unit=self.mapping.time_unit)
+
+    def _note(self, row: LogRow, reason: str) -> None:
+        if not self.first:
+            text = row.text if len(row.text) <= MOST_SHOWN else f"{row.text[:MOST_SHOWN]}…"
+            self.first = f"{self.log.place} {row.line} ({text}): {reason}"

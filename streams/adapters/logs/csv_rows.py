@@ -1,0 +1,89 @@
+"""Rows of CSV with a header.
+
+Memory is bounded: the lines that a quoted field may span.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from streams.adapters.logs.rows import MAX_LINE, LineStream, LogLine, LogRow
+from streams.errors import LogUnreadable
+
+__all__ = ["csv_rows"]
+
+MAX_SPAN = 64  # most lines of one CSV row with quoted fields
+DELIMITERS = ",;\t|"
+
+
+def csv_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
+    """Rows of CSV with a header; its most frequent of comma, semicolon, tab and bar is the delimiter.
+
+    A quoted field may contain line ends, but an unclosed quote spoils only its own line.
+
+    Raises
+    ------
+    LogUnreadable
+        There is no header, or it has a name twice.
+    """
+    first = next(iter(lines), None)
+    if first is None:
+        raise LogUnreadable(f"{name} is empty: a CSV begins with a header line")
+    if "\r" in first.text:
+        raise LogUnreadable(f"{name} has lines that end in CR alone: make it LF, `tr '\\r' '\\n'`")
+    delimiter = max(DELIMITERS, key=first.text.count)
+    header = _cells([first], delimiter)
+    if isinstance(header, str):
+        raise LogUnreadable(f"{name}, line {first.number}, is no CSV header: {header}")
+    twice = [column for column, n in Counter(header).items() if column and n > 1]
+    if twice:
+        raise LogUnreadable(f"{name} has two columns {twice[0][:40]!r}: give each its own name")
+    for line in lines:
+        text, cells = _row_at(line, lines, delimiter, len(header))
+        fields = cells if isinstance(cells, str) else dict(zip(header, cells, strict=True))
+        yield LogRow(line.number, text, fields)
+
+
+def _row_at(
+    line: LogLine, lines: LineStream, delimiter: str, width: int
+) -> tuple[str, list[str] | str]:
+    alone = _cells([line], delimiter, width)
+    if isinstance(alone, list) or line.text.count('"') % 2 == 0:
+        return line.text, alone
+    span = [line, *_rest(line, lines)]
+    joined = _cells(span, delimiter, width)
+    if isinstance(joined, list):
+        return "\n".join(part.text for part in span), joined
+    lines.put_back(span[1:])
+    return line.text, alone
+
+
+def _rest(line: LogLine, lines: LineStream) -> list[LogLine]:
+    """The lines up to the one that closes the quote, or the most that a row may span."""
+    rest: list[LogLine] = []
+    size = len(line.text)
+    for more in lines:
+        rest.append(more)
+        size += len(more.text)
+        if more.text.count('"') % 2 or len(rest) == MAX_SPAN or size > MAX_LINE:
+            break
+    return rest
+
+
+def _cells(span: Sequence[LogLine], delimiter: str, width: int | None = None) -> list[str] | str:
+    """The cells of the row on these lines, or the reason why they are not one row."""
+    faults = [line.fault for line in span if line.fault]
+    if faults:
+        return faults[0]
+    texts = [line.text + "\n" for line in span]
+    try:
+        rows = list(csv.reader(texts, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return f"not CSV: {error}"
+    if len(rows) != 1:
+        return f"not one row but {len(rows)}"
+    if width is not None and len(rows[0]) != width:
+        return f"{len(rows[0])} columns where the header has {width}"
+    return rows[0]

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from streams.adapters.logs.formats import FORMATS
+from streams.adapters.logs.request_log import BadRow, ColumnMapping, read_log
+from streams.errors import LogUnreadable
+from streams.records import Request
+
+COMBINED = (
+    '10.1.2.3 - - [15/Nov/2024:16:57:50 +0000] "GET /checkout/7?x=1 HTTP/1.1" 200 512'
+    ' "https://example.org/" "Mozilla/5.0 (\\"X\\")"'
+)
+COMMON = '10.1.2.3 - ada [15/Nov/2024:16:57:50 +0000] "POST /checkout HTTP/1.1" 204 -'
+ENVOY = (
+    '[2024-11-15T16:57:50.000Z] "POST /checkout/v1 HTTP/2" 204 - 154 0 226 100'
+    ' "10.1.2.3, 10.0.0.1" "nsq2http" "cc21d9b0" "locations" "tcp://10.0.2.1:80"'
+)
+ISTIO = (
+    '[2024-11-15T16:57:50.000Z] "GET /checkout HTTP/1.1" 418 - via_upstream - "-" 0 135 4 4 "-"'
+    ' "curl/7.73.0" "84961386" "httpbin:8000" "127.0.0.1:80" inbound|8000||'
+    " 127.0.0.1:41854 10.44.1.27:80 10.44.1.23:37652 outbound_.8000_ default"
+)
+SWF = """\
+; Version: 2.2
+; UnixStartTime: 1731689800
+;
+    1    70   5  10    4   -1   -1    4  100   -1 1 17  3  5  1  1 -1 -1
+    2    71   5  10    4   -1   -1    4  100   -1 1 -1  3  6  1  1 -1 -1
+    3    72   5  10
+"""
+AT_MS = 1_731_689_870_000
+
+
+def read(
+    folder: Path, data: bytes | str, mapping: ColumnMapping | None = None, *, name: str = "log"
+) -> list[Request | BadRow]:
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return list(read_log(path, mapping))
+
+
+def fields(items: list[Request | BadRow]) -> list[tuple[str, str, int]]:
+    return [(i.user, i.service, i.at_ms) for i in items if isinstance(i, Request)]
+
+
+@pytest.mark.parametrize(
+    ("line", "user"),
+    [(COMBINED, "10.1.2.3"), (COMMON, "ada"), (ENVOY, "10.1.2.3"), (ISTIO, "10.44.1.23")],
+    ids=["combined", "common", "envoy", "istio"],
+)
+def test_an_access_log_is_known_by_its_lines(tmp_path: Path, line: str, user: str) -> None:
+    [found] = read(tmp_path, line + "\n", name="access.log")
+    assert isinstance(found, Request)
+    assert (found.user, found.service, found.at_ms) == (user, "checkout", AT_MS)
+    assert found.parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/", "/"),
+        ("/?q=1", "/"),
+        ("//draw//x", "draw"),
+        ("/draw?x=/y", "draw"),
+        ("http://host:80/draw/1", "draw"),
+        ("http://host/", "/"),
+        ("/shop.Cart/Add", "shop.Cart"),
+        ("*", "*"),
+        ('/a\\"b/c', 'a\\"b'),
+    ],
+)
+def test_the_service_of_an_access_log_is_the_first_segment_of_the_path(
+    tmp_path: Path, path: str, service: str
+) -> None:
+    [found] = read(tmp_path, COMBINED.replace("/checkout/7?x=1", path))
+    assert isinstance(found, Request)
+    assert found.service == service
+
+
+def test_the_columns_of_an_access_log_can_be_chosen(tmp_path: Path) -> None:
+    mapping = ColumnMapping(user="agent", service="path", parameters=("status", "referer"))
+    [found] = read(tmp_path, COMBINED, mapping)
+    assert isinstance(found, Request)
+    assert (found.user, found.service) == (r"Mozilla/5.0 (\"X\")", "/checkout/7?x=1")
+    assert found.parameters == {"status": "200", "referer": "https://example.org/"}
+
+
+def test_what_follows_in_a_line_of_an_access_log_is_left_alone(tmp_path: Path) -> None:
+    for line in (COMBINED, COMMON, ENVOY):
+        assert len(fields(read(tmp_path, f'{line} "10.9.9.9" rt=0.12'))) == 1
+
+
+def test_a_line_of_an_access_log_that_is_none_hurts_only_itself(tmp_path: Path) -> None:
+    garbage = COMBINED.replace("GET /checkout/7?x=1 HTTP/1.1", r"\x16\x03\x01")
+    found = read(tmp_path, f"{COMBINED}\noops\n{garbage}\n{COMBINED}\n")
+    assert [i.reason for i in found if isinstance(i, BadRow)] == ["no line of the format combined"]
+    assert [service for _, service, _ in fields(found)] == ["checkout", "", "checkout"]
+
+
+def test_the_service_is_what_a_regular_expression_finds(tmp_path: Path) -> None:
+    mapping = ColumnMapping(service_from=re.compile(r"^/api/(?:v\d+/)?(\w+)"))
+    lines = [COMBINED.replace("/checkout/7", path) for path in ("/api/v2/draw", "/api/buy", "/x")]
+    found = read(tmp_path, "\n".join(lines), mapping)
+    assert [service for _, service, _ in fields(found)] == ["draw", "buy"]
+    assert isinstance(found[2], BadRow)
+    assert found[2].reason.startswith("column 'path': '/x?x=1' does not match ")
+
+
+def test_a_pattern_of_ones_own_names_the_columns(tmp_path: Path) -> None:
+    pattern = re.compile(
+        r"(?P<time>\S+ \S+) (?P<who>\w+) called (?P<service>\w+)(?: in (?P<ms>\d+))?"
+    )
+    mapping = ColumnMapping(pattern=pattern, user="who", time_format="%d.%m.%Y %H:%M:%S")
+    text = "[1] 15.11.2024 16:57:50 ada called draw in 5 ms\nstarted\n"
+    [found, bad] = read(tmp_path, text, mapping)
+    assert isinstance(found, Request)
+    assert (found.user, found.service, found.at_ms) == ("ada", "draw", AT_MS)
+    assert found.parameters == {"ms": "5"}
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "does not match the pattern"
+
+
+def test_the_jobs_of_a_scheduler_are_requests(tmp_path: Path) -> None:
+    found = read(tmp_path, SWF)
+    assert fields(found) == [("17", "5", AT_MS), ("", "6", AT_MS + 1_000)]
+    assert [i.reason for i in found if isinstance(i, BadRow)] == ["4 fields where SWF has 18"]
+
+
+def test_no_second_of_a_scheduler_is_a_date(tmp_path: Path) -> None:
+    lines = SWF.replace("; UnixStartTime: 1731689800\n", "").replace("  70 ", " 19960401 ")
+    assert fields(read(tmp_path, lines, name="jobs.swf"))[0][2] == 19_960_401_000
+
+
+ARRAYS = [
+    '[{"user": "a", "item": "s", "ts": 1}, {"user": "b", "item": "s", "ts": 2}]',
+    '\n [\n{"user": "a",\n"item": "s", "ts": 1},\n{"user": "b", "item": "s", "ts": 2}\n]\n',
+    '[{"user": "a", "item": "s", "ts": 1}]\n[{"user": "b", "item": "s", "ts": 2}]',
+    '\ufeff[{"user": "a", "item": "s", "ts": 1}, {"user": "b", "item": "s", "ts": 2}]',
+]
+
+
+@pytest.mark.parametrize("text", ARRAYS, ids=range(len(ARRAYS)))
+@pytest.mark.parametrize("name", ["log", "log.json"])
+def test_an_array_of_json_is_read_as_its_lines_would_be(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    found = read(tmp_path, text, name=name)
+    assert fields(found) == [("a", "s", 1_000), ("b", "s", 2_000)]
+    assert len({i.request_id for i in found if isinstance(i, Request)}) == 2
+
+
+@given(
+    st.lists(st.tuples(st.text('ab,[]{}\\"\u20ac', min_size=1), st.integers(0, 10**9)), min_size=1)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_an_array_of_any_size_is_read_whole(tmp_path: Path, rows: list[tuple[str, int]]) -> None:
+    values = [{"user": u, "item": "s", "ts": t, "x": "y" * (t % 70_000)} for u, t in rows]
+    for indent in (None, 2):
+        found = read(tmp_path, json.dumps(values, indent=indent, ensure_ascii=False))
+        assert [user for user, _, _ in fields(found)] == [u for u, _ in rows]
+
+
+def test_an_element_that_is_no_object_hurts_only_itself(tmp_path: Path) -> None:
+    found = read(tmp_path, '[{"user": "a", "item": "s"}, 17, "x", {"user": "b", "item": "s"}]')
+    assert [(i.line, i.text, i.reason) for i in found if isinstance(i, BadRow)] == [
+        (2, "17", "not a JSON object"),
+        (3, '"x"', "not a JSON object"),
+    ]
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[{"user": "a", "item": "s"}', "element 2 of its array, is no JSON: "),
+        ('[{"user": "a", "item": "s"}, {"user"', "element 2 of its array, is no JSON: "),
+        ('[{"user": "a", "item": "s"}] x', "element 1 of its array, is no element"),
+        ('[{"user": "a", "item": "s"}, {"user": ' + "[" * 100_000, "is nested too deep"),
+        ('[{"a": "' + "x" * 2_000_000, "is no JSON, or longer than 1048576 bytes"),
+    ],
+)
+def test_an_array_that_breaks_off_says_where(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(LogUnreadable, match=sentence):
+        read(tmp_path, text)
+
+
+def test_a_nested_field_has_a_path(tmp_path: Path) -> None:
+    line = {"user": {"id": 7}, "http": {"path": "/draw/1"}, "at": "2024-11-15T16:57:50Z", "n": {}}
+    mapping = ColumnMapping(
+        user="user.id", service="http.path", service_from=re.compile(r"^/(\w+)")
+    )
+    [found] = read(tmp_path, json.dumps(line), mapping)
+    assert isinstance(found, Request)
+    assert (found.user, found.service, found.at_ms) == ("7", "draw", AT_MS)
+    assert found.parameters == {"n": "{}"}
+
+
+def test_an_object_is_no_column(tmp_path: Path) -> None:
+    line = {"user": "a", "http": {"path": "/draw/1"}}
+    with pytest.raises(LogUnreadable, match=r"has no column 'http': it has 'user', 'http\.path'"):
+        read(tmp_path, json.dumps(line), ColumnMapping(service="http"))
+
+
+def as_parquet(**columns: pa.Array) -> bytes:
+    out = io.BytesIO()
+    parquet.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+def test_parquet_is_read_by_its_columns(tmp_path: Path) -> None:
+    moment = datetime(2024, 11, 15, 16, 57, 50, tzinfo=UTC)
+    data = as_parquet(
+        user=pa.array([{"id": 7}, {"id": None}]),
+        item=pa.array(["draw", None]).dictionary_encode(),
+        ts=pa.array([moment, moment], pa.timestamp("ns", "UTC")),
+        size=pa.array([1.5, float("nan")]),
+        tags=pa.array([["a"], []]),
+    )
+    found = read(tmp_path, data, ColumnMapping(user="user.id"), name="log.parquet")
+    assert fields(found) == [("7", "draw", AT_MS), ("", "", AT_MS)]
+    assert [i.parameters for i in found if isinstance(i, Request)] == [
+        {"size": "1.5", "tags": '["a"]'},
+        {"tags": "[]"},
+    ]
+
+
+def test_a_column_of_parquet_may_not_be_there_twice(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    parquet.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["user", "user"]), out)
+    with pytest.raises(LogUnreadable, match="has two columns 'user'"):
+        read(tmp_path, out.getvalue(), name="log.parquet")
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.compress,
+}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+def test_a_compressed_log_is_opened_all_its_members(tmp_path: Path, suffix: str) -> None:
+    compress = COMPRESSIONS[suffix]
+    rows = "".join(f"{line}\n" for line in [COMBINED] * 2_000)
+    data = compress(rows.encode()) + compress(COMBINED.encode())
+    assert len(fields(read(tmp_path, data, name=f"access.log.{suffix}"))) == 2_001
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+def test_a_compressed_log_that_breaks_off_says_so(tmp_path: Path, suffix: str) -> None:
+    rows = "".join(f"10.0.0.{n % 250}{COMBINED[8:]}{n}\n" for n in range(5_000))
+    data = COMPRESSIONS[suffix](rows.encode())[:-40]
+    with pytest.raises(LogUnreadable, match=r"its compression breaks off after row \d+"):
+        read(tmp_path, data, name=f"access.log.{suffix}")
+
+
+def test_a_missing_library_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(LogUnreadable, match=r"zstd: pip install 'foremesh\[zstd\]'"):
+        read(tmp_path, zstandard.compress(COMBINED.encode()))
+    with pytest.raises(LogUnreadable, match=r"Parquet: pip install 'foremesh\[parquet\]'"):
+        read(tmp_path, as_parquet(user=pa.array(["a"])))
+
+
+ANY_TEXT = st.text() | st.text('"\\\\ []{}:,;-/GETabc0123456789\n', max_size=200)
+
+
+@given(st.sampled_from(["", COMBINED, ENVOY, ISTIO, SWF, ARRAYS[0]]), ANY_TEXT, ANY_TEXT, st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_text_in_any_format_is_rows_or_an_error_for_people(
+    tmp_path: Path, around: str, inside: str, after: str, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(around)))
+    text = around[:at] + inside + around[at:] + after
+    mapping = ColumnMapping(format=data.draw(st.sampled_from(["auto", *FORMATS])))
+    try:
+        found = read(tmp_path, text.encode("utf-8", "surrogatepass"), mapping)
+    except LogUnreadable as error:
+        assert "log" in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert all(isinstance(i, Request) or i.reason for i in found)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["[ ", " ", '"', '"\\', "- ", "/", "[1"])
+def test_no_line_takes_long(tmp_path: Path, part: str) -> None:
+    long = part * (200_000 // len(part))
+    for line in (long, COMBINED[:12] + long, COMBINED[:-30] + long, ENVOY[:40] + long):
+        read(tmp_path, f"{COMBINED}\n{line}\n")
