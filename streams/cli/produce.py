@@ -15,12 +15,13 @@ import click
 from streams.adapters.kafka.clients import connect
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
+from streams.adapters.logs.times import LAST_MS
 from streams.cli import pass_settings
 from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import MARK_S, LogProducer, Pause
 from streams.cli.produce_wait import wait_for_flow
-from streams.errors import TopicsMissing
+from streams.errors import LogUnreadable, TopicsMissing
 from streams.records import Request
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
@@ -28,6 +29,7 @@ from streams.settings import Settings
 __all__ = ["command"]
 
 ANSWER_S = 30.0
+DAY_MS = 86_400_000
 OVER_MS = 3_600_000  # since the last request of a log
 INTERRUPTED = 130  # exit code after SIGINT, as in shells
 
@@ -65,7 +67,7 @@ def command(
     shift_to_now: bool,
     wait: bool,
 ) -> None:
-    """Send a request log to Kafka: CSV or JSON lines, also gzipped.
+    """Send a request log to Kafka: an access log, CSV, JSON and others, also compressed.
 
     Sending it twice duplicates nothing, and nothing is learnt twice: the id of a request follows from
     its line. What is older than the last requests that are remembered of its user is not learnt. Rows
@@ -121,16 +123,24 @@ def check_topics_exist(settings: Settings) -> int:
 def shifted(
     items: Iterable[Request | BadRow], now_ms: int, speed: float
 ) -> Iterator[Request | BadRow]:
-    """The same requests as if the first came now and the gaps were divided by `speed`."""
+    """The same requests as if the first came now and the gaps were divided by `speed`.
+
+    Raises
+    ------
+    LogUnreadable
+        One would come before 1970 or after the year 9999.
+    """
     first_ms: int | None = None
     for item in items:
         if isinstance(item, Request):
             first_ms = item.at_ms if first_ms is None else first_ms
-            yield replace(
-                item,
-                request_id=f"{item.request_id}-{now_ms}",
-                at_ms=now_ms + round((item.at_ms - first_ms) / speed),
-            )
+            at_ms = now_ms + (item.at_ms - first_ms) / speed
+            if not 0 <= at_ms <= LAST_MS:
+                raise LogUnreadable(
+                    f"A request comes {(item.at_ms - first_ms) / DAY_MS:,.0f} days after the first,"
+                    " too far to be shifted: check --time-unit and --speed"
+                )
+            yield replace(item, request_id=f"{item.request_id}-{now_ms}", at_ms=round(at_ms))
         else:
             yield item
 

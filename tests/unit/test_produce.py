@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from streams.catalog import yaml_reader
 from streams.cli import cli
 from streams.cli.log_producer import Pause
 from streams.cli.produce import paced, shifted
-from streams.errors import CatalogInvalid
+from streams.errors import CatalogInvalid, LogUnreadable
 from streams.records import Request
 
 
@@ -29,6 +30,14 @@ def test_a_shifted_log_begins_now_and_keeps_its_gaps_divided_by_the_speed() -> N
     found = list(shifted([request(1_000), bad, request(3_000), request(2_000)], 50_000, 2.0))
     assert times(found) == [50_000, 51_000, 50_500]
     assert found[1] is bad
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "speed"), [(253_402_300_799_999, 0.5), (-10, 1e-300), (9, 1e-300), (9, math.nan)]
+)
+def test_what_cannot_be_shifted_to_a_time_says_so(at_ms: int, speed: float) -> None:
+    with pytest.raises(LogUnreadable, match="too far to be shifted: check --time-unit and --speed"):
+        list(shifted([request(0), request(at_ms)], 50_000, speed))
 
 
 def test_a_log_shifted_at_two_times_asks_for_two_things() -> None:
