@@ -11,7 +11,11 @@ import psycopg
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     OffsetSpec,
+    ResourceType,
 )
 from harness import RunForemesh, Running, eventually
 
@@ -107,6 +111,16 @@ class Live:
         name = self.settings.topic(topic)
         values = [message.value() for message in read_topic(self.settings, name)]
         return [codec.decode(value) for value in values if value is not None]
+
+    def keep_every_record(self, topic: str) -> None:
+        """Have a compacted topic keep all records: on a slow machine a test outlives a segment."""
+        lag = ConfigEntry(
+            "min.compaction.lag.ms", "3600000", incremental_operation=AlterConfigOpType.SET
+        )
+        name = self.settings.topic(topic)
+        asked = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[lag])
+        for done in self._admin.incremental_alter_configs([asked]).values():
+            done.result(30)
 
     def dead(self) -> list[DeadLetterAtOffset]:
         """All dead letters."""

@@ -89,6 +89,8 @@ def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
     flow = ReplayedFlow(live.settings, yaml_reader.parse(CATALOGUE), timed=False)
     expected = [record for request in requests for record in flow.feed(request)]
 
+    for compacted in ("predictions", "instances"):
+        live.keep_every_record(compacted)
     live.catalogue(path)
     last = ("provisioner",), ("allocator",), ("feedback",)
     first = [name for name in STAGES if (name,) not in last]
