@@ -50,7 +50,7 @@ class TextTable:
         yield Text(f"{self.legend}\n" if self.legend else "")
 
     def _drawn(self) -> Table:
-        table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for i, (head, kind) in enumerate(self.columns.items()):
             table.add_column(
                 Text(head),

@@ -89,7 +89,7 @@ def test_each_command_runs_as_its_role(
     def told() -> str:
         return run_foremesh("predict", "ann", FOREMESH_POSTGRES=bare["reader"]).finish()
 
-    eventually(lambda: "next request" in told(), 60)
+    eventually(lambda: "Next request" in told(), 60)
     assert sink.stop() == 0, sink.output
     run_foremesh("report", FOREMESH_POSTGRES=bare["reader"]).finish()
     explained = run_foremesh("explain", "--service", "s", FOREMESH_POSTGRES=bare["reader"])
