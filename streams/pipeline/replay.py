@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -87,6 +87,8 @@ class ReplayedFlow:
     pack
         Encodes what a step makes; one that fails leaves a dead letter. Unless it is given, only
         what is sent somewhere is encoded.
+    stages
+        The names of those that take part: all, unless it is given.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ class ReplayedFlow:
         received_ms: int = 0,
         timed: bool = True,
         pack: Callable[[Record], PackedRecord] = PackedRecord,
+        stages: Collection[str] = STAGES,
     ) -> None:
         self.settings = settings
         self.catalog = catalog or Catalog()
@@ -111,7 +114,7 @@ class ReplayedFlow:
         self._gone: deque[Instance] = deque()
         self.received_ms = received_ms
         self._timed = timed
-        self.stages = stages_of(settings)
+        self.stages = {k: v for k, v in stages_of(settings).items() if k in stages}
         read = attrgetter("record")
         self._steps = {
             name: StageSteps(stage, codec.installed(), pack, read, settings.partitions)
@@ -122,7 +125,8 @@ class ReplayedFlow:
         self.offsets: dict[tuple[str, int], int] = {}
         self._due: dict[tuple[str, int], int] = {}  # by stage and partition: time of the next tick
         self._readers = {
-            topic: [row for row in STAGES.values() if topic in row.reads] for topic in TOPICS
+            topic: [row for row in STAGES.values() if topic in row.reads and row.name in stages]
+            for topic in TOPICS
         }
 
     def feed(self, record: Record) -> Iterator[Record]:
