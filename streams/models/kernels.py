@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
+from numba.core.caching import UserProvidedCacheLocator
 
 __all__ = [
     "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
@@ -48,6 +49,22 @@ def _digest() -> str:
 
 
 _config.CACHE_DIR = str(Path(_config.CACHE_DIR or _HERE / "__pycache__" / "kernels") / _digest())
+
+
+class KeptKernels(UserProvidedCacheLocator):
+    """The folder of compiled kernels, which may be one that cannot be written to: an image's."""
+
+    def ensure_cache_path(self) -> None:
+        """Have the folder; numba wants to write to it, even to read what is there."""
+        inherited: Any = super()
+        try:
+            inherited.ensure_cache_path()
+        except OSError:
+            if not Path(self._cache_path).is_dir():
+                raise
+
+
+_config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KeptKernels.__name__},UserWideCacheLocator"
 
 
 def record(**fields: Any) -> np.dtype[Any]:
@@ -96,8 +113,8 @@ def kernel(*arguments: Any) -> Callable[[F], F]:
     def compiled(function: F) -> F:
         try:
             kept: Any = _compile(arguments, cache=True)(function)
-        except RuntimeError as error:
-            if "no locator" not in str(error):
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, RuntimeError) and "no locator" not in str(error):
                 raise
             kept = _compile(arguments)(function)
         _DISPATCHERS.append(kept)
