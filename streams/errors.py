@@ -38,6 +38,7 @@ __all__ = [
     "ForemeshError",
     "LimitsUnavailable",
     "LogUnreadable",
+    "ProvisionerUnusable",
     "RightsMissing",
     "SettingInvalid",
     "StackFailed",
@@ -110,6 +111,10 @@ class LimitsUnavailable(ForemeshError):
 
 class LogUnreadable(ForemeshError):
     """The request log cannot be read: check the path and the column mapping."""
+
+
+class ProvisionerUnusable(ForemeshError):
+    """A provisioner of another package cannot be used: ask whoever wrote it."""
 
 
 class RightsMissing(ForemeshError):

@@ -16,9 +16,8 @@ from lightkube.config.models import Cluster as Server
 from lightkube.config.models import User
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
-from provisioner_rigs import House
-from services import ONE
 
+from foremesh.testing.provisioners import ONE, ProvisionerHouse
 from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
@@ -199,7 +198,7 @@ class Kube:
                 raise
 
 
-class KubernetesHouse(House):
+class KubernetesHouse(ProvisionerHouse):
     """A namespace with a Deployment for each constituent."""
 
     now: KubernetesProvisioner
@@ -239,6 +238,12 @@ class KubernetesHouse(House):
 
     def running(self) -> int:
         return len(self.kube.pods())
+
+    @classmethod
+    def quick(cls, name: str, *, concurrency: int = 1) -> Constituent:
+        return Constituent(
+            service=name, needs=ONE, warm_up_ms=100, price=1.0, concurrency=concurrency
+        )
 
     @classmethod
     def slow(cls, name: str) -> Constituent:

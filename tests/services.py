@@ -11,19 +11,18 @@ import aiohttp
 from confluent_kafka import Consumer, TopicPartition
 from harness import RunForemesh, Running, eventually
 
+from foremesh.testing import provisioners as kit
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of, topic_of
 from streams.records import Action, Command, Record
-from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
-from streams.runtime.clock import wall_ms
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Tier
 from streams.runtime.ports import free_port
 from streams.settings import Settings
 
+ONE = kit.ONE
 SERVICE = str(Path(__file__).with_name("small_service.py"))
-
-ONE = Resources(cpu=100, memory=32, bandwidth=1)
 
 
 def constituent(name: str, *more: str, concurrency: int = 1) -> Constituent:
@@ -76,19 +75,8 @@ def command(
     expires_in_ms: int = 60_000,
 ) -> Command:
     """A command of now."""
-    now_ms = wall_ms()
-    return Command(
-        command_id=name or f"{action}-{service}-{count}-{now_ms}",
-        pool=pool,
-        action=action,
-        service=service,
-        count=count,
-        value=1.0,
-        cost=0.1,
-        priority=1.0,
-        issued_ms=now_ms,
-        expires_ms=now_ms + expires_in_ms,
-        reason="a test wants it",
+    return kit.order(
+        service, action=action, count=count, name=name, pool=pool, expires_in_ms=expires_in_ms
     )
 
 

@@ -10,6 +10,7 @@ import click
 
 from streams.cli import pass_settings
 from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
+from streams.provisioners.core.plugins import factory_of, plugins
 from streams.provisioners.local.cgroup_files import CONTROLLERS
 from streams.provisioners.local.command_policy import CommandPolicy, noted_at
 from streams.runtime.access import Listener, listener
@@ -35,11 +36,12 @@ class _Allowed(click.ParamType):
 @click.option(
     "--on",
     "where",
-    type=click.Choice(["local", "kubernetes"]),
+    type=click.Choice(["local", "kubernetes", *plugins().names]),
     default="local",
     show_default=True,
     show_envvar=True,
-    help="Where instances run: as child processes here, or as pods of labelled Deployments.",
+    help="Where instances run: as child processes here, as pods of labelled Deployments, or where a"
+    " provisioner of another package (entry point `foremesh.provisioners`) has them.",
 )
 @click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_PROVISIONER]")
 @click.option(
@@ -152,15 +154,16 @@ def command(
     else:
         limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
         commands = _command_policy(settings, allow_command, pass_env)
-        factory = _local(limit, limit_if_possible, commands)
-        _provision_locally(settings, pool, _at(settings, listen), limits, factory)
+        ours = _local(limit, limit_if_possible, commands)
+        factory = ours if where == "local" else factory_of(where)
+        _provision(settings, pool, _at(settings, listen), limits, factory)
 
 
 def _at(settings: Settings, listen: str | None) -> Listener:
     return listener(settings, listen or settings.provisioner, "provisioner")
 
 
-def _provision_locally(
+def _provision(
     settings: Settings,
     pool: str,
     at: Listener,

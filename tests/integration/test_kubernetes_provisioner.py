@@ -133,7 +133,7 @@ async def test_use_is_what_the_metrics_server_measured_where_that_is_more() -> N
         usage = [{"name": "main", "usage": {"cpu": "250m", "memory": "16Mi"}}]
         named = {"name": instance.instance_id, "namespace": NAMESPACE}
         here.kube.add("metrics.k8s.io/v1beta1/pods", {"metadata": named, "containers": usage})
-        await provisioner.lifecycle.scaler.observe()
+        await here.now.lifecycle.scaler.observe()
         used = provisioner.utilisation().used
 
         assert (used.cpu, used.memory) == (250, ONE.memory)
