@@ -1,10 +1,11 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test unit check bench apiserver lock proto clean tools wrk npm
+.PHONY: help install demo test unit check bench apiserver image chart lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -16,7 +17,7 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 	$(BIN)/foremesh demo
 
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
-	$(BIN)/pytest --ignore=tests/benchmarks --ignore=tests/apiserver
+	$(BIN)/pytest --ignore=tests/benchmarks --ignore=tests/apiserver --ignore=tests/image --ignore=tests/chart
 
 unit: install ## tests without I/O, in seconds
 	$(BIN)/pytest tests/unit
@@ -33,10 +34,19 @@ bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure th
 apiserver: install ## test against Kubernetes' own API server, which Go builds first, in minutes
 	$(BIN)/pytest -q tests/apiserver
 
-lock: ## pin the newest dependencies in deploy/requirements.txt (needs uv)
-	echo 'hatchling editables' | tr ' ' '\n' | uv pip compile - pyproject.toml --extra local \
-	  --extra kubernetes --extra parquet --extra zstd --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	  --upgrade --quiet --output-file deploy/requirements.txt
+image: buildah install ## build the image on a base of Debian's and test it, as root, in minutes
+	$(BIN)/pytest -q tests/image
+
+chart: install ## render the Helm chart and test it; Go builds Helm first where there is none
+	$(BIN)/pytest -q tests/chart
+
+lock: ## pin the newest dependencies in deploy/requirements*.txt (needs uv)
+	echo 'hatchling editables' | tr ' ' '\n' | $(COMPILE) - pyproject.toml --extra local \
+	  --extra kubernetes --extra parquet --extra zstd --group dev --upgrade --output-file deploy/requirements.txt
+	$(COMPILE) pyproject.toml --extra mesh --extra kubernetes --constraints deploy/requirements.txt \
+	  --output-file deploy/requirements-image.txt
+	echo hatchling | $(COMPILE) - --constraints deploy/requirements.txt \
+	  --output-file deploy/requirements-build.txt
 
 proto: install ## make KEDA's messages and handler from streams/provisioners/keda/externalscaler.proto
 	$(BIN)/python -m grpc_tools.protoc -Istreams/provisioners/keda --python_out=streams/provisioners/keda \
@@ -57,6 +67,11 @@ tools:
 
 wrk:
 	@command -v wrk >/dev/null || { echo "wrk is missing: install the package wrk, it generates load"; exit 1; }
+
+buildah:
+	@test "$$(id -u)" = 0 || { echo "make image needs root: it mounts the image"; exit 1; }
+	@command -v buildah >/dev/null && command -v debootstrap >/dev/null \
+	  || { echo "buildah or debootstrap is missing: install both packages"; exit 1; }
 
 npm:
 	@command -v npm >/dev/null || test -e build/browser/.fetched \

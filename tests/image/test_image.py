@@ -1,0 +1,170 @@
+"""The image, built with buildah on a base of Debian's: what is in it, and that it runs as promised.
+
+`make image` runs it, as root, in minutes: nothing of it is part of `make test`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from harness import CHECKOUT
+
+FOLDER = CHECKOUT / "build" / "image"
+BASE = FOLDER / "base"
+pytestmark = pytest.mark.timeout(900)  # the first one builds
+
+MOST_BYTES = 400_000_000  # to pull
+NOBODY = "65534"
+PROFILE = """
+import foremesh, time
+began = time.monotonic()
+vector = foremesh.Profiler().learn(foremesh.Request(request_id="r", user="u", service="s", at_ms=1))
+print(vector.services[0].service, time.monotonic() - began)
+"""
+
+
+class RunInImage(Protocol):
+    """Run a program as the image would; what it printed, on both outputs."""
+
+    def __call__(self, *argv: str, code: int = 0) -> str: ...
+
+
+def said(*argv: str | Path) -> str:
+    env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=560)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def buildah(*words: str | Path) -> str:
+    return said("buildah", "--root", FOLDER / "store", "--runroot", FOLDER / "run", *words)
+
+
+def debian() -> None:
+    """A root file system of Debian's with Python, and nothing that is only read by people."""
+    if BASE.exists():
+        return
+    new = BASE.with_name("new")
+    shutil.rmtree(new, ignore_errors=True)
+    said("debootstrap", "--variant=minbase", "--include=python3-minimal,python3-venv,ca-certificates",
+         "bookworm", new)  # fmt: skip
+    for needless in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
+        shutil.rmtree(new / needless)
+    new.rename(BASE)
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The name of the image."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    debian()
+    if "localhost/base" not in buildah("images", "--format", "{{.Name}}"):
+        made = buildah("from", "scratch")
+        buildah("add", "--quiet", made, BASE, "/")
+        buildah("commit", "--quiet", "--rm", made, "localhost/base")
+    # Its trust in others is this machine's, which may be behind a proxy.
+    buildah("build", "--layers", "--pull-never", "--build-arg", "BASE=localhost/base",
+            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--tag", "localhost/foremesh",
+            "--file", CHECKOUT / "deploy" / "Dockerfile", CHECKOUT)  # fmt: skip
+    return "localhost/foremesh"
+
+
+@pytest.fixture(scope="session")
+def config(image: str) -> dict[str, Any]:
+    """How the image is run."""
+    found: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))
+    return dict(found["OCIv1"]["config"])
+
+
+@pytest.fixture(scope="session")
+def root(image: str) -> Iterator[Path]:
+    """The root file system of a container."""
+    made = buildah("from", "--pull-never", image)
+    yield Path(buildah("mount", made))
+    buildah("rm", made)
+
+
+@pytest.fixture(scope="session")
+def run(root: Path, config: dict[str, Any]) -> RunInImage:
+    """Programs in the image: as its user, in its environment, with a root that is read-only."""
+    script = (
+        'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && '
+        'mount -t tmpfs -o mode=1777 tmpfs "$0/tmp" && cd / && '
+        f'exec chroot --userspec={NOBODY}:{NOBODY} "$0" /usr/bin/env -i "$@"'
+    )
+
+    def run(*argv: str, code: int = 0) -> str:
+        words = ["unshare", "--mount", "bash", "-c", script, str(root), *config["Env"], *argv]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def compressed(folder: Path) -> int:
+    """About how many bytes are pulled of what is below a folder."""
+    counter = Counted()
+    packed: Sequence[str] = ("tar", "--create", "--directory", str(folder), ".")
+    with (
+        subprocess.Popen(packed, stdout=subprocess.PIPE) as tar,
+        gzip.open(counter, "wb", compresslevel=1) as file,
+    ):
+        assert tar.stdout is not None
+        shutil.copyfileobj(tar.stdout, file, 1 << 20)
+    return counter.size
+
+
+class Counted:
+    """A file that only counts."""
+
+    size = 0
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None: ...
+
+
+def test_it_is_not_run_by_root(config: dict[str, Any]) -> None:
+    assert config["User"] == f"{NOBODY}:{NOBODY}"
+
+
+def test_it_is_one_program_without_a_shell(config: dict[str, Any]) -> None:
+    assert config["Entrypoint"] == ["foremesh"]
+    assert config["Cmd"] == ["--help"]
+
+
+def test_it_is_small_to_pull(root: Path) -> None:
+    assert compressed(root) < MOST_BYTES
+
+
+def test_the_command_runs_though_nothing_can_be_written(run: RunInImage) -> None:
+    assert "Commands" in run("foremesh", "--help")
+    assert "Read-only file system" in run("touch", "/opt/x", code=1)
+
+
+def test_its_kernels_are_compiled_already(run: RunInImage) -> None:
+    service, seconds = run("python", "-c", PROFILE).split()
+
+    assert service == "s"
+    assert float(seconds) < 20.0
+
+
+def test_it_has_envoy_and_what_kubernetes_needs(run: RunInImage) -> None:
+    assert "version" in run("envoy", "--version")
+    run("python", "-c", "import streams.cli.provision_kubernetes")
+
+
+def test_it_has_nothing_that_only_tests_need(run: RunInImage) -> None:
+    for name in ("pytest", "mypy", "pip", "hatchling"):
+        assert "No module named" in run("python", "-c", f"import {name}", code=1)
