@@ -53,11 +53,16 @@ def pods() -> dict[str, dict[str, Any]]:
     }
 
 
+def containers_of(template: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*template["spec"].get("initContainers", ()), *template["spec"]["containers"]]
+
+
 CONTAINERS = [
     pytest.param(container, id=f"{name}/{container['name']}")
     for name, template in pods().items()
-    for container in template["spec"]["containers"]
+    for container in containers_of(template)
 ]
+SERVING = [one for one in CONTAINERS if "ports" in one.values[0]]  # type: ignore[operator]  # a container
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
@@ -84,12 +89,11 @@ def test_every_file_is_part_of_a_kustomization() -> None:
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_a_container_runs_a_command_that_there_is(container: dict[str, Any]) -> None:
-    words = container.get("args") or re.findall(
-        r"foremesh (topics) create", container["command"][2]
-    )
+    assert container["command"] == ["foremesh"]  # the image has no shell to rely on
+    words = container["args"]
     names = [word for word in words if not word.startswith("-")]
     given = [word for word in words if word.startswith("--")]
-    depth = 2 if names[0] == "mesh" else 1
+    depth = 2 if names[0] in {"mesh", "topics", "db"} else 1
     said = CliRunner().invoke(cli, [*names[:depth], "--help"])
 
     assert said.exit_code == 0, said.output
@@ -102,6 +106,51 @@ def test_a_container_is_bounded_and_may_do_nothing_special(container: dict[str, 
     assert container["resources"]["requests"]["cpu"]
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_container_writes_only_to_its_own_folder(container: dict[str, Any]) -> None:
+    writable = [one["mountPath"] for one in container["volumeMounts"] if not one.get("readOnly")]
+
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert writable == ["/tmp"]
+
+
+@pytest.mark.parametrize("container", SERVING)
+def test_a_container_is_asked_whether_it_has_started_and_lives(container: dict[str, Any]) -> None:
+    ports = {port["name"] for port in container["ports"]}
+    asked = [container["startupProbe"], container["livenessProbe"]]
+    asked += filter(None, [container.get("readinessProbe")])
+
+    for probe in asked:
+        (how,) = (probe[kind] for kind in ("httpGet", "tcpSocket") if kind in probe)
+        assert how["port"] in ports
+        if "path" in how:
+            metrics = how["port"].endswith("metrics")
+            assert how["path"] == ("/metrics" if metrics else "/healthz")
+            assert how.get("scheme") == (None if metrics else "HTTPS")
+
+
+def test_every_pod_is_asked_whether_it_is_ready() -> None:
+    silent = [
+        one["metadata"]["name"]
+        for one in every("Deployment")
+        if not any("readinessProbe" in c for c in containers_of(one["spec"]["template"]))
+    ]
+
+    assert silent == []
+
+
+def test_what_has_replicas_has_a_budget_unless_only_one_of_them_is_ready() -> None:
+    replicas = {
+        one["metadata"]["name"]: one["spec"]["replicas"]
+        for one in every("Deployment")
+        if "replicas" in one["spec"]
+    }
+    budgets = {one["metadata"]["name"]: one["spec"] for one in every("PodDisruptionBudget")}
+
+    assert {name for name, count in replicas.items() if count > 1} - {"provisioner"} == set(budgets)
+    assert all(one["maxUnavailable"] == 1 for one in budgets.values())
 
 
 def test_only_the_provisioner_is_given_a_token_of_the_api_server() -> None:
@@ -187,9 +236,9 @@ def test_what_listens_beyond_loopback_has_what_it_asks_for() -> None:
     assert settings.provisioner.startswith("https://")
     for name, template in pods().items():
         containers = template["spec"]["containers"]
-        if name in {"gateway", "provisioner", "mesh", "keda"}:
+        if name in {"gateway", "provisioner", "mesh", "dashboard", "keda"}:
             mounts = [one["mountPath"] for c in containers for one in c["volumeMounts"]]
-            assert mounts == ["/etc/foremesh"] * len(containers)
+            assert mounts == ["/etc/foremesh", "/tmp"] * len(containers)
         else:
             assert not any("0.0.0.0" in str(container) for container in containers)
 
