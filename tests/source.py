@@ -12,6 +12,7 @@ MODULES = sorted(
     path
     for path in PACKAGE.rglob("*.py")
     if "_data" not in path.parts  # what a wheel carries is no code
+    and "api" not in path.parts  # the package foremesh, which is above all of these
     and not path.stem.endswith(("_pb2", "_pb2_grpc"))  # nor is what protoc generates ours
 )
 NAMES = {
