@@ -184,7 +184,7 @@ def test_a_trace_without_a_clock_is_evaluated_in_its_order(tmp_path: Path) -> No
 def test_a_trace_of_which_no_row_can_be_used_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("who,what\n,\n")
-    with pytest.raises(LogUnreadable, match="no usable row"):
+    with pytest.raises(LogUnreadable, match="has no row that can be used: line 2"):
         run(str(log), "--user", "who", "--item", "what")
 
 
