@@ -138,9 +138,9 @@ def _finding_of(lag: GroupLag, settings: Settings) -> PartFinding:
 def table_of(findings: Sequence[PartFinding]) -> TextTable:
     """The findings for people, and how many of them are bad."""
     wrong = sum(not finding.ok for finding in findings)
-    found = "nothing wrong" if not wrong else f"{wrong} wrong: each says how to mend it"
+    found = "nothing is wrong" if not wrong else f"{wrong} wrong: each says how to mend it"
     return TextTable(
-        columns={"": WHOLE, "check": WHOLE, "finding": NAME},
-        rows=[("ok" if f.ok else "wrong", f.check, f.says) for f in findings],
+        columns={"state": WHOLE, "check": WHOLE, "finding": NAME},
+        rows=[(f.state, f.check, f.says) for f in findings],
         legend=f"{len(findings)} checks, {found}.",
     )

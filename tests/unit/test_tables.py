@@ -339,6 +339,7 @@ def findings() -> Iterable[RenderableType]:
         PartFinding(check="database", ok=False, says="lacks 0007_controls, 0008_views and"
                     " 0009_requests_by_minute: run `foremesh db migrate`"),
         PartFinding(check="lag of profiler", ok=True, says=lost),
+        PartFinding(check="gateway", ok=True, says="does not answer at 127.0.0.1:8080", there=False),
     ])  # fmt: skip
 
 
