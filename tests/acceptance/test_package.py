@@ -132,6 +132,16 @@ def test_the_sdist_makes_the_same_wheel(built: Path, tmp_path: Path) -> None:
     assert names_in(tmp_path / wheel.name) == names_in(wheel)
 
 
+def test_the_sdist_has_every_file_of_the_checkout(built: Path) -> None:
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as opened:
+        packed = {name.partition("/")[2] for name in opened.getnames()}
+
+    tracked = run(["git", "ls-files", "-z"], CHECKOUT).split("\0")
+    files = {name for name in tracked if (CHECKOUT / name).is_file()}
+    assert files - packed == set()
+
+
 def test_every_extra_is_named_where_people_look_for_it() -> None:
     told = (CHECKOUT / "docs" / "install.md").read_text()
     extras = PROJECT["optional-dependencies"]
