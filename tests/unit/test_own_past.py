@@ -277,3 +277,11 @@ def test_damaged_bytes_are_refused() -> None:
     for data in (b"", b"x", bytes(OwnPast())[8:]):
         with pytest.raises(ValueError, match="bytes where"):
             OwnPast.of(data)
+
+
+def test_a_silence_of_fifty_years_is_looked_over_in_few_steps() -> None:
+    ahead = OwnPast().using(0, 1_000, COSTS).ahead(COSTS)
+    at_ms, steps = 0, 0
+    while at_ms < 50 * 365 * 24 * HOUR_MS:
+        at_ms, steps = ahead.at(at_ms).until_ms, steps + 1
+    assert steps < 3_000

@@ -192,10 +192,12 @@ class AdviceAhead:
             passage.advance(ahead, at_ms, *costs)
             self._tell(at_ms)
             return
+        looked_ms = since_ms - self._since_ms[0]
         if self._seen_ms == self._limit_ms:
-            far_ms = _DAY_MS if len(self._since_ms) > 1 else _HOUR_MS
+            far_ms = max(_DAY_MS if looked_ms else _HOUR_MS, looked_ms // 16)
             self._limit_ms = max(at_ms + 1, since_ms + far_ms)
-        more_ms = min(max(_HOUR_MS // 6, self._seen_ms - since_ms), _HOUR_MS // 2)
+        most_ms = max(_HOUR_MS // 2, looked_ms // 16)  # a silence may last for years
+        more_ms = min(max(_HOUR_MS // 6, self._seen_ms - since_ms), most_ms)
         until_ms = min(self._limit_ms, max(at_ms, self._seen_ms) + more_ms)
         self._seen_ms = passage.change_ms(ahead, *costs, until_ms)
         if self._seen_ms == self._limit_ms or passage.advised(ahead) != self._numbers[-1]:

@@ -127,7 +127,9 @@ def _advice(past: Record, weights: Weights) -> int:
 
 @inner
 def _next_end(past: Record) -> int:
-    """When the next timer ends in this cell; the end of the cell if none does."""
+    """When the next timer ends in this cell; the end of the cell, or of a silent day, if none does."""
+    if past.peak == 0 and age_of(past.history, 0, past.cell) > DEEP:
+        return int((past.cell // DAY + 1) * DAY * CELL_MS)
     next_ms = (past.cell + 1) * CELL_MS
     for level in range(top_level(past.history)):
         for timer in range(NAMED):
