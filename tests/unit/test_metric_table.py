@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from threading import Thread
 
 import pytest
 from harness import CHECKOUT
@@ -89,6 +91,25 @@ def test_what_is_asked_for_is_set_before_it_is_read() -> None:
     before_scrape(lambda: made.set(0.5))  # type: ignore[attr-defined]  # it is a gauge
 
     assert "foremesh_kafka_up 0.5" in generate_latest(registry("keda")).decode()
+
+
+def test_who_asks_at_once_has_figures_set_one_after_the_other() -> None:
+    inside, most = list[int](), list[int]()
+
+    def take_a_moment() -> None:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.005)
+        inside.pop()
+
+    before_scrape(take_a_moment)
+    asking = [Thread(target=generate_latest, args=[registry("keda")]) for _ in range(4)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join()
+
+    assert most == [1, 1, 1, 1]
 
 
 def test_a_counter_follows_a_sum_by_what_it_has_grown() -> None:

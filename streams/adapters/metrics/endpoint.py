@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
@@ -28,6 +29,7 @@ class _ScrapeHooks(Collector):
 
     def __init__(self) -> None:
         self.hooks: list[Callable[[], None]] = []
+        self._one_at_a_time = threading.Lock()  # two would both add what a sum has grown
 
     def describe(self) -> list[Metric]:
         """Nothing of its own."""
@@ -35,8 +37,9 @@ class _ScrapeHooks(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Nothing of its own, once the hooks have run."""
-        for hook in tuple(self.hooks):
-            hook()
+        with self._one_at_a_time:
+            for hook in tuple(self.hooks):
+                hook()
         return iter(())
 
 
