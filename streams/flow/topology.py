@@ -240,7 +240,7 @@ TOPOLOGY = FlowTopology(
             name="feedback",
             kinds=(RecordKind(Feedback, "feedback", _USER),),
             keyed_by="user",
-            about="what aggregator and allocator learn from an outcome",
+            about="the start-up times that a request has waited for",
             reported_by="aggregator",
         ),
         Topic(

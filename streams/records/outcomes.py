@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What aggregator and allocator learn from an outcome."""
+    """The start-up times that a request has waited for; aggregator and allocator learn them."""
 
     request_id: str
     user: str

@@ -1,4 +1,4 @@
-"""Stage "feedback": turns outcomes into what aggregator and allocator learn."""
+"""Stage "feedback": takes out of outcomes the start-up times that aggregator and allocator learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FeedbackStage"]
 
 
 class FeedbackStage(EventDriven):
-    """Stage "feedback": requests that came, and measured start-up times."""
+    """Stage "feedback": measured start-up times, by the request that waited for them."""
 
     name = "feedback"
 
