@@ -48,11 +48,11 @@ def test_names_are_whole_whatever_encoding_python_takes_the_output_to_have(
 
 def test_a_log_of_which_no_row_can_be_used_says_why(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
-    log.write_text("user,service,time\nann,pricing,20261107\n")
+    log.write_text("user,service,time\nann,pricing,soon\n")
     line = [sys.executable, "-m", "streams", "catalog", "infer", str(log)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "no row that can be used: line 2, time '20261107' may be a date" in done.stderr
+    assert "no row that can be used: line 2 (ann,pricing,soon): column 'time'" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path) -> None:
