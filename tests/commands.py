@@ -21,6 +21,8 @@ WITHOUT = {
     "completion": "prints a program for a shell",
     "catalog load": "prints nothing but how many entries it sent",
     "catalog infer": "writes a catalogue, which is YAML",
+    "catalog schema": "prints JSON Schema, which is JSON",
+    "catalog reference": "prints docs/catalog.md, which is Markdown",
     "catalog show": "has --output yaml, the form of a catalogue",
 }
 

@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import Node, SequenceNode
 from streams.catalog.yaml_nodes import FieldInvalid, number_of, text_of, word_of
 from streams.records.catalog import MOST
 
-__all__ = ["SECTIONS", "CatalogField", "name_of", "near"]
+__all__ = ["MAX_NAME", "SECTIONS", "CatalogField", "ValueForm", "name_of", "near"]
 
 MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
@@ -22,12 +22,22 @@ _MOST_DIGITS = 40  # that are read of a whole number
 MAX_STEPS = 64  # steps of a composite, and constituents of a step
 
 
+@dataclass(frozen=True, slots=True)
+class ValueForm:
+    """What the value of a field may be."""
+
+    read: Callable[[Node], Any]
+    about: str
+    schema: Mapping[str, Any]  # the same as JSON Schema
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogField:
     """A field of an entry."""
 
-    read: Callable[[Node], Any]
+    form: ValueForm
     about: str
+    example: str  # as YAML
     required: bool = True
 
 
@@ -145,42 +155,137 @@ def _step(node: Node) -> tuple[tuple[Node, str], ...]:
     return names
 
 
+_NAME: Mapping[str, Any] = {"type": "string", "pattern": "\\S", "maxLength": MAX_NAME}
+_NUMBER: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": MOST}
+_SCALAR = ["string", "number", "boolean"]  # without quotes, what is no text is taken for its text
+_WORDS: Mapping[str, Any] = {
+    "type": "array", "items": {"type": _SCALAR},
+}  # fmt: skip
+_AT_ONCE: Mapping[str, Any] = {
+    "type": "array", "items": _NAME, "minItems": 1, "maxItems": MAX_STEPS, "uniqueItems": True,
+}  # fmt: skip
+
+
+def _whole(least: int, about: str) -> ValueForm:
+    schema = {"type": "integer", "minimum": least, "maximum": MAX_WHOLE}
+    return ValueForm(whole(least), about, schema)
+
+
+AMOUNT = ValueForm(amount, "a number, not negative", _NUMBER)
+SHARE = ValueForm(share, "a number from 0 to 1", {**_NUMBER, "maximum": 1})
+# An infinite number has no form in JSON: editors see it as a number, or as text.
+AMOUNT_OR_ALL = ValueForm(
+    amount_or_all, "a number, not negative, or `.inf`", {"anyOf": [_NUMBER, {"const": ".inf"}]}
+)
+COUNT = _whole(1, "a whole number from 1")
+MILLISECONDS = _whole(0, "a whole number, not negative")
+RANK = _whole(-MAX_WHOLE, "a whole number")
+WORDS = ValueForm(words, "a list of texts", _WORDS)
+YES_OR_NO = ValueForm(yes_or_no, "`true` or `false`", {"type": "boolean"})
+PATH = ValueForm(path, "a path, from `/`", {"type": "string", "pattern": "^/"})
+JSON_TEXT = ValueForm(json_text, "JSON, as text", {"type": _SCALAR})
+NAME = ValueForm(name_of, f"a name of at most {MAX_NAME} characters", _NAME)
+STEPS = ValueForm(
+    steps_of,
+    f"a list of at most {MAX_STEPS} steps, each a name or a list of names that run in parallel",
+    {
+        "type": "array",
+        "items": {"anyOf": [_NAME, _AT_ONCE]},
+        "minItems": 1,
+        "maxItems": MAX_STEPS,
+    },
+)
+
 # What one instance takes, or a pool has.
 _RESOURCES = {
-    "cpu": CatalogField(read=amount, about="millicores"),
-    "memory": CatalogField(read=amount, about="MiB"),
+    "cpu": CatalogField(form=AMOUNT, about="millicores", example="500"),
+    "memory": CatalogField(form=AMOUNT, about="MiB", example="2048"),
 }
 
 SECTIONS: Mapping[str, Mapping[str, CatalogField]] = {
     "constituents": {
         **_RESOURCES,
-        "bandwidth": CatalogField(read=amount, about="Mbit/s", required=False),
-        "warm_up_ms": CatalogField(read=whole(0), about="ms from start to first answer"),
-        "price": CatalogField(read=amount, about="of one warm instance for an hour"),
-        "concurrency": CatalogField(read=whole(1), about="requests served at once", required=False),
-        "command": CatalogField(read=words, about="what to start", required=False),
-        "health": CatalogField(read=path, about="path that answers when ready", required=False),
-        "warm_up": CatalogField(read=path, about="path to ask before it is warm", required=False),
-        "warm_up_body": CatalogField(read=json_text, about="JSON to post there", required=False),
-        "base": CatalogField(read=name_of, about="constituent that it starts from", required=False),
+        "bandwidth": CatalogField(form=AMOUNT, about="Mbit/s", example="5", required=False),
+        "warm_up_ms": CatalogField(
+            form=MILLISECONDS, about="ms from start to first answer, until measured", example="8000"
+        ),
+        "price": CatalogField(
+            form=AMOUNT, about="of one warm instance for an hour, in your currency", example="0.2"
+        ),
+        "concurrency": CatalogField(
+            form=COUNT,
+            about="requests that one instance serves at once",
+            example="8",
+            required=False,
+        ),
+        "command": CatalogField(
+            form=WORDS,
+            about="what a local provisioner starts, with PORT in its environment",
+            example="[python, -m, model]",
+            required=False,
+        ),
+        "health": CatalogField(
+            form=PATH, about="answers 200 when ready", example="/ready", required=False
+        ),
+        "warm_up": CatalogField(
+            form=PATH, about="asked once before it counts as warm", example="/draw", required=False
+        ),
+        "warm_up_body": CatalogField(
+            form=JSON_TEXT, about="posted there", example="'{\"steps\": 1}'", required=False
+        ),
+        "base": CatalogField(
+            form=NAME,
+            about="constituent that it starts from; `warm_up_ms` counts from a warm one",
+            example="model",
+            required=False,
+        ),
     },
     "composites": {  # or the steps alone
-        "steps": CatalogField(read=steps_of, about="what is called after what"),
-        "logged": CatalogField(read=words, about="parameters that may be logged", required=False),
-        "idempotent": CatalogField(read=yes_or_no, about="may be served twice", required=False),
+        "steps": CatalogField(
+            form=STEPS, about="what is called after what", example="[[pricing, stock], payment]"
+        ),
+        "logged": CatalogField(
+            form=WORDS,
+            about="the only parameters that the access log may keep",
+            example="[page]",
+            required=False,
+        ),
+        "idempotent": CatalogField(
+            form=YES_OR_NO,
+            about="a request may be served twice, whatever its method",
+            example="true",
+            required=False,
+        ),
     },
     "tiers": {
-        "weight": CatalogField(read=amount, about="worth of a second not waited"),
-        "sla_ms": CatalogField(read=whole(0), about="latency promised"),
-        "priority": CatalogField(read=whole(-MAX_WHOLE), about="higher is first", required=False),
-        "quota": CatalogField(read=share, about="share of a pool it may hold", required=False),
+        "weight": CatalogField(
+            form=AMOUNT, about="worth of a second not waited, in your currency", example="0.02"
+        ),
+        "sla_ms": CatalogField(form=MILLISECONDS, about="ms, the latency promised", example="200"),
+        "priority": CatalogField(
+            form=RANK, about="higher is served first", example="10", required=False
+        ),
+        "quota": CatalogField(
+            form=SHARE,
+            about="most of each resource of a pool for its warm instances",
+            example="0.3",
+            required=False,
+        ),
     },
     "pools": {
         **_RESOURCES,
-        "bandwidth": CatalogField(read=amount, about="Mbit/s"),
-        "budget": CatalogField(read=amount_or_all, about="most spent in an hour", required=False),
+        "bandwidth": CatalogField(form=AMOUNT, about="Mbit/s", example="1000"),
+        "budget": CatalogField(
+            form=AMOUNT_OR_ALL,
+            about="most that warm instances may cost in an hour",
+            example="1.5",
+            required=False,
+        ),
         "trust_tier_header": CatalogField(
-            read=yes_or_no, about="requests may say their tier", required=False
+            form=YES_OR_NO,
+            about="a proxy in front sets or removes x-foremesh-tier; else all are of the default tier",
+            example="true",
+            required=False,
         ),
     },
 }

@@ -190,7 +190,7 @@ class _CatalogReader:
 
     def value(self, what: str, name: str, item: CatalogField, node: Node) -> Any:
         try:
-            return item.read(node)
+            return item.form.read(node)
         except FieldInvalid as wrong:
             self.fault(wrong.node, f"{what}: {name} {wrong}" if name else f"{what} {wrong}")
             return None

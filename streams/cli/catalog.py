@@ -1,7 +1,8 @@
-"""`foremesh catalog`: load a catalogue, infer one from a request log, show that in force."""
+"""`foremesh catalog`: load a catalogue, infer one, show that in force, or the form of all."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
+from streams.catalog.schema import json_schema, markdown
 from streams.catalog.yaml_writer import dump
 from streams.cli import pass_settings
 from streams.cli.console import PrintableConsole, echo, output_option
@@ -86,6 +88,18 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
         except OSError as error:
             raise CatalogInvalid(f"{output} cannot be written: {error.strerror}") from error
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema of catalogues, for editors."""
+    echo(json.dumps(json_schema(), indent=2))
+
+
+@command.command()
+def reference() -> None:
+    """Describe every key: what it may be, its default, an example (Markdown)."""
+    echo(markdown(), nl=False)
 
 
 @command.command()
