@@ -58,16 +58,27 @@ class CheckedProducer:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._failures: list[str] = []
+        self._ended = ""  # why the producer has failed for good
         self._denied = False
         # Only errors are reported: success is an empty queue without errors, and a callback into
         # Python for every record would cost more than sending it.
-        reports = {"delivery.report.only.error": True, "on_delivery": self._on_failure}
+        reports = {
+            "delivery.report.only.error": True,
+            "on_delivery": self._on_failure,
+            "error_cb": self._on_error,
+        }
         self._producer = Producer({**config, **reports})
         self._produce = self._producer.produce
 
     def _on_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failures.append(f"{message.topic()}: {error.str()}")
+            self._denied |= is_denied(error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Note what ends the producer; of the records it is only told that they are purged."""
+        if error.fatal():
+            self._ended = error.str()
             self._denied |= is_denied(error)
 
     def _on_fatal(self, error: Exception) -> None:
@@ -103,8 +114,9 @@ class CheckedProducer:
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as error:
+                self._producer.poll(0)  # hears of what has ended it
                 raise DeliveryFailed(
-                    f"Kafka does not accept a record for {topic}: {error}"
+                    f"Kafka does not accept a record for {topic}: {error}{self._advice}"
                 ) from error
             else:
                 return
@@ -143,15 +155,17 @@ class CheckedProducer:
             self._on_fatal(error)
         self._check(timeout_s)
 
+    @property
+    def _advice(self) -> str:
+        return ", give the rights of `foremesh acl print`" if self._denied else ""
+
     def _check(self, timeout_s: float) -> None:
         left = len(self._producer)
         failures, self._failures = self._failures, []
         if left or failures:
-            why = failures[0] if failures else f"no answer within {timeout_s:.0f} s"
-            if self._denied:
-                why += ", give the rights of `foremesh acl print`"
+            why = self._ended or (*failures, f"no answer within {timeout_s:.0f} s")[0]
             raise DeliveryFailed(
-                f"{left + len(failures)} records not delivered to Kafka ({why}): "
+                f"{left + len(failures)} records not delivered to Kafka ({why}{self._advice}): "
                 "see the broker's log, then start again"
             )
 
