@@ -29,7 +29,6 @@ from streams.records import Request
 __all__ = ["log_argument", "log_options", "with_progress"]
 
 UPDATE_ROWS = 500  # between updates of the bar
-MOST_SHOWN = 200  # characters of a row
 
 _OPTIONS = (
     click.option(
@@ -176,9 +175,5 @@ def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
         finally:
             progress.update(task, completed=log.position, rows=row)
     if first:
-        where = f"{log.place} {first.line} ({first.text[:MOST_SHOWN]})"
-        echo(
-            f"{log.name}: {bad:,} of {row:,} rows cannot be used, the first is {where}:"
-            f" {first.reason}",
-            err=True,
-        )
+        told = first.told(log.place)
+        echo(f"{log.name}: {bad:,} of {row:,} rows cannot be used, the first is {told}", err=True)

@@ -40,6 +40,17 @@ class BadRow:
         """The bytes of the row."""
         return self.text.encode("utf-8", "surrogateescape")
 
+    def told(self, place: str) -> str:
+        """Where it is, as much of its text as has room, and why it cannot be used.
+
+        Parameters
+        ----------
+        place
+            What `line` counts.
+        """
+        text = self.text if len(self.text) <= MOST_SHOWN else f"{self.text[:MOST_SHOWN]}…"
+        return f"{place} {self.line} ({text}): {self.reason}"
+
 
 def read_log(
     path: str | Path, mapping: ColumnMapping | None = None, *, limit: int | None = None
@@ -134,12 +145,14 @@ class _RowReader:
         try:
             request = self._request(row)
         except RowUnreadable as error:
-            self._note(row, str(error))
-            return BadRow(row.line, str(error), row.text)
+            bad = BadRow(row.line, str(error), row.text)
+            self._note(bad)
+            return bad
         self.used = self.used or bool(request.user and request.service)
         if not self.used:
             empty = "service" if request.user else "user"
-            self._note(row, f"column {getattr(self.columns, empty)!r}, the {empty}, is empty")
+            reason = f"column {getattr(self.columns, empty)!r}, the {empty}, is empty"
+            self._note(BadRow(row.line, reason, row.text))
         return request
 
     def must_have_used(self) -> None:
@@ -172,7 +185,5 @@ class _RowReader:
             self.mapping = replace(self.mapping, time_unit=NUMBER)
         return replace(columns, time_unit=self.mapping.time_unit)
 
-    def _note(self, row: LogRow, reason: str) -> None:
-        if not self.first:
-            text = row.text if len(row.text) <= MOST_SHOWN else f"{row.text[:MOST_SHOWN]}…"
-            self.first = f"{self.log.place} {row.line} ({text}): {reason}"
+    def _note(self, bad: BadRow) -> None:
+        self.first = self.first or bad.told(self.log.place)
