@@ -9,15 +9,9 @@ from dataclasses import replace
 import click
 
 from streams.cli import pass_settings, trial
-from streams.cli.control_record import (
-    CONTROL_KEYS,
-    OperatorWord,
-    as_json,
-    change,
-    in_force,
-    word_options,
-)
+from streams.cli.control_record import CONTROL_KEYS, as_json, word_options
 from streams.cli.output import json_option, tell
+from streams.pipeline.operator_word import OperatorWord, in_force, publish
 from streams.records.control import DAY_MINUTES, DAYS, Control, Mode, Pin, Quota
 from streams.report.text_table import NAME, WHOLE, TextTable
 from streams.settings import Settings
@@ -99,7 +93,7 @@ def mode(settings: Settings, pool: str, mode: str, word: OperatorWord) -> Contro
     on: decide and act. shadow: decide and record, do nothing. advise: predictions only,
     instances stay as they are. off: give back what is idle, then nothing.
     """
-    return change(settings, pool, word, lambda now: replace(now, mode=Mode(mode)))
+    return publish(settings, pool, word, lambda now: replace(now, mode=Mode(mode)))
 
 
 @command.command()
@@ -108,7 +102,7 @@ def mode(settings: Settings, pool: str, mode: str, word: OperatorWord) -> Contro
 @pass_settings
 def pause(settings: Settings, pool: str, word: OperatorWord) -> Control:
     """Decide nothing for POOL until resumed; what there is stays."""
-    return change(settings, pool, word, lambda now: replace(now, paused=True))
+    return publish(settings, pool, word, lambda now: replace(now, paused=True))
 
 
 @command.command()
@@ -117,7 +111,7 @@ def pause(settings: Settings, pool: str, word: OperatorWord) -> Control:
 @pass_settings
 def resume(settings: Settings, pool: str, word: OperatorWord) -> Control:
     """Decide for POOL again."""
-    return change(settings, pool, word, lambda now: replace(now, paused=False))
+    return publish(settings, pool, word, lambda now: replace(now, paused=False))
 
 
 @command.command()
@@ -127,7 +121,7 @@ def resume(settings: Settings, pool: str, word: OperatorWord) -> Control:
 @pass_settings
 def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWord) -> Control:
     """Let warm instances of POOL cost at most AMOUNT an hour; without it, the catalogue's."""
-    return change(settings, pool, word, lambda now: replace(now, budget=amount))
+    return publish(settings, pool, word, lambda now: replace(now, budget=amount))
 
 
 @command.command()
@@ -146,7 +140,7 @@ def quota(
         added = () if amount is None else (Quota(tier=tier, budget=amount),)
         return replace(now, quotas=others + added)
 
-    return change(settings, pool, word, changed)
+    return publish(settings, pool, word, changed)
 
 
 @command.command()
@@ -169,7 +163,7 @@ def pin(
 ) -> Control:
     """Bound the number of instances of SERVICE in POOL, at certain times."""
     added = pin_of(service, **given)
-    return change(settings, pool, word, lambda now: now.pinned(added))
+    return publish(settings, pool, word, lambda now: now.pinned(added))
 
 
 @command.command()
@@ -179,7 +173,7 @@ def pin(
 @pass_settings
 def unpin(settings: Settings, pool: str, service: str, word: OperatorWord) -> Control:
     """Remove all pins of SERVICE in POOL."""
-    return change(settings, pool, word, lambda now: now.unpinned(service))
+    return publish(settings, pool, word, lambda now: now.unpinned(service))
 
 
 def pin_of(service: str, **given: object) -> Pin:

@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 from streams.cli.output import json_option, tell
-from streams.pipeline.operator_word import OperatorWord, in_force, publish
+from streams.pipeline.operator_word import OperatorWord
 from streams.records.control import Control
-from streams.settings import Settings
 
-__all__ = ["CONTROL_KEYS", "OperatorWord", "as_json", "change", "in_force", "word_options"]
+__all__ = ["CONTROL_KEYS", "as_json", "word_options"]
 
 CONTROL_KEYS = (
     "pool, mode, paused, budget_per_hour, pins (least, most, days, from_minute, until_minute),"
@@ -57,19 +56,6 @@ def as_json(control: Control) -> dict[str, Any]:
         "by": control.by,
         "at_ms": control.at_ms,
     }
-
-
-def change(
-    settings: Settings, pool: str, word: OperatorWord, changed: Callable[[Control], Control]
-) -> Control:
-    """Publish the control record of a pool with a change made to it, and return it.
-
-    Raises
-    ------
-    BrokerUnreachable, TopicsMissing, DeliveryFailed
-        It is not known to be in force; publishing it again is safe.
-    """
-    return publish(settings, pool, word, changed)
 
 
 def _user() -> str:

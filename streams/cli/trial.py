@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from streams.cli import pass_settings
-from streams.cli.control_record import OperatorWord, change, in_force, word_options
+from streams.cli.control_record import word_options
 from streams.cli.output import json_option, tell
 from streams.pipeline.last_values import last_values
+from streams.pipeline.operator_word import OperatorWord, in_force, publish
 from streams.records.control import STANDARD, Control, Variant
 from streams.records.trials import Score, Trial
 from streams.report.tables import iso_time
@@ -54,7 +55,7 @@ def challenge(
     It replaces an earlier challenger; `trial` shows the scores of both.
     """
     variant = Variant(name=name, price=price, slack=slack, settle_ms=round(1000 * settle_s))
-    return change(settings, pool, word, lambda now: challenged(now, variant))
+    return publish(settings, pool, word, lambda now: challenged(now, variant))
 
 
 @click.command()
@@ -67,7 +68,7 @@ def promote(settings: Settings, pool: str, name: str, word: OperatorWord) -> Con
 
     The previous champion becomes the challenger; promoting it reverts the change.
     """
-    return change(settings, pool, word, lambda now: promoted(now, name))
+    return publish(settings, pool, word, lambda now: promoted(now, name))
 
 
 @click.command()
@@ -76,7 +77,7 @@ def promote(settings: Settings, pool: str, name: str, word: OperatorWord) -> Con
 @pass_settings
 def withdraw(settings: Settings, pool: str, word: OperatorWord) -> Control:
     """End the trial of POOL; its champion stays in force."""
-    return change(settings, pool, word, Control.withdrawn)
+    return publish(settings, pool, word, Control.withdrawn)
 
 
 @click.command()
