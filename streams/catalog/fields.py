@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import Node, SequenceNode
 from streams.catalog.yaml_nodes import FieldInvalid, number_of, text_of, word_of
 from streams.records.catalog import MOST
 
-__all__ = ["MAX_NAME", "SECTIONS", "CatalogField", "ValueForm", "name_of", "near"]
+__all__ = ["MAX_NAME", "NAME", "SECTIONS", "CatalogField", "ValueForm", "name_of", "near"]
 
 MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
@@ -196,96 +196,59 @@ STEPS = ValueForm(
     },
 )
 
+
+def _must(form: ValueForm, about: str, example: str) -> CatalogField:
+    return CatalogField(form=form, about=about, example=example)
+
+
+def _may(form: ValueForm, about: str, example: str) -> CatalogField:
+    return CatalogField(form=form, about=about, example=example, required=False)
+
+
 # What one instance takes, or a pool has.
 _RESOURCES = {
-    "cpu": CatalogField(form=AMOUNT, about="millicores", example="500"),
-    "memory": CatalogField(form=AMOUNT, about="MiB", example="2048"),
+    "cpu": _must(AMOUNT, "millicores", "500"),
+    "memory": _must(AMOUNT, "MiB", "2048"),
 }
 
 SECTIONS: Mapping[str, Mapping[str, CatalogField]] = {
     "constituents": {
         **_RESOURCES,
-        "bandwidth": CatalogField(form=AMOUNT, about="Mbit/s", example="5", required=False),
-        "warm_up_ms": CatalogField(
-            form=MILLISECONDS, about="ms from start to first answer, until measured", example="8000"
+        "bandwidth": _may(AMOUNT, "Mbit/s", "5"),
+        "warm_up_ms": _must(MILLISECONDS, "ms from start to first answer, until measured", "8000"),
+        "price": _must(AMOUNT, "of one warm instance for an hour, in your currency", "0.2"),
+        "concurrency": _may(COUNT, "requests that one instance serves at once", "8"),
+        "command": _may(
+            WORDS,
+            "what a local provisioner starts, with PORT in its environment",
+            "[python, -m, model]",
         ),
-        "price": CatalogField(
-            form=AMOUNT, about="of one warm instance for an hour, in your currency", example="0.2"
-        ),
-        "concurrency": CatalogField(
-            form=COUNT,
-            about="requests that one instance serves at once",
-            example="8",
-            required=False,
-        ),
-        "command": CatalogField(
-            form=WORDS,
-            about="what a local provisioner starts, with PORT in its environment",
-            example="[python, -m, model]",
-            required=False,
-        ),
-        "health": CatalogField(
-            form=PATH, about="answers 200 when ready", example="/ready", required=False
-        ),
-        "warm_up": CatalogField(
-            form=PATH, about="asked once before it counts as warm", example="/draw", required=False
-        ),
-        "warm_up_body": CatalogField(
-            form=JSON_TEXT, about="posted there", example="'{\"steps\": 1}'", required=False
-        ),
-        "base": CatalogField(
-            form=NAME,
-            about="constituent that it starts from; `warm_up_ms` counts from a warm one",
-            example="model",
-            required=False,
+        "health": _may(PATH, "answers 200 when ready", "/ready"),
+        "warm_up": _may(PATH, "asked once before it counts as warm", "/draw"),
+        "warm_up_body": _may(JSON_TEXT, "posted there", "'{\"steps\": 1}'"),
+        "base": _may(
+            NAME, "constituent that it starts from; `warm_up_ms` counts from a warm one", "model"
         ),
     },
     "composites": {  # or the steps alone
-        "steps": CatalogField(
-            form=STEPS, about="what is called after what", example="[[pricing, stock], payment]"
-        ),
-        "logged": CatalogField(
-            form=WORDS,
-            about="the only parameters that the access log may keep",
-            example="[page]",
-            required=False,
-        ),
-        "idempotent": CatalogField(
-            form=YES_OR_NO,
-            about="a request may be served twice, whatever its method",
-            example="true",
-            required=False,
-        ),
+        "steps": _must(STEPS, "what is called after what", "[[pricing, stock], payment]"),
+        "logged": _may(WORDS, "the only parameters that the access log may keep", "[page]"),
+        "idempotent": _may(YES_OR_NO, "a request may be served twice, whatever its method", "true"),
     },
     "tiers": {
-        "weight": CatalogField(
-            form=AMOUNT, about="worth of a second not waited, in your currency", example="0.02"
-        ),
-        "sla_ms": CatalogField(form=MILLISECONDS, about="ms, the latency promised", example="200"),
-        "priority": CatalogField(
-            form=RANK, about="higher is served first", example="10", required=False
-        ),
-        "quota": CatalogField(
-            form=SHARE,
-            about="most of each resource of a pool for its warm instances",
-            example="0.3",
-            required=False,
-        ),
+        "weight": _must(AMOUNT, "worth of a second not waited, in your currency", "0.02"),
+        "sla_ms": _must(MILLISECONDS, "ms, the latency promised", "200"),
+        "priority": _may(RANK, "higher is served first", "10"),
+        "quota": _may(SHARE, "most of each resource of a pool for its warm instances", "0.3"),
     },
     "pools": {
         **_RESOURCES,
-        "bandwidth": CatalogField(form=AMOUNT, about="Mbit/s", example="1000"),
-        "budget": CatalogField(
-            form=AMOUNT_OR_ALL,
-            about="most that warm instances may cost in an hour",
-            example="1.5",
-            required=False,
-        ),
-        "trust_tier_header": CatalogField(
-            form=YES_OR_NO,
-            about="a proxy in front sets or removes x-foremesh-tier; else all are of the default tier",
-            example="true",
-            required=False,
+        "bandwidth": _must(AMOUNT, "Mbit/s", "1000"),
+        "budget": _may(AMOUNT_OR_ALL, "most that warm instances may cost in an hour", "1.5"),
+        "trust_tier_header": _may(
+            YES_OR_NO,
+            "a proxy in front sets or removes x-foremesh-tier; else all are of the default tier",
+            "true",
         ),
     },
 }

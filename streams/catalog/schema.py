@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from streams.catalog.fields import MAX_NAME, SECTIONS, CatalogField
+from streams.catalog.fields import MAX_NAME, NAME, SECTIONS
 from streams.records.catalog import Composite, Constituent, Pool, Resources, Tier
 
 __all__ = ["json_schema", "markdown"]
@@ -75,11 +75,10 @@ def _section(name: str) -> dict[str, Any]:
     entry: dict[str, Any] = _entry(name)
     if name == "composites":
         entry = {"anyOf": [SECTIONS[name]["steps"].form.schema, entry]}
-    names = {"pattern": "\\S", "maxLength": MAX_NAME}
     return {
         "description": _ABOUT[name],
         "type": "object",
-        "propertyNames": names,
+        "propertyNames": NAME.schema,
         "additionalProperties": entry,
     }
 
@@ -104,11 +103,7 @@ def _table(section: str) -> Iterator[str]:
     yield "| key | what it is | may be | default | example |\n|---|---|---|---|---|\n"
     for name, key in SECTIONS[section].items():
         default = "required" if key.required else _default(section, name)
-        yield f"| `{name}` | {key.about} | {key.form.about} | {default} | {_example(key)} |\n"
-
-
-def _example(key: CatalogField) -> str:
-    return f"`{key.example}`"
+        yield f"| `{name}` | {key.about} | {key.form.about} | {default} | `{key.example}` |\n"
 
 
 def _default(section: str, name: str) -> str:
