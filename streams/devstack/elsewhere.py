@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from streams.devstack.child import ServerProcess
+
 __all__ = ["builds_elsewhere"]
 
 
@@ -21,8 +23,8 @@ def _places() -> set[Path]:
     for process in psutil.process_iter():
         try:
             place = Path(process.cwd())
-            if (place / "pid").read_text().split()[:1] == [str(process.pid)]:
+            if ServerProcess(place.name, place).pid == process.pid:
                 places.add(place)
-        except (OSError, ValueError, psutil.Error):
+        except (OSError, psutil.Error):
             continue
     return places
