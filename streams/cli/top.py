@@ -58,11 +58,8 @@ async def _look_once(settings: Settings, pool: str, output: str) -> None:
     from streams.dashboard.database import ReadingDatabase  # noqa: PLC0415
     from streams.dashboard.glance import as_json, glance, tables  # noqa: PLC0415
 
-    database = ReadingDatabase(settings.postgres)
-    try:
+    async with ReadingDatabase(settings.postgres) as database:
         seen = await glance(database, pool, wall_ms())
-    finally:
-        await database.close()
     tell(output, as_json(seen), *tables(seen))
 
 
@@ -72,15 +69,13 @@ async def _watch(settings: Settings, pool: str, every_s: float, stop: asyncio.Ev
     from streams.dashboard.database import ReadingDatabase  # noqa: PLC0415
     from streams.dashboard.glance import glance, tables  # noqa: PLC0415
 
-    database = ReadingDatabase(settings.postgres)
-    try:
-        with _stopped_by_q(stop), Live(console=PrintableConsole(), screen=True) as live:
+    screen = Live(console=PrintableConsole(), screen=True)
+    async with ReadingDatabase(settings.postgres) as database:
+        with _stopped_by_q(stop), screen as live:
             while not stop.is_set():
                 seen = await glance(database, pool, wall_ms())
                 live.update(Group(*tables(seen), "q ends this."), refresh=True)
                 await _pause(stop, every_s)
-    finally:
-        await database.close()
 
 
 @contextmanager

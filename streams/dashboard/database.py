@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -47,6 +47,8 @@ def reading_url(url: str) -> str:
 class ReadingDatabase:
     """A few connections that only read; each is opened when it is needed, and again when lost.
 
+    `async with` closes them.
+
     Parameters
     ----------
     url
@@ -58,6 +60,12 @@ class ReadingDatabase:
         self._free: asyncio.LifoQueue[psycopg.AsyncConnection[Row] | None] = asyncio.LifoQueue()
         for _ in range(CONNECTIONS):
             self._free.put_nowait(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def rows(self, query: str, **given: Any) -> list[Row]:
         """The rows of a query of `dashboard.sql`.
