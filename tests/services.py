@@ -16,12 +16,12 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config, producer_config
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of, topic_of
-from streams.records import Action, Command, Record
+from streams.records import Record
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Tier
 from streams.runtime.ports import free_port
 from streams.settings import Settings
 
-ONE = kit.ONE
+ONE, command = kit.ONE, kit.order
 SERVICE = str(Path(__file__).with_name("small_service.py"))
 
 
@@ -62,21 +62,6 @@ def catalog_of(
             Tier(tier="gold", weight=2.0, sla_ms=500, priority=2),
             Tier(tier="standard", weight=1.0, sla_ms=2_000, priority=0),
         ]
-    )
-
-
-def command(
-    service: str,
-    *,
-    action: Action = Action.PROVISION,
-    count: int = 1,
-    name: str = "",
-    pool: str = "default",
-    expires_in_ms: int = 60_000,
-) -> Command:
-    """A command of now."""
-    return kit.order(
-        service, action=action, count=count, name=name, pool=pool, expires_in_ms=expires_in_ms
     )
 
 

@@ -33,7 +33,6 @@ from streams.models.arrival.silence import EDGES_MS, STAGES
 from streams.records import (
     Record,
 )
-from streams.stages.admission import admit_demand
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
 from streams.stages.aggregator.state import (
     UNIT,
@@ -43,7 +42,7 @@ from streams.stages.aggregator.state import (
 )
 from streams.stages.aggregator.tempo import DemandTempo
 from streams.stages.aggregator.wheel import LATE, SESSION, passages
-from streams.stages.base import NoRoom, StepContext
+from streams.stages.base import NoRoom
 
 # --------------------------------------------------------------------- the sum over users
 
@@ -426,103 +425,3 @@ def test_demand_does_not_depend_on_whether_state_went_through_bytes(
         for i, (user, _, vector, pool, _) in enumerate(events[at_event:])
     ]
     assert feed(following, stored) == feed(following, plain)
-
-
-# --------------------------------------------------------------------- what else is summed
-
-
-def test_start_ups_accumulate_and_outlive_the_demand() -> None:
-    state: State = {}
-    feed([feedback("base", 100, "r1"), feedback("base", 300, "r2")], state)
-    feed([prediction("ann", 0, {"a": 0.5})], state)
-    (measured,) = at(FOR_EVER_MS, state)[0].warm_ups
-    assert (measured.count, measured.total_ms, measured.squares_ms2) == (2, 400, 100_000.0)
-
-
-def test_start_up_times_never_add_up_to_what_the_allocator_refuses() -> None:
-    measured: list[Record] = [feedback("red", 2**52, f"r{n}") for n in range(5)]
-    (demand,) = feed([*measured, prediction("ann", 10, {"a": 0.5})])
-    admit_demand(demand, StepContext())
-    assert [m.count for m in demand.warm_ups] == [2]
-
-
-def test_requests_that_came_are_counted_where_they_are_expected_or_not() -> None:
-    state: State = {}
-    for request_id, service in (("1", "shop"), ("2", "shop"), ("3", "never predicted")):
-        feed([request(service, request_id)], state)
-    feed([prediction("ann", 900, {"shop": 0.5}), prediction("bob", 950, {"shop": 0.5})], state)
-    again = through_bytes(state)
-    (sent,) = at(2_000, state)
-    assert {s.service: s.seen for s in sent.services} == {"never predicted": 1, "shop": 2}
-    assert at(2_000, again) == [sent]
-
-
-def counted(state: State) -> tuple[int, int]:
-    """Requests and measured start-ups."""
-    feed([prediction("bob", 0, {"a": 0.5})], state)
-    (demand,) = at(FOR_EVER_MS, state)
-    starts = sum(measured.count for measured in demand.warm_ups)
-    return sum(row.seen for row in demand.services), starts
-
-
-def test_what_comes_again_is_not_counted_again() -> None:
-    state: State = {}
-    feed([request("draw", "r"), feedback("base", 100, "r")] * 2, state)
-    again = through_bytes(state)
-    feed([request("draw", "r"), feedback("base", 100, "r")], again)
-    assert counted(again) == (1, 1)
-
-
-def test_one_request_id_of_two_users_or_for_two_composites_counts_twice() -> None:
-    state: State = {}
-    feed([request("draw", "r"), request("draw", "r", user="eve"), request("shop", "r")], state)
-    mine = feedback("base", 100, "r")
-    feed([mine, replace(mine, user="eve"), replace(mine, service="shop")], state)
-    assert counted(state) == (3, 3)
-
-
-def test_a_request_is_in_the_demand_that_its_prediction_causes() -> None:
-    (demand,) = feed([request("draw", "r", 5_000)])
-    assert {row.service: row.seen for row in demand.services} == {"draw": 1}
-
-
-def test_feedback_without_a_start_is_nothing_to_send_demand_for() -> None:
-    state: State = {}
-    feed([prediction("ann", 0, {"a": 0.5})], state)
-    before = due(state)
-    feed([replace(feedback("base", 100), warm_ups=())], state)
-    assert due(state) == before
-
-
-def test_a_log_that_comes_again_is_counted_once_but_for_its_last_minutes() -> None:
-    state: State = {}
-    log: list[Record] = [request("draw", f"r{n}", n * 60_000) for n in range(1_000)]
-    feed([*log, *log], state)
-    assert 1_000 <= counted(state)[0] < 1_030
-
-
-def test_start_ups_of_a_log_that_comes_again_are_counted_once_but_for_its_last_minutes() -> None:
-    state: State = {}
-    log: list[Record] = [
-        replace(feedback("base", 1, f"r{n}"), at_ms=n * 60_000) for n in range(1_000)
-    ]
-    feed([*log, *log], state)
-    assert 1_000 <= counted(state)[1] < 1_030
-
-
-def test_a_slow_start_is_learnt_although_many_faster_requests_were_told_before() -> None:
-    state: State = {}
-    fast: list[Record] = [
-        replace(feedback("base", 1, f"r{n}"), at_ms=100_000 + n) for n in range(100)
-    ]
-    feed([*fast, replace(feedback("base", 90_000, "slow"), at_ms=50_000)], state)
-    assert counted(state) == (0, 101)
-
-
-def test_feedback_of_a_clock_far_ahead_keeps_no_start_from_being_counted() -> None:
-    state: State = {}
-    ahead: list[Record] = [replace(feedback("base", 1, f"a{n}"), at_ms=2**52) for n in range(40)]
-    feed(ahead, state, record_ms=10**12)
-    now: list[Record] = [replace(feedback("base", 1, f"n{n}"), at_ms=10**12 + n) for n in range(40)]
-    feed(now, state, record_ms=10**12)
-    assert counted(state) == (0, 80)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = 1_700_000_000_000
+PREDICTION = Prediction(
+    request_id="r-1",
+    user="ann",
+    services=(
+        ServiceProbability(service="checkout", probability=0.625, within=0.25, soon=0.375),
+        ServiceProbability(service="search", probability=0.25, within=0.125, soon=0.25),
+    ),
+    unseen=0.125,
+    horizon_ms=10_000,
+    expected_ms=(1_000, 30_000, 900_000),
+    soon=0.5,
+    made_ms=NOW,
+    expires_ms=NOW + 900_000,
+    model="counts/1",
+    tier="gold",
+    pool="eu",
+)
 FEEDBACK = Feedback(  # the same of all versions: what later ones lack is not read
     request_id="r-1",
     user="ann",
@@ -79,41 +97,8 @@ EXAMPLES: dict[str, Record] = {
         tier="gold",
         pool="eu",
     ),
-    "prediction/v2": Prediction(
-        request_id="r-1",
-        user="ann",
-        services=(
-            ServiceProbability(service="checkout", probability=0.625, within=0.25, soon=0.375),
-            ServiceProbability(service="search", probability=0.25, within=0.125, soon=0.25),
-        ),
-        unseen=0.125,
-        horizon_ms=10_000,
-        expected_ms=(1_000, 30_000, 900_000),
-        soon=0.5,
-        made_ms=NOW,
-        expires_ms=NOW + 900_000,
-        model="counts/1",
-        tier="gold",
-        pool="eu",
-    ),
-    "prediction/v3": Prediction(
-        request_id="r-1",
-        user="ann",
-        services=(
-            ServiceProbability(service="checkout", probability=0.625, within=0.25, soon=0.375),
-            ServiceProbability(service="search", probability=0.25, within=0.125, soon=0.25),
-        ),
-        unseen=0.125,
-        horizon_ms=10_000,
-        expected_ms=(1_000, 30_000, 900_000),
-        soon=0.5,
-        made_ms=NOW,
-        expires_ms=NOW + 900_000,
-        model="counts/1",
-        tier="gold",
-        pool="eu",
-        asked="pay",
-    ),
+    "prediction/v2": PREDICTION,
+    "prediction/v3": replace(PREDICTION, asked="pay"),
     "demand/v1": Demand(
         pool="eu",
         partition=3,
