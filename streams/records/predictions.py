@@ -16,7 +16,11 @@ class ServiceProbability(NamedTuple):
     service: str
     probability: float  # that it is the user's next composite, at whatever time
     within: float  # that the user asks for it within the horizon, now or a few requests later
-    soon: float = 0.0  # the same within a minute, whatever the horizon: demand is made of it
+    # Demand is made of these, whatever the horizon: the same within a minute, and that the next
+    # request is for it if it comes later within 8 hours, and if it comes later than that.
+    soon: float = 0.0
+    later: float = 0.0
+    another_day: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

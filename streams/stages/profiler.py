@@ -15,9 +15,9 @@ from streams.stages.base import EventDriven, RecordUnusable, StepContext, admit
 
 __all__ = ["Profiler"]
 
-_MODEL, _WITH_NETWORK = "mixture/5", "mixture+rnn/1"
+_MODEL, _WITH_NETWORK = "mixture/6", "mixture+rnn/2"
 # The constructor of a named tuple is Python code, and a vector has an entry per composite.
-_entry: Callable[[tuple[str, float, float, float]], ServiceProbability] = partial(
+_entry: Callable[[tuple[str, float, float, float, float, float]], ServiceProbability] = partial(
     tuple.__new__, ServiceProbability
 )
 MOST_BYTES = 16 * 1024  # of the names in a vector: each request has one made
@@ -85,9 +85,10 @@ class Profiler(EventDriven):
             within = expected_within(mixture, state, profile, vector, self.horizon_ms).within
         names = mixture.names(state, vector)
         chances = vector.chances[: len(names)].tolist()
+        _, later, another_day = vector.given[:, : len(names)].tolist()
         # Not numpy's sort: it releases the interpreter lock, which wakes every waiting thread.
         order = _fitting(sorted(range(len(names)), key=chances.__getitem__, reverse=True), names)
-        rows = (names, chances, within, ahead.within)
+        rows = (names, chances, within, ahead.within, later, another_day)
         columns = [map(row.__getitem__, order) for row in rows]
         left_out = set(range(len(names))) - set(order) if len(order) < len(names) else ()
         return Prediction(

@@ -41,7 +41,7 @@ from streams.stages.aggregator.state import (
     UserTally,
 )
 from streams.stages.aggregator.tempo import DemandTempo
-from streams.stages.aggregator.wheel import LATE, SESSION, passages
+from streams.stages.aggregator.wheel import LATE, PHASE_OF, passages
 from streams.stages.base import NoRoom
 
 # --------------------------------------------------------------------- the sum over users
@@ -357,7 +357,7 @@ class CountedAgain:
         bucket = state[f"\x00until/{end_ms}/{user.context}/{stage}/{user.pool}"]
         assert isinstance(bucket, SilenceBucket)
         late = stage >= LATE
-        units = user.session if stage < SESSION else user.later
+        units = user.vectors[PHASE_OF[stage]]
         self.rates[int(late), user.series] += bucket.rate * units
         self.rate[late] += bucket.rate * round(user.tallies[user.context].frailty * UNIT)
         for cells in (user.context * STAGES, len(self.inside) - STAGES):

@@ -99,6 +99,14 @@ EXAMPLES: dict[str, Record] = {
     ),
     "prediction/v2": PREDICTION,
     "prediction/v3": replace(PREDICTION, asked="pay"),
+    "prediction/v4": replace(
+        PREDICTION,
+        asked="pay",
+        services=(
+            ServiceProbability("checkout", 0.625, 0.25, 0.375, 0.5, 0.75),
+            ServiceProbability("search", 0.25, 0.125, 0.25, 0.375, 0.125),
+        ),
+    ),
     "demand/v1": Demand(
         pool="eu",
         partition=3,

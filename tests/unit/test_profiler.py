@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from former import before_phases
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.models.drift import no_drift
+from streams.models.next_request.lookahead import expected_within
 from streams.models.next_request.mixture import MixtureConfig
 from streams.models.recent_requests import RecentRequests
 from streams.models.state_bytes import StateWriter
@@ -163,7 +165,7 @@ def test_a_profile_with_gradients_that_waited_for_feedback_is_read_without_them(
     play(profiler, [request(n, "ab"[n % 2]) for n in range(9)], state)
     profile = state["u/ann"]
     profile.drift, profile.recent = no_drift(), RecentRequests(profile.last_ms)
-    version, _, *learnt = profiler.encode(profile)
+    version, _, *learnt = before_phases(profile)
     since = StateWriter()  # what profiles have had at their end since then
     since.array(profile.drift)
     profile.recent.write(since)
@@ -269,7 +271,13 @@ def test_a_later_step_of_a_chain_is_expected_within_the_horizon() -> None:
 
 
 def test_no_later_step_is_expected_when_the_horizon_ends_before() -> None:
-    *_, ordered, _, _ = play(Profiler(horizon_ms=3_000), shoppers(30), {})
-
-    shares = [s.within / s.probability for s in ordered.services]
-    assert max(shares) == pytest.approx(min(shares))
+    profiler, state = Profiler(), dict[str, Any]()
+    play(profiler, shoppers(30)[:-2], state)
+    mixture = profiler.mixture
+    ordered = mixture.profile(state, "u2")
+    prediction = mixture.prediction(state, ordered)
+    short, minute = (
+        expected_within(mixture, state, ordered, prediction, ms) for ms in (3_000, 60_000)
+    )
+    assert short.within == short.alone
+    assert minute.within != minute.alone

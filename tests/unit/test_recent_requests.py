@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from former import before_phases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.models.next_request.state_codec import VERSION, decode, encode
+from streams.models.next_request.state_codec import decode, encode
 from streams.models.next_request.user_profile import UserProfile
 from streams.models.recent_requests import RecentRequests, digest_of
 from streams.models.state_bytes import StateReader, StateWriter
@@ -107,7 +108,8 @@ def test_a_profile_of_before_learns_what_is_new_alone() -> None:
     profile.recent.write(since)
     since.blob(b"")  # no network follows them
     none_waited = b"\x00"  # gradients
-    former = bytes((VERSION, 1)) + encode(profile)[2 : -len(since.data)] + none_waited
+    version, _, *known = before_phases(profile)
+    former = bytes((version, 1, *known))[: -len(since.data)] + none_waited
     assert learnt([*log[:-1], asked(40)], {**state, "u/ann": decode(former)}) == [39]
 
 

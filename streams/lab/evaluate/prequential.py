@@ -17,7 +17,7 @@ from streams.lab.evaluate.when import HORIZONS_MS, ArrivalScores
 from streams.models.next_request import state_codec as rows
 from streams.models.next_request.classifier import NETWORKS, network_rows
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
-from streams.models.next_request.predictor import MixturePrediction
+from streams.models.next_request.prediction import MixturePrediction
 from streams.models.next_request.user_profile import UserProfile
 from streams.records import Request
 
@@ -77,7 +77,7 @@ def evaluate(
     for done, request in enumerate(_reported(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
-        prediction = mixture.prediction(state, profile)
+        prediction = _prediction(mixture, state, profile, request.at_ms)
         spent += time.thread_time_ns() - begun
         if len(profile):
             item = mixture.vocabulary(state).find(request.service)
@@ -106,6 +106,15 @@ def _reported(requests: Sequence[Request], advance: Callable[[int], None]) -> It
             advance(500)
 
 
+def _prediction(
+    mixture: NextRequestMixture, state: dict[str, Any], profile: UserProfile, at_ms: int
+) -> MixturePrediction:
+    """The prediction for the user of a request: when it arrives, or as published before."""
+    if mixture.config.arrival:
+        return mixture.prediction_given(state, profile, profile.gap_to(at_ms))
+    return mixture.prediction(state, profile)
+
+
 def _learn(
     mixture: NextRequestMixture,
     state: dict[str, Any],
@@ -113,6 +122,7 @@ def _learn(
     request_id: str,
     prediction: MixturePrediction,
 ) -> None:
+    given = prediction if prediction.phases is None else None  # else one is made for it
     mixture.learn(
         state,
         request.user,
@@ -120,7 +130,7 @@ def _learn(
         at_ms=request.at_ms,
         request_id=request_id,
         parameters=request.parameters,
-        prediction=prediction,
+        prediction=given,
     )
 
 

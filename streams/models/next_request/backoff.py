@@ -8,7 +8,7 @@ from streams.models.kernels import Records, Table, inner
 from streams.models.next_request.candidates import Columns, Items, column_of
 from streams.models.next_request.experts import ORDERS, PARENTS, SHARED, USER
 
-__all__ = ["blend", "count_recent", "count_shared", "count_user"]
+__all__ = ["back_off", "blend", "count_recent", "count_row", "count_shared", "count_user"]
 
 _RECENT = USER - 1
 _SHARED = len(SHARED)
@@ -21,14 +21,21 @@ def count_shared(
 ) -> None:
     """Fill in what all users asked for in the contexts of the first experts."""
     for expert in range(_SHARED):
-        row = shared[expert]
-        for at in range(len(row)):
-            count = row[at].count
-            if count == 0:
-                break
-            table[expert, column_of(columns, row[at].key)] += count
-            mass[expert] += count
-            distinct[expert] += 1.0
+        count_row(table, mass, distinct, expert, shared[expert], columns)
+
+
+@inner
+def count_row(
+    table: Table, mass: Table, distinct: Table, expert: int, row: Records, columns: Columns
+) -> None:
+    """Fill in what all users asked for in the context of one expert."""
+    for at in range(len(row)):
+        count = row[at].count
+        if count == 0:
+            break
+        table[expert, column_of(columns, row[at].key)] += count
+        mass[expert] += count
+        distinct[expert] += 1.0
 
 
 @inner
@@ -106,20 +113,27 @@ def blend(table: Table, mass: Table, distinct: Table, others: int, new: float) -
     Witten & Bell (1991), The zero-frequency problem, IEEE Trans. Information Theory 37(4),
     method C.
     """
-    width = table.shape[1]
-    known = width - 2 + others
     for expert in range(len(table)):
-        first, second = PARENTS[expert]
-        different = max(distinct[expert], 1.0)
-        scale = 1.0 / (mass[expert] + different)
-        back = different * scale
-        if first >= 0:
-            for column in range(width):
-                behind = 0.5 * (table[first, column] + table[second, column])
-                table[expert, column] = table[expert, column] * scale + back * behind
-            continue
-        floor = back * (1.0 - new) / max(known, 1)
-        for column in range(width - 2):
-            table[expert, column] = table[expert, column] * scale + floor
-        table[expert, width - 2] = table[expert, width - 2] * scale + floor * others
-        table[expert, width - 1] = back * new if known else 1.0
+        back_off(table, expert, mass[expert], distinct[expert], others, new)
+
+
+@inner
+def back_off(
+    table: Table, expert: int, mass: float, distinct: float, others: int, new: float
+) -> float:
+    """Turn the counts of one expert into probabilities, see `blend`; its parents' weight in them."""
+    width, (first, second) = table.shape[1], PARENTS[expert]
+    known, different = width - 2 + others, max(distinct, 1.0)
+    scale = 1.0 / (mass + different)
+    back = different * scale
+    if first >= 0:
+        for column in range(width):
+            behind = 0.5 * (table[first, column] + table[second, column])
+            table[expert, column] = table[expert, column] * scale + back * behind
+        return back
+    floor = back * (1.0 - new) / max(known, 1)
+    for column in range(width - 2):
+        table[expert, column] = table[expert, column] * scale + floor
+    table[expert, width - 2] = table[expert, width - 2] * scale + floor * others
+    table[expert, width - 1] = back * new if known else 1.0
+    return back

@@ -11,7 +11,7 @@ from river.base import Classifier
 from streams.models.kernels import Table
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
-from streams.models.next_request.predictor import MixturePrediction
+from streams.models.next_request.prediction import MixturePrediction
 from streams.models.next_request.state_keys import State
 
 __all__ = ["MODELS", "NETWORKS", "NextServiceClassifier", "network_rows"]
@@ -66,7 +66,7 @@ class NextServiceClassifier(Classifier):
         """Probability of each service for the user `x["user"]`, and of "" for all others."""
         del kwargs
         user = _user(x)
-        prediction = self._prediction(user)
+        prediction = self._prediction(user, x.get("at_ms"))
         row = self._row(prediction)
         values = (row / row.sum()).tolist()
         names = self._mixture.names(self.state, prediction)
@@ -100,8 +100,11 @@ class NextServiceClassifier(Classifier):
         """What River asks of a classifier: there are more than two services."""
         return True
 
-    def _prediction(self, user: str) -> MixturePrediction:
-        return self._mixture.prediction(self.state, self._mixture.profile(self.state, user))
+    def _prediction(self, user: str, at_ms: Any) -> MixturePrediction:
+        profile = self._mixture.profile(self.state, user)
+        if at_ms is None:
+            return self._mixture.prediction(self.state, profile)
+        return self._mixture.prediction_given(self.state, profile, profile.gap_to(int(at_ms)))
 
     def _row(self, prediction: MixturePrediction) -> Table:
         """Probabilities by column, as the chosen model has them."""

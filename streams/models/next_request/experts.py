@@ -13,6 +13,7 @@ __all__ = [
     "INITIAL_WEIGHTS",
     "ORDERS",
     "PARENTS",
+    "PHASED",
     "SHARED",
     "USER",
     "M",
@@ -31,6 +32,9 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "hour": ("global-1",),
     "cohort": ("global-1",),  # users whose first request was for the same service
     "parameters": ("global-1",),  # of the last request
+    # what came in the same phase of a silence, after the last service and the last two
+    "phase-1": ("global-1",),
+    "phase-2": ("pace",),
     # what others used first of late, and after the same service
     "first-0": ("popular",),
     "first-1": ("first-0",),
@@ -62,6 +66,8 @@ INITIAL_WEIGHTS: Mapping[str, float] = {
     "hour": 0.0,
     "cohort": 0.0,
     "parameters": 0.0,
+    "phase-1": 0.0,
+    "phase-2": 0.0,
     "first-0": 0.0,
     "first-1": 0.0,
     "recent": 0.03,
@@ -73,5 +79,7 @@ INITIAL_WEIGHTS: Mapping[str, float] = {
 }
 EXPERTS = tuple(INITIAL_WEIGHTS)
 M = len(EXPERTS)
-# These predict under the condition of a first use: worth mixing, but no forecast of what comes next.
-CONDITIONAL = ("first-0", "first-1")
+PHASED = (SHARED.index("phase-1"), SHARED.index("phase-2"))  # those that know of the phase
+# These predict under the condition of a first use, or of a phase: worth mixing, but no forecast of
+# what comes next.
+CONDITIONAL = ("first-0", "first-1", "phase-1", "phase-2")

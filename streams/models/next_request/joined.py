@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,15 +33,21 @@ from streams.models.recurrent.network import NETWORK, TRAILS, WIDTH, NetworkWeig
 from streams.models.recurrent.outputs import learn_outputs, score
 from streams.models.recurrent.unit import PASS, follow, learn_unit, note
 
-__all__ = ["JOINT", "Joined", "follow_and_join", "learn_joined", "room_for"]
+__all__ = ["JOINT", "Joined", "follow_and_join", "joint_of", "learn_joined", "room_for"]
 
 _STEP, _EARLY = 0.0005, 5.0  # learning rate of the weights; how much longer the first steps are
 _CORRECTION = 0.02  # learning rate of the calibration
 _LEAST = 1e-12
 
 _WEIGHTS = record(mixture=np.float32, network=np.float32, steps=np.float32)
-# Weights of the two for all contexts and by context, and shifts of the top log-odds.
-JOINT = record(everywhere=_WEIGHTS, sets=(_WEIGHTS, (SETS,)), shifts=(np.float64, (BUCKETS,)))
+
+
+def joint_of(sets: int) -> np.dtype[Any]:
+    """The form of the weights of the two: for all contexts and by context; shifts of top log-odds."""
+    return record(everywhere=_WEIGHTS, sets=(_WEIGHTS, (sets,)), shifts=(np.float64, (BUCKETS,)))
+
+
+JOINT = joint_of(SETS)
 _JOINTS = array_of(JOINT)
 # How a joint prediction came about, for what is learnt from its outcome.
 _MADE = record(

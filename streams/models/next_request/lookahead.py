@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streams.models.counts import ROW, empty, total
 from streams.models.kernels import F8, FLOAT, Records, kernel
 from streams.models.next_request.mixture import NextRequestMixture
-from streams.models.next_request.predictor import MixturePrediction
+from streams.models.next_request.prediction import MixturePrediction
 from streams.models.next_request.state_keys import State, order_keys, pace_of
 from streams.models.next_request.user_profile import UserProfile
 
@@ -65,11 +65,12 @@ def expected_within(
 ) -> LookAhead:
     """By column the chance of being asked for within the horizon, and when the next request comes."""
     gap = mixture.outlook(state, profile, horizon_ms)
-    chances = prediction.chances[: len(prediction.candidates)]
+    chances = prediction.by(gap.within)[: len(prediction.candidates)]
     alone: list[float] = (chances * gap.within).tolist()
     if gap.within_half < LEAST or chances.max(initial=0.0) < LEAST:
         return LookAhead(alone, alone, gap.within, gap.expected_ms)
-    following = later(mixture, state, profile, prediction, horizon_ms, gap.expected_ms[1])
+    first = chances.tolist()
+    following = later(mixture, state, profile, prediction, first, horizon_ms, gap.expected_ms[1])
     both = [min(p + q, 1.0) for p, q in zip(alone, following, strict=True)]
     return LookAhead(alone, both, gap.within, gap.expected_ms)
 
@@ -79,6 +80,7 @@ def later(
     state: State,
     profile: UserProfile,
     prediction: MixturePrediction,
+    chances: Sequence[float],
     horizon_ms: int,
     gap_ms: int,
 ) -> list[float]:
@@ -93,10 +95,11 @@ def later(
     ----------
     prediction
         What the user is predicted to ask for next.
+    chances
+        By column, what they ask for within the horizon if they do ask by then.
     gap_ms
         What the next gap is taken to be: the one after it depends on it.
     """
-    chances = prediction.chances[: len(prediction.candidates)].tolist()
     first = [(column, p) for column, p in enumerate(chances) if p >= LEAST]
     candidates = prediction.candidates
     items = candidates["service"] if prediction.others else np.arange(len(candidates))

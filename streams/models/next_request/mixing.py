@@ -7,21 +7,21 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from streams.models.kernels import Record, Records, Table, array_of, inner, record
-from streams.models.logarithm import logarithms
+from streams.models.arrival.phases import PHASES
+from streams.models.kernels import Records, Table, array_of, inner, record
 from streams.models.next_request.candidates import Items
 from streams.models.next_request.experts import INITIAL_WEIGHTS, ORDERS, M
 
 __all__ = [
     "BUCKETS", "FORECAST", "FORECASTS", "GROUPS", "SETS", "WEIGHTS", "WEIGHT_VECTORS", "calibrate",
-    "choose_sets", "initial_weights", "mix", "no_weights", "normalise",
+    "choose_sets", "expect", "initial_weights", "mix", "no_weights", "normalise",
 ]  # fmt: skip
 
 BUCKETS = 16  # of the top probability, each with a correction of its own
 _LENGTHS, _RUNS, _RANKS = 12, 7, 16
 _VISITS = 3
-SETS = _LENGTHS + _RUNS + (len(ORDERS) + 1) * _VISITS + _RANKS  # of weights, in four groups
-GROUPS = 4  # by length of the history, run of repeats, depth of the context, and latest ranks
+SETS = _LENGTHS + _RUNS + (len(ORDERS) + 1) * _VISITS + _RANKS + PHASES  # of weights, in groups
+GROUPS = 5  # by length of history, run of repeats, depth of context, latest ranks, and phase
 
 WEIGHTS = record(experts=(np.float32, (M,)), steps=np.float32)  # and updates so far
 WEIGHT_VECTORS = array_of(WEIGHTS)
@@ -50,9 +50,9 @@ def initial_weights() -> Records:
 
 @inner
 def choose_sets(
-    sets: npt.NDArray[np.int64], length: int, run: int, visits: Items, ranks: int
+    sets: npt.NDArray[np.int64], length: int, run: int, visits: Items, ranks: int, phase: int
 ) -> None:
-    """Fill in the sets for a history of this length, run of repeats, depth, and ranks of late."""
+    """Fill in the sets for a history of this length, run, depth, ranks of late, and a phase."""
     bits, depth = 0, 0
     while length >> bits:
         bits += 1
@@ -62,16 +62,16 @@ def choose_sets(
     sets[0] = min(bits, _LENGTHS - 1)
     sets[1] = _LENGTHS + min(run, _RUNS - 1)
     sets[2] = _LENGTHS + _RUNS + depth * _VISITS + often
-    sets[3] = SETS - _RANKS + ranks
+    sets[3] = SETS - PHASES - _RANKS + ranks
+    sets[4] = SETS - PHASES + phase
 
 
 @inner
-def mix(table: Table, weights: Table, shifts: Table, forecast: Record) -> None:
-    """Fill in the mixture, row 0, and of the forecast all that follows from mixing.
+def mix(mixed: Table, logs: Table, weights: Table) -> int:
+    """Fill in the mixture, before it is corrected, and returns its top column.
 
     The mixture is the product of the experts' probabilities, each to the power of its weight,
-    normalised. Then the odds of the most probable service are corrected by the shift that was
-    learnt for probabilities like its own; the others keep their proportions.
+    normalised.
 
     References
     ----------
@@ -79,21 +79,23 @@ def mix(table: Table, weights: Table, shifts: Table, forecast: Record) -> None:
     gradient descent, its regret. Mahoney (2005), Adaptive weighing of context models for
     lossless data compression: weight sets chosen by context.
     """
-    width, expected = table.shape[1], forecast.expected
-    logs, mixed = np.empty((M, width)), table[0]
-    logarithms(table[1:].reshape(-1), logs.reshape(-1))
+    width = len(mixed)
     for column in range(width):
         mixed[column] = 0.0
     for expert in range(M):
         for column in range(width):
             mixed[column] += weights[expert] * logs[expert, column]
-    top = normalise(mixed)
+    return normalise(mixed)
+
+
+@inner
+def expect(mixed: Table, logs: Table, expected: Table) -> None:
+    """Fill in each expert's mean log-probability under the mixture, before it is corrected."""
     for expert in range(M):
         mean = 0.0
-        for column in range(width):
+        for column in range(len(mixed)):
             mean += mixed[column] * logs[expert, column]
         expected[expert] = mean
-    forecast.top, forecast.bucket = top, calibrate(mixed, top, shifts)
 
 
 @inner
@@ -114,7 +116,10 @@ def normalise(mixed: Table) -> int:
 
 @inner
 def calibrate(mixed: Table, top: int, shifts: Table) -> int:
-    """Correct the odds of the most probable, in place; the bucket of its probability."""
+    """Correct the odds of the most probable, in place; the bucket of its probability.
+
+    By the shift that was learnt for probabilities like its own; the others keep their proportions.
+    """
     first = mixed[top]
     bucket = min(int(first * BUCKETS), BUCKETS - 1)
     if first < 1.0:

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from streams.models.arrival.gaps import GapOutlook, GapRows, outlook, within
+from streams.models.arrival.phases import PHASES, PHASES_MS, SESSION, phase_of
 from streams.models.counts import empty
-from streams.models.next_request.candidates import CANDIDATE
+from streams.models.kernels import Table
+from streams.models.next_request.evidence import gather, learn_parameters, phase_rows, room_for
 from streams.models.next_request.experts import CONDITIONAL, EXPERTS, M
+from streams.models.next_request.joined import Joined
 from streams.models.next_request.learner import Learnt, learn, make_room
-from streams.models.next_request.mixing import FORECAST, initial_weights, no_weights
+from streams.models.next_request.mixing import initial_weights, no_weights
 from streams.models.next_request.network_expert import NetworkExpert
-from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.population import PopulationState
-from streams.models.next_request.predictor import Evidence, MixturePrediction, predict
+from streams.models.next_request.prediction import MixturePrediction
+from streams.models.next_request.predictor import predict, predict_all
 from streams.models.next_request.score_tally import new_tally
 from streams.models.next_request.state_keys import (
-    PARAMETERS,
     POPULATION,
     SERVICES,
     State,
@@ -97,7 +99,6 @@ class NextRequestMixture:
         self.config = config or MixtureConfig()
         config = self.config
         self._rates = learning_rates(config.step, config.early, config.correction)
-        self._no_weights = no_weights()
         self.tally = new_tally()
         self._no_counts = empty()
         self._network = NetworkExpert() if config.rnn else None
@@ -116,34 +117,36 @@ class NextRequestMixture:
         return [names[item] for item in prediction.candidates["service"].tolist()]
 
     def prediction(self, state: State, profile: UserProfile) -> MixturePrediction:
-        """The prediction for this profile."""
-        get, config, nothing = state.get, self.config, self._no_counts
-        population: PopulationState = get(POPULATION) or PopulationState()
-        known = len(self.vocabulary(state))
-        latest = profile.tail[0]
-        if config.arrival:
-            latest = int(population.learnt["novelty"]["latest"][0])
-        keys = context_keys(profile, latest)
-        rows = [nothing if (row := get(key)) is None else row for key in keys]
-        shared = (population.popular, *rows[:-1], population.first, rows[-1])
-        weights: Any = get(weights_key(profile.last))
-        width = min(known, config.most) + 2
-        # Empty, since making zeros lets go of the interpreter: every waiting thread wakes up.
-        candidates, forecast = np.empty(width - 2, CANDIDATE), np.empty(1, FORECAST)
-        room = np.empty((1 + M) * width)
-        evidence = Evidence(
-            profile.items, profile.kinds, profile.ranks, profile.weights,
-            self._no_weights if weights is None else weights,
-            shared, population.learnt, known, config.decay,
+        """The prediction for this profile: in each phase of the silence, and over all of them."""
+        config, ended = self.config, self._ended(state, profile)
+        keys = self._keys(state, profile, SESSION)
+        evidence = gather(state, profile, keys, SESSION, config.decay)
+        candidates, room, forecast = room_for(evidence.known, config.most, 1 + M + PHASES)
+        rows = phase_rows(state, profile)
+        columns = predict_all(evidence, rows, np.diff(ended), candidates, room, forecast)
+        table = room[: (1 + M + PHASES) * (columns + 2)].reshape(-1, columns + 2)
+        made = MixturePrediction(
+            candidates[:columns], table[: 1 + M], forecast,
+            evidence.known - columns, keys, evidence.shared,
         )  # fmt: skip
+        return made._replace(
+            joined=self._joined(state, profile, made), phases=table[1 + M :], ended=ended
+        )
+
+    def prediction_given(
+        self, state: State, profile: UserProfile, gap_ms: int
+    ) -> MixturePrediction:
+        """The prediction for this profile, given when the request comes: what is learnt from."""
+        config, phase = self.config, phase_of(gap_ms)
+        keys = self._keys(state, profile, phase)
+        evidence = gather(state, profile, keys, phase, config.decay)
+        candidates, room, forecast = room_for(evidence.known, config.most, 1 + M)
         columns = predict(evidence, candidates, room, forecast)
-        if columns < width - 2:
-            candidates, room = candidates[:columns], room[: (1 + M) * (columns + 2)]
-        table = room.reshape(1 + M, columns + 2)
-        joined = None
-        if self._network is not None:
-            joined = self._network.predict(state, profile, known, candidates, table, forecast)
-        return MixturePrediction(candidates, table, forecast, known - columns, keys, shared, joined)
+        table = room[: (1 + M) * (columns + 2)].reshape(-1, columns + 2)
+        made = MixturePrediction(
+            candidates[:columns], table, forecast, evidence.known - columns, keys, evidence.shared
+        )
+        return made._replace(joined=self._joined(state, profile, made))
 
     def learn(
         self,
@@ -158,20 +161,20 @@ class NextRequestMixture:
     ) -> bool:
         """Score the prediction for `user` on the service that came, then take it in.
 
-        `prediction` is that prediction when it was just made. False, and nothing changes, for a
+        `prediction` is that prediction, given when, if it was just made. False, and nothing changes, for a
         request that was learnt before or may have been (see `RecentRequests`).
         """
         profile = self.profile(state, user)
         if not profile.recent.take(digest_of(request_id, service), at_ms, profile.last_ms):
             return False
-        prediction = prediction or self.prediction(state, profile)
+        gap_ms = profile.gap_to(at_ms)
+        prediction = prediction or self.prediction_given(state, profile, gap_ms)
         names = self.vocabulary(state)
         item = names.find(service)
         column = prediction.column(item)
         if item is None:
             item = names.number(service)
             state[SERVICES] = names
-        gap_ms = max(at_ms - profile.last_ms, 0) if len(profile) else -1
         rank, drifted = self._count(state, profile, prediction, item, column, gap_ms)
         if self._network is not None and prediction.joined is not None:
             seen, joined = prediction.candidates, prediction.joined
@@ -182,7 +185,7 @@ class NextRequestMixture:
         profile.append(item, self.config.keep)
         if drifted:
             profile.forget(max(drifted, self.config.least))
-        profile.parameter_hash = _learn_parameters(state, parameters) if parameters else 0
+        profile.parameter_hash = learn_parameters(state, parameters) if parameters else 0
         profile.last_ms = max(at_ms, profile.last_ms)
         state[user_key(user)] = profile
         return True
@@ -227,6 +230,26 @@ class NextRequestMixture:
         """The services known, by number."""
         return state.get(SERVICES) or ServiceVocabulary()
 
+    def _keys(self, state: State, profile: UserProfile, phase: int) -> list[str]:
+        """The rows of counts of all users that a prediction is made from."""
+        population: PopulationState | None = state.get(POPULATION)
+        if not self.config.arrival or population is None:
+            return context_keys(profile, profile.tail[0], phase)
+        return context_keys(profile, int(population.learnt["novelty"]["latest"][0]), phase)
+
+    def _ended(self, state: State, profile: UserProfile) -> Table:
+        """The probability that a silence has ended when each phase begins, and after all."""
+        between = (self.within(state, profile, begin_ms) for begin_ms in PHASES_MS[1:])
+        return np.array([0.0, *between, 1.0])
+
+    def _joined(self, state: State, profile: UserProfile, made: MixturePrediction) -> Joined | None:
+        if self._network is None:
+            return None
+        known = len(made.candidates) + made.others
+        return self._network.predict(
+            state, profile, known, made.candidates, made.table, made.forecast
+        )
+
     def _gap_rows(self, state: State, profile: UserProfile, key: str) -> GapRows:
         population: PopulationState = state.get(POPULATION) or PopulationState()
         situation: Any = state.get(key)
@@ -270,11 +293,3 @@ class NextRequestMixture:
             state[weights_row] = weights
         state[POPULATION] = population
         return rank, drifted
-
-
-def _learn_parameters(state: State, parameters: Mapping[str, str]) -> int:
-    """The hash of the parameters of a request, once they are learnt."""
-    known: RequestParameters = state.get(PARAMETERS) or RequestParameters()
-    if known.learn(parameters):
-        state[PARAMETERS] = known
-    return known.hash_of(parameters)

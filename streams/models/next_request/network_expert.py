@@ -62,12 +62,18 @@ class NetworkState:
             out.array(array)
 
     @classmethod
-    def read(cls, data: StateReader) -> Self:
-        """The row that `write` appended."""
+    def read(cls, data: StateReader, joint: Records | None = None) -> Self:
+        """The row that `write` appended.
+
+        Parameters
+        ----------
+        joint
+            Has the form of the weights, where that is another than now.
+        """
         row = cls()
         unit = data.array_like(np.zeros(1, UNIT))
         row.weights = NetworkWeights(unit, data.array_like(np.zeros(0, SERVICE)))
-        row.joint = data.array_like(row.joint)
+        row.joint = data.array_like(row.joint if joint is None else joint)
         return row
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,18 +14,24 @@ from streams.models.next_request.novelty import NOVELTY, new_novelty
 from streams.models.next_request.recency import RECENCY
 from streams.models.state_bytes import StateReader, StateWriter, packed
 
-__all__ = ["POPULATIONS", "PopulationState"]
+__all__ = ["CAUTION", "POPULATIONS", "PopulationState", "population_of"]
 
-_CAUTION = 100.0  # squared gradient that halves the first steps
+CAUTION = 100.0  # squared gradient that halves the first steps
 
-_POPULATION = record(
-    # weights for all, and the inverse of their curvature
-    newton=record(weights=(np.float64, (M,)), inverse=(np.float64, (M, M))),
-    novelty=NOVELTY,
-    sets=(WEIGHTS, (SETS,)),  # weights by context
-    shifts=(np.float64, (BUCKETS,)),  # of the log-odds of the top probability
-    recency=RECENCY,  # how users come back
-)
+
+def population_of(experts: int, weights: np.dtype[Any], sets: int) -> np.dtype[Any]:
+    """The form of what users have in common, with so many experts, and sets of their weights."""
+    return record(
+        # weights for all, and the inverse of their curvature
+        newton=record(weights=(np.float64, (experts,)), inverse=(np.float64, (experts, experts))),
+        novelty=NOVELTY,
+        sets=(weights, (sets,)),  # weights by context
+        shifts=(np.float64, (BUCKETS,)),  # of the log-odds of the top probability
+        recency=RECENCY,  # how users come back
+    )
+
+
+_POPULATION = population_of(M, WEIGHTS, SETS)
 POPULATIONS = array_of(_POPULATION)
 
 
@@ -40,7 +46,7 @@ class PopulationState:
         self.gaps: Records = empty()
         self.learnt: Records = np.zeros(1, _POPULATION)
         self.learnt["novelty"] = new_novelty()
-        self.learnt["newton"]["inverse"] = np.eye(M) / _CAUTION
+        self.learnt["newton"]["inverse"] = np.eye(M) / CAUTION
 
     def write(self, out: StateWriter) -> None:
         """Append this row."""
@@ -54,9 +60,16 @@ class PopulationState:
             out.blob(packed(learnt[name]))
 
     @classmethod
-    def read(cls, data: StateReader) -> Self:
-        """The row that `write` appended."""
+    def read(cls, data: StateReader, learnt: Records | None = None) -> Self:
+        """The row that `write` appended.
+
+        Parameters
+        ----------
+        learnt
+            Is filled in, where it has another form than now.
+        """
         row = cls()
+        row.learnt = row.learnt if learnt is None else learnt
         row.first, row.gaps = data.array_like(empty()), data.array_like(empty())
         row._fill(data, "newton", "novelty")
         row.popular = data.array_like(empty())

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streams.models.arrival.phases import PHASES
 from streams.models.counts import ROW
 from streams.models.kernels import (
     F4,
@@ -14,6 +15,7 @@ from streams.models.kernels import (
     FLOAT,
     INT,
     U2,
+    Record,
     Records,
     Table,
     inner,
@@ -21,7 +23,15 @@ from streams.models.kernels import (
     named,
     repeated,
 )
-from streams.models.next_request.backoff import blend, count_recent, count_shared, count_user
+from streams.models.logarithm import logarithms
+from streams.models.next_request.backoff import (
+    back_off,
+    blend,
+    count_recent,
+    count_row,
+    count_shared,
+    count_user,
+)
 from streams.models.next_request.candidates import (
     CANDIDATES,
     Columns,
@@ -31,18 +41,27 @@ from streams.models.next_request.candidates import (
     look_back,
     suffix_matches,
 )
-from streams.models.next_request.experts import COUNTED, SHARED, USER, M
-from streams.models.next_request.joined import Joined
-from streams.models.next_request.mixing import FORECASTS, WEIGHT_VECTORS, choose_sets, mix
+from streams.models.next_request.experts import COUNTED, PHASED, SHARED, USER, M
+from streams.models.next_request.mixing import (
+    FORECASTS,
+    WEIGHT_VECTORS,
+    calibrate,
+    choose_sets,
+    expect,
+    mix,
+)
 from streams.models.next_request.novelty import novelty_of
 from streams.models.next_request.population import POPULATIONS
 from streams.models.next_request.recency import cell_of, kind_masses, kind_row, recurrence_row
 
-__all__ = ["Evidence", "MixturePrediction", "predict"]
+__all__ = ["Evidence", "predict", "predict_all"]
 
 _OWN = M - len(COUNTED)  # experts that are no counts: the first
 _FIRST_1 = COUNTED.index("first-1")
 _FLOOR = 1e-7  # least probability an expert gives to anything
+
+
+Phases = tuple[Records, ...]  # counts in each phase but the first, by expert
 
 
 class Evidence(NamedTuple):
@@ -56,35 +75,8 @@ class Evidence(NamedTuple):
     shared: tuple[Records, ...]  # counts of all users in the experts' contexts
     population: Records
     known: int  # services
+    phase: int  # of the silence, see `phase_of`
     decay: float  # of a user's counts, at each visit
-
-
-class MixturePrediction(NamedTuple):
-    """One prediction and how it came about."""
-
-    candidates: Records  # by column: service, age and requests
-    table: Table  # mixture and experts x (services, all others, the unseen): probabilities
-    forecast: Records  # one: what is learnt from the outcome
-    others: int  # services known that have no column
-    keys: list[str]  # rows of counts used
-    shared: tuple[Records, ...]  # those counts
-    joined: Joined | None = None  # with the recurrent network, where it runs
-
-    @property
-    def chances(self) -> Table:
-        """The probability of each column, as it is published."""
-        row: Table = self.table[0] if self.joined is None else self.joined.table[0]
-        return row
-
-    def column(self, item: int | None) -> int:
-        """The column of a service: its own, that of all others, or that of the unseen."""
-        listed = len(self.candidates)
-        if item is None:
-            return listed + 1
-        if not self.others:
-            return item
-        columns = np.flatnonzero(self.candidates["service"] == item)
-        return int(columns[0]) if len(columns) else listed
 
 
 EVIDENCE = named(
@@ -97,8 +89,10 @@ EVIDENCE = named(
     shared=repeated(ROW, len(SHARED)),
     population=POPULATIONS,
     known=INT,
+    phase=INT,
     decay=FLOAT,
 )
+PHASE_ROWS = repeated(ROW, len(PHASED) * (PHASES - 1))
 
 
 @inner
@@ -162,17 +156,13 @@ def mixture_weights(evidence: Evidence, sets: npt.NDArray[np.int64]) -> Table:
     return weights
 
 
-@kernel(EVIDENCE, CANDIDATES, F8, FORECASTS)
-def predict(evidence: Evidence, candidates: Records, room: Table, forecasts: Records) -> int:
-    """Fill in a prediction; the number of services that have a column in it.
-
-    Parameters
-    ----------
-    candidates, room, forecasts
-        Filled in: services listed, mixture and experts x columns, and one forecast.
-    """
+@inner
+def fill_experts(
+    evidence: Evidence, candidates: Records, room: Table, forecast: Record
+) -> tuple[int, Table]:
+    """Fill in the experts' rows and the sets of weights; the columns listed, and the table."""
     room[:] = 0.0
-    items, forecast = evidence.items, forecasts[0]
+    items = evidence.items
     matches = suffix_matches(items)
     count = list_candidates(candidates, items, matches, evidence.shared, evidence.known)
     candidates, others = candidates[:count], evidence.known - count
@@ -180,13 +170,91 @@ def predict(evidence: Evidence, candidates: Records, room: Table, forecasts: Rec
     columns = columns_of(candidates, evidence.known)
     look_back(candidates, items, columns)
     run = run_of(items)
-    cell = cell_of(run, different_of(candidates))
+    forecast.cell = cell_of(run, different_of(candidates))
     visits = count_contexts(table[1 + _OWN :], evidence, matches, columns, others)
-    fill_recency(table, evidence, candidates, cell, others)
+    fill_recency(table, evidence, candidates, forecast.cell, others)
     for expert in range(1, 1 + M):
         for column in range(count + 2):
             table[expert, column] += _FLOOR
-    choose_sets(forecast.sets, len(items), run, visits, evidence.ranks)
-    mix(table, mixture_weights(evidence, forecast.sets), evidence.population[0].shifts, forecast)
-    forecast.cell = cell
+    choose_sets(forecast.sets, len(items), run, visits, evidence.ranks, evidence.phase)
+    return count, table
+
+
+@inner
+def change_phase(
+    evidence: Evidence, rows: Phases, candidates: Records, table: Table, phase: int
+) -> None:
+    """Fill in anew the rows of the experts that know of the phase."""
+    new, _ = novelty_of(evidence.population[0].novelty)
+    counted, others = table[1 + _OWN :], evidence.known - len(candidates)
+    columns = columns_of(candidates, evidence.known)
+    mass, distinct = np.zeros(len(COUNTED)), np.zeros(len(COUNTED))
+    for at in range(len(PHASED)):
+        expert, row = PHASED[at], rows[len(PHASED) * (phase - 1) + at]
+        counted[expert, :] = 0.0
+        count_row(counted, mass, distinct, expert, row, columns)
+        back = back_off(counted, expert, mass[expert], distinct[expert], others, new)
+        for column in range(table.shape[1]):
+            counted[expert, column] += _FLOOR * (1.0 - back)  # its parents have theirs
+
+
+@kernel(EVIDENCE, CANDIDATES, F8, FORECASTS)
+def predict(evidence: Evidence, candidates: Records, room: Table, forecasts: Records) -> int:
+    """Fill in a prediction for one phase; the number of services that have a column in it.
+
+    Parameters
+    ----------
+    candidates, room, forecasts
+        Filled in: services listed, mixture and experts x columns, and one forecast.
+    """
+    forecast, shifts = forecasts[0], evidence.population[0].shifts
+    count, table = fill_experts(evidence, candidates, room, forecast)
+    logs, mixed = np.empty((M, count + 2)), table[0]
+    logarithms(table[1:].reshape(-1), logs.reshape(-1))
+    forecast.top = mix(mixed, logs, mixture_weights(evidence, forecast.sets))
+    expect(mixed, logs, forecast.expected)
+    forecast.bucket = calibrate(mixed, forecast.top, shifts)
+    return count
+
+
+@kernel(EVIDENCE, PHASE_ROWS, F8, CANDIDATES, F8, FORECASTS)
+def predict_all(
+    evidence: Evidence,
+    rows: Phases,
+    chances: Table,
+    candidates: Records,
+    room: Table,
+    forecasts: Records,
+) -> int:
+    """Fill in a prediction over all phases; the number of services that have a column in it.
+
+    Parameters
+    ----------
+    evidence
+        For the first phase.
+    rows
+        Counts of all users in the other phases, as the experts have them.
+    chances
+        Probability of each phase.
+    candidates, room, forecasts
+        Filled in: services listed; mixture over all phases and experts x columns, then the mixture
+        in each phase; and one forecast, as of the last phase.
+    """
+    forecast, shifts = forecasts[0], evidence.population[0].shifts
+    count, table = fill_experts(evidence, candidates, room, forecast)
+    width = count + 2
+    logs, mixed = np.empty((M, width)), table[0]
+    phases = room[(1 + M) * width : (1 + M + PHASES) * width].reshape(PHASES, width)
+    logarithms(table[1:].reshape(-1), logs.reshape(-1))
+    for phase in range(PHASES):
+        if phase:
+            change_phase(evidence, rows, candidates[:count], table, phase)
+            for expert in PHASED:
+                logarithms(table[1 + _OWN + expert], logs[_OWN + expert])
+            forecast.sets[-1] += 1
+        given = phases[phase]
+        forecast.top = mix(given, logs, mixture_weights(evidence, forecast.sets))
+        forecast.bucket = calibrate(given, forecast.top, shifts)
+        for column in range(width):
+            mixed[column] += chances[phase] * given[column]
     return count

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from streams.models.counts import COUNT, empty, trimmed
-from streams.models.next_request.mixing import no_weights
+from streams.models.next_request.former_rows import FORMER
 from streams.models.next_request.network_expert import NetworkState
 from streams.models.next_request.parameters import RequestParameters
 from streams.models.next_request.population import PopulationState
-from streams.models.next_request.user_profile import UserProfile
+from streams.models.next_request.user_profile import UserProfile, read_weights
 from streams.models.next_request.vocabulary import ServiceVocabulary
 from streams.models.state_bytes import Array, StateReader, StateWriter, packed
 
 __all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
 
-VERSION = 3
+VERSION = 4  # 3 had no experts that know of the phase of a silence
 
 OBJECTS: Mapping[int, Any] = {
     2: PopulationState,
@@ -27,7 +27,7 @@ OBJECTS: Mapping[int, Any] = {
     7: NetworkState,
     8: UserProfile,
 }
-_FORMER_PROFILE, _ROW, _WEIGHTS, _PROFILE_WITHOUT_TRAIL = 1, 4, 5, 10
+_ROW, _WEIGHTS = 4, 5
 
 
 class StateCodec:
@@ -54,10 +54,11 @@ class StateCodec:
 
     def decode(self, data: bytes) -> Any:
         """The row of these bytes; ValueError where they are not one."""
-        if len(data) < 2 or data[0] != VERSION:
+        if len(data) < 2 or data[0] not in {VERSION, VERSION - 1}:
             raise ValueError(f"not a row of the profiler's state, version {VERSION}: {data[:8]!r}")
         reader = StateReader(data, 2)
-        value = self._read(data[1], reader)
+        read = self._read if data[0] == VERSION else self._read_former
+        value = read(data[1], reader)
         reader.end()
         return value
 
@@ -65,14 +66,14 @@ class StateCodec:
         if kind == _ROW:
             return data.array_like(empty())
         if kind == _WEIGHTS:
-            return data.array_like(no_weights())
-        if kind == _FORMER_PROFILE:
-            return UserProfile.read_former(data)
-        if kind == _PROFILE_WITHOUT_TRAIL:
-            return UserProfile.read_without_trail(data)
+            return read_weights(data)
         if kind not in self._objects:
             raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
         return self._objects[kind].read(data)
+
+    def _read_former(self, kind: int, data: StateReader) -> Any:
+        read = FORMER.get(kind)
+        return read(data) if read else self._read(kind, data)
 
 
 def _array(values: Array) -> bytes:

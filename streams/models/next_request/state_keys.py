@@ -9,7 +9,7 @@ from streams.models.next_request.user_profile import UserProfile
 
 __all__ = [
     "NETWORK", "PARAMETERS", "POPULATION", "SERVICES", "State", "context_keys", "gaps_key", "order_keys",
-    "pace_of", "user_key", "weights_key",
+    "pace_of", "phase_keys", "user_key", "weights_key",
 ]  # fmt: skip
 
 State = MutableMapping[str, Any]
@@ -37,13 +37,15 @@ def gaps_key(pace: int, service: int) -> str:
     return f"\x00gaps/{pace & 15:x}/{service:x}"
 
 
-def context_keys(profile: UserProfile, latest: int) -> list[str]:
+def context_keys(profile: UserProfile, latest: int, phase: int) -> list[str]:
     """Rows of the counts after what this user did last, in the experts' order.
 
     Parameters
     ----------
     latest
         Number of the last service of all users, plus 1.
+    phase
+        In which the silence ends, see `phase_of`.
     """
     one, two, three, four, five = profile.tail
     pair = two << 16 | one
@@ -58,8 +60,15 @@ def context_keys(profile: UserProfile, latest: int) -> list[str]:
         f"\x00hour/{_HEX[(one << 16 | hour_of(profile.last_ms)) % _BUCKETS]}",
         f"\x00cohort/{_HEX[(one << 16 | profile.first) % _BUCKETS]}",
         f"\x00told/{_HEX[(one << 32 | profile.parameter_hash) % _BUCKETS]}",
+        *phase_keys(two, one, phase),
         f"\x00first/{one:x}",
     ]
+
+
+def phase_keys(two: int, one: int, phase: int) -> tuple[str, str]:
+    """Of those rows the ones of a phase, after the later service alone and after both."""
+    pair = two << 16 | one
+    return f"\x00phase/{phase}/{one:x}", f"\x00phases/{phase}/{_HEX[pair % _BUCKETS]}"
 
 
 def hour_of(at_ms: int) -> int:

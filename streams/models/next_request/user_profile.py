@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -16,10 +17,17 @@ from streams.models.recent_requests import RecentRequests
 from streams.models.recurrent.network import no_trail
 from streams.models.state_bytes import StateReader, StateWriter, packed
 
-__all__ = ["NONE", "UserProfile"]
+__all__ = ["NONE", "ReadWeights", "UserProfile", "read_weights"]
 
 NONE = 0xFFFF  # no service
 _TAIL = 5
+
+ReadWeights = Callable[[StateReader], Records]
+
+
+def read_weights(data: StateReader) -> Records:
+    """A vector of weights."""
+    return data.array_like(no_weights())
 
 
 class UserProfile:
@@ -73,6 +81,10 @@ class UserProfile:
         """Items of the services asked for, oldest first."""
         return self._items[: self._held]
 
+    def gap_to(self, at_ms: int) -> int:
+        """The time from the last request to this one; -1 if there is none."""
+        return max(at_ms - self.last_ms, 0) if self._held else -1
+
     @property
     def last(self) -> int:
         """The last service, `NONE` before the first request."""
@@ -111,29 +123,35 @@ class UserProfile:
         out.blob(packed(self.trail) if self.trail["length"][0] else b"")
 
     @classmethod
-    def read(cls, data: StateReader) -> Self:
-        """The profile that `write` appended."""
-        profile = cls.read_without_trail(data)
+    def read(cls, data: StateReader, weights: ReadWeights = read_weights) -> Self:
+        """The profile that `write` appended.
+
+        Parameters
+        ----------
+        weights
+            Reads those of the experts.
+        """
+        profile = cls.read_without_trail(data, weights)
         trail = data.array_like(profile.trail[:0])
         if len(trail):
             profile.trail = trail
         return profile
 
     @classmethod
-    def read_without_trail(cls, data: StateReader) -> Self:
+    def read_without_trail(cls, data: StateReader, weights: ReadWeights) -> Self:
         """The profile of an earlier release, which had no recurrent network."""
-        profile = cls._read_learnt(data)
+        profile = cls._read_learnt(data, weights)
         profile.drift = data.array_like(profile.drift)
         profile.recent = RecentRequests.read(data)
         return profile
 
     @classmethod
-    def read_former(cls, data: StateReader) -> Self:
+    def read_former(cls, data: StateReader, weights: ReadWeights) -> Self:
         """The profile of an earlier release: gradients that waited for feedback stand at its end.
 
         Requests were not told apart: any up to its last may have been learnt.
         """
-        profile = cls._read_learnt(data)
+        profile = cls._read_learnt(data, weights)
         for _ in range(data.uint()):
             data.uint()
             data.blob()
@@ -141,7 +159,7 @@ class UserProfile:
         return profile
 
     @classmethod
-    def _read_learnt(cls, data: StateReader) -> Self:
+    def _read_learnt(cls, data: StateReader, weights: ReadWeights) -> Self:
         profile = cls()
         kind = np.uint8 if data.uint() else np.uint16
         profile._items = data.array_like(np.zeros(0, kind)).astype(np.uint16)
@@ -154,6 +172,6 @@ class UserProfile:
             data.uints(5)
         )
         profile.kinds = data.array_like(profile.kinds)
-        profile.weights = data.array_like(profile.weights)
+        profile.weights = weights(data)
         profile.gaps = data.array_like(profile.gaps)
         return profile

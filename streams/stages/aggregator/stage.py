@@ -12,6 +12,7 @@ from streams.records import Demand, Feedback, Prediction, Record
 from streams.records.catalog import Catalog
 from streams.stages.admission import admit_feedback, admit_prediction
 from streams.stages.aggregator.heard import is_new
+from streams.stages.aggregator.phase_vectors import by_phase
 from streams.stages.aggregator.state import (
     UNIT,
     PoolRoster,
@@ -197,31 +198,28 @@ class Aggregator:
         new_row = self._pool(prediction.pool, state)
         silence = context_of(prediction.soon, gap_ms)
         tallies.setdefault(silence, STRANGER)
-        vector = self._vector(prediction, new_row, tallies[silence].frailty, context.catalog)
+        vectors = self._vectors(prediction, new_row, tallies[silence].frailty, context.catalog)
         wheel = self._wheel(prediction.pool, new_row, state, context)
         wheel.pass_to(now_ms)
         state[key] = user = SilentUser(
-            prediction.pool, new_row.epoch, prediction.made_ms, now_ms, silence, *vector, tallies,
+            prediction.pool, new_row.epoch, prediction.made_ms, now_ms, silence, *vectors, tallies,
         )  # fmt: skip
         wheel.add(user)
         state[_pool_key(prediction.pool)] = new_row
 
-    def _vector(
+    def _vectors(
         self, prediction: Prediction, row: PoolSums, frailty: float, catalog: Catalog
-    ) -> tuple[Whole, Whole, Whole]:
-        """The series of the vector's entries, and their units; see `SilentUser`."""
-        entries: dict[int, tuple[int, int]] = {}
-        tier, soon, one = catalog.tier_of(prediction.tier), prediction.soon, frailty * UNIT
-        for service, probability, _, within_soon in prediction.services:
-            session = min(1.0, within_soon / soon) if soon > 0.0 else 0.0
-            later = min(1.0, probability)
-            units = round(max(session, later) * one), round(later * one)
-            if units[0] and catalog.knows(service):
-                number = row.number(service, tier)
-                if number is not None:
-                    entries[number] = units
-        columns = np.array(list(entries.values()), np.int64).reshape(-1, 2)
-        return np.fromiter(entries.keys(), np.int64, len(entries)), columns[:, 0], columns[:, 1]
+    ) -> tuple[Whole, Whole]:
+        """The series of the vector's entries, and by phase their units; see `SilentUser`."""
+        tier, given = catalog.tier_of(prediction.tier), by_phase(prediction)
+        units = np.rint(np.minimum(given, 1.0) * (frailty * UNIT)).astype(np.int64)
+        places: dict[int, int] = {}
+        for place in np.flatnonzero(units.any(axis=0)).tolist():
+            service = prediction.services[place].service
+            number = row.number(service, tier) if catalog.knows(service) else None
+            if number is not None:
+                places[number] = place
+        return np.array([*places], np.int64), units[:, [*places.values()]]
 
     def _wheel(self, pool: str, row: PoolSums, state: State, context: StepContext) -> SilenceWheel:
         ahead_ms = self._slowest_ms(context.catalog) + self.config.margin_ms

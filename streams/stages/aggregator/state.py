@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.models.arrival.phases import PHASES
 from streams.models.arrival.silence import SilenceHazard
 from streams.records import MeasuredWarmUp, ServiceDemand
 from streams.stages.admission import MOST_MS
@@ -75,10 +76,9 @@ class SilentUser:
     entered_ms: int  # when it was counted: never before what the pool has passed
     context: int
     series: Whole  # series of the pool, one per entry
-    # By entry, times the user's frailty and in units: that a request within the session leads to
-    # one for the composite, be it a few requests later; that the next request is for it.
-    session: Whole
-    later: Whole
+    # By phase and entry, times the user's frailty and in units: that a request in the phase is for
+    # the composite; within the session also that one a few requests later is.
+    vectors: Whole
     tallies: dict[int, UserTally]  # by context
 
 
@@ -109,6 +109,10 @@ class SeriesSums:
         self.values = grown
 
 
+def _none() -> list[SeriesSums]:
+    return [SeriesSums() for _ in range(PHASES)]
+
+
 @dataclass(slots=True)
 class SilenceBucket:
     """Users of one context who are in one stage of their silence and leave it together."""
@@ -117,10 +121,7 @@ class SilenceBucket:
     users: int = 0
     entered_ms: int = 0  # sum of the times at which they entered the stage
     mass: int = 0  # sum of their frailties, in units of probability
-    session: SeriesSums = field(
-        default_factory=SeriesSums
-    )  # see `SilentUser`; none once it is over
-    later: SeriesSums = field(default_factory=SeriesSums)
+    vectors: list[SeriesSums] = field(default_factory=_none)  # by phase; none once one is over
 
 
 @dataclass(slots=True)

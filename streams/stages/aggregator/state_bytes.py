@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from streams.models.arrival.phases import PHASES
 from streams.models.arrival.silence import SilenceHazard
 from streams.models.state_bytes import StateReader, packed
 from streams.stages.aggregator.heard import HeardUser
@@ -28,7 +29,9 @@ from streams.stages.row_encoding import from_row, to_row
 __all__ = ["decode", "encode"]
 
 # First byte of a row; a new form of a row takes a new number.
-VECTOR_1, SUMS_1, POOL_1, ROSTER_1, POOL_2, USER, BUCKET, POOL, ROSTER, HEARD = range(1, 11)
+(
+    VECTOR_1, SUMS_1, POOL_1, ROSTER_1, POOL_2, USER_1, BUCKET_1, POOL, ROSTER, HEARD, USER, BUCKET,
+) = range(1, 13)  # fmt: skip
 
 
 def encode(row: Row) -> bytes:
@@ -58,7 +61,7 @@ def decode(data: bytes) -> Row:
     """
     if data and data[0] <= POOL_2:
         return _former(StateReader(data))
-    kind, form = from_row(data, range(USER, HEARD + 1))
+    kind, form = from_row(data, range(USER_1, BUCKET + 1))
     return READERS[kind](form)
 
 
@@ -71,14 +74,19 @@ def _user_form(user: SilentUser) -> list[Any]:
         user.entered_ms,
         user.context,
         user.series.tolist(),
-        user.session.tolist(),
-        user.later.tolist(),
+        user.vectors.tolist(),
         tallies,
     ]
 
 
+def _former_user_of(form: list[Any]) -> SilentUser:
+    """Before there were phases: one vector for the session, one for all that is later."""
+    *known, session, later, tallies = form
+    return _user_of([*known, [session, later, later], tallies])
+
+
 def _user_of(form: list[Any]) -> SilentUser:
-    pool, epoch, last_ms, entered_ms, context, series, session, later, tallies = form
+    pool, epoch, last_ms, entered_ms, context, series, vectors, tallies = form
     return SilentUser(
         pool,
         epoch,
@@ -86,20 +94,24 @@ def _user_of(form: list[Any]) -> SilentUser:
         entered_ms,
         context,
         np.array(series, np.int64),
-        np.array(session, np.int64),
-        np.array(later, np.int64),
+        np.array(vectors, np.int64).reshape(PHASES, len(series)),
         {number: UserTally(asked, expected) for number, asked, expected in tallies},
     )
 
 
 def _bucket_form(bucket: SilenceBucket) -> list[Any]:
-    sums = _sums_form(bucket.session), _sums_form(bucket.later)
-    return [bucket.rate, bucket.users, bucket.entered_ms, bucket.mass, *sums]
+    sums = [_sums_form(vector) for vector in bucket.vectors]
+    return [bucket.rate, bucket.users, bucket.entered_ms, bucket.mass, sums]
+
+
+def _former_bucket_of(form: list[Any]) -> SilenceBucket:
+    *known, session, later = form
+    return _bucket_of([*known, [session, later, later]])
 
 
 def _bucket_of(form: list[Any]) -> SilenceBucket:
-    rate, users, entered_ms, mass, session, later = form
-    return SilenceBucket(rate, users, entered_ms, mass, _sums_of(*session), _sums_of(*later))
+    rate, users, entered_ms, mass, vectors = form
+    return SilenceBucket(rate, users, entered_ms, mass, [_sums_of(*each) for each in vectors])
 
 
 def _sums_form(sums: SeriesSums) -> list[Any]:
@@ -177,6 +189,8 @@ def _former(inp: StateReader) -> Row:
 
 
 READERS: Mapping[int, Callable[[list[Any]], Row]] = {
+    USER_1: _former_user_of,
+    BUCKET_1: _former_bucket_of,
     USER: _user_of,
     BUCKET: _bucket_of,
     POOL: _pool_of,

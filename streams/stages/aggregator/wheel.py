@@ -13,6 +13,7 @@ import heapq
 from collections.abc import Iterator, MutableMapping
 from itertools import pairwise
 
+from streams.models.arrival.phases import PHASES, phase_of
 from streams.models.arrival.silence import EDGES_MS, STAGES
 from streams.stages.aggregator.state import (
     RATE_UNIT,
@@ -27,7 +28,7 @@ from streams.stages.aggregator.state import (
 
 __all__ = ["SilenceWheel", "passages"]
 
-SESSION = 4  # first stage that is not within the session: from a minute on
+PHASE_OF = tuple(map(phase_of, EDGES_MS))  # of each stage
 LATE = 10  # first stage of a silence between sessions: from 6 minutes on
 GRAIN = 8  # a stage may end early by 1 / GRAIN of its length, so that users share buckets
 
@@ -108,9 +109,9 @@ class SilenceWheel:
         bucket.users += 1
         bucket.entered_ms += now_ms
         bucket.mass += _mass(user)
-        bucket.session.add(user.series, user.session)
-        bucket.later.add(user.series, user.later)
-        self._sums(0).add(user.series, bucket.rate * user.session)
+        for sums, vector in zip(bucket.vectors, user.vectors, strict=True):
+            sums.add(user.series, vector)
+        self._sums(0).add(user.series, bucket.rate * user.vectors[0])
         self._expect(0, now_ms, bucket.rate * _mass(user))
         self._state[key] = bucket
 
@@ -137,11 +138,9 @@ class SilenceWheel:
         bucket.users -= 1
         bucket.entered_ms -= begin_ms
         bucket.mass -= mass
-        if stage < SESSION:
-            bucket.session.add(user.series, -user.session)
-        bucket.later.add(user.series, -user.later)
-        now = user.session if stage < SESSION else user.later
-        self._sums(stage).add(user.series, -bucket.rate * now)
+        for phase in range(PHASE_OF[stage], PHASES):
+            bucket.vectors[phase].add(user.series, -user.vectors[phase])
+        self._sums(stage).add(user.series, -bucket.rate * user.vectors[PHASE_OF[stage]])
         self._expect(stage, now_ms, -bucket.rate * mass, asked=1)
         if bucket.users:
             self._state[key] = bucket
@@ -150,7 +149,7 @@ class SilenceWheel:
 
     def _move(self, bucket: SilenceBucket, context: int, stage: int, now_ms: int) -> None:
         """Move the users of a bucket to the next stage; after the last one they are forgotten."""
-        self._sums(stage).add_all(_expected(bucket, stage), -bucket.rate)
+        self._sums(stage).add_all(bucket.vectors[PHASE_OF[stage]], -bucket.rate)
         self._expect(stage, now_ms, -bucket.rate * bucket.mass)
         hazard = self._row.hazard
         hazard.leave(context, stage, bucket.users, bucket.entered_ms, now_ms)
@@ -162,10 +161,9 @@ class SilenceWheel:
         into.users += bucket.users
         into.entered_ms += bucket.users * now_ms
         into.mass += bucket.mass
-        if stage + 1 < SESSION:
-            into.session.add_all(bucket.session, 1)
-        into.later.add_all(bucket.later, 1)
-        self._sums(stage + 1).add_all(_expected(bucket, stage + 1), into.rate)
+        for phase in range(PHASE_OF[stage + 1], PHASES):
+            into.vectors[phase].add_all(bucket.vectors[phase], 1)
+        self._sums(stage + 1).add_all(bucket.vectors[PHASE_OF[stage + 1]], into.rate)
         self._expect(stage + 1, now_ms, into.rate * bucket.mass)
         self._row.news += abs(into.rate - bucket.rate) * bucket.mass
         self._state[key] = into
@@ -197,11 +195,6 @@ class SilenceWheel:
         if context < 0:  # of an earlier release
             return f"\x00until/{end_ms}/{self._pool}"
         return f"\x00until/{end_ms}/{context}/{stage}/{self._pool}"
-
-
-def _expected(bucket: SilenceBucket, stage: int) -> SeriesSums:
-    """What the users of a bucket are expected to ask for in a stage."""
-    return bucket.session if stage < SESSION else bucket.later
 
 
 def _mass(user: SilentUser) -> int:

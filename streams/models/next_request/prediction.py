@@ -1,0 +1,68 @@
+"""One prediction of the mixture, and how it came about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.models.kernels import Records, Table
+from streams.models.next_request.joined import Joined
+
+__all__ = ["MixturePrediction"]
+
+
+class MixturePrediction(NamedTuple):
+    """One prediction and how it came about."""
+
+    candidates: Records  # by column: service, age and requests
+    table: Table  # mixture and experts x (services, all others, the unseen): probabilities
+    forecast: Records  # one: what is learnt from the outcome
+    others: int  # services known that have no column
+    keys: list[str]  # rows of counts used
+    shared: tuple[Records, ...]  # those counts
+    joined: Joined | None = None  # with the recurrent network, where it runs
+    phases: Table | None = None  # mixture by phase x columns, where it is over all of them
+    ended: Table | None = None  # likewise: the silence's end before each phase, and after all
+
+    @property
+    def chances(self) -> Table:
+        """The probability of each column, as it is published."""
+        row: Table = self.table[0] if self.joined is None else self.joined.table[0]
+        return row
+
+    def by(self, within: float) -> Table:
+        """The probability of each column if the request comes within a horizon.
+
+        Parameters
+        ----------
+        within
+            The probability that it does.
+        """
+        assert self.ended is not None
+        masses = np.diff(np.minimum(self.ended, within))
+        found: Table = masses @ self.given / within if within > 0.0 else self.chances
+        return found
+
+    @property
+    def given(self) -> Table:
+        """The probability of each column in each phase, as it is published.
+
+        What the recurrent network adds is the same in all phases.
+        """
+        assert self.phases is not None
+        if self.joined is None:
+            return self.phases
+        added = self.phases * (self.joined.table[0] / self.table[0])
+        each: Table = added / added.sum(axis=1, keepdims=True)
+        return each
+
+    def column(self, item: int | None) -> int:
+        """The column of a service: its own, that of all others, or that of the unseen."""
+        listed = len(self.candidates)
+        if item is None:
+            return listed + 1
+        if not self.others:
+            return item
+        columns = np.flatnonzero(self.candidates["service"] == item)
+        return int(columns[0]) if len(columns) else listed
