@@ -62,7 +62,7 @@ __all__ = ["command"]
     "--published",
     is_flag=True,
     show_envvar=True,
-    help="Predict without what other users requested since the user's last request.",
+    help="Score vectors as they are published, right after the user's last request.",
 )
 @click.option(
     "--rnn/--no-rnn",
@@ -106,6 +106,9 @@ def command(
 
     Events are taken in order of time over all users; `--limit` counts in that order. An event is
     scored when its user has an earlier one. The single models are the mixture's experts.
+
+    Predictions are made as an event arrives: they know in which phase of a silence it does, as
+    demand does, and what others asked for last, which a published vector cannot.
 
     With `--table ppm` a trace is the folder of a published benchmark of the next event of a
     case: its folds are run, and foremesh, as workers run it, is shown beside a log-linear model
