@@ -15,10 +15,15 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from streams.runtime.open_connections import FIRST_S, most_connections
+
 __all__ = ["grpc_server"]
 
 _Method = Callable[[Any, Any], Any]  # of a request, or an iterator of them, and a context
 _Read = Callable[[Any], Any]
+
+_IDLE_S = 60.0  # without a call; clients connect again
+_MOST_CALLS = 1_000  # of a connection at once
 
 
 class _NobodyLeftToAnswer(logging.Filter):
@@ -44,8 +49,15 @@ class _ClientsFaults(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # untyp
 
 
 def grpc_server() -> grpc.aio.Server:
-    """A server without services."""
-    return grpc.aio.server(interceptors=(_ClientsFaults(),))
+    """A server without services; of what clients may hold open nothing is unbounded."""
+    options = (
+        ("grpc.max_allowed_incoming_connections", most_connections()),
+        ("grpc.server_handshake_timeout_ms", int(FIRST_S * 1_000)),
+        ("grpc.max_connection_idle_ms", int(_IDLE_S * 1_000)),
+        ("grpc.keepalive_time_ms", int(_IDLE_S * 1_000)),  # ends those whose peer is gone
+        ("grpc.max_concurrent_streams", _MOST_CALLS),
+    )
+    return grpc.aio.server(interceptors=(_ClientsFaults(),), options=options)
 
 
 def _guarded(handler: Any) -> Any:

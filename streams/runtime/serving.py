@@ -11,13 +11,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streams.runtime.access import Listener
+from streams.runtime.open_connections import FIRST_S, RefusedConnection, most_connections
 
-__all__ = ["DRAIN_S", "HTTP_LOG", "serving", "with_sentences"]
+__all__ = ["DRAIN_S", "HTTP_LOG", "heard", "impatient", "serving", "with_sentences"]
 
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for requests in flight at SIGTERM
-FIRST_S = 20.0  # until the head of a connection's first request is there
 _MOST_PATH = 256  # characters of a path in a sentence
 
 # Connections without a request so far, and what ends each.
@@ -27,8 +27,7 @@ _SILENT: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 @web.middleware
 async def with_sentences(request: web.Request, handler: Any) -> web.StreamResponse:
     """Answer in JSON what has no route or is too large, as everything else is answered."""
-    if first := _SILENT.pop(request.protocol, None):
-        first.cancel()
+    heard(request)
     try:
         if (request.content_length or 0) > request.client_max_size:
             raise web.HTTPRequestEntityTooLarge(request.client_max_size)
@@ -38,6 +37,12 @@ async def with_sentences(request: web.Request, handler: Any) -> web.StreamRespon
         sentence = _sentence(error, request)
         return web.json_response({"error": sentence}, status=error.status, headers=headers)
     return answer
+
+
+def heard(request: web.BaseRequest) -> None:
+    """Take note of a request: its connection is not silent."""
+    if first := _SILENT.pop(request.protocol, None):
+        first.cancel()
 
 
 def _sentence(error: web.HTTPException, request: web.Request) -> str:
@@ -80,7 +85,12 @@ async def serving(
     await runner.setup()
     assert runner.server is not None
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(_impatient(runner.server), *at.place, ssl=at.tls)
+    listening = await loop.create_server(
+        impatient(runner.server),
+        *at.place,
+        ssl=at.tls,
+        ssl_handshake_timeout=FIRST_S if at.tls else None,
+    )
     logger.info("The %s listens on %s", at.what, at.address, extra={"action": "open"})
     try:
         await until()
@@ -89,19 +99,21 @@ async def serving(
         await runner.cleanup()
 
 
-def _impatient(accept: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-    """Accept connections, and end those whose first request is not there in time.
+def impatient(server: web.Server) -> Callable[[], asyncio.Protocol]:
+    """Accept so many connections at once, and end those whose first request is not there in time.
 
-    aiohttp waits for it without end, and a process has only so many connections.
+    aiohttp waits for it without end. Handlers have to call `heard`.
     """
-    loop = asyncio.get_running_loop()
+    loop, most = asyncio.get_running_loop(), most_connections()
 
-    def accept_for_now() -> asyncio.Protocol:
-        protocol = accept()
+    def accept() -> asyncio.Protocol:
+        if len(server.connections) >= most:
+            return RefusedConnection()
+        protocol = server()
         _SILENT[protocol] = loop.call_later(FIRST_S, _end, protocol)
         return protocol
 
-    return accept_for_now
+    return accept
 
 
 def _end(protocol: asyncio.Protocol) -> None:

@@ -43,7 +43,7 @@ def whole(places: MeshAddresses, policy: RoutePolicy) -> dict[str, Any]:
     told = {one["name"]: one for one in routes(catalog, policy)}
     found = list(listeners(places, policy))
     for listener in found:
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]
         manager["route_config"] = told[manager.pop("rds")["route_config_name"]]
     config["static_resources"]["clusters"] += clusters(catalog, places)
     config["static_resources"]["listeners"] = found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,41 @@ async def test_a_peer_without_a_token_can_do_what_is_written_and_no_more(
     house: House, name: str
 ) -> None:
     await AT[name](house)
+
+
+HALF = b"GET / HTTP/1.1\r\nhost:"  # which is no beginning of HTTP/2 either
+
+
+def places(house: House) -> dict[str, str]:
+    """Where each listener is; but the admin interface, which is Envoy's own."""
+    ours = {"gateway": house.gateway_at, "keda": house.keda_at, "dashboard": house.dashboard_at}
+    ours |= {"provisioner": house.mesh.provisioner_at, "metrics": house.metrics_at}
+    mesh = asdict(house.mesh.places)
+    return ours | {name: at for name, at in mesh.items() if name != "admin"}
+
+
+async def is_ended(at: str) -> bool:
+    """Whether a connection of which no whole request comes is ended."""
+    host, _, port = at.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(HALF)
+    try:
+        await asyncio.wait_for(reader.read(), 30)
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        pass
+    writer.close()
+    return True
+
+
+async def test_a_connection_whose_request_does_not_come_is_ended_at_every_listener(
+    house: House,
+) -> None:
+    at = places(house)
+    ended = await asyncio.gather(*map(is_ended, at.values()))
+
+    assert [name for name, well in zip(at, ended, strict=True) if not well] == []
 
 
 def test_every_listener_is_written_down() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 from aiohttp import ClientSession, web
 
 from streams.runtime import serving as module
 from streams.runtime.access import loopback_only
+from streams.runtime.ports import free_port
 from streams.runtime.serving import serving, with_sentences
 
 HALF = b"POST / HTTP/1.1\r\nhost: x\r\n"
@@ -21,16 +23,19 @@ async def whose(request: web.Request) -> web.Response:
     return web.json_response(request.transport.get_extra_info("peername")[1])
 
 
+async def served(port: int, clients: Callable[[], Awaitable[None]]) -> None:
+    app = web.Application(middlewares=[with_sentences])
+    app.router.add_get("/", whose)
+    at = loopback_only(f"127.0.0.1:{port}", "test")
+    await serving(web.AppRunner(app, access_log=None), at, clients)
+
+
 @pytest.mark.parametrize("sent", [b"", HALF])
 async def test_a_connection_without_a_whole_first_request_is_ended_and_another_is_kept(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FIRST_S", 0.2)
-    app = web.Application(middlewares=[with_sentences])
-    app.router.add_get("/", whose)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    ports = []
+    port, ports = free_port(), []
 
     async def clients() -> None:
         async with ClientSession() as session:
@@ -42,6 +47,25 @@ async def test_a_connection_without_a_whole_first_request_is_ended_and_another_i
                 assert await asyncio.wait_for(reader.read(), 5) == b""
                 writer.close()
 
-    at = loopback_only(f"127.0.0.1:{port}", "test")
-    await serving(web.AppRunner(app, access_log=None), at, clients)
+    await served(port, clients)
     assert len(set(ports)) == 1
+
+
+async def test_one_connection_too_many_is_ended_until_another_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "most_connections", lambda: 2)
+    port = free_port()
+
+    async def clients() -> None:
+        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(lines[2][0].read(), 5) == b""
+        for _, writer in (lines[0], lines[2]):
+            writer.close()
+            await writer.wait_closed()
+        async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.status == 200
+        lines[1][1].close()
+
+    await served(port, clients)

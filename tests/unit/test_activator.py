@@ -11,6 +11,8 @@ from streams.request_path.envoy.activator import time_left_ms
         ({"x-envoy-expected-rq-timeout-ms": "250"}, 250),
         ({"x-envoy-expected-rq-timeout-ms": "99000"}, 10_000),
         ({"x-envoy-expected-rq-timeout-ms": "soon"}, 10_000),
+        ({"x-envoy-expected-rq-timeout-ms": "²"}, 10_000),
+        ({"x-envoy-expected-rq-timeout-ms": "9" * 5_000}, 10_000),
         ({}, 10_000),
     ],
 )

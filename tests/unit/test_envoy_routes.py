@@ -106,7 +106,7 @@ def test_a_tier_is_believed_of_a_token_or_where_the_catalogue_says_so(
 def test_a_user_cannot_say_that_a_post_may_be_sent_again() -> None:
     removed = {}
     for listener in listeners(MeshAddresses(), RoutePolicy()):
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager = listener["filter_chains"][0]["filters"][-1]["typed_config"]
         (extension,) = manager["early_header_mutation_extensions"]
         told = extension["typed_config"]["mutations"]
         removed[listener["name"]] = {mutation["remove"] for mutation in told}

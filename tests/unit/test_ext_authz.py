@@ -8,7 +8,8 @@ from services import catalog_of, constituent
 from test_claims import claims
 
 from streams.request_path.core.claims import InstanceClaims
-from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
+from streams.request_path.envoy import ext_authz
+from streams.request_path.envoy.ext_authz import CheckListener, ExtAuthzChecks
 from streams.request_path.envoy.leases import LeaseTable
 
 STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -90,7 +91,7 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent.append(bytes(data))
 
-    def close(self) -> None:
+    def abort(self) -> None:
         self.closed = True
 
 
@@ -104,14 +105,19 @@ class Other(asyncio.Protocol):
 
 def connected(answer: Callable[[bytes], bytes], *told: bytes) -> tuple[Wire, Other]:
     wire, other = Wire(), Other()
-    wire.protocol = ProtocolDispatcher(answer, lambda: other)
-    wire.protocol.connection_made(wire)
+    opened(CheckListener(answer, lambda: other), wire)
     for data in told:
         wire.protocol.data_received(data)
     return wire, other
 
 
-def test_checks_are_answered_in_turn_however_their_bytes_come() -> None:
+def opened(listener: CheckListener, wire: Wire) -> Wire:
+    wire.protocol = listener()
+    wire.protocol.connection_made(wire)
+    return wire
+
+
+async def test_checks_are_answered_in_turn_however_their_bytes_come() -> None:
     whole = b"GET /composite/1 HTTP/1.1\r\na: b\r\n\r\nGET /composite/2 HTTP/1.1\r\n\r\n"
     for size in (1, 7, len(whole)):
         pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
@@ -120,14 +126,41 @@ def test_checks_are_answered_in_turn_however_their_bytes_come() -> None:
         assert wire.sent == [b"/composite/1", b"/composite/2"]
 
 
-def test_who_asks_for_something_else_is_left_to_the_others() -> None:
+async def test_who_asks_for_something_else_is_left_to_the_others() -> None:
     asked = b"POST /lease HTTP/1.1\r\n\r\n{}"
     wire, other = connected(lambda _: b"", asked[:9], asked[9:])
 
     assert (other.seen, wire.sent) == (asked, [])
 
 
-def test_who_never_ends_a_line_is_let_go() -> None:
+async def test_who_never_ends_a_line_is_let_go() -> None:
     wire, _ = connected(lambda _: b"", *[b"x" * 100_000] * 11)
 
     assert wire.closed
+
+
+CHECK = b"GET /composite/1 HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("told", [b"", CHECK[:9], CHECK, CHECK + CHECK[:-1]])
+async def test_who_asks_nothing_for_long_is_let_go(
+    told: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ext_authz, "FIRST_S", 0.01)
+    monkeypatch.setattr(ext_authz, "_SILENT_S", 0.02)
+    wire, _ = connected(lambda _: b"", told)
+    await asyncio.sleep(0.2)
+
+    assert wire.closed
+
+
+async def test_one_connection_too_many_is_ended_until_another_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ext_authz, "most_connections", lambda: 2)
+    listener = CheckListener(lambda _: b"", Other)
+    first, second, third = [opened(listener, Wire()) for _ in range(3)]
+    assert [wire.closed for wire in (first, second, third)] == [False, False, True]
+    first.protocol.connection_lost(None)
+
+    assert not opened(listener, Wire()).closed

@@ -12,12 +12,12 @@ from prometheus_client import (
     GCCollector,
     PlatformCollector,
     ProcessCollector,
-    start_http_server,
 )
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from streams.adapters.metrics import pulse
+from streams.adapters.metrics.scrape_server import ScrapeServer
 from streams.adapters.metrics.table import BUILD_INFO, TABLE
 from streams.errors import SettingInvalid
 
@@ -78,9 +78,10 @@ def serve(process: str, port: int, host: str) -> None:
     if not port:
         return
     try:
-        start_http_server(port, addr=host, registry=registry(process))
+        server = ScrapeServer((host, port), registry(process))
     except (OSError, OverflowError) as error:
         raise SettingInvalid(
             f"FOREMESH_METRICS_PORT={port} cannot be listened on at FOREMESH_METRICS_HOST={host}:"
             f" {getattr(error, 'strerror', error)}"
         ) from None
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -18,6 +18,7 @@ __all__ = [
     "default_tier",
     "is_text",
     "readable",
+    "whole_in",
     "without_surrogates",
 ]
 
@@ -31,6 +32,7 @@ LEASED_HEADER = "x-foremesh-leased"  # marks requests for exclusive instances in
 DESTINATION_HEADER = "x-gateway-destination-endpoint"
 
 _STANDARD = "standard"
+_WHOLE = re.compile("[0-9]{1,15}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -50,6 +52,14 @@ def without_surrogates(text: str) -> str:
 def is_text(text: str) -> bool:
     """Whether it can be encoded: neither bytes that are no UTF-8 nor half a pair of surrogates."""
     return not _SURROGATE.search(text)
+
+
+def whole_in(text: str, otherwise: int) -> int:
+    """The whole number that a header is, or another if it is none or out of all reason.
+
+    Python's own digits are more than HTTP's: it counts "²" as one.
+    """
+    return int(text) if _WHOLE.fullmatch(text) else otherwise
 
 
 def default_tier(tiers: Mapping[str, Tier]) -> str:

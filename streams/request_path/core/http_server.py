@@ -12,7 +12,7 @@ from streams.runtime.access import Guard, Listener
 from streams.runtime.serving import DRAIN_S, HTTP_LOG, serving, with_sentences
 from streams.runtime.tasks import first_to_end
 
-__all__ = ["new_application", "serve_application"]
+__all__ = ["body_of", "new_application", "serve_application"]
 
 _MAX_BODY_BYTES = 1024 * 1024
 
@@ -36,10 +36,12 @@ async def serve_application(
     stop: asyncio.Event,
     *,
     cancels: bool = False,
+    decompress: bool = True,
 ) -> None:
     """Serve beside this background work until `stop` is set; requests in flight are finished.
 
-    `cancels` has a handler cancelled when its client goes away.
+    `cancels` has a handler cancelled when its client goes away. `decompress` is for who reads
+    bodies: who passes them on leaves them as their headers say that they are.
     """
     runner = web.AppRunner(
         app,
@@ -47,5 +49,15 @@ async def serve_application(
         logger=HTTP_LOG,
         shutdown_timeout=DRAIN_S,
         handler_cancellation=cancels,
+        auto_decompress=decompress,
     )
     await serving(runner, at, lambda: first_to_end(work, stop))
+
+
+async def body_of(request: web.Request, timeout_s: float) -> bytes:
+    """The body of a request; one that does not come in time is answered 408."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None

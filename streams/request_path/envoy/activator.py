@@ -25,9 +25,10 @@ from streams.request_path.core.headers import (
     CONSTITUENT_HEADER,
     IDEMPOTENT_HEADER,
     RESULT_HEADER,
+    whole_in,
     without_surrogates,
 )
-from streams.request_path.core.http_server import new_application, serve_application
+from streams.request_path.core.http_server import body_of, new_application, serve_application
 from streams.request_path.core.provisioner_client import until
 from streams.request_path.core.retries import (
     IDEMPOTENT_METHODS,
@@ -89,7 +90,7 @@ async def serve_activator(
         app = new_application()
         app.router.add_route("*", "/{path:.*}", proxy.serve)
         work = [*warm.start(proxy.observe), decisions.check_health()]
-        await serve_application(app, at, work, stop)
+        await serve_application(app, at, work, stop, decompress=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class StandardPathProxy:
     async def _try_instances(
         self, constituent: Constituent, request: web.Request, arrived_ms: int, deadline_ms: int
     ) -> web.StreamResponse:
-        body = await request.read()
+        body = await body_of(request, (deadline_ms - arrived_ms) / 1_000)
         for _ in range(_ATTEMPTS):
             held = await self._hold(constituent, request, deadline_ms)
             part = Part(
@@ -273,8 +274,7 @@ class StandardPathProxy:
 
 def time_left_ms(headers: Mapping[str, str], most_ms: int) -> int:
     """How long Envoy still waits for the answer to a request, at most `most_ms`."""
-    left = headers.get("x-envoy-expected-rq-timeout-ms", "")
-    return min(int(left), most_ms) if left.isdigit() else most_ms
+    return min(most_ms, whole_in(headers.get("x-envoy-expected-rq-timeout-ms", ""), most_ms))
 
 
 def _is_idempotent(request: web.Request) -> bool:

@@ -27,14 +27,14 @@ from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.core.warm_pool import WarmPool, open_warm_pool
 from streams.request_path.envoy.access_log_messages import add_access_log_service
 from streams.request_path.envoy.addresses import MeshAddresses
-from streams.request_path.envoy.ext_authz import ExtAuthzChecks, ProtocolDispatcher
+from streams.request_path.envoy.ext_authz import CheckListener, ExtAuthzChecks
 from streams.request_path.envoy.leases import LeaseTable
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.access import Guard, Listener, loopback_only, processes_guard
 from streams.runtime.clock import wall_ms
 from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
-from streams.runtime.serving import HTTP_LOG
+from streams.runtime.serving import HTTP_LOG, heard, impatient
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -99,7 +99,7 @@ async def _serve_http(
         service.answer, access_log=None, logger=HTTP_LOG, handler_cancellation=True
     )
     server = await asyncio.get_running_loop().create_server(
-        lambda: ProtocolDispatcher(service.checks.answer, activators), *at.place
+        CheckListener(service.checks.answer, impatient(activators)), *at.place
     )
     logger.info("The decision service listens on %s", at.address, extra={"action": "open"})
     try:
@@ -146,6 +146,7 @@ class DecisionService:
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer the activator, or a health check."""
+        heard(request)
         if refused := self._guard.response(request):
             return refused
         handler = self._handlers.get(request.path)

@@ -19,10 +19,12 @@ from streams.request_path.envoy.leases import LeaseTable, lease_key
 from streams.request_path.envoy.listeners import COMPOSITE_CHECK, CONSTITUENT_CHECK
 from streams.request_path.envoy.routes import sole_constituent
 from streams.runtime.clock import wall_ms
+from streams.runtime.open_connections import FIRST_S, RefusedConnection, most_connections
 
-__all__ = ["ExtAuthzChecks", "ProtocolDispatcher"]
+__all__ = ["CheckListener", "ExtAuthzChecks"]
 
 _MAX_BYTES = 1024 * 1024  # of a check, far above what Envoy lets a user send
+_SILENT_S = 120.0  # without a check: Envoy itself ends its connection after half as long
 _STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"  # to the standard path
 _CLAIMED = f"HTTP/1.1 200 OK\r\n{DESTINATION_HEADER}: %s\r\ncontent-length: 0\r\n\r\n"
 _REQUEST_ID = b"\r\nx-request-id: "  # as Envoy writes it
@@ -76,8 +78,8 @@ class ExtAuthzChecks:
         return (_CLAIMED % where).encode()
 
 
-class ProtocolDispatcher(asyncio.Protocol):
-    """A new connection: Envoy's, which makes checks as long as it lives, or another client's.
+class CheckListener:
+    """Accepts connections: Envoy's, which makes checks as long as it lives, or another client's.
 
     Parameters
     ----------
@@ -88,43 +90,74 @@ class ProtocolDispatcher(asyncio.Protocol):
     """
 
     def __init__(self, answer: Answer, other: Callable[[], asyncio.Protocol]) -> None:
-        self._answer, self._other = answer, other
-        self._data = b""
+        self.answer, self.other = answer, other
+        self.open = set[asyncio.Transport]()  # without those of other clients
+        self._most = most_connections()
+
+    def __call__(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        return RefusedConnection() if len(self.open) >= self._most else _CheckConnection(self)
+
+
+class _CheckConnection(asyncio.Protocol):
+    """A connection of Envoy, unless another client's: checks without a body, one after the other.
+
+    It ends when for a while no whole check has come.
+    """
+
+    def __init__(self, listener: CheckListener) -> None:
+        self._listener, self._answer = listener, listener.answer
+        self._left = b""
+        self._is_check = False  # as far as is known
+        self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first line."""
         self._transport = cast("asyncio.Transport", transport)
+        self._listener.open.add(self._transport)
+        self._heard_s = self._loop.time()
+        self._timer = self._loop.call_later(FIRST_S, self._look)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Count it no longer."""
+        del error
+        self._forget()
 
     def data_received(self, data: bytes) -> None:
-        """Hand the connection to the protocol of its first request."""
-        self._data += data
-        if b"\r\n" not in self._data:
-            if len(self._data) > _MAX_BYTES:
-                self._transport.close()
-            return
-        is_check = _target(self._data).startswith(_CHECKS)
-        protocol = _CheckConnection(self._answer) if is_check else self._other()
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
-        protocol.data_received(self._data)
-
-
-class _CheckConnection(asyncio.Protocol):
-    """A connection of Envoy: checks without a body, one after the other."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._left = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        *heads, self._left = (self._left + data).split(_END_OF_HEAD)
+        """Answer whole checks; hand another client's connection to its protocol."""
+        self._left += data
+        if not self._is_check and b"\r\n" in self._left:
+            self._is_check = _target(self._left).startswith(_CHECKS)
+            if not self._is_check:
+                self._hand_over()
+                return
+        *heads, self._left = self._left.split(_END_OF_HEAD)
         for head in heads:
             self._transport.write(self._answer(head))
+        if heads:
+            self._heard_s = self._loop.time()
         if len(self._left) > _MAX_BYTES:
-            self._transport.close()
+            self._transport.abort()
+
+    def _hand_over(self) -> None:
+        self._forget()
+        protocol = self._listener.other()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(self._left)
+
+    def _look(self) -> None:
+        """End a silent connection; look again when this one may be."""
+        patience_s = _SILENT_S if self._is_check else FIRST_S
+        left_s = self._heard_s + patience_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        else:
+            self._transport.abort()
+
+    def _forget(self) -> None:
+        self._timer.cancel()
+        self._listener.open.discard(self._transport)
 
 
 def _target(head: bytes) -> bytes:

@@ -30,6 +30,10 @@ _MUTATION = f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutati
 _SET_BY_ENVOY = (DESTINATION_HEADER, LEASED_HEADER, CONSTITUENT_HEADER)
 _SET_BY_GATEWAY = (IDEMPOTENT_HEADER,)  # trusted on the inner listener only
 
+_MOST_CONNECTIONS = 10_000  # of a listener at once
+_FIRST = "20s"  # until the head of a request is there, or TLS is agreed on
+_IDLE = "75s"  # without a request
+
 
 def listeners(addresses: MeshAddresses, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
     """The listener for users, and the one for the gateway."""
@@ -50,6 +54,9 @@ def _listener(
         "use_remote_address": name == EDGE,
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
+        "common_http_protocol_options": {"idle_timeout": _IDLE},
+        "request_headers_timeout": _FIRST,
+        "request_timeout": f"{policy.deadline_ms / 1_000:.3f}s",  # until its body is there
         "early_header_mutation_extensions": [
             {
                 "name": "envoy.http.early_header_mutation.header_mutation",
@@ -71,8 +78,21 @@ def _listener(
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
     }
-    chain = {"filters": [{"name": "envoy.http", "typed_config": manager}]}
+    filters = [_few_connections(name), {"name": "envoy.http", "typed_config": manager}]
+    chain = {"filters": filters, "transport_socket_connect_timeout": _FIRST}
     return {"name": name, "address": socket_address(listen), "filter_chains": [chain]}
+
+
+def _few_connections(name: str) -> dict[str, Any]:
+    """Ends connections beyond the most at once."""
+    return {
+        "name": "envoy.filters.network.connection_limit",
+        "typed_config": {
+            "@type": f"{_TYPE}.filters.network.connection_limit.v3.ConnectionLimit",
+            "stat_prefix": name,
+            "max_connections": _MOST_CONNECTIONS,
+        },
+    }
 
 
 def _with_tls(listener: dict[str, Any], tls: EdgeCertificate) -> dict[str, Any]:

@@ -18,6 +18,7 @@ for _name in (
     "filters.http.ext_authz.v3.ext_authz_pb2",
     "filters.http.jwt_authn.v3.config_pb2",
     "filters.http.router.v3.router_pb2",
+    "filters.network.connection_limit.v3.connection_limit_pb2",
     "filters.network.http_connection_manager.v3.http_connection_manager_pb2",
     "http.early_header_mutation.header_mutation.v3.header_mutation_pb2",
     "load_balancing_policies.override_host.v3.override_host_pb2",

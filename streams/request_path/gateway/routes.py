@@ -17,6 +17,7 @@ from streams.records import Outcome, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core import server_timing
 from streams.request_path.core.headers import RESULT_HEADER
+from streams.request_path.core.http_server import body_of
 from streams.request_path.core.orchestration import (
     ClientGone,
     CompositeRun,
@@ -166,10 +167,7 @@ async def _body(http: web.Request, deadline_ms: int) -> bytes | None:
     if not http.can_read_body:
         return None
     try:
-        async with asyncio.timeout(deadline_ms / 1000):
-            return await http.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+        return await body_of(http, deadline_ms / 1_000)
     except BODY_UNREADABLE as error:
         raise ValueError("the body is not encoded as its headers say") from error
 

@@ -28,6 +28,7 @@ from streams.request_path.core.headers import (
     RESULT_HEADER,
     TIER_HEADER,
     USER_HEADER,
+    whole_in,
 )
 from streams.request_path.core.http_server import new_application, serve_application
 from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
@@ -84,11 +85,10 @@ def _part_in(response: aiohttp.ClientResponse, constituent: str) -> Part:
 def _refusal(
     constituent: str, answer: Any, response: aiohttp.ClientResponse
 ) -> StandardPathRefused:
-    after = response.headers.get("Retry-After", "1")
     reason = answer.get("error") if isinstance(answer, dict) else None
     return StandardPathRefused(
         reason or f"{constituent} is not available",
-        retry_after_s=int(after) if after.isdigit() else 1,
+        retry_after_s=whole_in(response.headers.get("Retry-After", ""), 1),
     )
 
 
