@@ -118,7 +118,9 @@ class StageSteps(Generic[Sent]):
         except StateUnreadable:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a step raises becomes a record
-            others = self._undo.undo(state, lambda state: self._step(event, state, context))
+            others: Sequence[Record] = ()
+            if not isinstance(error, NoRoom):
+                others = self._undo.undo(state, lambda state: self._step(event, state, context))
             outcome, letters = self._failed(error, topic, record, context)
             return outcome, self._packed(letters), self._packed(others)
         state.evict()

@@ -50,7 +50,10 @@ class NotInCatalogue(RecordUnusable):
 
 
 class NoRoom(RecordUnusable):
-    """There is no room for what a record is about; the log says so as well, once."""
+    """There is no room for what a record is about; the log says so as well, once.
+
+    To be raised before a step changes anything: it is not undone, however many of these come.
+    """
 
     kind = "no_room"
 

@@ -38,14 +38,14 @@ class Chain:
         self, event: Record, state: MutableMapping[str, State], context: StepContext
     ) -> Iterable[Record]:
         assert isinstance(event, Request)
+        if event.service == "crowded" and "no more" not in state:
+            raise NoRoom(f"no room for {event.request_id}")
         for key in (f"u/{event.user}", "\x00all"):
             count, digest = state.get(key, (0, b""))
             digest = hashlib.blake2b(digest + event.request_id.encode(), digest_size=8).digest()
             state[key] = (count + 1, digest)
             if event.service == "unusable":
                 raise RecordUnusable("no such service")
-            if event.service == "crowded":
-                raise NoRoom(f"no room for {event.request_id}")
             if event.service == "poison":
                 raise RuntimeError("poison")
         if event.service == "endless":
@@ -192,6 +192,24 @@ def test_what_there_is_no_room_for_is_a_dead_letter_each_and_said_once_a_partiti
         f"no room for r{n}" for n in range(3)
     ]
     assert [line.getMessage() for line in caplog.records] == ["profiler[3]: no room for r0"]
+
+
+def test_what_there_is_no_room_for_has_nothing_before_it_done_again() -> None:
+    taken = []
+
+    class Counting(Chain):
+        def step(
+            self, event: Record, state: MutableMapping[str, State], context: StepContext
+        ) -> Iterable[Record]:
+            taken.append(event)
+            return super().step(event, state, context)
+
+    steps, state = StageSteps(Counting(), codec, packed), nothing()
+    for n, service in enumerate(["s", "crowded", "s", "crowded"]):
+        steps.take("requests", Raw(n, request(n, service=service)), state, StepContext())
+
+    assert [event.request_id for event in taken] == ["r0", "r1", "r2", "r3"]
+    assert state["\x00all"][0] == 2
 
 
 class Parted(Chain):
