@@ -84,13 +84,16 @@ async def test_a_start_that_fails_refuses_the_request_and_says_why() -> None:
         assert "the last start" in await local.carry_out(command("broken"))
 
 
-async def test_a_command_without_a_command_line_is_reported() -> None:
-    bare = replace(constituent("bare"), command=("/does/not/exist",))
+@pytest.mark.parametrize(
+    ("word", "why"), [("/does/not/exist", "No such file"), ("a\0b", "embedded null byte")]
+)
+async def test_a_command_that_cannot_be_executed_is_reported(word: str, why: str) -> None:
+    bare = replace(constituent("bare"), command=(word,))
     async with provisioner(catalog_of(bare)) as (local, told):
         await local.carry_out(command("bare"))
         await until(lambda: told.last(InstanceState.GONE))
 
-    assert "No such file" in told.last(InstanceState.GONE)[0].reason
+    assert why in told.last(InstanceState.GONE)[0].reason
 
 
 @pytest.mark.parametrize("scarce", ["cpu", "memory", "bandwidth"])

@@ -85,9 +85,10 @@ async def spawned(
                 # Safe between fork and exec: the hook makes a few system calls and takes no lock.
                 preexec_fn=functools.partial(_before_exec, os.getpid(), procs),
             )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a word with a NUL, which no command line can have
         os.close(reading)
-        raise ProcessNotReady(f"{command[0]} cannot be started: {error.strerror}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ProcessNotReady(f"{command[0]} cannot be started: {why}") from error
     except subprocess.SubprocessError as error:
         os.close(reading)
         raise ProcessNotReady(f"{command[0]} cannot be put into its cgroups") from error
