@@ -36,7 +36,8 @@ class Pin:
     @property
     def words(self) -> str:
         """The pin for people."""
-        days = "".join(f" {DAYS[day - 1]}" for day in self.days)
+        named = dict(enumerate(DAYS, 1))  # of a record from outside any number may be one
+        days = "".join(f" {named.get(day, day)}" for day in self.days)
         times = f"{self.from_minute // 60:02}:{self.from_minute % 60:02}"
         times += f"-{self.until_minute // 60:02}:{self.until_minute % 60:02}"
         most = "" if self.most is None else f", at most {self.most}"

@@ -130,6 +130,8 @@ def admit_control(control: Control) -> None:
     for pin in control.pins:
         named(pin, "service")
         _few("days of a pin", pin.days)
+        if not set(pin.days) <= set(range(1, 8)):
+            raise RecordUnusable("days of a pin are not between 1 and 7")
         _within("least of a pin", pin.least, MOST_INSTANCES)
         _within("most of a pin", pin.most or 0, MOST_INSTANCES)
     for quota in control.quotas:

@@ -287,6 +287,21 @@ async def test_a_connection_whose_request_does_not_come_is_ended_at_every_listen
     assert [name for name, well in zip(at, ended, strict=True) if not well] == []
 
 
+async def test_who_goes_away_before_the_answer_leaves_no_traceback(house: House) -> None:
+    at = places(house)
+    asked = "POST {} HTTP/1.1\r\nhost: x\r\nx-foremesh-user: u\r\nx-foremesh-service: b\r\n"
+    for name in ("gateway", "edge", "inner", "activate", "compose"):
+        for path in ("/only-b", "/b"):
+            host, _, port = at[name].partition(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write((asked.format(path) + "content-length: 0\r\n\r\n").encode())
+            await asyncio.sleep(0.002)
+            writer.transport.abort()
+    await asyncio.sleep(1)
+
+    assert [one.args for one in house.processes if "Traceback" in one.output] == []
+
+
 def test_every_listener_is_written_down() -> None:
     rows = re.findall(r"^\| (\w[\w ()]*) \| .*127\.0\.0\.1", DOCUMENT.read_text(), re.MULTILINE)
 

@@ -11,7 +11,9 @@ from harness import Eventually, RunForemesh
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import connect, producer_config
+from streams.adapters.postgres.rows import Column
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
+from streams.adapters.postgres.tables import STORED_TABLES
 from streams.engine.producer import CheckedProducer
 from streams.errors import DatabaseBusy, DatabaseUnreachable
 from streams.flow.topology import key_of, topic_of
@@ -285,6 +287,21 @@ def test_a_record_that_cannot_be_stored_hurts_only_itself(
     ((stage, reason),) = ask(settings, "SELECT stage, reason FROM dead_letters")
     assert stage == "sink"
     assert "index row" in str(reason)
+
+
+def test_a_record_of_which_no_row_can_be_made_is_a_dead_letter(settings: Settings) -> None:
+    broken = replace(
+        next(table for table in STORED_TABLES if table.record is Outcome),
+        columns=(Column("request_id", lambda row: [][row.offset]),),
+    )
+    received = ReceivedRecord(
+        topic="outcomes", partition=1, offset=7, at_ms=NOW, key=b"ann", value=b"x"
+    )
+    sink = PostgresSink(settings.postgres, tables=[broken])
+
+    (letter,) = sink.write([SinkEntry(OUTCOME, received)])
+    assert (letter.topic, letter.partition, letter.offset) == ("outcomes", 1, 7)
+    assert "list index out of range" in letter.reason
 
 
 def test_an_undecodable_record_that_no_stage_reports_becomes_a_dead_letter(

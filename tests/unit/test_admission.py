@@ -152,6 +152,7 @@ def test_demand_for_what_the_catalogue_does_not_have_is_left_out() -> None:
         (admission.admit_outcome, replace(OUTCOME, user="u" * 257)),
         (admission.admit_outcome, replace(OUTCOME, user="")),
         (admission.admit_control, Control(pool="p", pins=(Pin(service="part"),) * 10_000)),
+        (admission.admit_control, Control(pool="p", pins=(Pin(service="part", days=(8,)),))),
         (admission.admit_control, Control(pool="p", reason="x" * 10_000)),
         (admission.admit_instance, replace(INSTANCE, warm_since_ms=2**63 - 1)),
         (admission.admit_instance, replace(INSTANCE, busy_ms=-1)),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from streams.runtime.log_limit import LogLimit
+from streams.runtime.log_limit import MOST_WORDINGS, LogLimit
 
 
 def said(limit: LogLimit, at_s: float, line: int = 1) -> str | None:
@@ -54,3 +54,13 @@ def test_news_without_alarm_is_not_cut() -> None:
     news = logging.LogRecord("n", logging.INFO, "p", 1, "so far", (), None)
 
     assert [limit.filter(news) for _ in range(3)] == [True] * 3
+
+
+def test_what_we_say_in_ever_other_words_is_cut_in_the_end() -> None:
+    limit = LogLimit(most=1)
+    told = [
+        logging.LogRecord("streams.mesh", logging.WARNING, "p", 1, "refused: %d", (n,), None)
+        for n in range(2 * MOST_WORDINGS)
+    ]
+
+    assert sum(map(limit.filter, told)) == MOST_WORDINGS

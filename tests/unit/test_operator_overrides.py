@@ -130,3 +130,9 @@ def test_a_pin_over_midnight_belongs_to_the_day_it_begins(at_minute: int, day: i
     at_ms = at_minute * 60_000
     night = not 6 <= datetime.fromtimestamp(at_minute * 60, UTC).hour < 22
     assert pin.holds(at_ms) == (night and began.isoweekday() == day)
+
+
+def test_a_pin_of_any_record_can_be_told() -> None:
+    pin = Pin(service="a", days=(1, 0, 2**62), from_minute=-1, until_minute=2**62)
+
+    assert "mon 0 4611686018427387904" in pin.words

@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from streams.adapters.postgres.connection import connect, named
 from streams.adapters.postgres.rows import RecordRows, RowValues, StoredTable
 from streams.adapters.postgres.tables import STORED_TABLES
+from streams.errors import ForemeshError
 from streams.flow.topology import SINK
 from streams.records import DeadLetter, Record
 
@@ -102,8 +103,10 @@ class PostgresSink:
             return []
         try:
             self._write(self._by_table(entries))
-        except psycopg.Error as error:
-            if not _is_of_the_data(error):
+        except ForemeshError:
+            raise
+        except Exception as error:  # whatever a record makes fail becomes a record
+            if isinstance(error, psycopg.Error) and not _is_of_the_data(error):
                 self.close()
                 raise named(error) from error
             if len(entries) == 1:
@@ -158,8 +161,9 @@ def _is_of_the_data(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(_OF_THE_DATA)
 
 
-def _message(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error)
+def _message(error: Exception) -> str:
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or str(error)
 
 
 # --------------------------------------------------------------------------- statements

@@ -31,6 +31,6 @@ def is_idempotent(method: str, composite: Composite) -> bool:
     return composite.idempotent or method in IDEMPOTENT_METHODS
 
 
-def is_unserved(error: aiohttp.ClientConnectionError) -> bool:
+def is_unserved(error: Exception) -> bool:
     """Whether a request that failed with this error was certainly not received."""
     return isinstance(error, aiohttp.ClientConnectorError)

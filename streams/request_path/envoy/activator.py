@@ -254,16 +254,14 @@ class StandardPathProxy:
             ) as answer:
                 response = response_to(answer, _cost_headers(part))
                 await stream_body(answer, request, response)
-        except aiohttp.ClientConnectionError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             if response is not None:
-                raise  # the answer was passed on in part: the connection is closed, as Envoy sees
-            dead = True
-            if not (_is_idempotent(request) or is_unserved(error)):
+                return _broken_off(request, response)
+            dead = isinstance(error, aiohttp.ClientConnectionError)
+            if not dead and isinstance(error, TimeoutError):
+                raise _MaybeServed(504, "did not answer in time", part) from None
+            if not dead or not (_is_idempotent(request) or is_unserved(error)):
                 raise _MaybeServed(502, MAYBE_SERVED, part) from None
-        except TimeoutError:
-            if response is not None:
-                raise
-            raise _MaybeServed(504, "did not answer in time", part) from None
         finally:
             if dead:
                 held.discard()
@@ -275,6 +273,13 @@ class StandardPathProxy:
 def time_left_ms(headers: Mapping[str, str], most_ms: int) -> int:
     """How long Envoy still waits for the answer to a request, at most `most_ms`."""
     return min(most_ms, whole_in(headers.get("x-envoy-expected-rq-timeout-ms", ""), most_ms))
+
+
+def _broken_off(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """End a connection in the midst of an answer: its client is gone, or the instance."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response
 
 
 def _is_idempotent(request: web.Request) -> bool:
