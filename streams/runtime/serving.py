@@ -54,12 +54,16 @@ def _sentence(error: web.HTTPException, request: web.Request) -> str:
     }.get(error.status, error.reason)
 
 
+# What is no HTTP, a body that is not encoded as its headers say, a client that is gone.
+_CLIENTS_FAULTS = HttpProcessingError, web.RequestPayloadError, ConnectionResetError
+
+
 class _Answered(logging.Filter):
-    """Leaves out what is no HTTP: it was answered, and anyone can send as much as they like."""
+    """Leaves out clients' faults: they were answered, and anyone can make as many as they like."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is the server's own fault."""
-        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+        return not (record.exc_info and isinstance(record.exc_info[1], _CLIENTS_FAULTS))
 
 
 HTTP_LOG = logging.getLogger("streams.http")  # of every server of ours

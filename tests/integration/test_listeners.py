@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -290,11 +291,12 @@ async def test_a_connection_whose_request_does_not_come_is_ended_at_every_listen
 async def test_who_goes_away_before_the_answer_leaves_no_traceback(house: House) -> None:
     at = places(house)
     asked = "POST {} HTTP/1.1\r\nhost: x\r\nx-foremesh-user: u\r\nx-foremesh-service: b\r\n"
-    for name in ("gateway", "edge", "inner", "activate", "compose"):
-        for path in ("/only-b", "/b"):
+    waits = "expect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+    for name in ("gateway", "edge", "inner", "activate", "compose", "dashboard"):
+        for path, rest in product(("/only-b", "/b"), ("content-length: 0\r\n\r\n", waits)):
             host, _, port = at[name].partition(":")
             _, writer = await asyncio.open_connection(host, int(port))
-            writer.write((asked.format(path) + "content-length: 0\r\n\r\n").encode())
+            writer.write((asked.format(path) + rest).encode())
             await asyncio.sleep(0.002)
             writer.transport.abort()
     await asyncio.sleep(1)

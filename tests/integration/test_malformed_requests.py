@@ -212,6 +212,8 @@ NO_HTTP = {
     "a header without a colon": b"GET / HTTP/1.1\r\nnone\r\n\r\n",
     "two lengths": b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
     "a length that is none": b"POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n",
+    "a body that is not packed": b"POST / HTTP/1.1\r\ncontent-encoding: gzip\r\n"
+    b"content-length: 9\r\n\r\nunpacked!",
 }
 
 
