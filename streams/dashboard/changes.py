@@ -114,7 +114,7 @@ def _challenge(asked: Mapping[str, Any], _: Catalog) -> Changed:
         raise ChangeInvalid("name the challenger")
     try:
         price = float(asked.get("price") or STANDARD.price)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ChangeInvalid("the price is no number") from None
     if not 0 < price < 1e6:
         raise ChangeInvalid("the price has to be above 0")
@@ -162,5 +162,5 @@ def _count(asked: Mapping[str, Any], name: str) -> int | None:
         return None
     try:
         return whole_of(int(value), MOST_INSTANCES)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ChangeInvalid(f"{name} is no number of instances") from None

@@ -13,7 +13,7 @@ __all__ = ["BODY_UNREADABLE", "MALFORMED", "MOST_MS", "malformed", "name_of", "w
 BODY_UNREADABLE = web.RequestPayloadError, ContentEncodingError, TransferEncodingError
 # And what raises one that is no JSON, or not of the form that belongs there.
 MALFORMED = (
-    *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
+    *(AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError),
     *BODY_UNREADABLE,
 )
 MOST_MS = 2**53  # of a time

@@ -273,7 +273,7 @@ async def test_a_decision_is_explained_by_one_click(board: Board) -> None:
 
 async def test_what_is_not_known_is_said(board: Board) -> None:
     _, pool, _ = await board.get("/section/money?pool=nowhere")
-    _, why, _ = await board.get("/explain?command=none")
+    _, why, _ = await board.get("/explain?command=none%00")
     _, vectors, _ = await board.get("/section/trust?pool=nowhere")
     _, compared, _ = await board.get("/section/verdict?pool=nowhere")
 

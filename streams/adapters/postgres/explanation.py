@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from streams.adapters.postgres.connection import connected
+from streams.adapters.postgres.rows import storable
 from streams.adapters.postgres.sql import queries
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
@@ -73,7 +74,7 @@ def grounds_of(url: str, command_id: str, window_ms: int = WINDOW_MS) -> Decisio
     """
     with connected(url) as connection:
         cursor = connection.cursor(row_factory=dict_row)
-        given = {"command_id": command_id}
+        given = {"command_id": storable(command_id)}
         row = cursor.execute(queries()["verdict_of_command"], given).fetchone()
         return _grounds(cursor, _verdict(row), None, window_ms) if row else None
 
