@@ -16,6 +16,7 @@ from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
+from streams.cli.amounts import AmountParam
 from streams.cli.compare_femux import show_femux
 from streams.cli.compare_report import at_price_label, shown, verdict
 from streams.cli.console import PrintableConsole
@@ -54,7 +55,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--warm-up",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=AmountParam(0, 1, max_open=True),
     default=0.3,
     show_default=True,
     show_envvar=True,
@@ -72,7 +73,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--capacity-gb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=AmountParam(min=0, min_open=True),
     show_envvar=True,
     help="Memory limit of all instances together.  [default: unbounded]",
 )

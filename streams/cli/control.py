@@ -9,12 +9,14 @@ from dataclasses import replace
 import click
 
 from streams.cli import pass_settings, trial
+from streams.cli.amounts import AmountParam
 from streams.cli.control_record import CONTROL_KEYS, as_json, word_options
 from streams.cli.output import json_option, tell
 from streams.pipeline.operator_word import OperatorWord, in_force, publish
 from streams.records.control import DAY_MINUTES, DAYS, Control, Mode, Pin, Quota
 from streams.report.text_table import NAME, WHOLE, TextTable
 from streams.settings import Settings
+from streams.stages.admission import MOST_INSTANCES
 
 __all__ = ["command", "table_of"]
 
@@ -116,7 +118,7 @@ def resume(settings: Settings, pool: str, word: OperatorWord) -> Control:
 
 @command.command()
 @click.argument("pool")
-@click.argument("amount", type=click.FloatRange(min=0), required=False)
+@click.argument("amount", type=AmountParam(min=0), required=False)
 @word_options
 @pass_settings
 def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWord) -> Control:
@@ -127,7 +129,7 @@ def budget(settings: Settings, pool: str, amount: float | None, word: OperatorWo
 @command.command()
 @click.argument("pool")
 @click.argument("tier")
-@click.argument("amount", type=click.FloatRange(min=0), required=False)
+@click.argument("amount", type=AmountParam(min=0), required=False)
 @word_options
 @pass_settings
 def quota(
@@ -146,9 +148,9 @@ def quota(
 @command.command()
 @click.argument("pool")
 @click.argument("service")
-@click.option("--min", "least", type=click.IntRange(min=0), default=0, show_envvar=True,
+@click.option("--min", "least", type=click.IntRange(0, MOST_INSTANCES), default=0, show_envvar=True,
               show_default=True, help="Instances to have, as far as there is room.")  # fmt: skip
-@click.option("--max", "most", type=click.IntRange(min=0), show_envvar=True,
+@click.option("--max", "most", type=click.IntRange(0, MOST_INSTANCES), show_envvar=True,
               help="Instances to have at most.  [default: what pays]")  # fmt: skip
 @click.option("--from", "begins", type=MinuteOfDay(), default=0, show_envvar=True,
               help="Time of day, UTC.  [default: 00:00]")  # fmt: skip

@@ -17,6 +17,7 @@ from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.adapters.logs.times import LAST_MS
 from streams.cli import pass_settings
+from streams.cli.amounts import AmountParam
 from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import MARK_S, LogProducer, Pause
@@ -39,7 +40,7 @@ INTERRUPTED = 130  # exit code after SIGINT, as in shells
 @log_options
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=AmountParam(min=0, min_open=True),
     show_envvar=True,
     help="Keep the gaps between requests, divided by this.  [default: as fast as possible]",
 )

@@ -17,6 +17,7 @@ from streams.adapters.postgres.maintenance import check_schema
 from streams.catalog import yaml_reader
 from streams.catalog.inference import infer
 from streams.cli import pass_settings
+from streams.cli.amounts import AmountParam
 from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import letter_of
@@ -50,7 +51,7 @@ MOST_REASONS = 20  # counted separately; further ones are counted together
 )
 @click.option(
     "--price",
-    type=click.FloatRange(min=0, min_open=True),
+    type=AmountParam(min=0, min_open=True),
     default=1.0,
     show_default=True,
     show_envvar=True,

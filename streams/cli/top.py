@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.live import Live
 
 from streams.cli import pass_settings
+from streams.cli.amounts import AmountParam
 from streams.cli.console import PrintableConsole
 from streams.cli.output import json_option, tell
 from streams.runtime.clock import wall_ms
@@ -28,7 +29,7 @@ __all__ = ["command"]
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(min=0.2),
+    type=AmountParam(min=0.2),
     default=2.0,
     show_default=True,
     show_envvar=True,

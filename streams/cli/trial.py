@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from streams.cli import pass_settings
+from streams.cli.amounts import AmountParam
 from streams.cli.control_record import word_options
 from streams.cli.output import json_option, tell
 from streams.pipeline.last_values import last_values
@@ -35,13 +36,13 @@ __all__ = [
 @click.command()
 @click.argument("pool")
 @click.argument("name")
-@click.option("--price", type=click.FloatRange(min=0, min_open=True), default=STANDARD.price,
+@click.option("--price", type=AmountParam(min=0, min_open=True), default=STANDARD.price,
               show_default=True, show_envvar=True,
               help="Multiplier on the price of warm time: above 1, less is kept warm.")  # fmt: skip
-@click.option("--slack", type=click.FloatRange(0, 1), default=STANDARD.slack,
+@click.option("--slack", type=AmountParam(0, 1), default=STANDARD.slack,
               show_default=True, show_envvar=True,
               help="Fraction by which an idle instance may be worth less than it costs.")  # fmt: skip
-@click.option("--settle", "settle_s", type=click.FloatRange(min=0),
+@click.option("--settle", "settle_s", type=AmountParam(min=0),
               default=STANDARD.settle_ms / 1000, show_default=True, show_envvar=True,
               help="Seconds for which it must be worth less before it is released.")  # fmt: skip
 @word_options

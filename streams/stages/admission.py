@@ -27,6 +27,7 @@ from streams.records.control import Control
 from streams.stages.base import AHEAD_MS, MAX_NAME, RecordUnusable, StepContext, named
 
 __all__ = [
+    "MOST_INSTANCES",
     "MOST_MS",
     "admit_cold_start",
     "admit_command",

@@ -92,3 +92,17 @@ def test_a_challenger_that_is_ahead_is_named_with_what_takes_it() -> None:
     ):
         trial = Trial(pool="p", since_ms=0, at_ms=1, scores=(Score(variant="standard"), score))
         assert said in [*tables([word], {"p": trial})][-1].legend
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "1e300"])
+@pytest.mark.parametrize(
+    "args", [("budget", "default"), ("challenge", "default", "bold", "--settle")]
+)
+def test_amounts_of_which_no_record_can_be_made_are_refused(
+    args: tuple[str, ...], amount: str
+) -> None:
+    assert "is no number up to" in refused(*args, amount)
+
+
+def test_more_instances_than_a_pin_may_name_are_refused() -> None:
+    assert "not in the range" in refused("pin", "default", "a", "--min", "10001")
