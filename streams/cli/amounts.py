@@ -6,7 +6,10 @@ import math
 
 import click
 
-__all__ = ["AmountParam"]
+__all__ = ["DEADLINE_MS", "QUEUE", "AmountParam"]
+
+DEADLINE_MS = click.IntRange(1, 86_400_000)  # of a request
+QUEUE = click.IntRange(0, 100_000)  # requests that wait
 
 MOST = 1e12  # in milliseconds too a whole number that every record can hold
 

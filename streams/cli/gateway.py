@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from streams.cli import pass_settings
+from streams.cli.amounts import DEADLINE_MS, QUEUE
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -19,6 +20,7 @@ __all__ = ["command"]
 @click.option("--listen", show_envvar=True, help="host:port  [default: FOREMESH_GATEWAY's]")
 @click.option(
     "--queue",
+    type=QUEUE,
     default=64,
     show_default=True,
     show_envvar=True,
@@ -26,6 +28,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--deadline-ms",
+    type=DEADLINE_MS,
     default=10_000,
     show_default=True,
     show_envvar=True,

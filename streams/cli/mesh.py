@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from streams.cli import pass_settings
+from streams.cli.amounts import DEADLINE_MS, QUEUE
 from streams.cli.console import echo
 from streams.errors import SettingInvalid
 from streams.request_path.envoy.addresses import MeshAddresses
@@ -56,9 +57,12 @@ def _addresses(function: F) -> F:
     return called  # type: ignore[return-value]  # takes one argument less
 
 
-def _option(name: str, default: Any, about: str) -> Callable[[F], F]:
+def _option(
+    name: str, default: Any, about: str, kind: click.ParamType | None = None
+) -> Callable[[F], F]:
     return click.option(
         f"--{name}",
+        type=kind,
         default=default,
         envvar=MeshAddresses.variable(name),
         show_default=default != "",
@@ -68,8 +72,10 @@ def _option(name: str, default: Any, about: str) -> Callable[[F], F]:
 
 
 _pool = _option("pool", "default", "Name of the pool.")
-_queue = _option("queue", 64, "Most requests that wait for one constituent.")
-_deadline = _option("deadline-ms", 10_000, "Most that a request may take, in milliseconds.")
+_queue = _option("queue", 64, "Most requests that wait for one constituent.", QUEUE)
+_deadline = _option(
+    "deadline-ms", 10_000, "Most that a request may take, in milliseconds.", DEADLINE_MS
+)
 
 
 @command.command()
@@ -207,7 +213,7 @@ def bootstrap(*, addresses: MeshAddresses, node: str, output: Path | None) -> No
 @command.command()
 @_addresses
 @_option("node", "edge", "Name of the Envoy.")
-@_option("workers", 1, "Threads that serve requests.")
+@_option("workers", 1, "Threads that serve requests.", click.IntRange(1, 1_024))
 @pass_settings
 def envoy(settings: Settings, *, addresses: MeshAddresses, node: str, workers: int) -> None:
     """Run an Envoy of this mesh."""

@@ -9,6 +9,7 @@ from functools import partial
 import click
 
 from streams.cli import pass_settings
+from streams.cli.amounts import AmountParam
 from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
 from streams.provisioners.core.plugins import factory_of, plugins
 from streams.provisioners.local.cgroup_files import CONTROLLERS
@@ -52,6 +53,7 @@ class _Allowed(click.ParamType):
 )
 @click.option(
     "--keep-alive",
+    type=AmountParam(min=0),
     default=600.0,
     show_default=True,
     show_envvar=True,
