@@ -78,7 +78,7 @@ def test_the_largest_records_that_a_broker_takes_stop_no_worker(
     letters = [item.letter for item in live.dead()]
     assert [x.size for x in letters] == [len(near), len(unpacked), UNPACKED + 1]
     assert all(x.tells_of(b"ada", v) for x, v in zip(letters, (near, unpacked), strict=False))
-    assert "parameters are oversized" in letters[1].reason
+    assert "more than the 3145728 of a record" in letters[1].reason
 
 
 def test_a_letter_that_has_the_beginning_only_is_sent_back_from_its_place(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from streams import records
 from streams.adapters.avro.codec import (
     HEADER_BYTES,
+    MOST_BYTES,
     RecordCodec,
     RecordUndecodable,
     decode,
@@ -242,6 +243,7 @@ HUGE = b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"  # the varint of 2**63 - 1
         (encode(REQUEST).replace(b"ann", b"a\xffn"), "not valid UTF-8: byte 0xff"),
         (encode(REQUEST)[:-1] + b"\x08", "an enum has no value of this number"),
         (HEADER + HUGE, "truncated Avro"),
+        (HEADER + bytes(MOST_BYTES), "3145738 bytes, more than the 3145728 of a record"),
         (HEADER + HUGE + b"\xff" * 2**20, "truncated Avro"),
         (HEADER + b"\x01" + b"ann", "truncated Avro"),  # a negative length
         (HEADER + b"\x80" * 2**12, "a number of more than 64 bits"),

@@ -30,6 +30,7 @@ __all__ = ["RecordCodec", "RecordUndecodable", "decode", "encode", "installed", 
 
 MAGIC = b"\xc3\x01"
 HEADER_BYTES = len(MAGIC) + 8
+MOST_BYTES = 3 << 20  # what a topic takes; decoding as much blocks its process for most of a second
 TRUNCATED = "truncated Avro: the record ends before its schema does"
 
 
@@ -102,6 +103,8 @@ class RecordCodec:
         RecordUndecodable
             Whatever is wrong with them; nothing else is raised.
         """
+        if len(data) > MOST_BYTES:  # it was compressed, and may be a thousand times as large
+            raise RecordUndecodable(f"{len(data)} bytes, more than the {MOST_BYTES} of a record")
         read = self._readers.get(data[:HEADER_BYTES]) if data else None
         if read is None:
             raise RecordUndecodable(_fault_of_header(data))
