@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 from aiohttp import ClientSession, web
 
+from streams.runtime import grpc_serving
 from streams.runtime import serving as module
 from streams.runtime.access import loopback_only
 from streams.runtime.ports import free_port
@@ -69,3 +70,16 @@ async def test_one_connection_too_many_is_ended_until_another_has(
         lines[1][1].close()
 
     await served(port, clients)
+
+
+async def test_a_grpc_server_has_a_most_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_serving, "most_connections", lambda: 2)
+    server = grpc_serving.grpc_server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    with suppress(ConnectionResetError):
+        assert await asyncio.wait_for(lines[2][0].read(), 5) == b""
+    for _, writer in lines:
+        writer.close()
+    await server.stop(0)
