@@ -40,9 +40,10 @@ class ScrapeServer(ThreadingMixIn, WSGIServer):
 
     def __init__(self, place: tuple[str, int], registry: CollectorRegistry) -> None:
         self._since_s: dict[Any, float] = {}  # open connections
-        found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        host, port = place
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self.address_family, at = found[0], found[4]
-        super().__init__((str(at[0]), int(at[1])), _QuietHandler)
+        super().__init__((str(at[0]), port), _QuietHandler)
         self.set_app(make_wsgi_app(registry))
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
