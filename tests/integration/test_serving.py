@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
 from aiohttp import ClientSession, web
 
+from streams.request_path.core.http_server import body_of, new_application, serve_application
 from streams.runtime import grpc_serving
 from streams.runtime import serving as module
 from streams.runtime.access import loopback_only
@@ -83,3 +85,27 @@ async def test_a_grpc_server_has_a_most_of_connections(monkeypatch: pytest.Monke
     for _, writer in lines:
         writer.close()
     await server.stop(0)
+
+
+@pytest.mark.parametrize("decompress", [True, False])
+async def test_a_body_is_left_packed_for_who_passes_it_on(*, decompress: bool) -> None:
+    port, stop, packed = free_port(), asyncio.Event(), gzip.compress(b"body")
+    app, got = new_application(), list[bytes]()
+
+    async def echo(request: web.Request) -> web.Response:
+        assert request.headers["content-encoding"] == "gzip"
+        return web.Response(body=await body_of(request, 5.0))
+
+    async def client() -> None:
+        url, headers = f"http://127.0.0.1:{port}/", {"content-encoding": "gzip"}
+        async with (
+            ClientSession() as session,
+            session.post(url, data=packed, headers=headers) as answer,
+        ):
+            got.append(await answer.read())
+        stop.set()
+
+    app.router.add_post("/", echo)
+    at = loopback_only(f"127.0.0.1:{port}", "test")
+    await serve_application(app, at, [client()], stop, decompress=decompress)
+    assert got == [b"body" if decompress else packed]
