@@ -2,8 +2,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+# Most tests wait rather than compute, so a few run at once on each processor, each worker with a
+# Kafka and a PostgreSQL of its own. A module's tests stay together: they share what it started.
+WORKERS ?= 4
+BY_MODULE := --dist loadfile --no-loadscope-reorder
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Images with Python often set it: each of the processes of the tests would compile all it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install demo test unit check bench apiserver image chart lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
@@ -17,10 +23,11 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 	$(BIN)/foremesh demo
 
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
-	$(BIN)/pytest --ignore=tests/benchmarks --ignore=tests/apiserver --ignore=tests/image --ignore=tests/chart
+	$(BIN)/pytest -n $(WORKERS) $(BY_MODULE) \
+	  --ignore=tests/benchmarks --ignore=tests/apiserver --ignore=tests/image --ignore=tests/chart
 
 unit: install ## tests without I/O, in seconds
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n logical $(BY_MODULE) tests/unit
 
 check: install ## lint, format, types, shape of the code
 	$(BIN)/ruff check
