@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+import sys
 from collections import deque
 from pathlib import Path
 
@@ -14,10 +16,14 @@ __all__ = ["free_port", "free_ports", "kept_port"]
 _PORTS = range(10_000, 32_768)
 _TRIES = 10_000
 _recent: deque[int] = deque(maxlen=1_024)  # chosen, and perhaps not yet listened on
+_reserved: deque[int] = deque()  # file descriptors that tell other processes so of the last ones
+_RESERVED = 64
 
 
 def free_port() -> int:
     """Choose a port of the loopback interface that is free and was not chosen recently.
+
+    Nor was it by another process that still runs, on Linux.
 
     Raises
     ------
@@ -26,7 +32,7 @@ def free_port() -> int:
     """
     for _ in range(_TRIES):
         port = random.choice(_PORTS)  # noqa: S311 - not a secret
-        if port not in _recent and _is_free(port):
+        if port not in _recent and _is_free(port) and _reserve(port):
             _recent.append(port)
             return port
     raise OSError(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
@@ -47,6 +53,24 @@ def kept_port(noted: Path) -> int | None:
     """
     port = noted.read_text().rpartition(":")[2] if noted.exists() else ""
     return int(port) if port.isdecimal() and _is_free(int(port), again=True) else None
+
+
+def _reserve(port: int) -> bool:
+    """Keep other processes from the port until we end or have chosen many more, unless one has it.
+
+    Linux has names for sockets that are no files: nothing is left of them.
+    """
+    if sys.platform != "linux":
+        return True
+    with socket.socket(socket.AF_UNIX) as named:
+        try:
+            named.bind(f"\0foremesh-port-{port}")
+        except OSError:
+            return False
+        _reserved.append(named.detach())
+    if len(_reserved) > _RESERVED:
+        os.close(_reserved.popleft())
+    return True
 
 
 def _is_free(port: int, *, again: bool = False) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,27 @@ OUTGOING_FROM = 32_768  # Linux; macOS and Windows begin higher
 def test_ports_chosen_one_after_another_differ() -> None:
     assert len({free_port() for _ in range(200)}) == 200
     assert len(set(free_ports(20))) == 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes tell each other on Linux only")
+def test_a_port_that_another_process_chose_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen_elsewhere = (
+        "from streams.runtime.ports import free_port; print(free_port(), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", chosen_elsewhere],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        monkeypatch.setattr(ports, "_PORTS", range(port, port + 1))
+        with pytest.raises(OSError, match="no port of"):
+            free_port()
+        other.communicate("\n")
+
+    assert free_port() == port
 
 
 def test_no_port_is_one_that_an_outgoing_connection_may_be_given() -> None:
