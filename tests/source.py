@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from harness import CHECKOUT
 
@@ -19,25 +21,29 @@ NAMES = {
     path: ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__")
     for path in MODULES
 }
-TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def functions() -> Iterator[tuple[str, Function]]:
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """The tree of each module: parsed once it is asked for, not by whoever collects tests."""
+    return {path: ast.parse(path.read_text()) for path in MODULES}
+
+
+@cache
+def _nodes() -> list[tuple[str, ast.AST]]:
+    return [(NAMES[path], node) for path, tree in trees().items() for node in ast.walk(tree)]
+
+
+def functions() -> list[tuple[str, Function]]:
     """Every function and method, with its module's name."""
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, Function):
-                yield NAMES[path], node
+    return [(name, node) for name, node in _nodes() if isinstance(node, Function)]
 
 
-def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+def classes() -> list[tuple[str, ast.ClassDef]]:
     """Every class, with its module's name."""
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                yield NAMES[path], node
+    return [(name, node) for name, node in _nodes() if isinstance(node, ast.ClassDef)]
 
 
 def length(function: Function) -> int:

@@ -167,10 +167,10 @@ def test_lists_texts_and_numbers_out_of_all_bounds_are_refused(
 
 
 def test_a_command_of_ten_thousand_instances_takes_less_than_a_second() -> None:
-    began, state = time.perf_counter(), dict[str, Any]()
+    began, state = time.process_time(), dict[str, Any]()
     made = list(PlannedProvisioner().step(replace(COMMAND, count=10_000), state, LIVE))
     assert len(made) == 10_001
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 # --------------------------------------------------------------------- views
@@ -232,6 +232,6 @@ def test_layers_stay_one_deep() -> None:
 def test_an_instance_that_serves_a_hundred_million_at_once_takes_no_longer_to_decide_on() -> None:
     wide = replace(PART, concurrency=10**8)
     catalog = Catalog.of([*CATALOG, wide])
-    began = time.perf_counter()
+    began = time.process_time()
     list(Allocator().step(DEMAND, {}, StepContext(0, NOW, catalog)))
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -357,6 +357,7 @@ def test_gold_is_cold_at_most_half_as_often_as_bronze_and_bronze_is_not_starved(
     assert longest_ms <= longest_wait_ms(gold=3.0, bronze=3.0) + world.allocator.config.hold_ms
 
 
+@hypothesis_settings(max_examples=25)
 @given(story=STORY)
 def test_the_same_story_gives_the_same_commands(
     story: list[tuple[int, list[tuple[str, str, float]]]],

@@ -93,7 +93,7 @@ def lines_of(text: str) -> list[tuple[int, str]]:
 
 
 @given(catalogs())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_dumped_is_parsed_as_it_was(catalog: Catalog) -> None:
     assert parse(dump(catalog, "any\ncomment")) == catalog
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
-from source import NAMES, TREES
+from source import NAMES, trees
 
 from streams.cli.console import PrintableConsole, echo
 from streams.runtime.printable import PrintableFormatter, printable
@@ -102,7 +102,7 @@ def test_every_command_prints_through_the_one_place() -> None:
         name
         for path, name in NAMES.items()
         if name.startswith("streams.cli") and name != "streams.cli.console"
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(trees()[path])
         if isinstance(node, ast.Call)
         if ast.unparse(node.func) in {"click.echo", "click.secho", "Console", "print"}
     ]

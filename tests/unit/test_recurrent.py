@@ -39,6 +39,7 @@ from streams.settings import Settings
 from streams.stages.profiler import Profiler
 
 Event = tuple[str, str, int]
+kept = njit(error_model="numpy", cache=True)  # beside the kernels of the models
 
 
 def walked(events: Iterable[Event], *, rnn: bool = True) -> dict[str, Any]:
@@ -98,17 +99,17 @@ def test_what_follows_a_long_gap_is_told_from_what_follows_a_short_one() -> None
     assert right / 100 > 0.55
 
 
-@njit(error_model="numpy")
+@kept
 def state_after(unit: Any, services: Any, trail: Any, run: Any) -> Any:
     return follow(unit[0], services, trail[0], run[0]).copy()
 
 
-@njit(error_model="numpy")
+@kept
 def learn_back(unit: Any, services: Any, trail: Any, run: Any, back: Any) -> None:
     learn_unit(unit[0], services, trail[0], run[0], back)
 
 
-@njit(error_model="numpy")
+@kept
 def tangents(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.array([tanh(value) for value in values])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import CHECKOUT
-from source import NAMES, TREES, Function, classes, functions, length
+from source import NAMES, Function, classes, functions, length, trees
 
 MODULE_LINES = 300
 LONGEST_MODULE_LINES = 500
@@ -63,8 +63,8 @@ def mentioned(tree: ast.AST) -> Iterator[str]:
 
 def unused() -> Iterator[str]:
     """Functions and classes that nothing mentions; those of a class with a base may override."""
-    uses = {name for tree in TREES.values() for name in mentioned(tree)} | CALLED_BY_OTHERS
-    for path, tree in TREES.items():
+    uses = {name for tree in trees().values() for name in mentioned(tree)} | CALLED_BY_OTHERS
+    for path, tree in trees().items():
         inherited = {
             id(method)
             for node in ast.walk(tree)
@@ -132,7 +132,7 @@ def test_nothing_is_dead() -> None:
 
 
 def test_nothing_is_copied_deeply() -> None:
-    copies = [NAMES[path] for path, tree in TREES.items() if "deepcopy" in set(mentioned(tree))]
+    copies = [NAMES[path] for path, tree in trees().items() if "deepcopy" in set(mentioned(tree))]
 
     assert copies == []
 
@@ -141,7 +141,7 @@ def test_every_package_says_what_belongs_in_it() -> None:
     silent = [
         name
         for path, name in NAMES.items()
-        if path.name == "__init__.py" and not ast.get_docstring(TREES[path])
+        if path.name == "__init__.py" and not ast.get_docstring(trees()[path])
     ]
 
     assert silent == []
