@@ -26,6 +26,9 @@ TEMPLATE = "template_foremesh"
 (BUILD / "tmp").mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(BUILD / "tmp"))
 os.environ.setdefault("MPLCONFIGDIR", str(BUILD / "tmp"))
+# Workers beside each other have a Kafka each, for minutes: Java need not make it faster and faster.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)

@@ -159,4 +159,5 @@ class KafkaServer:
 
 
 def _env() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    names = ("PATH", "LANG", "JDK_JAVA_OPTIONS")
+    return {name: os.environ[name] for name in names if name in os.environ}

@@ -153,7 +153,7 @@ async def test_a_seek_while_somebody_waits_is_not_answered_from_before_it(
         fetcher.seek({first: 2})
         waiting = asyncio.create_task(fetcher.fetch({first}, 2.0))
         await asyncio.sleep(WAIT_S)
-        await asyncio.to_thread(send, settings, [b"three"])
+        send(settings, [b"three"])  # in this thread: nobody is answered before the seek
         fetcher.seek({first: 0})
         run = (await waiting).get(first, FetchedRun(0, []))
         found = [*run.records]
