@@ -31,6 +31,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # of `make unit`
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
