@@ -46,6 +46,7 @@ class LeaderElection:
         self._times = times or LeaseTimings()
         self._seen: tuple[object, ...] = ()  # holder and renewal, as last seen
         self._seen_s = 0.0
+        self._written: Lease | None = None  # ours, as last written; None: to be read first
 
     async def lead(
         self, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
@@ -60,15 +61,17 @@ class LeaderElection:
         work = asyncio.ensure_future(run(over))
         renewal = asyncio.create_task(self._renew())
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait((work, renewal, stopped), return_when=asyncio.FIRST_COMPLETED)
-        kept = not renewal.done()
-        over.set()
+        tasks = (work, renewal, stopped)
+        kept = True
         try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            kept = not renewal.done()
+            over.set()
             await work
         finally:
-            for task in (renewal, stopped):
+            for task in tasks:
                 task.cancel()
-            lost, _ = await asyncio.gather(renewal, stopped, return_exceptions=True)
+            _, lost, _ = await asyncio.gather(*tasks, return_exceptions=True)
             if isinstance(lost, Exception):
                 raise lost
             if kept:
@@ -102,6 +105,8 @@ class LeaderElection:
     async def _try_acquire(self) -> bool:
         """Acquire or renew the lease if it is ours, free or expired; whether it is ours now."""
         now = datetime.now(UTC)
+        if (ours := self._written) is not None and await self._renewed(ours, now):
+            return True
         try:
             lease = await self._client.get(Lease, self._name)
         except ApiServerError as error:
@@ -117,6 +122,13 @@ class LeaderElection:
         changes = (spec.leaseTransitions or 0) + (not mine)
         # The write carries the version that was read: of two candidates, one gets a conflict.
         return await self._write(lease, self._spec(since, now, changes))
+
+    async def _renewed(self, ours: Lease, now: datetime) -> bool:
+        """Whether a renewal succeeded without a look at what is there: nobody has written since."""
+        spec = ours.spec or LeaseSpec()
+        return await self._write(
+            ours, self._spec(spec.acquireTime or now, now, spec.leaseTransitions or 0)
+        )
 
     def _expired(self, spec: LeaseSpec) -> bool:
         seen = (spec.holderIdentity, spec.renewTime)
@@ -141,11 +153,11 @@ class LeaderElection:
             self._client.patch(Lease, self._name, changed, patch_type=PatchType.MERGE)
         )
 
-    @staticmethod
-    async def _without_conflict(call: Awaitable[Lease]) -> bool:
+    async def _without_conflict(self, call: Awaitable[Lease]) -> bool:
         """Whether a write succeeded; False when another process wrote first."""
+        self._written = None
         try:
-            await call
+            self._written = await call
         except ApiServerError as error:
             if code_of(error) == CONFLICT:
                 return False
@@ -154,6 +166,7 @@ class LeaderElection:
 
     async def _release(self) -> None:
         """Free the lease, so that the next candidate need not wait for its expiry."""
+        self._written = None
         with contextlib.suppress(ApiServerError):
             lease = await self._client.get(Lease, self._name)
             spec = lease.spec or LeaseSpec()
