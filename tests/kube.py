@@ -94,6 +94,7 @@ class Kube:
         for kind in KINDS:
             self.api.resources[kind] = kmock.ResourceInfo()
         self._names = itertools.count()
+        self._paused = False
         self._beginnings: dict[str, dict[str, Any]] = {}
 
     async def __aenter__(self) -> Self:
@@ -139,6 +140,10 @@ class Kube:
         said = {"kind": "Status", "apiVersion": "v1", "code": status, "message": message}
         self.api.refusals[path] = (status, json.dumps(said).encode(), iter(range(times)))
 
+    def pause(self) -> None:
+        """Have the controller do nothing any more."""
+        self._paused = True
+
     def pods(self, service: str | None = None) -> list[dict[str, Any]]:
         return [p for p in self._all("pods") if service in {None, _labels(p)[CONSTITUENT]}]
 
@@ -158,6 +163,8 @@ class Kube:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(0.01)
+            if self._paused:
+                continue
             for one in self._all("deployments"):
                 for pod in await self._match(one):
                     slow = _labels(one)[CONSTITUENT].startswith("slow")

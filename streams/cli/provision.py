@@ -49,7 +49,7 @@ class _Allowed(click.ParamType):
     "--starts",
     type=click.IntRange(1),
     show_envvar=True,
-    help="Most concurrent starts.  [default: 2; 16 on Kubernetes]",
+    help="Most concurrent starts.  [default: 2; 256 on Kubernetes]",
 )
 @click.option(
     "--keep-alive",
@@ -140,7 +140,7 @@ def command(
         from streams.cli import provision_kubernetes  # noqa: PLC0415
 
         limits = ProvisionerLimits(
-            starts=starts or 16, start_ms=300_000, keep_alive_ms=keep_alive_ms
+            starts=starts or 256, start_ms=300_000, keep_alive_ms=keep_alive_ms
         )
         target = provision_kubernetes.KubernetesTarget(
             pool=pool, namespace=namespace, take_over=take_over

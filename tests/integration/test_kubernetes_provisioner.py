@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from kube import NAMESPACE, Kube, KubernetesHouse, deployment, node
+from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 from provisioner_rigs import until, want
@@ -205,6 +207,65 @@ async def test_a_pod_that_is_not_ready_is_not_warm_until_it_is_again() -> None:
         assert here.told.states(instance.instance_id) == ["starting", "warm", "starting", "warm"]
 
 
+async def test_what_kubernetes_says_of_a_pod_that_is_not_ready_is_told() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        said = {
+            "type": "Ready",
+            "status": "False",
+            "message": "containers with unready status: [a]",
+        }
+        await here.kube.client.patch(
+            Pod,
+            instance.instance_id,
+            {"status": {"conditions": [said]}},
+            patch_type=PatchType.MERGE,
+        )
+        await until(lambda: here.told.last(InstanceState.STARTING))
+
+        (unready,) = here.told.last(InstanceState.STARTING)
+        assert unready.reason == "not ready: containers with unready status: [a]"
+
+
+async def test_a_start_whose_pod_kubernetes_cannot_make_fails_at_once_and_says_why() -> None:
+    async with KubernetesHouse(catalog_of(constituent("slow"))) as here:
+        provisioner = await here.open()
+        failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}
+        here.kube.pause()
+        await provisioner.carry_out(command("slow"))
+        await until(lambda: here.kube.get(DEPLOYMENTS, "slow-warm")["spec"]["replicas"] == 1)
+        status = {"status": {"conditions": [failure]}}
+        await here.kube.client.patch(Deployment, "slow-warm", status, patch_type=PatchType.MERGE)
+        await until(lambda: here.told.last(InstanceState.GONE))
+
+        (gone,) = here.told.last(InstanceState.GONE)
+        assert gone.reason == "crashed: Kubernetes made no pod: exceeded quota: small"
+
+
+async def test_a_deployment_that_cannot_be_written_holds_up_no_other() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"), constituent("b"))) as here:
+        here.kube.refuse(f"{DEPLOYMENT}/a-warm", 503, "not now")
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a"))
+        await until(lambda: here.kube.requests(f"{DEPLOYMENT}/a-warm"))
+        began = time.monotonic()
+        await provisioner.standard(want("b"))
+
+        assert time.monotonic() - began < 0.8  # it is tried again after a second
+
+
+async def test_a_deployment_that_is_made_later_is_scaled() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        del here.kube.api.objects[DEPLOYMENTS, NAMESPACE, "a-warm"]
+        provisioner = await here.open()
+        made: Any = Deployment.from_dict(deployment("a"))
+        await here.kube.client.create(made)
+        await asyncio.sleep(0.2)
+
+        assert (await provisioner.standard(want("a"))).state is InstanceState.WARM
+
+
 async def test_a_watch_that_breaks_is_begun_again_and_nothing_is_missed() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()
@@ -275,6 +336,15 @@ async def test_one_leads_and_the_next_follows_at_once_when_it_ends_well(kube: Ku
     await asyncio.wait_for(second.leads.wait(), 0.5)
     await first.close()
     await second.close()
+
+
+async def test_a_leader_renews_with_one_request_each_time(kube: Kube) -> None:
+    leader = Candidate(kube, "leader")
+    await leader.leads.wait()
+    await until(lambda: len(kube.requests(LEASE)) > 5)
+
+    assert [one.method for one in kube.requests(LEASE)].count("GET") == 1
+    await leader.close()
 
 
 async def test_a_leader_that_falls_silent_is_replaced_after_the_lease(kube: Kube) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from lightkube.resources.core_v1 import Node, Pod
 from lightkube.types import PatchType
 from lightkube.utils.quantity import parse_quantity
 
+from streams.provisioners.kubernetes.watched_kind import PAGE, WatchedKind
 from streams.records.catalog import Constituent, Resources
 
 __all__ = [
@@ -88,6 +89,28 @@ class WarmDeployment:
     requests: dict[str, str]  # resource requests of its container, whoever set them
     ours: str  # the resource requests that we set, as JSON
     journal: ScaleJournal
+    failure: str = ""  # why Kubernetes cannot make its pods
+
+    @classmethod
+    def of(cls, one: Deployment) -> WarmDeployment:
+        """Read one that has the labels."""
+        assert one.metadata
+        assert one.metadata.name
+        assert one.spec is not None
+        annotations = one.metadata.annotations or {}
+        pod = one.spec.template.spec
+        first = pod.containers[0] if pod and pod.containers else None
+        requests = (first.resources.requests if first and first.resources else None) or {}
+        return cls(
+            name=one.metadata.name,
+            service=(one.metadata.labels or {})[CONSTITUENT],
+            replicas=one.spec.replicas if one.spec.replicas is not None else 1,
+            container=first.name if first else "",
+            requests={k: v for k, v in requests.items() if k in {"cpu", "memory"}},
+            ours=annotations.get(REQUESTS, ""),
+            journal=ScaleJournal.of(annotations.get(JOURNAL)),
+            failure=_failure(one),
+        )
 
 
 class KubernetesCluster:
@@ -118,16 +141,14 @@ class KubernetesCluster:
         self._pool = pool
         self._labels: _Labels = {POOL: pool}
         self.take_over = take_over
-
-    async def deployments(self) -> dict[str, WarmDeployment]:
-        """Return the Deployments of the pool, by constituent."""
-        listed = self._client.list(self._kind, labels=self._labels)
-        deployments = [_warm_deployment(one) async for one in listed if _is_ours(one, self._labels)]
-        return {one.service: one for one in deployments}
+        self.pods: WatchedKind[Pod] = WatchedKind(client, Pod, self._labels, CONSTITUENT)
+        self.deployments: WatchedKind[Deployment] = WatchedKind(
+            client, kind, self._labels, CONSTITUENT
+        )
 
     async def autoscalers(self) -> dict[str, str]:
         """Return the HorizontalPodAutoscalers of the namespace, by Deployment; KEDA makes them too."""
-        listed = self._client.list(HorizontalPodAutoscaler)
+        listed = self._client.list(HorizontalPodAutoscaler, chunk_size=PAGE)
         scaled = {}
         async for one in listed:
             if one.spec.scaleTargetRef.kind == self._resource.kind:
@@ -186,23 +207,10 @@ class KubernetesCluster:
         patch = {"metadata": {"annotations": {COST: str(cost)}}}
         await self._client.patch(Pod, pod, patch, patch_type=PatchType.MERGE)
 
-    async def pods(self) -> tuple[list[Pod], str]:
-        """Return the pods of the pool, and the resource version of the list."""
-        listed = self._client.list(Pod, labels=self._labels)
-        pods = [pod async for pod in listed if _is_ours(pod, self._labels)]
-        return pods, listed.resourceVersion
-
-    async def changes(self, version: str) -> AsyncIterator[tuple[str, Pod]]:
-        """Watch pods from a resource version; after an end or `ApiServerError` list them again."""
-        watch = self._client.watch(Pod, labels=self._labels, resource_version=version)
-        async for kind, pod in watch:
-            if _is_ours(pod, self._labels):
-                yield kind, pod
-
     async def allocatable(self) -> Resources:
         """Return the allocatable resources of all ready, schedulable nodes."""
         total = Resources()
-        async for node in self._client.list(Node):
+        async for node in self._client.list(Node, chunk_size=PAGE):
             ready = any(
                 c.type == "Ready" and c.status == "True"
                 for c in (node.status and node.status.conditions) or ()
@@ -213,7 +221,7 @@ class KubernetesCluster:
 
     async def measured(self) -> dict[str, Resources]:
         """Return the use of each pod, from the metrics server."""
-        listed = self._client.list(_PodMetrics, labels=self._labels)
+        listed = self._client.list(_PodMetrics, labels=self._labels, chunk_size=PAGE)
         return {
             one.metadata.name: sum((_amount(c["usage"]) for c in one["containers"]), Resources())
             async for one in listed
@@ -239,28 +247,10 @@ def _name(metadata: ObjectMeta | None) -> str:
     return str(metadata.name) if metadata is not None and metadata.name else ""
 
 
-def _is_ours(one: Deployment | Pod, labels: Mapping[str, str]) -> bool:
-    present = (one.metadata and one.metadata.labels) or {}
-    return CONSTITUENT in present and all(present.get(k) == v for k, v in labels.items())
-
-
-def _warm_deployment(one: Deployment) -> WarmDeployment:
-    assert one.metadata
-    assert one.metadata.name
-    assert one.spec is not None
-    annotations = one.metadata.annotations or {}
-    pod = one.spec.template.spec
-    first = pod.containers[0] if pod and pod.containers else None
-    requests = (first.resources.requests if first and first.resources else None) or {}
-    return WarmDeployment(
-        name=one.metadata.name,
-        service=(one.metadata.labels or {})[CONSTITUENT],
-        replicas=one.spec.replicas if one.spec.replicas is not None else 1,
-        container=first.name if first else "",
-        requests={k: v for k, v in requests.items() if k in {"cpu", "memory"}},
-        ours=annotations.get(REQUESTS, ""),
-        journal=ScaleJournal.of(annotations.get(JOURNAL)),
-    )
+def _failure(one: Deployment) -> str:
+    conditions = (one.status and one.status.conditions) or ()
+    failures = (c for c in conditions if c.type == "ReplicaFailure" and c.status == "True")
+    return next((c.message or c.reason or "" for c in failures), "")
 
 
 def _requests(warm: WarmDeployment, constituent: Constituent | None) -> dict[str, str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
+
+from lightkube.resources.apps_v1 import Deployment
 
 from streams.provisioners.kubernetes.cluster import (
     CONSTITUENT,
@@ -18,7 +21,6 @@ from streams.provisioners.kubernetes.cluster import (
 )
 from streams.records import Command
 from streams.records.catalog import Catalog, Resources
-from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["DeploymentScaler"]
 
@@ -26,9 +28,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_OBSERVE_S = 15.0  # interval of reading Deployments, autoscalers, nodes and metrics
+_OBSERVE_S = 15.0  # interval of reading autoscalers, nodes and metrics
 _RETRY_S = 1.0  # pause while the API server does not answer
 _JOURNAL_COMMANDS = 64  # most in the journal of a Deployment
+_AT_ONCE = 8  # Deployments that are scaled at once
 
 
 class DeploymentScaler:
@@ -51,24 +54,50 @@ class DeploymentScaler:
         wanted: Callable[[str], int],
         refused: Callable[[str, str], None],
     ) -> None:
+        self._version = ""  # of the list of Deployments
         self.allocatable: Resources | None = None  # by the nodes; None until known
         self.measured: dict[str, Resources] = {}  # by pod
         self._cluster, self._catalog = cluster, catalog
         self._wanted, self._refused = wanted, refused
-        self._deployments: dict[str, WarmDeployment] = {}
+        self.deployments: dict[str, WarmDeployment] = {}  # by constituent
         self._autoscalers: dict[str, str] = {}
         self._commands: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_JOURNAL_COMMANDS))
         self._applied: dict[str, ScaleJournal] = {}  # journal as last applied
         self._dirty: set[str] = set()  # constituents whose Deployment must be scaled
-        self._changed = WakeSignal()
+        self._queue: asyncio.Queue[str] = asyncio.Queue()  # the same, in order
+        self._scaling: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._outages: set[str] = set()  # logged already
+
+    async def open(self) -> None:
+        """Read all that `observe` and `follow` will keep up to date."""
+        found, self._version = await self._cluster.deployments.listed()
+        self._replace(found)
+        await self.observe()
+
+    async def follow(self) -> None:
+        """Watch the Deployments, for ever."""
+        failed = functools.partial(self.report_outage, "watch of Deployments")
+        await self._cluster.deployments.follow(self._version, self._see, self._replace, failed)
+
+    def _replace(self, found: Sequence[Deployment]) -> None:
+        deployments = map(WarmDeployment.of, found)
+        self.deployments = {one.service: one for one in deployments}
+
+    def _see(self, change: str, one: Deployment) -> None:
+        warm = WarmDeployment.of(one)
+        if change == "DELETED":
+            self.deployments.pop(warm.service, None)
+            return
+        self.deployments[warm.service] = warm
+        if warm.failure:
+            self._refused(warm.service, f"Kubernetes made no pod: {warm.failure}")
 
     def recall(self) -> dict[str, int]:
         """Load the journals of a predecessor; returns its wanted numbers, by constituent."""
-        for service, warm in self._deployments.items():
+        for service, warm in self.deployments.items():
             self._commands[service].extend(warm.journal.commands)
             self.want(service)
-        return {service: warm.journal.wanted for service, warm in self._deployments.items()}
+        return {service: warm.journal.wanted for service, warm in self.deployments.items()}
 
     def commands(self) -> frozenset[str]:
         """Return the ids of the commands in all journals."""
@@ -76,18 +105,19 @@ class DeploymentScaler:
 
     def record_done(self, command: Command) -> None:
         """Add a command to the journal of its Deployment."""
-        if command.service in self._deployments:
+        if command.service in self.deployments:
             self._commands[command.service].append(command.command_id)
             self.want(command.service)
 
     def want(self, service: str) -> None:
         """Scale a constituent's Deployment: its wanted number has changed."""
-        self._dirty.add(service)
-        self._changed.wake()
+        if service not in self._dirty:
+            self._dirty.add(service)
+            self._queue.put_nowait(service)
 
     def obstacle(self, service: str) -> str:
         """Return what keeps a constituent from being scaled; empty for nothing."""
-        warm = self._deployments.get(service)
+        warm = self.deployments.get(service)
         if warm is None:
             return f"no Deployment of the pool is labelled {CONSTITUENT}={service}"
         other = self._autoscalers.get(warm.name)
@@ -99,29 +129,32 @@ class DeploymentScaler:
         return ""
 
     async def converge(self) -> None:
-        """Scale Deployments that need it, for ever."""
+        """Scale Deployments that need it, several at once and each in its turn, for ever."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(_AT_ONCE):
+                workers.create_task(self._converge_in_turn())
+
+    async def _converge_in_turn(self) -> None:
         while True:
-            for service in sorted(self._dirty):
+            service = await self._queue.get()
+            async with self._scaling[service]:
                 self._dirty.discard(service)
-                if not await self.tell(self._scale(service)):
-                    self._dirty.add(service)
-                    await asyncio.sleep(_RETRY_S)
-            if not self._dirty:
-                await self._changed.wait(_OBSERVE_S)
+                done = await self.tell(self._scale(service))
+            if not done:  # the others need not wait for it
+                asyncio.get_running_loop().call_later(_RETRY_S, self.want, service)
 
     async def observe_forever(self) -> None:
         """Observe at intervals; scale again what others have changed."""
         while True:
             await asyncio.sleep(_OBSERVE_S)
             await self.tell(self.observe())
-            for service, warm in self._deployments.items():
+            for service, warm in self.deployments.items():
                 if warm.replicas != self._wanted(service):
                     self._applied.pop(service, None)  # changed by another
                     self.want(service)
 
     async def observe(self) -> None:
-        """Read Deployments and autoscalers; also nodes and metrics, where that is allowed."""
-        self._deployments = await self._cluster.deployments()
+        """Read autoscalers; also nodes and metrics, where that is allowed."""
         self._autoscalers = await self._cluster.autoscalers()
         try:
             self.allocatable = await self._cluster.allocatable()
@@ -160,7 +193,7 @@ class DeploymentScaler:
 
     async def _scale(self, service: str) -> None:
         """Write the journal of a Deployment, then its scale, unless both are as wanted."""
-        warm = self._deployments.get(service)
+        warm = self.deployments.get(service)
         if warm is None or self.obstacle(service):
             return
         wanted = self._wanted(service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,12 +13,13 @@ from streams.provisioners.core.interface import ProvisionerLimits
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
 from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
 from streams.provisioners.core.start_queue import StartBackoff
-from streams.provisioners.kubernetes.cluster import ApiServerError, KubernetesCluster
+from streams.provisioners.kubernetes.cluster import KubernetesCluster
 from streams.provisioners.kubernetes.deployment_scaler import DeploymentScaler
 from streams.provisioners.kubernetes.pod_status import (
     ended,
     endpoint_of,
     name_of,
+    obstacle_of,
     ready,
     service_of,
 )
@@ -28,7 +30,6 @@ from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["PodLifecycle"]
 
-_RETRY_S = 1.0  # pause before pods are listed again
 _CHEAP = -1_000  # deletion cost of the pods to delete first
 
 
@@ -57,17 +58,20 @@ class PodLifecycle(InstanceLifecycle):
         # Instances whose start has begun and that have no pod yet.
         self._expected: dict[str, deque[HeldInstance]] = defaultdict(deque)
         self._leaving: set[HeldInstance] = set()
+        self._obstacles: dict[HeldInstance, str] = {}  # what keeps its pod from being ready
 
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
         """Adopt the existing pods and the starts that a predecessor had begun."""
-        await self.scaler.observe()
-        pods, version = await self._cluster.pods()
+        await self.scaler.open()
+        pods, version = await self._cluster.pods.listed()
         records = {one.instance_id: one for one in known}
         for pod in pods:
             self._adopt(pod, records.get(name_of(pod)))
         for service, wanted in self.scaler.recall().items():
             self._expect(service, wanted)
-        self._spawn(self._watch_pods(version))
+        failed = functools.partial(self.scaler.report_outage, "watch of pods")
+        self._spawn(self._cluster.pods.follow(version, self._see, self._reconcile, failed))
+        self._spawn(self.scaler.follow())
         self._spawn(self.scaler.converge())
         self._spawn(self.scaler.observe_forever())
         return self.scaler.commands()
@@ -88,8 +92,12 @@ class PodLifecycle(InstanceLifecycle):
         except StartFailed:
             pass
         except TimeoutError:
-            held.end_reason = held.end_reason or "crashed: its pod was not ready in time"
+            held.end_reason = held.end_reason or self._too_late(held)
             await self.stop(held)
+
+    def _too_late(self, held: HeldInstance) -> str:
+        why = self._obstacles.get(held, "")
+        return f"crashed: its pod was not ready in time{': ' if why else ''}{why}"
 
     async def stop(self, held: HeldInstance) -> None:
         """Scale down by one pod, after marking this one as the cheapest to delete."""
@@ -144,18 +152,6 @@ class PodLifecycle(InstanceLifecycle):
 
     # ------------------------------------------------------------------ pods
 
-    async def _watch_pods(self, version: str) -> None:
-        while True:
-            try:
-                async for kind, pod in self._cluster.changes(version):
-                    self._see(kind, pod)
-            except ApiServerError as error:
-                self.scaler.report_outage("watch of pods", error)
-            await asyncio.sleep(_RETRY_S)
-            if listed := await self.scaler.ask(self._cluster.pods()):
-                pods, version = listed
-                self._reconcile(pods)
-
     def _reconcile(self, pods: Sequence[Pod]) -> None:
         """Catch up with what changed while nothing was watched."""
         present = {name_of(pod) for pod in pods}
@@ -176,10 +172,8 @@ class PodLifecycle(InstanceLifecycle):
             self._lost(held, why)
         elif ready(pod):
             self._pod_ready(held, pod)
-        elif held.live:
-            self._ledger.change_state(
-                held, InstanceState.STARTING, wall_ms(), warm_since_ms=None, reason="not ready"
-            )
+        else:
+            self._pod_unready(held, obstacle_of(pod))
 
     def _bind(self, held: HeldInstance, pod: Pod) -> HeldInstance:
         self._ledger.rename(held, name_of(pod))
@@ -188,6 +182,7 @@ class PodLifecycle(InstanceLifecycle):
         return held
 
     def _pod_ready(self, held: HeldInstance, pod: Pod) -> None:
+        self._obstacles.pop(held, None)
         if held.instance.state is not InstanceState.STARTING or held.end_reason:
             return
         if held.ready.done():  # its readiness probe had failed in between
@@ -198,6 +193,14 @@ class PodLifecycle(InstanceLifecycle):
         else:
             self._mark_warm(held, endpoint=endpoint_of(pod))
 
+    def _pod_unready(self, held: HeldInstance, why: str) -> None:
+        self._obstacles[held] = why
+        if held.live:
+            reason = f"not ready: {why}" if why else "not ready"
+            self._ledger.change_state(
+                held, InstanceState.STARTING, wall_ms(), warm_since_ms=None, reason=reason
+            )
+
     def _lost(self, held: HeldInstance, why: str) -> None:
         """A pod ended; if a different one was to be deleted, that one is kept in its place."""
         service = held.instance.service
@@ -206,6 +209,7 @@ class PodLifecycle(InstanceLifecycle):
         if not held.end_reason and leaving:
             self._keep(leaving[0])
         self._leaving.discard(held)
+        self._obstacles.pop(held, None)
         self._mark_gone(held, held.end_reason or f"crashed: {why}")
         self.scaler.want(service)
 

@@ -16,13 +16,12 @@ __all__ = ["survey"]
 async def survey(cluster: KubernetesCluster, catalog: Catalog) -> list[str]:
     """Return a line for each constituent; the client of `cluster` must make dry runs."""
     scaler = DeploymentScaler(cluster, lambda: catalog, lambda _: 0, lambda *_: None)
-    await scaler.observe()
-    deployments = await cluster.deployments()
+    await scaler.open()
     lines = []
     for service, constituent in sorted(catalog.constituents.items()):
         why = scaler.obstacle(service)
         if not why:
-            warm = deployments[service]
+            warm = scaler.deployments[service]
             try:
                 await cluster.write(warm, warm.journal, constituent)
                 await cluster.scale(warm, warm.replicas)
