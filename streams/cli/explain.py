@@ -33,7 +33,9 @@ __all__ = ["command", "explained"]
 @click.option("--at", type=MomentParam(), show_envvar=True, help="When.  [default: now]")
 @click.option("--pool", show_envvar=True, help="Of this pool only.")
 @click.option("--challenger", default="", show_envvar=True, help="What this one would have done.")
-@json_option("a list of verdict, reason, warm, users, realised, decided, what_would_change")
+@json_option(
+    "a list of verdict, reason, warm, users, realised, failures, decided, what_would_change"
+)
 @pass_settings
 def command(
     settings: Settings,
@@ -98,6 +100,8 @@ def _lines(grounds: DecisionGrounds) -> Iterator[str]:
         f" {verdict.value:.3g}, costs {verdict.cost:.3g}; what decided: {verdict.bound}"
     )
     yield f"there or under way: {verdict.have}; warm at the time asked for: {grounds.warm}"
+    for one in grounds.failures:
+        yield f"{iso_time(one.gone_ms)}: {one.instance_id} {one.reason}"
     for sentence in what_would_change(verdict):
         yield f"would have changed it: {sentence}"
 

@@ -7,11 +7,20 @@ from dataclasses import replace
 import pytest
 from harness import eventually
 from live import Live
+from pools import warm
 from services import ONE, catalog_of, constituent, send
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.dead_letters import read_topic
-from streams.records import Action, Command, Demand, Record, ServiceDemand, Utilisation
+from streams.records import (
+    Action,
+    Command,
+    Demand,
+    InstanceState,
+    Record,
+    ServiceDemand,
+    Utilisation,
+)
 from streams.records.trials import Trial
 from streams.records.verdicts import Choice, Verdict
 from streams.runtime.clock import wall_ms
@@ -143,6 +152,17 @@ def test_a_decision_and_its_absence_are_explained_from_the_database(live: Live) 
     assert why["reason"] == command.reason
     assert why["verdict"]["choice"] == Choice.START
     assert why["verdict"]["expected"] == [{"service": "only-a", "tier": "gold", "requests": 1.0}]
+
+    gone = replace(
+        warm("a", "a-1", command.command_id),
+        pool="default",
+        gone_ms=at_ms,
+        state=InstanceState.GONE,
+        reason="crashed: Kubernetes made no pod: exceeded quota: small",
+    )
+    send(live.settings, [gone])
+    eventually(lambda: live.rows("instances"))
+    assert "a-1 crashed: Kubernetes made no pod" in live.run("explain", command.command_id)
 
     later = str(at_ms + 5_000)
     (why_not,) = json.loads(

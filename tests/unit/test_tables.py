@@ -15,7 +15,12 @@ from tables import PICTURES, picture, piped
 
 from streams.adapters.kafka.dead_letters import DeadLetterAtOffset
 from streams.adapters.kafka.topics import TopicState
-from streams.adapters.postgres.explanation import DecisionGrounds, RealisedValue, UserBehind
+from streams.adapters.postgres.explanation import (
+    DecisionGrounds,
+    InstanceFailure,
+    RealisedValue,
+    UserBehind,
+)
 from streams.cli import (
     compare_femux,
     compare_report,
@@ -275,6 +280,11 @@ def grounds() -> DecisionGrounds:
         wasted_s=41.0,
         wasted_cost=0.0068,
     )
+    failure = InstanceFailure(
+        instance_id="studio-4f1c9a52-1",
+        gone_ms=NOW - 20_000,
+        reason="crashed: Kubernetes made no pod: exceeded quota: small",
+    )
     users = (
         UserBehind(user="ann", tier="gold", service=LONG, within=0.61, made_ms=NOW - 40_000),
         UserBehind(user="b" * 40, tier="gold", service="upscale", within=0.2, made_ms=NOW - 90_000),
@@ -285,6 +295,7 @@ def grounds() -> DecisionGrounds:
         warm=1,
         users=users,
         realised=(realised,),
+        failures=(failure,),
     )
 
 

@@ -15,10 +15,18 @@ from streams.adapters.postgres.sql import queries
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
 
-__all__ = ["DecisionGrounds", "RealisedValue", "UserBehind", "grounds_at", "grounds_of"]
+__all__ = [
+    "DecisionGrounds",
+    "InstanceFailure",
+    "RealisedValue",
+    "UserBehind",
+    "grounds_at",
+    "grounds_of",
+]
 
 WINDOW_MS = 24 * 3_600_000  # before the decision; users last seen earlier are left out
 MOST_USERS = 10
+FAILED_MS, MOST_FAILURES = 600_000, 3  # instances that failed earlier are left out
 
 Cursor = psycopg.Cursor[dict[str, Any]]
 
@@ -49,6 +57,15 @@ class RealisedValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceFailure:
+    """An instance that crashed or did not start."""
+
+    instance_id: str
+    gone_ms: int
+    reason: str  # in the words of where it ran
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionGrounds:
     """A decision and what it was based on."""
 
@@ -57,6 +74,7 @@ class DecisionGrounds:
     warm: int  # instances that were warm at the time of the question
     users: tuple[UserBehind, ...]  # the most likely ones, at the time of the decision
     realised: tuple[RealisedValue, ...]
+    failures: tuple[InstanceFailure, ...]  # of the command, and shortly before the question
 
 
 def grounds_of(url: str, command_id: str, window_ms: int = WINDOW_MS) -> DecisionGrounds | None:
@@ -114,12 +132,15 @@ def _grounds(
     place = {"service": verdict.service, "pool": verdict.pool, "at_ms": asked_ms}
     warm = cursor.execute(queries()["warm_at"], place).fetchone()
     realised = cursor.execute(queries()["realised"], command).fetchall()
+    recent = {"since_ms": asked_ms - FAILED_MS, "most": MOST_FAILURES}
+    failures = cursor.execute(queries()["failures"], {**place, **command, **recent}).fetchall()
     return DecisionGrounds(
         verdict=verdict,
         reason=reason["reason"] if reason else "",
         warm=warm["count"] if warm else 0,
         users=tuple(_users(cursor, verdict, window_ms)),
         realised=tuple(RealisedValue(**row) for row in realised),
+        failures=tuple(InstanceFailure(**row) for row in failures),
     )
 
 

@@ -112,6 +112,19 @@ WHERE latest.expires_ms > %(at_ms)s AND v.service = ANY (%(services)s)
 ORDER BY v.within DESC, latest.user_id
 LIMIT %(most)s
 
+-- failures --
+-- Instances of a constituent that crashed or did not start: those of a command, and those of a time
+-- before another one; the newest ones.
+SELECT instance_id, gone_ms, reason
+FROM instances
+WHERE pool = %(pool)s AND service = %(service)s AND state = 'gone' AND reason LIKE 'crashed: %%'
+    AND (
+        (command_id = %(command_id)s AND command_id <> '')
+        OR gone_ms BETWEEN %(since_ms)s::bigint AND %(at_ms)s::bigint
+    )
+ORDER BY gone_ms DESC, instance_id
+LIMIT %(most)s
+
 -- realised --
 -- The value of the instances of a command, realised and expected.
 SELECT
