@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,7 +17,7 @@ from provisioner_rigs import until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import StandardPathRefused
-from streams.provisioners.kubernetes.cluster import COST, KubernetesCluster
+from streams.provisioners.kubernetes.cluster import COST, LAST_APPLIED, KubernetesCluster
 from streams.provisioners.kubernetes.leader_election import LeaderElection, LeaseTimings
 from streams.provisioners.kubernetes.survey import survey
 from streams.records import Action, InstanceState
@@ -74,6 +75,38 @@ async def test_the_scale_is_applied_without_force_by_a_manager_of_its_own() -> N
         assert scaled.params["fieldManager"] == "foremesh"
         assert "force" not in scaled.params
         assert scaled.headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+async def test_replicas_that_only_the_creator_owns_by_default_are_taken() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        made = created("kubectl-client-side-apply")
+        here.kube.add(DEPLOYMENTS, made)
+        await here.open()
+        await until(lambda: here.kube.requests(SCALE))
+
+        assert here.kube.requests(SCALE)[-1].params["force"] == "true"
+
+
+async def test_replicas_that_a_manifest_names_are_not_taken() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        made = created("kubectl-client-side-apply")
+        declared = json.dumps({"spec": {"replicas": 1}})
+        made["metadata"]["annotations"] = {LAST_APPLIED: declared}
+        here.kube.add(DEPLOYMENTS, made)
+        await here.open()
+        await until(lambda: here.kube.requests(SCALE))
+
+        assert "force" not in here.kube.requests(SCALE)[-1].params
+
+
+def created(manager: str) -> dict[str, Any]:
+    """A Deployment whose default of replicas Kubernetes counts to its creator."""
+    made = deployment("a")
+    fields: Any = {"f:spec": {"f:replicas": {}, "f:selector": {}, "f:template": {}}}
+    entry = {"manager": manager, "operation": "Update", "fieldsV1": fields}
+    made["metadata"]["managedFields"] = [entry]
+    made["spec"]["replicas"] = 1
+    return made
 
 
 async def test_replicas_that_another_manager_owns_are_not_fought_over() -> None:

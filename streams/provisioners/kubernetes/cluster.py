@@ -9,7 +9,6 @@ from typing import Any
 
 from httpx2 import HTTPError, HTTPStatusError
 from lightkube import AsyncClient
-from lightkube.core.resource import api_info
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.autoscaling_v1 import ScaleSpec
 from lightkube.models.meta_v1 import ObjectMeta
@@ -24,6 +23,8 @@ from streams.records.catalog import Constituent, Resources
 
 __all__ = [
     "CONSTITUENT",
+    "LAST_APPLIED",
+    "MANAGER",
     "POOL",
     "ApiServerError",
     "KubernetesCluster",
@@ -36,6 +37,8 @@ __all__ = [
 CONSTITUENT, POOL = "foremesh.io/constituent", "foremesh.io/pool"
 JOURNAL, REQUESTS = "foremesh.io/journal", "foremesh.io/requests"
 NOT_FOUND, CONFLICT = 404, 409
+DEPLOYMENT = "Deployment"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 COST = "controller.kubernetes.io/pod-deletion-cost"
 MANAGER = "foremesh"
 ApiServerError = HTTPError  # the API server refused a request or did not answer
@@ -90,6 +93,7 @@ class WarmDeployment:
     ours: str  # the resource requests that we set, as JSON
     journal: ScaleJournal
     failure: str = ""  # why Kubernetes cannot make its pods
+    unclaimed: bool = False  # nobody chose its replicas: they are Kubernetes' default
 
     @classmethod
     def of(cls, one: Deployment) -> WarmDeployment:
@@ -110,6 +114,7 @@ class WarmDeployment:
             ours=annotations.get(REQUESTS, ""),
             journal=ScaleJournal.of(annotations.get(JOURNAL)),
             failure=_failure(one),
+            unclaimed=_unclaimed(one),
         )
 
 
@@ -124,8 +129,6 @@ class KubernetesCluster:
         The pool; its Deployments carry its label and that of a constituent.
     take_over
         Scale Deployments even if an autoscaler or another manager owns `spec.replicas`.
-    kind
-        The kind to scale: Deployment, or another with a pod template and a scale subresource.
     """
 
     def __init__(
@@ -134,16 +137,14 @@ class KubernetesCluster:
         pool: str,
         *,
         take_over: bool = False,
-        kind: type[Any] = Deployment,
     ) -> None:
         self._client = client
-        self._kind, self._resource = kind, api_info(kind).resource
         self._pool = pool
         self._labels: _Labels = {POOL: pool}
         self.take_over = take_over
         self.pods: WatchedKind[Pod] = WatchedKind(client, Pod, self._labels, CONSTITUENT)
         self.deployments: WatchedKind[Deployment] = WatchedKind(
-            client, kind, self._labels, CONSTITUENT
+            client, Deployment, self._labels, CONSTITUENT
         )
 
     async def autoscalers(self) -> dict[str, str]:
@@ -151,7 +152,7 @@ class KubernetesCluster:
         listed = self._client.list(HorizontalPodAutoscaler, chunk_size=PAGE)
         scaled = {}
         async for one in listed:
-            if one.spec.scaleTargetRef.kind == self._resource.kind:
+            if one.spec.scaleTargetRef.kind == DEPLOYMENT:
                 scaled[one.spec.scaleTargetRef.name] = _name(one.metadata)
         return scaled
 
@@ -173,15 +174,15 @@ class KubernetesCluster:
             container = {"name": warm.container, "resources": {"requests": requests}}
             body = {"spec": {"template": {"spec": {"containers": [container]}}}}
         manifest = {
-            "apiVersion": self._resource.api_version,
-            "kind": self._resource.kind,
+            "apiVersion": "apps/v1",
+            "kind": DEPLOYMENT,
             "metadata": {"name": warm.name, "annotations": annotations},
             **body,
         }
         await self._apply(
             warm.name,
             self._client.patch(
-                self._kind, warm.name, manifest, patch_type=PatchType.APPLY, field_manager=MANAGER
+                Deployment, warm.name, manifest, patch_type=PatchType.APPLY, field_manager=MANAGER
             ),
         )
 
@@ -191,15 +192,16 @@ class KubernetesCluster:
         Raises
         ------
         OwnedByAnother
-            Another manager owns it, and `take_over` is not set.
+            Another manager has chosen it, and `take_over` is not set.
         """
-        scale = self._kind.Scale(
+        scale = Deployment.Scale(
             apiVersion="autoscaling/v1",
             kind="Scale",
             metadata=ObjectMeta(name=warm.name),
             spec=ScaleSpec(replicas=replicas),
         )
-        applied = self._client.apply(scale, warm.name, field_manager=MANAGER, force=self.take_over)
+        force = self.take_over or warm.unclaimed
+        applied = self._client.apply(scale, warm.name, field_manager=MANAGER, force=force)
         await self._apply(warm.name, applied)
 
     async def set_deletion_cost(self, pod: str, cost: int) -> None:
@@ -237,9 +239,7 @@ class KubernetesCluster:
             await call
         except ApiServerError as error:
             if code_of(error) == CONFLICT:
-                raise OwnedByAnother(
-                    f"{self._resource.kind} {name} is held by another: {error}"
-                ) from error
+                raise OwnedByAnother(f"{DEPLOYMENT} {name} is held by another: {error}") from error
             raise
 
 
@@ -251,6 +251,20 @@ def _failure(one: Deployment) -> str:
     conditions = (one.status and one.status.conditions) or ()
     failures = (c for c in conditions if c.type == "ReplicaFailure" and c.status == "True")
     return next((c.message or c.reason or "" for c in failures), "")
+
+
+def _unclaimed(one: Deployment) -> bool:
+    """Whether nobody chose the replicas; the default counts to Kubernetes as its creator's choice.
+
+    Only the creator owns the selector, which cannot be changed.
+    """
+    assert one.metadata
+    assert one.spec is not None
+    managed = [(m, (m.fieldsV1 or {}).get("f:spec", {})) for m in one.metadata.managedFields or ()]
+    owners = [(m, spec) for m, spec in managed if "f:replicas" in spec and m.manager != MANAGER]
+    created = all(m.operation == "Update" and "f:selector" in spec for m, spec in owners)
+    declared = '"replicas":' in (one.metadata.annotations or {}).get(LAST_APPLIED, "")
+    return one.spec.replicas == 1 and created and not declared
 
 
 def _requests(warm: WarmDeployment, constituent: Constituent | None) -> dict[str, str]:
