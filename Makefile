@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Images with Python often set it: each of the processes of the tests would compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test unit check bench apiserver image chart lock proto clean tools wrk npm buildah
+.PHONY: help install demo test unit check bench cluster image chart lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -24,7 +24,7 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
 	$(BIN)/pytest -n $(WORKERS) $(BY_MODULE) \
-	  --ignore=tests/benchmarks --ignore=tests/apiserver --ignore=tests/image --ignore=tests/chart
+	  --ignore=tests/benchmarks --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart
 
 unit: install ## tests without I/O, in seconds: of what is tried at random a fifth of make test's
 	$(BIN)/pytest -n logical $(BY_MODULE) --hypothesis-profile=quick tests/unit
@@ -38,8 +38,9 @@ check: install ## lint, format, types, shape of the code
 bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
-apiserver: install ## test against Kubernetes' own API server, which Go builds first, in minutes
-	$(BIN)/pytest -q tests/apiserver
+cluster: install build/kafka/.fetched ## test on a real Kubernetes, as root; Go builds it first, in half an hour
+	$(BIN)/python tests/cluster/binaries.py
+	$(BIN)/pytest -q -s tests/cluster
 
 image: buildah install ## build the image on a base of Debian's and test it, as root, in minutes
 	$(BIN)/pytest -q tests/image

@@ -58,6 +58,7 @@ class PodLifecycle(InstanceLifecycle):
         # Instances whose start has begun and that have no pod yet.
         self._expected: dict[str, deque[HeldInstance]] = defaultdict(deque)
         self._leaving: set[HeldInstance] = set()
+        self._spare: dict[str, Pod] = {}  # pods that appeared though no start waited for one
         self._obstacles: dict[HeldInstance, str] = {}  # what keeps its pod from being ready
 
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
@@ -85,6 +86,7 @@ class PodLifecycle(InstanceLifecycle):
             self._mark_gone(held, f"crashed: {reason}")
             return
         self._expected[service].append(held)
+        self._bind_spare(service)
         self.scaler.want(service)
         try:
             async with asyncio.timeout(self._limits.start_ms / 1000):
@@ -120,6 +122,7 @@ class PodLifecycle(InstanceLifecycle):
         """Fail the starts that wait for pods: the Deployment cannot be scaled."""
         while self._expected[service]:
             self._mark_gone(self._expected[service].popleft(), f"crashed: {why}")
+            self.scaler.want(service)
 
     async def close(self) -> None:
         """Stop watching and scaling; the pods stay."""
@@ -167,13 +170,25 @@ class PodLifecycle(InstanceLifecycle):
         if held is None and not why and (expected := self._expected[service_of(pod)]):
             held = self._bind(expected.popleft(), pod)
         if held is None:
-            return
-        if why:
+            self._note_spare(pod, why)
+        elif why:
             self._lost(held, why)
         elif ready(pod):
             self._pod_ready(held, pod)
         else:
             self._pod_unready(held, obstacle_of(pod))
+
+    def _note_spare(self, pod: Pod, ended: str) -> None:
+        """Remember a pod that nobody waits for: it is to go, unless a start comes first."""
+        if ended:
+            self._spare.pop(name_of(pod), None)
+        else:
+            self._spare[name_of(pod)] = pod
+
+    def _bind_spare(self, service: str) -> None:
+        for pod in [pod for pod in self._spare.values() if service_of(pod) == service]:
+            if self._expected[service]:
+                self._see("ADDED", self._spare.pop(name_of(pod)))
 
     def _bind(self, held: HeldInstance, pod: Pod) -> HeldInstance:
         self._ledger.rename(held, name_of(pod))

@@ -1,0 +1,122 @@
+"""The programs of a cluster: Kubernetes and kwok built by Go, the rest unpacked from Debian's packages.
+
+Run as a script it says what this machine lacks, or has them all, with the time of each.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script it is alone
+
+import click
+from debian import unpack
+from harness import CHECKOUT
+
+__all__ = ["BUILD", "VERSION", "Programs", "programs"]
+
+BUILD = CHECKOUT / "build" / "cluster"
+MODULE = Path(__file__).with_name("go")
+VERSION = "v1.37.2"  # as in go.mod
+BUILD_S = 3_600
+# Where the source of a program is, and where it is in Debian's package of it.
+SOURCES = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+    "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+}
+PACKAGES = {
+    "busybox": ("busybox-static", "bin/busybox"),
+    "cni": ("containernetworking-plugins", "usr/lib/cni"),
+    "containerd": ("containerd", "usr/bin/containerd"),
+    "containerd-shim-runc-v2": ("containerd", "usr/bin/containerd-shim-runc-v2"),
+    "ctr": ("containerd", "usr/bin/ctr"),
+    "runc": ("runc", "usr/sbin/runc"),
+}
+STAMPS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The folder that has them all."""
+
+    folder: Path
+
+    def __getitem__(self, name: str) -> str:
+        """The path of a program; AssertionError says how to have it."""
+        path = self.folder / name
+        assert path.exists(), f"{name} is missing: make cluster builds it"
+        return str(path)
+
+
+def programs() -> Programs:
+    """Those that there are."""
+    return Programs(BUILD / "bin")
+
+
+def lacking() -> Iterator[str]:
+    """What this machine lacks to run them, a sentence each."""
+    if sys.platform != "linux":
+        yield "A cluster runs on Linux only: this is another system."
+    if os.geteuid() != 0:
+        yield "A cluster needs root: its node makes cgroups, mounts and interfaces."
+    if missing() & SOURCES.keys() and not shutil.which("go"):
+        yield "Go is missing: install it (1.26 or later), it builds Kubernetes once."
+    if not shutil.which("openssl"):
+        yield "openssl is missing: install it, it makes the certificates."
+
+
+def missing() -> set[str]:
+    """The programs that are not there yet."""
+    return {name for name in (*SOURCES, *PACKAGES) if not (BUILD / "bin" / name).exists()}
+
+
+def have(name: str) -> None:
+    """Build or unpack a program."""
+    (BUILD / "bin").mkdir(parents=True, exist_ok=True)
+    if name in SOURCES:
+        _build(name, SOURCES[name])
+    else:
+        package, path = PACKAGES[name]
+        if not (BUILD / package / path).exists():
+            unpack(package, BUILD / package, f"{name} is missing: install {package}")
+        (BUILD / "bin" / name).symlink_to(BUILD / package / path)
+
+
+def _build(name: str, source: str) -> None:
+    stamps = " ".join(f"-X {one}.gitVersion={VERSION}" for one in STAMPS)
+    options = ["-mod=readonly", "-trimpath", f"-ldflags=-s -w {stamps}"]
+    argv = ["go", "build", *options, "-o", str(BUILD / "bin" / name), source]
+    caches = {"GOPATH": str(BUILD / "go"), "GOCACHE": str(BUILD / "cache")}
+    env = {**os.environ, **caches}
+    env["GOFLAGS"] = f"{env.get('GOFLAGS', '')} -modcacherw".strip()
+    subprocess.run(argv, cwd=MODULE, env=env, check=True, timeout=BUILD_S)
+
+
+def main() -> None:
+    """Have every program, and say how long each took."""
+    if lacks := list(lacking()):
+        sys.exit("\n".join(lacks))
+    wanted = [name for name in (*SOURCES, *PACKAGES) if name in missing()]
+    for number, name in enumerate(wanted, 1):
+        click.echo(f"{name} ({number} of {len(wanted)}) ... ", nl=False)
+        began = time.monotonic()
+        have(name)
+        click.echo(f"{time.monotonic() - began:.0f} s")
+    for cache in (BUILD / "go", BUILD / "cache"):
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

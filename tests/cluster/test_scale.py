@@ -1,0 +1,100 @@
+"""A thousand constituents: how soon their pods are scheduled, and what it asks of the API server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import click
+import pytest
+from audit import asked, table
+from house import ClusterHouse
+
+from foremesh.testing.provisioners import catalog_of, order, until
+from streams.provisioners.kubernetes.leader_election import LeaderElection
+
+pytest_plugins = ["clusters"]
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.timeout(900)]
+
+CONSTITUENTS, AT_ONCE, EVERY_S = 1_000, 10, 1.0
+COMMANDS = 400
+IDLE_S = 30.0
+
+
+class LargeHouse(ClusterHouse):
+    limits = replace(ClusterHouse.limits, starts=256, start_ms=60_000)
+
+
+@pytest.fixture(scope="module")
+async def large(cluster: object) -> AsyncIterator[LargeHouse]:
+    """A provisioner of a thousand constituents."""
+    del cluster
+    names = [f"c{number}" for number in range(CONSTITUENTS)]
+    async with LargeHouse(catalog_of(*map(LargeHouse.quick, names), room=CONSTITUENTS)) as here:
+        await here.open()
+        yield here
+
+
+async def test_pods_are_scheduled_within_half_a_second_of_the_command(large: LargeHouse) -> None:
+    began: dict[str, float] = {}
+    services = list(large.catalog.constituents)
+    for first in range(0, COMMANDS, AT_ONCE):
+        next_s = time.monotonic() + EVERY_S
+        for service in services[first : first + AT_ONCE]:
+            began[service] = time.monotonic()
+            await large.now.carry_out(order(service, name=f"start-{service}"))
+        await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+    scheduled = large.tenant.scheduled
+    await until(lambda: scheduled.keys() >= began.keys(), 60)
+
+    took = sorted(1_000 * (scheduled[service] - at) for service, at in began.items())
+    p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
+    click.echo(f"\ncommand to scheduled, {COMMANDS} starts: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    assert p99 < 500
+
+
+async def test_an_idle_leader_and_its_standby_ask_less_than_twice_a_second(
+    large: LargeHouse,
+) -> None:
+    stop = asyncio.Event()
+    clients = [large.tenant.connect() for _ in range(2)]
+    elections = [LeaderElection(one, "idle", str(n)) for n, one in enumerate(clients)]
+
+    async def lead(over: asyncio.Event) -> None:
+        await over.wait()
+
+    candidates = [asyncio.create_task(one.lead(lead, stop)) for one in elections]
+    await asyncio.sleep(3.0)
+    since = large.cluster.audit.stat().st_size
+    await asyncio.sleep(IDLE_S)
+    requests = asked(large.cluster.audit, large.tenant.namespace, since)
+    stop.set()
+    await asyncio.gather(*candidates, *(one.close() for one in clients))
+
+    click.echo("\n".join(["\nidle, with a thousand constituents:", *table(requests, IDLE_S)]))
+    assert len(requests) / IDLE_S < 2
+
+
+async def test_nothing_is_listed_without_pages_and_each_kind_is_watched_once(
+    large: LargeHouse,
+) -> None:
+    requests = asked(large.cluster.audit, large.tenant.namespace)
+
+    assert {
+        one.resource for one in requests if one.verb == "list" and "limit" not in one.query
+    } == set()
+    watched = [one.resource for one in requests if one.verb == "watch"]
+    assert sorted(watched) == ["deployments", "pods"]
+
+
+async def test_no_request_is_refused_but_for_what_the_cluster_lacks(large: LargeHouse) -> None:
+    refused = {
+        (one.verb, one.resource, one.code)
+        for one in asked(large.cluster.audit, large.tenant.namespace)
+        if one.code >= 400
+    }
+
+    # There is no metrics server; the lease is looked for before it is made.
+    assert refused <= {("list", "pods", 404), ("get", "leases", 404)}
