@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -46,6 +47,7 @@ class KubernetesTarget:
 
         async def serve(stop: asyncio.Event) -> None:
             endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
+            logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of every request
             client = self._connect()
             process = ProvisionerProcess(
                 settings,

@@ -159,7 +159,7 @@ def _controllers(found: Programs, there: ControlPlane) -> list[str]:
         "root-ca-file": there.authority,
         "service-account-private-key-file": there.folder / "accounts.key",
         "node-monitor-period": "1s",
-        "node-monitor-grace-period": "6s",
+        "node-monitor-grace-period": "12s",
         "horizontal-pod-autoscaler-sync-period": "1s",
     }
     return _argv(found["kube-controller-manager"], {**own, **_client(there)})

@@ -57,6 +57,8 @@ fileCheckFrequency: 0s
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 maxPods: 60
+nodeLeaseDurationSeconds: 4
+nodeStatusUpdateFrequency: 1s
 oomScoreAdj: 0
 podLogsDir: $folder/logs
 resolvConf: ""
@@ -115,7 +117,8 @@ def node(
     argv = ["/usr/bin/unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
     env = {**os.environ, "ADDRESS": ADDRESS, "GATEWAY": HOST}
     try:
-        child.start([*argv, "/bin/bash", str(NODE), str(folder), str(found.folder)], env=env)
+        argv += ["/bin/bash", str(NODE), str(folder), str(found.folder)]
+        child.start(argv, env=env, death_signal=signal.SIGKILL)
         _plug(child)
         yield folder
     finally:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from harness import CHECKOUT
+from buildah import buildah, built
 
-FOLDER = CHECKOUT / "build" / "image"
-BASE = FOLDER / "base"
 pytestmark = pytest.mark.timeout(900)  # the first one builds
 
 MOST_BYTES = 400_000_000  # to pull
@@ -37,44 +34,10 @@ class RunInImage(Protocol):
     def __call__(self, *argv: str, code: int = 0) -> str: ...
 
 
-def said(*argv: str | Path) -> str:
-    env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=560)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
-
-
-def buildah(*words: str | Path) -> str:
-    return said("buildah", "--root", FOLDER / "store", "--runroot", FOLDER / "run", *words)
-
-
-def debian() -> None:
-    """A root file system of Debian's with Python, and nothing that is only read by people."""
-    if BASE.exists():
-        return
-    new = BASE.with_name("new")
-    shutil.rmtree(new, ignore_errors=True)
-    said("debootstrap", "--variant=minbase", "--include=python3-minimal,python3-venv,ca-certificates",
-         "bookworm", new)  # fmt: skip
-    for needless in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
-        shutil.rmtree(new / needless)
-    new.rename(BASE)
-
-
 @pytest.fixture(scope="session")
 def image() -> str:
     """The name of the image."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    debian()
-    if "localhost/base" not in buildah("images", "--format", "{{.Name}}"):
-        made = buildah("from", "scratch")
-        buildah("add", "--quiet", made, BASE, "/")
-        buildah("commit", "--quiet", "--rm", made, "localhost/base")
-    # Its trust in others is this machine's, which may be behind a proxy.
-    buildah("build", "--layers", "--pull-never", "--build-arg", "BASE=localhost/base",
-            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--tag", "localhost/foremesh",
-            "--file", CHECKOUT / "deploy" / "Dockerfile", CHECKOUT)  # fmt: skip
-    return "localhost/foremesh"
+    return built()
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ async def test_commands_on_kafka_become_pods_and_pods_instances(
         running.process.terminate()
         assert await asyncio.to_thread(running.wait, 30) == 0
         assert len(kube.pods()) == 2
+        assert "HTTP Request" not in running.output
         lease = kube.get("coordination.k8s.io/v1/leases", "foremesh-default")
         assert lease["spec"]["holderIdentity"] == ""
 
