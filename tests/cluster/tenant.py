@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,7 +36,8 @@ class Tenant:
         self.namespace = f"shop-{uuid.uuid4().hex[:8]}"
         self.admin = cluster.connect(self.namespace)
         self.pods: dict[str, Pod] = {}  # those that are not being deleted
-        self.scheduled: dict[str, float] = {}  # when a pod of a constituent first had a node
+        self.scheduled: dict[str, list[float]] = defaultdict(list)  # when pods had a node
+        self._bound: set[str] = set()  # pods that have
         self._token = ""
 
     async def __aenter__(self) -> Self:
@@ -104,8 +106,9 @@ class Tenant:
                 self.pods.pop(str(pod.metadata.name), None)
                 continue
             self.pods[str(pod.metadata.name)] = pod
-            if pod.spec and pod.spec.nodeName:
-                self.scheduled.setdefault(labels_of(pod)[CONSTITUENT], time.monotonic())
+            if pod.spec and pod.spec.nodeName and pod.metadata.name not in self._bound:
+                self._bound.add(str(pod.metadata.name))
+                self.scheduled[labels_of(pod)[CONSTITUENT]].append(time.monotonic())
 
 
 def rights(namespace: str) -> list[Any]:

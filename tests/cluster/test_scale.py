@@ -55,21 +55,31 @@ def behind(one: Deployment) -> bool:
 
 
 async def test_pods_are_scheduled_within_half_a_second_of_the_command(large: LargeHouse) -> None:
+    first = await start_each(large, 1)
+    again = await start_each(large, 2)
+
+    for name, took in (("first", first), ("second", again)):
+        told = f"p50 {quantile(took, 0.5):.0f} ms, p99 {quantile(took, 0.99):.0f} ms"
+        click.echo(f"\ncommand to scheduled, {COMMANDS} {name} pods: {told}")
+    assert quantile(again, 0.99) < 500
+
+
+async def start_each(here: LargeHouse, number: int) -> list[float]:
+    """Have one more pod of each of some constituents, so many a second; how many ms each took."""
     began: dict[str, float] = {}
-    services = list(large.catalog.constituents)
+    services, scheduled = list(here.catalog.constituents), here.tenant.scheduled
     for first in range(0, COMMANDS, AT_ONCE):
         next_s = time.monotonic() + EVERY_S
         for service in services[first : first + AT_ONCE]:
             began[service] = time.monotonic()
-            await large.now.carry_out(order(service, name=f"start-{service}"))
+            await here.now.carry_out(order(service, name=f"{service}-{number}"))
         await asyncio.sleep(max(0.0, next_s - time.monotonic()))
-    scheduled = large.tenant.scheduled
-    await until(lambda: scheduled.keys() >= began.keys(), 60)
+    await until(lambda: all(len(scheduled[one]) >= number for one in began), 60)
+    return [1_000 * (scheduled[one][number - 1] - at) for one, at in began.items()]
 
-    took = sorted(1_000 * (scheduled[service] - at) for service, at in began.items())
-    p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
-    click.echo(f"\ncommand to scheduled, {COMMANDS} starts: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-    assert p99 < 500
+
+def quantile(values: list[float], share: float) -> float:
+    return sorted(values)[int(len(values) * share)]
 
 
 async def test_an_idle_leader_and_its_standby_ask_less_than_twice_a_second(

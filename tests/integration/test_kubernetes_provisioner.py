@@ -197,6 +197,18 @@ async def test_pods_outlive_their_provisioner_and_its_successor_takes_them_over(
         assert not here.told.last(InstanceState.GONE)
 
 
+async def test_a_successor_writes_nothing_where_nothing_has_changed() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+        await here.die()
+        before = len(here.kube.requests(SCALE))
+        await here.open()
+        await asyncio.sleep(0.3)
+
+        assert len(here.kube.requests(SCALE)) == before
+
+
 async def test_a_pod_that_went_while_nobody_looked_is_buried() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()

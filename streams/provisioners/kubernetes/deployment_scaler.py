@@ -96,6 +96,8 @@ class DeploymentScaler:
         """Load the journals of a predecessor; returns its wanted numbers, by constituent."""
         for service, warm in self.deployments.items():
             self._commands[service].extend(warm.journal.commands)
+            if warm.replicas == warm.journal.wanted:
+                self._applied[service] = warm.journal  # of thousands, nothing is to be written
             self.want(service)
         return {service: warm.journal.wanted for service, warm in self.deployments.items()}
 
