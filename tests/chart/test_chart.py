@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from harness import CHECKOUT
+from helm import helm_program
 from ruamel.yaml import YAML
 
 CHART = CHECKOUT / "deploy" / "helm"
 MANIFESTS = CHECKOUT / "deploy" / "kubernetes"
-MODULE = "helm.sh/helm/v3/cmd/helm@v3.18.4"
 VERSION = kubernetes_validate.latest_version()
 THEIRS = "monitoring.coreos.com/v1"  # no schema of Kubernetes'
 Manifest = dict[str, Any]
@@ -30,19 +29,7 @@ Render = Callable[..., Rendered]
 
 @pytest.fixture(scope="session")
 def helm() -> Path:
-    """Helm, built once where it is not installed."""
-    if found := shutil.which("helm"):
-        return Path(found)
-    build = CHECKOUT / "build" / "helm"
-    built = build / "bin" / "helm"
-    if not built.exists():
-        assert shutil.which("go"), "Go is missing: install it, it builds Helm once; or install Helm"
-        caches = {"GOPATH": str(build / "go"), "GOCACHE": str(build / "cache")}
-        env = {**os.environ, **caches, "GOBIN": str(build / "bin"), "GOFLAGS": "-modcacherw"}
-        subprocess.run(["go", "install", MODULE], env=env, check=True, timeout=1_500)
-        shutil.rmtree(build / "go")
-        shutil.rmtree(build / "cache")
-    return built
+    return helm_program()
 
 
 @pytest.fixture

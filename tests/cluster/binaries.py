@@ -73,8 +73,11 @@ def lacking() -> Iterator[str]:
         yield "A cluster needs root: its node makes cgroups, mounts and interfaces."
     if missing() & SOURCES.keys() and not shutil.which("go"):
         yield "Go is missing: install it (1.26 or later), it builds Kubernetes once."
-    if not shutil.which("openssl"):
-        yield "openssl is missing: install it, it makes the certificates."
+    if not Path("/sys/fs/cgroup").is_dir():
+        yield "cgroups are missing: mount them at /sys/fs/cgroup, a node limits its pods by them."
+    for program in ("openssl", "kubectl", "ip", "unshare", "buildah", "debootstrap"):
+        if not shutil.which(program):
+            yield f"{program} is missing: install it."
 
 
 def missing() -> set[str]:

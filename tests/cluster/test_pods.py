@@ -23,12 +23,13 @@ from binaries import BUILD, programs
 from buildah import saved
 from control_plane import ControlPlane, control_plane
 from harness import CHECKOUT, eventually
+from helm import helm_program
 from images import archive
 from neighbourhood import Neighbourhood, neighbourhood
 from node import HOST, node, wire
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1_800),
     pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root: it makes cgroups and mounts"),
 ]
 
@@ -134,8 +135,7 @@ def said(argv: list[str], given: str = "") -> str:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The chart, installed on one real node."""
-    if not IMAGE.exists():
-        saved(IMAGE, "docker.io/library/foremesh:0.1.0")
+    saved(IMAGE, "docker.io/library/foremesh:0.1.0")
     folder, found = tmp_path_factory.mktemp("shop"), programs()
     for name in ("control", "node", "around"):
         (folder / name).mkdir()
@@ -167,7 +167,7 @@ def install(shop: Shop) -> Shop:
     shop.kubectl("apply", "-f", "-", given=json.dumps(PRICING))
     values = shop.folder / "values.yaml"
     values.write_text(json.dumps(small(shop.around)))
-    helm = shutil.which("helm") or str(CHECKOUT / "build" / "helm" / "bin" / "helm")
+    helm = str(helm_program())
     began = time.monotonic()
     words = ["install", "mine", "deploy/helm", "-n", NAMESPACE, "-f", str(values)]
     said([helm, f"--kubeconfig={admin}", *words])
