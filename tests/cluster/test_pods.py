@@ -269,10 +269,12 @@ async def test_a_request_is_served_by_the_pod_that_was_warm_and_is_a_row(shop: S
 
 
 def test_every_pod_of_the_release_is_ready(shop: Shop) -> None:
-    pods = shop.pods(**{"app.kubernetes.io/name": "foremesh"})
-    statuses = [one for pod in pods for one in pod["status"]["containerStatuses"]]
+    def ready() -> bool:
+        pods = shop.pods(**{"app.kubernetes.io/name": "foremesh"})
+        statuses = [one for pod in pods for one in pod["status"]["containerStatuses"]]
+        return all(one["ready"] or "terminated" in one["state"] for one in statuses)
 
-    assert all(one["ready"] or "terminated" in one["state"] for one in statuses)
+    eventually(ready, 120)
 
 
 def test_a_worker_that_hangs_is_restarted(shop: Shop) -> None:
