@@ -119,4 +119,4 @@ def test_so_it_does_when_the_worker_is_killed_in_the_middle(
 
     assert_same_rows(live.settings.postgres, replayed)
     models = live.query("SELECT DISTINCT model FROM predictions")
-    assert models == [("mixture+rnn/1" if live.settings.rnn == "on" else "mixture/5",)]
+    assert models == [("mixture+rnn/2" if live.settings.rnn == "on" else "mixture/6",)]
