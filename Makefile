@@ -23,7 +23,8 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 	$(BIN)/foremesh demo
 
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
-	$(BIN)/pytest -n $(WORKERS) $(BY_MODULE) \
+	$(BIN)/pytest -m alone tests/acceptance
+	$(BIN)/pytest -m "not alone" -n $(WORKERS) $(BY_MODULE) \
 	  --ignore=tests/benchmarks --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart
 
 unit: install ## tests without I/O, in seconds: of what is tried at random a fifth of make test's

@@ -42,6 +42,7 @@ def started(build: Path, name: str) -> list[Path]:
     return list((build / "demo" / "logs").glob(f"{name}-*/log"))
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_short_demo_answers_all_shows_the_gain_and_leaves_nothing_running(
     build: Path, eventually: Eventually
