@@ -158,6 +158,7 @@ class PodLifecycle(InstanceLifecycle):
     def _reconcile(self, pods: Sequence[Pod]) -> None:
         """Catch up with what changed while nothing was watched."""
         present = {name_of(pod) for pod in pods}
+        self._spare = {name: pod for name, pod in self._spare.items() if name in present}
         for pod in pods:
             self._see("MODIFIED", pod)
         for name in [name for name in self._pods if name not in present]:

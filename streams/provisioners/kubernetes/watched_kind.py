@@ -16,9 +16,7 @@ ObjectT = TypeVar("ObjectT")
 
 PAGE = 500  # objects of one answer
 _RETRY_S = 1.0  # pause before they are listed again
-_RELIST_S = (
-    300.0  # a server that went without a word ends no watch: they are listed again after this
-)
+_RELIST_S = 300.0  # of a watch: a server that went away without a word ends none
 
 
 class WatchedKind(Generic[ObjectT]):
