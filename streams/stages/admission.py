@@ -60,8 +60,10 @@ def admit_prediction(prediction: Prediction) -> None:
         named(prediction, "asked")
     _few("services", prediction.services)
     for entry in prediction.services:
-        service, *chances = entry
-        if not all(0.0 <= chance <= MOST for chance in chances) or len(service) > MAX_NAME:
+        service, probability, within, soon, later, another_day = entry
+        known = 0.0 <= probability <= MOST and 0.0 <= within <= MOST and 0.0 <= soon <= MOST
+        known &= 0.0 <= later <= MOST and 0.0 <= another_day <= MOST
+        if not known or len(service) > MAX_NAME:
             raise RecordUnusable(f"{entry} has no probabilities")
 
 

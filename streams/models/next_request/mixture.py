@@ -123,7 +123,7 @@ class NextRequestMixture:
         evidence = gather(state, profile, keys, SESSION, config.decay)
         candidates, room, forecast = room_for(evidence.known, config.most, 1 + M + PHASES)
         rows = phase_rows(state, profile)
-        columns = predict_all(evidence, rows, np.diff(ended), candidates, room, forecast)
+        columns = predict_all(evidence, rows, ended[1:] - ended[:-1], candidates, room, forecast)
         table = room[: (1 + M + PHASES) * (columns + 2)].reshape(-1, columns + 2)
         made = MixturePrediction(
             candidates[:columns], table[: 1 + M], forecast,

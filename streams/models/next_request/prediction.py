@@ -40,7 +40,8 @@ class MixturePrediction(NamedTuple):
             The probability that it does.
         """
         assert self.ended is not None
-        masses = np.diff(np.minimum(self.ended, within))
+        ended = np.minimum(self.ended, within)
+        masses = ended[1:] - ended[:-1]  # np.diff takes ten times as long
         found: Table = masses @ self.given / within if within > 0.0 else self.chances
         return found
 

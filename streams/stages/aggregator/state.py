@@ -98,6 +98,9 @@ class SeriesSums:
 
     def add_all(self, other: SeriesSums, times: int) -> None:
         """Add a multiple of other sums."""
+        if times == 1 and not len(self.values):  # most often: a bucket moves on as a whole
+            self.values = other.values.copy()
+            return
         size = len(other.values)
         if size > len(self.values):
             self._grow(size)
