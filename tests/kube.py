@@ -6,6 +6,7 @@ import asyncio
 import copy
 import itertools
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -205,7 +206,7 @@ class Kube:
                 raise
 
 
-class KubernetesHouse(ProvisionerHouse):
+class DeploymentHouse(ProvisionerHouse, ABC):
     """A namespace with a Deployment for each constituent."""
 
     now: KubernetesProvisioner
@@ -215,8 +216,40 @@ class KubernetesHouse(ProvisionerHouse):
 
     def __init__(self, catalog: Catalog, *, take_over: bool = False) -> None:
         super().__init__(catalog)
-        self.kube = Kube()
         self.take_over = take_over
+
+    @abstractmethod
+    def connect(self) -> AsyncClient:
+        """A client with the rights of the provisioner."""
+
+    def make(self) -> KubernetesProvisioner:
+        return KubernetesProvisioner(
+            "default",
+            lambda: self.catalog,
+            self.told.records.append,
+            self.limits,
+            cluster=KubernetesCluster(self.connect(), "default", take_over=self.take_over),
+        )
+
+    async def die(self) -> None:
+        await self.now.close()
+
+    @classmethod
+    def quick(cls, name: str, *, concurrency: int = 1) -> Constituent:
+        return Constituent(
+            service=name, needs=ONE, warm_up_ms=100, price=1.0, concurrency=concurrency
+        )
+
+
+class KubernetesHouse(DeploymentHouse):
+    """A namespace of the emulated API server."""
+
+    def __init__(self, catalog: Catalog, *, take_over: bool = False) -> None:
+        super().__init__(catalog, take_over=take_over)
+        self.kube = Kube()
+
+    def connect(self) -> AsyncClient:
+        return self.kube.connect()
 
     async def __aenter__(self) -> Self:
         await self.kube.__aenter__()
@@ -228,29 +261,11 @@ class KubernetesHouse(ProvisionerHouse):
         await self.die()
         await self.kube.__aexit__()
 
-    def make(self) -> KubernetesProvisioner:
-        return KubernetesProvisioner(
-            "default",
-            lambda: self.catalog,
-            self.told.records.append,
-            self.limits,
-            cluster=KubernetesCluster(self.kube.connect(), "default", take_over=self.take_over),
-        )
-
     async def crash(self, instance: Instance) -> None:
         await self.kube.fail(instance.instance_id)
 
-    async def die(self) -> None:
-        await self.now.close()
-
     def running(self) -> int:
         return len(self.kube.pods())
-
-    @classmethod
-    def quick(cls, name: str, *, concurrency: int = 1) -> Constituent:
-        return Constituent(
-            service=name, needs=ONE, warm_up_ms=100, price=1.0, concurrency=concurrency
-        )
 
     @classmethod
     def slow(cls, name: str) -> Constituent:

@@ -20,7 +20,7 @@ from lightkube.config.models import User
 from streams.devstack.child import ServerProcess, until
 from streams.runtime.ports import free_ports
 
-__all__ = ["SERVICES", "ControlPlane", "control_plane", "served"]
+__all__ = ["SERVICES", "ControlPlane", "control_plane", "self_signed", "served"]
 
 START_S, STOP_S = 60, 20
 SERVICES = "10.96.0.0/16"  # addresses of Services; the first is the API server's
@@ -209,22 +209,16 @@ def _answers(there: ControlPlane) -> bool:
 def _keys(folder: Path, listen: str) -> None:
     """The server's certificate, which signs itself, the key of service accounts, and tokens."""
     names = f"IP:{listen},IP:10.96.0.1,DNS:kubernetes.default.svc"
-    new = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "30",
-    ]
-    made = ["-keyout", "serving.key", "-out", "serving.crt", "-subj", "/CN=kubernetes"]
-    _run([*new, *made, "-addext", f"subjectAltName={names}"], folder)
+    self_signed(folder, "serving", "kubernetes", names)
     _run(["openssl", "genrsa", "-out", "accounts.key", "2048"], folder)
     (folder / "tokens.csv").write_text(TOKENS)
+
+
+def self_signed(folder: Path, files: str, subject: str, names: str) -> None:
+    """A certificate that signs itself, and its key: files of this name in the folder."""
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    made = ["-keyout", f"{files}.key", "-out", f"{files}.crt", "-subj", f"/CN={subject}"]
+    _run([*new, "-nodes", "-days", "30", *made, "-addext", f"subjectAltName={names}"], folder)
 
 
 def _run(argv: list[str], cwd: Path) -> None:

@@ -6,13 +6,12 @@ import asyncio
 from typing import ClassVar, Self
 
 from control_plane import ControlPlane
+from kube import DeploymentHouse
+from lightkube import AsyncClient
 from lightkube.resources.core_v1 import Pod
 from tenant import Tenant
 
-from foremesh.testing.provisioners import ONE, ProvisionerHouse
-from streams.provisioners.core.interface import ProvisionerLimits
-from streams.provisioners.kubernetes.cluster import KubernetesCluster
-from streams.provisioners.kubernetes.provisioner import KubernetesProvisioner
+from foremesh.testing.provisioners import ONE
 from streams.records import Instance
 from streams.records.catalog import Catalog, Constituent
 
@@ -21,19 +20,17 @@ __all__ = ["ClusterHouse"]
 SLOW, AT_ONCE = "slow", 32
 
 
-class ClusterHouse(ProvisionerHouse):
+class ClusterHouse(DeploymentHouse):
     """Pods on kwok's nodes, started by the manifests' own service account."""
 
     cluster: ClassVar[ControlPlane]  # set by the fixture of that name
-    now: KubernetesProvisioner
-    limits = ProvisionerLimits(
-        grace_ms=20, claim_ms=1_000, stop_ms=2_000, start_ms=10_000, starts=8
-    )
 
     def __init__(self, catalog: Catalog, *, take_over: bool = False) -> None:
-        super().__init__(catalog)
+        super().__init__(catalog, take_over=take_over)
         self.tenant = Tenant(self.cluster)
-        self.take_over = take_over
+
+    def connect(self) -> AsyncClient:
+        return self.tenant.connect()
 
     async def __aenter__(self) -> Self:
         await self.tenant.__aenter__()
@@ -50,29 +47,11 @@ class ClusterHouse(ProvisionerHouse):
         await self.die()
         await self.tenant.__aexit__()
 
-    def make(self) -> KubernetesProvisioner:
-        return KubernetesProvisioner(
-            "default",
-            lambda: self.catalog,
-            self.told.records.append,
-            self.limits,
-            cluster=KubernetesCluster(self.tenant.connect(), "default", take_over=self.take_over),
-        )
-
     async def crash(self, instance: Instance) -> None:
         await self.tenant.admin.delete(Pod, instance.instance_id, grace_period=0)
 
-    async def die(self) -> None:
-        await self.now.close()
-
     def running(self) -> int:
         return self.tenant.running()
-
-    @classmethod
-    def quick(cls, name: str, *, concurrency: int = 1) -> Constituent:
-        return Constituent(
-            service=name, needs=ONE, warm_up_ms=100, price=1.0, concurrency=concurrency
-        )
 
     @classmethod
     def slow(cls, name: str) -> Constituent:

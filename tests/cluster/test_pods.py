@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from binaries import BUILD, programs
 from buildah import saved
-from control_plane import ControlPlane, control_plane
+from control_plane import ControlPlane, control_plane, self_signed
 from harness import CHECKOUT, eventually
 from helm import helm_program
 from images import archive
@@ -199,23 +199,9 @@ def small(around: Neighbourhood) -> dict[str, Any]:
 
 def secrets(shop: Shop) -> None:
     """What the manifests ask an operator for: tokens and a certificate."""
-    names = "DNS:provisioner,DNS:gateway"
-    new = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "30",
-    ]
-    files = ["-keyout", "tls.key", "-out", "tls.crt", "-subj", "/CN=shop"]
     folder = shop.folder / "access"
     folder.mkdir()
-    subprocess.run([*new, *files, "-addext", f"subjectAltName={names}"], cwd=folder, check=True)
+    self_signed(folder, "tls", "shop", "DNS:provisioner,DNS:gateway")
     shutil.copy(folder / "tls.crt", folder / "ca.crt")
     for name in ("token", "users-token", "dashboard-token"):
         (folder / name).write_text(name * 4)
