@@ -14,10 +14,8 @@ PHASED = [EXPERTS.index("phase-1"), EXPERTS.index("phase-2")]
 
 def before_phases(profile: UserProfile) -> bytes:
     """The bytes of a profile, from which the experts that know of phases have gone."""
-    learnt, weights = (
-        profile.weights.copy(),
-        np.zeros(1, record(experts=(np.float32, (M - len(PHASED),)), steps=np.float32)),
-    )
+    learnt, former = profile.weights.copy(), (np.float32, (M - len(PHASED),))
+    weights = np.zeros(1, record(experts=former, steps=np.float32))
     weights["experts"] = np.delete(learnt["experts"], PHASED, axis=1)
     weights["steps"] = learnt["steps"]
     profile.weights = weights

@@ -122,7 +122,7 @@ def _learn(
     request_id: str,
     prediction: MixturePrediction,
 ) -> None:
-    given = prediction if prediction.phases is None else None  # else one is made for it
+    given = None if len(prediction.given) else prediction  # without one, learning makes it
     mixture.learn(
         state,
         request.user,

@@ -11,7 +11,7 @@ from streams.models.arrival.phases import PHASES
 from streams.models.kernels import Records, record
 from streams.models.next_request.experts import EXPERTS, PHASED, M
 from streams.models.next_request.joined import joint_of
-from streams.models.next_request.mixing import SETS, no_weights
+from streams.models.next_request.mixing import SETS, WEIGHTS
 from streams.models.next_request.network_expert import NetworkState
 from streams.models.next_request.population import CAUTION, PopulationState, population_of
 from streams.models.next_request.user_profile import UserProfile
@@ -30,10 +30,15 @@ def _with_phased(values: Array, axis: int = -1) -> Array:
     return np.insert(values, [_AT] * len(PHASED), 0.0, axis=axis)
 
 
-def _weights(data: StateReader) -> Records:
-    former, weights = data.array_like(np.zeros(1, _WEIGHTS)), no_weights()
+def _widened(former: Records) -> Records:
+    """Vectors of weights."""
+    weights = np.zeros(former.shape, WEIGHTS)
     weights["experts"], weights["steps"] = _with_phased(former["experts"]), former["steps"]
     return weights
+
+
+def _weights(data: StateReader) -> Records:
+    return _widened(data.array_like(np.zeros(1, _WEIGHTS)))
 
 
 def _population(data: StateReader) -> PopulationState:
@@ -42,9 +47,7 @@ def _population(data: StateReader) -> PopulationState:
     learnt, newton = row.learnt[0], row.learnt["newton"][0]
     for name in ("novelty", "shifts", "recency"):
         learnt[name] = former[name]
-    for name in ("experts", "steps"):
-        values = former["sets"][name]
-        learnt["sets"][name][:_SETS] = _with_phased(values) if name == "experts" else values
+    learnt["sets"][:_SETS] = _widened(former["sets"])
     newton["weights"] = _with_phased(former["newton"]["weights"])
     newton["inverse"] = _with_phased(_with_phased(former["newton"]["inverse"]), axis=0)
     for at in range(_AT, _AT + len(PHASED)):

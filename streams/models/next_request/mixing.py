@@ -68,7 +68,7 @@ def choose_sets(
 
 @inner
 def mix(mixed: Table, logs: Table, weights: Table) -> int:
-    """Fill in the mixture, before it is corrected, and returns its top column.
+    """Fill in the mixture, before it is corrected; returns its top column.
 
     The mixture is the product of the experts' probabilities, each to the power of its weight,
     normalised.

@@ -11,16 +11,15 @@ import numpy as np
 from streams.models.arrival.gaps import GapOutlook, GapRows, outlook, within
 from streams.models.arrival.phases import PHASES, PHASES_MS, SESSION, phase_of
 from streams.models.counts import empty
-from streams.models.kernels import Table
+from streams.models.kernels import Records, Table
 from streams.models.next_request.evidence import gather, learn_parameters, phase_rows, room_for
 from streams.models.next_request.experts import CONDITIONAL, EXPERTS, M
-from streams.models.next_request.joined import Joined
 from streams.models.next_request.learner import Learnt, learn, make_room
 from streams.models.next_request.mixing import initial_weights, no_weights
 from streams.models.next_request.network_expert import NetworkExpert
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.prediction import MixturePrediction
-from streams.models.next_request.predictor import predict, predict_all
+from streams.models.next_request.predictor import Evidence, predict, predict_all
 from streams.models.next_request.score_tally import new_tally
 from streams.models.next_request.state_keys import (
     POPULATION,
@@ -125,13 +124,8 @@ class NextRequestMixture:
         rows = phase_rows(state, profile)
         columns = predict_all(evidence, rows, ended[1:] - ended[:-1], candidates, room, forecast)
         table = room[: (1 + M + PHASES) * (columns + 2)].reshape(-1, columns + 2)
-        made = MixturePrediction(
-            candidates[:columns], table[: 1 + M], forecast,
-            evidence.known - columns, keys, evidence.shared,
-        )  # fmt: skip
-        return made._replace(
-            joined=self._joined(state, profile, made), phases=table[1 + M :], ended=ended
-        )
+        filled = candidates[:columns], table[: 1 + M], forecast
+        return self._made(state, profile, evidence, keys, filled).over(table[1 + M :], ended)
 
     def prediction_given(
         self, state: State, profile: UserProfile, gap_ms: int
@@ -143,10 +137,7 @@ class NextRequestMixture:
         candidates, room, forecast = room_for(evidence.known, config.most, 1 + M)
         columns = predict(evidence, candidates, room, forecast)
         table = room[: (1 + M) * (columns + 2)].reshape(-1, columns + 2)
-        made = MixturePrediction(
-            candidates[:columns], table, forecast, evidence.known - columns, keys, evidence.shared
-        )
-        return made._replace(joined=self._joined(state, profile, made))
+        return self._made(state, profile, evidence, keys, (candidates[:columns], table, forecast))
 
     def learn(
         self,
@@ -161,8 +152,8 @@ class NextRequestMixture:
     ) -> bool:
         """Score the prediction for `user` on the service that came, then take it in.
 
-        `prediction` is that prediction, given when, if it was just made. False, and nothing changes, for a
-        request that was learnt before or may have been (see `RecentRequests`).
+        `prediction` is that prediction, given when, if it was just made. False, and nothing
+        changes, for a request that was learnt before or may have been (see `RecentRequests`).
         """
         profile = self.profile(state, user)
         if not profile.recent.take(digest_of(request_id, service), at_ms, profile.last_ms):
@@ -239,16 +230,24 @@ class NextRequestMixture:
 
     def _ended(self, state: State, profile: UserProfile) -> Table:
         """The probability that a silence has ended when each phase begins, and after all."""
-        between = (self.within(state, profile, begin_ms) for begin_ms in PHASES_MS[1:])
+        rows = self._gap_rows(state, profile, gaps_key(profile.pace, profile.last))
+        weights = self.config.gap_prior, self.config.lift
+        between = (within(rows, begin_ms, 0, *weights) for begin_ms in PHASES_MS[1:])
         return np.array([0.0, *between, 1.0])
 
-    def _joined(self, state: State, profile: UserProfile, made: MixturePrediction) -> Joined | None:
-        if self._network is None:
-            return None
-        known = len(made.candidates) + made.others
-        return self._network.predict(
-            state, profile, known, made.candidates, made.table, made.forecast
-        )
+    def _made(
+        self,
+        state: State,
+        profile: UserProfile,
+        evidence: Evidence,
+        keys: list[str],
+        filled: tuple[Records, Table, Records],
+    ) -> MixturePrediction:
+        """The prediction of which candidates, table and forecast are filled in."""
+        known, joined = evidence.known, None
+        if self._network is not None:
+            joined = self._network.predict(state, profile, known, *filled)
+        return MixturePrediction(*filled, known - len(filled[0]), keys, evidence.shared, joined)
 
     def _gap_rows(self, state: State, profile: UserProfile, key: str) -> GapRows:
         population: PopulationState = state.get(POPULATION) or PopulationState()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -22,8 +22,10 @@ class MixturePrediction(NamedTuple):
     keys: list[str]  # rows of counts used
     shared: tuple[Records, ...]  # those counts
     joined: Joined | None = None  # with the recurrent network, where it runs
-    phases: Table | None = None  # mixture by phase x columns, where it is over all of them
-    ended: Table | None = None  # likewise: the silence's end before each phase, and after all
+    # Empty unless it is over all phases: the probability of each column in each, as it is published,
+    # and that the silence has ended before each, and after all.
+    given: Table = np.empty((0, 0))
+    ended: Table = np.empty(0)
 
     @property
     def chances(self) -> Table:
@@ -39,24 +41,25 @@ class MixturePrediction(NamedTuple):
         within
             The probability that it does.
         """
-        assert self.ended is not None
         ended = np.minimum(self.ended, within)
         masses = ended[1:] - ended[:-1]  # np.diff takes ten times as long
         found: Table = masses @ self.given / within if within > 0.0 else self.chances
         return found
 
-    @property
-    def given(self) -> Table:
-        """The probability of each column in each phase, as it is published.
+    def over(self, phases: Table, ended: Table) -> Self:
+        """The same over all phases; the network adds the same in each of them.
 
-        What the recurrent network adds is the same in all phases.
+        Parameters
+        ----------
+        phases
+            The mixture: phases x columns.
+        ended
+            See the field.
         """
-        assert self.phases is not None
         if self.joined is None:
-            return self.phases
-        added = self.phases * (self.joined.table[0] / self.table[0])
-        each: Table = added / added.sum(axis=1, keepdims=True)
-        return each
+            return self._replace(given=phases, ended=ended)
+        added = phases * (self.joined.table[0] / self.table[0])
+        return self._replace(given=added / added.sum(axis=1, keepdims=True), ended=ended)
 
     def column(self, item: int | None) -> int:
         """The column of a service: its own, that of all others, or that of the unseen."""
