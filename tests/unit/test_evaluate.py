@@ -82,11 +82,15 @@ def test_evaluation_is_the_same_twice_but_for_time() -> None:
     assert first == second
 
 
-def test_what_others_just_asked_for_counts_only_at_arrival() -> None:
-    # all users ask for the same service in turn, so the last request of anyone tells the next
-    at_arrival = evaluate(trace(900, users=40), MixtureConfig(arrival=True)).as_json()
-    published = evaluate(trace(900, users=40), MixtureConfig(arrival=False)).as_json()
-    losses = [f["slices"]["all"]["mixture"]["log_loss"] for f in (at_arrival, published)]
+def test_a_vector_is_scored_by_the_phase_of_its_request_unless_as_it_is_published() -> None:
+    # at random: an order on another day, or a payment in the session
+    rng, requests, at_ms = random.Random(1), list[Request](), 10**12
+    for n in range(200):
+        service, gap_ms = rng.choice([("order", 108_000_000), ("pay", 20_000)])
+        at_ms += gap_ms
+        requests.append(Request(request_id=str(n), user="ann", service=service, at_ms=at_ms))
+    given, published = (evaluate(requests, published=p).as_json() for p in (False, True))
+    losses = [f["slices"]["all"]["mixture"]["log_loss"] for f in (given, published)]
     assert losses[0] < losses[1]
 
 
@@ -166,7 +170,7 @@ def test_the_limit_counts_in_the_order_of_time(tmp_path: Path) -> None:
     out = run(str(log), *columns, "--limit", "30", "--json", str(tmp_path / "o.json"))
     assert out.exit_code == 0
     rows = json.loads((tmp_path / "o.json").read_text())
-    direct = evaluate(requests[:30], MixtureConfig(arrival=True, rnn=True)).as_json()["slices"]
+    direct = evaluate(requests[:30], MixtureConfig(rnn=True)).as_json()["slices"]
     assert {r["n"] for r in rows if r["slice"] == "all"} == {direct["all"]["mixture"]["n"]}
     losses = {r["model"]: r["log_loss"] for r in rows if r["slice"] == "all"}
     assert losses == {model: scores["log_loss"] for model, scores in direct["all"].items()}

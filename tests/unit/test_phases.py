@@ -24,7 +24,7 @@ from streams.models.next_request.mixture import MixtureConfig, NextRequestMixtur
 from streams.models.next_request.network_expert import NetworkState
 from streams.models.next_request.state_keys import NETWORK
 
-GOLDEN = Path(__file__).parent / "golden" / "profiler-state" / "v3.b64"
+GOLDEN = Path(__file__).parent / "golden" / "profiler-state"
 MINUTE, HOUR = 60_000, 3_600_000
 GAPS = st.lists(st.sampled_from((5_000, 40_000, 10 * MINUTE, 3 * HOUR, 30 * HOUR)), max_size=40)
 
@@ -112,22 +112,36 @@ def test_what_comes_within_a_minute_is_what_is_asked_for_in_the_session() -> Non
 # ------------------------------------------------------------------- state of earlier releases
 
 
-def former_state() -> dict[str, Any]:
-    data = json.loads(zlib.decompress(base64.b64decode(GOLDEN.read_text())))
+def former_state(version: int) -> dict[str, Any]:
+    """Of two users who ask for order, pay and receipt in turn; as version 4, with exceptions."""
+    packed = (GOLDEN / f"v{version}.b64").read_text()
+    data = json.loads(zlib.decompress(base64.b64decode(packed)))
     return {key: rows.decode(bytes.fromhex(row)) for key, row in data.items()}
 
 
-def test_the_state_of_a_release_without_phases_predicts_what_it_did() -> None:
-    """Order, pay and receipt in turn, by two users; these figures are that release's own."""
-    mixture, state = NextRequestMixture(), former_state()
-    for user, receipt in (("ann", 0.99474), ("bob", 0.97843)):
-        prediction = mixture.prediction_given(state, mixture.profile(state, user), 20_000)
-        names = mixture.names(state, prediction)
-        assert prediction.chances[names.index("receipt")] == pytest.approx(receipt, abs=1e-4)
+@pytest.mark.parametrize(
+    ("version", "user", "gap_ms", "receipt"),
+    [
+        (3, "ann", 20_000, 0.99474),
+        (3, "bob", 20_000, 0.97843),
+        (4, "ann", 20_000, 0.09493),
+        (4, "bob", 20_000, 0.40568),
+        (4, "bob", HOUR, 0.38094),
+    ],
+)
+def test_the_state_of_an_earlier_release_predicts_nearly_what_it_did(
+    version: int, user: str, gap_ms: int, receipt: float
+) -> None:
+    """The figures are those releases' own, which had one more expert: it is in another's weight."""
+    mixture, state = NextRequestMixture(), former_state(version)
+    prediction = mixture.prediction_given(state, mixture.profile(state, user), gap_ms)
+    names = mixture.names(state, prediction)
+    assert prediction.chances[names.index("receipt")] == pytest.approx(receipt, abs=0.005)
 
 
-def test_the_state_of_a_release_without_phases_goes_on_as_any_other() -> None:
-    mixture, state = NextRequestMixture(), former_state()
+@pytest.mark.parametrize("version", [3, 4])
+def test_the_state_of_an_earlier_release_goes_on_as_any_other(version: int) -> None:
+    mixture, state = NextRequestMixture(), former_state(version)
     for done in range(30):
         at_ms = 1_700_002_000_000 + done * 1_000
         assert mixture.learn(state, "ann", "pay", at_ms=at_ms, request_id=f"new-{done}")

@@ -31,7 +31,7 @@ class TraceEvaluation:
     """The results of one trace."""
 
     events: int
-    us_per_event: float  # CPU time to predict and learn
+    us_per_event: float  # CPU time to predict what is learnt from, and learn
     state_bytes: Sequence[int]  # of each user
     scores: PredictionScores
     when: ArrivalScores
@@ -56,6 +56,8 @@ def evaluate(
     requests: Sequence[Request],
     config: MixtureConfig | None = None,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    published: bool = False,
 ) -> TraceEvaluation:
     """Score the profiler's model on requests in time order.
 
@@ -69,6 +71,9 @@ def evaluate(
         Parameters of the mixture. With its network, both together and the network are scored too.
     advance
         Called with the number of events done since its last call.
+    published
+        Score the vectors as they are published, over all phases of a silence. Otherwise those of
+        the phase in which each event came: what workers learn from, and make demand of.
     """
     mixture, state = NextRequestMixture(config), dict[str, Any]()
     names = ("mixture", *mixture.experts, *(NETWORKS if mixture.config.rnn else ()))
@@ -77,14 +82,15 @@ def evaluate(
     for done, request in enumerate(_reported(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
-        prediction = _prediction(mixture, state, profile, request.at_ms)
+        given = mixture.prediction_given(state, profile, profile.gap_to(request.at_ms))
         spent += time.thread_time_ns() - begun
         if len(profile):
             item = mixture.vocabulary(state).find(request.service)
-            _score(scores, prediction, profile, item)
+            scored = mixture.prediction(state, profile) if published else given
+            _score(scores, scored, profile, item)
             _score_gap(when, mixture, state, request)
         begun = time.thread_time_ns()
-        _learn(mixture, state, request, str(done), prediction)
+        _learn(mixture, state, request, str(done), given)
         spent += time.thread_time_ns() - begun
         ahead.heard(mixture, state, request.user, request.at_ms)
     return TraceEvaluation(
@@ -106,15 +112,6 @@ def _reported(requests: Sequence[Request], advance: Callable[[int], None]) -> It
             advance(500)
 
 
-def _prediction(
-    mixture: NextRequestMixture, state: dict[str, Any], profile: UserProfile, at_ms: int
-) -> MixturePrediction:
-    """The prediction for the user of a request: when it arrives, or as published before."""
-    if mixture.config.arrival:
-        return mixture.prediction_given(state, profile, profile.gap_to(at_ms))
-    return mixture.prediction(state, profile)
-
-
 def _learn(
     mixture: NextRequestMixture,
     state: dict[str, Any],
@@ -122,7 +119,6 @@ def _learn(
     request_id: str,
     prediction: MixturePrediction,
 ) -> None:
-    given = None if len(prediction.given) else prediction  # without one, learning makes it
     mixture.learn(
         state,
         request.user,
@@ -130,7 +126,7 @@ def _learn(
         at_ms=request.at_ms,
         request_id=request_id,
         parameters=request.parameters,
-        prediction=given,
+        prediction=prediction,
     )
 
 

@@ -28,7 +28,6 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
     "global-3": ("global-2",),
     "global-5": ("global-3",),
     "pace": ("global-2",),
-    "stream": ("global-1",),
     "hour": ("global-1",),
     "cohort": ("global-1",),  # users whose first request was for the same service
     "parameters": ("global-1",),  # of the last request
@@ -57,12 +56,11 @@ INITIAL_WEIGHTS: Mapping[str, float] = {
     "recurrence": 0.12,
     "kind": 0.1,
     "popular": 0.05,
-    "global-1": 0.03,
+    "global-1": 0.13,
     "global-2": 0.02,
     "global-3": 0.03,
     "global-5": 0.1,
     "pace": 0.1,
-    "stream": 0.1,
     "hour": 0.0,
     "cohort": 0.0,
     "parameters": 0.0,

@@ -152,7 +152,7 @@ def learn(
         learn_recency(population.recency, forecast.cell, learnt.candidates, column, kind, known)
         learn_kinds(learnt.kinds, kind, decay)
     new = column == learnt.table.shape[1] - 1
-    learn_novelty(population.novelty, new, kind == FIRST_USE, item)
+    learn_novelty(population.novelty, new, kind == FIRST_USE)
     full = 0
     for at in range(_TOUCHED):
         row = learnt.rows[at]

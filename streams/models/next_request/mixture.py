@@ -53,7 +53,6 @@ class MixtureConfig:
     gap_prior: float = 8.0  # gaps of all users that a user's own are weighed against
     lift: float = 0.5  # of what gaps after the same service and a like gap say beyond all gaps
     rnn: bool = False  # whether the recurrent network is one more expert
-    arrival: bool = False  # predictions are made when a request arrives, not after the last one
 
 
 class NextRequestMixture:
@@ -118,7 +117,7 @@ class NextRequestMixture:
     def prediction(self, state: State, profile: UserProfile) -> MixturePrediction:
         """The prediction for this profile: in each phase of the silence, and over all of them."""
         config, ended = self.config, self._ended(state, profile)
-        keys = self._keys(state, profile, SESSION)
+        keys = context_keys(profile, SESSION)
         evidence = gather(state, profile, keys, SESSION, config.decay)
         candidates, room, forecast = room_for(evidence.known, config.most, 1 + M + PHASES)
         rows = phase_rows(state, profile)
@@ -132,7 +131,7 @@ class NextRequestMixture:
     ) -> MixturePrediction:
         """The prediction for this profile, given when the request comes: what is learnt from."""
         config, phase = self.config, phase_of(gap_ms)
-        keys = self._keys(state, profile, phase)
+        keys = context_keys(profile, phase)
         evidence = gather(state, profile, keys, phase, config.decay)
         candidates, room, forecast = room_for(evidence.known, config.most, 1 + M)
         columns = predict(evidence, candidates, room, forecast)
@@ -220,13 +219,6 @@ class NextRequestMixture:
     def vocabulary(self, state: State) -> ServiceVocabulary:
         """The services known, by number."""
         return state.get(SERVICES) or ServiceVocabulary()
-
-    def _keys(self, state: State, profile: UserProfile, phase: int) -> list[str]:
-        """The rows of counts of all users that a prediction is made from."""
-        population: PopulationState | None = state.get(POPULATION)
-        if not self.config.arrival or population is None:
-            return context_keys(profile, profile.tail[0], phase)
-        return context_keys(profile, int(population.learnt["novelty"]["latest"][0]), phase)
 
     def _ended(self, state: State, profile: UserProfile) -> Table:
         """The probability that a silence has ended when each phase begins, and after all."""

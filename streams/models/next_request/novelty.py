@@ -9,14 +9,14 @@ from streams.models.kernels import Record, Records, inner, record
 __all__ = ["NOVELTY", "learn_novelty", "new_novelty", "novelty_of"]
 
 # Decayed: requests that were the first for their service, requests that were their user's first
-# for the service, all requests; and the number of the latest service plus 1.
-NOVELTY = record(new=np.float64, first_uses=np.float64, requests=np.float64, latest=np.float64)
+# for the service, all requests.
+NOVELTY = record(new=np.float64, first_uses=np.float64, requests=np.float64)
 _FADE = 0.9999  # at each request
 
 
 def new_novelty() -> Records:
     """Before the first request."""
-    return np.array((1.0, 1.0, 2.0, 0.0), NOVELTY)
+    return np.array((1.0, 1.0, 2.0), NOVELTY)
 
 
 @inner
@@ -29,9 +29,8 @@ def novelty_of(novelty: Record) -> tuple[float, float]:
 
 
 @inner
-def learn_novelty(novelty: Record, new: int, first_use: int, item: int) -> None:
+def learn_novelty(novelty: Record, new: int, first_use: int) -> None:
     """Count a request: whether it was new to all, and the user's first; in place."""
     novelty.new = novelty.new * _FADE + new
     novelty.first_uses = novelty.first_uses * _FADE + first_use
     novelty.requests = novelty.requests * _FADE + 1.0
-    novelty.latest = item + 1

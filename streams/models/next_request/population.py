@@ -19,12 +19,14 @@ __all__ = ["CAUTION", "POPULATIONS", "PopulationState", "population_of"]
 CAUTION = 100.0  # squared gradient that halves the first steps
 
 
-def population_of(experts: int, weights: np.dtype[Any], sets: int) -> np.dtype[Any]:
+def population_of(
+    experts: int, weights: np.dtype[Any], sets: int, novelty: np.dtype[Any] = NOVELTY
+) -> np.dtype[Any]:
     """The form of what users have in common, with so many experts, and sets of their weights."""
     return record(
         # weights for all, and the inverse of their curvature
         newton=record(weights=(np.float64, (experts,)), inverse=(np.float64, (experts, experts))),
-        novelty=NOVELTY,
+        novelty=novelty,
         sets=(weights, (sets,)),  # weights by context
         shifts=(np.float64, (BUCKETS,)),  # of the log-odds of the top probability
         recency=RECENCY,  # how users come back

@@ -18,7 +18,7 @@ from streams.models.state_bytes import Array, StateReader, StateWriter, packed
 
 __all__ = ["OBJECTS", "StateCodec", "decode", "encode"]
 
-VERSION = 4  # 3 had no experts that know of the phase of a silence
+VERSION = 5  # of earlier ones see `FORMER`
 
 OBJECTS: Mapping[int, Any] = {
     2: PopulationState,
@@ -54,11 +54,11 @@ class StateCodec:
 
     def decode(self, data: bytes) -> Any:
         """The row of these bytes; ValueError where they are not one."""
-        if len(data) < 2 or data[0] not in {VERSION, VERSION - 1}:
+        if len(data) < 2 or data[0] not in {VERSION, *FORMER}:
             raise ValueError(f"not a row of the profiler's state, version {VERSION}: {data[:8]!r}")
         reader = StateReader(data, 2)
-        read = self._read if data[0] == VERSION else self._read_former
-        value = read(data[1], reader)
+        former = FORMER.get(data[0], {}).get(data[1])
+        value = former(reader) if former else self._read(data[1], reader)
         reader.end()
         return value
 
@@ -70,10 +70,6 @@ class StateCodec:
         if kind not in self._objects:
             raise ValueError(f"a row of the profiler's state of unknown kind {kind}")
         return self._objects[kind].read(data)
-
-    def _read_former(self, kind: int, data: StateReader) -> Any:
-        read = FORMER.get(kind)
-        return read(data) if read else self._read(kind, data)
 
 
 def _array(values: Array) -> bytes:

@@ -37,13 +37,11 @@ def gaps_key(pace: int, service: int) -> str:
     return f"\x00gaps/{pace & 15:x}/{service:x}"
 
 
-def context_keys(profile: UserProfile, latest: int, phase: int) -> list[str]:
+def context_keys(profile: UserProfile, phase: int) -> list[str]:
     """Rows of the counts after what this user did last, in the experts' order.
 
     Parameters
     ----------
-    latest
-        Number of the last service of all users, plus 1.
     phase
         In which the silence ends, see `phase_of`.
     """
@@ -56,7 +54,6 @@ def context_keys(profile: UserProfile, latest: int, phase: int) -> list[str]:
         f"\x00c3/{_HEX[triple % _BUCKETS]}",
         f"\x00c5/{_HEX[(five << 64 | four << 48 | triple) % _BUCKETS]}",
         f"\x00pace/{_HEX[(pair << 8 | profile.pace) % _BUCKETS]}",
-        f"\x00stream/{_HEX[(one << 16 | latest) % _BUCKETS]}",
         f"\x00hour/{_HEX[(one << 16 | hour_of(profile.last_ms)) % _BUCKETS]}",
         f"\x00cohort/{_HEX[(one << 16 | profile.first) % _BUCKETS]}",
         f"\x00told/{_HEX[(one << 32 | profile.parameter_hash) % _BUCKETS]}",
