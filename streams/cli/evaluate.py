@@ -62,7 +62,8 @@ __all__ = ["command"]
     "--published",
     is_flag=True,
     show_envvar=True,
-    help="Score vectors as they are published: without knowing how long the user was silent.",
+    help="Score vectors as workers made them after the user's last request, without the network:"
+    " as they are published, and given when, of which demand is made.",
 )
 @click.option(
     "--rnn/--no-rnn",
@@ -107,8 +108,8 @@ def command(
     Events are taken in order of time over all users; `--limit` counts in that order. An event is
     scored when its user has an earlier one. The single models are the mixture's experts.
 
-    Each is scored by the user's vector for the phase of the silence that it ended: it is what
-    workers learn from, and what demand is made of. See also --published.
+    It is scored by what workers learn from: the prediction at its time, given in which phase of a
+    silence it came. Vectors are older than that, see --published.
 
     With `--table ppm` a trace is the folder of a published benchmark of the next event of a
     case: its folds are run, and foremesh, as workers run it, is shown beside a log-linear model
@@ -130,8 +131,7 @@ def command(
             )
         rows, draw = published_report.rows(compared), partial(published_report.figure, compared)
     else:
-        scored = partial(evaluate, config=MixtureConfig(rnn=rnn), published=published)
-        evaluations = _evaluated(traces, mapping, limit, scored)
+        evaluations = _evaluated(traces, mapping, limit, published=published, rnn=rnn)
         shown = [*report.tables(evaluations, every=every)]
         page = list(report.tables(evaluations, every=True))
         rows, draw = report.rows(evaluations), partial(report.figure, evaluations)
@@ -146,13 +146,16 @@ def _evaluated(
     traces: tuple[str, ...],
     mapping: ColumnMapping,
     limit: int | None,
-    scored: Callable[..., TraceEvaluation],
+    *,
+    published: bool,
+    rnn: bool,
 ) -> dict[str, TraceEvaluation]:
+    config = MixtureConfig(rnn=rnn and not published)
     evaluations: dict[str, TraceEvaluation] = {}
     for trace in traces:
         requests = _read(trace, mapping)[:limit]
         with _bar(Path(trace).name, len(requests)) as advance:
-            evaluations[trace] = scored(requests, advance=advance)
+            evaluations[trace] = evaluate(requests, config, advance, published=published)
         if not evaluations[trace].when.n:
             raise LogUnreadable(
                 f"{trace}: no user has two of the {len(requests):,} requests read, so nothing"

@@ -82,16 +82,29 @@ def test_evaluation_is_the_same_twice_but_for_time() -> None:
     assert first == second
 
 
-def test_a_vector_is_scored_by_the_phase_of_its_request_unless_as_it_is_published() -> None:
+def test_published_vectors_are_scored_over_all_phases_and_by_that_of_the_request() -> None:
     # at random: an order on another day, or a payment in the session
     rng, requests, at_ms = random.Random(1), list[Request](), 10**12
     for n in range(200):
         service, gap_ms = rng.choice([("order", 108_000_000), ("pay", 20_000)])
         at_ms += gap_ms
         requests.append(Request(request_id=str(n), user="ann", service=service, at_ms=at_ms))
-    given, published = (evaluate(requests, published=p).as_json() for p in (False, True))
-    losses = [f["slices"]["all"]["mixture"]["log_loss"] for f in (given, published)]
-    assert losses[0] < losses[1]
+    models = evaluate(requests, published=True).as_json()["slices"]["all"]
+    learnt = evaluate(requests).as_json()["slices"]["all"]["mixture"]
+    assert models["given when"]["log_loss"] < models["mixture"]["log_loss"]
+    assert models["given when"] == learnt  # of a single user nothing is learnt in between
+
+
+def test_a_published_vector_does_not_know_what_others_did_since() -> None:
+    requests = [
+        Request(request_id=str(n), user=user, service=service, at_ms=10**12 + n * 1_000)
+        for n, (user, service) in enumerate(
+            [("ann", "a"), *(("bob", each) for each in "abcabcabcabc"), ("ann", "b")]
+        )
+    ]
+    published = evaluate(requests, published=True).as_json()["slices"]["first5"]
+    learnt = evaluate(requests).as_json()["slices"]["first5"]
+    assert learnt["mixture"]["log_loss"] < published["given when"]["log_loss"]
 
 
 def test_the_command_writes_json_and_a_page_and_shows_tables(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from streams.lab.evaluate.ahead import HorizonScores
+from streams.lab.evaluate.as_published import VECTORS, PublishedVectors
 from streams.lab.evaluate.demand import DemandErrors, demand
 from streams.lab.evaluate.scores import PredictionScores, summary
 from streams.lab.evaluate.when import HORIZONS_MS, ArrivalScores
-from streams.models.next_request import state_codec as rows
+from streams.models.kernels import Table
+from streams.models.next_request import state_codec as codec
 from streams.models.next_request.classifier import NETWORKS, network_rows
 from streams.models.next_request.mixture import MixtureConfig, NextRequestMixture
 from streams.models.next_request.prediction import MixturePrediction
@@ -72,26 +74,31 @@ def evaluate(
     advance
         Called with the number of events done since its last call.
     published
-        Score the vectors as they are published, over all phases of a silence. Otherwise those of
-        the phase in which each event came: what workers learn from, and make demand of.
+        Score the vectors as they are published, right after a user's last request, and the ones of
+        the phase of the silence that demand is made of. Otherwise the prediction that workers learn
+        from: given the phase, and with all that was learnt since.
     """
     mixture, state = NextRequestMixture(config), dict[str, Any]()
-    names = ("mixture", *mixture.experts, *(NETWORKS if mixture.config.rnn else ()))
+    vectors = PublishedVectors(mixture) if published else None
+    names = VECTORS if published else _models(mixture)
     scores, when, ahead = PredictionScores(names, SLICES), ArrivalScores(), HorizonScores()
     spent = 0
     for done, request in enumerate(_reported(requests, advance)):
         begun = time.thread_time_ns()
         profile = mixture.profile(state, request.user)
-        given = mixture.prediction_given(state, profile, profile.gap_to(request.at_ms))
+        gap_ms = profile.gap_to(request.at_ms)
+        given = mixture.prediction_given(state, profile, gap_ms)
         spent += time.thread_time_ns() - begun
         if len(profile):
             item = mixture.vocabulary(state).find(request.service)
-            scored = mixture.prediction(state, profile) if published else given
-            _score(scores, scored, profile, item)
+            scored = vectors.of(request.user, gap_ms) if vectors else (given, _rows(given))
+            _score(scores, *scored, profile, item)
             _score_gap(when, mixture, state, request)
         begun = time.thread_time_ns()
         _learn(mixture, state, request, str(done), given)
         spent += time.thread_time_ns() - begun
+        if vectors:
+            vectors.publish(state, request.user)
         ahead.heard(mixture, state, request.user, request.at_ms)
     return TraceEvaluation(
         events=len(requests),
@@ -132,12 +139,13 @@ def _learn(
 
 def _sizes(state: Mapping[str, Any]) -> list[int]:
     """Bytes of state per user."""
-    return [len(rows.encode(row)) for key, row in state.items() if key.startswith("u/")]
+    return [len(codec.encode(row)) for key, row in state.items() if key.startswith("u/")]
 
 
 def _score(
     scores: PredictionScores,
     prediction: MixturePrediction,
+    rows: Table,
     profile: UserProfile,
     item: int | None,
 ) -> None:
@@ -150,10 +158,18 @@ def _score(
         20 <= length < 100,
         length >= 100,
     )
-    table = prediction.table[NextRequestMixture.rows, :]
-    if prediction.joined is not None:
-        table = np.vstack([table, *network_rows(prediction)])
-    scores.add(table, prediction.column(item), flags, prediction.others)
+    scores.add(rows, prediction.column(item), flags, prediction.others)
+
+
+def _models(mixture: NextRequestMixture) -> tuple[str, ...]:
+    """The mixture, its experts, and what is made with the network."""
+    return ("mixture", *mixture.experts, *(NETWORKS if mixture.config.rnn else ()))
+
+
+def _rows(prediction: MixturePrediction) -> Table:
+    """The rows of these."""
+    table: Table = prediction.table[NextRequestMixture.rows, :]
+    return table if prediction.joined is None else np.vstack([table, *network_rows(prediction)])
 
 
 def _score_gap(

@@ -64,7 +64,7 @@ class MixturePrediction(NamedTuple):
     def column(self, item: int | None) -> int:
         """The column of a service: its own, that of all others, or that of the unseen."""
         listed = len(self.candidates)
-        if item is None:
+        if item is None or (not self.others and item >= listed):  # new since it was made
             return listed + 1
         if not self.others:
             return item
