@@ -85,14 +85,15 @@ def test_a_vector_is_that_of_each_phase_by_the_probability_that_it_is_the_one(
     prediction = mixture.prediction(state, mixture.profile(state, "ann"))
     assert prediction.given.sum(axis=1) == pytest.approx(np.ones(PHASES))
     assert prediction.chances.sum() == pytest.approx(1.0)
-    if not rnn:  # the network's share is normalised in each phase by itself
-        together = np.diff(prediction.ended) @ prediction.given
-        assert prediction.chances == pytest.approx(together)
+    assert prediction.chances == pytest.approx(np.diff(prediction.ended) @ prediction.given)
 
 
+@pytest.mark.parametrize("rnn", [False, True])
 @given(gaps=GAPS, services=st.text("abc", min_size=40, max_size=40))
-def test_a_prediction_given_when_is_that_of_the_phase(gaps: list[int], services: str) -> None:
-    mixture, state = learnt(gaps, services)
+def test_a_prediction_given_when_is_that_of_the_phase(
+    rnn: bool, gaps: list[int], services: str
+) -> None:
+    mixture, state = learnt(gaps, services, rnn=rnn)
     profile = mixture.profile(state, "ann")
     over_all = mixture.prediction(state, profile)
     for phase, gap_ms in enumerate((5_000, HOUR, 30 * HOUR)):

@@ -33,7 +33,15 @@ from streams.models.recurrent.network import NETWORK, TRAILS, WIDTH, NetworkWeig
 from streams.models.recurrent.outputs import learn_outputs, score
 from streams.models.recurrent.unit import PASS, follow, learn_unit, note
 
-__all__ = ["JOINT", "Joined", "follow_and_join", "joint_of", "learn_joined", "room_for"]
+__all__ = [
+    "JOINT",
+    "Joined",
+    "follow_and_join",
+    "follow_and_join_all",
+    "joint_of",
+    "learn_joined",
+    "room_for",
+]
 
 _STEP, _EARLY = 0.0005, 5.0  # learning rate of the weights; how much longer the first steps are
 _CORRECTION = 0.02  # learning rate of the calibration
@@ -127,6 +135,46 @@ def follow_and_join(
         join(table, joints[0], made)
     else:
         table[_MIXED] = alone
+
+
+@kernel(NETWORK, _JOINTS, TRAILS, CANDIDATES, F8x2, F8, FORECASTS, F8x2, _MADES)
+def follow_and_join_all(
+    network: NetworkWeights,
+    joints: Records,
+    trails: Records,
+    candidates: Records,
+    phases: Table,
+    chances: Table,
+    forecasts: Records,
+    table: Table,
+    mades: Records,
+) -> None:
+    """Fill in the joint prediction over all phases, and those of each in place of the mixture's.
+
+    Parameters
+    ----------
+    phases
+        The mixture's predictions: phases x columns.
+    chances
+        Probability of each phase.
+    forecasts
+        How the mixture's of the last phase came about.
+    """
+    made, trail = mades[0], trails[0]
+    hidden = follow(network.unit[0], network.services, trail, made.run)
+    score(network.services, hidden, candidates, table[_OWN], table[_MIXED])
+    added, whole = table[_MIXED].copy(), np.zeros(len(table[_MIXED]))
+    made.sets[:] = forecasts[0].sets
+    made.sets[-1] -= len(phases)
+    for phase in range(len(phases)):
+        made.sets[-1] += 1
+        if trail.length:
+            logarithms(phases[phase] + _LEAST, table[_ALONE])
+            table[_MIXED] = added
+            join(table, joints[0], made)
+            phases[phase] = table[_MIXED]
+        whole += chances[phase] * phases[phase]
+    table[_MIXED] = whole
 
 
 @inner

@@ -11,7 +11,7 @@ import numpy as np
 from streams.models.arrival.gaps import GapOutlook, GapRows, outlook, within
 from streams.models.arrival.phases import PHASES, PHASES_MS, SESSION, phase_of
 from streams.models.counts import empty
-from streams.models.kernels import Records, Table
+from streams.models.kernels import Table
 from streams.models.next_request.evidence import gather, learn_parameters, phase_rows, room_for
 from streams.models.next_request.experts import CONDITIONAL, EXPERTS, M
 from streams.models.next_request.learner import Learnt, learn, make_room
@@ -19,7 +19,7 @@ from streams.models.next_request.mixing import initial_weights, no_weights
 from streams.models.next_request.network_expert import NetworkExpert
 from streams.models.next_request.population import PopulationState
 from streams.models.next_request.prediction import MixturePrediction
-from streams.models.next_request.predictor import Evidence, predict, predict_all
+from streams.models.next_request.predictor import predict, predict_all
 from streams.models.next_request.score_tally import new_tally
 from streams.models.next_request.state_keys import (
     POPULATION,
@@ -121,10 +121,26 @@ class NextRequestMixture:
         evidence = gather(state, profile, keys, SESSION, config.decay)
         candidates, room, forecast = room_for(evidence.known, config.most, 1 + M + PHASES)
         rows = phase_rows(state, profile)
-        columns = predict_all(evidence, rows, ended[1:] - ended[:-1], candidates, room, forecast)
+        chances, known, joined = ended[1:] - ended[:-1], evidence.known, None
+        columns = predict_all(evidence, rows, chances, candidates, room, forecast)
+        candidates = candidates[:columns]
         table = room[: (1 + M + PHASES) * (columns + 2)].reshape(-1, columns + 2)
-        filled = candidates[:columns], table[: 1 + M], forecast
-        return self._made(state, profile, evidence, keys, filled).over(table[1 + M :], ended)
+        table, given = table[: 1 + M], table[1 + M :]
+        if self._network is not None:
+            joined = self._network.predict_all(
+                state, profile, known, candidates, given, chances, forecast
+            )
+        return MixturePrediction(
+            candidates,
+            table,
+            forecast,
+            known - columns,
+            keys,
+            evidence.shared,
+            joined,
+            given,
+            ended,
+        )
 
     def prediction_given(
         self, state: State, profile: UserProfile, gap_ms: int
@@ -136,7 +152,10 @@ class NextRequestMixture:
         candidates, room, forecast = room_for(evidence.known, config.most, 1 + M)
         columns = predict(evidence, candidates, room, forecast)
         table = room[: (1 + M) * (columns + 2)].reshape(-1, columns + 2)
-        return self._made(state, profile, evidence, keys, (candidates[:columns], table, forecast))
+        filled, known, joined = (candidates[:columns], table, forecast), evidence.known, None
+        if self._network is not None:
+            joined = self._network.predict(state, profile, known, *filled)
+        return MixturePrediction(*filled, known - columns, keys, evidence.shared, joined)
 
     def learn(
         self,
@@ -226,20 +245,6 @@ class NextRequestMixture:
         weights = self.config.gap_prior, self.config.lift
         between = (within(rows, begin_ms, 0, *weights) for begin_ms in PHASES_MS[1:])
         return np.array([0.0, *between, 1.0])
-
-    def _made(
-        self,
-        state: State,
-        profile: UserProfile,
-        evidence: Evidence,
-        keys: list[str],
-        filled: tuple[Records, Table, Records],
-    ) -> MixturePrediction:
-        """The prediction of which candidates, table and forecast are filled in."""
-        known, joined = evidence.known, None
-        if self._network is not None:
-            joined = self._network.predict(state, profile, known, *filled)
-        return MixturePrediction(*filled, known - len(filled[0]), keys, evidence.shared, joined)
 
     def _gap_rows(self, state: State, profile: UserProfile, key: str) -> GapRows:
         population: PopulationState = state.get(POPULATION) or PopulationState()

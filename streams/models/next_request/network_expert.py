@@ -6,11 +6,12 @@ from typing import Self
 
 import numpy as np
 
-from streams.models.kernels import Records
+from streams.models.kernels import Records, Table
 from streams.models.next_request.joined import (
     JOINT,
     Joined,
     follow_and_join,
+    follow_and_join_all,
     learn_joined,
     room_for,
 )
@@ -120,6 +121,36 @@ class NetworkExpert:
         follow_and_join(
             network.weights, network.joint, profile.trail, candidates, table[0], forecast, *joined
         )
+        return joined
+
+    def predict_all(
+        self,
+        state: State,
+        profile: UserProfile,
+        known: int,
+        candidates: Records,
+        phases: Table,
+        chances: Table,
+        forecast: Records,
+    ) -> Joined:
+        """The joint prediction over all phases of a silence.
+
+        Parameters
+        ----------
+        known
+            Number of services.
+        phases
+            The mixture's predictions, phases x columns, which become the joint ones.
+        chances
+            Probability of each phase.
+        candidates, forecast
+            As in a prediction of the mixture.
+        """
+        network, joined = _network(state, known), room_for(phases.shape[1])
+        follow_and_join_all(
+            network.weights, network.joint, profile.trail, candidates, phases, chances, forecast,
+            *joined,
+        )  # fmt: skip
         return joined
 
     def learn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class MixturePrediction(NamedTuple):
     shared: tuple[Records, ...]  # those counts
     joined: Joined | None = None  # with the recurrent network, where it runs
     # Empty unless it is over all phases: the probability of each column in each, as it is published,
-    # and that the silence has ended before each, and after all.
+    # with the network where it runs; and that the silence has ended before each, and after all.
     given: Table = np.empty((0, 0))
     ended: Table = np.empty(0)
 
@@ -45,21 +45,6 @@ class MixturePrediction(NamedTuple):
         masses = ended[1:] - ended[:-1]  # np.diff takes ten times as long
         found: Table = masses @ self.given / within if within > 0.0 else self.chances
         return found
-
-    def over(self, phases: Table, ended: Table) -> Self:
-        """The same over all phases; the network adds the same in each of them.
-
-        Parameters
-        ----------
-        phases
-            The mixture: phases x columns.
-        ended
-            See the field.
-        """
-        if self.joined is None:
-            return self._replace(given=phases, ended=ended)
-        added = phases * (self.joined.table[0] / self.table[0])
-        return self._replace(given=added / added.sum(axis=1, keepdims=True), ended=ended)
 
     def column(self, item: int | None) -> int:
         """The column of a service: its own, that of all others, or that of the unseen."""
