@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lab.compare.policies import HybridHistogram
-from streams.models.keep_warm.hedge import PAST
+from streams.models.keep_warm.hedge import NAMED, PAST
 from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -278,6 +281,18 @@ def test_a_past_is_not_changed_by_what_follows_from_it() -> None:
 def test_time_does_not_run_backwards() -> None:
     past = OwnPast().using(HOUR_MS, HOUR_MS, COSTS)
     assert bytes(past.at(0, COSTS)) == bytes(past)
+
+
+def test_a_past_of_a_release_without_timers_of_days_advises_what_it_did() -> None:
+    """Forty uses 53 minutes apart; the advice is that release's own."""
+    packed = Path(__file__).parent / "golden" / "own-past" / "without-days.b64"
+    past = OwnPast.of(zlib.decompress(base64.b64decode(packed.read_text())))
+    costs, last_ms = KeepWarmCosts(warm_hour=1.0, wait=0.2, start=0.01), 39 * 53 * MINUTE_MS
+    minutes = (1, 5, 20, 50, 52, 53, 60, 120)
+    found = [past.at(last_ms + m * MINUTE_MS, costs).advice for m in minutes]
+    assert found == [0, 0, 0, 1, 1, 1, 0, 0]
+    day, *days, forever = past.losses[NAMED - 5 : NAMED]
+    assert days == [max(day, forever)] * 3
 
 
 def test_damaged_bytes_are_refused() -> None:

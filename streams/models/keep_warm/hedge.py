@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +24,20 @@ from streams.models.kernels import Record, inner, record
 from streams.models.logarithm import exponentials
 
 __all__ = [
-    "CALLER", "EXPERTS", "NAMED", "PAST", "PRIOR", "RATE", "TIMERS_MS",
-    "Weights", "charge", "join", "keeps", "name", "serve", "settle",
-    "weigh",
+    "CALLER", "EXPERTS", "NAMED", "PAST", "PRIOR", "RATE", "TIMERS_MS", "Weights",
+    "charge", "join", "keeps", "name", "past_of", "serve", "settle", "weigh",
 ]  # fmt: skip
 
 _FOREVER_MS = 1 << 60
 _SECONDS = (0, 5, 15, 30)
 _MINUTES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1440)
-TIMERS_MS = np.array([*(1_000 * s for s in _SECONDS), *(60_000 * m for m in _MINUTES), _FOREVER_MS])
+_DAYS = (2, 4, 7)
+_ENDS_MS = (
+    *(1_000 * s for s in _SECONDS),
+    *(60_000 * m for m in _MINUTES),
+    *(86_400_000 * d for d in _DAYS),
+)
+TIMERS_MS = np.array([*_ENDS_MS, _FOREVER_MS])
 _TIMERS = len(TIMERS_MS)
 NAMED = _TIMERS  # the experts from here on name a number for a whole cell
 _HISTOGRAM = NAMED + 2 * len(PERIODS)
@@ -43,22 +49,28 @@ _KEPT = 0.995  # of a loss, from one used cell to the next
 _FAMILIES = (_TIMERS, 2 * len(PERIODS), 1, 1)  # have the same weight at first, the caller as all
 PRIOR = -np.log([*(2 * len(_FAMILIES) * np.repeat(_FAMILIES, _FAMILIES)), 2])  # log weights
 
-PAST = record(
-    cell=np.int64,  # number of the current one
-    now_ms=np.int64,  # all experts are charged up to this time
-    peak=np.int64,  # most instances in use at once in this cell, so far
-    shared=np.int64,  # uses of the instance that was taken last
-    vote=np.int64,  # instances that the caller advises to keep now; it is charged for `named`
-    history=HISTORY,
-    recurrence=RECURRENCE,
-    idle=IDLE_TIMES,
-    named=(np.int64, (EXPERTS,)),  # instances to keep in this cell
-    prior=(np.float64, (EXPERTS,)),  # log of the weight without losses
-    loss=(np.float64, (EXPERTS,)),  # up to this cell, in cold starts
-    held_ms=(np.int64, (EXPERTS,)),  # in this cell: idle instances kept
-    cold=(np.int64, (EXPERTS,)),  # uses that found none
-    started=(np.int64, (EXPERTS,)),  # instances started before a use
-)
+
+def past_of(experts: int) -> np.dtype[Any]:
+    """The form of a past with so many experts."""
+    return record(
+        cell=np.int64,  # number of the current one
+        now_ms=np.int64,  # all experts are charged up to this time
+        peak=np.int64,  # most instances in use at once in this cell, so far
+        shared=np.int64,  # uses of the instance that was taken last
+        vote=np.int64,  # instances that the caller advises to keep now; it is charged for `named`
+        history=HISTORY,
+        recurrence=RECURRENCE,
+        idle=IDLE_TIMES,
+        named=(np.int64, (experts,)),  # instances to keep in this cell
+        prior=(np.float64, (experts,)),  # log of the weight without losses
+        loss=(np.float64, (experts,)),  # up to this cell, in cold starts
+        held_ms=(np.int64, (experts,)),  # in this cell: idle instances kept
+        cold=(np.int64, (experts,)),  # uses that found none
+        started=(np.int64, (experts,)),  # instances started before a use
+    )
+
+
+PAST = past_of(EXPERTS)
 Weights = npt.NDArray[np.float64]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.models.keep_warm import passage
+from streams.models.keep_warm.former_pasts import records_of
 from streams.models.keep_warm.hedge import PAST, PRIOR, Weights
 from streams.models.keep_warm.history import NEVER_MS
 from streams.models.keep_warm.recurrence import UNKNOWN
@@ -80,6 +81,9 @@ class OwnPast:
     @classmethod
     def of(cls, data: bytes) -> OwnPast:
         """From the bytes of its state; raises ValueError if they are damaged."""
+        former = records_of(data)
+        if former is not None:
+            return cls(former)
         if len(data) != PAST.itemsize:
             raise ValueError(f"a past has {len(data)} bytes where {PAST.itemsize} belong")
         return cls(unpacked(data, PAST))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streams.models.keep_warm.former_pasts import losses_of
 from streams.models.keep_warm.hedge import EXPERTS, PRIOR, RATE, Weights
 from streams.models.keep_warm.own_past import OwnPast
 from streams.models.state_bytes import packed, unpacked
@@ -31,7 +32,7 @@ class SharedLosses:
     @classmethod
     def of(cls, data: bytes, pasts: int) -> SharedLosses:
         """From the bytes of its losses; raises ValueError if they are damaged."""
-        losses = unpacked(data, np.dtype(np.float64))
+        losses = losses_of(unpacked(data, np.dtype(np.float64)))
         if len(losses) != EXPERTS:
             raise ValueError(f"losses of {len(losses)} experts where {EXPERTS} belong")
         return cls(losses, pasts)
