@@ -47,6 +47,9 @@ class Instance:
         return self.gone_ms is None or at_ms < self.gone_ms
 
 
+ENOUGH = 3  # measured start-ups that replace the time in the catalogue
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredWarmUp:
     """Start-up times of a constituent, as measured; cumulative, so repeating it is harmless."""

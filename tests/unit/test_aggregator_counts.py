@@ -16,8 +16,11 @@ from aggregated import (
     through_bytes,
 )
 
-from streams.records import Record
+from streams.records import MeasuredWarmUp, Record
+from streams.records.catalog import Catalog, Constituent, Resources
+from streams.records.instances import ENOUGH
 from streams.stages.admission import admit_demand
+from streams.stages.aggregator.state import PoolSums
 from streams.stages.base import StepContext
 
 
@@ -116,3 +119,16 @@ def test_feedback_of_a_clock_far_ahead_keeps_no_start_from_being_counted() -> No
     now: list[Record] = [replace(feedback("base", 1, f"n{n}"), at_ms=10**12 + n) for n in range(40)]
     feed(now, state, record_ms=10**12)
     assert counted(state) == (0, 80)
+
+
+def test_it_looks_as_far_ahead_as_the_slowest_start_that_was_measured_takes() -> None:
+    model = Constituent(service="model", needs=Resources(), warm_up_ms=2_000, price=1.0)
+    catalog = Catalog.of([model])
+    row = PoolSums()
+    assert row.slowest_ms(catalog) == 2_000
+    for _ in range(ENOUGH):
+        assert row.slowest_ms(catalog) == 2_000
+        row.measure(MeasuredWarmUp(service="model", count=1, total_ms=60_000, squares_ms2=0.0))
+        row.measure(MeasuredWarmUp(service="gone", count=1, total_ms=90_000, squares_ms2=0.0))
+    assert row.slowest_ms(catalog) == 60_000
+    assert row.slowest_ms(Catalog()) == 0

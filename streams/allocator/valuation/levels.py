@@ -13,6 +13,7 @@ from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.demand_arrays import DemandArrays
 from streams.allocator.valuation.occupancy import Floats, uses_by_level
 from streams.allocator.valuation.step_values import StepValues
+from streams.records.instances import ENOUGH
 
 __all__ = [
     "ConstituentTiming",
@@ -20,8 +21,6 @@ __all__ = [
     "InstanceLevels",
     "timing_of",
 ]
-
-MEASURED = 3  # measured start-ups needed to replace the catalogue's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def timing_of(
     mean, measured = index.warm_up_ms, [part.starts for part in demands if part.demand.warm_ups]
     if measured:
         count, total = np.sum(measured, axis=0)
-        mean = np.where(count >= MEASURED, total / np.maximum(count, 1), mean)
+        mean = np.where(count >= ENOUGH, total / np.maximum(count, 1), mean)
     serve = np.full(len(mean), default_ms)
     for name, ms in serve_ms.items():
         if name in index.number:

@@ -65,7 +65,6 @@ class Aggregator:
 
     def __init__(self, config: AggregatorConfig | None = None) -> None:
         self.config = config or AggregatorConfig()
-        self._slowest = (Catalog(), 0)  # start of each catalogue's constituents, in ms
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Process a prediction or feedback; only predictions advance event time."""
@@ -222,15 +221,8 @@ class Aggregator:
         return np.array([*places], np.int64), units[:, [*places.values()]]
 
     def _wheel(self, pool: str, row: PoolSums, state: State, context: StepContext) -> SilenceWheel:
-        ahead_ms = self._slowest_ms(context.catalog) + self.config.margin_ms
+        ahead_ms = row.slowest_ms(context.catalog) + self.config.margin_ms
         return SilenceWheel(pool, row, state, tick_ms=self.config.tick_ms, ahead_ms=ahead_ms)
-
-    def _slowest_ms(self, catalog: Catalog) -> int:
-        """The longest start-up time of all constituents."""
-        if self._slowest[0] is not catalog:
-            starts = (known.warm_up_ms for known in catalog.constituents.values())
-            self._slowest = catalog, max(starts, default=0)
-        return self._slowest[1]
 
     def _require_room(self, pool: str, roster: PoolRoster, catalog: Catalog) -> None:
         """Refuse a pool beyond the most that are summed."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from streams.models.arrival.phases import PHASES
 from streams.models.arrival.silence import SilenceHazard
 from streams.records import MeasuredWarmUp, ServiceDemand
+from streams.records.catalog import Catalog
+from streams.records.instances import ENOUGH
 from streams.stages.admission import MOST_MS
 from streams.stages.aggregator.heard import HeardUser
 from streams.stages.aggregator.tempo import DemandTempo
@@ -147,6 +149,7 @@ class PoolSums:
     warm_ups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     seen: dict[int, int] = field(default_factory=dict)  # series -> requests so far
     left: int = field(init=False)  # bytes, for further series and constituents
+    _slowest: tuple[Catalog, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.left = MOST_BYTES - sum(map(_size, self.series)) - sum(map(_size, self.warm_ups))
@@ -195,6 +198,19 @@ class PoolSums:
         added = (count + m.count, total + m.total_ms, squares + m.squares_ms2)
         if max(added[:2]) <= MOST_MS and squares + m.squares_ms2 <= float(MOST_MS) ** 2:
             self.warm_ups[m.service] = added
+            self._slowest = None
+
+    def slowest_ms(self, catalog: Catalog) -> int:
+        """The longest start of all constituents: as measured, else as the catalogue says."""
+        if self._slowest is None or self._slowest[0] is not catalog:
+            said = {known.service: known.warm_up_ms for known in catalog.constituents.values()}
+            measured = {
+                name: total // count
+                for name, (count, total, _) in self.warm_ups.items()
+                if count >= ENOUGH and name in said
+            }
+            self._slowest = catalog, max({**said, **measured}.values(), default=0)
+        return self._slowest[1]
 
     def demand(self, horizon_ms: int) -> tuple[ServiceDemand, ...]:
         """The expected requests within a horizon if the rates stay as they are now."""
