@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Images with Python often set it: each of the processes of the tests would compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test unit check bench cluster image chart lock proto clean tools wrk npm buildah
+.PHONY: help install demo test unit check docs bench cluster image chart lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -36,6 +36,10 @@ check: install ## lint, format, types, shape of the code
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/unit/test_shape.py tests/unit/test_imports.py
 
+docs: install ## build/docs, from docs/ and the code; a broken link fails
+	rm -rf build/docs
+	$(BIN)/sphinx-build -q -W --keep-going -d build/docs/.read docs build/docs
+
 bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
@@ -51,7 +55,8 @@ chart: install ## render the Helm chart and test it; Go builds Helm first where 
 
 lock: ## pin the newest dependencies in deploy/requirements*.txt (needs uv)
 	echo 'hatchling editables' | tr ' ' '\n' | $(COMPILE) - pyproject.toml --extra local \
-	  --extra kubernetes --extra parquet --extra zstd --group dev --upgrade --output-file deploy/requirements.txt
+	  --extra kubernetes --extra parquet --extra zstd --group dev --group docs --upgrade \
+	  --output-file deploy/requirements.txt
 	$(COMPILE) pyproject.toml --extra mesh --extra kubernetes --constraints deploy/requirements.txt \
 	  --output-file deploy/requirements-image.txt
 	echo hatchling | $(COMPILE) - --constraints deploy/requirements.txt \

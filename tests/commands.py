@@ -22,7 +22,7 @@ WITHOUT = {
     "catalog load": "prints nothing but how many entries it sent",
     "catalog infer": "writes a catalogue, which is YAML",
     "catalog schema": "prints JSON Schema, which is JSON",
-    "catalog reference": "prints docs/catalog.md, which is Markdown",
+    "catalog reference": "prints docs/reference/catalog.md, which is Markdown",
     "catalog show": "has --output yaml, the form of a catalogue",
 }
 

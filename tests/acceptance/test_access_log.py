@@ -78,7 +78,7 @@ def test_every_command_that_takes_a_log_takes_it_alike(words: list[str]) -> None
 
 
 def test_the_documentation_names_every_format_and_its_columns() -> None:
-    text = (CHECKOUT / "docs" / "logs.md").read_text()
+    text = (CHECKOUT / "docs" / "reference" / "logs.md").read_text()
 
     columns = {"user"}.union(*(pattern.groupindex for pattern in ACCESS_LOGS.values()))
 

@@ -11,7 +11,7 @@ from streams.provisioners.local.child_process import InstanceProcess
 
 
 async def test_the_documented_instance_becomes_warm_serves_and_ends(tmp_path: Path) -> None:
-    text = (CHECKOUT / "docs" / "instances.md").read_text()
+    text = (CHECKOUT / "docs" / "reference" / "instances.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     program = tmp_path / "pricing.py"
     program.write_text(code)

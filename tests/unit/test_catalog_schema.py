@@ -59,7 +59,7 @@ def test_it_is_a_json_schema() -> None:
 
 
 def test_the_page_is_what_the_keys_say() -> None:
-    assert (CHECKOUT / "docs" / "catalog.md").read_text() == markdown()
+    assert (CHECKOUT / "docs" / "reference" / "catalog.md").read_text() == markdown()
 
 
 def test_the_catalogue_of_the_page_is_one() -> None:

@@ -58,7 +58,9 @@ def test_the_examples_of_the_library_are_true(name: str) -> None:
 
 
 def test_the_examples_of_the_document_are_true() -> None:
-    failed, tried = doctest.testfile(str(CHECKOUT / "docs" / "api.md"), module_relative=False)
+    failed, tried = doctest.testfile(
+        str(CHECKOUT / "docs" / "reference" / "api.md"), module_relative=False
+    )
 
     assert tried
     assert not failed

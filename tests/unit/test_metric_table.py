@@ -18,6 +18,7 @@ from streams.adapters.metrics.running_totals import RunningTotals
 from streams.adapters.metrics.table import REQUESTS, TABLE, WAIT_SECONDS
 from streams.records import Outcome, Result, Route
 
+WORD = re.compile(r"\bforemesh_[a-z_]+")
 NAME = re.compile(r"^# HELP (foremesh_\w+) ", re.MULTILINE)
 
 
@@ -40,7 +41,15 @@ def outcome(**given: object) -> Outcome:
 
 
 def test_the_document_is_made_from_the_table() -> None:
-    assert (CHECKOUT / "docs" / "metrics.md").read_text() == markdown()
+    assert (CHECKOUT / "docs" / "reference" / "metrics.md").read_text() == markdown()
+
+
+def test_every_metric_that_a_page_names_is_there() -> None:
+    pages = [CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in WORD.findall(page.read_text())}
+
+    assert named
+    assert named <= TABLE.rows.keys()
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -32,7 +32,7 @@ LONG_MODULES: Mapping[str, str] = {
 CALLED_BY_OTHERS = {
     *("StreamAccessLogs", "StreamAggregatedResources"),
     *("NextServiceClassifier", "EnsembleClassifier", "read_log"),
-    "mermaid",  # draws docs/flow.md
+    "mermaid",  # draws docs/concepts/flow.md
 }
 
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+")

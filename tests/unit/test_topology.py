@@ -32,7 +32,7 @@ class Receipt:
     lines: tuple[str, ...] = ()
 
 
-FLOW = CHECKOUT / "docs" / "flow.md"
+FLOW = CHECKOUT / "docs" / "concepts" / "flow.md"
 RECEIPT = RecordKind(Receipt, "receipt", attrgetter("user"))
 RECEIPTS = Topic(name="receipts", kinds=(RECEIPT,), keyed_by="user", about="", stored=True)
 RECEIPT_TABLE = StoredTable(

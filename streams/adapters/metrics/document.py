@@ -1,4 +1,4 @@
-"""`docs/metrics.md`, made from the table."""
+"""`docs/reference/metrics.md`, made from the table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ what the processes of a running stack expose, and nothing named `foremesh_*` is 
 
 A process serves them at `/metrics` once it has a port: `FOREMESH_METRICS_PORT=9101 foremesh worker`. It
 listens on loopback; `FOREMESH_METRICS_HOST` says where else, and whoever reaches that can read them.
-`deploy/prometheus` has a configuration with rules and alerts ([what to do](runbook.md) about each),
+`deploy/prometheus` has a configuration with rules and alerts ([what to do](../runbook.md) about each),
 `deploy/grafana` dashboards, `deploy/kubernetes/monitoring` a ServiceMonitor for Prometheus' operator.
 
 Counters start at 0 with their process. Units are seconds, bytes, cores, and that of the catalogue's

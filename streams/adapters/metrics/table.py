@@ -1,4 +1,4 @@
-"""All metrics. `docs/metrics.md` is made from this table: `foremesh metrics` prints it.
+"""All metrics. `docs/reference/metrics.md` is made from this table: `foremesh metrics` prints it.
 
 Names have base units; a label has a bounded number of values, and none of them names a user.
 """
