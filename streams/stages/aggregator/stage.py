@@ -41,7 +41,7 @@ class AggregatorConfig:
     tick_ms: int = 1_000  # how often demand is sent at most
     horizon_ms: int = 60_000  # what the expected requests of a demand refer to
     margin_ms: int = EDGES_MS[1]  # looked ahead beyond the slowest start, see `SilenceWheel`
-    news: float = 0.2  # share of a pool's demand whose change is published
+    news: float = 1 / 3  # share of a pool's demand whose change is published
     expiry_ms: int = 600_000  # demand counts at least for this long unless it is replaced
     leap_ms: int = 86_400_000  # a larger jump of event time needs a second record
     most_pools: int = 1_000  # pools of a partition; vectors of further pools are dead letters
