@@ -23,7 +23,6 @@ WITHOUT = {
     "catalog infer": "writes a catalogue, which is YAML",
     "catalog schema": "prints JSON Schema, which is JSON",
     "catalog reference": "prints docs/reference/catalog.md, which is Markdown",
-    "catalog show": "has --output yaml, the form of a catalogue",
 }
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedSeq
 
 from streams.records.catalog import Catalog, CatalogEntry, Composite, Resources
 
-__all__ = ["dump"]
+__all__ = ["dump", "plain"]
 
 UNITS = """\
 cpu in millicores, memory in MiB, bandwidth in Mbit/s; price of one warm instance for an hour;
@@ -24,12 +24,6 @@ one after the other, those of an inner list in parallel."""
 
 def dump(catalog: Catalog, comment: str = "") -> str:
     """Write a catalogue as YAML, so that `yaml_reader.parse` reads it back; `comment` goes on top."""
-    sections: dict[str, dict[str, Any]] = {
-        "constituents": {name: _plain(item) for name, item in catalog.constituents.items()},
-        "composites": {name: _composite(item) for name, item in catalog.composites.items()},
-        "tiers": {name: _plain(item) for name, item in catalog.tiers.items()},
-        "pools": {name: _plain(item) for name, item in catalog.pools.items()},
-    }
     out = io.StringIO()
     for line in f"{comment}\n{UNITS}".strip().splitlines():
         out.write(f"# {line}".rstrip() + "\n")
@@ -37,8 +31,18 @@ def dump(catalog: Catalog, comment: str = "") -> str:
     # A name that is broken between two lines may come back with a space more.
     yaml.width = 1_000_000
     yaml.representer.add_representer(str, _text)
-    yaml.dump({name: part for name, part in sections.items() if part}, out)
+    yaml.dump({name: part for name, part in plain(catalog).items() if part}, out)
     return out.getvalue()
+
+
+def plain(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """The catalogue as plain values, in the form of its YAML: sections, and entries by name."""
+    return {
+        "constituents": {name: _plain(item) for name, item in catalog.constituents.items()},
+        "composites": {name: _composite(item) for name, item in catalog.composites.items()},
+        "tiers": {name: _plain(item) for name, item in catalog.tiers.items()},
+        "pools": {name: _plain(item) for name, item in catalog.pools.items()},
+    }
 
 
 def _text(representer: Any, value: str) -> Any:

@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
@@ -17,10 +15,12 @@ from streams.adapters.logs.request_log import RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
 from streams.catalog.schema import json_schema, markdown
-from streams.catalog.yaml_writer import dump
+from streams.catalog.yaml_writer import dump, plain
 from streams.cli import pass_settings
-from streams.cli.console import PrintableConsole, echo, output_option
+from streams.cli.catalog_tables import tables_of
+from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
+from streams.cli.output import json_option, tell
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid
 from streams.flow.topology import key_of
@@ -33,7 +33,6 @@ from streams.records.catalog import (
     Composite,
     Constituent,
     Pool,
-    Resources,
     Tier,
 )
 from streams.settings import Settings
@@ -103,16 +102,15 @@ def reference() -> None:
 
 
 @command.command()
-@output_option("table", "yaml", "A table, or YAML to edit and load.")
+@json_option("constituents, composites, tiers, pools (by name, as in YAML)", "yaml")
 @pass_settings
 def show(settings: Settings, output: str) -> None:
-    """Show the catalogue in force."""
+    """Show the catalogue in force; as YAML it can be edited and loaded."""
     catalog = Catalog.of(in_force(settings).values())
     if output == "yaml":
         echo(dump(catalog), nl=False)
-        return
-    for table in tables(catalog):
-        PrintableConsole().print(table)
+    else:
+        tell(output, plain(catalog), *tables_of(catalog))
 
 
 def in_force(settings: Settings) -> dict[str, CatalogEntry]:
@@ -143,28 +141,3 @@ def publish(settings: Settings, catalog: Catalog) -> Counter[str]:
         counts["withdrawn"] += 1
     producer.flush(ANSWER_S)
     return counts
-
-
-def tables(catalog: Catalog) -> list[Table]:
-    """A table of each kind of entry."""
-    resources = ("cpu", "memory", "bandwidth")
-    constituents = Table("constituent", *resources, "warm-up", "price/h", "at once")
-    for c in catalog.constituents.values():
-        others = (f"{c.warm_up_ms} ms", f"{c.price:g}", f"{c.concurrency}")
-        constituents.add_row(escape(c.service), *_amounts(c.needs), *others)
-    composites = Table("composite", "steps")
-    for composite in catalog.composites.values():
-        steps = " → ".join(" + ".join(step) for step in composite.steps)
-        composites.add_row(escape(composite.service), escape(steps))
-    tiers = Table("tier", "worth of 1 s", "SLA", "priority", "quota")
-    for t in catalog.tiers.values():
-        others = (f"{t.sla_ms} ms", f"{t.priority}", f"{100 * t.quota:g} %")
-        tiers.add_row(escape(t.tier), f"{t.weight:g}", *others)
-    pools = Table("pool", *resources, "budget/h")
-    for p in catalog.pools.values():
-        pools.add_row(escape(p.pool), *_amounts(p.capacity), f"{p.budget:g}")
-    return [constituents, composites, tiers, pools]
-
-
-def _amounts(amount: Resources) -> tuple[str, str, str]:
-    return f"{amount.cpu:g} m", f"{amount.memory:g} MiB", f"{amount.bandwidth:g} Mbit/s"

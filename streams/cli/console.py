@@ -31,11 +31,11 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(printable(text), err=err, nl=nl)
 
 
-def output_option(usual: str, other: str, about: str) -> Callable[[F], F]:
+def output_option(about: str, usual: str, *others: str) -> Callable[[F], F]:
     """The option `--output` of a command: the usual form, or another one."""
     return click.option(
         "--output",
-        type=click.Choice([usual, other]),
+        type=click.Choice([usual, *others]),
         default=usual,
         show_default=True,
         show_envvar=True,

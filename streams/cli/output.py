@@ -16,15 +16,18 @@ __all__ = ["json_option", "tell"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def json_option(keys: str) -> Callable[[F], F]:
+def json_option(keys: str, *others: str) -> Callable[[F], F]:
     """The option `--output` of every command that prints a table or a fact.
 
     Parameters
     ----------
     keys
         What the document is, with the names of its keys: a part of the command's help.
+    others
+        Further forms.
     """
-    return output_option("text", "json", f"Text for people, or one JSON document: {keys}")
+    about = f"Text for people, or one JSON document: {keys}"
+    return output_option(about, "text", "json", *others)
 
 
 def tell(output: str, facts: Any, *shown: RenderableType) -> None:

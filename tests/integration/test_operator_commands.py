@@ -78,9 +78,9 @@ def test_a_catalogue_is_loaded_whole_and_loading_it_again_changes_nothing(
     assert "5 loaded, 0 unchanged, 0 withdrawn" in first
     again = run_foremesh("catalog", "load", str(path)).finish()
     assert "0 loaded, 5 unchanged, 0 withdrawn" in again
-    assert yaml_reader.parse(CATALOGUE) == yaml_reader.parse(
-        run_foremesh("catalog", "show", "--output", "yaml").finish()
-    )
+    for form in ("yaml", "json"):  # JSON is YAML, too
+        shown = run_foremesh("catalog", "show", "--output", form).finish()
+        assert yaml_reader.parse(CATALOGUE) == yaml_reader.parse(shown)
 
 
 def test_what_is_no_longer_in_the_catalogue_is_withdrawn(settings: Settings) -> None:

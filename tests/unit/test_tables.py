@@ -1,6 +1,6 @@
 """Every table of the command line at 80 columns, as `tests/unit/golden/tables` shows it.
 
-After a change that is meant: `.venv/bin/python tests/unit/test_tables.py` draws them anew.
+After a change that is meant: `PYTHONPATH=tests .venv/bin/python tests/unit/test_tables.py` draws them anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from streams.adapters.postgres.explanation import (
     UserBehind,
 )
 from streams.cli import (
+    catalog_tables,
     compare_femux,
     compare_report,
     control,
@@ -58,6 +59,7 @@ from streams.records import (
     Route,
     ServiceProbability,
 )
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.records.control import STANDARD, Control, Mode, Pin, Quota, Variant
 from streams.records.trials import Score, Trial
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
@@ -316,6 +318,28 @@ def vector() -> Prediction:
     )
 
 
+def catalogue(*, layered: bool) -> Catalog:
+    base = Constituent(
+        service=f"{LONG} base",
+        needs=Resources(cpu=1_000, memory=12_288, bandwidth=5),
+        warm_up_ms=22_700,
+        price=9,
+    )
+    style = Constituent(
+        service="style", needs=Resources(memory=0.5), warm_up_ms=4_400, price=0.025, concurrency=8
+    )
+    return Catalog.of([
+        base,
+        replace(style, base=base.service) if layered else style,
+        Composite(service="sketch", steps=((base.service,),)),
+        Composite(service="poster", steps=((base.service, "style"), ("upscale",))),
+        Tier(tier="gold", weight=0.02, sla_ms=12_000, priority=10),
+        Tier(tier="standard", weight=0.0005, sla_ms=60_000, quota=0.25),
+        Pool(pool="studio", capacity=Resources(cpu=64_000, memory=1_048_576), budget=12.5),
+        Pool(pool="default", capacity=Resources(cpu=8_000, memory=16_384, bandwidth=1_000)),
+    ])  # fmt: skip
+
+
 def letter(topic: str, offset: int, reason: str) -> DeadLetterAtOffset:
     return DeadLetterAtOffset(
         partition=0,
@@ -416,6 +440,9 @@ TABLES: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "explain": lambda: explained(grounds()),
     "top": glanced,
     "top_nothing": lambda: glance.tables(PoolGlance(pool="studio", now_ms=None)),
+    "catalog_show": lambda: catalog_tables.tables_of(catalogue(layered=False)),
+    "catalog_show_layered": lambda: catalog_tables.tables_of(catalogue(layered=True)),
+    "catalog_show_nothing": lambda: catalog_tables.tables_of(Catalog()),
     "predict": lambda: [predict.table_of(vector())],
     "dead_letters_list": letters,
     "doctor": findings,
