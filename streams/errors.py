@@ -12,6 +12,7 @@ ForemeshError
 ├── FlowStalled
 ├── LimitsUnavailable
 ├── LogUnreadable
+├── PoolsShared
 ├── RightsMissing
 ├── SettingInvalid
 ├── StackFailed
@@ -38,6 +39,7 @@ __all__ = [
     "ForemeshError",
     "LimitsUnavailable",
     "LogUnreadable",
+    "PoolsShared",
     "ProvisionerUnusable",
     "RightsMissing",
     "SettingInvalid",
@@ -111,6 +113,10 @@ class LimitsUnavailable(ForemeshError):
 
 class LogUnreadable(ForemeshError):
     """The request log cannot be read: check the path and the column mapping."""
+
+
+class PoolsShared(ForemeshError):
+    """Pools share what is learnt of users: name all of them, or give each a FOREMESH_PREFIX."""
 
 
 class ProvisionerUnusable(ForemeshError):

@@ -8,11 +8,21 @@ from typing import Any
 
 from streams.flow.topology import SINK, TOPOLOGY, FlowTopology, StageRow, changelog
 
-__all__ = ["COMPONENTS", "EVENT_TIME", "POOL_GROUP", "READER_GROUP", "KafkaComponent", "components"]
+__all__ = [
+    "COMPONENTS",
+    "EVENT_TIME",
+    "POOL_GROUP",
+    "READER_GROUP",
+    "SAID",
+    "KafkaComponent",
+    "components",
+]
 
 EVENT_TIME = "event-time"  # group and transactional id of a worker that runs the whole flow
 POOL_GROUP = "provisioner-"  # groups of the provisioners begin with it; the pool follows
 READER_GROUP = "foremesh-reader"  # named by clients that assign partitions themselves; never joined
+
+SAID = ("catalog", "control")  # what operators have said, and no flow has made
 
 DEAD_LETTERS = "dead-letters"
 WATCHED = ("catalog", "instances")  # what everything in the way of requests holds whole
@@ -32,6 +42,10 @@ class KafkaComponent:
     groups: tuple[str, ...] = ()  # joined, or committed for; of each name
     group_prefixes: tuple[str, ...] = ()  # the same of every name that begins so
     asks_groups: tuple[str, ...] = ()  # groups whose members and offsets are asked for
+    empties: tuple[str, ...] = ()  # topics whose records are deleted
+    resets: tuple[str, ...] = ()  # of these, those whose configuration is changed meanwhile
+    forgets: tuple[str, ...] = ()  # groups that are deleted
+    forgets_prefixes: tuple[str, ...] = ()  # the same of every name that begins so
     transactions: tuple[str, ...] = ()  # groups whose names are transactional ids
     transaction_prefixes: tuple[str, ...] = ()  # the same, with what follows a hyphen
 
@@ -114,6 +128,16 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("doctor", checks=every, views=grouped, asks_groups=groups)
     seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
     yield _of("dashboard", checks=every, views=seen, writes=("control",), asks_groups=groups)
+    compacted = [topic.name for topic in topology.topics.values() if topic.compacted]
+    logs = [changelog(stage) for stage in topology.stages]
+    yield _of(
+        "reset",
+        views=("catalog",),
+        empties=tuple(name for name in every if name not in SAID),
+        resets=tuple(name for name in (*compacted, *logs) if name not in SAID),
+        forgets=(*groups, EVENT_TIME),
+        forgets_prefixes=(POOL_GROUP,),
+    )
     yield _of("dead-letters list", views=(DEAD_LETTERS,))
     kept = tuple(t.name for t in topology.topics.values() if t.reported_by or t.stored)
     yield _of("dead-letters replay", views=kept, writes=kept)

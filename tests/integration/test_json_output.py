@@ -44,6 +44,7 @@ ARGUMENTS = {
     "evaluate": "log.csv --no-rnn",
     "compare": "log.csv --policies keep-alive",
     "db prune": "--keep 365d",
+    "reset": "default --dry-run",
 }
 VERDICT = Verdict(
     pool=COMMAND.pool,

@@ -374,6 +374,7 @@ def test_the_flow_needs_the_printed_rights_and_no_other(
     alone = as_itself("worker", FOREMESH_CLOCK="event")
     eventually(lambda: "log-3.csv, complete" in alone.output, 120)
     flow.end([alone])
+    as_itself("reset", "default", "--yes").finish()
 
     assert guarded.denied() == []
     assert [one for one in unused(guarded) if one not in UNUSED] == []
@@ -385,6 +386,7 @@ WITHOUT = {  # component -> right that it lacks, and a command that needs it
     "sink": (("foremesh-sink", "Read"), ("sink",)),
     "gateway": (("catalog", "Read"), ("gateway", "--listen", "127.0.0.1:0")),
     "feedback": (("foremesh-feedback-", "Write"), ("worker", "feedback")),
+    "reset": (("predictions", "Delete"), ("reset", "default", "--yes")),
 }
 
 

@@ -31,6 +31,7 @@ from streams.cli import (
     doctor,
     predict,
     replay,
+    reset,
     stack_status,
     topics,
     trial,
@@ -47,6 +48,7 @@ from streams.lab.evaluate import published_report
 from streams.lab.evaluate import report as evaluation
 from streams.lab.evaluate.published import FoldScore
 from streams.lab.evaluate.published_report import LogComparison
+from streams.pipeline.reset import ResetPlan
 from streams.records import (
     Action,
     Command,
@@ -340,6 +342,17 @@ def catalogue(*, layered: bool) -> Catalog:
     ])  # fmt: skip
 
 
+def cleared(**counts: int) -> Iterable[RenderableType]:
+    wanted = ResetPlan(
+        pools=("studio", "default"),
+        topics={"requests": counts.get("records", 0), "profiler-state": counts.get("states", 0)},
+        groups=("profiler", "provisioner-studio") if counts else (),
+        tables={"prediction_history": counts.get("rows", 0), "dead_letters": 0},
+        running={},
+    )
+    yield reset.table_of(wanted)
+
+
 def letter(topic: str, offset: int, reason: str) -> DeadLetterAtOffset:
     return DeadLetterAtOffset(
         partition=0,
@@ -443,6 +456,8 @@ TABLES: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "catalog_show": lambda: catalog_tables.tables_of(catalogue(layered=False)),
     "catalog_show_layered": lambda: catalog_tables.tables_of(catalogue(layered=True)),
     "catalog_show_nothing": lambda: catalog_tables.tables_of(Catalog()),
+    "reset": lambda: cleared(records=12_345_678, states=30, rows=1_234_567),
+    "reset_nothing": cleared,
     "predict": lambda: [predict.table_of(vector())],
     "dead_letters_list": letters,
     "doctor": findings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -87,14 +87,22 @@ def end_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
     return patiently(lambda: _offsets(client, topics, spec))
 
 
-def patiently(ask: Callable[[], T]) -> T:
-    """The answer, asked for again while the broker loads what the question is about."""
+def patiently(ask: Callable[[], T], also: Collection[int] = ()) -> T:
+    """The answer, asked for again while the broker loads what the question is about.
+
+    Parameters
+    ----------
+    ask
+        Raises KafkaException.
+    also
+        Codes of further errors that pass.
+    """
     deadline = time.monotonic() + ANSWER_S
     while True:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _LOADING or time.monotonic() > deadline:
+            if error.args[0].code() not in {*_LOADING, *also} or time.monotonic() > deadline:
                 raise
         time.sleep(0.05)
 

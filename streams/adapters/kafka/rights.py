@@ -13,6 +13,8 @@ from streams.settings import Settings
 
 __all__ = ["KafkaResource", "KafkaRight", "acl_commands", "rights_of"]
 
+_DESCRIBING = {"Read", "Write", "Delete"}  # who may do these may describe
+
 
 class KafkaResource(StrEnum):
     """What a right is on, as an option of `kafka-acls`."""
@@ -23,7 +25,7 @@ class KafkaResource(StrEnum):
 
 
 class KafkaRight(NamedTuple):
-    """One operation on one resource; who may read or write may describe."""
+    """One operation on one resource; who may read, write or delete may describe."""
 
     resource: KafkaResource
     name: str  # on the broker
@@ -44,7 +46,7 @@ def rights_of(component: KafkaComponent, settings: Settings) -> list[KafkaRight]
     """
     found = {*_on_topics(component, settings), *_on_groups(component, settings)}
     found |= {*_on_transactions(component, settings)}
-    granted = {right[:2] for right in found if right.operation in {"Read", "Write"}}
+    granted = {right[:2] for right in found if right.operation in _DESCRIBING}
     return sorted(
         right for right in found if right.operation != "Describe" or right[:2] not in granted
     )
@@ -70,6 +72,8 @@ def _on_topics(component: KafkaComponent, settings: Settings) -> Iterator[KafkaR
         "Create": component.creates,
         "Describe": component.checks,
         "DescribeConfigs": component.checks,
+        "Delete": component.empties,
+        "AlterConfigs": component.resets,
     }
     for operation, names in wanted.items():
         for name in names:
@@ -81,6 +85,10 @@ def _on_groups(component: KafkaComponent, settings: Settings) -> Iterator[KafkaR
         yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Read")
     for name in component.group_prefixes:
         yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Read", prefixed=True)
+    for name in component.forgets:
+        yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Delete")
+    for name in component.forgets_prefixes:
+        yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Delete", prefixed=True)
     for name in component.asks_groups:
         yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Describe")
     if component.views:

@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from streams.adapters.kafka.admin import ANSWER_S, end_offsets
 from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, connect
+from streams.adapters.kafka.emptying import EMPTIED
 from streams.errors import TopicsMissing
 from streams.flow.topology import TOPOLOGY, FlowTopology, changelog
 from streams.settings import Settings
@@ -157,9 +158,10 @@ def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]
         for key in _EVERY:  # the others may be tuned
             want = wanted[resource.name][key]
             if not _serves(key, have[key], want):
-                yield (
-                    f"topic {resource.name} has {key}={have[key]}, not {want}: "
-                    f"set it with kafka-configs --alter --add-config {key}={want}"
+                yield f"topic {resource.name} has {key}={have[key]}, not {want}: " + (
+                    "a `foremesh reset` was interrupted, run it again"
+                    if have[key] == EMPTIED
+                    else f"set it with kafka-configs --alter --add-config {key}={want}"
                 )
 
 

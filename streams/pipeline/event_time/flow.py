@@ -22,6 +22,7 @@ from streams.flow.topology import STAGES
 from streams.pipeline.event_time.checkpoint import FlowCheckpoints
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.outbox import FlowOutbox
+from streams.pipeline.event_time.presence import GroupPresence
 from streams.pipeline.event_time.progress import FlowProgress
 from streams.pipeline.event_time.requests import RequestReader
 from streams.pipeline.event_time.world import CatalogueView, ControlReader, instances_as_of
@@ -68,6 +69,7 @@ class EventTimeFlow:
         self._catalogue = CatalogueView(settings)
         self._controls = ControlReader(settings, self._checkpoints.start("control"))
         self._requests = RequestReader(settings, self._checkpoints.start("requests"))
+        self._presence = GroupPresence(settings)
 
     def stop(self) -> None:
         """Make `run` return after the current request and a checkpoint."""
@@ -85,13 +87,15 @@ class EventTimeFlow:
             with _answered():
                 self._run()
         finally:
-            for part in (self._requests, self._controls, self._catalogue, self._checkpoints):
+            reads = self._requests, self._controls, self._catalogue
+            for part in (*reads, self._checkpoints, self._presence):
                 part.close()
 
     def _run(self) -> None:
         self._follow_controls(self._controls.whole())
         spent_s = 0.0
         while not self._stopping.is_set():
+            self._presence.show()
             pause_s = max(self._settings.commit_ms / 1000, SPARING * spent_s)
             due_s = time.monotonic() + pause_s
             while not self._stopping.is_set() and time.monotonic() < due_s:

@@ -1,0 +1,147 @@
+"""Empties topics and forgets groups; the topics stay, with their partitions, settings and rights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from streams.adapters.kafka.admin import ANSWER_S, end_offsets, first_offsets, patiently
+from streams.errors import BrokerUnreachable, RightsMissing, StageRuns
+
+__all__ = [
+    "EMPTIED",
+    "as_compacted",
+    "as_emptied",
+    "empty_topics",
+    "forget_groups",
+    "held_offsets",
+    "members_of",
+]
+
+EMPTIED = "compact,delete"  # the policy of a compacted topic while it is being emptied
+
+_DENIED = {
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+
+
+def held_offsets(client: AdminClient, topics: Collection[str]) -> dict[str, int]:
+    """How many offsets each topic holds, markers of transactions included; of those that exist."""
+    held = dict.fromkeys((topic for topic, _ in end_offsets(client, topics)), 0)
+    first = first_offsets(client, topics)
+    for at, end in end_offsets(client, topics).items():
+        held[at[0]] += end - first.get(at, 0)
+    return held
+
+
+def members_of(client: AdminClient, groups: Iterable[str]) -> dict[str, list[str]]:
+    """The hosts of each group's members, of the groups that exist."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        # One by one: which of several is not there, librdkafka does not say.
+        asked = patiently(lambda name=group: _described(client, name))  # type: ignore[misc]
+        if asked is not None:
+            found[group] = sorted(member.host.lstrip("/") for member in asked.members)
+    return found
+
+
+def forget_groups(client: AdminClient, groups: Collection[str]) -> None:
+    """Delete groups with their offsets; the broker refuses where one has members.
+
+    Raises
+    ------
+    StageRuns, RightsMissing
+        A group has members; it is not for this user.
+    """
+    asked = client.delete_consumer_groups(list(groups), request_timeout=ANSWER_S) if groups else {}
+    for group, future in asked.items():
+        try:
+            _answer(future)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise StageRuns(
+                    f"Group {group} cannot be forgotten ({error.args[0].str()}): end its members,"
+                    " wait a moment if one was killed, and run this again"
+                ) from error
+
+
+def as_emptied(client: AdminClient, topics: Collection[str]) -> None:
+    """Let compacted topics be emptied; until `as_compacted` no worker starts on them."""
+    _set_policy(client, topics, EMPTIED)
+
+
+def as_compacted(client: AdminClient, topics: Collection[str]) -> None:
+    """Make them compacted topics again."""
+    _set_policy(client, topics, "compact")
+
+
+def empty_topics(client: AdminClient, topics: Collection[str]) -> None:
+    """Delete the records of topics; offsets go on from where they were.
+
+    Raises
+    ------
+    BrokerUnreachable, RightsMissing
+        It is not done in time, and may be done in part; not all topics are for this user.
+    """
+    # A broker hears a little later that a topic is no longer compacted alone.
+    not_yet = {KafkaError.POLICY_VIOLATION}
+    try:
+        patiently(lambda: _empty(client, topics), not_yet)
+    except KafkaException as error:
+        raise BrokerUnreachable(
+            f"Topics cannot be emptied ({error.args[0].str()}): run this again"
+        ) from error
+
+
+def _empty(client: AdminClient, topics: Collection[str]) -> None:
+    wanted = [TopicPartition(*at, end) for at, end in end_offsets(client, topics).items()]
+    asked = client.delete_records(wanted, request_timeout=ANSWER_S) if wanted else {}
+    for future in asked.values():
+        _answer(future)
+
+
+def _described(client: AdminClient, group: str) -> Any:
+    """A group, or None if there is no such; a broker may call one dead that it has never had."""
+    try:
+        found = _answer(client.describe_consumer_groups([group])[group])
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return None
+        raise
+    return None if found.state is ConsumerGroupState.DEAD else found
+
+
+def _set_policy(client: AdminClient, topics: Collection[str], policy: str) -> None:
+    change = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    wanted = [
+        ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change]) for topic in topics
+    ]
+    asked: Mapping[Any, Future[Any]] = (
+        client.incremental_alter_configs(wanted, request_timeout=ANSWER_S) if wanted else {}
+    )
+    for future in asked.values():
+        _answer(future)
+
+
+def _answer(future: Future[Any]) -> Any:
+    try:
+        return future.result(ANSWER_S)
+    except KafkaException as error:
+        if error.args[0].code() in _DENIED:
+            raise RightsMissing(
+                f"Kafka denies this user a right ({error.args[0].str()}): give the rights of"
+                " `foremesh acl print reset`"
+            ) from error
+        raise
