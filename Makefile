@@ -55,9 +55,9 @@ chart: install ## render the Helm chart and test it; Go builds Helm first where 
 
 lock: ## pin the newest dependencies in deploy/requirements*.txt (needs uv)
 	echo 'hatchling editables' | tr ' ' '\n' | $(COMPILE) - pyproject.toml --extra local \
-	  --extra kubernetes --extra parquet --extra zstd --group dev --group docs --upgrade \
+	  --extra kubernetes --extra parquet --extra tracing --extra zstd --group dev --group docs --upgrade \
 	  --output-file deploy/requirements.txt
-	$(COMPILE) pyproject.toml --extra mesh --extra kubernetes --constraints deploy/requirements.txt \
+	$(COMPILE) pyproject.toml --extra mesh --extra kubernetes --extra tracing --constraints deploy/requirements.txt \
 	  --output-file deploy/requirements-image.txt
 	echo hatchling | $(COMPILE) - --constraints deploy/requirements.txt \
 	  --output-file deploy/requirements-build.txt

@@ -14,6 +14,7 @@ __all__ = ["Settings"]
 
 
 MOST = 2**31 - 1  # of a number: what Kafka's clients take
+WORDS = {"clock": ("wall", "event"), "rnn": ("off", "on"), "trace_users": ("off", "on")}
 PREFIX = re.compile(r"[a-zA-Z0-9._-]{0,200}")  # what the names of topics may be made of
 
 
@@ -77,6 +78,11 @@ class Settings:
     tls_key: str = _setting("", "file with its key")
     tls_ca: str = _setting("", "file with the certificates to trust in listeners and in KEDA")
     hosts: str = _setting("", "further names that provisioner and dashboard are asked by: a,b")
+    traces: str = _setting(
+        "", "URL of a receiver of traces, http[s]://host:4317 (OTLP over gRPC); empty for none"
+    )
+    trace_every: int = _setting(100, "one of so many requests that come without a trace begins one")
+    trace_users: str = _setting("off", "'on': spans name users")
     build: str = _setting("build", "directory of the local stack, the token and reports")
 
     def __post_init__(self) -> None:
@@ -138,10 +144,10 @@ def _fault(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
         return "" if least <= value <= most else f"is not between {least} and {most}"
     if "\0" in value or not _is_utf8(value):
         return "is no text in UTF-8"
-    if name == "clock" and value not in {"wall", "event"}:
-        return "is neither 'wall' nor 'event'"
-    if name == "rnn" and value not in {"off", "on"}:
-        return "is neither 'off' nor 'on'"
+    if (words := WORDS.get(name)) and value not in words:
+        return f"is neither {words[0]!r} nor {words[1]!r}"
+    if name == "traces" and not re.fullmatch(r"(https?://[^/\s]+/?)?", value):
+        return "is no URL as http://127.0.0.1:4317"
     if name == "prefix" and not PREFIX.fullmatch(value):
         return "cannot begin the name of a topic: that has up to 249 letters, digits and . _ -"
     return ""

@@ -18,6 +18,7 @@ from streams.flow.topology import key_of
 from streams.records import DeadLetter, Request, Watermark
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
+from streams.tracing.opening import tracer_of
 
 __all__ = ["MARK_S", "LogProducer", "Pause", "letter_of"]
 
@@ -67,6 +68,7 @@ class LogProducer:
 
     def __post_init__(self) -> None:
         self.producer = CheckedProducer({**producer_config(self.settings), **BOUNDED})
+        self.tracer = tracer_of(self.settings, "produce")
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +80,8 @@ class LogProducer:
                     self._mark(complete=True)
                 self._flush()
         finally:
+            if self.tracer:
+                self.tracer.close()
             echo(self.summary())
 
     def summary(self) -> str:
@@ -113,7 +117,8 @@ class LogProducer:
         self.sent, self.at_ms = self.sent + 1, max(self.at_ms, request.at_ms)
         place = LogPlace(self.at_ms, self.sent, self.log)
         name, data = self.settings.topic("requests"), codec.encode(request)
-        self.producer.send(name, key_of(request), data, headers=place.headers)
+        carried = self.tracer.sending(name, request) if self.tracer else ()
+        self.producer.send(name, key_of(request), data, headers=[*place.headers, *carried])
         if time.monotonic() - self.marked_s > MARK_S:
             self._mark()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from faust.types import TP
 
 from streams.errors import BrokerUnreachable
+from streams.tracing.traceparent import traceparent_of
 
 __all__ = ["BareEnd", "FetchedRecord", "FetchedRun", "RecordFetcher"]
 
@@ -54,6 +55,16 @@ class FetchedRecord(NamedTuple):
     value: bytes | None
 
 
+class TracedRecord(NamedTuple):
+    """The same with the header that carries a trace."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    traceparent: bytes  # empty where there is none
+
+
 class FetchedRun(NamedTuple):
     """Records of one partition, in order."""
 
@@ -77,9 +88,14 @@ class RecordFetcher:
         Of librdkafka: servers, security, and a group id, which is required but never joined.
     most_records, most_bytes
         Most records that a call returns; most bytes per fetch of a partition.
+    traced
+        Return `TracedRecord`, which costs a look at the headers of each record.
     """
 
-    def __init__(self, config: Mapping[str, Any], most_records: int, most_bytes: int) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], most_records: int, most_bytes: int, *, traced: bool = False
+    ) -> None:
+        self._records = _traced if traced else _plain
         self._most = max(1, most_records)
         own = {
             "queued.min.messages": min(2 * self._most, MOST_QUEUED),
@@ -123,8 +139,9 @@ class RecordFetcher:
         if not messages:
             messages = await self._wait(timeout_s)
         found: dict[TP, FetchedRun] = {}
-        for tp, records in _by_partition(messages, self._is_record):
-            if tp in self._flowing:
+        for place, messages_of in groupby(messages, _place):
+            tp, records = TP(*place), self._records(messages_of, self._is_record)
+            if records and tp in self._flowing:
                 run = found.setdefault(tp, FetchedRun(max(self._position[tp], 0), []))
                 run.records.extend(records)
                 self._position[tp] = records[-1].offset + 1
@@ -215,15 +232,22 @@ class RecordFetcher:
             )
 
 
-def _by_partition(
-    messages: Iterable[Any], is_record: Callable[[Any, KafkaError], bool]
-) -> Iterator[tuple[TP, list[FetchedRecord]]]:
-    """Records by runs of one partition; `Any`, since by its type every field may be None."""
-    for (topic, partition), run in groupby(messages, lambda m: (m.topic(), m.partition())):
-        records = [
-            FetchedRecord(m.offset(), m.timestamp()[1], m.key(), m.value())
-            for m in run
-            if (error := m.error()) is None or is_record(m, error)
-        ]
-        if records:
-            yield TP(topic, partition), records
+def _place(message: Any) -> tuple[str, int]:
+    return message.topic(), message.partition()
+
+
+def _plain(run: Iterable[Any], is_record: Callable[[Any, KafkaError], bool]) -> list[Any]:
+    """The records among these messages; `Any`, since by its type every field may be None."""
+    return [
+        FetchedRecord(m.offset(), m.timestamp()[1], m.key(), m.value())
+        for m in run
+        if (error := m.error()) is None or is_record(m, error)
+    ]
+
+
+def _traced(run: Iterable[Any], is_record: Callable[[Any, KafkaError], bool]) -> list[Any]:
+    return [
+        TracedRecord(m.offset(), m.timestamp()[1], m.key(), m.value(), traceparent_of(m.headers()))
+        for m in run
+        if (error := m.error()) is None or is_record(m, error)
+    ]

@@ -20,15 +20,14 @@ from faust.types import TP
 from streams.engine.background import BackgroundTasks
 from streams.engine.batch import RecordBatch
 from streams.engine.checkpointer import SLICES, PartitionCheckpointer
-from streams.engine.outbox import StageOutbox
 from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
 from streams.engine.retention_gap import tell_gap
-from streams.engine.stage_steps import StageSteps
 from streams.engine.stage_wiring import StageWiring, StageWorld, observed
 from streams.engine.topic_ids import TopicIds
+from streams.engine.traced_steps import outbox_of, steps_of
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.topology import TOPICS, StageRow, changelog
 from streams.runtime.clock import wall_ms
@@ -59,9 +58,9 @@ class StageRunner:
             empty=lambda: PartitionStore(stage.encode, stage.decode, settings.state_keys),
             topics=TopicIds(wiring.client_config, self._names).now,
         )
-        self._outbox = StageOutbox(settings, wiring)
+        self._outbox = outbox_of(settings, wiring)
         pack = observed(self._outbox.pack, wiring.meter.observer(row.name))
-        self.steps = StageSteps(stage, wiring.codec, pack, partitions=settings.partitions)
+        self.steps = steps_of(settings, stage, wiring, pack)
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
         self._tasks = BackgroundTasks(row.name)
         self._partitions = OwnedPartitions(settings, self._names, self._changelog)

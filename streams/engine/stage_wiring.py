@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from streams.engine.stage_steps import CodecProtocol
 from streams.engine.topic_view import TopicView
 from streams.records import Instance, Record
 from streams.records.catalog import Catalog, CatalogEntry
 from streams.stages.base import StepContext
+
+if TYPE_CHECKING:
+    from streams.tracing.record_tracer import RecordTracer
 
 __all__ = ["StageMeter", "StageWiring", "StageWorld", "observed"]
 
@@ -69,6 +72,7 @@ class StageWiring:
     producer_config: Mapping[str, Any]
     views: Mapping[str, TopicView[Any]]  # by topic, without prefix
     meter: StageMeter
+    tracer: RecordTracer | None = None  # None: there are no traces
 
 
 class StageWorld:

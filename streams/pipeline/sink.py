@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Event
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -33,6 +34,8 @@ from streams.flow.topology import SINK, TOPOLOGY, FlowTopology
 from streams.pipeline.sink_lag import END, SinkLag
 from streams.records import DeadLetter
 from streams.settings import Settings
+from streams.tracing.opening import tracer_of
+from streams.tracing.traceparent import place_of, traceparent_of
 
 __all__ = ["RecordSink"]
 
@@ -80,6 +83,7 @@ class RecordSink:
         self._lag = SinkLag(self._consumer)
         self._producer = CheckedProducer(producer_config(settings))
         self._database = PostgresSink(settings.postgres, tables=stored_tables(topology, tables))
+        self._tracer = tracer_of(settings, SINK)
         self._stopping = Event()
 
     def stop(self) -> None:
@@ -127,7 +131,7 @@ class RecordSink:
 
     def _settle(self, batch: Sequence[Message]) -> None:
         """Write and commit a batch. In this order nothing is lost, whenever the process ends."""
-        with BATCH_SECONDS.labels(SINK).time():
+        with BATCH_SECONDS.labels(SINK).time(), self._traced(batch):
             entries, letters = self._decoded(batch)
             # 1. Write to PostgreSQL: one transaction.
             letters += self._written(entries)
@@ -140,6 +144,24 @@ class RecordSink:
             # 3. Commit the offsets.
             self._commit(batch)
         DELAY_SECONDS.labels(SINK).observe(time.time() - batch[0].timestamp()[1] / 1000)
+
+    @contextmanager
+    def _traced(self, batch: Sequence[Message]) -> Iterator[None]:
+        """A span of each record that carries a trace, until the batch is settled."""
+        if self._tracer is None:
+            yield
+            return
+        group = self._settings.group(SINK)
+        spans = [
+            self._tracer.reading(SINK, place_of(message, group), parent)
+            for message in batch
+            if (parent := traceparent_of(message.headers()))
+        ]
+        try:
+            yield
+        finally:
+            for span in spans:
+                span.end()
 
     def _decoded(self, batch: Sequence[Message]) -> tuple[list[SinkEntry], list[DeadLetter]]:
         entries: list[SinkEntry] = []

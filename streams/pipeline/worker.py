@@ -21,6 +21,7 @@ from streams.pipeline.stage_views import stage_view
 from streams.pipeline.worker_meter import StageFigures, WorkerMeter
 from streams.settings import Settings
 from streams.stages.base import Stage
+from streams.tracing.opening import tracer_of
 
 __all__ = ["create_app", "stage_names"]
 
@@ -79,4 +80,5 @@ def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
         producer_config=producer_config(settings),
         views={topic: stage_view(settings, topic) for topic in topics},
         meter=WorkerMeter(),
+        tracer=tracer_of(settings, "worker"),
     )

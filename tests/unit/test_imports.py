@@ -19,6 +19,7 @@ BELOW: Mapping[str, set[str]] = {
     "runtime": {"errors", "settings"},
     "settings": {"errors"},
     "flow": {"records"},
+    "tracing": {"settings", "errors"},
     "report": {"records"},
     "catalog": {"records", "errors"},
     "devstack": {"errors", "runtime"},
@@ -45,13 +46,13 @@ BELOW: Mapping[str, set[str]] = {
     "adapters.logs": {"records", "errors", "runtime"},
     "adapters.postgres.sql": set(),
     "adapters.postgres": {"records", "flow", "errors", "adapters.postgres.sql"},
-    "engine": {"records", "flow", "settings", "errors", "runtime", "stages"},
+    "engine": {"records", "flow", "settings", "errors", "runtime", "stages", "tracing"},
     "engine.faust": {"settings", "errors", "engine"},
     "pipeline": {
         *("records", "flow", "settings", "errors", "runtime", "stages", "stages.aggregator"),
         *("allocator", "models.next_request"),
         *("adapters.avro", "adapters.metrics", "adapters.kafka", "adapters.postgres"),
-        *("engine", "engine.faust"),
+        *("engine", "engine.faust", "tracing"),
     },
     "pipeline.event_time": {
         *("records", "flow", "settings", "errors", "stages", "engine", "pipeline"),
@@ -60,7 +61,7 @@ BELOW: Mapping[str, set[str]] = {
     "provisioners": set(),
     "provisioners.core": {
         *("records", "flow", "settings", "errors", "runtime", "stages"),
-        *("adapters.avro", "adapters.kafka", "adapters.metrics", "engine"),
+        *("adapters.avro", "adapters.kafka", "adapters.metrics", "engine", "tracing"),
     },
     "provisioners.local": {"records", "errors", "runtime", "provisioners.core"},
     "provisioners.kubernetes": {"records", "runtime", "provisioners.core"},
@@ -72,9 +73,10 @@ BELOW: Mapping[str, set[str]] = {
     "request_path.core": {
         *("records", "catalog", "flow", "settings", "errors", "runtime"),
         *("adapters.avro", "adapters.kafka", "adapters.metrics", "engine", "provisioners.core"),
+        "tracing",
     },
     "request_path.gateway": {
-        *("records", "settings", "runtime", "stages"),
+        *("records", "settings", "runtime", "stages", "tracing"),
         *(
             "adapters.avro",
             "adapters.metrics",

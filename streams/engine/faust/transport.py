@@ -41,7 +41,9 @@ class BatchConsumer(driver.Consumer):
         self._asked = False  # for records, since the last check of the group
         # The group's own id: with ACLs, the principal that reads its topics may name it.
         config = {**app.client_config, "group.id": app.conf.id}
-        self._fetcher = RecordFetcher(config, self._most_records, self._most_bytes)
+        traced = app.settings.traces != ""
+        most = self._most_records, self._most_bytes
+        self._fetcher = RecordFetcher(config, *most, traced=traced)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust 0.15.3, aiokafka.py:235.

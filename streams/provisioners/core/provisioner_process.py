@@ -33,6 +33,8 @@ from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 from streams.stages.admission import admit_command
 from streams.stages.base import RecordUnusable, StepContext
+from streams.tracing.opening import tracer_of
+from streams.tracing.traceparent import place_of, traceparent_of
 
 __all__ = ["ProvisionerProcess"]
 
@@ -76,6 +78,7 @@ class ProvisionerProcess:
         self._catalog = CatalogView(settings)
         self._republish = self._denied = False
         self._guard = processes_guard(settings)
+        self._tracer = tracer_of(settings, "provision")
         self.provisioner = factory(pool, lambda: self._catalog.now, self._publish, limits)
         self._figures = InstanceFigures(self.provisioner.instances, lambda: self._catalog.now)
 
@@ -123,7 +126,7 @@ class ProvisionerProcess:
                 continue
             await self._catalog.follow()
             for message in messages:
-                await self._take(message)
+                await self._take_traced(message)
             # Commit offsets last: the records that the commands caused must be on Kafka first.
             if await asyncio.to_thread(self._flush):
                 await asyncio.to_thread(commit, self._consumer)
@@ -143,6 +146,16 @@ class ProvisionerProcess:
         self._denied = error is not None and is_denied(error)
         return error is None
 
+    async def _take_traced(self, message: Message) -> None:
+        """Take a message, in a span if it carries a trace."""
+        parent = traceparent_of(message.headers()) if self._tracer else b""
+        if self._tracer is None or not parent:
+            await self._take(message)
+            return
+        place = place_of(message, self._settings.group(POOL_GROUP + self._pool))
+        with self._tracer.processing("provisioner", place, parent):
+            await self._take(message)
+
     async def _take(self, message: Message) -> None:
         try:
             command = _command_of(message)
@@ -160,7 +173,8 @@ class ProvisionerProcess:
 
     def _send(self, record: Record) -> None:
         topic = self._settings.topic(topic_of(record))
-        self._producer.send(topic, key_of(record), codec.encode(record))
+        headers = self._tracer.carried() if self._tracer else None
+        self._producer.send(topic, key_of(record), codec.encode(record), headers=headers)
 
     def _publish(self, instance: Instance) -> None:
         self._figures.changed(instance)

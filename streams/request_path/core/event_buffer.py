@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.adapters.metrics.table import EVENTS_LOST
 from streams.flow.topology import key_of, topic_of
 from streams.records import Record
+
+if TYPE_CHECKING:
+    from streams.tracing.record_tracer import RecordTracer
 
 __all__ = ["EventBuffer"]
 
@@ -31,6 +34,8 @@ class EventBuffer:
         Encode a record, and give a topic's name on the broker.
     limit
         Most events that are kept.
+    tracer
+        Makes a span of each that belongs to a trace; None: there are no traces.
     """
 
     def __init__(
@@ -39,21 +44,27 @@ class EventBuffer:
         encode: Callable[[Record], bytes],
         topic: Callable[[str], str],
         limit: int = 50_000,
+        tracer: RecordTracer | None = None,
     ) -> None:
         self._producer = Producer({**config, "queue.buffering.max.messages": limit})
         self._encode = encode
         self._topic = topic
+        self._tracer = tracer
         self.delivered = 0
         self.dropped = 0
 
     def put(self, record: Record) -> None:
         """Queue a record; returns at once."""
+        topic = self._topic(topic_of(record))
+        headers = self._tracer.sending(topic, record) if self._tracer else ()
+        options: dict[str, Any] = {"headers": [*headers]} if headers else {}
         try:
             self._producer.produce(
-                self._topic(topic_of(record)),
+                topic,
                 value=self._encode(record),
                 key=key_of(record),
                 on_delivery=self._delivered,
+                **options,
             )
         except (BufferError, KafkaException) as error:
             self._drop(str(error))

@@ -18,10 +18,12 @@ from streams.request_path.core.http_server import new_application, serve_applica
 from streams.request_path.core.retries import IDLE_TIMEOUT_S
 from streams.request_path.core.warm_pool import open_warm_pool
 from streams.request_path.gateway.claiming import ClaimingRequestHandler
+from streams.request_path.gateway.request_spans import traced
 from streams.request_path.gateway.routes import add_routes, in_progress
 from streams.runtime.access import Listener, users_guard
 from streams.runtime.tasks import every
 from streams.settings import Settings
+from streams.tracing.opening import tracer_of
 
 __all__ = ["GatewayConfig", "serve_gateway"]
 
@@ -58,7 +60,9 @@ async def serve_gateway(
     endpoint.serve("gateway", settings.metrics_port, settings.metrics_host)
     broker = BrokerWatch(settings)
     broker.start()
-    events = EventBuffer(producer_config(settings), codec.encode, settings.topic)
+    tracer = tracer_of(settings, "gateway")
+    config_of_kafka = producer_config(settings)
+    events = EventBuffer(config_of_kafka, codec.encode, settings.topic, tracer=tracer)
     endpoint.before_scrape(lambda: EVENTS_WAITING.set(len(events)))
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
@@ -74,10 +78,14 @@ async def serve_gateway(
             broker=broker,
         )
         app = new_application(users_guard(settings) if at.tls else None)
+        if tracer:
+            app.middlewares.append(traced(tracer))
         add_routes(app, handler)
         endpoint.before_scrape(lambda: IN_PROGRESS.set(in_progress(app)))
         work = [*warm.start(), every(_POLL_S, events.poll)]
         await serve_application(app, at, work, stop, cancels=True)
     lost = await asyncio.to_thread(events.flush, settings.delivery_ms / 1000)
+    if tracer:
+        await asyncio.to_thread(tracer.close)
     if lost:
         logger.warning("%d events were lost", lost, extra={"action": "events_lost"})

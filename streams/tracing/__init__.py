@@ -1,0 +1,1 @@
+"""Spans around records on Kafka (OpenTelemetry); off, nothing of it is imported but this."""
