@@ -1,0 +1,32 @@
+"""What runs before a commit is what `make check` runs."""
+
+from __future__ import annotations
+
+import re
+
+from harness import CHECKOUT
+from ruamel.yaml import YAML
+
+
+def hooks() -> list[dict[str, object]]:
+    [repository] = YAML(typ="safe").load(CHECKOUT / ".pre-commit-config.yaml")["repos"]
+    assert repository["repo"] == "local"
+    return list(repository["hooks"])
+
+
+def checks() -> list[str]:
+    """The commands of `make check`."""
+    text = (CHECKOUT / "Makefile").read_text()
+    found = re.search(r"^check:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
+    assert found is not None
+    return found[1].replace("$(BIN)", ".venv/bin").replace("\t", "").splitlines()
+
+
+def test_before_a_commit_the_commands_of_make_check_run() -> None:
+    assert [hook["entry"] for hook in hooks()] == checks()
+
+
+def test_they_come_from_the_environment_of_the_checkout_and_look_at_all_of_it() -> None:
+    for hook in hooks():
+        assert hook["language"] == "system"
+        assert hook["pass_filenames"] is False
