@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Images with Python often set it: each of the processes of the tests would compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test unit check docs bench cluster image chart lock proto clean tools wrk npm buildah
+.PHONY: help install demo test unit check docs bench cluster image chart go lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -25,7 +25,7 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
 	$(BIN)/pytest -m alone tests/acceptance
 	$(BIN)/pytest -m "not alone" -n $(WORKERS) $(BY_MODULE) \
-	  --ignore=tests/benchmarks --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart
+	  --ignore=tests/benchmarks --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart --ignore=tests/go
 
 unit: install ## tests without I/O, in seconds: of what is tried at random a fifth of make test's
 	$(BIN)/pytest -n logical $(BY_MODULE) --hypothesis-profile=quick tests/unit
@@ -52,6 +52,10 @@ image: buildah install ## build the image on a base of Debian's and test it, as 
 
 chart: install ## render the Helm chart and test it; Go builds Helm first where there is none
 	$(BIN)/pytest -q tests/chart
+
+go: install ## build the documented instance in Go and test it
+	@command -v go >/dev/null || { echo "Go is missing: install it, it builds the example"; exit 1; }
+	$(BIN)/pytest -q tests/go
 
 lock: ## pin the newest dependencies in deploy/requirements*.txt (needs uv)
 	echo 'hatchling editables' | tr ' ' '\n' | $(COMPILE) - pyproject.toml --extra local \

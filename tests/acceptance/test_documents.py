@@ -15,6 +15,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 from conftest import corner
+from documented import documented
 from documents import PAGES, PORT, Reader, blocks, printed, script
 from harness import CHECKOUT
 from ruamel.yaml import YAML
@@ -47,7 +48,8 @@ NOT_RUN = {
 ELSEWHERE = {
     "pycon": "test_library: the examples are true",
     "mermaid": "test_topology: it is the picture of the rows",
-    "go": "nowhere: not every machine has Go; it was built and asked by hand, as the page says",
+    "go": "make go: builds it and asks it",
+    "dockerfile": "nowhere: its base has a model's libraries, and is of gigabytes",
     "": "what is printed, as an example",
     "{toctree}": "make docs",
     "{include}": "make docs",
@@ -100,8 +102,7 @@ def given(folder: Path) -> None:
     (folder / "envoy.log").write_text("".join(envoy))
     (folder / "events.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in nested))
     (folder / "app.log").write_text("".join(called))
-    (program,) = (b.text for b in blocks(INSTANCES) if b.language == "python")
-    (folder / "pricing.py").write_text(program)
+    (folder / "pricing.py").write_text(documented("python")[0])
     (folder / "jobs.swf").write_text("; UnixStartTime: 1731689800\n" + job.format(70))
 
 

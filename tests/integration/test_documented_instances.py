@@ -1,28 +1,27 @@
 from __future__ import annotations
 
-import os
-import re
+import ast
+import json
 from pathlib import Path
 
-import aiohttp
-from harness import CHECKOUT
+from documented import documented, serves
 
-from streams.provisioners.local.child_process import InstanceProcess
+from streams.catalog import yaml_reader
 
 
 async def test_the_documented_instance_becomes_warm_serves_and_ends(tmp_path: Path) -> None:
-    text = (CHECKOUT / "docs" / "reference" / "instances.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     program = tmp_path / "pricing.py"
-    program.write_text(code)
+    program.write_text(documented("python")[0])
 
-    child = await InstanceProcess.spawn(["{python}", str(program)], os.environ)
-    async with aiohttp.ClientSession() as session:
-        await child.ready(session, "/healthz", 30)
-        await child.warm_up(session, "/", '{"prices": []}', 30)
-        asked = {"prices": [1, 2], "inputs": {}}
-        async with session.post(child.endpoint, json=asked) as response:
-            assert await response.json() == {"total": 3}
-    await child.stop(5)
+    await serves(["{python}", str(program)])
 
-    assert await child.wait() == "was killed by signal 15"
+
+def test_the_documented_entry_of_a_catalogue_can_be_loaded() -> None:
+    [entry] = documented("yaml")
+    base = yaml_reader.parse(entry).constituents["base"]
+    assert json.loads(base.warm_up_body)["prompt"]
+
+
+def test_every_documented_program_is_python() -> None:
+    for code in documented("python"):
+        ast.parse(code)
