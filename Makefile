@@ -2,6 +2,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+# Only `evaluate` and pictures need these: the image, which serves, is smaller without.
+NOT_IN_IMAGE := contourpy cycler fonttools kiwisolver matplotlib narwhals pillow pyparsing river scipy
 # Most tests wait rather than compute, so a few run at once on each processor, each worker with a
 # Kafka and a PostgreSQL of its own. A module's tests stay together: they share what it started.
 WORKERS ?= 4
@@ -62,7 +64,7 @@ lock: ## pin the newest dependencies in deploy/requirements*.txt (needs uv)
 	  --extra kubernetes --extra parquet --extra tracing --extra zstd --group dev --group docs --upgrade \
 	  --output-file deploy/requirements.txt
 	$(COMPILE) pyproject.toml --extra mesh --extra kubernetes --extra tracing --constraints deploy/requirements.txt \
-	  --output-file deploy/requirements-image.txt
+	  $(NOT_IN_IMAGE:%=--no-emit-package %) --output-file deploy/requirements-image.txt
 	echo hatchling | $(COMPILE) - --constraints deploy/requirements.txt \
 	  --output-file deploy/requirements-build.txt
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from harness import CHECKOUT
@@ -12,7 +15,17 @@ from harness import CHECKOUT
 __all__ = ["buildah", "built", "saved"]
 
 FOLDER = CHECKOUT / "build" / "image"
-BASE = FOLDER / "base"
+PACKAGES = ("python3-minimal", "python3-venv", "ca-certificates", "binutils")
+# What Python and its libraries need of Debian's, and what a connection needs: no shell, no tools.
+KEPT = (
+    "base-files", "base-passwd", "ca-certificates", "libbz2-1.0", "libc6", "libcrypt1", "libexpat1",
+    "libffi8", "libgcc-s1", "liblzma5", "libncursesw6", "libpython3.11-minimal", "libpython3.11-stdlib",
+    "libreadline8", "libsqlite3-0", "libssl3", "libstdc++6", "libtinfo6", "libuuid1", "media-types",
+    "netbase", "python3-minimal", "python3.11-minimal", "tzdata", "zlib1g",
+)  # fmt: skip
+MADE = ("/etc/group", "/etc/nsswitch.conf", "/etc/passwd")  # by what installs them
+KEY = hashlib.sha256(repr((PACKAGES, KEPT, MADE)).encode()).hexdigest()[:8]
+BASE, RUNTIME = FOLDER / f"base-{KEY}", FOLDER / f"runtime-{KEY}"
 
 
 def said(*argv: str | Path) -> str:
@@ -32,26 +45,64 @@ def debian() -> None:
         return
     new = BASE.with_name("new")
     shutil.rmtree(new, ignore_errors=True)
-    said("debootstrap", "--variant=minbase", "--include=python3-minimal,python3-venv,ca-certificates",
-         "bookworm", new)  # fmt: skip
+    included = f"--include={','.join(PACKAGES)}"
+    said("debootstrap", "--variant=minbase", included, "bookworm", new)
     for needless in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
         shutil.rmtree(new / needless)
     new.rename(BASE)
 
 
-def built() -> str:
+def files_of(package: str) -> Iterator[str]:
+    """The files of a package of Debian's."""
+    for path in (BASE / "var/lib/dpkg/info").glob(f"{package}*.list"):
+        if path.name.partition(":")[0].removesuffix(".list") == package:
+            yield from path.read_text().splitlines()
+
+
+def shell_less() -> None:
+    """The same without all that Python does not need."""
+    if RUNTIME.exists():
+        return
+    new, archive = RUNTIME.with_name("new"), RUNTIME.with_name("runtime.tar")
+    shutil.rmtree(new, ignore_errors=True)
+    links = [path for path in BASE.iterdir() if path.is_symlink()]  # bin, lib, lib64, sbin
+    for path in links:
+        (new / path.readlink()).mkdir(parents=True)
+    made = [str(path)[len(str(BASE)) :] for path in (BASE / "etc/ssl/certs").iterdir()]
+    files = [
+        *(f"/{path.name}" for path in links),
+        *made,
+        *MADE,
+        *chain(*map(files_of, KEPT)),
+    ]
+    there = [name for name in dict.fromkeys(files) if os.path.lexists(f"{BASE}{name}")]
+    names = [f".{name}" for name in there if name != "/."]
+    archive.with_suffix(".list").write_text("\n".join(names))
+    said("tar", "--create", "--file", archive, "--directory", BASE, "--no-recursion",
+         "--files-from", archive.with_suffix(".list"))  # fmt: skip
+    said("tar", "--extract", "--file", archive, "--directory", new, "--keep-directory-symlink")
+    archive.unlink()
+    new.rename(RUNTIME)
+
+
+def built(*, envoy: bool = True) -> str:
     """The name of the image, built anew where something has changed."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     debian()
-    if "localhost/base" not in buildah("images", "--format", "{{.Name}}"):
-        made = buildah("from", "scratch")
-        buildah("add", "--quiet", made, BASE, "/")
-        buildah("commit", "--quiet", "--rm", made, "localhost/base")
+    shell_less()
+    for folder in (BASE, RUNTIME):
+        if f"localhost/{folder.name}" not in buildah("images", "--format", "{{.Name}}").split():
+            made = buildah("from", "scratch")
+            buildah("add", "--quiet", made, folder, "/")
+            buildah("commit", "--quiet", "--rm", made, f"localhost/{folder.name}")
+    name = "localhost/foremesh" if envoy else "localhost/foremesh-without-envoy"
     # Its trust in others is this machine's, which may be behind a proxy.
-    buildah("build", "--layers", "--pull-never", "--build-arg", "BASE=localhost/base",
-            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--tag", "localhost/foremesh",
+    buildah("build", "--layers", "--pull-never", "--build-arg", f"BASE=localhost/{BASE.name}",
+            "--build-arg", f"RUNTIME=localhost/{RUNTIME.name}",
+            "--build-arg", f"ENVOY={'yes' if envoy else 'no'}",
+            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--tag", name,
             "--file", CHECKOUT / "deploy" / "Dockerfile", CHECKOUT)  # fmt: skip
-    return "localhost/foremesh"
+    return name
 
 
 def saved(path: Path, name: str) -> None:

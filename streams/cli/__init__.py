@@ -31,6 +31,8 @@ EXIT_CODES = {
     INTERRUPTED: "Interrupted by Ctrl-C before it was done.",
 }
 
+LEFT_OUT = {"matplotlib", "river"}  # of the image, which serves: `evaluate` and pictures need them
+
 # command -> (module below streams.cli, what it does). The command is the module's `command`.
 COMMANDS = {
     "up": ("stack_up", "Start the local stack: Kafka, PostgreSQL, topics, schema."),
@@ -150,6 +152,13 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if verbose or (error.name or "").partition(".")[0] not in LEFT_OUT:
+            raise
+        echo(
+            f"foremesh: {error.name} is missing, as in the image: install foremesh by pip", err=True
+        )
+        sys.exit(1)
     except ForemeshError as error:
         if verbose:
             raise

@@ -1,4 +1,4 @@
-"""What runs before a commit is what `make check` runs."""
+"""What runs before a commit is what `make check` runs, and what is pinned twice is pinned alike."""
 
 from __future__ import annotations
 
@@ -30,3 +30,22 @@ def test_they_come_from_the_environment_of_the_checkout_and_look_at_all_of_it() 
     for hook in hooks():
         assert hook["language"] == "system"
         assert hook["pass_filenames"] is False
+
+
+def pinned(name: str) -> dict[str, str]:
+    """The packages of a lock, each with its version and when it is wanted."""
+    text = (CHECKOUT / "deploy" / name).read_text()
+    return {
+        line: line.partition("==")[0] for line in re.findall(r"^(\S+==.*?) \\$", text, re.MULTILINE)
+    }
+
+
+def test_the_image_has_the_pins_of_the_lock_less_what_it_leaves_out() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text()
+    left_out = re.findall(r"^NOT_IN_IMAGE := (.*)$", makefile, re.MULTILINE)[0].split()
+    everywhere, image = pinned("requirements.txt"), pinned("requirements-image.txt")
+
+    assert set(left_out) <= set(everywhere.values())
+    assert not set(left_out) & set(image.values())
+    versions = {line.partition(" ;")[0] for line in everywhere}
+    assert {line.partition(" ;")[0] for line in image} - versions == set()

@@ -106,7 +106,7 @@ TOP = {"streams", "__main__", "cli", "demo", "lab.evaluate", "lab.compare"}  # i
 PACKAGES = {*BELOW, *TOP}
 PURE = {name for name in BELOW if name.split(".")[0] in {"stages", "allocator", "models"}}
 PURE |= {"lab.models"}
-PURE_MAY_USE = {"msgspec", "numba", "numpy", "river", "scipy", "streams"}
+PURE_MAY_USE = {"msgspec", "numba", "numpy", "river", "streams"}
 IMPURE = {"socket", "subprocess", "threading", "asyncio", "urllib", "http"}
 CLOCKS = re.compile(r"\b(time\.(time|monotonic|perf_counter)|datetime\.now|utcnow)\b")
 
