@@ -21,21 +21,22 @@ __all__ = ["command"]
 )
 @pass_settings
 def command(settings: Settings, metrics_port: int | None) -> None:
-    """Write the records on Kafka to PostgreSQL, until stopped."""
+    """Write the records on Kafka to PostgreSQL, until stopped.
+
+    Without PostgreSQL, or without its tables, it waits and says for what. At the port of its metrics
+    /ready answers 200 while it writes and 503 while it waits.
+    """
     from streams.adapters.kafka.broker_watch import BrokerWatch  # noqa: PLC0415
     from streams.adapters.kafka.clients import connect  # noqa: PLC0415
     from streams.adapters.metrics import endpoint  # noqa: PLC0415  # keep --help instant
-    from streams.adapters.metrics.table import POSTGRES_UP  # noqa: PLC0415
-    from streams.adapters.postgres.maintenance import check_schema  # noqa: PLC0415
     from streams.pipeline.sink import RecordSink  # noqa: PLC0415
 
-    check_schema(settings.postgres)
-    POSTGRES_UP.set(1)
     BrokerWatch(settings).start()
     connect(settings)
-    port = settings.metrics_port if metrics_port is None else metrics_port
-    endpoint.serve("sink", port, settings.metrics_host)
     sink = RecordSink(settings)
+    port = settings.metrics_port if metrics_port is None else metrics_port
+    endpoint.serve("sink", port, settings.metrics_host, ready=lambda: sink.writes)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sink.stop())
+    sink.wait_for_schema()
     sink.run()

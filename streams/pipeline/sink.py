@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -18,12 +17,12 @@ from streams.adapters.metrics.table import (
     BATCH_SECONDS,
     DEAD_LETTERS,
     DELAY_SECONDS,
-    POSTGRES_UP,
     RECORDS,
     ROWS,
     SINK_FAILED,
     SINK_RETRIES,
 )
+from streams.adapters.postgres.maintenance import check_schema
 from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.adapters.postgres.tables import TABLES, stored_tables
@@ -31,6 +30,7 @@ from streams.engine.producer import CheckedProducer
 from streams.engine.refusal import check_rights
 from streams.errors import DatabaseOutdated, DatabaseUnreachable, TopicsMissing
 from streams.flow.topology import SINK, TOPOLOGY, FlowTopology
+from streams.pipeline.database_wait import DatabaseWait
 from streams.pipeline.sink_lag import END, SinkLag
 from streams.records import DeadLetter
 from streams.settings import Settings
@@ -44,22 +44,19 @@ _log = logging.getLogger(__name__)
 BATCH = 5_000  # most records per transaction, which costs as much as some hundred rows
 CHUNK = 100  # most records per call of the client: 300 MiB if all have the largest size
 LINGER_S = 0.2  # how long a batch waits for more records
-PATIENCE_S = 60.0  # how long PostgreSQL may be away
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 
 class RecordSink:
     """Writes the records of the stored topics to PostgreSQL.
 
     Guarantee: at least once up to the tables, whose writes are idempotent. A record that cannot be
-    stored affects no other: it is sent to `dead-letters`, unless a stage does that.
+    stored affects no other: it is sent to `dead-letters`, unless a stage does that. While PostgreSQL
+    is away nothing is read; it goes on by itself.
 
     Parameters
     ----------
     settings
         Kafka, PostgreSQL, and the most bytes of a batch.
-    patience_s
-        How long to retry while PostgreSQL is away, before giving up.
     topology, codec, tables
         The kinds of record that are stored, their encoding and their tables; by default those of
         this flow.
@@ -68,14 +65,12 @@ class RecordSink:
     def __init__(
         self,
         settings: Settings,
-        patience_s: float = PATIENCE_S,
         *,
         topology: FlowTopology = TOPOLOGY,
         codec: RecordCodec | None = None,
         tables: Iterable[StoredTable] = TABLES,
     ) -> None:
         self._settings = settings
-        self._patience_s = patience_s
         self._topology = topology
         self._codec = installed() if codec is None else codec
         config = consumer_config(settings, settings.group(SINK))
@@ -85,19 +80,29 @@ class RecordSink:
         self._database = PostgresSink(settings.postgres, tables=stored_tables(topology, tables))
         self._tracer = tracer_of(settings, SINK)
         self._stopping = Event()
+        self._wait = DatabaseWait(self._stopping)
+
+    @property
+    def writes(self) -> bool:
+        """Whether PostgreSQL took the last batch, or answered at the start."""
+        return self._wait.answered
 
     def stop(self) -> None:
         """Make `run` return after the current batch."""
         self._stopping.set()
+
+    def wait_for_schema(self) -> None:
+        """Return once the database has every migration, or when stopped."""
+        with suppress(DatabaseUnreachable):  # stopped meanwhile
+            self._wait.until_answered(lambda: check_schema(self._settings.postgres))
 
     def run(self) -> None:
         """Write until stopped.
 
         Raises
         ------
-        DatabaseUnreachable
-            PostgreSQL was away or busy for longer than `patience_s`, or lacks a table or column;
-            nothing is lost, run again.
+        DatabaseOutdated
+            It lacks a table or column, though it has every migration; nothing is lost, run again.
         DeliveryFailed, TopicsMissing, RightsMissing
             Dead letters are not delivered; a topic does not exist, or not for this user.
         """
@@ -188,27 +193,11 @@ class RecordSink:
         return SinkEntry(record, received)
 
     def _written(self, entries: Sequence[SinkEntry]) -> list[DeadLetter]:
-        deadline = time.monotonic() + self._patience_s
-        for pause_s in _pauses():
-            try:
-                letters = self._database.write(entries)
-            except DatabaseOutdated:
-                raise  # waiting mends nothing
-            except DatabaseUnreachable as error:
-                POSTGRES_UP.set(0)
-                SINK_FAILED.set_to_current_time()
-                SINK_RETRIES.inc()
-                if time.monotonic() + pause_s > deadline:
-                    raise
-                _log.warning(
-                    "Retrying in %.1f s: %s", pause_s, error, extra={"action": "sink_retry"},
-                )  # fmt: skip
-                if self._stopping.wait(pause_s):
-                    raise
-            else:
-                _count_written(entries, letters)
-                return letters
-        raise AssertionError  # the pauses are endless
+        letters = self._wait.until_answered(
+            lambda: self._database.write(entries), _count_failed, hopeless=(DatabaseOutdated,)
+        )
+        _count_written(entries, letters)
+        return letters
 
     def _commit(self, batch: Sequence[Message]) -> None:
         last = {(m.topic() or "", m.partition() or 0): m.offset() or 0 for m in batch}
@@ -216,8 +205,12 @@ class RecordSink:
         commit(self._consumer, offsets)
 
 
+def _count_failed() -> None:
+    SINK_FAILED.set_to_current_time()
+    SINK_RETRIES.inc()
+
+
 def _count_written(entries: Sequence[SinkEntry], letters: Sequence[DeadLetter]) -> None:
-    POSTGRES_UP.set(1)
     DEAD_LETTERS.labels("unstorable").inc(len(letters))
     for topic, count in Counter(entry.received.topic for entry in entries).items():
         ROWS.labels(topic).inc(count)
@@ -246,8 +239,3 @@ def _received(message: Message, prefix: str) -> ReceivedRecord:
         key=message.key(),
         value=message.value(),
     )
-
-
-def _pauses() -> Iterator[float]:
-    for attempt in itertools.count():
-        yield min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)

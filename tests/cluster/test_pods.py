@@ -263,6 +263,19 @@ def test_every_pod_of_the_release_is_ready(shop: Shop) -> None:
     eventually(ready, 120)
 
 
+def test_no_pod_of_the_release_was_restarted_while_it_waited_for_topics_and_tables(
+    shop: Shop,
+) -> None:
+    pods = shop.pods(**{"app.kubernetes.io/name": "foremesh"})
+
+    assert {
+        pod["metadata"]["name"]: one["restartCount"]
+        for pod in pods
+        for one in pod["status"]["containerStatuses"]
+        if one["restartCount"]
+    } == {}
+
+
 def test_a_worker_that_hangs_is_restarted(shop: Shop) -> None:
     (pid,) = pids("worker")
     os.kill(pid, 19)

@@ -127,7 +127,8 @@ def test_a_container_is_asked_whether_it_has_started_and_lives(container: dict[s
         assert how["port"] in ports
         if "path" in how:
             metrics = how["port"].endswith("metrics")
-            assert how["path"] == ("/metrics" if metrics else "/healthz")
+            ready = "/ready" if probe is container.get("readinessProbe") else "/metrics"
+            assert how["path"] in ({"/metrics", ready} if metrics else {"/healthz"})
             assert how.get("scheme") == (None if metrics else "HTTPS")
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +13,8 @@ import pytest
 from harness import Eventually, RunForemesh
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import connect, producer_config
+from streams.adapters.kafka.clients import connect, consumer_config, producer_config
+from streams.adapters.postgres.maintenance import migrate
 from streams.adapters.postgres.rows import Column
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.adapters.postgres.tables import STORED_TABLES
@@ -36,6 +40,7 @@ from streams.records import (
 from streams.records.catalog import Resources
 from streams.records.control import Control
 from streams.records.trials import Score, Trial
+from streams.runtime.ports import free_port
 from streams.settings import Settings
 
 NOW = 1_700_000_000_000
@@ -381,17 +386,41 @@ def test_a_missing_column_is_named_and_not_waited_for(
     assert "run `foremesh db migrate`" in sink.output
 
 
-def test_a_database_that_stays_away_ends_the_sink_and_loses_nothing(
-    settings: Settings, send: Send, eventually: Eventually
+@contextmanager
+def away(settings: Settings) -> Iterator[None]:
+    """A database that is not there, as far as its URL says."""
+    name = settings.postgres.rpartition("/")[2]
+    with psycopg.connect(settings.postgres.replace(name, "postgres"), autocommit=True) as server:
+        gone = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        server.execute(gone, [name])
+        server.execute(f"ALTER DATABASE {name} RENAME TO {name}_away".encode())
+        try:
+            yield
+        finally:
+            server.execute(f"ALTER DATABASE {name}_away RENAME TO {name}".encode())
+
+
+def test_a_database_that_is_away_for_longer_than_kafka_is_patient_is_waited_for(
+    settings: Settings,
+    send: Send,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def impatient(settings: Settings, group: str) -> dict[str, object]:
+        return {**consumer_config(settings, group), "max.poll.interval.ms": settings.session_ms}
+
+    monkeypatch.setattr("streams.pipeline.sink.consumer_config", impatient)
     send([OUTCOME])
-    away = replace(settings, postgres="postgresql://127.0.0.1:1/foremesh")
-
-    with pytest.raises(DatabaseUnreachable):
-        RecordSink(away, patience_s=0.5).run()
-
     with running(settings):
         eventually(lambda: counts(settings)["outcomes"] == 1)
+        with away(settings):
+            send([replace(OUTCOME, request_id="r2")])
+            time.sleep(2 * settings.session_ms / 1000)
+        send([replace(OUTCOME, request_id="r3")])
+
+        eventually(lambda: counts(settings)["outcomes"] == 3, 30)
+    assert len([one for one in caplog.records if getattr(one, "action", "") == "sink_waits"]) == 1
 
 
 def test_killing_the_command_loses_nothing_and_doubles_nothing(
@@ -418,12 +447,39 @@ def test_the_command_ends_cleanly_when_told_to(
     assert command.stop() == 0, command.output
 
 
-def test_the_command_refuses_a_database_without_schema(
-    settings: Settings, run_foremesh: RunForemesh
+def code_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_command_waits_for_tables_and_is_alive_but_not_ready_meanwhile(
+    settings: Settings, send: Send, run_foremesh: RunForemesh, eventually: Eventually
 ) -> None:
     with psycopg.connect(settings.postgres) as connection:
-        connection.execute("DROP TABLE foremesh_migrations")
-    command = run_foremesh("sink")
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    send([OUTCOME])
+    port = free_port()
+    command = run_foremesh("sink", "--metrics-port", str(port))
+    eventually(lambda: "Waiting for PostgreSQL: The database lacks" in command.output, 30)
+    at = f"http://127.0.0.1:{port}"
+    assert (code_of(f"{at}/metrics"), code_of(f"{at}/ready")) == (200, 503)
 
-    assert command.wait() == 1
-    assert "run `foremesh db migrate`" in command.output
+    migrate(settings.postgres)
+
+    eventually(lambda: counts(settings)["outcomes"] == 1, 30)
+    assert code_of(f"{at}/ready") == 200
+    assert command.stop() == 0, command.output
+
+
+def test_the_command_ends_when_told_to_while_it_waits(
+    topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    del topics
+    command = run_foremesh("sink", FOREMESH_POSTGRES="postgresql://127.0.0.1:1/foremesh")
+    eventually(lambda: "Waiting for PostgreSQL: No PostgreSQL answers" in command.output, 30)
+
+    assert command.stop() == 0, command.output

@@ -64,10 +64,15 @@ def registry(process: str) -> CollectorRegistry:
     return found
 
 
-def serve(process: str, port: int, host: str) -> None:
+def serve(process: str, port: int, host: str, *, ready: Callable[[], bool] = lambda: True) -> None:
     """Serve the metrics of this process at `http://<host>:<port>/metrics`; port 0: do not.
 
     Anyone who reaches the host can read them. A line of the log says every minute that it works.
+
+    Parameters
+    ----------
+    ready
+        What `/ready` answers: 200, or 503 while this is false.
 
     Raises
     ------
@@ -78,7 +83,7 @@ def serve(process: str, port: int, host: str) -> None:
     if not port:
         return
     try:
-        server = ScrapeServer((host, port), registry(process))
+        server = ScrapeServer((host, port), registry(process), ready)
     except (OSError, OverflowError) as error:
         raise SettingInvalid(
             f"FOREMESH_METRICS_PORT={port} cannot be listened on at FOREMESH_METRICS_HOST={host}:"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["ScrapeServer"]
 
@@ -34,17 +38,24 @@ class ScrapeServer(ThreadingMixIn, WSGIServer):
         Host and port to listen at.
     registry
         What is served.
+    ready
+        What `/ready` answers: 200, or 503 while this is false.
     """
 
     daemon_threads = True
 
-    def __init__(self, place: tuple[str, int], registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        place: tuple[str, int],
+        registry: CollectorRegistry,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._since_s: dict[Any, float] = {}  # open connections
         host, port = place
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self.address_family, at = found[0], found[4]
         super().__init__((str(at[0]), port), _QuietHandler)
-        self.set_app(make_wsgi_app(registry))
+        self.set_app(_with_readiness(make_wsgi_app(registry), ready))
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is room for a connection; it is ended if there is not."""
@@ -71,3 +82,14 @@ class ScrapeServer(ThreadingMixIn, WSGIServer):
         """Say nothing of clients that went away, or were sent away."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
+
+
+def _with_readiness(metrics: WSGIApplication, ready: Callable[[], bool]) -> WSGIApplication:
+    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/ready":
+            return metrics(environ, start)
+        said = "200 OK" if ready() else "503 Service Unavailable"
+        start(said, [("content-type", "text/plain")])
+        return [said.encode()]
+
+    return answer
