@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from provisioner_rigs import until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import StandardPathRefused
+from streams.provisioners.kubernetes import deployment_scaler
 from streams.provisioners.kubernetes.cluster import COST, LAST_APPLIED, KubernetesCluster
 from streams.provisioners.kubernetes.leader_election import LeaderElection, LeaseTimings
 from streams.provisioners.kubernetes.survey import survey
 from streams.records import Action, InstanceState
+from streams.records.catalog import Resources
 
 DEPLOYMENTS = "apps/v1/deployments"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
@@ -136,6 +139,35 @@ async def test_resources_are_requested_as_the_catalogue_says() -> None:
             here.kube.get(DEPLOYMENTS, "a-warm")["metadata"]["annotations"]["foremesh.io/owner"]
             == "default"
         )
+
+
+async def test_a_deployment_without_pods_has_its_requests_before_any_command() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        await here.open()
+        await until(lambda: containers(here.kube, "a-warm")[0].get("resources"))
+
+        requests = containers(here.kube, "a-warm")[0]["resources"]["requests"]
+        assert requests == {"cpu": "100m", "memory": "32Mi"}
+        assert here.kube.requests(SCALE) == []
+
+
+async def test_pods_that_run_are_not_replaced_when_the_catalogue_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deployment_scaler, "_OBSERVE_S", 0.05)
+    async with KubernetesHouse(catalog_of(constituent("a"), constituent("b"))) as here:
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+        more = (replace(constituent(name), needs=Resources(cpu=200)) for name in "ab")
+        here.catalog = catalog_of(*more)
+        await until(lambda: cpu_of(here, "b") == "200m")
+
+        assert cpu_of(here, "a") == "100m"
+
+
+def cpu_of(here: KubernetesHouse, service: str) -> str:
+    (container,) = containers(here.kube, f"{service}-warm")
+    return str(container.get("resources", {}).get("requests", {}).get("cpu"))
 
 
 async def test_resources_that_others_request_are_left_as_they_are() -> None:

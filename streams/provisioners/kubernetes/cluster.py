@@ -26,12 +26,14 @@ __all__ = [
     "LAST_APPLIED",
     "MANAGER",
     "POOL",
+    "REQUESTS",
     "ApiServerError",
     "KubernetesCluster",
     "OwnedByAnother",
     "ScaleJournal",
     "WarmDeployment",
     "code_of",
+    "lacks_requests",
 ]
 
 CONSTITUENT, POOL = "foremesh.io/constituent", "foremesh.io/pool"
@@ -241,6 +243,12 @@ class KubernetesCluster:
             if code_of(error) == CONFLICT:
                 raise OwnedByAnother(f"{DEPLOYMENT} {name} is held by another: {error}") from error
             raise
+
+
+def lacks_requests(warm: WarmDeployment, constituent: Constituent | None) -> bool:
+    """Whether a write would set resource requests that its pods do not have yet."""
+    requests = _requests(warm, constituent)
+    return bool(requests) and _amount(requests) != _amount(warm.requests)
 
 
 def _name(metadata: ObjectMeta | None) -> str:

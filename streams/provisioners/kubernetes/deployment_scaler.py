@@ -18,6 +18,7 @@ from streams.provisioners.kubernetes.cluster import (
     OwnedByAnother,
     ScaleJournal,
     WarmDeployment,
+    lacks_requests,
 )
 from streams.records import Command
 from streams.records.catalog import Catalog, Resources
@@ -66,6 +67,7 @@ class DeploymentScaler:
         self._dirty: set[str] = set()  # constituents whose Deployment must be scaled
         self._queue: asyncio.Queue[str] = asyncio.Queue()  # the same, in order
         self._scaling: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unpreparable: set[str] = set()  # their requests belong to another manager
         self._outages: set[str] = set()  # logged already
 
     async def open(self) -> None:
@@ -154,6 +156,36 @@ class DeploymentScaler:
                 if warm.replicas != self._wanted(service):
                     self._applied.pop(service, None)  # changed by another
                     self.want(service)
+
+    async def prepare_forever(self) -> None:
+        """Give Deployments without pods the requests of the catalogue, one after the other.
+
+        With its requests a Deployment gets a new ReplicaSet: a command that scales it need not wait
+        for that.
+        """
+        while True:
+            for service in [one for one in self.deployments if self._is_unprepared(one)]:
+                async with self._scaling[service]:
+                    if not await self.tell(self._prepare(service)):
+                        break
+            await asyncio.sleep(_OBSERVE_S)
+
+    def _is_unprepared(self, service: str) -> bool:
+        warm = self.deployments.get(service)
+        if warm is None or warm.replicas or self._wanted(service) or self.obstacle(service):
+            return False
+        constituent = self._catalog().constituents.get(service)
+        return service not in self._unpreparable and lacks_requests(warm, constituent)
+
+    async def _prepare(self, service: str) -> None:
+        if not self._is_unprepared(service):
+            return
+        journal = ScaleJournal(0, tuple(self._commands[service]))
+        constituent = self._catalog().constituents.get(service)
+        try:
+            await self._cluster.write(self.deployments[service], journal, constituent)
+        except OwnedByAnother:
+            self._unpreparable.add(service)  # a command will tell
 
     async def observe(self) -> None:
         """Read autoscalers; also nodes and metrics, where that is allowed."""

@@ -75,6 +75,7 @@ class PodLifecycle(InstanceLifecycle):
         self._spawn(self.scaler.follow())
         self._spawn(self.scaler.converge())
         self._spawn(self.scaler.observe_forever())
+        self._spawn(self.scaler.prepare_forever())
         return self.scaler.commands()
 
     async def start(self, held: HeldInstance) -> None:
