@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["Asked", "asked", "table"]
+__all__ = ["Asked", "asked", "done", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,17 @@ def asked(log: Path, namespace: str, since: int = 0) -> list[Asked]:
         lines = [json.loads(line) for line in file]
     prefix = f"system:serviceaccount:{namespace}:"
     return [_asked(one) for one in lines if one["user"]["username"].startswith(prefix)]
+
+
+def done(log: Path, namespace: str, resource: str) -> Iterator[tuple[str, float]]:
+    """Objects of a kind that somebody wrote: the name, and when (seconds since the epoch)."""
+    with log.open() as file:
+        for line in map(json.loads, file):
+            of = line.get("objectRef") or {}
+            kind = "/".join(filter(None, (of.get("resource"), of.get("subresource"))))
+            code = line["responseStatus"].get("code", 0)
+            if (of.get("namespace"), kind) == (namespace, resource) and code < 300:
+                yield of.get("name", ""), datetime.fromisoformat(line["stageTimestamp"]).timestamp()
 
 
 def _asked(line: dict[str, object]) -> Asked:

@@ -42,6 +42,9 @@ rules:
   - level: Metadata
     verbs: [create]
     resources: [{group: "", resources: [pods/binding]}]
+  - level: Metadata
+    verbs: [create, update]
+    resources: [{group: apps, resources: [replicasets]}]
   - level: None
 """
 KUBECONFIG = """

@@ -36,7 +36,9 @@ class Tenant:
         self.namespace = f"shop-{uuid.uuid4().hex[:8]}"
         self.admin = cluster.connect(self.namespace)
         self.pods: dict[str, Pod] = {}  # those that are not being deleted
-        self.scheduled: dict[str, list[float]] = defaultdict(list)  # when pods had a node
+        # When pods were there, and when they had a node (seconds since the epoch).
+        self.created: dict[str, list[float]] = defaultdict(list)
+        self.scheduled: dict[str, list[float]] = defaultdict(list)
         self._bound: set[str] = set()  # pods that have
         self._token = ""
 
@@ -105,10 +107,12 @@ class Tenant:
             if kind == "DELETED" or pod.metadata.deletionTimestamp:
                 self.pods.pop(str(pod.metadata.name), None)
                 continue
+            if kind == "ADDED":
+                self.created[labels_of(pod)[CONSTITUENT]].append(time.time())
             self.pods[str(pod.metadata.name)] = pod
             if pod.spec and pod.spec.nodeName and pod.metadata.name not in self._bound:
                 self._bound.add(str(pod.metadata.name))
-                self.scheduled[labels_of(pod)[CONSTITUENT]].append(time.monotonic())
+                self.scheduled[labels_of(pod)[CONSTITUENT]].append(time.time())
 
 
 def rights(namespace: str) -> list[Any]:
