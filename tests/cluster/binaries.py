@@ -1,6 +1,7 @@
 """The programs of a cluster: Kubernetes and kwok built by Go, the rest unpacked from Debian's packages.
 
-Run as a script it says what this machine lacks, or has them all, with the time of each.
+Run as a script it says what this machine lacks, or has them all, with the time of each. With --check
+it makes nothing: its exit code says whether the tests can run at once, its sentences why they cannot.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script it i
 import click
 from debian import unpack
 from harness import CHECKOUT
+from helm import helm_built, helm_program
 
 __all__ = ["BUILD", "VERSION", "Programs", "programs"]
 
@@ -44,6 +46,7 @@ PACKAGES = {
     "ctr": ("containerd", "usr/bin/ctr"),
     "runc": ("runc", "usr/sbin/runc"),
 }
+NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "true")
 STAMPS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
@@ -78,6 +81,8 @@ def lacking() -> Iterator[str]:
     for program in ("openssl", "kubectl", "ip", "unshare", "buildah", "debootstrap"):
         if not shutil.which(program):
             yield f"{program} is missing: install it."
+    if shutil.which("unshare") and subprocess.run(NAMESPACES, check=False).returncode:
+        yield "Namespaces are missing: a node lives in its own, of mounts, of processes, of a network."
 
 
 def missing() -> set[str]:
@@ -107,7 +112,15 @@ def _build(name: str, source: str) -> None:
     subprocess.run(argv, cwd=MODULE, env=env, check=True, timeout=BUILD_S)
 
 
-def main() -> None:
+def check() -> None:
+    """Say what keeps the tests from running at once, and end with 1 if anything does."""
+    lacks = list(lacking())
+    if there := missing() | ({"helm"} if helm_built() is None else set()):
+        lacks.append(f"Not built yet: {', '.join(sorted(there))}. `make cluster` builds them once.")
+    sys.exit("\n".join(lacks) or 0)
+
+
+def build() -> None:
     """Have every program, and say how long each took."""
     if lacks := list(lacking()):
         sys.exit("\n".join(lacks))
@@ -119,7 +132,8 @@ def main() -> None:
         click.echo(f"{time.monotonic() - began:.0f} s")
     for cache in (BUILD / "go", BUILD / "cache"):
         shutil.rmtree(cache, ignore_errors=True)
+    helm_program()
 
 
 if __name__ == "__main__":
-    main()
+    check() if "--check" in sys.argv else build()
