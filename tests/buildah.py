@@ -28,8 +28,15 @@ KEY = hashlib.sha256(repr((PACKAGES, KEPT, MADE)).encode()).hexdigest()[:8]
 BASE, RUNTIME = FOLDER / f"base-{KEY}", FOLDER / f"runtime-{KEY}"
 
 
+CONFIGURATION = f"""
+[network]
+network_config_dir = "{FOLDER}/networks"
+"""  # or it leaves a file in /etc
+
+
 def said(*argv: str | Path) -> str:
     env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+    env["CONTAINERS_CONF"] = str(FOLDER / "containers.conf")
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
@@ -88,6 +95,7 @@ def shell_less() -> None:
 def built(*, envoy: bool = True) -> str:
     """The name of the image, built anew where something has changed."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "containers.conf").write_text(CONFIGURATION)
     debian()
     shell_less()
     for folder in (BASE, RUNTIME):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,7 @@ def node(
         for group in sorted(_cgroups() - before, key=lambda one: -len(one.parts)):
             with contextlib.suppress(OSError):
                 group.rmdir()
+        shutil.rmtree(folder / "containerd", ignore_errors=True)  # its images: gigabytes
 
 
 def _plug(child: ServerProcess) -> None:
