@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.timeout(900)]
 CONSTITUENTS, COMMANDS = 1_000, 100
 IDLE_S = 30.0
 LITTLE_S = 0.1
-SOON_MS, OURS_MS = 2_000, 500  # far more than it takes on a machine that does nothing else
+OURS_MS, WORK_MS = 500, 400  # at most, of a start; measured were 21 and 90 to 150
 OURS, WHOLE = "foremesh: command to scale written", "command to scheduled"
 THEIRS = (
     "Kubernetes: scale to ReplicaSet",
@@ -80,11 +80,13 @@ async def test_pods_are_scheduled_soon_after_the_command(
         for part, took in parts.items():
             told = f"p50 {quantile(took, 0.5):5.0f}, p99 {quantile(took, 0.99):5.0f}"
             click.echo(f"  {part:38} {told}")
-        each = (f"{one} {1_000 * s / COMMANDS:.0f}" for one, s in worked.items() if s > LITTLE_S)
-        click.echo(f"  processor time of a start: {', '.join(each)}")
+        each = {one: 1_000 * s / COMMANDS for one, s in worked.items() if s > LITTLE_S}
+        told = ", ".join(f"{one} {ms:.0f}" for one, ms in each.items())
+        click.echo(f"  processor time of a start, ms: {told}")
 
+        # On a machine that others use too, the rest is a matter of whose turn it is.
         assert quantile(parts[OURS], 0.5) < OURS_MS
-        assert quantile(parts[WHOLE], 0.5) < SOON_MS
+        assert sum(each.values()) < WORK_MS
 
 
 def processor_s() -> dict[str, float]:
