@@ -16,7 +16,7 @@ from tenant import quota
 
 from foremesh.testing.provisioners import catalog_of, order, until, want
 from streams.provisioners.core.interface import StandardPathRefused
-from streams.records import InstanceState
+from streams.records import Instance, InstanceState
 
 pytest_plugins = ["clusters"]
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -112,6 +112,30 @@ async def test_a_killed_node_takes_its_instances_along_and_is_told() -> None:
         assert "taint manager" in (await gone(here, NODE_S)).lower()
         assert here.serving() == []
         await admin.delete(Node, name)
+
+
+async def test_of_a_drained_node_the_instances_go_and_the_next_is_warm_on_another() -> None:
+    async with ClusterHouse(catalog_of(ClusterHouse.quick("a"))) as here:
+        provisioner = await here.open()
+        first = await provisioner.standard(want("a"))
+        node = node_of(here, first)
+        await kubectl(here, "drain", node, "--force", "--timeout=60s")
+
+        assert "evict" in (await gone(here)).lower()
+        second = await provisioner.standard(want("a"))
+        assert node_of(here, second) != node
+        await kubectl(here, "uncordon", node)
+
+
+def node_of(here: ClusterHouse, instance: Instance) -> str:
+    spec = here.tenant.pods[instance.instance_id].spec
+    return str(spec and spec.nodeName)
+
+
+async def kubectl(here: ClusterHouse, *words: str) -> None:
+    config = here.cluster.kubeconfig()
+    process = await asyncio.create_subprocess_exec("kubectl", f"--kubeconfig={config}", *words)
+    assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(

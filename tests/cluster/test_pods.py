@@ -26,7 +26,7 @@ from harness import CHECKOUT, eventually
 from helm import helm_program
 from images import archive
 from neighbourhood import Neighbourhood, neighbourhood
-from node import HOST, node, wire
+from node import HOST, NAME, node, wire
 
 pytestmark = [
     pytest.mark.timeout(1_800),
@@ -35,7 +35,8 @@ pytestmark = [
 
 IMAGE = BUILD / "foremesh.tar"
 NAMESPACE = "shop"
-FIRST_WARM_S = 180
+FIRST_WARM_S, DRAIN_S = 180, 120
+PARTS = ("worker", "sink", "provisioner", "gateway")
 CATALOG = """
 constituents:
   pricing: {cpu: 50, memory: 64, warm_up_ms: 4000, price: 0.001}
@@ -180,10 +181,7 @@ def install(shop: Shop) -> Shop:
 def small(around: Neighbourhood) -> dict[str, Any]:
     """Values for a cluster of one node."""
     little = {"resources": {"requests": {"cpu": "20m"}}}
-    parts: dict[str, Any] = {
-        name: {"replicas": 1, "containers": {name: little}}
-        for name in ("worker", "sink", "provisioner", "gateway")
-    }
+    parts: dict[str, Any] = {name: {"replicas": 1, "containers": {name: little}} for name in PARTS}
     for name in ("mesh", "dashboard"):
         parts[name] = {"enabled": False}
     return {
@@ -285,6 +283,14 @@ def test_a_worker_that_hangs_is_restarted(shop: Shop) -> None:
         return int(pod["status"]["containerStatuses"][0]["restartCount"])
 
     eventually(lambda: restarts() == 1, 180)
+
+
+def test_a_node_is_drained_and_the_release_is_ready_again_once_there_is_one(shop: Shop) -> None:
+    how = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={DRAIN_S}s")
+    shop.kubectl("drain", NAME, *how)
+    shop.kubectl("uncordon", NAME)
+
+    shop.kubectl("wait", "--for=condition=available", "deployment", *PARTS, "--timeout=180s")
 
 
 def pids(command: str) -> list[int]:
