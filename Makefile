@@ -45,7 +45,7 @@ docs: install ## build/docs, from docs/ and the code; a broken link fails
 bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
-cluster: install build/kafka/.fetched ## test on a real Kubernetes, as root; Go builds it first, in a quarter of an hour
+cluster: install build/kafka/.fetched ## test on a real Kubernetes, as root; Go builds it first, in half an hour
 	$(BIN)/python tests/cluster/binaries.py
 	$(BIN)/pytest -q -s tests/cluster
 

@@ -11,21 +11,25 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script it is alone
 
 import click
+from buildah import built
 from debian import unpack
 from harness import CHECKOUT
 from helm import helm_built, helm_program
 
-__all__ = ["BUILD", "VERSION", "Programs", "programs"]
+__all__ = ["BUILD", "KEDA_CONFIG", "VERSION", "Programs", "programs"]
 
 BUILD = CHECKOUT / "build" / "cluster"
 MODULE = Path(__file__).with_name("go")
+KEDA = "github.com/kedacore/keda/v2"
+KEDA_CONFIG = BUILD / "keda"  # its manifests
 VERSION = "v1.37.2"  # as in go.mod
 BUILD_S = 3_600
 # Where the source of a program is, and where it is in Debian's package of it.
@@ -37,6 +41,8 @@ SOURCES = {
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+    "keda-operator": f"{KEDA}/cmd/operator",
+    "keda-adapter": f"{KEDA}/cmd/adapter",
 }
 PACKAGES = {
     "busybox": ("busybox-static", "bin/busybox"),
@@ -105,11 +111,23 @@ def have(name: str) -> None:
 def _build(name: str, source: str) -> None:
     stamps = " ".join(f"-X {one}.gitVersion={VERSION}" for one in STAMPS)
     options = ["-mod=readonly", "-trimpath", f"-ldflags=-s -w {stamps}"]
-    argv = ["go", "build", *options, "-o", str(BUILD / "bin" / name), source]
-    caches = {"GOPATH": str(BUILD / "go"), "GOCACHE": str(BUILD / "cache")}
-    env = {**os.environ, **caches}
+    if not source.startswith(KEDA):
+        _go(MODULE, "build", *options, "-o", str(BUILD / "bin" / name), source)
+        return
+    options = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"]
+    _go(MODULE / "keda", "build", *options, "-o", str(BUILD / "bin" / name), source)
+    module = _go(MODULE / "keda", "list", "-m", "-f", "{{.Dir}}", KEDA).strip()
+    shutil.copytree(Path(module) / "config", KEDA_CONFIG, dirs_exist_ok=True)
+
+
+def _go(module: Path, *words: str) -> str:
+    env = {**os.environ, "GOPATH": str(BUILD / "go"), "GOCACHE": str(BUILD / "cache")}
     env["GOFLAGS"] = f"{env.get('GOFLAGS', '')} -modcacherw".strip()
-    subprocess.run(argv, cwd=MODULE, env=env, check=True, timeout=BUILD_S)
+    argv = ["go", *words]
+    done = subprocess.run(
+        argv, cwd=module, env=env, stdout=subprocess.PIPE, text=True, check=True, timeout=BUILD_S
+    )
+    return done.stdout
 
 
 def check() -> None:
@@ -124,15 +142,19 @@ def build() -> None:
     """Have every program, and say how long each took."""
     if lacks := list(lacking()):
         sys.exit("\n".join(lacks))
-    wanted = [name for name in (*SOURCES, *PACKAGES) if name in missing()]
-    for number, name in enumerate(wanted, 1):
-        click.echo(f"{name} ({number} of {len(wanted)}) ... ", nl=False)
+    absent = [name for name in (*SOURCES, *PACKAGES) if name in missing()]
+    steps: list[tuple[str, Callable[[], object]]] = [
+        *((name, partial(have, name)) for name in absent),
+        ("Helm", helm_program),
+        ("the image", built),
+    ]
+    for number, (name, make) in enumerate(steps, 1):
+        click.echo(f"{name} ({number} of {len(steps)}) ... ", nl=False)
         began = time.monotonic()
-        have(name)
+        make()
         click.echo(f"{time.monotonic() - began:.0f} s")
     for cache in (BUILD / "go", BUILD / "cache"):
         shutil.rmtree(cache, ignore_errors=True)
-    helm_program()
 
 
 if __name__ == "__main__":

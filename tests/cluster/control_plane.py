@@ -8,7 +8,7 @@ import signal
 import ssl
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,14 +108,19 @@ def control_plane(
 
 @contextlib.contextmanager
 def served(
-    name: str, argv: list[str], folder: Path, ready: Callable[[], bool] = lambda: True
+    name: str,
+    argv: list[str],
+    folder: Path,
+    ready: Callable[[], bool] = lambda: True,
+    *,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
     """A server that is ready, ended at the end."""
     own = folder / name.replace(" ", "-")
     own.mkdir(exist_ok=True)
     server = ServerProcess(name, own)
     try:
-        server.start(argv, env=dict(os.environ), death_signal=signal.SIGTERM)
+        server.start(argv, env={**os.environ, **(env or {})}, death_signal=signal.SIGTERM)
         until(ready, server, START_S)
         yield server
     finally:
@@ -151,6 +156,13 @@ def _api_server(found: Programs, there: ControlPlane, etcd: str) -> list[str]:
         "service-account-issuer": "https://kubernetes.default.svc",
         "service-account-key-file": folder / "accounts.key",
         "service-account-signing-key-file": folder / "accounts.key",
+        # How it tells other API servers, of metrics, who asks.
+        "requestheader-client-ca-file": folder / "front.crt",
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "proxy-client-cert-file": folder / "front.crt",
+        "proxy-client-key-file": folder / "front.key",
         "audit-policy-file": folder / "audit.yaml",
         "audit-log-path": there.audit,
         "default-not-ready-toleration-seconds": IMPATIENT_S,
@@ -167,6 +179,7 @@ def _controllers(found: Programs, there: ControlPlane) -> list[str]:
         "node-monitor-period": "1s",
         "node-monitor-grace-period": "12s",
         "horizontal-pod-autoscaler-sync-period": "1s",
+        "horizontal-pod-autoscaler-downscale-stabilization": "1s",
     }
     return _argv(found["kube-controller-manager"], {**own, **_client(there)})
 
@@ -213,6 +226,7 @@ def _keys(folder: Path, listen: str) -> None:
     """The server's certificate, which signs itself, the key of service accounts, and tokens."""
     names = f"IP:{listen},IP:10.96.0.1,DNS:kubernetes.default.svc"
     self_signed(folder, "serving", "kubernetes", names)
+    self_signed(folder, "front", "front", "DNS:front")
     _run(["openssl", "genrsa", "-out", "accounts.key", "2048"], folder)
     (folder / "tokens.csv").write_text(TOKENS)
 

@@ -3,7 +3,8 @@
 The wanted instances are those that a dry run of the provisioner plans from the allocator's commands
 and publishes on the topic `instances`. A ScaledObject names its constituent in the metadata of its
 trigger: `constituent`, and `pool` where that is not "default". If the number is not known, the
-answer is an error, so that KEDA applies the ScaledObject's `fallback`.
+answer is an error, so that KEDA applies the ScaledObject's `fallback`; the metric's name is told all
+the same, for without it KEDA would change nothing.
 """
 
 from __future__ import annotations
