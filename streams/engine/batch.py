@@ -67,6 +67,10 @@ class BatchOwner(Protocol):
         """The subset of these partitions that may be fetched now."""
         ...
 
+    def fetched(self, tp: TP, next_offset: int) -> None:
+        """Records of a partition were fetched, the last one before this offset."""
+        ...
+
     def reached(self, tp: TP, after: int, until: int) -> None:
         """A partition was fetched to its end: no record is between these offsets."""
         ...

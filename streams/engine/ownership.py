@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from faust.types import TP
 
 from streams.engine.partition import ChangelogConfig, OwnedPartition
+from streams.engine.read_first import ReadFirst
 from streams.settings import Settings
 
 __all__ = ["OwnedPartitions"]
@@ -24,6 +25,8 @@ class OwnedPartitions:
         What the stage reads: name on the broker -> name without prefix.
     changelog
         Where the state is kept.
+    first
+        Topics that are read to their end before the others, without prefix.
 
     Attributes
     ----------
@@ -34,19 +37,25 @@ class OwnedPartitions:
     """
 
     def __init__(
-        self, settings: Settings, topics: Mapping[str, str], changelog: ChangelogConfig
+        self,
+        settings: Settings,
+        topics: Mapping[str, str],
+        changelog: ChangelogConfig,
+        first: Collection[str] = (),
     ) -> None:
         self.stepping = asyncio.Lock()
         self.committable: Mapping[TP, int] = {}
         self._limits = settings.batch_records, settings.batch_bytes
-        self._topics, self._changelog = topics, changelog
+        self._topics, self._changelog, self._first = topics, changelog, first
         self._by_number: dict[int, OwnedPartition] = {}
 
     def assign(self, tps: Iterable[TP], generation: int) -> list[OwnedPartition]:
         """Take ownership; the partitions that are new here, whose state is to be rebuilt."""
         numbers = {tp.partition for tp in tps if tp.topic in self._topics}
         new = [
-            OwnedPartition(number, generation, self._changelog.empty())
+            OwnedPartition(
+                number, generation, self._changelog.empty(), first=ReadFirst(self._first)
+            )
             for number in numbers - self._by_number.keys()
         ]
         self._by_number |= {owned.number: owned for owned in new}

@@ -13,6 +13,7 @@ from streams.engine.batch import RecordBatch
 from streams.engine.input_lag import InputLag
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter
+from streams.engine.read_first import ReadFirst
 from streams.engine.recovery import read_partition
 
 __all__ = ["ChangelogConfig", "OwnedPartition"]
@@ -50,6 +51,7 @@ class OwnedPartition:
     revoked: bool = False
     failures: int = 0  # in a row
     lag: InputLag = field(default_factory=InputLag)
+    first: ReadFirst = field(default_factory=ReadFirst)
     _unsaved: deque[RecordBatch] = field(default_factory=deque)  # since the last checkpoint
     _records: int = 0  # of the unsaved
     _bytes: int = 0  # of the unsaved

@@ -20,11 +20,11 @@ from faust.types import TP
 from streams.engine.background import BackgroundTasks
 from streams.engine.batch import RecordBatch
 from streams.engine.checkpointer import SLICES, PartitionCheckpointer
+from streams.engine.losses import tell_gap, tell_loss
 from streams.engine.ownership import OwnedPartitions
 from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
-from streams.engine.retention_gap import tell_gap
 from streams.engine.stage_wiring import StageWiring, StageWorld, observed
 from streams.engine.topic_ids import TopicIds
 from streams.engine.traced_steps import outbox_of, steps_of
@@ -63,7 +63,7 @@ class StageRunner:
         self.steps = steps_of(settings, stage, wiring, pack)
         self._world = StageWorld({name: wiring.views[name] for name in row.views})
         self._tasks = BackgroundTasks(row.name)
-        self._partitions = OwnedPartitions(settings, self._names, self._changelog)
+        self._partitions = OwnedPartitions(settings, self._names, self._changelog, row.first)
         self._checkpointer = PartitionCheckpointer(
             row.name,
             wiring.meter,
@@ -104,11 +104,14 @@ class StageRunner:
     # ------------------------------------------------------------------- ownership
 
     def ready(self, tps: set[TP]) -> set[TP]:
-        """Those that may be fetched: their state is there and not too much of it unsaved."""
-        return {tp for tp in tps if self._may_fetch(self._partitions.get(tp.partition))}
+        """Those that may be fetched: state and what is read first are there, little is unsaved."""
+        return {tp for tp in tps if self._may_fetch(tp)}
 
-    def _may_fetch(self, owned: OwnedPartition | None) -> bool:
+    def _may_fetch(self, tp: TP) -> bool:
+        owned = self._partitions.get(tp.partition)
         if owned is None or not owned.ready:
+            return False
+        if not owned.first.read and self._names[tp.topic] not in self.row.first:
             return False
         full = self._partitions.full(owned)
         if full:
@@ -192,9 +195,15 @@ class StageRunner:
         """Process a batch; this is all that an agent does."""
         await self._tasks.guarded(self._take(batch))
 
+    def fetched(self, tp: TP, next_offset: int) -> None:
+        """Records of a partition were fetched, the last one before this offset."""
+        if owned := self._partitions.get(tp.partition):
+            owned.first.fetched(self._names[tp.topic], next_offset)
+
     def reached(self, tp: TP, after: int, until: int) -> None:
         """A partition was fetched to its end: no record is between these offsets."""
         if owned := self._partitions.get(tp.partition):
+            owned.first.reached(self._names[tp.topic])
             owned.lag.reach(tp.topic, after, until)
             self._wiring.meter.lag(self.row.name, owned.number, owned.lag.records)
 
@@ -229,7 +238,8 @@ class StageRunner:
         if at is not None and batch.begin_offset > at:
             self._wiring.meter.records(self.row.name, name, "lost", tell_gap(batch, at))
         if self._lacks_state(owned, name, batch):
-            self._tell_loss(batch)
+            tell_loss(batch, self.row.name, self._changelog.topic)
+            self._wiring.meter.records(self.row.name, name, "forgotten", 1)
         owned.keep(batch)
         outcomes = await self._step_through(owned, name, batch, at or 0)
         owned.store.position[name] = max(at or 0, batch.next_offset)
@@ -245,17 +255,6 @@ class StageRunner:
         kept = name in TOPICS and not TOPICS[name].compacted
         later = kept and batch.records[0].offset > batch.begin_offset
         return later and self.row.keeps and not owned.store.position
-
-    def _tell_loss(self, batch: RecordBatch) -> None:
-        """Say that the changelog is not what it was, and how to learn again what can be."""
-        logger.error(
-            "%s[%d] goes on at offset %d without state: %s was emptied or made anew, and what was"
-            " learnt is lost. To learn it again from what is still there: end the workers, delete the"
-            " topic %s, run `foremesh topics create` and `foremesh worker %s --rebuild`",
-            batch.topic, batch.partition, batch.records[0].offset, self._changelog.topic,
-            self._changelog.topic, self.row.name, extra={"action": "state_lost"},
-        )  # fmt: skip
-        self._wiring.meter.records(self.row.name, self._names[batch.topic], "forgotten", 1)
 
     async def _step_through(
         self, owned: OwnedPartition, name: str, batch: RecordBatch, at: int
@@ -291,6 +290,8 @@ class StageRunner:
             await self._refresh(time.monotonic())
             async with self._partitions.stepping:
                 for owned in self._partitions.ready():
+                    if not owned.first.processed(owned.store.position):
+                        continue
                     context = self._world.context(owned.number, wall_ms())
                     made, failed = self.steps.tick(context.record_ms, owned.store, context)
                     self._outbox.put(made)

@@ -76,6 +76,7 @@ class StageRow:
 
     name: str
     reads: tuple[str, ...]  # partitioned with the group; co-partitioned when several
+    first: tuple[str, ...] = ()  # of these: read to their end before the others
     views: tuple[str, ...] = ()  # compacted topics that every worker reads whole
     stale_ms: int = 0  # age of a view at which it is refreshed before a record is refused
     writes: tuple[str, ...] = ()
@@ -268,6 +269,7 @@ TOPOLOGY = FlowTopology(
         StageRow(
             name="allocator",
             reads=("demand", "utilisation", "control"),
+            first=("control",),  # else it acts for a moment as no operator wants it to
             views=("catalog", "instances"),
             writes=("commands", "verdicts", "trials"),
         ),

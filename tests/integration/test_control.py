@@ -21,6 +21,7 @@ from streams.records import (
     ServiceDemand,
     Utilisation,
 )
+from streams.records.control import Mode
 from streams.records.trials import Trial
 from streams.records.verdicts import Choice, Verdict
 from streams.runtime.clock import wall_ms
@@ -100,6 +101,18 @@ def test_an_operators_word_takes_effect_within_a_second(live: Live) -> None:
 
     live.run("control", "mode", "default", "on")
     assert seconds_from_word_to_command(live, 3, given + 1) < EFFECT_S
+
+
+def test_what_an_operator_said_before_the_first_worker_holds_from_its_first_decision(
+    live: Live,
+) -> None:
+    send(live.settings, catalog_of(constituent("a"), constituent("b")))
+    send(live.settings, wanted(wall_ms()))
+    live.run("control", "mode", "default", "shadow")
+    live.worker("allocator")
+    eventually(lambda: [v for v in verdicts(live) if v.service == "a"], 60)
+    assert live.count("commands") == 0
+    assert {v.mode for v in verdicts(live)} == {Mode.SHADOW}
 
 
 def test_a_challenger_runs_on_paper_and_is_promoted_within_a_second(live: Live) -> None:

@@ -11,6 +11,7 @@ from engine_harness import records, refuse, saved_state
 from faust.types import TP
 
 from streams.adapters.avro.codec import encode
+from streams.allocator.stage import Allocator
 from streams.engine.batch import RecordBatch
 from streams.engine.faust.app import StageApp
 from streams.engine.stage_runner import StageRunner
@@ -59,6 +60,25 @@ def test_offsets_that_the_log_itself_lacks_are_not_asked_for_again(settings: Set
     taken = take(app.owner, [batch(topic), batch(topic, offset=7, follows=1)])
 
     assert asyncio.run(taken) == ({}, {topic: 8})
+
+
+def test_the_allocator_fetches_what_operators_have_said_before_it_fetches_demand(
+    settings: Settings,
+) -> None:
+    (app,) = create_app(settings, {"allocator": Allocator()}).stages
+    assert isinstance(app, StageApp)
+    runner, (demand, control) = app.owner, map(settings.topic, ("demand", "control"))
+
+    async def fetched() -> tuple[set[TP], set[TP]]:
+        tps = {TP(demand, 0), TP(control, 0)}
+        await own(runner, {TP(control, 0)})
+        before = runner.ready(tps)
+        runner.reached(TP(control, 0), 0, 0)
+        after = runner.ready(tps)
+        await runner.stop()
+        return before, after
+
+    assert asyncio.run(fetched()) == ({TP(control, 0)}, {TP(demand, 0), TP(control, 0)})
 
 
 async def take(

@@ -55,6 +55,8 @@ class BatchConsumer(driver.Consumer):
         active = self.owner.ready(active_partitions or set())
         self._asked = True
         records = await self._fetcher.fetch(active, min(timeout, FETCH_S))
+        for tp, run in records.items():
+            self.owner.fetched(tp, run.records[-1].offset + 1)
         for tp, end in self._fetcher.take_ends().items():
             self.owner.reached(tp, end.after, end.until)
         return records
