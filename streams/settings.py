@@ -79,7 +79,7 @@ class Settings:
     tls_ca: str = _setting("", "file with the certificates to trust in listeners and in KEDA")
     hosts: str = _setting("", "further names that provisioner and dashboard are asked by: a,b")
     traces: str = _setting(
-        "", "URL of a receiver of traces, http[s]://host:4317 (OTLP over gRPC); empty for none"
+        "", "URL of a receiver of traces, http[s]://host:4318 (OTLP over HTTP); empty for none"
     )
     trace_every: int = _setting(100, "one of so many requests that come without a trace begins one")
     trace_users: str = _setting("off", "'on': spans name users")
@@ -147,7 +147,7 @@ def _fault(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if (words := WORDS.get(name)) and value not in words:
         return f"is neither {words[0]!r} nor {words[1]!r}"
     if name == "traces" and not re.fullmatch(r"(https?://[^/\s]+/?)?", value):
-        return "is no URL as http://127.0.0.1:4317"
+        return "is no URL as http://127.0.0.1:4318"
     if name == "prefix" and not PREFIX.fullmatch(value):
         return "cannot begin the name of a topic: that has up to 249 letters, digits and . _ -"
     return ""

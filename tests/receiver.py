@@ -1,20 +1,16 @@
-"""A receiver of traces as OpenTelemetry has them: OTLP over gRPC."""
+"""A receiver of traces as OpenTelemetry has them: OTLP over HTTP, in JSON."""
 
 from __future__ import annotations
 
+import json
+import ssl
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
-
-import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 
 TLS = Path(__file__).with_name("tls")
 
@@ -34,20 +30,19 @@ class ReceivedSpan:
     attributes: dict[str, Any]
 
 
-class TraceReceiver(TraceServiceServicer):
+class TraceReceiver:
     """Keeps all spans that it is sent."""
 
     def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []
         self.url = ""
 
-    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # its name in the protocol
-        del context
-        for resource in request.resource_spans:
-            service = values(resource.resource.attributes)["service.name"]
-            for scope in resource.scope_spans:
-                self.spans += [received(service, span) for span in scope.spans]
-        return ExportTraceServiceResponse()
+    def take(self, message: Any) -> None:
+        """Keep the spans of an export."""
+        for resource in message["resourceSpans"]:
+            service = values(resource["resource"]["attributes"])["service.name"]
+            for scope in resource["scopeSpans"]:
+                self.spans += [received(service, span) for span in scope["spans"]]
 
     def trace(self, name: str) -> dict[str, ReceivedSpan]:
         """The spans of a trace so far, by id."""
@@ -55,34 +50,59 @@ class TraceReceiver(TraceServiceServicer):
 
 
 def values(attributes: Any) -> dict[str, Any]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+    return {one["key"]: value(one["value"]) for one in attributes}
+
+
+def value(given: dict[str, Any]) -> Any:
+    ((kind, said),) = given.items()
+    return int(said) if kind == "intValue" else said
 
 
 def received(service: str, span: Any) -> ReceivedSpan:
+    assert int(span["startTimeUnixNano"]) <= int(span["endTimeUnixNano"])
     return ReceivedSpan(
         service,
-        span.name,
-        span.trace_id.hex(),
-        span.span_id.hex(),
-        span.parent_span_id.hex(),
-        frozenset(link.span_id.hex() for link in span.links),
-        values(span.attributes),
+        span["name"],
+        span["traceId"],
+        span["spanId"],
+        span.get("parentSpanId", ""),
+        frozenset(link["spanId"] for link in span["links"]),
+        values(span["attributes"]),
     )
+
+
+def handler(found: TraceReceiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            assert self.headers["content-type"] == "application/json"
+            found.take(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name there
+            """Nothing: the spans are looked at, not the requests."""
+
+    return Handler
 
 
 @contextmanager
 def receiving(*, tls: bool = False) -> Iterator[TraceReceiver]:
     """A receiver on a free port, with the certificate of localhost where that is wanted."""
-    server, found = grpc.server(ThreadPoolExecutor(2)), TraceReceiver()
-    add_TraceServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]  # has no types
-    if tls:
-        pair = [(TLS / f"localhost.{kind}").read_bytes() for kind in ("key", "pem")]
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
-        found.url = f"https://localhost:{port}"
-    else:
-        found.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
-        yield found
-    finally:
-        server.stop(1).wait()
+    found = TraceReceiver()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler(found)) as server:
+        found.url = f"http://127.0.0.1:{server.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(TLS / "localhost.pem", TLS / "localhost.key")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            found.url = f"https://localhost:{server.server_port}"
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,16 +1,13 @@
-"""Makes the spans; the only module that knows OpenTelemetry."""
+"""Makes the spans; this module and `span_exporter` alone know OpenTelemetry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import grpc
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -19,6 +16,7 @@ from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from streams.settings import Settings
+from streams.tracing.span_exporter import JsonSpanExporter
 from streams.tracing.traceparent import TRACEPARENT, RecordHeaders, RecordPlace
 
 __all__ = ["RecordTracer"]
@@ -47,10 +45,10 @@ class RecordTracer:
             sampler=ParentBased(TraceIdRatioBased(1 / settings.trace_every)),
             resource=Resource.create({"service.name": f"foremesh-{component}"}),
         )
-        exporter = OTLPSpanExporter(
-            settings.traces, credentials=_credentials(settings), timeout=SEND_S
+        self._exporter = JsonSpanExporter(settings.traces, settings.tls_ca or "", SEND_S)
+        self._provider.add_span_processor(
+            BatchSpanProcessor(self._exporter, max_queue_size=MOST_WAITING)
         )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=MOST_WAITING))
         self._tracer = self._provider.get_tracer("foremesh")
 
     @contextmanager
@@ -138,6 +136,7 @@ class RecordTracer:
 
     def close(self) -> None:
         """Send what waits, for some seconds at most."""
+        self._exporter.end()
         self._provider.shutdown()
 
 
@@ -154,9 +153,3 @@ def _context(parent: bytes) -> Context | None:
     context = _W3C.extract({TRACEPARENT: parent.decode("ascii", "replace")})
     flags = trace.get_current_span(context).get_span_context().trace_flags
     return context if flags.sampled else None
-
-
-def _credentials(settings: Settings) -> grpc.ChannelCredentials | None:
-    if not (settings.tls_ca and settings.traces.startswith("https://")):
-        return None
-    return grpc.ssl_channel_credentials(Path(settings.tls_ca).read_bytes())

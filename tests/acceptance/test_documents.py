@@ -33,6 +33,7 @@ FOLLOWED = [page for page in PAGES if script(page) and page not in {TUTORIAL, IN
 # Why a block is not run, word by word as its first line says: page -> reasons.
 NOT_RUN = {
     "README.md": ["they are the tests, and the demo has one of its own."],
+    "docs/contributing.md": ["they are the tests."],
     "docs/how-to/keda.md": [
         "needs a cluster with KEDA; `make cluster` starts one and runs KEDA 2.21 there."
     ],
