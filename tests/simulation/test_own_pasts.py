@@ -18,6 +18,7 @@ from streams.allocator.state_bytes import decode, encode
 from streams.lab.compare.policies import MINUTE_MS, KeepAlive
 from streams.lab.compare.run import OURS, PolicyRow, compare, row_of
 from streams.lab.compare.staged import StagedRuns, within
+from streams.models.keep_warm.former_pasts import losses_of
 from streams.models.keep_warm.hedge import EXPERTS, PRIOR
 from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
 from streams.models.keep_warm.shared_losses import SharedLosses
@@ -192,3 +193,11 @@ def test_a_lesson_that_another_has_paid_for_weighs_half() -> None:
     never, always = 0, 20
     assert prior[never] == pytest.approx(math.exp(PRIOR[never]) / 2)
     assert prior[always] > math.exp(PRIOR[always])
+
+
+def test_former_losses_of_several_pasts_have_the_sum_that_they_share() -> None:
+    rng = np.random.default_rng(1)
+    pasts = rng.uniform(0.0, 50.0, (5, EXPERTS - 3))
+    one_by_one = sum(losses_of(past) for past in pasts)
+    shared = SharedLosses.of(pasts.sum(axis=0).tobytes(), 5)
+    assert shared.losses == pytest.approx(one_by_one)

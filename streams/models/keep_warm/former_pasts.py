@@ -17,10 +17,13 @@ _FORMER = past_of(EXPERTS - _NEW)
 
 
 def losses_of(losses: Weights) -> Weights:
-    """The losses of all experts: a new one's are those of the dearer of its neighbours."""
+    """The losses of all experts: a new one's are the mean of its neighbours'.
+
+    So the losses of several pasts have the sum that `SharedLosses` of them has.
+    """
     if len(losses) != EXPERTS - _NEW:
         return losses
-    return np.insert(losses, [_AT] * _NEW, max(losses[_AT - 1], losses[_AT]))
+    return np.insert(losses, [_AT] * _NEW, (losses[_AT - 1] + losses[_AT]) / 2)
 
 
 def records_of(data: bytes) -> Records | None:
