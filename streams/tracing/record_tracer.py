@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -44,12 +45,14 @@ class RecordTracer:
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(1 / settings.trace_every)),
             resource=Resource.create({"service.name": f"foremesh-{component}"}),
+            shutdown_on_exit=False,
         )
         self._exporter = JsonSpanExporter(settings.traces, settings.tls_ca or "", SEND_S)
         self._provider.add_span_processor(
             BatchSpanProcessor(self._exporter, max_queue_size=MOST_WAITING)
         )
         self._tracer = self._provider.get_tracer("foremesh")
+        atexit.register(self.close)
 
     @contextmanager
     def processing(
@@ -136,6 +139,7 @@ class RecordTracer:
 
     def close(self) -> None:
         """Send what waits, for some seconds at most."""
+        atexit.unregister(self.close)
         self._exporter.end()
         self._provider.shutdown()
 

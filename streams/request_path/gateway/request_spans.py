@@ -30,8 +30,13 @@ def traced(tracer: RecordTracer) -> Middleware:
             "foremesh.composite": request.path.lstrip("/")[:MAX_NAME],
         }
         with tracer.beginning(f"{request.method} {ROUTE}", request.headers, asked) as span:
-            answer = await handler(request)
+            try:
+                answer = await handler(request)
+            except web.HTTPException as refused:
+                answer = refused
             span.set_attribute("http.response.status_code", answer.status)
-            return answer
+        if isinstance(answer, web.HTTPException):
+            raise answer
+        return answer
 
     return middleware
