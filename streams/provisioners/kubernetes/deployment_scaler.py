@@ -18,6 +18,7 @@ from streams.provisioners.kubernetes.cluster import (
     OwnedByAnother,
     ScaleJournal,
     WarmDeployment,
+    code_of,
     lacks_requests,
 )
 from streams.records import Command
@@ -186,6 +187,10 @@ class DeploymentScaler:
             await self._cluster.write(self.deployments[service], journal, constituent)
         except OwnedByAnother:
             self._unpreparable.add(service)  # a command will tell
+        except ApiServerError as error:
+            if not 400 <= code_of(error) < 500:
+                raise
+            self._unpreparable.add(service)  # refused, as the others may not be
 
     async def observe(self) -> None:
         """Read autoscalers; also nodes and metrics, where that is allowed."""
