@@ -67,9 +67,8 @@ with psycopg.connect(os.environ["FOREMESH_POSTGRES"]) as connection:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of a page: in which language, and its lines."""
+    """A block of a page: its language and its lines."""
 
-    page: str
     language: str
     text: str
 
@@ -82,9 +81,8 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """All blocks of a page, in order."""
-    name = str(page.relative_to(CHECKOUT))
     found = BLOCK.findall(page.read_text())
-    return [Block(name, language, textwrap.dedent(text)) for _, language, text in found]
+    return [Block(language, textwrap.dedent(text)) for _, language, text in found]
 
 
 def script(page: Path) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -150,6 +151,9 @@ def _evaluated(
     published: bool,
     rnn: bool,
 ) -> dict[str, TraceEvaluation]:
+    named = click.get_current_context().get_parameter_source("rnn")
+    if published and rnn and named is not ParameterSource.DEFAULT:
+        raise click.UsageError("--published is without the network: leave --rnn out")
     config = MixtureConfig(rnn=rnn and not published)
     evaluations: dict[str, TraceEvaluation] = {}
     for trace in traces:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +21,7 @@ from ruamel.yaml import YAML
 from streams.adapters.kafka.topics import create_topics
 from streams.catalog.yaml_reader import parse as parse_catalog
 from streams.devstack import LocalStack
+from streams.runtime.ports import free_port
 from streams.settings import Settings
 
 TUTORIAL = CHECKOUT / "docs" / "tutorial.md"  # has tests of its own
@@ -113,17 +112,11 @@ def zipped(lines: Iterable[str]) -> bytes:
     return gzip.compress("".join(lines).encode())
 
 
-def free_port() -> str:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
-
-
 class FreePorts(dict[str, str]):
     """For each port that a page names one that is free."""
 
     def __missing__(self, port: str) -> str:
-        self[port] = free_port()
+        self[port] = str(free_port())
         return self[port]
 
     def variables(self) -> Mapping[str, str]:

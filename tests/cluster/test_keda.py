@@ -1,4 +1,4 @@
-"""KEDA's operator scales by foremesh's external scaler, and by its fallback when that is gone."""
+"""KEDA's operator scales by foremesh's external scaler, and by its fallback while Kafka is away."""
 
 from __future__ import annotations
 
