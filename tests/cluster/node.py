@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from binaries import Programs
-from control_plane import ControlPlane
+from control_plane import SERVICES, ControlPlane
 
 from streams.devstack.child import ServerProcess
 
@@ -131,13 +131,14 @@ def node(
 
 
 def _plug(child: ServerProcess) -> None:
-    """Give the node its end of the wire, and this machine the way to its pods."""
+    """Give the node its end of the wire, and this machine the way to its pods and Services."""
     process = child.process()
     assert process is not None, child.log_end()
     while not (inner := process.children()):
         child.alive_or_raise()
     _ip("link", "set", "node", "netns", str(inner[0].pid))
-    _ip("route", "replace", f"{PODS}.0/24", "via", ADDRESS)
+    for there in (f"{PODS}.0/24", SERVICES):
+        _ip("route", "replace", there, "via", ADDRESS)
 
 
 def _configure(found: Programs, there: ControlPlane, images: Sequence[Path], folder: Path) -> None:

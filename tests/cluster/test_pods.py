@@ -36,6 +36,7 @@ pytestmark = [
 IMAGE = BUILD / "foremesh.tar"
 NAMESPACE = "shop"
 FIRST_WARM_S, DRAIN_S = 180, 120
+ASK_EVERY_S, SETTLED_S = 0.2, 10.0
 PARTS = ("worker", "sink", "provisioner", "gateway")
 CATALOG = """
 constituents:
@@ -272,6 +273,51 @@ def test_no_pod_of_the_release_was_restarted_while_it_waited_for_topics_and_tabl
         for one in pod["status"]["containerStatuses"]
         if one["restartCount"]
     } == {}
+
+
+async def test_a_rolling_upgrade_fails_no_request_and_each_has_one_outcome(shop: Shop) -> None:
+    rolled = asyncio.create_task(asyncio.to_thread(roll, shop))
+    answers: list[int | str] = []
+    while not rolled.done():
+        began = time.monotonic()
+        answers.append(await ask(shop, f"rolled-{len(answers)}"))
+        await asyncio.sleep(max(0.0, ASK_EVERY_S - (time.monotonic() - began)))
+    await rolled
+
+    click.echo(f"\n{len(answers)} requests during a rolling upgrade")
+    assert [(n, one) for n, one in enumerate(answers) if one != 200] == []
+    sql = (
+        "SELECT count(*), count(DISTINCT request_id) FROM outcomes WHERE request_id LIKE 'rolled-%'"
+    )
+    all_once = [(len(answers), len(answers))]
+    await asyncio.to_thread(eventually, lambda: shop.query(sql) == all_once, 60)
+
+
+def roll(shop: Shop) -> None:
+    """Replace every pod of the release."""
+    shop.kubectl("rollout", "restart", "deployment", *PARTS)
+    for part in PARTS:
+        shop.kubectl("rollout", "status", f"deployment/{part}", "--timeout=90s")
+    time.sleep(SETTLED_S)
+
+
+async def ask(shop: Shop, request_id: str) -> int | str:
+    """Send a request to the Service over a connection of its own; the status, or what went wrong."""
+    trust = ssl.create_default_context(cafile=str(shop.folder / "access" / "ca.crt"))
+    token = "users-token" * 4
+    headers = {"authorization": f"Bearer {token}", "x-foremesh-user": "ann"}
+    headers["x-request-id"] = request_id
+    url = f"https://{shop.around.services[f'gateway.{NAMESPACE}']}/checkout"
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, headers=headers, ssl=trust, server_hostname="gateway") as answer,
+        ):
+            return (
+                answer.status if answer.status == 200 else f"{answer.status} {await answer.text()}"
+            )
+    except aiohttp.ClientError as error:
+        return repr(error)
 
 
 def test_a_worker_that_hangs_is_restarted(shop: Shop) -> None:
