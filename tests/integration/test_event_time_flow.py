@@ -14,7 +14,7 @@ from services import read
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import connect, producer_config
-from streams.adapters.kafka.lag import members
+from streams.adapters.kafka.groups import members
 from streams.cli.produce_wait import wait_for_flow
 from streams.engine.producer import CheckedProducer, WriterFenced
 from streams.errors import FlowStalled, StagesRunApart

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -16,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 
 from streams.adapters.kafka.admin import ANSWER_S, end_offsets, first_offsets, patiently
+from streams.adapters.kafka.groups import members_if_any
 from streams.errors import BrokerUnreachable, RightsMissing, StageRuns
 
 __all__ = [
@@ -39,10 +41,9 @@ _DENIED = {
 
 def held_offsets(client: AdminClient, topics: Collection[str]) -> dict[str, int]:
     """How many offsets each topic holds, markers of transactions included; of those that exist."""
-    held = dict.fromkeys((topic for topic, _ in end_offsets(client, topics)), 0)
-    first = first_offsets(client, topics)
+    first, held = first_offsets(client, topics), dict[str, int]()
     for at, end in end_offsets(client, topics).items():
-        held[at[0]] += end - first.get(at, 0)
+        held[at[0]] = held.get(at[0], 0) + end - first.get(at, 0)
     return held
 
 
@@ -50,10 +51,10 @@ def members_of(client: AdminClient, groups: Iterable[str]) -> dict[str, list[str
     """The hosts of each group's members, of the groups that exist."""
     found: dict[str, list[str]] = {}
     for group in groups:
-        # One by one: which of several is not there, librdkafka does not say.
-        asked = patiently(lambda name=group: _described(client, name))  # type: ignore[misc]
-        if asked is not None:
-            found[group] = sorted(member.host.lstrip("/") for member in asked.members)
+        with _allowed():
+            there = members_if_any(client, group)
+        if there is not None:
+            found[group] = sorted(member.host.lstrip("/") for member in there)
     return found
 
 
@@ -112,17 +113,6 @@ def _empty(client: AdminClient, topics: Collection[str]) -> None:
         _answer(future)
 
 
-def _described(client: AdminClient, group: str) -> Any:
-    """A group, or None if there is no such; a broker may call one dead that it has never had."""
-    try:
-        found = _answer(client.describe_consumer_groups([group])[group])
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return None
-        raise
-    return None if found.state is ConsumerGroupState.DEAD else found
-
-
 def _set_policy(client: AdminClient, topics: Collection[str], policy: str) -> None:
     change = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
     wanted = [
@@ -136,8 +126,15 @@ def _set_policy(client: AdminClient, topics: Collection[str], policy: str) -> No
 
 
 def _answer(future: Future[Any]) -> Any:
-    try:
+    with _allowed():
         return future.result(ANSWER_S)
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    """Raises a denial as `RightsMissing`."""
+    try:
+        yield
     except KafkaException as error:
         if error.args[0].code() in _DENIED:
             raise RightsMissing(

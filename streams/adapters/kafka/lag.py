@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets, first_offsets, patiently
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.control_records import without_records
+from streams.adapters.kafka.groups import members
 from streams.errors import BrokerUnreachable
 from streams.flow.topology import TOPOLOGY, FlowTopology
 from streams.settings import Settings
 
-__all__ = ["GroupLag", "committed_offsets", "group_lags", "members"]
+__all__ = ["GroupLag", "committed_offsets", "group_lags"]
 
 
 FEW = 100  # so few may all be markers of transactions, which is found out
@@ -51,7 +52,7 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
         return [
             GroupLag(
                 stage=stage,
-                members=members(client, settings.group(stage)),
+                members=len(members(client, settings.group(stage))),
                 records=records,
                 optional=stage in topology.stages and topology.stages[stage].optional,
             )
@@ -72,19 +73,6 @@ def committed_offsets(client: AdminClient, group: str) -> Offsets:
     answer = patiently(lambda: client.list_consumer_group_offsets(asked)[group].result(ANSWER_S))
     found = answer.topic_partitions
     return {(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
-
-
-def members(client: AdminClient, group: str) -> int:
-    """How many consumers are in a group."""
-    try:
-        group_is = patiently(
-            lambda: client.describe_consumer_groups([group])[group].result(ANSWER_S)
-        )
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return 0
-        raise
-    return len(group_is.members)
 
 
 def _starts(

@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets, first_offsets
 from streams.adapters.kafka.clients import connect
-from streams.adapters.kafka.lag import committed_offsets, members
+from streams.adapters.kafka.groups import members
+from streams.adapters.kafka.lag import committed_offsets
 from streams.errors import StageRuns
 from streams.flow.topology import STAGES, changelog
 from streams.settings import Settings
@@ -69,7 +70,7 @@ def _commit(client: AdminClient, group: str, offsets: Offsets) -> None:
     wanted = [TopicPartition(*at, offset) for at, offset in offsets.items()]
     asked = [ConsumerGroupTopicPartitions(group, wanted)]
     try:
-        if count := members(client, group):
+        if count := len(members(client, group)):
             raise StageRuns(f"Group {group} has {count} members: {_FIX}")
         if wanted:
             client.alter_consumer_group_offsets(asked)[group].result(ANSWER_S)

@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaExcepti
 
 from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets
 from streams.adapters.kafka.clients import client_config, connect, producer_config
-from streams.adapters.kafka.lag import committed_offsets, members
+from streams.adapters.kafka.groups import members
+from streams.adapters.kafka.lag import committed_offsets
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
 from streams.engine.recovery import read_partition
