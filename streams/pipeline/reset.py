@@ -25,6 +25,7 @@ from streams.adapters.postgres.tables import TABLES
 from streams.errors import PoolsShared, SettingInvalid, StageRuns, TopicsMissing
 from streams.flow.components import COMPONENTS, EVENT_TIME, POOL_GROUP, SAID
 from streams.flow.topology import TOPICS, TOPOLOGY
+from streams.pipeline.answered import answered
 from streams.pipeline.last_values import last_values
 from streams.records.catalog import Pool
 from streams.settings import Settings
@@ -32,6 +33,7 @@ from streams.settings import Settings
 __all__ = ["ResetPlan", "carry_out", "plan"]
 
 CLEARED = COMPONENTS["reset"].empties
+AGAIN = "run this again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class ResetPlan:
             )
 
 
+@answered(AGAIN)
 def plan(settings: Settings, pools: Sequence[str]) -> ResetPlan:
     """What a reset of these pools would clear; changes nothing.
 
@@ -85,6 +88,7 @@ def plan(settings: Settings, pools: Sequence[str]) -> ResetPlan:
     )
 
 
+@answered(AGAIN)
 def carry_out(settings: Settings, wanted: ResetPlan) -> None:
     """Clear what the plan says. Interrupted at any place, it is done by doing it again.
 

@@ -1,10 +1,12 @@
-"""Empties topics and forgets groups; the topics stay, with their partitions, settings and rights."""
+"""Empties topics and forgets groups; the topics stay, with their partitions, settings and rights.
+
+What Kafka does not do, or not in time, is raised as the client says it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -18,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from streams.adapters.kafka.admin import ANSWER_S, end_offsets, first_offsets, patiently
 from streams.adapters.kafka.groups import members_if_any
-from streams.errors import BrokerUnreachable, RightsMissing, StageRuns
+from streams.errors import StageRuns
 
 __all__ = [
     "EMPTIED",
@@ -31,12 +33,6 @@ __all__ = [
 ]
 
 EMPTIED = "compact,delete"  # the policy of a compacted topic while it is being emptied
-
-_DENIED = {
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-}
 
 
 def held_offsets(client: AdminClient, topics: Collection[str]) -> dict[str, int]:
@@ -51,8 +47,7 @@ def members_of(client: AdminClient, groups: Iterable[str]) -> dict[str, list[str
     """The hosts of each group's members, of the groups that exist."""
     found: dict[str, list[str]] = {}
     for group in groups:
-        with _allowed():
-            there = members_if_any(client, group)
+        there = members_if_any(client, group)
         if there is not None:
             found[group] = sorted(member.host.lstrip("/") for member in there)
     return found
@@ -63,19 +58,22 @@ def forget_groups(client: AdminClient, groups: Collection[str]) -> None:
 
     Raises
     ------
-    StageRuns, RightsMissing
-        A group has members; it is not for this user.
+    StageRuns
+        A group has members.
     """
     asked = client.delete_consumer_groups(list(groups), request_timeout=ANSWER_S) if groups else {}
     for group, future in asked.items():
         try:
-            _answer(future)
+            future.result(ANSWER_S)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+            code = error.args[0].code()
+            if code == KafkaError.NON_EMPTY_GROUP:
                 raise StageRuns(
                     f"Group {group} cannot be forgotten ({error.args[0].str()}): end its members,"
                     " wait a moment if one was killed, and run this again"
                 ) from error
+            if code != KafkaError.GROUP_ID_NOT_FOUND:
+                raise
 
 
 def as_emptied(client: AdminClient, topics: Collection[str]) -> None:
@@ -89,28 +87,16 @@ def as_compacted(client: AdminClient, topics: Collection[str]) -> None:
 
 
 def empty_topics(client: AdminClient, topics: Collection[str]) -> None:
-    """Delete the records of topics; offsets go on from where they were.
-
-    Raises
-    ------
-    BrokerUnreachable, RightsMissing
-        It is not done in time, and may be done in part; not all topics are for this user.
-    """
+    """Delete the records of topics; offsets go on from where they were."""
     # A broker hears a little later that a topic is no longer compacted alone.
-    not_yet = {KafkaError.POLICY_VIOLATION}
-    try:
-        patiently(lambda: _empty(client, topics), not_yet)
-    except KafkaException as error:
-        raise BrokerUnreachable(
-            f"Topics cannot be emptied ({error.args[0].str()}): run this again"
-        ) from error
+    patiently(lambda: _empty(client, topics), {KafkaError.POLICY_VIOLATION})
 
 
 def _empty(client: AdminClient, topics: Collection[str]) -> None:
     wanted = [TopicPartition(*at, end) for at, end in end_offsets(client, topics).items()]
     asked = client.delete_records(wanted, request_timeout=ANSWER_S) if wanted else {}
     for future in asked.values():
-        _answer(future)
+        future.result(ANSWER_S)
 
 
 def _set_policy(client: AdminClient, topics: Collection[str], policy: str) -> None:
@@ -122,23 +108,4 @@ def _set_policy(client: AdminClient, topics: Collection[str], policy: str) -> No
         client.incremental_alter_configs(wanted, request_timeout=ANSWER_S) if wanted else {}
     )
     for future in asked.values():
-        _answer(future)
-
-
-def _answer(future: Future[Any]) -> Any:
-    with _allowed():
-        return future.result(ANSWER_S)
-
-
-@contextmanager
-def _allowed() -> Iterator[None]:
-    """Raises a denial as `RightsMissing`."""
-    try:
-        yield
-    except KafkaException as error:
-        if error.args[0].code() in _DENIED:
-            raise RightsMissing(
-                f"Kafka denies this user a right ({error.args[0].str()}): give the rights of"
-                " `foremesh acl print reset`"
-            ) from error
-        raise
+        future.result(ANSWER_S)

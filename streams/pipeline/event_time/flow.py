@@ -5,20 +5,18 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from threading import Event
-
-from confluent_kafka import KafkaException
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.metrics.endpoint import before_scrape
 from streams.adapters.metrics.table import BATCH_SECONDS, RECORDS
 from streams.engine.outbox import bounded
-from streams.errors import BrokerUnreachable, TopicsMissing
+from streams.errors import TopicsMissing
 from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES
+from streams.pipeline.answered import answered
 from streams.pipeline.event_time.checkpoint import FlowCheckpoints
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.outbox import FlowOutbox
@@ -33,6 +31,7 @@ from streams.settings import Settings
 
 __all__ = ["EventTimeFlow"]
 
+AGAIN = "start the worker again, nothing is lost"
 SPARING = 9.0  # there is no checkpoint for as many times as long as the last one took
 
 
@@ -63,7 +62,7 @@ class EventTimeFlow:
         self._outbox = FlowOutbox(settings)
         self._progress = FlowProgress()
         self._stopping = Event()
-        with _answered():
+        with answered(AGAIN):
             self._checkpoints = FlowCheckpoints(settings)
             self._resume()
         self._catalogue = CatalogueView(settings)
@@ -84,7 +83,7 @@ class EventTimeFlow:
             Nothing is lost, run again. `DeliveryFailed` also when another such worker has begun.
         """
         try:
-            with _answered():
+            with answered(AGAIN):
                 self._run()
         finally:
             reads = self._requests, self._controls, self._catalogue
@@ -166,14 +165,3 @@ class EventTimeFlow:
 
 def _packed(record: Record) -> PackedRecord:
     return PackedRecord(record, bounded(codec.encode, record))
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    """Raises a question that the broker did not answer as `BrokerUnreachable`."""
-    try:
-        yield
-    except (KafkaException, TimeoutError) as error:
-        raise BrokerUnreachable(
-            f"Kafka does not answer ({error}): start the worker again, nothing is lost"
-        ) from error
