@@ -53,20 +53,19 @@ def command(
     and `mesh log` cannot be seen: end them too, or what they write meanwhile may stay. Interrupted,
     it is finished by the same command; workers do not start before.
     """
-    wanted = plan(settings, pools)
     if dry_run:
+        wanted = plan(settings, pools)
         _tell(output, wanted, cleared=False)
         wanted.check()
         return
-    wanted.check()
     if not yes:
-        _ask(ctx, output, wanted)
-    carry_out(settings, wanted)
-    _tell(output, wanted, cleared=True)
+        _ask(ctx, output, plan(settings, pools))
+    _tell(output, carry_out(settings, pools), cleared=True)
 
 
 def _ask(ctx: click.Context, output: str, wanted: ResetPlan) -> None:
-    """Show what would be cleared; end if the operator does not want that."""
+    """Show what would be cleared, if it can be; end if the operator does not want that."""
+    wanted.check()
     if output == "json" or not sys.stdin.isatty():
         raise click.UsageError("Nobody can be asked here: say --yes, or --dry-run to look.")
     tell(output, None, table_of(wanted))

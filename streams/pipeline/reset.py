@@ -89,16 +89,20 @@ def plan(settings: Settings, pools: Sequence[str]) -> ResetPlan:
 
 
 @answered(AGAIN)
-def carry_out(settings: Settings, wanted: ResetPlan) -> None:
-    """Clear what the plan says. Interrupted at any place, it is done by doing it again.
+def carry_out(settings: Settings, pools: Sequence[str]) -> ResetPlan:
+    """Reset these pools; what was cleared. Interrupted at any place, it is done by doing it again.
 
     Raises
     ------
+    PoolsShared, SettingInvalid, TopicsMissing
+        As with `plan`.
     StageRuns
         Something that would write runs, or was started meanwhile.
     BrokerUnreachable, DatabaseUnreachable, RightsMissing
         Kafka or PostgreSQL fails; workers do not start until it is done.
     """
+    # Made here: while somebody thought about an earlier plan, a worker may have been started.
+    wanted = plan(settings, pools)
     wanted.check()
     client = connect(settings)
     topics = [settings.topic(name) for name in CLEARED]
@@ -106,9 +110,10 @@ def carry_out(settings: Settings, wanted: ResetPlan) -> None:
     forget_groups(client, [settings.group(name) for name in wanted.groups])
     as_emptied(client, compacted)
     empty_topics(client, topics)
-    plan(settings, wanted.pools).check()  # what was started meanwhile may have written
+    plan(settings, pools).check()  # what was started meanwhile may have written
     empty_tables(settings.postgres, _tables())
     as_compacted(client, compacted)
+    return wanted
 
 
 def _check_pools(named: Collection[str], there: set[str]) -> None:

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from live import Live
 from test_event_time import assert_same_rows
 from test_same_as_replay import CATALOGUE, population
 
+from streams.adapters.kafka.clients import connect
+from streams.adapters.kafka.groups import members
 from streams.adapters.kafka.lag import group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.devstack import LocalStack
@@ -78,6 +81,44 @@ def waiting(settings: Settings, stage: str) -> int:
 def held(live: Live) -> int:
     """How many records there are in what a reset clears."""
     return sum(len(live.records(topic)) for topic in TOPICS if topic not in KEPT)
+
+
+class Asked:
+    """A reset at a terminal, which has asked whether to clear all this."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._terminal, stdin = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "streams", "reset", "default"],
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **settings.to_env()},
+            cwd=CHECKOUT,
+        )
+        os.close(stdin)
+        self.said = ""
+        while "Clear all this?" not in self.said:
+            more = self._read()
+            assert more, self.said
+            self.said += more
+
+    def answer(self, answer: str) -> None:
+        """Type the answer, and wait for the end."""
+        os.write(self._terminal, f"{answer}\n".encode())
+        while more := self._read():
+            self.said += more
+        self.process.wait(60)
+
+    def close(self) -> None:
+        """End it if it has not ended."""
+        self.process.kill()
+        self.process.communicate()
+        os.close(self._terminal)
+
+    def _read(self) -> str:
+        assert self.process.stderr
+        return os.read(self.process.stderr.fileno(), 4096).decode()
 
 
 @pytest.mark.timeout(300)
@@ -187,21 +228,28 @@ def test_it_asks_first_and_does_only_what_is_wanted(
     live: Live, tmp_path: Path, *, answer: str, left: bool
 ) -> None:
     live.run("produce", str(log(tmp_path / "log.csv", population(20))))
-    terminal, stdin = pty.openpty()
-    os.write(terminal, f"{answer}\n".encode())
+    with closing(Asked(live.settings)) as reset:
+        reset.answer(answer)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "streams", "reset", "default"],
-        stdin=stdin,
-        capture_output=True,
-        env={**os.environ, **live.settings.to_env()},
-        cwd=CHECKOUT,
-        check=False,
-    )
-
-    assert done.returncode == (1 if left else 0), done.stderr
-    assert b"Clear all this?" in done.stderr
+    assert reset.process.returncode == (1 if left else 0), reset.said
     assert bool(held(live)) is left
+
+
+def test_what_was_started_while_it_asked_is_seen_before_anything_is_cleared(
+    live: Live, tmp_path: Path
+) -> None:
+    live.run("produce", str(log(tmp_path / "log.csv", population(20))))
+    before = held(live)
+    with closing(Asked(live.settings)) as reset:
+        live.sink()
+        sink = live.settings.group("sink")
+        eventually(lambda: members(connect(live.settings), sink))
+        reset.answer("y")
+
+    assert reset.process.returncode == 1
+    assert "Still running: sink on" in reset.said
+    assert held(live) == before
+    assert check_topics(live.settings) == []
 
 
 def test_without_a_terminal_it_wants_to_be_told(run_foremesh: RunForemesh, live: Live) -> None:
