@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.emptying import (
+    are_emptied,
     as_compacted,
     as_emptied,
     empty_topics,
@@ -33,6 +34,7 @@ from streams.settings import Settings
 __all__ = ["ResetPlan", "carry_out", "plan"]
 
 CLEARED = COMPONENTS["reset"].empties
+RESET = COMPONENTS["reset"].resets
 AGAIN = "run this again"
 
 
@@ -70,7 +72,6 @@ def plan(settings: Settings, pools: Sequence[str]) -> ResetPlan:
     rows = rows_by_pool(settings.postgres, _tables())
     stored = {pool for counts in rows.values() for pool in counts if pool}
     declared = {pool.pool for pool in last_values(settings, "catalog", Pool).values()}
-    _check_pools(pools, stored | declared)
     client = connect(settings)
     held = held_offsets(client, [settings.topic(name) for name in CLEARED])
     if missing := [name for name in CLEARED if settings.topic(name) not in held]:
@@ -78,6 +79,9 @@ def plan(settings: Settings, pools: Sequence[str]) -> ResetPlan:
             f"Not there, or not for this user: the topics {', '.join(missing)}. Run `foremesh topics"
             " create`, or give the rights of `foremesh acl print reset`"
         )
+    # A pool that was in tables alone is unknown once these are empty: it is asked for to go on.
+    resumed = are_emptied(client, [settings.topic(name) for name in RESET])
+    _check_pools(pools, stored | declared, resumed=resumed)
     members = _members(settings, pools)
     return ResetPlan(
         pools=tuple(pools),
@@ -106,18 +110,21 @@ def carry_out(settings: Settings, pools: Sequence[str]) -> ResetPlan:
     wanted.check()
     client = connect(settings)
     topics = [settings.topic(name) for name in CLEARED]
-    compacted = [settings.topic(name) for name in COMPONENTS["reset"].resets]
+    compacted = [settings.topic(name) for name in RESET]
     forget_groups(client, [settings.group(name) for name in wanted.groups])
     as_emptied(client, compacted)
     empty_topics(client, topics)
     plan(settings, pools).check()  # what was started meanwhile may have written
+    # The policy is last: until then no worker starts. If it came before the tables and the reset
+    # ended between, workers would go on beside the rows of before, and nobody would be told.
     empty_tables(settings.postgres, _tables())
     as_compacted(client, compacted)
     return wanted
 
 
-def _check_pools(named: Collection[str], there: set[str]) -> None:
-    if unknown := sorted({*named} - there) if there else []:
+def _check_pools(named: Collection[str], there: set[str], *, resumed: bool) -> None:
+    unknown = sorted({*named} - there)
+    if unknown and there and not resumed:
         raise SettingInvalid(
             f"There is no pool {', '.join(unknown)}: there is {', '.join(sorted(there))}"
         )

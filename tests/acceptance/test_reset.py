@@ -21,10 +21,12 @@ from test_event_time import assert_same_rows
 from test_same_as_replay import CATALOGUE, population
 
 from streams.adapters.kafka.clients import connect
+from streams.adapters.kafka.emptying import as_emptied
 from streams.adapters.kafka.groups import members
 from streams.adapters.kafka.lag import group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.devstack import LocalStack
+from streams.flow.components import COMPONENTS
 from streams.flow.topology import STAGES, TOPICS, changelog
 from streams.pipeline.operator_word import in_force
 from streams.records import Request
@@ -192,6 +194,22 @@ def test_a_reset_that_was_killed_is_finished_by_another_and_nothing_starts_befor
     assert held(live) == 0
     assert check_topics(live.settings) == []
     assert "There is nothing to clear of default." in live.run("reset", "default", "--dry-run")
+
+
+@pytest.mark.timeout(120)
+def test_a_reset_that_ended_with_its_tables_empty_is_finished_for_pools_they_alone_knew(
+    live: Live, run_foremesh: RunForemesh
+) -> None:
+    words = ("reset", "default", "former", "--yes")
+    refused = run_foremesh(*words)
+    assert refused.wait() == 1
+    assert "There is no pool former" in refused.output
+    compacted = [live.settings.topic(name) for name in COMPONENTS["reset"].resets]
+    as_emptied(connect(live.settings), compacted[-1:])
+
+    live.run(*words)
+
+    assert check_topics(live.settings) == []
 
 
 def test_a_dry_run_tells_programs_what_it_would_clear_and_clears_nothing(

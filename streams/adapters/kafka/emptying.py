@@ -24,6 +24,7 @@ from streams.errors import StageRuns
 
 __all__ = [
     "EMPTIED",
+    "are_emptied",
     "as_compacted",
     "as_emptied",
     "empty_topics",
@@ -84,6 +85,14 @@ def as_emptied(client: AdminClient, topics: Collection[str]) -> None:
 def as_compacted(client: AdminClient, topics: Collection[str]) -> None:
     """Make them compacted topics again."""
     _set_policy(client, topics, "compact")
+
+
+def are_emptied(client: AdminClient, topics: Collection[str]) -> bool:
+    """Whether one is between `as_emptied` and `as_compacted`."""
+    asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
+    answers = client.describe_configs(asked, request_timeout=ANSWER_S) if asked else {}
+    found = [future.result(ANSWER_S)["cleanup.policy"].value for future in answers.values()]
+    return EMPTIED in found
 
 
 def empty_topics(client: AdminClient, topics: Collection[str]) -> None:
