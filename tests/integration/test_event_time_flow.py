@@ -17,8 +17,10 @@ from streams.adapters.kafka.clients import connect, producer_config
 from streams.adapters.kafka.groups import members
 from streams.cli.produce_wait import wait_for_flow
 from streams.engine.producer import CheckedProducer, WriterFenced
-from streams.errors import FlowStalled, StagesRunApart
+from streams.errors import FlowStalled, StagesRunApart, StateUnreadable
+from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES, key_of, topic_of
+from streams.pipeline.event_time.checkpoint import FlowCheckpoints
 from streams.pipeline.event_time.flow import EventTimeFlow
 from streams.pipeline.replay import replay
 from streams.records import Command, DeadLetter, Instance, Outcome, Prediction, Record, Request
@@ -141,7 +143,23 @@ def test_stages_in_workers_of_their_own_are_not_run_beside(live: Live) -> None:
     admin, group = connect(live.settings), live.settings.group("feedback")
     eventually(lambda: members(admin, group))
     with pytest.raises(StagesRunApart, match="Another worker runs feedback"):
-        EventTimeFlow(replace(live.settings, session_ms=500))
+        EventTimeFlow(replace(live.settings, session_ms=1_000))
+
+
+def test_it_is_a_member_of_its_group_before_it_loads_anything(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin, group, seen = connect(live.settings), live.settings.group(EVENT_TIME), list[int]()
+
+    def load(*_: object) -> None:
+        seen.append(len(members(admin, group)))
+        raise StateUnreadable
+
+    monkeypatch.setattr(FlowCheckpoints, "load", load)
+    with pytest.raises(StateUnreadable):
+        EventTimeFlow(live.settings)
+    assert seen == [1]
+    assert members(admin, group) == []  # it has left, so that nothing waits for it
 
 
 def test_the_stages_own_workers_go_on_where_it_left_off(live: Live) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain
 from threading import Event
 
@@ -54,21 +55,26 @@ class EventTimeFlow:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if problems := check_topics(settings):
-            raise TopicsMissing("; ".join(problems))
         self._settings = settings
+        self._stopping = Event()
         self._flow = ReplayedFlow(settings, pack=_packed)
         before_scrape(StageFigures(self._flow.stages, self._flow.letters()).tell)
         self._outbox = FlowOutbox(settings)
         self._progress = FlowProgress()
-        self._stopping = Event()
-        with answered(AGAIN):
+        with ExitStack() as if_failed, answered(AGAIN):
+            self._check_topics()  # without them there is no member
+            self._presence = GroupPresence(settings)
+            if_failed.callback(self._presence.close)
+            # From here on a reset sees it; one that has begun before, it sees by the topics. Else
+            # it may load what a reset clears meanwhile, and write it back.
+            self._presence.enter()
+            self._check_topics()
             self._checkpoints = FlowCheckpoints(settings)
             self._resume()
-        self._catalogue = CatalogueView(settings)
-        self._controls = ControlReader(settings, self._checkpoints.start("control"))
-        self._requests = RequestReader(settings, self._checkpoints.start("requests"))
-        self._presence = GroupPresence(settings)
+            self._catalogue = CatalogueView(settings)
+            self._controls = ControlReader(settings, self._checkpoints.start("control"))
+            self._requests = RequestReader(settings, self._checkpoints.start("requests"))
+            if_failed.pop_all()
 
     def stop(self) -> None:
         """Make `run` return after the current request and a checkpoint."""
@@ -102,6 +108,10 @@ class EventTimeFlow:
             spent_s = self._checkpoint()
             self._progress.show(self._requests)
         self._checkpoint()
+
+    def _check_topics(self) -> None:
+        if problems := check_topics(self._settings):
+            raise TopicsMissing("; ".join(problems))
 
     def _resume(self) -> None:
         """Go on from the last checkpoint."""
