@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import fields
-from itertools import pairwise
 from typing import Any, cast
 
 from services import catalog_of, constituent
@@ -44,21 +42,20 @@ async def test_envoys_are_served_while_a_large_catalogue_becomes_configuration()
     watch = ReadWatch(catalog_of(constituent("first")))
     plane = control_plane(watch)
     watch.catalog = catalog_of(*(constituent(f"s{n}") for n in range(400)))
-    began_s = time.monotonic()
-    turns_s = [began_s]
+    turns = 0
 
     async def take_turns() -> None:
+        nonlocal turns
         while True:
             await asyncio.sleep(0.001)
-            turns_s.append(time.monotonic())
+            turns += 1
 
     others: asyncio.Task[Any] = asyncio.create_task(take_turns())
     await plane.update_catalog()
     others.cancel()
 
-    took_s = time.monotonic() - began_s
-    turns_s.append(time.monotonic())
-    longest_s = max(after - before for before, after in pairwise(turns_s))
-    assert longest_s < took_s / 2
+    assert (
+        turns >= 5
+    )  # none, if it were made in the event loop; how long each takes is the machine's
     assert {"s0", "s399"} <= clusters_of(plane)
     assert "first" not in clusters_of(plane)
