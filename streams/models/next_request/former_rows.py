@@ -40,7 +40,7 @@ class FormerRows:
     """
 
     def __init__(self, experts: Sequence[str], sets: int) -> None:
-        self._sets, self._experts = sets, len(experts)
+        self._sets = sets
         self._weights_form = record(experts=(np.float32, (len(experts),)), steps=np.float32)
         self._population_form = population_of(len(experts), self._weights_form, sets, _NOVELTY)
         heirs = [_HEIR.get(expert, expert) for expert in experts]

@@ -108,6 +108,31 @@ def join(table: Table, joint: Record, made: Record) -> None:
     made.top, made.bucket = top, calibrate(mixed, top, joint.shifts)
 
 
+@inner
+def follow_and_score(
+    network: NetworkWeights,
+    trail: Record,
+    candidates: Records,
+    forecast: Record,
+    table: Table,
+    made: Record,
+) -> None:
+    """Fill in what the network says by itself, and what it adds in the row of the joint prediction."""
+    hidden = follow(network.unit[0], network.services, trail, made.run)
+    made.sets[:] = forecast.sets
+    score(network.services, hidden, candidates, table[_OWN], table[_MIXED])
+
+
+@inner
+def join_if_known(table: Table, joint: Record, made: Record, trail: Record, alone: Table) -> None:
+    """Join to a prediction of the mixture; it stands alone where nothing is known of the user."""
+    if trail.length:
+        logarithms(alone + _LEAST, table[_ALONE])
+        join(table, joint, made)
+    else:
+        table[_MIXED] = alone
+
+
 @kernel(NETWORK, _JOINTS, TRAILS, CANDIDATES, F8, FORECASTS, F8x2, _MADES)
 def follow_and_join(
     network: NetworkWeights,
@@ -127,14 +152,8 @@ def follow_and_join(
         The mixture's prediction: services, probabilities, and how it came about.
     """
     made, trail = mades[0], trails[0]
-    hidden = follow(network.unit[0], network.services, trail, made.run)
-    made.sets[:] = forecasts[0].sets
-    score(network.services, hidden, candidates, table[_OWN], table[_MIXED])
-    if trail.length:
-        logarithms(alone + _LEAST, table[_ALONE])
-        join(table, joints[0], made)
-    else:
-        table[_MIXED] = alone
+    follow_and_score(network, trail, candidates, forecasts[0], table, made)
+    join_if_known(table, joints[0], made, trail, alone)
 
 
 @kernel(NETWORK, _JOINTS, TRAILS, CANDIDATES, F8x2, F8, FORECASTS, F8x2, _MADES)
@@ -161,18 +180,14 @@ def follow_and_join_all(
         How the mixture's of the last phase came about.
     """
     made, trail = mades[0], trails[0]
-    hidden = follow(network.unit[0], network.services, trail, made.run)
-    score(network.services, hidden, candidates, table[_OWN], table[_MIXED])
+    follow_and_score(network, trail, candidates, forecasts[0], table, made)
     added, whole = table[_MIXED].copy(), np.zeros(len(table[_MIXED]))
-    made.sets[:] = forecasts[0].sets
     made.sets[-1] -= len(phases)
     for phase in range(len(phases)):
         made.sets[-1] += 1
-        if trail.length:
-            logarithms(phases[phase] + _LEAST, table[_ALONE])
-            table[_MIXED] = added
-            join(table, joints[0], made)
-            phases[phase] = table[_MIXED]
+        table[_MIXED] = added
+        join_if_known(table, joints[0], made, trail, phases[phase])
+        phases[phase] = table[_MIXED]
         whole += chances[phase] * phases[phase]
     table[_MIXED] = whole
 
