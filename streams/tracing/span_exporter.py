@@ -45,7 +45,8 @@ class JsonSpanExporter(SpanExporter):
 
     def __init__(self, url: str, authority: str, patience_s: float) -> None:
         self._url = f"{url.rstrip('/')}/v1/traces"
-        trust = ssl.create_default_context(cafile=authority or None)
+        secure = url.startswith("https://")
+        trust = ssl.create_default_context(cafile=authority or None) if secure else None
         # No proxy of the environment: a receiver on this host is on this host.
         self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trust))
         self._patience_s, self._until_s = patience_s, float("inf")  # the latter monotonic

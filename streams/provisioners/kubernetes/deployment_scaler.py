@@ -68,7 +68,7 @@ class DeploymentScaler:
         self._dirty: set[str] = set()  # constituents whose Deployment must be scaled
         self._queue: asyncio.Queue[str] = asyncio.Queue()  # the same, in order
         self._scaling: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._unpreparable: set[str] = set()  # their requests belong to another manager
+        self._unpreparable: set[str] = set()  # what would set their requests is refused
         self._outages: set[str] = set()  # logged already
 
     async def open(self) -> None:
