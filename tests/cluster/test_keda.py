@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from binaries import programs
+from checkout_catalog import checkout_catalog
 from control_plane import ControlPlane
 from harness import CHECKOUT, RunForemesh, Running
 from keda import keda
@@ -30,16 +31,6 @@ pytestmark = pytest.mark.timeout(900)
 
 EXAMPLE = CHECKOUT / "deploy" / "kubernetes" / "keda" / "scaledobject.example.yaml"
 SCALED = create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
-CATALOG = """
-constituents:
-  pricing: {cpu: 50, memory: 64, warm_up_ms: 4000, price: 1}
-composites:
-  checkout: [pricing]
-tiers:
-  standard: {weight: 0.02, sla_ms: 2000}
-pools:
-  default: {cpu: 1000, memory: 4096, bandwidth: 1000}
-"""
 PROTOCOLS = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,STAYS:PLAINTEXT"
 SOON_S, LATER_S = 60.0, 240.0
 GONE_S = 15.0  # longer than it takes to fail as often as the fallback wants
@@ -98,7 +89,7 @@ async def shop(
     cluster: ControlPlane, live: Live, run_foremesh: RunForemesh, tmp_path: Path
 ) -> AsyncIterator[Shop]:
     """A shop of one constituent, without pods."""
-    (tmp_path / "catalog.yaml").write_text(CATALOG)
+    (tmp_path / "catalog.yaml").write_text(checkout_catalog(1))
     await asyncio.to_thread(live.catalogue, tmp_path / "catalog.yaml")
     at = f"127.0.0.1:{free_port()}"
     async with Tenant(cluster) as tenant:

@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from binaries import BUILD, programs
 from buildah import saved
+from checkout_catalog import checkout_catalog
 from control_plane import ControlPlane, control_plane, self_signed
 from harness import CHECKOUT, eventually
 from helm import helm_program
@@ -38,16 +39,6 @@ NAMESPACE = "shop"
 FIRST_WARM_S, DRAIN_S = 180, 120
 ASK_EVERY_S, SETTLED_S = 0.2, 10.0
 PARTS = ("worker", "sink", "provisioner", "gateway")
-CATALOG = """
-constituents:
-  pricing: {cpu: 50, memory: 64, warm_up_ms: 4000, price: 0.001}
-composites:
-  checkout: [pricing]
-tiers:
-  standard: {weight: 0.02, sla_ms: 2000}
-pools:
-  default: {cpu: 1000, memory: 4096, bandwidth: 1000}
-"""
 SERVER = """
 import http.server, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -214,7 +205,7 @@ def secrets(shop: Shop) -> None:
 
 def test_a_pod_is_warm_ahead_of_a_request_soon_after_the_chart_is_installed(shop: Shop) -> None:
     shop.kubectl("wait", "--for=condition=complete", "job", "--all", "--timeout=240s")
-    (shop.folder / "catalog.yaml").write_text(CATALOG)
+    (shop.folder / "catalog.yaml").write_text(checkout_catalog(0.001))
     assert shop.foremesh("catalog", "load", str(shop.folder / "catalog.yaml")).wait(60) == 0
     log = shop.folder / "log.csv"
     rows = [f"ann,checkout,{1_762_500_000 + 5 * n}" for n in range(60)]

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from rich.console import RenderableType
 from tables import PICTURES, picture, piped
+from wide_catalog import LONG, wide_catalog
 
 from streams.adapters.kafka.dead_letters import DeadLetterAtOffset
 from streams.adapters.kafka.topics import TopicState
@@ -61,7 +62,7 @@ from streams.records import (
     Route,
     ServiceProbability,
 )
-from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control, Mode, Pin, Quota, Variant
 from streams.records.trials import Score, Trial
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
@@ -71,7 +72,6 @@ from streams.report.tables import tables
 from streams.report.text_table import NAME, NUMBER, WHOLE, TextTable
 
 NOW = 1_700_000_000_000
-LONG = "runwayml/stable-diffusion-v1-5-with-controlnet-canny"  # a name as people have them
 
 
 def outcomes() -> list[Outcome]:
@@ -320,28 +320,6 @@ def vector() -> Prediction:
     )
 
 
-def catalogue(*, layered: bool) -> Catalog:
-    base = Constituent(
-        service=f"{LONG} base",
-        needs=Resources(cpu=1_000, memory=12_288, bandwidth=5),
-        warm_up_ms=22_700,
-        price=9,
-    )
-    style = Constituent(
-        service="style", needs=Resources(memory=0.5), warm_up_ms=4_400, price=0.025, concurrency=8
-    )
-    return Catalog.of([
-        base,
-        replace(style, base=base.service) if layered else style,
-        Composite(service="sketch", steps=((base.service,),)),
-        Composite(service="poster", steps=((base.service, "style"), ("upscale",))),
-        Tier(tier="gold", weight=0.02, sla_ms=12_000, priority=10),
-        Tier(tier="standard", weight=0.0005, sla_ms=60_000, quota=0.25),
-        Pool(pool="studio", capacity=Resources(cpu=64_000, memory=1_048_576), budget=12.5),
-        Pool(pool="default", capacity=Resources(cpu=8_000, memory=16_384, bandwidth=1_000)),
-    ])  # fmt: skip
-
-
 def cleared(**counts: int) -> Iterable[RenderableType]:
     wanted = ResetPlan(
         pools=("studio", "default"),
@@ -453,8 +431,8 @@ TABLES: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "explain": lambda: explained(grounds()),
     "top": glanced,
     "top_nothing": lambda: glance.tables(PoolGlance(pool="studio", now_ms=None)),
-    "catalog_show": lambda: catalog_tables.tables_of(catalogue(layered=False)),
-    "catalog_show_layered": lambda: catalog_tables.tables_of(catalogue(layered=True)),
+    "catalog_show": lambda: catalog_tables.tables_of(wide_catalog(layered=False)),
+    "catalog_show_layered": lambda: catalog_tables.tables_of(wide_catalog(layered=True)),
     "catalog_show_nothing": lambda: catalog_tables.tables_of(Catalog()),
     "reset": lambda: cleared(records=12_345_678, states=30, rows=1_234_567),
     "reset_nothing": cleared,
