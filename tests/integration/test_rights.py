@@ -212,7 +212,6 @@ class Flow:
         self.run("catalog", "load", str(catalogue)).finish()
         self.run("control", "mode", "default", "on").finish()
         self.run("control", "challenge", "default", "bold", "--price", "0.5").finish()
-        self.run("control", "trial").finish()
         self.run("produce", str(self.log(folder, 1)), *COLUMNS).finish()
         self.look_on()
 
@@ -363,6 +362,7 @@ def test_the_flow_needs_the_printed_rights_and_no_other(
     flow.serve_by_envoy()
     sink = as_itself("sink")
     flow.serve_by_gateway(*((name,) for name in APART))
+    as_itself("control", "trial").finish()  # only now is there a trial to read
     running = [sink, as_itself("worker"), as_itself("worker", "provisioner")]
     running.append(as_itself("keda", "--listen", f"127.0.0.1:{free_ports(1)[0]}"))
     flow.spoil()
