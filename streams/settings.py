@@ -39,7 +39,7 @@ class Settings:
     kafka_ssl_key: str = _setting("", "file with the client's key")
     postgres: str = _setting("postgresql://localhost/foremesh", "URL of the database", secret=True)
     prefix: str = _setting("", "put before the name of every topic and consumer group")
-    partitions: int = _setting(8, "partitions of every topic", most=4_096)
+    partitions: int = _setting(1, "partitions of every topic; each learns by itself", most=4_096)
     replication: int = _setting(1, "replicas of every topic")
     clock: str = _setting("wall", "'wall'; 'event' for a recorded log: only records move time")
     horizon_ms: int = _setting(60_000, "how far ahead `within` of a vector looks")
