@@ -45,7 +45,9 @@ class Settings:
     horizon_ms: int = _setting(60_000, "how far ahead `within` of a vector looks")
     rnn: str = _setting("off", "'on': predict with a recurrent network beside the counts")
     tick_ms: int = _setting(1_000, "how often demand is summed and the allocator decides")
-    serve_ms: int = _setting(1_000, "how long a request is served, until it is measured", least=0)
+    serve_ms: int = _setting(
+        1_000, "how long a request is served, until it is measured; in a log, no time", least=0
+    )
     commit_ms: int = _setting(500, "how often offsets are committed")
     idle_ms: int = _setting(
         2_000, "silence after which, in event time, a partition is passed over", least=0

@@ -89,6 +89,9 @@ class ReplayedFlow:
         what is sent somewhere is encoded.
     stages
         The names of those that take part: all, unless it is given.
+    serve_ms
+        How long a request keeps an instance busy, which is not measured here. In a log nobody is
+        busy: an instance that has served is free at once, so no second one is of any use.
 
     Attributes
     ----------
@@ -107,6 +110,7 @@ class ReplayedFlow:
         timed: bool = True,
         pack: Callable[[Record], PackedRecord] = PackedRecord,
         stages: Collection[str] = STAGES,
+        serve_ms: int = 0,
     ) -> None:
         self.settings = settings
         self.catalog = catalog or Catalog()
@@ -114,7 +118,8 @@ class ReplayedFlow:
         self._gone: deque[Instance] = deque()
         self.received_ms = received_ms
         self._timed = timed
-        self.stages = {k: v for k, v in stages_of(settings).items() if k in stages}
+        made = stages_of(replace(settings, serve_ms=serve_ms))
+        self.stages = {name: stage for name, stage in made.items() if name in stages}
         read = attrgetter("record")
         self._steps = {
             name: StageSteps(stage, codec.installed(), pack, read, settings.partitions)

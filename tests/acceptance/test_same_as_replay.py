@@ -86,7 +86,12 @@ def test_kafka_and_replay_give_the_same(live: Live, tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     path.write_text(CATALOGUE)
     requests = population()
-    flow = ReplayedFlow(live.settings, yaml_reader.parse(CATALOGUE), timed=False)
+    flow = ReplayedFlow(
+        live.settings,
+        yaml_reader.parse(CATALOGUE),
+        timed=False,
+        serve_ms=live.settings.serve_ms,
+    )
     expected = [record for request in requests for record in flow.feed(request)]
 
     for compacted in ("predictions", "instances"):

@@ -102,8 +102,7 @@ def test_regular_users_find_their_services_warm_after_a_while() -> None:
     results = [outcome.result for outcome in of_kind(Outcome, made)]
     assert results[0] is Result.MISS
     assert set(results[-20:]) == {Result.HIT}
-    assert of_kind(Command, made)
-    assert of_kind(Instance, made)
+    assert {instance.service for instance in of_kind(Instance, made)} == {"base", "red", "blue"}
 
 
 def test_a_miss_starts_what_is_missing_as_the_gateway_does() -> None:
@@ -123,6 +122,19 @@ def test_what_a_miss_has_started_is_given_back_once_warm_when_it_is_not_worth_ke
     gone_ms = [instance.gone_ms for instance in made if instance.gone_ms]
     assert len(gone_ms) == 2
     assert max(gone_ms) <= 1_000_000 + 20_000 + SETTINGS.tick_ms
+
+
+@pytest.mark.parametrize(("serve_ms", "several"), [(0, False), (30_000, True)])
+def test_a_second_instance_is_kept_only_where_a_request_makes_one_busy(
+    serve_ms: int, several: bool
+) -> None:
+    flow = ReplayedFlow(SETTINGS, CATALOG, serve_ms=serve_ms)
+    log: list[Record] = [*at_price(1e-3, CATALOG), *requests(40)]
+    for record in log:
+        list(flow.feed(record))
+    kept = Counter(i.service for i in flow.instances.values() if i.gone_ms is None)
+    assert kept["base"] >= 1
+    assert (kept["base"] > 1) == several
 
 
 def test_time_passes_between_requests_stage_by_stage() -> None:
@@ -155,8 +167,9 @@ def visits(count: int) -> Iterator[Request]:
 
 
 def test_the_horizon_of_vectors_decides_nothing() -> None:
+    log: list[Record] = [*at_price(10.0, CATALOG), *visits(400)]
     told = [
-        of_kind(Command, list(replay(visits(400), replace(SETTINGS, horizon_ms=ms), CATALOG)))
+        of_kind(Command, list(replay(log, replace(SETTINGS, horizon_ms=ms), CATALOG)))
         for ms in (1_000, 60_000, 900_000)
     ]
     assert told[0] == told[1] == told[2]

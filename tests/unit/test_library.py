@@ -122,7 +122,7 @@ def test_a_request_that_cannot_be_used_is_refused_with_the_reason() -> None:
 def test_all_stages_take_part_in_a_replay() -> None:
     made = list(foremesh.replay(REQUESTS, CATALOG))
 
-    assert {"Request", "Prediction", "Demand", "Command", "Instance", "Outcome", "Feedback"} <= {
+    assert {"Request", "Prediction", "Demand", "Verdict", "Instance", "Outcome", "Feedback"} <= {
         type(record).__name__ for record in made
     }
 

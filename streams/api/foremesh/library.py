@@ -148,7 +148,8 @@ def _flow(
     stages: tuple[str, ...], catalog: Catalog | None, settings: Settings | None
 ) -> ReplayedFlow:
     """These stages alone; in one partition, for nothing else shares their work."""
-    return ReplayedFlow(changed(settings or Settings(), partitions=1), catalog, stages=stages)
+    one = changed(settings or Settings(), partitions=1)
+    return ReplayedFlow(one, catalog, stages=stages, serve_ms=one.serve_ms)
 
 
 def _usable(records: Iterable[Record]) -> Iterator[Record]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from streams.pipeline.replay import ReplayedFlow
 from streams.records import InstanceState, Request
@@ -37,8 +36,8 @@ def kept(
     cold_s
         Duration of a cold start.
     """
-    served = replace(settings, serve_ms=MINUTE_MS - settings.tick_ms)  # heard of a tick later
-    flow = ReplayedFlow(served, _catalog(warm_hour, cold_s))
+    serve_ms = MINUTE_MS - settings.tick_ms  # heard of a tick later
+    flow = ReplayedFlow(settings, _catalog(warm_hour, cold_s), serve_ms=serve_ms)
     for minute, used in enumerate(containers):
         at_ms = START_MS + minute * MINUTE_MS
         _end(flow.advance(at_ms))
