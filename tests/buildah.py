@@ -1,4 +1,4 @@
-"""The image of deploy/Dockerfile, built with buildah on a base of Debian's, as root."""
+"""The images of deploy/Dockerfile, built with buildah on a base of Debian's, as root."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def shell_less() -> None:
     new.rename(RUNTIME)
 
 
-def built(*, envoy: bool = True) -> str:
-    """The name of the image, built anew where something has changed."""
+def built(name: str = "foremesh") -> str:
+    """The name of an image, foremesh or foremesh-envoy, built anew where something has changed."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "containers.conf").write_text(CONFIGURATION)
     debian()
@@ -103,17 +103,21 @@ def built(*, envoy: bool = True) -> str:
             made = buildah("from", "scratch")
             buildah("add", "--quiet", made, folder, "/")
             buildah("commit", "--quiet", "--rm", made, f"localhost/{folder.name}")
-    name = "localhost/foremesh" if envoy else "localhost/foremesh-without-envoy"
+    # The usual one is what is built without a word.
+    target = ("--target", name) if name != "foremesh" else ()
     # Its trust in others is this machine's, which may be behind a proxy.
     buildah("build", "--layers", "--pull-never", "--build-arg", f"BASE=localhost/{BASE.name}",
             "--build-arg", f"RUNTIME=localhost/{RUNTIME.name}",
-            "--build-arg", f"ENVOY={'yes' if envoy else 'no'}",
-            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--tag", name,
+            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", *target, "--tag", f"localhost/{name}",
             "--file", CHECKOUT / "deploy" / "Dockerfile", CHECKOUT)  # fmt: skip
-    return name
+    return f"localhost/{name}"
 
 
-def saved(path: Path, name: str) -> None:
-    """Write the image, built, as an archive in which it has this name."""
+def saved(name: str, version: str, folder: Path) -> Path:
+    """Write an image, built, to an archive in which it has the name that a cluster looks for."""
+    path = folder / f"{name}.tar"
     path.unlink(missing_ok=True)
-    buildah("push", "--quiet", built(), f"docker-archive:{path}:{name}")
+    buildah(
+        "push", "--quiet", built(name), f"docker-archive:{path}:docker.io/library/{name}:{version}"
+    )
+    return path

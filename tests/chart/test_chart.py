@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 CHART = CHECKOUT / "deploy" / "helm"
 MANIFESTS = CHECKOUT / "deploy" / "kubernetes"
 VERSION = kubernetes_validate.latest_version()
+RELEASE = YAML(typ="safe").load(CHART / "Chart.yaml")["appVersion"]
 THEIRS = "monitoring.coreos.com/v1"  # no schema of Kubernetes'
 Manifest = dict[str, Any]
 Rendered = Mapping[tuple[str, str], Manifest]
@@ -126,13 +127,21 @@ def test_kubernetes_takes_what_it_installs(
             kubernetes_validate.validate(one, VERSION, strict=True)
 
 
-def test_everything_runs_the_image_of_the_chart_unless_told_otherwise(render: Render) -> None:
-    version = YAML(typ="safe").load(CHART / "Chart.yaml")["appVersion"]
-    ours = {c["image"] for c in all_containers(render())}
-    theirs = {c["image"] for c in all_containers(render(image={"repository": "r/f", "tag": "9"}))}
+@pytest.mark.parametrize(
+    ("image", "usual", "with_envoy"),
+    [
+        ({}, f"foremesh:{RELEASE}", f"foremesh-envoy:{RELEASE}"),
+        ({"repository": "r/f", "tag": "9"}, "r/f:9", "r/f-envoy:9"),
+        ({"repository": "r/f", "envoyRepository": "e"}, f"r/f:{RELEASE}", f"e:{RELEASE}"),
+    ],
+)
+def test_everything_runs_the_image_of_the_chart_and_envoy_alone_the_one_that_has_it(
+    render: Render, image: Mapping[str, str], usual: str, with_envoy: str
+) -> None:
+    found = all_containers(render(image=image))
 
-    assert ours == {f"foremesh:{version}"}
-    assert theirs == {"r/f:9"}
+    assert {c["image"] for c in found if c["name"] == "envoy"} == {with_envoy}
+    assert {c["image"] for c in found if c["name"] != "envoy"} == {usual}
 
 
 def all_containers(installed: Rendered) -> list[Manifest]:

@@ -147,6 +147,7 @@ def build() -> None:
         *((name, partial(have, name)) for name in absent),
         ("Helm", helm_program),
         ("the image", built),
+        ("the image with Envoy", partial(built, "foremesh-envoy")),
     ]
     for number, (name, make) in enumerate(steps, 1):
         click.echo(f"{name} ({number} of {len(steps)}) ... ", nl=False)

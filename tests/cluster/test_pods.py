@@ -34,7 +34,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root: it makes cgroups and mounts"),
 ]
 
-IMAGE = BUILD / "foremesh.tar"
 NAMESPACE = "shop"
 FIRST_WARM_S, DRAIN_S = 180, 120
 ASK_EVERY_S, SETTLED_S = 0.2, 10.0
@@ -128,7 +127,7 @@ def said(argv: list[str], given: str = "") -> str:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The chart, installed on one real node."""
-    saved(IMAGE, "docker.io/library/foremesh:0.1.0")
+    image = saved("foremesh", "0.1.0", BUILD)
     folder, found = tmp_path_factory.mktemp("shop"), programs()
     for name in ("control", "node", "around"):
         (folder / name).mkdir()
@@ -139,7 +138,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         wire(),
         neighbourhood(folder / "around", HOST) as around,
         control_plane(found, folder / "control", HOST) as cluster,
-        node(found, cluster, [pause, IMAGE], folder / "node"),
+        node(found, cluster, [pause, image], folder / "node"),
     ):
         shop = Shop(cluster, around, folder, 0.0)
         eventually(lambda: "True" in shop.kubectl(*NODE_READY), 180)

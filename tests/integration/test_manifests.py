@@ -101,6 +101,13 @@ def test_a_container_runs_a_command_that_there_is(container: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
+def test_only_envoy_runs_the_image_that_has_envoy(container: dict[str, Any]) -> None:
+    envoy = container["args"] == ["mesh", "envoy"]
+
+    assert container["image"] == ("foremesh-envoy" if envoy else "foremesh")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_a_container_is_bounded_and_may_do_nothing_special(container: dict[str, Any]) -> None:
     assert container["resources"]["limits"]["memory"]
     assert container["resources"]["requests"]["cpu"]

