@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
-import json
 import signal
 import time
 from collections import Counter
@@ -14,6 +11,7 @@ import aiohttp
 import pytest
 from harness import Eventually, RunForemesh
 from harness import eventually as ask_until
+from issuer import issuer, token
 from meshed import Mesh
 from services import catalog_of, command, constituent, read, send
 
@@ -193,44 +191,12 @@ async def test_what_a_client_says_of_instances_is_not_believed(
     assert set(started) == {"a"}
 
 
-def token(**claims: str) -> str:
-    """Signed with the key of KEYS."""
-    head = {"alg": "HS256", "kid": "1"}
-    parts = [base64.urlsafe_b64encode(json.dumps(x).encode()).rstrip(b"=") for x in (head, claims)]
-    signed = b".".join(parts)
-    signature = hmac.digest(SECRET, signed, "sha256")
-    return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
-
-
-SECRET = b"a secret of thirty-two bytes, 256"
-KEYS = {
-    "keys": [
-        {
-            "kty": "oct",
-            "alg": "HS256",
-            "kid": "1",
-            "k": base64.urlsafe_b64encode(SECRET).rstrip(b"=").decode(),
-        }
-    ]
-}
-
-
-def issuer(folder: Path) -> dict[str, str]:
-    """The settings that name the issuer of `token`."""
-    keys = folder / "keys.json"
-    keys.write_text(json.dumps(KEYS))
-    return {
-        "FOREMESH_MESH_JWT_ISSUER": "https://issuer.example",
-        "FOREMESH_MESH_JWT_KEYS": str(keys),
-    }
-
-
 async def test_the_user_of_a_verified_token_is_believed_and_nobody_else(
     meshed: Mesh, settings: Settings, tmp_path: Path
 ) -> None:
     meshed.env |= issuer(tmp_path)
     meshed.start(*ALL, FOREMESH_MESH_JWT_TIER_CLAIM="tier")
-    good = token(iss="https://issuer.example", sub="ann", tier="gold")
+    good = token(sub="ann", tier="gold")
     async with aiohttp.ClientSession() as session:
         answer = await meshed.ask(session, "only-b", authorization=f"Bearer {good}")
         forged = good[:-4] + "AAAA"
