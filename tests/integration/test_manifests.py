@@ -124,6 +124,13 @@ def test_a_container_writes_only_to_its_own_folder(container: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("container", SERVING)
+def test_a_port_has_a_name_that_kubernetes_takes(container: dict[str, Any]) -> None:
+    names = [port["name"] for port in container["ports"]]
+
+    assert [name for name in names if not re.fullmatch("(?=.{1,15}$)[a-z]+(-[a-z]+)*", name)] == []
+
+
+@pytest.mark.parametrize("container", SERVING)
 def test_a_container_is_asked_whether_it_has_started_and_lives(container: dict[str, Any]) -> None:
     ports = {port["name"] for port in container["ports"]}
     asked = [container["startupProbe"], container["livenessProbe"]]
@@ -133,10 +140,15 @@ def test_a_container_is_asked_whether_it_has_started_and_lives(container: dict[s
         (how,) = (probe[kind] for kind in ("httpGet", "tcpSocket") if kind in probe)
         assert how["port"] in ports
         if "path" in how:
-            metrics = how["port"].endswith("metrics")
+            metrics = of_metrics(how["port"])
             ready = "/ready" if probe is container.get("readinessProbe") else "/metrics"
             assert how["path"] in ({"/metrics", ready} if metrics else {"/healthz"})
             assert how.get("scheme") == (None if metrics else "HTTPS")
+
+
+def of_metrics(port: str) -> bool:
+    """Whether metrics are what is asked for at a port of this name."""
+    return port == "metrics" or port.endswith("-scrape")
 
 
 def test_every_pod_is_asked_whether_it_is_ready() -> None:
@@ -205,7 +217,7 @@ def test_what_serves_metrics_is_scraped_as_the_process_that_it_is() -> None:
         for name, template in pods().items()
         for container in template["spec"]["containers"]
         for port in container.get("ports", ())
-        if port["name"].endswith("metrics")
+        if of_metrics(port["name"])
     }
 
     assert scraped == served.keys()
