@@ -22,7 +22,7 @@ from lightkube.types import PatchType
 
 from streams.provisioners.kubernetes.cluster import CONSTITUENT, MANAGER, POOL
 
-__all__ = ["Tenant", "deployment", "quota"]
+__all__ = ["Tenant", "deploy_cold", "deployment", "quota"]
 
 RIGHTS = CHECKOUT / "deploy" / "kubernetes" / "rbac.yaml"
 ACCOUNT = "foremesh-provisioner"
@@ -77,14 +77,7 @@ class Tenant:
 
     async def deploy(self, service: str, **annotations: str) -> None:
         """What a platform team makes for a constituent, scaled to nothing by an earlier provisioner."""
-        made = deployment(service, annotations)
-        made["spec"]["paused"] = True  # or there would be a pod before it is scaled
-        await self.create(made)
-        nothing = Deployment.Scale(
-            apiVersion="autoscaling/v1", kind="Scale", spec=ScaleSpec(replicas=0)
-        )
-        await self.admin.apply(nothing, f"{service}-warm", field_manager=MANAGER, force=True)
-        await self.change(service, {"spec": {"paused": None}})
+        await deploy_cold(self.admin, deployment(service, annotations))
 
     async def change(self, service: str, patch: dict[str, Any]) -> None:
         """Change the Deployment of a constituent."""
@@ -148,6 +141,20 @@ def deployment(service: str, annotations: dict[str, str]) -> dict[str, Any]:
             "template": {"metadata": metadata, "spec": pod},
         },
     }
+
+
+async def deploy_cold(admin: AsyncClient, manifest: dict[str, Any]) -> None:
+    """Create a Deployment that a provisioner has scaled to nothing before."""
+    name = manifest["metadata"]["name"]
+    manifest["spec"]["paused"] = True  # or there would be a pod before it is scaled
+    made: Any = codecs.from_dict(manifest)
+    await admin.create(made)
+    nothing = Deployment.Scale(
+        apiVersion="autoscaling/v1", kind="Scale", spec=ScaleSpec(replicas=0)
+    )
+    await admin.apply(nothing, name, field_manager=MANAGER, force=True)
+    go_on = {"spec": {"paused": None}}
+    await admin.patch(Deployment, name, go_on, patch_type=PatchType.MERGE, field_manager="tests")
 
 
 def quota(pods: int) -> dict[str, Any]:
