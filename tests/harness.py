@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -96,3 +98,14 @@ def eventually(check: Callable[[], T], timeout_s: float = DEADLINE_S) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not so after {timeout_s:.0f} s; the last answer: {said}")
         time.sleep(0.05)
+
+
+def code_of(url: str) -> int:
+    """The status of the answer to a GET; 0 while nothing answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0

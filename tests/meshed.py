@@ -16,7 +16,7 @@ from services import Answer, answers
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.runtime.ports import free_ports
 
-__all__ = ["START_S", "Mesh"]
+__all__ = ["START_S", "Mesh", "listens"]
 
 START_S = 60.0  # nine processes at once take long on a busy machine
 

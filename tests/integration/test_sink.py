@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
-from harness import Eventually, RunForemesh
+from harness import Eventually, RunForemesh, code_of
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import connect, consumer_config, producer_config
@@ -445,14 +443,6 @@ def test_the_command_ends_cleanly_when_told_to(
     eventually(lambda: counts(settings) == ROWS)
 
     assert command.stop() == 0, command.output
-
-
-def code_of(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
 
 
 def test_the_command_waits_for_tables_and_is_alive_but_not_ready_meanwhile(

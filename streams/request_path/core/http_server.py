@@ -37,12 +37,20 @@ async def serve_application(
     *,
     cancels: bool = False,
     decompress: bool = True,
+    listens: asyncio.Event | None = None,
 ) -> None:
     """Serve beside this background work until `stop` is set; requests in flight are finished.
 
     `cancels` has a handler cancelled when its client goes away. `decompress` is for who reads
-    bodies: who passes them on leaves them as their headers say that they are.
+    bodies: who passes them on leaves them as their headers say that they are. `listens` is set
+    once requests are taken.
     """
+
+    def begin() -> Awaitable[None]:
+        if listens is not None:
+            listens.set()
+        return first_to_end(work, stop)
+
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -51,7 +59,7 @@ async def serve_application(
         handler_cancellation=cancels,
         auto_decompress=decompress,
     )
-    await serving(runner, at, lambda: first_to_end(work, stop))
+    await serving(runner, at, begin)
 
 
 async def body_of(request: web.Request, timeout_s: float) -> bytes:

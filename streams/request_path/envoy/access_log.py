@@ -77,7 +77,8 @@ async def serve_access_log(
         Ends the process.
     """
     at = loopback_only(addresses.log, "access log service")
-    endpoint.serve("mesh log", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    endpoint.serve("mesh log", settings.metrics_port, settings.metrics_host, ready=listens.is_set)
     BrokerWatch(settings).start()
     os.nice(_NICE)
     watch = await CatalogAndInstanceWatch.open(settings, patient=True)  # for start-up times
@@ -92,6 +93,7 @@ async def serve_access_log(
     server.add_insecure_port(at.address)
     async with aiohttp.ClientSession() as session:
         await server.start()
+        listens.set()
         logger.info("The access log service listens on %s", at.address, extra={"action": "open"})
         provisioner = ProvisionerClient(session, settings)
         work = [

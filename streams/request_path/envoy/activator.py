@@ -77,7 +77,9 @@ async def serve_activator(
         Ends the process; requests in flight are finished.
     """
     at = loopback_only(addresses.activate, "activator")
-    endpoint.serve("mesh activate", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    port, host = settings.metrics_port, settings.metrics_host
+    endpoint.serve("mesh activate", port, host, ready=listens.is_set)
     BrokerWatch(settings).start()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
@@ -90,7 +92,7 @@ async def serve_activator(
         app = new_application()
         app.router.add_route("*", "/{path:.*}", proxy.serve)
         work = [*warm.start(proxy.observe), decisions.check_health()]
-        await serve_application(app, at, work, stop, decompress=False)
+        await serve_application(app, at, work, stop, decompress=False, listens=listens)
 
 
 @dataclass(frozen=True, slots=True)

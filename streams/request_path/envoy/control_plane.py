@@ -62,7 +62,9 @@ async def serve_control_plane(
     """
     at = loopback_only(addresses.control, "control plane")
     loopback_only(addresses.inner, "inner listener of Envoy")
-    endpoint.serve("mesh control", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    port, host = settings.metrics_port, settings.metrics_host
+    endpoint.serve("mesh control", port, host, ready=listens.is_set)
     BrokerWatch(settings).start()
     endpoints = EndpointTable(policy.pool, resolve(addresses.activate))
     # Everything is read before the first Envoy connects: a partial snapshot would delete the rest.
@@ -75,6 +77,7 @@ async def serve_control_plane(
     ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
     server.add_insecure_port(at.address)
     await server.start()
+    listens.set()
     logger.info("The control plane listens on %s", at.address, extra={"action": "open"})
     work = [
         watch.follow_catalog(plane.update_catalog),

@@ -68,7 +68,9 @@ async def serve_decisions(
     """
     leases = loopback_only(addresses.leases, "decision service")
     at = loopback_only(addresses.decide, "decision service")
-    endpoint.serve("mesh decide", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    port, host = settings.metrics_port, settings.metrics_host
+    endpoint.serve("mesh decide", port, host, ready=listens.is_set)
     broker = BrokerWatch(settings)
     broker.start()
     async with (
@@ -82,7 +84,7 @@ async def serve_decisions(
         ended_requests.add_insecure_port(leases.address)
         await ended_requests.start()
         try:
-            await _serve_http(service, at, policy.deadline_ms, work, stop)
+            await _serve_http(service, at, policy.deadline_ms, work, stop, listens=listens)
         finally:
             await ended_requests.stop(_STOP_S)
 
@@ -93,6 +95,8 @@ async def _serve_http(
     drain_ms: int,
     work: Iterable[Awaitable[Any]],
     stop: asyncio.Event,
+    *,
+    listens: asyncio.Event,
 ) -> None:
     """Listen beside this work until `stop` is set; requests in flight are finished."""
     activators = web.Server(
@@ -101,6 +105,7 @@ async def _serve_http(
     server = await asyncio.get_running_loop().create_server(
         CheckListener(service.checks.answer, impatient(activators)), *at.place
     )
+    listens.set()
     logger.info("The decision service listens on %s", at.address, extra={"action": "open"})
     try:
         await first_to_end(work, stop)

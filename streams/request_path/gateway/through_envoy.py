@@ -213,7 +213,9 @@ async def serve_gateway_behind_envoy(
     stop
         Ends the process; requests in flight are finished.
     """
-    endpoint.serve("mesh compose", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    port, host = settings.metrics_port, settings.metrics_host
+    endpoint.serve("mesh compose", port, host, ready=listens.is_set)
     broker = BrokerWatch(settings)
     broker.start()
     watch = await CatalogAndInstanceWatch.open(settings)
@@ -227,5 +229,5 @@ async def serve_gateway_behind_envoy(
         add_routes(app, handler)
         endpoint.before_scrape(lambda: IN_PROGRESS.set(in_progress(app)))
         work = [watch.follow_catalog(), watch.follow_instances(handler.observe)]
-        await serve_application(app, at, work, stop, cancels=True)
+        await serve_application(app, at, work, stop, cancels=True, listens=listens)
     watch.close()
