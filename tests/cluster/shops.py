@@ -30,6 +30,7 @@ __all__ = [
     "Shop",
     "all_served_once",
     "asked_during",
+    "hit",
     "holds",
     "said",
 ]
@@ -38,6 +39,7 @@ NAMESPACE = "shop"
 FOREMESH = "/opt/foremesh/bin/foremesh"
 ASK_EVERY_S = 0.2
 SETTLED_S = 10.0
+TRIES = 60
 # Of instances that a decision started, and no request.
 AHEAD = "command_id IN (SELECT command_id FROM commands WHERE action = 'provision')"
 
@@ -70,8 +72,9 @@ class Shop:
         return list(found["items"])
 
     def containers(self, part: str) -> dict[str, dict[str, Any]]:
-        """What is known of the containers of the only pod of a part."""
-        (pod,) = self.pods(**{"app.kubernetes.io/component": part})
+        """What is known of the containers of a part's only pod, others that end apart."""
+        pods = self.pods(**{"app.kubernetes.io/component": part})
+        (pod,) = (pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
         return {one["name"]: one for one in pod["status"].get("containerStatuses", ())}
 
     def restarted(self) -> dict[str, int]:
@@ -152,6 +155,21 @@ async def asked_during(
         await asyncio.sleep(max(0.0, ASK_EVERY_S - (time.monotonic() - began)))
     await done
     return replies
+
+
+async def hit(ask: Callable[[str], Awaitable[Reply]], name: str) -> tuple[str, Reply]:
+    """Ask until it is a hit: where others use the processors, a decision may come too late.
+
+    The id of that request, and what was answered.
+    """
+    for number in range(TRIES):
+        request_id = f"{name}-{number}"
+        reply = await ask(request_id)
+        assert reply.status != 500, reply.said
+        if reply.headers.get("x-foremesh") == "hit":
+            return request_id, reply
+        await asyncio.sleep(1)
+    raise AssertionError(f"{TRIES} requests, and none was a hit")
 
 
 async def all_served_once(shop: Shop, replies: Sequence[Reply], request_ids: str) -> None:

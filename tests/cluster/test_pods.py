@@ -12,7 +12,7 @@ from checkout_catalog import checkout_catalog
 from harness import eventually
 from installing import FIRST_WARM_S, a_shop, warmed
 from node import NAME
-from shops import FOREMESH, Reply, Shop, all_served_once, asked_during, holds
+from shops import FOREMESH, Reply, Shop, all_served_once, asked_during, hit, holds
 
 pytestmark = [
     pytest.mark.timeout(1_800),
@@ -30,20 +30,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield there
 
 
-def test_a_pod_is_warm_ahead_of_a_request_soon_after_the_chart_is_installed(shop: Shop) -> None:
+async def test_a_request_is_served_by_a_pod_that_was_warm_soon_after_the_chart_is_installed_and_is_a_row(
+    shop: Shop,
+) -> None:
     with warmed(shop, checkout_catalog(0.001), "checkout") as took:
         click.echo(f"\nhelm install to the first warm pod: {took:.0f} s")
+        request_id, reply = await hit(lambda request_id: ask(shop, request_id), "first")
 
     assert took < FIRST_WARM_S
-
-
-async def test_a_request_is_served_by_the_pod_that_was_warm_and_is_a_row(shop: Shop) -> None:
-    assert (await ask(shop, "first")).status == 200
-
-    hit = (
-        "SELECT 1 FROM outcomes WHERE (result, route, source) = ('hit', 'preallocated', 'gateway')"
-    )
-    await holds(lambda: shop.query(hit))
+    assert reply.status == 200
+    told = "SELECT result, route, source FROM outcomes WHERE request_id = "
+    await holds(lambda: shop.query(f"{told}'{request_id}'") == [("hit", "preallocated", "gateway")])
 
 
 def ask(shop: Shop, request_id: str) -> Awaitable[Reply]:
