@@ -15,7 +15,6 @@ from issuer import issuer, token
 from meshed import Mesh, listens
 from services import catalog_of, command, constituent, read, send
 
-from streams.adapters.kafka.topics import create_topics
 from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
 from streams.runtime.ports import free_ports
 from streams.settings import Settings
@@ -204,20 +203,6 @@ def test_a_process_is_ready_once_it_listens(
     ask_until(lambda: code_of(f"http://127.0.0.1:{port}/ready") == 200)
 
     assert listens(running, getattr(mesh.places, name))
-
-
-def test_a_process_is_alive_and_not_ready_while_it_waits_for_topics(
-    settings: Settings, run_foremesh: RunForemesh
-) -> None:
-    mesh, [port] = Mesh(run_foremesh), free_ports(1)
-    mesh.again("log", FOREMESH_METRICS_PORT=str(port))
-    at = f"http://127.0.0.1:{port}"
-    ask_until(lambda: code_of(f"{at}/metrics") == 200)
-    assert code_of(f"{at}/ready") == 503
-
-    create_topics(settings)
-
-    ask_until(lambda: code_of(f"{at}/ready") == 200)
 
 
 async def test_the_user_of_a_verified_token_is_believed_and_nobody_else(
