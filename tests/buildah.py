@@ -105,12 +105,20 @@ def built(name: str = "foremesh") -> str:
             buildah("commit", "--quiet", "--rm", made, f"localhost/{folder.name}")
     # The usual one is what is built without a word.
     target = ("--target", name) if name != "foremesh" else ()
+    before = _working()
     # Its trust in others is this machine's, which may be behind a proxy.
     buildah("build", "--layers", "--pull-never", "--build-arg", f"BASE=localhost/{BASE.name}",
             "--build-arg", f"RUNTIME=localhost/{RUNTIME.name}",
             "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", *target, "--tag", f"localhost/{name}",
             "--file", CHECKOUT / "deploy" / "Dockerfile", CHECKOUT)  # fmt: skip
+    for left in _working() - before:  # of a stage that only names another one, still mounted
+        buildah("rm", left)
     return f"localhost/{name}"
+
+
+def _working() -> set[str]:
+    """The containers in which something is built."""
+    return {*buildah("containers", "--quiet").split()}
 
 
 def saved(name: str, version: str, folder: Path) -> Path:
