@@ -22,7 +22,7 @@ from issuer import KEYS
 from neighbourhood import Neighbourhood, neighbourhood
 from node import HOST, node, wire
 from shops import AHEAD, NAMESPACE, Shop, said
-from tenant import deploy_cold
+from tenant import deploy_cold, deployment_of
 
 from streams.request_path.envoy.addresses import PROCESSES
 
@@ -145,7 +145,6 @@ def small(around: Neighbourhood, parts: Collection[str]) -> dict[str, Any]:
 
 def deployment(constituent: str) -> dict[str, Any]:
     """A constituent that takes seconds to start, and says which pod it is."""
-    labels = {"foremesh.io/constituent": constituent, "foremesh.io/pool": "default"}
     container = {
         "name": "main",
         "image": f"foremesh:{VERSION}",
@@ -154,16 +153,9 @@ def deployment(constituent: str) -> dict[str, Any]:
         "ports": [{"containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
     }
-    pod = {"terminationGracePeriodSeconds": 1, "containers": [container]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": f"{constituent}-warm", "labels": labels},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
+    return deployment_of(
+        constituent, {"terminationGracePeriodSeconds": 1, "containers": [container]}
+    )
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ import asyncio
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from control_plane import ControlPlane
@@ -22,7 +24,7 @@ from lightkube.types import PatchType
 
 from streams.provisioners.kubernetes.cluster import CONSTITUENT, MANAGER, POOL
 
-__all__ = ["Tenant", "deploy_cold", "deployment", "quota"]
+__all__ = ["Tenant", "deploy_cold", "deployment", "deployment_of", "quota"]
 
 RIGHTS = CHECKOUT / "deploy" / "kubernetes" / "rbac.yaml"
 ACCOUNT = "foremesh-provisioner"
@@ -125,13 +127,20 @@ def rights(namespace: str) -> list[Any]:
 
 def deployment(service: str, annotations: dict[str, str]) -> dict[str, Any]:
     """A Deployment of a constituent whose pods run on kwok's nodes, without replicas."""
-    labels = {CONSTITUENT: service, POOL: "default"}
     pod = {
         "automountServiceAccountToken": False,
         "tolerations": [{"key": FAKE, "operator": "Exists", "effect": "NoSchedule"}],
         "containers": [{"name": "main", "image": "none", "ports": [{"containerPort": 9000}]}],
     }
-    metadata = {"labels": labels, "annotations": notes(annotations)}
+    return deployment_of(service, pod, notes(annotations))
+
+
+def deployment_of(
+    service: str, pod: Mapping[str, Any], annotations: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """A Deployment of these pods with the labels of a constituent, without replicas."""
+    labels = {CONSTITUENT: service, POOL: "default"}
+    metadata = {"labels": labels, "annotations": dict(annotations)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
