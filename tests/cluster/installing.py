@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
 from binaries import BUILD, programs
 from buildah import saved
 from control_plane import control_plane, self_signed
@@ -26,8 +28,12 @@ from tenant import deploy_cold, deployment_of
 
 from streams.request_path.envoy.addresses import PROCESSES
 
-__all__ = ["FIRST_WARM_S", "a_shop", "warmed"]
+__all__ = ["FIRST_WARM_S", "ON_A_NODE", "a_shop", "warmed"]
 
+ON_A_NODE = [
+    pytest.mark.timeout(1_800),
+    pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root: it makes cgroups and mounts"),
+]
 VERSION = version("foremesh")
 FIRST_WARM_S = 180
 REQUEST_EVERY_S = 5

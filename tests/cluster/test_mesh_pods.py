@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import Awaitable, Iterator
 
 import click
 import pytest
-from installing import FIRST_WARM_S, a_shop, warmed
+from installing import FIRST_WARM_S, ON_A_NODE, a_shop, warmed
 from issuer import token
 from shops import AHEAD, FOREMESH, Reply, Shop, all_served_once, asked_during, hit, holds
 
 from streams.request_path.envoy.addresses import PROCESSES
 
-pytestmark = [
-    pytest.mark.timeout(1_800),
-    pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root: it makes cgroups and mounts"),
-]
+pytestmark = ON_A_NODE
 
 PARTS = ("worker", "sink", "provisioner", "mesh")
 # One that is claimed for each request, one that Envoy alone balances, and one of both.

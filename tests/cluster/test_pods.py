@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Iterator
 
 import click
 import pytest
 from checkout_catalog import checkout_catalog
 from harness import eventually
-from installing import FIRST_WARM_S, a_shop, warmed
+from installing import FIRST_WARM_S, ON_A_NODE, a_shop, warmed
 from node import NAME
 from shops import FOREMESH, Reply, Shop, all_served_once, asked_during, hit, holds
 
-pytestmark = [
-    pytest.mark.timeout(1_800),
-    pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root: it makes cgroups and mounts"),
-]
+pytestmark = ON_A_NODE
 
 DRAIN_S = 120
 PARTS = ("worker", "sink", "provisioner", "gateway")
