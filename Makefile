@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Images with Python often set it: each of the processes of the tests would compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test unit check docs bench cluster image chart go lock proto clean tools wrk npm buildah
+.PHONY: help install demo test unit check docs bench hostile cluster image chart go lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -27,7 +27,7 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
 	$(BIN)/pytest -m alone tests/acceptance
 	$(BIN)/pytest -m "not alone" -n $(WORKERS) $(BY_MODULE) \
-	  --ignore=tests/benchmarks --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart --ignore=tests/go
+	  --ignore=tests/benchmarks --ignore=tests/hostile --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart --ignore=tests/go
 
 unit: install ## tests without I/O, in seconds: of what is tried at random a fifth of make test's
 	$(BIN)/pytest -n logical $(BY_MODULE) --hypothesis-profile=quick tests/unit
@@ -44,6 +44,9 @@ docs: install ## build/docs, from docs/ and the code; a broken link fails
 
 bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
+
+hostile: install build/kafka/.fetched ## ten minutes of hostile records and requests at all that runs
+	$(BIN)/pytest -q -s tests/hostile
 
 cluster: install build/kafka/.fetched ## test on a real Kubernetes, as root; Go builds it first, in half an hour
 	$(BIN)/python tests/cluster/binaries.py

@@ -51,10 +51,10 @@ class Live:
             self._groups[self.settings.group(name)] = STAGES[name].reads
         return self._run("worker", *stages, **env)
 
-    def sink(self) -> Running:
+    def sink(self, **env: str) -> Running:
         """Start the sink."""
         self._groups[self.settings.group("sink")] = TOPOLOGY.stored
-        return self._run("sink")
+        return self._run("sink", **env)
 
     # ------------------------------------------------------------------- Kafka
 
@@ -74,13 +74,27 @@ class Live:
 
     def behind(self) -> dict[str, int]:
         """How many records each group has not settled, where there are any."""
-        topics = {topic for reads in self._groups.values() for topic in reads}
-        ends, left = self.ends(topics), Counter[str]()
+        ends = self.ends({topic for reads in self._groups.values() for topic in reads})
+        return self._behind(ends)
+
+    def catch_up(self, timeout_s: float = 120.0) -> None:
+        """Wait until every group has settled all that is there now."""
+        ends = self.ends({topic for reads in self._groups.values() for topic in reads})
+
+        def settled() -> bool:
+            behind = self._behind(ends)
+            assert not behind, f"behind by {behind}"
+            return True
+
+        eventually(settled, timeout_s)
+
+    def _behind(self, ends: Mapping[tuple[str, int], int]) -> dict[str, int]:
+        left = Counter[str]()
         for group, reads in self._groups.items():
             done, names = self.committed(group), set(map(self.settings.topic, reads))
             for place, end in ends.items():
                 if place[0] in names:
-                    left[group] += end - done.get(place, 0)
+                    left[group] += max(0, end - done.get(place, 0))
         return {group: count for group, count in left.items() if count}
 
     def be_quiet(self, timeout_s: float = 120.0, *, but: Iterable[str] = ()) -> None:
