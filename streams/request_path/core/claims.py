@@ -163,14 +163,17 @@ class InstanceClaims:
             self.release_unused(place.result())
         place.cancel()
 
+    def reject(
+        self, constituent: str, place: asyncio.Future[ClaimableInstance], error: Exception
+    ) -> None:
+        """Reject a request that waits; its place is free at once."""
+        self._queues[constituent].remove(place)
+        place.set_exception(error)
+
     def reject_last(self, constituent: str, error: Exception) -> None:
         """Reject the request that came last to the queue."""
-        queue = self._queues[constituent]
-        while queue:
-            place = queue.pop()
-            if not place.done():
-                place.set_exception(error)
-                return
+        if queue := self._queues[constituent]:
+            self.reject(constituent, queue[-1], error)
 
     # ------------------------------------------------------------------ reports of use
 

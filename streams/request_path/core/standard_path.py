@@ -121,7 +121,6 @@ class StandardPath:
     ) -> None:
         """Reject the request that asked for the start; if it was served, the last in the queue."""
         if not place.done():
-            place.set_exception(error)
-            return
-        if not self._starts_suffice(constituent):
+            self._claims.reject(constituent, place, error)
+        elif not self._starts_suffice(constituent):
             self._claims.reject_last(constituent, error)
