@@ -65,3 +65,15 @@ async def test_a_place_that_was_refused_a_moment_ago_costs_nobody_else_theirs() 
     rig.starts[2].set_result(instance("y"))
 
     assert [await first, await third] == ["x", "y"]
+
+
+async def test_a_start_that_ends_in_an_error_of_ours_stands_in_for_no_later_one() -> None:
+    rig = Rig(queue=1)
+    waiting = await rig.ask()
+    rig.starts[0].set_exception(RuntimeError("a bug"))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    served = await rig.ask()
+    rig.starts[1].set_result(instance("x"))
+    assert await served == "x"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable
 
 from streams.provisioners.core.interface import StandardPathRefused
+from streams.records import Instance
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.request_path.core.provisioner_client import ProvisionerClient
 from streams.runtime.clock import wall_ms
 
 __all__ = ["StandardPath"]
-
-logger = logging.getLogger(__name__)
 
 
 class StandardPath:
@@ -103,18 +101,23 @@ class StandardPath:
         deadline_ms: int,
         place: asyncio.Future[ClaimableInstance],
     ) -> None:
-        known = self._claims.known(constituent)
         try:
-            instance = await self._provisioner.start(constituent, request_id, deadline_ms, known)
+            instance = await self._ask(constituent, request_id, deadline_ms)
         except StandardPathRefused as error:
-            self._starts[constituent] -= 1
             self._reject(constituent, place, error)
         else:
-            self._starts[constituent] -= 1
             self._claims.observe(instance)
             # Another request may have claimed it: then this one needs the next.
             if not place.done():
                 self._start_if_needed(constituent, request_id, deadline_ms, place)
+
+    async def _ask(self, constituent: str, request_id: str, deadline_ms: int) -> Instance:
+        """Have an instance started; it counts among the starts until this ends, however it does."""
+        known = self._claims.known(constituent)
+        try:
+            return await self._provisioner.start(constituent, request_id, deadline_ms, known)
+        finally:
+            self._starts[constituent] -= 1
 
     def _reject(
         self, constituent: str, place: asyncio.Future[ClaimableInstance], error: StandardPathRefused
