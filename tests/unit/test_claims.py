@@ -164,6 +164,19 @@ def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
     assert warm.collect_reports() == told
 
 
+def test_use_of_an_instance_that_has_ended_is_reported_again_when_the_report_was_lost() -> None:
+    warm = claims("x")
+    lease = warm.claim("a")
+    assert lease is not None
+    warm.observe(instance("x", state=InstanceState.DRAINING))
+    warm.release(lease, 7)
+    told = warm.collect_reports()
+    warm.restore_reports(told)
+
+    assert warm.collect_reports() == told
+    assert told == [InstanceUse(instance_id="x", in_flight=0, uses=1, busy_ms=7, claimable=False)]
+
+
 def test_an_instance_is_reported_as_soon_as_it_may_be_claimed_and_when_no_more() -> None:
     warm = claims("x")
     assert warm.collect_reports() == [InstanceUse(instance_id="x", in_flight=0, claimable=True)]

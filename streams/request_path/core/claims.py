@@ -53,7 +53,7 @@ class InstanceClaims:
         self._starting: dict[str, dict[str, Instance]] = defaultdict(dict)
         self._queues: dict[str, deque[asyncio.Future[ClaimableInstance]]] = defaultdict(deque)
         self._foreign: dict[str, set[str]] = defaultdict(set)
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, ClaimableInstance | None] = OrderedDict()
         self._unreported: dict[str, ClaimableInstance] = {}
         self.start_up_times = StartUpTimes()
 
@@ -199,10 +199,11 @@ class InstanceClaims:
     def restore_reports(self, uses: Iterable[InstanceUse]) -> None:
         """Add reports that did not arrive to the next ones."""
         for use in uses:
-            if claimed := self._claimable.get(use.instance_id):
+            name = use.instance_id
+            if claimed := self._claimable.get(name) or self._ended.get(name):
                 claimed.uses += use.uses
                 claimed.busy_ms += use.busy_ms
-                self._unreported[use.instance_id] = claimed
+                self._unreported[name] = claimed
 
     # ------------------------------------------------------------------ inside
 
@@ -230,7 +231,7 @@ class InstanceClaims:
                 place.set_result(handed)
 
     def _end(self, name: str, claimed: ClaimableInstance | None) -> None:
-        self._ended[name] = None
+        self._ended[name] = claimed
         if len(self._ended) > _MAX_ENDED:
             self._ended.popitem(last=False)
         if claimed is not None:
