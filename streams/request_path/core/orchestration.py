@@ -92,6 +92,8 @@ class CompositeRun(abc.ABC):
         """Wait as long as the client does; raises `ClientGone`."""
         task = asyncio.create_task(wait)
         self._waits.add(task)
+        if self._gone:
+            task.cancel()
         try:
             return await task
         except asyncio.CancelledError:

@@ -1,0 +1,58 @@
+"""A request of a gateway that claims instances itself: which it starts, and which it gives back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from test_claims import instance
+from test_standard_path import Rig
+
+from streams.request_path.core.orchestration import ClientGone
+from streams.request_path.gateway.claiming import ClaimingRun
+from streams.runtime.clock import wall_ms
+
+
+class Run(ClaimingRun):
+    """Calls that end with an error once a test says so; `a` was warm when the request arrived."""
+
+    def __init__(self, rig: Rig, *step: str, error: Exception) -> None:
+        rig.claims.observe(instance("x"))
+        claimed = rig.claims.claim("a")
+        assert claimed is not None
+        super().__init__(
+            request_id="r",
+            steps=(step,),
+            deadline_ms=wall_ms() + 1_000,
+            body={},
+            session=cast("aiohttp.ClientSession", None),
+            idempotent=True,
+            claimed={"a": claimed},
+            claims=rig.claims,
+            standard_path=rig.path,
+        )
+        self.fail, self.error = asyncio.Event(), error
+
+    async def post(self, *_: object) -> Any:
+        await self.fail.wait()
+        raise self.error
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_no_instance_is_started_for_a_client_that_went_before_its_warm_one_died() -> None:
+    rig = Rig(queue=1)
+    run = Run(rig, "a", error=aiohttp.ServerDisconnectedError())
+    running = asyncio.create_task(run.execute())
+    await turns(2)
+    run.abandon()
+    run.fail.set()
+
+    with pytest.raises(ClientGone):
+        await running
+    assert rig.starts == []
