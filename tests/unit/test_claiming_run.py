@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from test_claims import instance
+from test_claims import instance, took
 from test_standard_path import Rig
 
-from streams.request_path.core.orchestration import ClientGone
+from streams.request_path.core.orchestration import ClientGone, ConstituentFailed
 from streams.request_path.gateway.claiming import ClaimingRun
 from streams.runtime.clock import wall_ms
 
@@ -56,3 +56,18 @@ async def test_no_instance_is_started_for_a_client_that_went_before_its_warm_one
     with pytest.raises(ClientGone):
         await running
     assert rig.starts == []
+
+
+@pytest.mark.parametrize("moment", range(6))
+async def test_an_instance_that_comes_as_another_part_fails_is_given_back(moment: int) -> None:
+    rig = Rig(queue=1)
+    run = Run(rig, "a", "b", error=ConstituentFailed("a failed"))
+    running = asyncio.create_task(run.execute())
+    await turns(3)
+    rig.claims.observe(instance("y", "b"))
+    await turns(moment)
+    run.fail.set()
+
+    with pytest.raises(ConstituentFailed):
+        await running
+    assert took(rig.claims.claim("b")) == "y"

@@ -6,7 +6,7 @@ import abc
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -17,8 +17,6 @@ from streams.records import Part
 from streams.request_path.core.provisioner_client import until
 
 __all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "last_step_of"]
-
-T = TypeVar("T")
 
 
 class ConstituentFailed(Exception):
@@ -52,7 +50,7 @@ class CompositeRun(abc.ABC):
     answers: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     _gone: bool = False
-    _waits: set[asyncio.Task[Any]] = field(default_factory=set)
+    _waits: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def execute(self) -> None:
         """Run all steps; `parts` holds what was done, also if it fails.
@@ -88,14 +86,17 @@ class CompositeRun(abc.ABC):
         for wait in self._waits:
             wait.cancel()
 
-    async def unless_gone(self, wait: Coroutine[Any, Any, T]) -> T:
-        """Wait as long as the client does; raises `ClientGone`."""
+    async def unless_gone(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Wait as long as the client does; raises `ClientGone`.
+
+        Whatever is waited for has to be kept by `wait` itself: this may be cancelled as it ends.
+        """
         task = asyncio.create_task(wait)
         self._waits.add(task)
         if self._gone:
             task.cancel()
         try:
-            return await task
+            await task
         except asyncio.CancelledError:
             self._refuse_if_gone()
             raise

@@ -80,10 +80,8 @@ class ClaimingRun(CompositeRun):
         """Wait for an instance and call it; the request fails if that one is dead, too."""
         arrived_ms = wall_ms()
         self.parts[constituent] = Part(service=constituent, warm=False)
-        claimed = await self.unless_gone(
-            self.standard_path.claim(constituent, self.request_id, self.deadline_ms)
-        )
-        self._held[constituent] = claimed
+        await self.unless_gone(self._hold(constituent))
+        claimed = self._held[constituent]
         self.parts[constituent] = Part(
             service=constituent,
             warm=False,
@@ -95,6 +93,12 @@ class ClaimingRun(CompositeRun):
         except aiohttp.ClientConnectionError as error:
             self._discard(constituent)
             raise ConstituentFailed(f"{constituent} does not answer: {error}") from error
+
+    async def _hold(self, constituent: str) -> None:
+        """Wait for an instance; from the moment that it is claimed `close` would release it."""
+        self._held[constituent] = await self.standard_path.claim(
+            constituent, self.request_id, self.deadline_ms
+        )
 
     def _discard(self, constituent: str) -> None:
         self.claims.discard(self._held.pop(constituent))
