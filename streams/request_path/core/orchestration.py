@@ -138,7 +138,7 @@ class CompositeRun(abc.ABC):
             raise ConstituentFailed(f"{constituent} did not answer in time") from None
         except aiohttp.ClientConnectionError:
             raise
-        except (aiohttp.ClientError, ValueError) as error:
+        except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
         return answer, response
 
