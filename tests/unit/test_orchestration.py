@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+from itertools import permutations
 from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 import pytest
 
-from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed, last_step_of
+from streams.provisioners.core.interface import StandardPathRefused
+from streams.request_path.core.orchestration import (
+    ClientGone,
+    CompositeRun,
+    ConstituentFailed,
+    last_step_of,
+)
 
 
 class Run(CompositeRun):
@@ -68,3 +75,43 @@ async def test_an_answer_that_nobody_can_read_is_a_fault_of_its_constituent(
 ) -> None:
     with pytest.raises(ConstituentFailed, match=f"a did not answer with JSON: {error}"):
         await Run("a", session=Unreadable(error)).execute()
+
+
+class Failing(Run):
+    """A request whose constituents all fail in one moment, each with its own error."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(*(str(number) for number in range(len(errors))))
+        self.errors = errors
+
+    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
+        del inputs, is_last
+        raise self.errors[int(constituent)]
+
+
+GONE, FAILED = ClientGone("gone"), ConstituentFailed("failed")
+REFUSED, BUG = StandardPathRefused("refused"), KeyError("a bug")
+
+
+@pytest.mark.parametrize("errors", [*permutations((GONE, FAILED, REFUSED, BUG))])
+async def test_of_all_that_fails_at_once_a_client_that_is_gone_is_told(
+    errors: tuple[Exception, ...],
+) -> None:
+    with pytest.raises(ClientGone):
+        await Failing(*errors).execute()
+
+
+@pytest.mark.parametrize("errors", [*permutations((FAILED, REFUSED, BUG))])
+async def test_a_request_that_may_be_done_in_part_is_not_told_to_come_again(
+    errors: tuple[Exception, ...],
+) -> None:
+    with pytest.raises(ConstituentFailed):
+        await Failing(*errors).execute()
+
+
+async def test_a_bug_beside_a_refusal_is_logged_and_the_refusal_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(StandardPathRefused):
+        await Failing(REFUSED, BUG).execute()
+    assert "a bug" in caplog.text

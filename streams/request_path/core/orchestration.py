@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from streams.request_path.core.provisioner_client import until
 
 __all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "last_step_of"]
 
+logger = logging.getLogger(__name__)
+
 
 class ConstituentFailed(Exception):
     """A constituent did not serve its part; the message says which one and why."""
@@ -25,6 +28,11 @@ class ConstituentFailed(Exception):
 
 class ClientGone(ConstituentFailed):
     """The client went away: what was not begun by then is left."""
+
+
+# Of constituents that fail at once the worst is told: a refusal, after which the same may be asked
+# again, only where none of the others may have done its part.
+_WORST_FIRST = (ClientGone, ConstituentFailed, StandardPathRefused)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -72,8 +80,14 @@ class CompositeRun(abc.ABC):
                 async with asyncio.TaskGroup() as group:
                     for name in dict.fromkeys(step):
                         group.create_task(self.call(name, inputs, last[name] == number))
-        except* (StandardPathRefused, ConstituentFailed) as group_of_errors:
-            raise _first(group_of_errors) from None
+        except ExceptionGroup as errors:
+            known, bugs = errors.split(_WORST_FIRST)
+            if known is None:
+                raise
+            if bugs is not None:
+                extra = {"action": "request_failed"}
+                logger.exception("%s failed", self.request_id, extra=extra)
+            raise _worst(known) from None
         finally:
             self.close()
 
@@ -148,7 +162,5 @@ def last_step_of(steps: Steps) -> dict[str, int]:
     return {name: number for number, step in enumerate(steps) for name in step}
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise AssertionError("an empty group")
+def _worst(errors: ExceptionGroup[Exception]) -> Exception:
+    return next(e for kind in _WORST_FIRST for e in errors.exceptions if isinstance(e, kind))
