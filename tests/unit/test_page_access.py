@@ -55,6 +55,19 @@ def test_a_page_of_another_site_is_refused_whatever_it_brings() -> None:
     assert status(LOCAL, "POST", **{**theirs, "Origin": "http://127.0.0.1:1"}) == 403
 
 
+@pytest.mark.parametrize(
+    "origin", ["", "http://", "http://[", "http://[x]", "http://a℀b", "[", "//"]
+)
+def test_what_is_no_origin_is_that_of_another_site(origin: str) -> None:
+    assert status(LOCAL, Origin=origin) == 403
+
+
+@pytest.mark.parametrize("host", ["[127.0.0.1]:8088", "[::1]:8088"])
+def test_an_address_in_brackets_is_a_host_like_others(host: str) -> None:
+    assert status(LOCAL, Host=host) == 0
+    assert status(LOCAL, Host=host, Origin=f"http://{host}") == 0
+
+
 def test_a_name_that_another_made_point_here_is_refused() -> None:
     assert status(LOCAL, Host="evil.example") == 421
     assert status(LOCAL, Host="board:1") == 0
