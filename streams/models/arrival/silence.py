@@ -88,8 +88,9 @@ class SilenceHazard:
     they count with their time so far, so nothing is learnt from the future, and users who never
     return count too. A context's own hazard is shrunk to that of all.
 
-    Guarantees: the maximum-likelihood estimate of a hazard that is constant in each stage; all
-    numbers are whole sums, so users may be counted together or one by one, in any order.
+    Guarantees: the posterior mean of a hazard that is constant in each stage, under a gamma prior;
+    it tends to the maximum-likelihood estimate as more is seen. All numbers are whole sums, so
+    users may be counted together or one by one, in any order.
 
     Parameters
     ----------
