@@ -61,6 +61,7 @@ class TopicView(Generic[T]):
         self._topic, self._decode, self._key = topic, decode, key
         self._values: Mapping[str, T] = {}
         self._latest: dict[str, T] = {}  # copied to `_values` after each change
+        self._changed = False  # whether that has records that `_values` has not
         self._names: dict[bytes, str] = {}  # record key -> name, for deletions
         self._next: dict[int, int] = {}  # partition -> offset of the next record
         self._lock = threading.Lock()
@@ -72,7 +73,7 @@ class TopicView(Generic[T]):
         return self._values
 
     def catch_up(self, timeout_s: float, *, as_of_s: float | None = None) -> bool:
-        """Read to the current end; whether anything changed.
+        """Read to the current end; whether anything changed since the last read that got there.
 
         With `as_of_s` (monotonic) the broker is not asked if the view is complete as of then.
         Safe to call from several threads.
@@ -86,9 +87,8 @@ class TopicView(Generic[T]):
             if as_of_s is not None and as_of_s <= self.caught_up_s:
                 return False
             asked = time.monotonic()
-            changed = self._read_to(self._ends(asked + timeout_s), asked + timeout_s)
-            if changed:
-                self._values = dict(self._latest)
+            self._read_to(self._ends(asked + timeout_s), asked + timeout_s)
+            changed = self._publish()
             self.caught_up_s = asked
             return changed
 
@@ -101,11 +101,9 @@ class TopicView(Generic[T]):
             first = None if self._closing.is_set() else self._consumer.poll(timeout_s)
             if first is None:
                 return False
-            messages = [first, *self._consumer.consume(CHUNK, 0)]
-            changed = sum(self._take(message) for message in messages) > 0
-            if changed:
-                self._values = dict(self._latest)
-            return changed
+            for message in (first, *self._consumer.consume(CHUNK, 0)):
+                self._take(message)
+            return self._publish()
 
     def close(self) -> None:
         """Close the connection, once a read in another thread has ended."""
@@ -145,31 +143,39 @@ class TopicView(Generic[T]):
         self._next = dict.fromkeys(found.partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, p, 0) for p in self._next])
 
-    def _read_to(self, ends: Mapping[int, int], deadline: float) -> bool:
-        changed = False
-        while any(self._next[partition] < end for partition, end in ends.items()):
-            left = sum(max(0, end - self._next[partition]) for partition, end in ends.items())
-            messages = self._consumer.consume(min(left, CHUNK), 0.01)
-            for message in messages:
-                changed |= self._take(message)
-            if self._given_up(deadline):
+    def _read_to(self, ends: Mapping[int, int], deadline: float) -> None:
+        left = self._left(ends)
+        while left:
+            for message in self._consumer.consume(min(left, CHUNK), 0.01):
+                self._take(message)
+            left = self._left(ends)
+            if left and self._given_up(deadline):
                 raise BrokerUnreachable(f"{self._topic} could not be read to its end in time")
+
+    def _left(self, ends: Mapping[int, int]) -> int:
+        return sum(max(0, end - self._next[partition]) for partition, end in ends.items())
+
+    def _publish(self) -> bool:
+        """Have `values` show what was read; whether anything was, also by a read that failed."""
+        changed, self._changed = self._changed, False
+        if changed:
+            self._values = dict(self._latest)
         return changed
 
     def _given_up(self, deadline: float) -> bool:
         return self._closing.is_set() or time.monotonic() > deadline
 
-    def _take(self, message: Message) -> bool:
+    def _take(self, message: Message) -> None:
         partition, offset = message.partition(), message.offset()
         error = message.error()
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
                 self._next[partition or 0] = max(self._next[partition or 0], offset or 0)
             check_rights(error)
-            return False
+            return
         self._next[partition or 0] = (offset or 0) + 1
+        self._changed = True
         self._apply(message.key() or b"", message.value())
-        return True
 
     def _apply(self, key: bytes, data: bytes | None) -> None:
         name = self._names.pop(key, None)
