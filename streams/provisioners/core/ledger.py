@@ -66,7 +66,10 @@ class HeldInstance:
 
 
 class InstanceLedger:
-    """The instances of a pool; every change of state goes through `change_state`."""
+    """The instances of a pool; every change of state goes through `change_state`.
+
+    Changed by the event loop alone; other threads, such as that of a scrape, may iterate over it.
+    """
 
     def __init__(self, pool: str, emit: Callable[[Instance], None]) -> None:
         self.pool = pool
@@ -75,7 +78,7 @@ class InstanceLedger:
         self._gone: deque[Instance] = deque()
 
     def __iter__(self) -> Iterator[HeldInstance]:
-        return iter(self._held.values())
+        return iter(list(self._held.values()))  # as it is now, whatever changes meanwhile
 
     def __len__(self) -> int:
         return len(self._held)
