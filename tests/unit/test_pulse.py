@@ -49,3 +49,17 @@ def test_a_process_says_that_it_works_while_kafka_answers(
     said = [record.getMessage() for record in caplog.records]
     assert any(line.startswith("sink works: 0 records read") for line in said) is bool(up)
     KAFKA_UP.set(0)
+
+
+def test_figures_that_cannot_be_made_end_no_lines(caplog: pytest.LogCaptureFixture) -> None:
+    asked = threading.Semaphore(0)
+
+    def refresh() -> None:
+        asked.release()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    over = pulse.start("sink", refresh, every_s=0.01)
+    for _ in range(3):
+        assert asked.acquire(timeout=20)
+    over.set()
+    assert "dictionary changed size" in caplog.text

@@ -56,7 +56,10 @@ def start(process: str, refresh: Callable[[], object], every_s: float = EVERY_S)
     def beat() -> None:
         before = figures_of(process)
         while not over.wait(every_s):
-            refresh()
+            try:
+                refresh()
+            except Exception:  # noqa: BLE001  # it may go better in a minute
+                _log.exception("Figures could not be made", extra={"action": "figures"})
             after = figures_of(process)
             if _sum(KAFKA_UP):
                 _log.info("%s", line(process, before, after), extra={"action": "alive"})
