@@ -47,6 +47,7 @@ class LeaderElection:
         self._seen: tuple[object, ...] = ()  # holder and renewal, as last seen
         self._seen_s = 0.0
         self._written: Lease | None = None  # ours, as last written; None: to be read first
+        self._asked_s = 0.0  # when the request was sent that last acquired or renewed it
 
     async def lead(
         self, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
@@ -92,18 +93,30 @@ class LeaderElection:
 
     async def _renew(self) -> None:
         """Renew the lease; returns when leadership is lost."""
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < self._times.renew_s:
-            await asyncio.sleep(self._times.retry_s)
+        while (left_s := self._left_s(self._times.renew_s)) > 0:
+            await asyncio.sleep(min(left_s, self._times.retry_s))
             with contextlib.suppress(ApiServerError, TimeoutError):
-                async with asyncio.timeout(self._times.renew_s):
+                async with asyncio.timeout(self._left_s(self._times.renew_s)):
                     if not await self._try_acquire():
                         break
-                    renewed = time.monotonic()
         logger.error("Lost the leadership of %s", self._name, extra={"action": "lost_lead"})
+
+    def _left_s(self, term_s: float) -> float:
+        """Time left of a term that began when the last request that succeeded was sent.
+
+        The API server may have written the renewal at any time since, and others count from then.
+        """
+        return self._asked_s + term_s - time.monotonic()
 
     async def _try_acquire(self) -> bool:
         """Acquire or renew the lease if it is ours, free or expired; whether it is ours now."""
+        asked_s = time.monotonic()
+        if ours := await self._ask():
+            self._asked_s = asked_s
+        return ours
+
+    async def _ask(self) -> bool:
+        """Read the lease unless it is known, and write it if that is allowed; whether it was."""
         now = datetime.now(UTC)
         if (ours := self._written) is not None and await self._renewed(ours, now):
             return True
