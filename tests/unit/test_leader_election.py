@@ -43,14 +43,16 @@ class Server:
         return lease
 
 
-def led(server: Any, run: Callable[[asyncio.Event], Awaitable[None]]) -> asyncio.Task[bool]:
+def led(
+    server: Any, run: Callable[[asyncio.Event], Awaitable[Any]], stop: asyncio.Event
+) -> asyncio.Task[bool]:
     election = LeaderElection(server, "foremesh-default", "first", TIMES)
-    return asyncio.create_task(election.lead(run, asyncio.Event()))
+    return asyncio.create_task(election.lead(run, stop))
 
 
 async def test_a_leader_that_is_refused_and_then_hears_nothing_steps_down_in_time() -> None:
     server = Server()
-    leads = led(server, asyncio.Event.wait)
+    leads = led(server, asyncio.Event.wait, asyncio.Event())
     await asyncio.sleep(0.1)
     server.does = server.refuse
     await asyncio.sleep(TIMES.renew_s * 0.8)
@@ -58,3 +60,56 @@ async def test_a_leader_that_is_refused_and_then_hears_nothing_steps_down_in_tim
 
     assert not await asyncio.wait_for(leads, 5)
     assert time.monotonic() - server.renewed_s < TIMES.lease_s
+
+
+async def test_what_a_former_leader_does_is_over_before_its_lease_is() -> None:
+    server, works = Server(), asyncio.Event()
+
+    async def finish_requests(over: asyncio.Event) -> None:
+        works.set()
+        await over.wait()
+        try:
+            await asyncio.sleep(5)
+        finally:
+            works.clear()
+
+    leads = led(server, finish_requests, asyncio.Event())
+    await works.wait()
+    server.does = server.refuse
+
+    assert not await asyncio.wait_for(leads, 5)
+    assert time.monotonic() - server.renewed_s < TIMES.lease_s + 0.5  # where a busy machine is late
+    assert not works.is_set()
+
+
+async def test_who_loses_the_lease_while_it_finishes_is_cancelled_too() -> None:
+    server, stop, works = Server(), asyncio.Event(), asyncio.Event()
+
+    async def finish_requests(over: asyncio.Event) -> None:
+        works.set()
+        await over.wait()
+        server.does = server.refuse
+        await asyncio.sleep(5)
+
+    leads = led(server, finish_requests, stop)
+    await works.wait()
+    stop.set()
+
+    assert not await asyncio.wait_for(leads, 3)
+
+
+async def test_who_still_leads_has_the_time_to_finish() -> None:
+    stop, works, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def finish_requests(over: asyncio.Event) -> None:
+        works.set()
+        await over.wait()
+        await asyncio.sleep(2 * TIMES.lease_s)
+        done.set()
+
+    leads = led(Server(), finish_requests, stop)
+    await works.wait()
+    stop.set()
+
+    assert await asyncio.wait_for(leads, 5)
+    assert done.is_set()

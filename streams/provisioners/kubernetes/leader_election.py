@@ -52,7 +52,10 @@ class LeaderElection:
     async def lead(
         self, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
     ) -> bool:
-        """Run `run` while leading; False when leadership was lost, which sets the event of `run`."""
+        """Run `run` while leading; False when leadership was lost, which sets the event of `run`.
+
+        It is cancelled if it then goes on until the lease ends: another may lead from there.
+        """
         if not await self._acquire(stop):
             return True
         logger.info(
@@ -66,9 +69,10 @@ class LeaderElection:
         kept = True
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            kept = not renewal.done()
             over.set()
-            await work
+            await asyncio.wait((work, renewal), return_when=asyncio.FIRST_COMPLETED)
+            kept = not renewal.done()
+            await (work if kept else self._finish(work))
         finally:
             for task in tasks:
                 task.cancel()
@@ -78,6 +82,12 @@ class LeaderElection:
             if kept:
                 await self._release()
         return kept
+
+    async def _finish(self, work: asyncio.Future[None]) -> None:
+        """Wait for the end of work that was told to end; cancel it when the lease ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._left_s(self._times.lease_s)):
+                await work
 
     async def _acquire(self, stop: asyncio.Event) -> bool:
         while not stop.is_set():
