@@ -21,6 +21,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quit-first", type=Path, help="exit serving the first of this file")
     parser.add_argument("--count", type=Path, help="a file with a byte for each request")
     parser.add_argument("--answer", default="200 OK", help="to requests; 200 to health checks")
+    parser.add_argument("--health", default="200 OK", help="to health checks, and all that is got")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--alone", action="store_true", help="409 to requests that overlap")
     parser.add_argument("--child", action="store_true", help="have a child process, too")
     return parser.parse_args()
@@ -37,7 +39,9 @@ class Service:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                status = "200 OK" if head.startswith("get") else await self.post(head, reader)
+                get = head.startswith("get")
+                status = self.given.health if get else await self.post(head, reader)
+                await asyncio.sleep(self.given.wait)
                 writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
                 await writer.drain()
                 if self.posts == self.given.quit_after:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,24 @@ async def test_an_instance_whose_warm_up_request_fails_does_not_become_warm() ->
 
         states = told.states(told.records[0].instance_id)
         assert "warm" not in states
+
+
+async def test_a_start_has_one_limit_for_its_health_and_its_warm_up_together() -> None:
+    slow = constituent("slow", "--wait", "0.7")
+    warmed = replace(slow, warm_up="/price", warm_up_body="{}")
+    async with provisioner(catalog_of(warmed), replace(QUICK, start_ms=1_000)) as (local, _):
+        with pytest.raises(StandardPathRefused, match="its warm-up request /price: nothing within"):
+            await local.standard(want("slow"))
+
+
+async def test_a_health_check_has_no_longer_than_what_is_left_of_the_limit() -> None:
+    ill = constituent("ill", "--wait", "0.8", "--health", "503 No")
+    async with provisioner(catalog_of(ill), replace(QUICK, start_ms=1_000)) as (local, _):
+        began = time.monotonic()
+        with pytest.raises(StandardPathRefused, match="did not answer /healthz within 1 s"):
+            await local.standard(want("ill"))
+
+        assert time.monotonic() - began < 1.4
 
 
 async def test_a_crash_is_reported_within_a_second_with_its_exit_code() -> None:

@@ -32,6 +32,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _POLL_S = 0.01
 _TAIL = 2_000  # bytes of standard error that are kept
+_UNTIMED = aiohttp.ClientTimeout()  # a request to an instance: its start has a limit
 _ZYGOTE = str(Path(__file__).with_name("zygote.py"))
 
 
@@ -220,17 +221,23 @@ class InstanceProcess(SupervisedProcess):
         ProcessNotReady
             It ended, or did not answer in time.
         """
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while self.alive and asyncio.get_running_loop().time() < deadline:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                limit = aiohttp.ClientTimeout(total=timeout_s)
-                async with session.get(self.endpoint + path, timeout=limit) as answer:
-                    if answer.status == 200:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.alive:
+                    if await self._is_well(session, path):
                         return
-            await asyncio.sleep(_POLL_S)
-        raise ProcessNotReady(
-            f"did not answer {path} within {timeout_s:g} s" if self.alive else "ended"
-        )
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise ProcessNotReady(
+                f"did not answer {path} within {round(timeout_s, 1):g} s"
+            ) from None
+        raise ProcessNotReady("ended")
+
+    async def _is_well(self, session: aiohttp.ClientSession, path: str) -> bool:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with session.get(self.endpoint + path, timeout=_UNTIMED) as answer:
+                return answer.status == 200
+        return False
 
     async def warm_up(
         self, session: aiohttp.ClientSession, path: str, body: str, timeout_s: float
@@ -243,14 +250,14 @@ class InstanceProcess(SupervisedProcess):
             There was no answer in time, or the answer was an error.
         """
         method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
-        limit = aiohttp.ClientTimeout(total=timeout_s)
+        request = session.request(
+            method, self.endpoint + path, data=body or None, headers=headers, timeout=_UNTIMED
+        )
         try:
-            async with session.request(
-                method, self.endpoint + path, data=body or None, headers=headers, timeout=limit
-            ) as answer:
+            async with asyncio.timeout(timeout_s), request as answer:
                 await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            why = str(error) or f"nothing within {timeout_s:g} s"
+            why = str(error) or f"nothing within {round(timeout_s, 1):g} s"
             raise ProcessNotReady(f"did not answer its warm-up request {path}: {why}") from error
         if not answer.ok:
             raise ProcessNotReady(f"answered its warm-up request {path} with {answer.status}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
@@ -62,6 +63,7 @@ class ProcessLifecycle(InstanceLifecycle):
         if self._discard_if_late(held):
             return
         now_ms = wall_ms()
+        deadline_s = time.monotonic() + self._limits.start_ms / 1000
         cgroup = UNLIMITED
         try:
             cgroup = self._cgroup(held)
@@ -77,7 +79,7 @@ class ProcessLifecycle(InstanceLifecycle):
         )
         self._spawn(self._watch(held, child, cgroup))
         try:
-            await self._wait_ready(child, held.constituent)
+            await self._wait_ready(child, held.constituent, deadline_s)
         except ProcessNotReady as error:
             if child.alive:
                 held.end_reason = held.end_reason or f"crashed: {error}"
@@ -129,18 +131,16 @@ class ProcessLifecycle(InstanceLifecycle):
         return zygote
 
     async def _wait_ready(
-        self, child: InstanceProcess | ZygoteProcess, constituent: Constituent
+        self, child: InstanceProcess | ZygoteProcess, constituent: Constituent, deadline_s: float
     ) -> None:
         """Wait until a base has imported its modules, or an instance answers and is warmed up."""
-        limit_s = self._limits.start_ms / 1000
         if isinstance(child, ZygoteProcess):
-            await child.ready(limit_s)
+            await child.ready(_left_s(deadline_s))
             return
-        await child.ready(self._session, constituent.health, limit_s)
-        if constituent.warm_up:
-            await child.warm_up(
-                self._session, constituent.warm_up, constituent.warm_up_body, limit_s
-            )
+        await child.ready(self._session, constituent.health, _left_s(deadline_s))
+        if path := constituent.warm_up:
+            body = constituent.warm_up_body
+            await child.warm_up(self._session, path, body, _left_s(deadline_s))
 
     async def stop(self, held: HeldInstance) -> None:
         """End its process."""
@@ -173,3 +173,7 @@ class ProcessLifecycle(InstanceLifecycle):
         self._watchdog.forget(child.pid)
         del self.children[held]
         self._mark_gone(held, held.end_reason or f"crashed: {how}")
+
+
+def _left_s(deadline_s: float) -> float:
+    return max(0.0, deadline_s - time.monotonic())

@@ -84,7 +84,7 @@ class ZygoteProcess(SupervisedProcess):
                 answer = await self._receive()
         except TimeoutError:
             raise ProcessNotReady(
-                f"did not report that it is ready within {timeout_s:g} s"
+                f"did not report that it is ready within {round(timeout_s, 1):g} s"
             ) from None
         if answer.get("ready") is not True:
             raise ProcessNotReady(f"sent {json.dumps(answer)} instead of its readiness")
