@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import time
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,18 @@ def provisioner(
     catalog: Catalog, limits: ProvisionerLimits = QUICK
 ) -> AbstractAsyncContextManager[tuple[LocalProvisioner, Told]]:
     return local_provisioner(catalog, limits)
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Have this process open no more files than it has now."""
+    with Path(os.devnull).open() as lowest:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_an_instance_is_warm_only_once_it_has_answered() -> None:
@@ -113,6 +127,19 @@ async def test_a_command_that_cannot_be_executed_is_reported(word: str, why: str
         await until(lambda: told.last(InstanceState.GONE))
 
     assert why in told.last(InstanceState.GONE)[0].reason
+
+
+async def test_a_start_fails_while_no_file_can_be_opened_and_the_next_does_not() -> None:
+    limits = replace(QUICK, starts=1, backoff_ms=0)
+    async with provisioner(catalog_of(constituent("a")), limits) as (local, _):
+        with (
+            no_more_files(),
+            pytest.raises(StandardPathRefused, match="cannot be started: Too many open files"),
+        ):
+            await local.standard(want("a"))
+
+        assert (await local.standard(want("a"))).state is InstanceState.WARM
+        assert len(local.instances()) == 1
 
 
 @pytest.mark.parametrize("scarce", ["cpu", "memory", "bandwidth"])

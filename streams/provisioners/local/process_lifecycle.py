@@ -68,9 +68,9 @@ class ProcessLifecycle(InstanceLifecycle):
         try:
             cgroup = self._cgroup(held)
             child = await self._spawn_child(held, cgroup)
-        except ProcessNotReady as error:
+        except (ProcessNotReady, OSError) as error:  # of processes, files, ports there may be none
             await cgroup.remove()
-            self._mark_gone(held, f"crashed: {error}")
+            self._mark_gone(held, f"crashed: {_said(error)}")
             return
         self.children[held] = child
         self._watchdog.watch(child.pid)
@@ -80,9 +80,9 @@ class ProcessLifecycle(InstanceLifecycle):
         self._spawn(self._watch(held, child, cgroup))
         try:
             await self._wait_ready(child, held.constituent, deadline_s)
-        except ProcessNotReady as error:
+        except (ProcessNotReady, OSError) as error:
             if child.alive:
-                held.end_reason = held.end_reason or f"crashed: {error}"
+                held.end_reason = held.end_reason or f"crashed: {_said(error)}"
                 await child.stop(self._limits.stop_ms / 1000)
         else:
             self._mark_warm(held)
@@ -173,6 +173,12 @@ class ProcessLifecycle(InstanceLifecycle):
         self._watchdog.forget(child.pid)
         del self.children[held]
         self._mark_gone(held, held.end_reason or f"crashed: {how}")
+
+
+def _said(error: ProcessNotReady | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be started: {error.strerror or error}"
+    return str(error)
 
 
 def _left_s(deadline_s: float) -> float:
