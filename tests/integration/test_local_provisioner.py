@@ -17,6 +17,7 @@ from provisioner_rigs import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
 from streams.provisioners.core.interface import InstanceUse, ProvisionerLimits, StandardPathRefused
+from streams.provisioners.local.child_process import InstanceProcess
 from streams.provisioners.local.provisioner import LocalProvisioner
 from streams.records import InstanceState
 from streams.records.catalog import Catalog
@@ -140,6 +141,22 @@ async def test_a_start_fails_while_no_file_can_be_opened_and_the_next_does_not()
 
         assert (await local.standard(want("a"))).state is InstanceState.WARM
         assert len(local.instances()) == 1
+
+
+async def test_an_error_that_nobody_foresaw_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def ready(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    async with provisioner(catalog_of(constituent("a"))) as (local, told):
+        monkeypatch.setattr(InstanceProcess, "ready", ready)
+        with pytest.raises(StandardPathRefused, match="nobody foresaw this"):
+            await local.standard(want("a"))
+
+        assert len(told.last(InstanceState.GONE)) == 1
+        assert not local.instances()
+        assert not local.lifecycle.children
 
 
 @pytest.mark.parametrize("scarce", ["cpu", "memory", "bandwidth"])

@@ -35,6 +35,7 @@ class Promised(InstanceLifecycle):
         super().__init__(*given)
         self.begun: list[str] = []
         self.failing: set[str] = set()
+        self.broken: set[str] = set()
         self.held_up: dict[str, asyncio.Event] = defaultdict(_set)
 
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
@@ -46,6 +47,8 @@ class Promised(InstanceLifecycle):
             return
         service = held.instance.service
         self.begun.append(service)
+        if service in self.broken:
+            raise RuntimeError("nobody foresaw this")
         await self.held_up[service].wait()
         base = held.base
         if service in self.failing or (base is not None and base.ready.exception() is not None):
@@ -245,3 +248,18 @@ async def test_where_nothing_forks_a_base_is_a_constituent_like_any_other() -> N
         assert await here.carry_out(command("model", count=2)) == "starts 2 of 2 model"
         assert await here.carry_out(command("sketch")) == "starts 1 of 1 sketch"
         await until(lambda: len(told.last(InstanceState.WARM)) == 3)
+
+
+async def test_an_error_that_nobody_foresaw_ends_its_start_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with pool(catalog_of(constituent("a"), constituent("b"))) as (here, told):
+        here.lifecycle.broken.add("a")
+        with pytest.raises(StandardPathRefused, match="nobody foresaw this"):
+            await here.standard(want("a"))
+        await here.standard(want("b"))
+
+        assert live(here) == ["b"]
+        assert [one.service for one in told.last(InstanceState.GONE)] == ["a"]
+    (said,) = [one for one in caplog.records if one.exc_info]
+    assert said.getMessage().startswith("The start of a-")

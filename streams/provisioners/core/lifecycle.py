@@ -47,13 +47,23 @@ class InstanceLifecycle(ABC):
     async def open(self, known: Sequence[Instance]) -> frozenset[str]:
         """Adopt the instances of `known` that still run; returns ids of commands already done."""
 
+    async def attempt(self, held: HeldInstance) -> None:
+        """Start an instance; an error that nobody foresaw ends this start alone, and is logged."""
+        try:
+            await self.start(held)
+        except Exception as error:  # who calls starts all others as well
+            name = held.instance.instance_id
+            logger.exception("The start of %s failed", name, extra={"action": "start_failed"})
+            held.end_reason = held.end_reason or f"crashed: {error!r}"
+            self._spawn(self.stop(held))
+
     @abstractmethod
     async def start(self, held: HeldInstance) -> None:
         """Start an instance; returns when it is warm or has failed."""
 
     @abstractmethod
     async def stop(self, held: HeldInstance) -> None:
-        """End an instance that has drained."""
+        """End an instance; it is gone once nothing of it runs, at once if nothing does."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -100,6 +110,8 @@ class InstanceLifecycle(ABC):
         held.ready.set_result(held.instance)
 
     def _mark_gone(self, held: HeldInstance, reason: str) -> None:
+        if held.instance.state is InstanceState.GONE:
+            return
         now_ms = wall_ms()
         if _fail(held, reason):
             self._backoff.failed(held.instance.service, now_ms)

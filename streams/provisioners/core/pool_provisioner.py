@@ -77,7 +77,7 @@ class PoolProvisioner(Generic[LifecycleT]):
         for instance in known:
             if instance.instance_id not in running:
                 self._emit(_gone(instance, wall_ms()))
-        self._starts = StartQueue(self.lifecycle.start, self.limits.starts)
+        self._starts = StartQueue(self.lifecycle.attempt, self.limits.starts)
 
     # ------------------------------------------------------------------ commands
 

@@ -73,11 +73,11 @@ class ProcessLifecycle(InstanceLifecycle):
             self._mark_gone(held, f"crashed: {_said(error)}")
             return
         self.children[held] = child
+        self._spawn(self._watch(held, child, cgroup))
         self._watchdog.watch(child.pid)
         self._ledger.change_state(
             held, InstanceState.STARTING, wall_ms(), started_ms=now_ms, endpoint=child.endpoint
         )
-        self._spawn(self._watch(held, child, cgroup))
         try:
             await self._wait_ready(child, held.constituent, deadline_s)
         except (ProcessNotReady, OSError) as error:
@@ -145,7 +145,9 @@ class ProcessLifecycle(InstanceLifecycle):
     async def stop(self, held: HeldInstance) -> None:
         """End its process."""
         child = self.children.get(held)
-        if child is not None:
+        if child is None:
+            self._mark_gone(held, held.end_reason)
+        else:
             await child.stop(self._limits.stop_ms / 1000)
 
     async def close(self) -> None:
