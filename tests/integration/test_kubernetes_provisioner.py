@@ -270,6 +270,25 @@ async def test_where_another_pod_is_ended_than_meant_the_one_meant_serves_on() -
         assert here.running() == 1
 
 
+async def test_a_pod_that_ends_while_it_drains_is_not_kept_for_another_that_ends() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.limits = replace(here.limits, grace_ms=200)
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", count=2))
+        first, second = await here.warm(2)
+        await asyncio.sleep(0.25)
+        await provisioner.carry_out(command("a", action=Action.RELEASE))
+        (drains,) = here.told.last(InstanceState.DRAINING)
+        await here.crash(drains)
+        await asyncio.sleep(0.5)  # it was to be ended meanwhile
+        await here.crash(second if drains.instance_id == first.instance_id else first)
+        await until(lambda: len(here.told.last(InstanceState.GONE)) == 2)
+        await asyncio.sleep(0.1)
+
+        assert here.told.states(drains.instance_id)[-1] is InstanceState.GONE
+        assert not provisioner.instances()
+
+
 async def test_a_pod_that_is_not_ready_is_not_warm_until_it_is_again() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -104,15 +105,15 @@ class PodLifecycle(InstanceLifecycle):
 
     async def stop(self, held: HeldInstance) -> None:
         """Scale down by one pod, after marking this one as the cheapest to delete."""
-        service = held.instance.service
-        if held in self._expected[service]:
-            self._expected[service].remove(held)
-            self._mark_gone(held, held.end_reason)
-        else:
-            await self.scaler.tell(
-                self._cluster.set_deletion_cost(held.instance.instance_id, _CHEAP)
-            )
+        service, name = held.instance.service, held.instance.instance_id
+        if name in self._pods:
+            await self.scaler.tell(self._cluster.set_deletion_cost(name, _CHEAP))
+        if name in self._pods:  # it may have ended by itself, now or before
             self._leaving.add(held)
+        else:
+            with contextlib.suppress(ValueError):
+                self._expected[service].remove(held)
+            self._mark_gone(held, held.end_reason)
         self.scaler.want(service)
 
     def _wanted(self, service: str) -> int:
