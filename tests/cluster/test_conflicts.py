@@ -27,11 +27,11 @@ from streams.provisioners.kubernetes.cluster import (
     code_of,
 )
 from streams.provisioners.kubernetes.leader_election import LeaderElection, LeaseTimings
-from streams.records.catalog import Constituent
+from streams.records.catalog import Constituent, Resources
 
 pytest_plugins = ["clusters"]
 
-WARM = WarmDeployment("a-warm", "a", 0, "main", {}, "", ScaleJournal())
+WARM = WarmDeployment("a-warm", "a", 0, "main", {}, Resources(), ScaleJournal())
 NEEDS = Constituent(service="a", needs=ONE, warm_up_ms=1_000, price=1.0)
 
 

@@ -46,6 +46,7 @@ MANAGER = "foremesh"
 ApiServerError = HTTPError  # the API server refused a request or did not answer
 _PodMetrics = create_namespaced_resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
 _MIB = 1024 * 1024
+_UNREADABLE = ValueError, TypeError, AttributeError, ArithmeticError, RecursionError
 _Labels = dict[str, Any]  # lightkube's type: values may be operators
 
 
@@ -79,7 +80,7 @@ class ScaleJournal:
         try:
             fields = json.loads(text or "{}")
             return cls(int(fields.get("wanted", 0)), tuple(map(str, fields.get("commands", ()))))
-        except (ValueError, TypeError, AttributeError):
+        except _UNREADABLE:
             return cls()
 
 
@@ -92,7 +93,7 @@ class WarmDeployment:
     replicas: int
     container: str
     requests: dict[str, str]  # resource requests of its container, whoever set them
-    ours: str  # the resource requests that we set, as JSON
+    ours: Resources  # those that we set, by the annotation that we set with them
     journal: ScaleJournal
     failure: str = ""  # why Kubernetes cannot make its pods
     unclaimed: bool = False  # nobody chose its replicas: they are Kubernetes' default
@@ -113,7 +114,7 @@ class WarmDeployment:
             replicas=one.spec.replicas if one.spec.replicas is not None else 1,
             container=first.name if first else "",
             requests={k: v for k, v in requests.items() if k in {"cpu", "memory"}},
-            ours=annotations.get(REQUESTS, ""),
+            ours=_noted(annotations.get(REQUESTS)),
             journal=ScaleJournal.of(annotations.get(JOURNAL)),
             failure=_failure(one),
             unclaimed=_unclaimed(one),
@@ -277,11 +278,19 @@ def _unclaimed(one: Deployment) -> bool:
 
 def _requests(warm: WarmDeployment, constituent: Constituent | None) -> dict[str, str]:
     """Return the catalogue's needs as resource requests, unless others set the requests."""
-    by_others = warm.requests and _amount(warm.requests) != _amount(json.loads(warm.ours or "{}"))
+    by_others = warm.requests and _amount(warm.requests) != warm.ours
     if constituent is None or not warm.container or by_others:
         return {}
     needs = constituent.needs
     return {"cpu": f"{needs.cpu:.0f}m", "memory": f"{needs.memory:.0f}Mi"}
+
+
+def _noted(text: str | None) -> Resources:
+    """Parse the annotation with the requests that we set; an unreadable one counts as empty."""
+    try:
+        return _amount(json.loads(text or "{}"))
+    except _UNREADABLE:
+        return Resources()
 
 
 def _amount(quantities: Mapping[str, str]) -> Resources:
