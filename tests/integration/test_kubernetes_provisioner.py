@@ -351,6 +351,24 @@ async def test_a_deployment_that_cannot_be_written_holds_up_no_other() -> None:
         assert time.monotonic() - began < 0.8  # it is tried again after a second
 
 
+async def test_an_error_in_scaling_is_one_of_the_provisioner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scale(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        provisioner.sweep()
+        monkeypatch.setattr(KubernetesCluster, "scale", scale)
+        await provisioner.carry_out(command("a"))
+        await asyncio.sleep(0.1)
+
+        with pytest.raises(ExceptionGroup) as failed:
+            provisioner.sweep()
+        assert failed.group_contains(RuntimeError, match="nobody foresaw this")
+
+
 async def test_a_deployment_that_is_made_later_is_scaled() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         del here.kube.api.objects[DEPLOYMENTS, NAMESPACE, "a-warm"]

@@ -64,6 +64,21 @@ class Promised(InstanceLifecycle):
         await asyncio.gather(*self._tasks)
 
 
+class Unfit(Promised):
+    """Works until what has to run for ever fails; cannot end what it started."""
+
+    async def open(self, known: Sequence[Instance]) -> frozenset[str]:
+        self._spawn(self._follow(), vital=True)
+        return await super().open(known)
+
+    async def _follow(self) -> None:
+        await self.held_up["follow"].wait()
+        raise RuntimeError("nobody foresaw this")
+
+    async def stop(self, held: HeldInstance) -> None:
+        raise RuntimeError(f"{held.instance.service} cannot be ended")
+
+
 class Unlayered(Promised):
     layered = False
 
@@ -263,3 +278,22 @@ async def test_an_error_that_nobody_foresaw_ends_its_start_and_no_other(
         assert [one.service for one in told.last(InstanceState.GONE)] == ["a"]
     (said,) = [one for one in caplog.records if one.exc_info]
     assert said.getMessage().startswith("The start of a-")
+
+
+async def test_a_provisioner_says_with_the_next_sweep_that_a_part_of_it_has_failed() -> None:
+    async with pool(catalog_of(constituent("a")), lives=Unfit) as (here, _):
+        await asyncio.sleep(0.01)
+
+        with pytest.raises(RuntimeError, match="nobody foresaw this"):
+            here.sweep()
+
+
+async def test_an_instance_that_cannot_be_ended_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async with pool(catalog_of(constituent("a")), lives=Unfit) as (here, told):
+        await here.standard(want("a"))
+        await asyncio.sleep(0.005)
+        await here.carry_out(command("a", action=Action.RELEASE))
+        await until(lambda: told.last(InstanceState.DRAINING))
+        await asyncio.sleep(0.05)
+
+    assert "a cannot be ended" in caplog.text

@@ -41,6 +41,7 @@ class InstanceLifecycle(ABC):
         self._backoff = backoff
         self._freed = freed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None  # of a vital task
         self._closing = False
 
     @abstractmethod
@@ -76,6 +77,11 @@ class InstanceLifecycle(ABC):
 
     def record_done(self, command: Command) -> None:  # noqa: B027  # needless where instances end too
         """Persist that a command was carried out, for a successor of this provisioner."""
+
+    def check(self) -> None:
+        """Raise the error that ended what has to run for as long as the provisioner."""
+        if self._failure is not None:
+            raise self._failure
 
     def capacity(self, declared: Resources) -> Resources:
         """Return the capacity of the pool: as declared, or less where the machines have less."""
@@ -132,10 +138,21 @@ class InstanceLifecycle(ABC):
             await self._freed.wait(self._limits.grace_ms / 1000)
         await self.stop(held)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], *, vital: bool = False) -> None:
+        """Run a task until `close`; an error is logged, and that of a vital one raised by `check`."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._vital_ended if vital else self._ended)
+
+    def _vital_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%r", error, exc_info=error, extra={"action": "task_failed"})
 
 
 def _fail(held: HeldInstance, reason: str) -> bool:

@@ -248,6 +248,7 @@ class PoolProvisioner(Generic[LifecycleT]):
 
     def sweep(self) -> None:
         """End instances idle for too long; drop reports of use that are too old."""
+        self.lifecycle.check()
         now_ms = wall_ms()
         for held in self.ledger:
             if held.in_flight and now_ms - held.reported_ms > self.limits.report_ms:

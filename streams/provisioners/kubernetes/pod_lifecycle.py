@@ -72,11 +72,15 @@ class PodLifecycle(InstanceLifecycle):
         for service, wanted in self.scaler.recall().items():
             self._expect(service, wanted)
         failed = functools.partial(self.scaler.report_outage, "watch of pods")
-        self._spawn(self._cluster.pods.follow(version, self._see, self._reconcile, failed))
-        self._spawn(self.scaler.follow())
-        self._spawn(self.scaler.converge())
-        self._spawn(self.scaler.observe_forever())
-        self._spawn(self.scaler.prepare_forever())
+        follow = self._cluster.pods.follow(version, self._see, self._reconcile, failed)
+        for work in (
+            follow,
+            self.scaler.follow(),
+            self.scaler.converge(),
+            self.scaler.observe_forever(),
+            self.scaler.prepare_forever(),
+        ):
+            self._spawn(work, vital=True)
         return self.scaler.commands()
 
     async def start(self, held: HeldInstance) -> None:
