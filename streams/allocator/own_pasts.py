@@ -15,7 +15,7 @@ from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.levels import ConstituentTiming
 from streams.models.keep_warm.own_past import FAR_MS, KeepWarmCosts, OwnPast
-from streams.models.keep_warm.shared_losses import SharedLosses
+from streams.models.keep_warm.shared_weights import SharedWeights
 
 __all__ = ["OwnPasts", "PoolPasts", "owner_of"]
 
@@ -36,7 +36,7 @@ class _AdviceTable:
     """The latest advice for an owner as arrays over a catalogue, and until when it holds."""
 
     index: CatalogIndex
-    shared: SharedLosses
+    shared: SharedWeights
     rows: list[ConstituentPast | None]
     to_keep: Numbers
     to_start: Numbers
@@ -53,7 +53,7 @@ class _AdviceTable:
         known = np.array([row is not None for row in rows], np.bool_)
         return cls(
             index=index,
-            shared=_shared(owner, state),
+            shared=_shared(owner, state) or SharedWeights.of_all(row.past for row in rows if row),
             rows=rows,
             to_keep=np.where(known, 0, -1),
             to_start=np.where(known, 0, -1),
@@ -90,7 +90,7 @@ class OwnPasts:
     ) -> PoolPasts:
         """The pasts of an owner at a time; `price` is the factor on the price of warm time.
 
-        State goes back when a step fails: what is kept counts while the shared losses, which are
+        State goes back when a step fails: what is kept counts while the shared weights, which are
         new after each change, are those in the state.
         """
         table = self._tables.get(owner)
@@ -105,7 +105,8 @@ class OwnPasts:
             row = state.get(_row_key(other, constituent.service))
             if row is not None:
                 state[_row_key(owner, constituent.service)] = row
-        state[_shared_key(owner)] = _shared(other, state)
+        if shared := _shared(other, state):
+            state[_shared_key(owner)] = shared
 
     def end(self, owner: str, state: PastRows) -> None:
         """Forget the pasts of an owner."""
@@ -119,7 +120,7 @@ class OwnPasts:
 class PoolPasts:
     """The pasts of one owner at one time; changes go to the state.
 
-    A constituent has a row from its first request on, of 17 KB at most; there are as many as
+    A constituent has a row from its first request on, of 18 KB at most; there are as many as
     constituents that the catalogue ever had.
     """
 
@@ -195,6 +196,7 @@ class PoolPasts:
             costs,
             count=count,
             at_once=int(self.table.index.at_once[part]),
+            start_ms=min(FAR_MS, int(self.timing.warm_up_ms[part])),
         )
         _, _, tier = found[-1]
         after = replace(before, past=past, costs=costs, uses=uses, tier=tier)
@@ -210,13 +212,13 @@ class PoolPasts:
 
     def _put(self, part: int, after: ConstituentPast, before: OwnPast | None) -> None:
         table, service = self.table, self.table.index.constituents[part].service
-        shared = table.shared.replacing(before, after.past)
-        row = replace(after, past=after.past.weighing(shared.prior(after.past)))
-        table.rows[part], table.shared = row, shared
+        others = table.shared.without(before) if before else table.shared
+        row = replace(after, past=after.past.weighing(others.prior()))
+        table.rows[part], table.shared = row, others.including(row.past)
         table.until_ms[part], table.to_keep[part] = 0, 0
         table.settled[part] = row.demanded.settled
         self.state[_row_key(self.owner, service)] = row
-        self.state[_shared_key(self.owner)] = shared
+        self.state[_shared_key(self.owner)] = table.shared
 
     def _look_up(self, part: int, warm_up_ms: int, at_ms: int) -> None:
         """Look up the advice, which is the same from now to this time if it was known so far."""
@@ -257,6 +259,7 @@ def _shared_key(owner: str) -> str:
     return f"l/{owner}"
 
 
-def _shared(owner: str, state: PastRows) -> SharedLosses:
+def _shared(owner: str, state: PastRows) -> SharedWeights | None:
+    """The weights that are shared; None before the first past, or of an earlier release."""
     found = state.get(_shared_key(owner))
-    return found if isinstance(found, SharedLosses) else SharedLosses()
+    return found if isinstance(found, SharedWeights) else None

@@ -16,6 +16,7 @@ from streams.stages.row_encoding import from_row, to_row
 __all__ = [
     "PAST",
     "SHARED",
+    "SHARED_1",
     "TRIAL",
     "PoolOrDemand",
     "PoolState",
@@ -28,9 +29,8 @@ __all__ = [
     "pool_of",
 ]
 
-POOL_1, DEMAND_1, POOL, DEMAND_2, TRIAL, DEMAND, PAST, SHARED = range(
-    1, 9
-)  # first byte of a row: its format
+# First byte of a row: its format.
+POOL_1, DEMAND_1, POOL, DEMAND_2, TRIAL, DEMAND, PAST, SHARED_1, SHARED = range(1, 10)
 
 NONE: Mapping[Any, Any] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 from zlib import compress, decompress
 from zlib import error as ZlibError  # noqa: N812  # an exception
@@ -12,10 +12,10 @@ from streams.allocator import state
 from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.demanded import DemandedNumber
 from streams.allocator.simulated_pool import SimulatedPool
-from streams.allocator.state import PAST, SHARED, TRIAL, PoolState
+from streams.allocator.state import PAST, SHARED, SHARED_1, TRIAL, PoolState
 from streams.allocator.trial import TrialArm, TrialState
 from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
-from streams.models.keep_warm.shared_losses import SharedLosses
+from streams.models.keep_warm.shared_weights import SharedWeights
 from streams.records import Demand
 from streams.records.control import Variant
 from streams.records.trials import Score
@@ -24,7 +24,13 @@ from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["AllocatorRow", "decode", "encode"]
 
-AllocatorRow = PoolState | Demand | TrialState | ConstituentPast | SharedLosses
+
+@dataclass(frozen=True, slots=True)
+class FormerShared:
+    """What an earlier release shared between pasts; they are summed anew."""
+
+
+AllocatorRow = PoolState | Demand | TrialState | ConstituentPast | SharedWeights | FormerShared
 FAST = 1  # level of compression: most of a past is zeros
 
 
@@ -36,8 +42,10 @@ def encode(row: AllocatorRow) -> bytes:
         case ConstituentPast():
             past = compress(bytes(row.past), FAST)
             return to_row(PAST, [past, row.costs, row.uses, row.tier, astuple(row.demanded)])
-        case SharedLosses():
+        case SharedWeights():
             return to_row(SHARED, [bytes(row), row.pasts])
+        case FormerShared():
+            return to_row(SHARED_1, [b"", 0])
         case _:
             return state.encode(row)
 
@@ -84,5 +92,6 @@ def _arm_of(variant: dict[str, Any], simulated: list[Any], row: list[Any]) -> Tr
 _MADE: dict[bytes, Callable[..., AllocatorRow]] = {
     bytes((TRIAL,)): _trial_of,
     bytes((PAST,)): _past_of,
-    bytes((SHARED,)): SharedLosses.of,
+    bytes((SHARED_1,)): lambda *_: FormerShared(),
+    bytes((SHARED,)): SharedWeights.of,
 }

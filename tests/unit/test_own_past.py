@@ -186,6 +186,20 @@ def test_instances_in_use_are_not_those_that_a_next_request_finds() -> None:
     assert past.at(600 * MINUTE_MS, COSTS).advice == 2
 
 
+@pytest.mark.parametrize(("together", "kept"), [(1, 0), (8, 1)])
+def test_an_instance_pays_sooner_where_several_would_wait_for_one_start(
+    together: int, kept: int
+) -> None:
+    """Each half an hour or so, which costs two waits: too much for one user, not for eight."""
+    past, at_ms, chance = OwnPast(), 0, random.Random(2)
+    for _ in range(60):
+        at_ms += int(chance.uniform(20, 40) * MINUTE_MS)
+        for number in range(together):
+            asked_ms = at_ms + number * 2_500
+            past = past.using(asked_ms, asked_ms, COSTS, start_ms=20_000)
+    assert past.at(at_ms + 10 * MINUTE_MS, COSTS).advice == kept
+
+
 def foreseen(uses: Uses, number: int, before_ms: int) -> OwnPast:
     """The past when the caller names a number so long before each use, and 0 after it."""
     past = OwnPast()
@@ -267,7 +281,7 @@ def test_the_state_has_a_bounded_size_whatever_comes() -> None:
     past = OwnPast()
     for minute in range(200):
         past = past.using(minute * MINUTE_MS, minute * MINUTE_MS + HOUR_MS, COSTS, count=50)
-    assert len(bytes(past)) == PAST.itemsize <= 17_408
+    assert len(bytes(past)) == PAST.itemsize <= 18_432
     assert past.advice == 64
 
 
@@ -283,15 +297,23 @@ def test_time_does_not_run_backwards() -> None:
     assert bytes(past.at(0, COSTS)) == bytes(past)
 
 
-def test_a_past_of_a_release_without_timers_of_days_advises_what_it_did() -> None:
-    """Forty uses 53 minutes apart; the advice is that release's own."""
-    packed = Path(__file__).parent / "golden" / "own-past" / "without-days.b64"
-    past = OwnPast.of(zlib.decompress(base64.b64decode(packed.read_text())))
+def former(release: str) -> OwnPast:
+    """Forty uses 53 minutes apart, as an earlier release wrote them."""
+    packed = Path(__file__).parent / "golden" / "own-past" / f"{release}.b64"
+    return OwnPast.of(zlib.decompress(base64.b64decode(packed.read_text())))
+
+
+@pytest.mark.parametrize("release", ["without-days", "whole-starts"])
+def test_a_past_of_an_earlier_release_advises_what_it_did(release: str) -> None:
+    past = former(release)
     costs, last_ms = KeepWarmCosts(warm_hour=1.0, wait=0.2, start=0.01), 39 * 53 * MINUTE_MS
     minutes = (1, 5, 20, 50, 52, 53, 60, 120)
     found = [past.at(last_ms + m * MINUTE_MS, costs).advice for m in minutes]
     assert found == [0, 0, 0, 1, 1, 1, 0, 0]
-    day, *days, forever = past.losses[NAMED - 5 : NAMED]
+
+
+def test_timers_that_an_earlier_release_had_not_begin_between_their_neighbours() -> None:
+    day, *days, forever = former("without-days")._records["loss"][0][NAMED - 5 : NAMED]
     assert days == [(day + forever) / 2] * 3
 
 

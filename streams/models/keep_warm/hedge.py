@@ -65,7 +65,8 @@ def past_of(experts: int) -> np.dtype[Any]:
         prior=(np.float64, (experts,)),  # log of the weight without losses
         loss=(np.float64, (experts,)),  # up to this cell, in cold starts
         held_ms=(np.int64, (experts,)),  # in this cell: idle instances kept
-        cold=(np.int64, (experts,)),  # uses that found none
+        waited=(np.float64, (experts,)),  # by uses: each the share of a start that was left
+        ready_ms=(np.int64, (experts,)),  # when the last start that a use waited for has ended
         started=(np.int64, (experts,)),  # instances started before a use
     )
 
@@ -100,14 +101,26 @@ def charge(past: Record, until_ms: int) -> None:
 
 
 @inner
-def serve(past: Record, at_ms: int, end_ms: int) -> None:
-    """Take one more instance into use, and charge those who would have had to start it."""
+def _wait(past: Record, at_ms: int, start_ms: int) -> None:
+    """Charge those whose start has not ended for what is left of it."""
+    for expert in range(EXPERTS):
+        left_ms = min(start_ms, past.ready_ms[expert] - at_ms)
+        past.waited[expert] += max(0, left_ms) / start_ms
+
+
+@inner
+def serve(past: Record, at_ms: int, end_ms: int, start_ms: int) -> None:
+    """Take one more instance into use, and charge those who would have had to start it.
+
+    Whoever comes during a start waits for the rest of it: users often come together.
+    """
     history, level = past.history, in_use(past.history, at_ms)
     if level >= LEVELS:
         return
     for expert in range(EXPERTS):
-        if not keeps(past, expert, level, at_ms):
-            past.cold[expert] += 1
+        if past.ready_ms[expert] <= at_ms and not keeps(past, expert, level, at_ms):
+            past.ready_ms[expert] = at_ms + start_ms
+    _wait(past, at_ms, start_ms)
     if history.ends_ms[level] > NEVER_MS:
         count_idle(past.idle, at_ms - history.ends_ms[level])
     occupy(history, level, end_ms)
@@ -116,11 +129,12 @@ def serve(past: Record, at_ms: int, end_ms: int) -> None:
 
 
 @inner
-def join(past: Record, at_ms: int, end_ms: int, at_once: int) -> bool:
+def join(past: Record, at_ms: int, end_ms: int, at_once: int, start_ms: int) -> bool:
     """Use the instance that was taken last, if it is in use and has room for one more."""
     if past.shared >= at_once or in_use(past.history, at_ms) == 0:
         return False
     past.shared += 1
+    _wait(past, at_ms, start_ms)
     past.history.ends_ms[0] = max(past.history.ends_ms[0], end_ms)
     return True
 
@@ -131,9 +145,10 @@ def settle(past: Record, price: float, start: float) -> None:
     kept = _KEPT if past.peak > 0 else 1.0
     for expert in range(EXPERTS):
         past.loss[expert] = kept * past.loss[expert] + (
-            past.cold[expert] + start * past.started[expert] + price * past.held_ms[expert]
+            past.waited[expert] + start * past.started[expert] + price * past.held_ms[expert]
         )
-        past.cold[expert] = past.started[expert] = past.held_ms[expert] = 0
+        past.waited[expert] = 0.0
+        past.started[expert] = past.held_ms[expert] = 0
 
 
 @inner
@@ -195,7 +210,7 @@ def weigh(past: Record, weights: Weights) -> None:
     """Fill in the weight of each expert, by what it was charged up to this cell and its waits since."""
     logs, best = np.empty(EXPERTS), -math.inf
     for expert in range(EXPERTS):
-        logs[expert] = past.prior[expert] - RATE * (past.loss[expert] + past.cold[expert])
+        logs[expert] = past.prior[expert] - RATE * (past.loss[expert] + past.waited[expert])
         best = max(best, logs[expert])
     logs -= best
     exponentials(logs, weights)

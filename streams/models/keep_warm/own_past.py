@@ -9,7 +9,7 @@ import numpy as np
 
 from streams.models.keep_warm import passage
 from streams.models.keep_warm.former_pasts import records_of
-from streams.models.keep_warm.hedge import PAST, PRIOR, Weights
+from streams.models.keep_warm.hedge import EXPERTS, PAST, PRIOR, Weights
 from streams.models.keep_warm.history import NEVER_MS
 from streams.models.keep_warm.recurrence import UNKNOWN
 from streams.models.kernels import Records
@@ -96,7 +96,14 @@ class OwnPast:
         return OwnPast(self._moved(at_ms, costs))
 
     def using(
-        self, at_ms: int, until_ms: int, costs: KeepWarmCosts, *, count: int = 1, at_once: int = 1
+        self,
+        at_ms: int,
+        until_ms: int,
+        costs: KeepWarmCosts,
+        *,
+        count: int = 1,
+        at_once: int = 1,
+        start_ms: int = 1,
     ) -> OwnPast:
         """The past when so many requests have come, each for an instance until that time.
 
@@ -104,9 +111,11 @@ class OwnPast:
         ----------
         at_once
             Requests that an instance serves at the same time.
+        start_ms
+            How long a start takes: whoever comes meanwhile waits for the rest of it.
         """
         after = self._moved(at_ms, costs)
-        passage.use(after, until_ms, count, at_once)
+        passage.use(after, until_ms, count, at_once, max(1, start_ms))
         return OwnPast(after)
 
     def naming(
@@ -130,10 +139,11 @@ class OwnPast:
         return OwnPast(after)
 
     @property
-    def losses(self) -> Weights:
-        """What each expert was charged up to the current minute, in cold starts."""
-        losses: Weights = self._records["loss"][0]
-        return losses
+    def weights(self) -> Weights:
+        """The weight of each expert, by its prior and what it was charged."""
+        weights = np.empty(EXPERTS)
+        passage.tell_weights(self._records, weights)
+        return weights
 
     @property
     def advice(self) -> int:

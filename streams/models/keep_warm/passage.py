@@ -29,9 +29,9 @@ from streams.models.keep_warm.history import (
     top_level,
 )  # fmt: skip
 from streams.models.keep_warm.recurrence import DEEP, forget_uses, learn_cell, mark_cell
-from streams.models.kernels import FLOAT, INT, Record, Records, array_of, inner, kernel
+from streams.models.kernels import F8, FLOAT, INT, Record, Records, array_of, inner, kernel
 
-__all__ = ["advance", "advised", "change_ms", "speak", "use"]
+__all__ = ["advance", "advised", "change_ms", "speak", "tell_weights", "use"]
 
 PASTS = array_of(PAST)
 LONG = 10_000  # days
@@ -89,13 +89,13 @@ def advance(pasts: Records, at_ms: int, price: float, start: float) -> None:
     _pass(past, at_ms, price, start)
 
 
-@kernel(PASTS, INT, INT, INT)
-def use(pasts: Records, end_ms: int, count: int, at_once: int) -> None:
-    """Let so many requests come, each for an instance until this time."""
-    past = pasts[0]
+@kernel(PASTS, INT, INT, INT, INT)
+def use(pasts: Records, end_ms: int, count: int, at_once: int, start_ms: int) -> None:
+    """Let so many requests come, each for an instance until this time; a start takes `start_ms`."""
+    past, end_ms = pasts[0], max(pasts[0].now_ms, end_ms)
     for _ in range(min(count, LEVELS * at_once)):
-        if not join(past, past.now_ms, max(past.now_ms, end_ms), at_once):
-            serve(past, past.now_ms, max(past.now_ms, end_ms))
+        if not join(past, past.now_ms, end_ms, at_once, start_ms):
+            serve(past, past.now_ms, end_ms, start_ms)
 
 
 @kernel(PASTS, INT, INT)
@@ -137,6 +137,12 @@ def _next_end(past: Record) -> int:
             if past.now_ms < end_ms < next_ms:
                 next_ms = end_ms
     return int(next_ms)
+
+
+@kernel(PASTS, F8)
+def tell_weights(pasts: Records, weights: Weights) -> None:
+    """Fill in the weight of each expert."""
+    weigh(pasts[0], weights)
 
 
 @kernel(PASTS)
