@@ -1,4 +1,4 @@
-"""The programs of a cluster: Kubernetes and kwok built by Go, the rest unpacked from Debian's packages.
+"""The programs of a cluster: most are built by Go, the rest unpacked from Debian's packages.
 
 Run as a script it says what this machine lacks, or has them all, with the time of each. With --check
 it makes nothing: its exit code says whether the tests can run at once, its sentences why they cannot.
@@ -6,6 +6,7 @@ it makes nothing: its exit code says whether the tests can run at once, its sent
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,24 +25,32 @@ from debian import unpack
 from harness import CHECKOUT
 from helm import helm_built, helm_program
 
-__all__ = ["BUILD", "KEDA_CONFIG", "VERSION", "Programs", "programs"]
+__all__ = [
+    "BUILD",
+    "COREDNS_MANIFESTS",
+    "KEDA_MANIFESTS",
+    "VERSION",
+    "Programs",
+    "programs",
+]
 
 BUILD = CHECKOUT / "build" / "cluster"
 MODULE = Path(__file__).with_name("go")
-KEDA = "github.com/kedacore/keda/v2"
-KEDA_CONFIG = BUILD / "keda"  # its manifests
+KEDA, KUBERNETES = "github.com/kedacore/keda/v2", "k8s.io/kubernetes"
+KEDA_MANIFESTS, COREDNS_MANIFESTS = BUILD / "keda", BUILD / "coredns"
 VERSION = "v1.37.2"  # as in go.mod
 BUILD_S = 3_600
 # Where the source of a program is, and where it is in Debian's package of it.
 SOURCES = {
     "etcd": "go.etcd.io/etcd/server/v3",
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
-    "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
-    "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+    "kube-apiserver": f"{KUBERNETES}/cmd/kube-apiserver",
+    "kube-controller-manager": f"{KUBERNETES}/cmd/kube-controller-manager",
+    "kube-scheduler": f"{KUBERNETES}/cmd/kube-scheduler",
+    "kube-proxy": f"{KUBERNETES}/cmd/kube-proxy",
+    "kubelet": f"{KUBERNETES}/cmd/kubelet",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
-    "keda-operator": f"{KEDA}/cmd/operator",
+    "coredns": "foremesh/tests/cluster/coredns",
+    "keda": f"{KEDA}/cmd/operator",
     "keda-adapter": f"{KEDA}/cmd/adapter",
 }
 PACKAGES = {
@@ -51,6 +60,11 @@ PACKAGES = {
     "containerd-shim-runc-v2": ("containerd", "usr/bin/containerd-shim-runc-v2"),
     "ctr": ("containerd", "usr/bin/ctr"),
     "runc": ("runc", "usr/sbin/runc"),
+}
+# The manifests of a program: the module that has them, their folder in it, and where they go.
+MANIFESTS = {
+    "coredns": (KUBERNETES, "cluster/addons/dns/coredns", COREDNS_MANIFESTS),
+    "keda": (KEDA, "config", KEDA_MANIFESTS),
 }
 NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "true")
 STAMPS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -109,19 +123,23 @@ def have(name: str) -> None:
 
 
 def _build(name: str, source: str) -> None:
-    stamps = " ".join(f"-X {one}.gitVersion={VERSION}" for one in STAMPS)
+    module = MODULE / "keda" if source.startswith(KEDA) else MODULE
+    stamps = " ".join(f"-X {one}.gitVersion={VERSION}" for one in STAMPS if module == MODULE)
     options = ["-mod=readonly", "-trimpath", f"-ldflags=-s -w {stamps}"]
-    if not source.startswith(KEDA):
-        _go(MODULE, "build", *options, "-o", str(BUILD / "bin" / name), source)
-        return
-    options = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"]
-    _go(MODULE / "keda", "build", *options, "-o", str(BUILD / "bin" / name), source)
-    module = _go(MODULE / "keda", "list", "-m", "-f", "{{.Dir}}", KEDA).strip()
-    shutil.copytree(Path(module) / "config", KEDA_CONFIG, dirs_exist_ok=True)
+    if name in MANIFESTS:
+        _copy(module, *MANIFESTS[name])
+    _go(module, "build", *options, "-o", str(BUILD / "bin" / name), source)
+
+
+def _copy(module: Path, required: str, folder: str, to: Path) -> None:
+    """Copy a folder of a module that this one requires."""
+    found = json.loads(_go(module, "mod", "download", "-json", required))
+    shutil.copytree(Path(found["Dir"]) / folder, to, dirs_exist_ok=True)
 
 
 def _go(module: Path, *words: str) -> str:
     env = {**os.environ, "GOPATH": str(BUILD / "go"), "GOCACHE": str(BUILD / "cache")}
+    env["CGO_ENABLED"] = "0"  # programs run in images that have nothing else
     env["GOFLAGS"] = f"{env.get('GOFLAGS', '')} -modcacherw".strip()
     argv = ["go", *words]
     done = subprocess.run(

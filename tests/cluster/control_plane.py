@@ -20,10 +20,11 @@ from lightkube.config.models import User
 from streams.devstack.child import ServerProcess, until
 from streams.runtime.ports import free_ports
 
-__all__ = ["SERVICES", "ControlPlane", "control_plane", "self_signed", "served"]
+__all__ = ["DNS", "SERVICES", "ControlPlane", "control_plane", "self_signed", "served"]
 
 START_S, STOP_S = 60, 20
 SERVICES = "10.96.0.0/16"  # addresses of Services; the first is the API server's
+DNS = "10.96.0.10"  # that of names
 ADMIN, UNASKED = "admin", "198.51.100.1"
 # Nothing is retried for minutes here: tests wait for what follows the end of a node.
 IMPATIENT_S = 2

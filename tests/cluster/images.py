@@ -12,6 +12,7 @@ from pathlib import Path
 __all__ = ["archive"]
 
 OCI = "application/vnd.oci.image"
+NOBODY = "65532:65532"
 
 
 def archive(path: Path, name: str, files: Mapping[str, Path], entrypoint: list[str]) -> None:
@@ -22,7 +23,7 @@ def archive(path: Path, name: str, files: Mapping[str, Path], entrypoint: list[s
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Entrypoint": entrypoint},
+            "config": {"Entrypoint": entrypoint, "User": NOBODY},
             "rootfs": root,
         }
     )

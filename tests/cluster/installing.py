@@ -9,11 +9,13 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from addons import coredns
 from binaries import BUILD, programs
 from buildah import saved
 from control_plane import control_plane, self_signed
@@ -63,20 +65,24 @@ def a_shop(
     images: Sequence[str] = ("foremesh",),
 ) -> Iterator[Shop]:
     """The chart with these parts, installed on one real node where these Deployments are."""
-    archives, found = [saved(one, VERSION, BUILD) for one in images], programs()
+    found, names = programs(), coredns()
     for name in ("control", "node", "around"):
         (folder / name).mkdir()
     pause = folder / "pause.tar"
     sleep = ["/busybox", "sleep", "2147483647"]
     archive(pause, "docker.io/library/pause:1", {"busybox": Path(found["busybox"])}, sleep)
+    own = [saved(one, VERSION, BUILD) for one in images]
+    archives = [pause, *own, *names.archives(found, folder)]
     with (
         wire(),
         neighbourhood(folder / "around", HOST) as around,
         control_plane(found, folder / "control", HOST) as cluster,
-        node(found, cluster, [pause, *archives], folder / "node"),
+        node(found, cluster, archives, folder / "node"),
     ):
-        shop = Shop(cluster, around, folder, 0.0)
+        shop = Shop(cluster, around, folder)
         eventually(lambda: "True" in shop.kubectl(*NODE_READY), 180)
+        shop.kubectl("apply", "--server-side", "-f", "-", given=names.manifests)
+        shop.kubectl(*ADDONS_READY)
         prepare(shop, constituents)
         yield install(shop, small(around, parts))
 
@@ -84,6 +90,10 @@ def a_shop(
 NODE_READY = (
     *("get", "nodes", "-o"),
     'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}',
+)
+ADDONS_READY = (
+    *("wait", "--for=condition=available", "deployment", "--all", "--all-namespaces"),
+    "--timeout=240s",
 )
 
 
@@ -115,16 +125,15 @@ async def deploy(shop: Shop, constituents: Collection[str]) -> None:
 
 
 def install(shop: Shop, values: Mapping[str, Any]) -> Shop:
-    """The chart; names of its Services are known then."""
+    """The chart; addresses of its Services are known then."""
     written = shop.folder / "values.yaml"
     written.write_text(json.dumps(values))
     began = time.monotonic()
     helm = [str(helm_program()), f"--kubeconfig={shop.cluster.kubeconfig()}"]
     said([*helm, "install", "mine", "deploy/helm", "-n", NAMESPACE, "-f", str(written)])
-    for one in json.loads(shop.kubectl("get", "services", "-o", "json"))["items"]:
-        name = f"{one['metadata']['name']}.{NAMESPACE}"
-        shop.around.services[name] = one["spec"]["clusterIP"]
-    return Shop(shop.cluster, shop.around, shop.folder, began)
+    found = json.loads(shop.kubectl("get", "services", "-o", "json"))["items"]
+    addresses = {one["metadata"]["name"]: one["spec"]["clusterIP"] for one in found}
+    return replace(shop, installed_s=began, services=addresses)
 
 
 def small(around: Neighbourhood, parts: Collection[str]) -> dict[str, Any]:

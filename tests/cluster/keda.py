@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
-from binaries import KEDA_CONFIG, Programs
+from binaries import KEDA_MANIFESTS, Programs
 from control_plane import ControlPlane, self_signed, served
 
 from streams.runtime.ports import free_ports
@@ -29,7 +29,7 @@ def keda(found: Programs, there: ControlPlane) -> Iterator[Path]:
     folder.mkdir()
     self_signed(folder, "tls", "keda", f"DNS:localhost,DNS:{SERVICE}.{NAMESPACE}.svc")
     shutil.copy(folder / "tls.crt", folder / "ca.crt")
-    _kubectl(there, "apply", "--server-side", "-f", str(KEDA_CONFIG / "crd" / "bases"))
+    _kubectl(there, "apply", "--server-side", "-f", str(KEDA_MANIFESTS / "crd" / "bases"))
     _kubectl(there, "create", "namespace", NAMESPACE)
     serving, asking, health = free_ports(3)
     env = {
@@ -55,7 +55,7 @@ def keda(found: Programs, there: ControlPlane) -> Iterator[Path]:
 def _operator(found: Programs, folder: Path, asking: int, health: int) -> list[str]:
     (metrics,) = free_ports(1)
     return [
-        found["keda-operator"],
+        found["keda"],
         f"--metrics-bind-address=127.0.0.1:{metrics}",
         f"--health-probe-bind-address=127.0.0.1:{health}",
         f"--metrics-service-bind-address=127.0.0.1:{asking}",

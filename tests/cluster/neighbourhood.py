@@ -1,14 +1,12 @@
-"""What a cluster finds around it: Kafka, PostgreSQL and names of Services, on its side of the wire."""
+"""What a cluster finds around it: Kafka and PostgreSQL, on its side of the wire."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socketserver
-import struct
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +19,6 @@ from streams.runtime.ports import free_port
 __all__ = ["Neighbourhood", "neighbourhood"]
 
 PROTOCOLS = "PLAINTEXT:PLAINTEXT,PODS:PLAINTEXT,CONTROLLER:PLAINTEXT"
-ADDRESS, INTERNET = 1, 1  # the type and the class of DNS that are answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +29,11 @@ class Neighbourhood:
     postgres: str
     kafka_of_pods: str
     postgres_of_pods: str
-    services: dict[str, str] = field(default_factory=dict)  # addresses, by name
 
 
 @contextlib.contextmanager
 def neighbourhood(folder: Path, host: str) -> Iterator[Neighbourhood]:
-    """Kafka, PostgreSQL and a name server at an address of this machine."""
+    """Kafka and PostgreSQL at an address of this machine."""
     pods = f"{host}:{free_port()}"
     protocols = {"listener.security.protocol.map": PROTOCOLS}
     kafka = KafkaServer(
@@ -52,7 +48,7 @@ def neighbourhood(folder: Path, host: str) -> Iterator[Neighbourhood]:
         url, port = postgres.url(), free_port()
         there = url.replace(f"127.0.0.1:{urlsplit(url).port}", f"{host}:{port}")
         found = Neighbourhood(kafka.address, url, pods, there)
-        with _forwarded(host, port, urlsplit(url).port or 0), _named(host, found.services):
+        with _forwarded(host, port, urlsplit(url).port or 0):
             yield found
     finally:
         kafka.stop()
@@ -87,40 +83,3 @@ def _forwarded(host: str, port: int, to: int) -> Iterator[None]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
-
-
-@contextlib.contextmanager
-def _named(host: str, services: Mapping[str, str]) -> Iterator[None]:
-    """A name server that knows Services and no others."""
-
-    class Answer(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            data, reply = self.request
-            reply.sendto(_answer(data, services), self.client_address)
-
-    with socketserver.ThreadingUDPServer((host, 53), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def _answer(data: bytes, services: Mapping[str, str]) -> bytes:
-    """The answer to a question of DNS (RFC 1035): the address of a Service, nothing, or no such name."""
-    labels, at = [], 12
-    while size := data[at]:
-        labels.append(data[at + 1 : at + 1 + size].decode())
-        at += 1 + size
-    (kind,) = struct.unpack_from(">H", data, at + 1)
-    question = data[12 : at + 5]
-    address = services.get(".".join(labels).removesuffix(".svc.cluster.local"))
-    found = address is not None and kind == ADDRESS
-    flags = 0x8180 if address is not None else 0x8183
-    head = data[:2] + struct.pack(">HHHHH", flags, 1, found, 0, 0)
-    if not found:
-        return head + question
-    packed = bytes(map(int, str(address).split(".")))
-    return head + question + struct.pack(">HHHIH", 0xC00C, kind, INTERNET, 1, 4) + packed

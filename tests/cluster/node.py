@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from binaries import Programs
-from control_plane import SERVICES, ControlPlane
+from control_plane import DNS, SERVICES, ControlPlane
 
 from streams.devstack.child import ServerProcess
 
@@ -34,6 +34,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/library/pause:1"
   restrict_oom_score_adj = true
+  enable_unprivileged_ports = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$cni"
     conf_dir = "$folder/cni"
@@ -48,7 +49,7 @@ kind: KubeletConfiguration
 address: 127.0.0.1
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}}
 cgroupDriver: cgroupfs
-clusterDNS: [$host]
+clusterDNS: [$dns]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix://$folder/containerd.sock
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
@@ -62,7 +63,7 @@ nodeLeaseDurationSeconds: 4
 nodeStatusUpdateFrequency: 1s
 oomScoreAdj: 0
 podLogsDir: $folder/logs
-resolvConf: ""
+resolvConf: $folder/resolv.conf
 volumePluginDir: $folder/plugins
 """
 PROXY = """
@@ -146,7 +147,7 @@ def _configure(found: Programs, there: ControlPlane, images: Sequence[Path], fol
         "folder": folder,
         "programs": found.folder,
         "cni": found["cni"],
-        "host": HOST,
+        "dns": DNS,
         "pods": PODS,
     }
     for name, text in (
@@ -157,6 +158,7 @@ def _configure(found: Programs, there: ControlPlane, images: Sequence[Path], fol
         (folder / name).write_text(Template(text).substitute(names))
     for who in ("node", "proxy"):  # their tokens have the same names
         (folder / f"{who}.kubeconfig").write_text(there.kubeconfig(who, who).read_text())
+    (folder / "resolv.conf").write_text(f"nameserver {HOST}\n")  # nobody answers there
     for name in ("cni", "images"):
         (folder / name).mkdir()
     (folder / "cni" / "1.conflist").write_text(json.dumps(NETWORK))

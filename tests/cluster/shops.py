@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ class Shop:
     cluster: ControlPlane
     around: Neighbourhood
     folder: Path
-    installed_s: float  # monotonic
+    installed_s: float = 0.0  # monotonic
+    services: Mapping[str, str] = field(default_factory=dict)  # addresses, by name
 
     def kubectl(self, *words: str, given: str = "") -> str:
         argv = ["kubectl", f"--kubeconfig={self.cluster.kubeconfig()}", "-n", NAMESPACE, *words]
@@ -112,7 +113,7 @@ class Shop:
         trust = ssl.create_default_context(cafile=str(self.folder / "access" / "ca.crt"))
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent["x-request-id"] = request_id
-        url = f"https://{self.around.services[f'{part}.{NAMESPACE}']}/{path}"
+        url = f"https://{self.services[part]}/{path}"
         try:
             async with (
                 aiohttp.ClientSession() as session,
