@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from addons import coredns
+from addons import Addon, coredns, run
 from binaries import BUILD, programs
 from buildah import saved
 from control_plane import control_plane, self_signed
@@ -39,7 +39,7 @@ ON_A_NODE = [
 VERSION = version("foremesh")
 FIRST_WARM_S = 180
 REQUEST_EVERY_S = 5
-PARTS = ("worker", "sink", "provisioner", "gateway", "mesh", "dashboard")
+PARTS = ("worker", "sink", "provisioner", "gateway", "mesh", "dashboard", "planner", "keda")
 SERVER = """
 import http.server, json, os, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -63,16 +63,18 @@ def a_shop(
     parts: Collection[str],
     constituents: Collection[str],
     images: Sequence[str] = ("foremesh",),
+    addons: Sequence[Addon] = (),
 ) -> Iterator[Shop]:
     """The chart with these parts, installed on one real node where these Deployments are."""
-    found, names = programs(), coredns()
+    found, addons = programs(), (coredns(), *addons)
     for name in ("control", "node", "around"):
         (folder / name).mkdir()
     pause = folder / "pause.tar"
     sleep = ["/busybox", "sleep", "2147483647"]
     archive(pause, "docker.io/library/pause:1", {"busybox": Path(found["busybox"])}, sleep)
-    own = [saved(one, VERSION, BUILD) for one in images]
-    archives = [pause, *own, *names.archives(found, folder)]
+    archives = [pause, *(saved(one, VERSION, BUILD) for one in images)]
+    for addon in addons:
+        archives += addon.archives(found, folder)
     with (
         wire(),
         neighbourhood(folder / "around", HOST) as around,
@@ -81,8 +83,7 @@ def a_shop(
     ):
         shop = Shop(cluster, around, folder)
         eventually(lambda: "True" in shop.kubectl(*NODE_READY), 180)
-        shop.kubectl("apply", "--server-side", "-f", "-", given=names.manifests)
-        shop.kubectl(*ADDONS_READY)
+        run(addons, cluster.kubeconfig())
         prepare(shop, constituents)
         yield install(shop, small(around, parts))
 
@@ -90,10 +91,6 @@ def a_shop(
 NODE_READY = (
     *("get", "nodes", "-o"),
     'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}',
-)
-ADDONS_READY = (
-    *("wait", "--for=condition=available", "deployment", "--all", "--all-namespaces"),
-    "--timeout=240s",
 )
 
 
@@ -103,7 +100,7 @@ def prepare(shop: Shop, constituents: Collection[str]) -> None:
     said(["kubectl", f"--kubeconfig={admin}", "create", "namespace", NAMESPACE])
     folder = shop.folder / "access"
     folder.mkdir()
-    self_signed(folder, "tls", "shop", "DNS:provisioner,DNS:gateway,DNS:mesh")
+    self_signed(folder, "tls", "shop", f"DNS:provisioner,DNS:gateway,DNS:mesh,DNS:keda.{NAMESPACE}")
     shutil.copy(folder / "tls.crt", folder / "ca.crt")
     for name in ("token", "users-token", "dashboard-token"):
         (folder / name).write_text(name * 4)
@@ -141,6 +138,7 @@ def small(around: Neighbourhood, parts: Collection[str]) -> dict[str, Any]:
     little = {"resources": {"requests": {"cpu": "20m"}}}
     return {
         "image": {"pullPolicy": "Never"},
+        "scaledBy": "keda" if "keda" in parts else "foremesh",
         "config": {
             "FOREMESH_KAFKA": around.kafka_of_pods,
             "FOREMESH_REPLICATION": "1",

@@ -25,6 +25,7 @@ PROTOCOLS = "PLAINTEXT:PLAINTEXT,PODS:PLAINTEXT,CONTROLLER:PLAINTEXT"
 class Neighbourhood:
     """Where they are, from here and from pods."""
 
+    broker: KafkaServer
     kafka: str
     postgres: str
     kafka_of_pods: str
@@ -47,7 +48,7 @@ def neighbourhood(folder: Path, host: str) -> Iterator[Neighbourhood]:
         kafka.wait()
         url, port = postgres.url(), free_port()
         there = url.replace(f"127.0.0.1:{urlsplit(url).port}", f"{host}:{port}")
-        found = Neighbourhood(kafka.address, url, pods, there)
+        found = Neighbourhood(kafka, kafka.address, url, pods, there)
         with _forwarded(host, port, urlsplit(url).port or 0):
             yield found
     finally:
