@@ -1,19 +1,54 @@
 from __future__ import annotations
 
-from streams.request_path.core.provisioner_client import instance_of
+from typing import Any, Self, cast
+
+import aiohttp
+import pytest
+
+from streams.provisioners.core.interface import StandardPathRefused
+from streams.request_path.core.provisioner_client import ProvisionerClient, instance_of
+from streams.runtime.clock import wall_ms
+from streams.settings import Settings
+
+TOLD = {
+    "instance_id": "x",
+    "service": "a",
+    "pool": "p",
+    "state": "warm",
+    "endpoint": "http://127.0.0.1:1",
+    "command_id": "c",
+    "started_ms": 1,
+    "changed_ms": 2,
+}
+
+
+class Answering:
+    """A session whose provisioner answers with 200, and with this."""
+
+    status = 200
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def post(self, *_: Any, **__: Any) -> Answering:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def json(self) -> Any:
+        return self.content
 
 
 def test_an_answer_of_a_newer_provisioner_is_understood() -> None:
-    told = {
-        "instance_id": "x",
-        "service": "a",
-        "pool": "p",
-        "state": "warm",
-        "endpoint": "http://127.0.0.1:1",
-        "command_id": "c",
-        "started_ms": 1,
-        "changed_ms": 2,
-        "mood": "good",
-    }
+    assert instance_of({**TOLD, "mood": "good"}).state.value == "warm"
 
-    assert instance_of(told).state.value == "warm"
+
+@pytest.mark.parametrize("content", [{}, [], None, 7, {"state": "warm"}, {**TOLD, "state": "odd"}])
+async def test_an_answer_without_an_instance_is_a_refusal(content: Any, tmp_path: Any) -> None:
+    session = cast("aiohttp.ClientSession", Answering(content))
+    client = ProvisionerClient(session, Settings(build=str(tmp_path)))
+    with pytest.raises(StandardPathRefused, match="answers with no instance"):
+        await client.start("a", "r", wall_ms() + 60_000, [])

@@ -13,6 +13,7 @@ from streams.provisioners.core.interface import InstanceUse, StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.runtime.access import credentials
 from streams.runtime.clock import wall_ms
+from streams.runtime.json_body import MALFORMED
 from streams.settings import Settings
 
 __all__ = ["ProvisionerClient", "instance_of", "until"]
@@ -56,7 +57,7 @@ class ProvisionerClient:
 
         Raises
         ------
-        Refused
+        StandardPathRefused
             The provisioner has no room, does not answer, or was not ready by the deadline.
         """
         body = {
@@ -75,9 +76,13 @@ class ProvisionerClient:
                 raise StandardPathRefused(reason, retry_after_s=after)
         except TimeoutError:
             raise StandardPathRefused(f"no instance of {constituent} was ready in time") from None
-        except (aiohttp.ClientError, ValueError) as error:
+        except aiohttp.ClientError as error:
             raise StandardPathRefused(
                 f"the provisioner at {self._url} does not answer: {error}"
+            ) from error
+        except MALFORMED as error:
+            raise StandardPathRefused(
+                f"the provisioner at {self._url} answers with no instance: {error!r}"
             ) from error
 
     async def report(self, uses: Iterable[InstanceUse]) -> bool:
