@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from streams.errors import SettingInvalid
 from streams.runtime.access import Listener
 from streams.runtime.open_connections import FIRST_S, RefusedConnection, most_connections
 
-__all__ = ["DRAIN_S", "HTTP_LOG", "heard", "impatient", "serving", "with_sentences"]
+__all__ = ["DRAIN_S", "HTTP_LOG", "binding", "heard", "impatient", "serving", "with_sentences"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,18 @@ HTTP_LOG = logging.getLogger("streams.http")  # of every server of ours
 HTTP_LOG.addFilter(_Answered())
 
 
+@contextlib.contextmanager
+def binding(at: Listener) -> Iterator[None]:
+    """Tell in a sentence that an address cannot be listened on."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # the second from gRPC
+        why = getattr(error, "strerror", None) or error
+        raise SettingInvalid(
+            f"the {at.what} cannot listen on {at.address}: {why}; name another address"
+        ) from None
+
+
 async def serving(
     runner: web.AppRunner | web.ServerRunner,
     at: Listener,
@@ -89,12 +103,13 @@ async def serving(
     await runner.setup()
     assert runner.server is not None
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(
-        impatient(runner.server),
-        *at.place,
-        ssl=at.tls,
-        ssl_handshake_timeout=FIRST_S if at.tls else None,
-    )
+    with binding(at):
+        listening = await loop.create_server(
+            impatient(runner.server),
+            *at.place,
+            ssl=at.tls,
+            ssl_handshake_timeout=FIRST_S if at.tls else None,
+        )
     logger.info("The %s listens on %s", at.what, at.address, extra={"action": "open"})
     try:
         await until()

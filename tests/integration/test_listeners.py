@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -16,14 +17,14 @@ import psutil
 import pytest
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
-from harness import CHECKOUT, Running, eventually
+from harness import CHECKOUT, RunForemesh, Running, eventually
 from meshed import START_S, Mesh, listens
 from services import SERVICE, answers, catalog_of, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.records import Outcome
-from streams.request_path.envoy.addresses import PROCESSES
+from streams.request_path.envoy.addresses import PROCESSES, MeshAddresses
 from streams.runtime.access import is_loopback
 from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of, token_of
@@ -328,3 +329,34 @@ def test_nothing_listens_but_what_is_written_down_and_instances_and_all_on_loopb
         for child in psutil.Process(running.pid).children(recursive=True)
     ]
     assert len(instances) == sum(SERVICE in words for words in children)
+
+
+TAKEN = {  # what to start, and the variable of its address
+    "gateway": ("gateway", "FOREMESH_GATEWAY_LISTEN"),
+    "dashboard": ("dashboard", "FOREMESH_DASHBOARD_LISTEN"),
+    "provision": ("provision", "FOREMESH_PROVISION_LISTEN"),
+    "keda": ("keda", "FOREMESH_KEDA_LISTEN"),
+    "control": ("mesh control", "FOREMESH_MESH_CONTROL"),
+    "log": ("mesh log", "FOREMESH_MESH_LOG"),
+    "decide": ("mesh decide", "FOREMESH_MESH_DECIDE"),
+    "leases": ("mesh decide", "FOREMESH_MESH_LEASES"),
+    "activate": ("mesh activate", "FOREMESH_MESH_ACTIVATE"),
+    "compose": ("mesh compose", "FOREMESH_MESH_COMPOSE"),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_an_address_that_is_taken_is_told_in_a_sentence(
+    name: str, settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    words, variable = TAKEN[name]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        at = f"127.0.0.1:{other.getsockname()[1]}"
+        env = {**MeshAddresses.on(free_ports(9)).to_env(), variable: at}
+        started = run_foremesh(*words.split(), **env)
+        assert started.wait(60) != 0
+    assert "Traceback" not in started.output
+    assert "never awaited" not in started.output
+    assert f"cannot listen on {at}" in started.output.splitlines()[-1]

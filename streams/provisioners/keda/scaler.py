@@ -20,7 +20,9 @@ import grpc
 from streams.provisioners.keda import externalscaler_pb2 as pb
 from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState
+from streams.runtime.access import Listener
 from streams.runtime.grpc_serving import grpc_server
+from streams.runtime.serving import binding
 from streams.runtime.wake_signal import WakeSignal
 
 __all__ = ["METRIC", "KedaScaler", "WantedInstances", "serve"]
@@ -117,6 +119,14 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
         return self._wanted.of(pool, service)
 
 
+def _bind(server: grpc.aio.Server, listen: str, tls: tuple[bytes, bytes, bytes] | None) -> int:
+    if tls is None:
+        return int(server.add_insecure_port(listen))
+    *pair, clients_ca = tls
+    certificates = grpc.ssl_server_credentials([tuple(pair)], clients_ca, True)
+    return int(server.add_secure_port(listen, certificates))
+
+
 @contextlib.asynccontextmanager
 async def serve(
     scaler: KedaScaler, listen: str, tls: tuple[bytes, bytes, bytes] | None = None
@@ -132,13 +142,8 @@ async def serve(
     """
     server = grpc_server()
     pb_grpc.add_ExternalScalerServicer_to_server(scaler, server)
-    port: int
-    if tls is None:
-        port = server.add_insecure_port(listen)
-    else:
-        *pair, clients_ca = tls
-        certificates = grpc.ssl_server_credentials([tuple(pair)], clients_ca, True)
-        port = server.add_secure_port(listen, certificates)
+    with binding(Listener(listen, "external scaler for KEDA")):
+        port = _bind(server, listen, tls)
     await server.start()
     try:
         yield port

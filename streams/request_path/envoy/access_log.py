@@ -41,6 +41,7 @@ from streams.request_path.envoy.routes import EDGE
 from streams.request_path.envoy.usage import UsageCounter
 from streams.runtime.access import loopback_only
 from streams.runtime.grpc_serving import grpc_server
+from streams.runtime.serving import binding
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -90,7 +91,8 @@ async def serve_access_log(
     service.observe(watch.take_changed())
     server = grpc_server()
     add_access_log_service(service, server)
-    server.add_insecure_port(at.address)
+    with binding(at):
+        server.add_insecure_port(at.address)
     async with aiohttp.ClientSession() as session:
         await server.start()
         listens.set()

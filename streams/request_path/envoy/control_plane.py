@@ -33,6 +33,7 @@ from streams.request_path.envoy.policy import RoutePolicy
 from streams.request_path.envoy.routes import routes
 from streams.runtime.access import loopback_only
 from streams.runtime.grpc_serving import grpc_server
+from streams.runtime.serving import binding
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
@@ -75,7 +76,8 @@ async def serve_control_plane(
     server = grpc_server()
     service = AggregatedDiscoveryService(plane.snapshot)
     ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(service, server)
-    server.add_insecure_port(at.address)
+    with binding(at):
+        server.add_insecure_port(at.address)
     await server.start()
     listens.set()
     logger.info("The control plane listens on %s", at.address, extra={"action": "open"})
