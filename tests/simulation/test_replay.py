@@ -311,3 +311,32 @@ def test_what_a_step_makes_is_encoded_once() -> None:
     (first,) = requests(1)
     made = list(flow.feed(first))
     assert encoded == made[1:]
+
+
+def shop(*names: str) -> Catalog:
+    """A composite of each constituent."""
+    return Catalog.of(
+        [
+            *(
+                Constituent(service=f"{n}-1", needs=Resources(cpu=1), warm_up_ms=2_000, price=0.02)
+                for n in names
+            ),
+            *(Composite(service=name, steps=((f"{name}-1",),)) for name in names),
+            Tier(tier="standard", weight=0.005, sla_ms=2_000),
+            Pool(pool="default", capacity=Resources(cpu=40.0)),
+        ]
+    )
+
+
+def test_a_service_that_comes_back_into_the_catalogue_was_not_asked_for_as_often_at_once() -> None:
+    """Eighty requests before it went are none that come in the second in which it is back."""
+    flow, at_ms = ReplayedFlow(Settings(partitions=1), shop("a", "b"), serve_ms=1_000), 10**12
+    started = 0
+    for service, count, gap_ms in (("a", 80, 400), ("b", 5, 4_000), ("a", 25, 400)):
+        flow.catalog = shop("b") if service == "b" else shop("a", "b")
+        for _ in range(count):
+            at_ms += gap_ms
+            request = Request(request_id=f"r{at_ms}", user="ann", service=service, at_ms=at_ms)
+            made = [r for r in flow.feed(request) if isinstance(r, Command)]
+            started += sum(c.count for c in made if c.action is Action.PROVISION)
+    assert started < 8

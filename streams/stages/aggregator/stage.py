@@ -253,6 +253,7 @@ class Aggregator:
             row = _known(pool, state)
             self._wheel(pool, row, state, context).pass_to(now_ms)
             row.news = 0
+            row.forget_unknown(context.catalog)
             state[_pool_key(pool)] = row
             yield self._demand(pool, row, roster, context.partition)
             if row.ends or row.warm_ups:

@@ -150,6 +150,7 @@ class PoolSums:
     seen: dict[int, int] = field(default_factory=dict)  # series -> requests so far
     left: int = field(init=False)  # bytes, for further series and constituents
     _slowest: tuple[Catalog, int] | None = field(default=None, compare=False, repr=False)
+    _counted: Catalog | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.left = MOST_BYTES - sum(map(_size, self.series)) - sum(map(_size, self.warm_ups))
@@ -182,6 +183,17 @@ class PoolSums:
         i = self.number(service, tier)
         if i is not None:
             self.seen[i] = self.seen.get(i, 0) + 1
+
+    def forget_unknown(self, catalog: Catalog) -> None:
+        """Forget how often services were asked for that the catalogue has no more.
+
+        Who reads demand leaves them out. If they come back, none of these requests is a new one.
+        """
+        if self._counted is not catalog:
+            self._counted = catalog
+            unknown = [i for (name, _), i in self.series.items() if not catalog.knows(name)]
+            for i in unknown:
+                self.seen.pop(i, None)
 
     def measured(self) -> tuple[MeasuredWarmUp, ...]:
         """All start-up times so far, summed by constituent."""
