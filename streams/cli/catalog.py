@@ -84,6 +84,10 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
         try:
             with Path(output).open("x", encoding="utf-8") as file:  # its numbers may be edited
                 file.write(text)
+        except FileExistsError:
+            raise CatalogInvalid(
+                f"{output} exists, and its numbers may have been edited: remove it, or name another"
+            ) from None
         except OSError as error:
             raise CatalogInvalid(f"{output} cannot be written: {error.strerror}") from error
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")

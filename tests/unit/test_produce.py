@@ -66,5 +66,5 @@ def test_a_first_catalogue_never_overwrites_one_whose_numbers_may_be_edited(tmp_
     words = ["catalog", "infer", str(log), "-o", str(path)]
     assert CliRunner().invoke(cli, words, catch_exceptions=False).exit_code == 0
     assert list(yaml_reader.load(path).composites) == ["sketch"]
-    with pytest.raises(CatalogInvalid, match="cannot be written: File exists"):
+    with pytest.raises(CatalogInvalid, match="exists, and its numbers may have been edited"):
         CliRunner().invoke(cli, words, catch_exceptions=False)

@@ -399,7 +399,7 @@ def test_what_a_csv_writer_writes_is_read_as_it_was(
         ("user,item,when\n,s,1\n", r"line 2 \(,s,1\): column 'user', the user, is empty"),
         ("user,item,when\na,,1\n", r"line 2 \(a,,1\): column 'item', the service, is empty"),
         ("user,item,when\na,s\n", r"line 2 \(a,s\): 2 columns where the header has 3"),
-        ("user,item,when\n", r"has no row that follows its beginning"),
+        ("user,item,when\n", r"has no row of a request"),
     ],
 )
 def test_a_log_without_a_row_that_can_be_used_shows_the_first(

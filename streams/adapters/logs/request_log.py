@@ -158,8 +158,8 @@ class _RowReader:
     def must_have_used(self) -> None:
         """Raise `LogUnreadable` with the first row if no row was of any use."""
         if not self.used:
-            what = f"can be used: {self.first}" if self.first else "follows its beginning"
-            raise LogUnreadable(f"{self.log.path} has no row that {what}")
+            what = f"no row that can be used: {self.first}" if self.first else "no row of a request"
+            raise LogUnreadable(f"{self.log.path} has {what}")
 
     def _request(self, row: LogRow) -> Request:
         if isinstance(row.fields, str):
