@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.allocator.advice import MORE
 from streams.allocator.config import AllocatorConfig
 from streams.allocator.economy import InstanceEconomy
 from streams.allocator.limits import beyond_quota, by_worth, limits_of, room_of
@@ -252,15 +253,16 @@ class PoolDecision:
     def _why(self, want: InstanceWant, name: str, k: int, tier: str) -> str:
         economy = self.economy
         part = economy.index.number[name]
-        chance = economy.chance(part, k)
-        warm_up_ms = float(self.view.timing.warm_up_ms[part])
+        told = want.value <= MORE * want.cost and not want.pinned  # raised to what just pays
         others = ", ".join(other for other, _ in want.parts if other != name)
         return (
             f"instance {k} is used within {self.horizon_ms / 1000:.0f} s with probability"
-            f" {chance:.3g} and starts in {warm_up_ms / 1000:.3g} s"
+            f" {economy.chance(part, k):.3g} and starts in"
+            f" {self.view.timing.warm_up_ms[part] / 1000:.3g} s"
             + (f"; together with {others}" if others else "")
             + f", mostly for tier {tier!r}: worth {want.value:.3g}, costs {want.cost:.3g}"
             + (f"; an operator wants at least {economy.least[part]}" if want.pinned else "")
+            + (f"; its own past advises {economy.advised(part)}" if told else "")
         )
 
     def _command(

@@ -150,6 +150,10 @@ class InstanceEconomy:
         if base >= 0:
             self.idle[base] = 0
 
+    def advised(self, part: int) -> int:
+        """Instances that the past of a constituent advises to have by the time one is started."""
+        return int(self._advice.to_start[part])
+
     def existing(self) -> dict[str, int]:
         """Instances that exist or are under way, by name."""
         constituents = self.index.constituents

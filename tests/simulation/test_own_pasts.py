@@ -25,8 +25,9 @@ from streams.lab.compare.staged import StagedRuns, within
 from streams.models.keep_warm.hedge import EXPERTS, PRIOR
 from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
 from streams.models.keep_warm.shared_weights import SharedWeights
-from streams.records import Request
-from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
+from streams.pipeline.replay import replay
+from streams.records import Action, Command, Request
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.settings import Settings
 from streams.stages.row_encoding import to_row
 
@@ -217,3 +218,18 @@ def test_what_an_earlier_release_shared_is_summed_anew() -> None:
     timing = ConstituentTiming(index.warm_up_ms, np.zeros(2))
     pasts = OwnPasts(1_000).of("o/", state, index, timing, now_ms=10 * MINUTE_MS, price=1.0)
     assert bytes(pasts.table.shared) == bytes(SharedWeights.of_all(r.past for r in rows.values()))
+
+
+def test_a_start_that_only_the_own_past_wants_says_so() -> None:
+    """Somebody else each ten minutes: nobody is expected, and yet an instance is there in time."""
+    catalog = Catalog.of(
+        [
+            Constituent(service="a-1", needs=Resources(), warm_up_ms=10_000, price=1.0),
+            Composite(service="a", steps=(("a-1",),)),
+            Tier(tier="standard", weight=0.02, sla_ms=1_000),
+            Pool(pool="default", capacity=Resources()),
+        ]
+    )
+    made = list(replay(each(10, 60), Settings(partitions=1), catalog))
+    reasons = [r.reason for r in made if isinstance(r, Command) and r.action is Action.PROVISION]
+    assert any(reason.endswith("its own past advises 1") for reason in reasons)
