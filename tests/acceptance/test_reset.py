@@ -127,8 +127,8 @@ class Asked:
 def test_after_a_reset_a_log_leads_to_the_rows_of_a_new_stack(
     live: Live, run_foremesh: RunForemesh, replayed: str, catalogue: Path, tmp_path: Path
 ) -> None:
-    asked = population(300)
-    wrong, right = log(tmp_path / "wrong.csv", asked[:120]), log(tmp_path / "log.csv", asked[90:])
+    asked = population(270)
+    wrong, right = log(tmp_path / "wrong.csv", asked[:120]), log(tmp_path / "log.csv", asked[60:])
     worker, sink = live.worker(), live.sink()
     live.run("produce", str(wrong), "--wait")
     refused = run_foremesh("reset", "default", "--yes")
