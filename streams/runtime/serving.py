@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -73,11 +74,14 @@ HTTP_LOG.addFilter(_Answered())
 
 
 @contextlib.contextmanager
-def binding(at: Listener) -> Iterator[None]:
-    """Tell in a sentence that an address cannot be listened on."""
+def binding(at: Listener, unbegun: Iterable[Awaitable[Any]] = ()) -> Iterator[None]:
+    """Tell in a sentence that an address cannot be listened on; close work that then never begins."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # the second from gRPC
+        for one in unbegun:
+            if inspect.iscoroutine(one):
+                one.close()
         why = getattr(error, "strerror", None) or error
         raise SettingInvalid(
             f"the {at.what} cannot listen on {at.address}: {why}; name another address"
@@ -88,6 +92,8 @@ async def serving(
     runner: web.AppRunner | web.ServerRunner,
     at: Listener,
     until: Callable[[], Awaitable[None]],
+    *,
+    unbegun: Iterable[Awaitable[Any]] = (),
 ) -> None:
     """Serve at an address until `until` returns; requests in flight are finished.
 
@@ -99,11 +105,13 @@ async def serving(
         Where it may listen.
     until
         The work of the process.
+    unbegun
+        What `until` is to run; closed if nothing can listen there.
     """
     await runner.setup()
     assert runner.server is not None
     loop = asyncio.get_running_loop()
-    with binding(at):
+    with binding(at, unbegun):
         listening = await loop.create_server(
             impatient(runner.server),
             *at.place,

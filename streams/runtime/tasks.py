@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-__all__ = ["drop", "every", "first_to_end"]
+__all__ = ["every", "first_to_end"]
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
@@ -26,10 +25,3 @@ async def first_to_end(work: Iterable[Awaitable[Any]], stop: asyncio.Event) -> N
     await asyncio.gather(*pending, return_exceptions=True)
     for task in done:
         task.result()
-
-
-def drop(work: Iterable[Awaitable[Any]]) -> None:
-    """Close what will not be run."""
-    for one in work:
-        if inspect.iscoroutine(one):
-            one.close()

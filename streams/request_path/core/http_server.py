@@ -8,10 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from streams.errors import SettingInvalid
 from streams.runtime.access import Guard, Listener
 from streams.runtime.serving import DRAIN_S, HTTP_LOG, serving, with_sentences
-from streams.runtime.tasks import drop, first_to_end
+from streams.runtime.tasks import first_to_end
 
 __all__ = ["body_of", "new_application", "serve_application"]
 
@@ -60,11 +59,7 @@ async def serve_application(
         handler_cancellation=cancels,
         auto_decompress=decompress,
     )
-    try:
-        await serving(runner, at, begin)
-    except SettingInvalid:  # it cannot listen there, so nothing was begun
-        drop(work)
-        raise
+    await serving(runner, at, begin, unbegun=work)
 
 
 async def body_of(request: web.Request, timeout_s: float) -> bytes:

@@ -20,7 +20,6 @@ from aiohttp import web
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.metrics import endpoint
-from streams.errors import SettingInvalid
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.records.instances import ON_REQUEST
@@ -36,7 +35,7 @@ from streams.runtime.clock import wall_ms
 from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
 from streams.runtime.serving import HTTP_LOG, binding, heard, impatient
-from streams.runtime.tasks import drop, every, first_to_end
+from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
 __all__ = ["DecisionService", "WithheldInstances", "serve_decisions"]
@@ -79,17 +78,14 @@ async def serve_decisions(
         open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
     ):
         service = DecisionService(warm, policy.deadline_ms, processes_guard(settings), broker)
+        work = service.start()
         ended_requests = grpc_server()
         add_access_log_service(service.leases, ended_requests)
-        with binding(leases):
+        with binding(leases, work):
             ended_requests.add_insecure_port(leases.address)
         await ended_requests.start()
-        work = service.start()
         try:
             await _serve_http(service, at, policy.deadline_ms, work, stop, listens=listens)
-        except SettingInvalid:
-            drop(work)
-            raise
         finally:
             await ended_requests.stop(_STOP_S)
 
@@ -107,7 +103,7 @@ async def _serve_http(
     activators = web.Server(
         service.answer, access_log=None, logger=HTTP_LOG, handler_cancellation=True
     )
-    with binding(at):
+    with binding(at, work):
         server = await asyncio.get_running_loop().create_server(
             CheckListener(service.checks.answer, impatient(activators)), *at.place
         )
