@@ -14,6 +14,7 @@ from streams.models.state_bytes import packed, unpacked
 
 __all__ = ["SharedWeights"]
 
+_FIRST = np.exp(PRIOR)  # weights without losses
 UNIT = 1 << 30  # a weight of one: sums are whole numbers, the same in whatever order
 
 
@@ -71,9 +72,8 @@ class SharedWeights:
 
     def prior(self) -> Weights:
         """Log weights for one more past."""
-        first = np.exp(PRIOR)
-        mean = (self.units / UNIT + first) / (self.pasts + 1)
-        prior: Weights = np.log((first + mean) / 2)
+        mean = (self.units / UNIT + _FIRST) / (self.pasts + 1)
+        prior: Weights = np.log((_FIRST + mean) / 2)
         return prior
 
 
