@@ -74,12 +74,11 @@ class Live:
 
     def behind(self) -> dict[str, int]:
         """How many records each group has not settled, where there are any."""
-        ends = self.ends({topic for reads in self._groups.values() for topic in reads})
-        return self._behind(ends)
+        return self._behind(self.ends(self._read_topics()))
 
     def catch_up(self, timeout_s: float = 120.0) -> None:
         """Wait until every group has settled all that is there now."""
-        ends = self.ends({topic for reads in self._groups.values() for topic in reads})
+        ends = self.ends(self._read_topics())
 
         def settled() -> bool:
             behind = self._behind(ends)
@@ -87,6 +86,9 @@ class Live:
             return True
 
         eventually(settled, timeout_s)
+
+    def _read_topics(self) -> set[str]:
+        return {topic for reads in self._groups.values() for topic in reads}
 
     def _behind(self, ends: Mapping[tuple[str, int], int]) -> dict[str, int]:
         left = Counter[str]()
@@ -106,7 +108,7 @@ class Live:
             Stages that are not waited for.
         """
         others = set(map(self.settings.group, but))
-        topics = {topic for reads in self._groups.values() for topic in reads}
+        topics = self._read_topics()
 
         def quiet() -> bool:
             before = self.ends(topics)

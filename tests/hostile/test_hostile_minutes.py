@@ -145,8 +145,10 @@ class Everything:
 
     def look(self) -> None:
         """Ask each process for its metrics or health."""
-        health = {n: self.listeners[n] + "/healthz" for n in ("gateway", "dashboard", "decide")}
-        for name, at in {**{n: a + "/metrics" for n, a in self.scraped.items()}, **health}.items():
+        asked = {name: f"{at}/metrics" for name, at in self.scraped.items()}
+        for name in ("gateway", "dashboard", "decide"):
+            asked[name] = f"{self.listeners[name]}/healthz"
+        for name, at in asked.items():
             began = time.monotonic()
             with suppress(urllib.error.HTTPError):
                 urllib.request.urlopen(f"http://{at}", timeout=30).read()
