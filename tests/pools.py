@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streams.allocator.stage import Allocator, AllocatorConfig
+from streams.allocator.stage import AllocatorConfig, AllocatorStage
 from streams.allocator.state_bytes import AllocatorRow
 from streams.records import (
     Action,
@@ -89,7 +89,7 @@ class World:
     def __init__(self, *entries: CatalogEntry, obeys: bool = True) -> None:
         self.catalog = Catalog.of([*TIERS, *entries])
         self.instances: dict[str, Instance] = {}
-        self.allocator = Allocator(AllocatorConfig())
+        self.allocator = AllocatorStage(AllocatorConfig())
         self.state: dict[str, AllocatorRow] = {}
         self.verdicts: list[Verdict] = []
         self.trials: list[Trial] = []

@@ -20,13 +20,13 @@ from streams.records.control import Control, Mode, Variant
 from streams.stages.admission import admit_control, admit_demand, admit_utilisation
 from streams.stages.base import AHEAD_MS, StepContext
 
-__all__ = ["Allocator", "AllocatorConfig", "advance", "decide"]
+__all__ = ["AllocatorConfig", "AllocatorStage", "advance", "decide"]
 
 POOL = "p/"  # prefix of the keys of pools
 State = MutableMapping[str, AllocatorRow]
 
 
-class Allocator:
+class AllocatorStage:
     """Stage "allocator": decides per pool on the latest demand of every partition.
 
     Rows of the state: `p/<pool>` is the `PoolState`, `d/<partition>/<pool>` the latest demand,

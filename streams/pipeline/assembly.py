@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streams.allocator.stage import Allocator, AllocatorConfig
+from streams.allocator.stage import AllocatorConfig, AllocatorStage
 from streams.models.next_request.mixture import MixtureConfig
 from streams.settings import Settings
 from streams.stages.aggregator.stage import Aggregator, AggregatorConfig
@@ -13,7 +13,7 @@ from streams.stages.base import Stage
 from streams.stages.feedback import FeedbackStage
 from streams.stages.interceptor import Interceptor
 from streams.stages.planned_provisioner import PlannedProvisioner
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 __all__ = ["stages_of"]
 
@@ -21,9 +21,9 @@ __all__ = ["stages_of"]
 def stages_of(settings: Settings) -> Mapping[str, Stage[Any]]:
     """A stage for each row of `topology.STAGES`, by its name and in the order of the flow."""
     stages: tuple[Stage[Any], ...] = (
-        Profiler(settings.horizon_ms, MixtureConfig(rnn=settings.rnn == "on")),
+        ProfilerStage(settings.horizon_ms, MixtureConfig(rnn=settings.rnn == "on")),
         Aggregator(AggregatorConfig(tick_ms=settings.tick_ms)),
-        Allocator(
+        AllocatorStage(
             AllocatorConfig(
                 tick_ms=settings.tick_ms,
                 horizon_ms=settings.horizon_ms,

@@ -9,13 +9,13 @@ from typing import Any
 from streams.adapters.metrics import outcomes, table
 from streams.adapters.metrics.running_totals import RunningTotals
 from streams.allocator.figures import PoolFigures
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.score_tally import ScoreTally, view_of
 from streams.records import Outcome, Record
 from streams.records.verdicts import Verdict
 from streams.stages.base import Stage
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 __all__ = ["StageFigures", "WorkerMeter", "observe"]
 
@@ -86,9 +86,9 @@ class StageFigures:
         for reason in table.DEAD_REASONS:
             count = sum(each.get(reason, 0) for each in self._letters)
             self._totals.follow(table.DEAD_LETTERS.labels(reason), count)
-        if isinstance(self._profiler, Profiler):
+        if isinstance(self._profiler, ProfilerStage):
             self._tell_scores(view_of(self._profiler.mixture.tally))
-        if isinstance(self._allocator, Allocator):
+        if isinstance(self._allocator, AllocatorStage):
             self._tell_pools(dict(self._allocator.figures))
 
     def _tell_scores(self, tally: ScoreTally) -> None:

@@ -13,7 +13,7 @@ from streams.models.next_request.mixture import MixtureConfig, NextRequestMixtur
 from streams.records import Prediction, Record, Request, ServiceProbability, Watermark
 from streams.stages.base import EventDriven, RecordUnusable, StepContext, admit
 
-__all__ = ["Profiler"]
+__all__ = ["ProfilerStage"]
 
 _MODEL, _WITH_NETWORK = "mixture/6", "mixture+rnn/2"
 # The constructor of a named tuple is Python code, and a vector has an entry per composite.
@@ -25,7 +25,7 @@ _SOON_MS = 60_000  # what `soon` of a vector refers to
 _QUIET = 4  # a vector expires after this multiple of the 90 % gap, or of the horizon
 
 
-class Profiler(EventDriven):
+class ProfilerStage(EventDriven):
     """Requests in, prediction vectors out; each request is also the outcome of the vector before.
 
     Parameters

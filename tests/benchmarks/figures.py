@@ -27,7 +27,7 @@ from streams.flow.topology import changelog
 from streams.records import Prediction, Request
 from streams.settings import Settings
 from streams.stages.base import StepContext
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 TRACE = CHECKOUT.parent / "shared" / "data" / "so_badges" / "events.csv.gz"
 
@@ -96,7 +96,7 @@ def state_bytes(most: int = 120_000) -> dict[str, float] | None:
     """Bytes of a user's state after the badges trace; None where the trace is not."""
     if not TRACE.exists():
         return None
-    stage = Profiler()
+    stage = ProfilerStage()
     state: dict[str, Any] = {}
     for request in trace(TRACE)[:most]:
         list(stage.step(request, state, StepContext()))
@@ -139,7 +139,7 @@ def recovery(base: Settings, rows: int = 400_000) -> float:
 
 def cost_by_users(counts: tuple[int, ...], events: int = 4_000) -> dict[str, float]:
     """Microseconds an event, with so many users remembered; each step saved as the engine does."""
-    stage = Profiler()
+    stage = ProfilerStage()
     typical = _typical(stage)
     shared = [(k, v) for k, v in typical if k.startswith(b"\x00")]
     rows = [v for k, v in typical if not k.startswith(b"\x00")]
@@ -162,7 +162,7 @@ def cost_by_users(counts: tuple[int, ...], events: int = 4_000) -> dict[str, flo
     return costs
 
 
-def _typical(stage: Profiler) -> list[tuple[bytes, bytes]]:
+def _typical(stage: ProfilerStage) -> list[tuple[bytes, bytes]]:
     state: dict[str, Any] = {}
     for request in islice(requests(200), 4_000):
         stage.step(request, state, StepContext())

@@ -10,7 +10,7 @@ from statistics import mean, median
 import pytest
 from knapsack import gaps_to_the_best
 
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.records import Action, Command, Demand, Instance, InstanceState, ServiceDemand
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.stages.base import StepContext
@@ -90,7 +90,7 @@ def started(command: Command) -> Instance:
 
 @pytest.mark.benchmark
 def test_a_tick_of_a_thousand_constituents_and_a_million_users_starts_instances() -> None:
-    numbers, allocator, took_ms = Random(7), Allocator(), list[float]()
+    numbers, allocator, took_ms = Random(7), AllocatorStage(), list[float]()
     state, instances = dict[str, object](), dict[str, Instance]()
     catalog = catalog_of(numbers)
     for tick in range(1, TICKS + 1):

@@ -15,7 +15,7 @@ from streams.flow.topology import key_of, topic_of
 from streams.records import Outcome, Record, Request, Result, Route
 from streams.settings import Settings
 from streams.stages.base import EventDriven, Stage, StepContext
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 CASES = ("decode", "state", "send", "profiler")
 
@@ -64,7 +64,7 @@ class Forward(Decode):
 
 
 STAGES: Mapping[str, type] = {
-    "decode": Decode, "state": Count, "send": Forward, "profiler": Profiler,
+    "decode": Decode, "state": Count, "send": Forward, "profiler": ProfilerStage,
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from engine_harness import records, refuse, saved_state
 from faust.types import TP
 
 from streams.adapters.avro.codec import encode
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.engine.batch import RecordBatch
 from streams.engine.faust.app import StageApp
 from streams.engine.stage_runner import StageRunner
@@ -65,7 +65,7 @@ def test_offsets_that_the_log_itself_lacks_are_not_asked_for_again(settings: Set
 def test_the_allocator_fetches_what_operators_have_said_before_it_fetches_demand(
     settings: Settings,
 ) -> None:
-    (app,) = create_app(settings, {"allocator": Allocator()}).stages
+    (app,) = create_app(settings, {"allocator": AllocatorStage()}).stages
     assert isinstance(app, StageApp)
     runner, (demand, control) = app.owner, map(settings.topic, ("demand", "control"))
 

@@ -11,7 +11,7 @@ import pytest
 
 from streams.adapters.avro import codec
 from streams.adapters.avro.codec import decode
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.engine.outbox import OutputTooLarge, bounded
 from streams.engine.partitioning import partition_of
 from streams.flow.topology import STAGES
@@ -77,7 +77,7 @@ def test_there_is_a_stage_for_every_row_of_the_topology() -> None:
 
 def test_the_time_to_serve_a_request_is_that_of_the_settings() -> None:
     allocator = stages_of(replace(SETTINGS, serve_ms=7_000))["allocator"]
-    assert isinstance(allocator, Allocator)
+    assert isinstance(allocator, AllocatorStage)
     assert allocator.config.serve_ms == 7_000
 
 

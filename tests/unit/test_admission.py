@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streams.adapters.avro import codec
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.engine.view_records import ViewRecordUnusable, view_decoder
 from streams.records import (
     Action,
@@ -115,7 +115,7 @@ def test_what_is_from_well_after_it_was_produced_is_refused(
 
 
 def test_a_demand_a_day_ahead_does_not_move_the_time_of_its_pool() -> None:
-    stage, state = Allocator(), dict[str, Any]()
+    stage, state = AllocatorStage(), dict[str, Any]()
     list(stage.step(DEMAND, state, LIVE))
     with pytest.raises(RecordUnusable):
         stage.step(replace(DEMAND, at_ms=NOW + DAY_MS), state, LIVE)
@@ -233,5 +233,5 @@ def test_an_instance_that_serves_a_hundred_million_at_once_takes_no_longer_to_de
     wide = replace(PART, concurrency=10**8)
     catalog = Catalog.of([*CATALOG, wide])
     began = time.process_time()
-    list(Allocator().step(DEMAND, {}, StepContext(0, NOW, catalog)))
+    list(AllocatorStage().step(DEMAND, {}, StepContext(0, NOW, catalog)))
     assert time.process_time() - began < 1.0

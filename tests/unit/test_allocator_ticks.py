@@ -9,7 +9,7 @@ import pytest
 from pools import TIERS, constituent, demand, pool
 
 from streams.adapters.avro import codec
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.allocator.state import PoolState
 from streams.engine.partition_store import PartitionStore
 from streams.engine.stage_steps import StageSteps
@@ -30,7 +30,7 @@ def context(now_ms: int) -> StepContext:
 
 
 def after_demand(now_ms: int, *pools: str) -> PartitionStore[Any]:
-    stage = Allocator()
+    stage = AllocatorStage()
     state: PartitionStore[Any] = PartitionStore(stage.encode, stage.decode, 99)
     for name in pools:
         list(stage.step(replace(demand(now_ms, WANTED), pool=name), state, context(now_ms)))
@@ -43,7 +43,7 @@ def pools_of(made: list[Record]) -> set[str]:
 
 def ticked(state: PartitionStore[Any], now_ms: int) -> tuple[set[str], int]:
     """The pools for which a tick issued commands, and how many it failed for."""
-    steps = StageSteps(Allocator(), codec.installed(), lambda record: record)
+    steps = StageSteps(AllocatorStage(), codec.installed(), lambda record: record)
     made, failed = steps.tick(now_ms, state, context(now_ms))
     return pools_of(list(made)), failed
 
@@ -76,7 +76,7 @@ def test_a_pool_whose_clock_was_a_year_ahead_is_served_at_the_next_tick() -> Non
     state = after_demand(NOW + YEAR, "p")
     serial = state["p/p"].serial
     ticked(state, NOW)
-    stage = Allocator()
+    stage = AllocatorStage()
 
     made = list(stage.step(demand(NOW + 1_000, WANTED), state, context(NOW + 1_000)))
 

@@ -19,7 +19,7 @@ from streams.stages import profiler
 from streams.stages.aggregator import state as sums
 from streams.stages.aggregator.stage import Aggregator
 from streams.stages.base import NoRoom, RecordUnusable, StepContext, admit
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 MIB = 1 << 20
 KNOWN = Catalog.of(
@@ -149,7 +149,7 @@ def test_a_vocabulary_from_a_row_has_as_much_room_left() -> None:
 
 
 def test_a_vector_is_bounded_in_bytes_and_the_rest_counts_as_unseen() -> None:
-    stage, rows, made = Profiler(), dict[str, object](), list[Prediction]()
+    stage, rows, made = ProfilerStage(), dict[str, object](), list[Prediction]()
     for number, name in enumerate(invented(100)):
         request = Request(request_id=name, user="u", service=name, at_ms=60_000 * number)
         made += stage.step(request, rows, StepContext())  # type: ignore[arg-type]  # predictions

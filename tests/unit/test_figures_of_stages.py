@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streams.adapters.metrics import table
-from streams.allocator.stage import Allocator
+from streams.allocator.stage import AllocatorStage
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.mixture import NextRequestMixture
 from streams.models.next_request.score_tally import view_of
@@ -21,7 +21,7 @@ from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Verdict
 from streams.settings import Settings
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 
 def learnt(mixture: NextRequestMixture, services: list[str]) -> list[float]:
@@ -59,7 +59,7 @@ def test_what_came_as_often_as_was_said_is_calibrated() -> None:
 
 
 def test_a_worker_tells_what_its_profiler_sums_up() -> None:
-    profiler = Profiler()
+    profiler = ProfilerStage()
     figures = StageFigures({"profiler": profiler}, [{"failed": 2}, {"failed": 1}])
     before = table.SCORED._value.get(), table.DEAD_LETTERS.labels("failed")._value.get()
     learnt(profiler.mixture, ["a", "b", "a"])
@@ -99,7 +99,7 @@ def test_an_allocator_sums_up_what_it_expected_and_what_came() -> None:
         )
         deque(flow.feed(request), maxlen=0)
     allocator = flow.stages["allocator"]
-    assert isinstance(allocator, Allocator)
+    assert isinstance(allocator, AllocatorStage)
     figures = allocator.figures["default"]
 
     assert figures.arrived["paint"] == pytest.approx(200, abs=2)

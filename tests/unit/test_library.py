@@ -11,7 +11,7 @@ import pytest
 from harness import CHECKOUT
 
 import foremesh
-from streams.allocator.stage import Allocator as AllocatorStage
+from streams.allocator.stage import AllocatorStage
 from streams.pipeline.replay import ReplayedFlow
 from streams.stages.aggregator.stage import Aggregator
 from streams.stages.base import StepContext

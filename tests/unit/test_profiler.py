@@ -21,7 +21,7 @@ from streams.models.state_bytes import StateWriter
 from streams.records import Prediction, Request, Utilisation, Watermark
 from streams.records.catalog import Catalog, Composite, Resources
 from streams.stages.base import RecordUnusable, StepContext
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 HOUR = 3_600_000
 
@@ -31,7 +31,7 @@ def request(n: int, service: str, user: str = "ann", at_ms: int | None = None) -
     return Request(request_id=f"r{n}", user=user, service=service, at_ms=at)
 
 
-def play(profiler: Profiler, asked: list[Request], state: dict[str, Any]) -> list[Prediction]:
+def play(profiler: ProfilerStage, asked: list[Request], state: dict[str, Any]) -> list[Prediction]:
     out: list[Prediction] = []
     for each in asked:
         (made,) = profiler.step(each, state, StepContext())
@@ -48,7 +48,7 @@ def log_loss(asked: list[Request], made: list[Prediction]) -> float:
     return sum(losses) / len(losses)
 
 
-def bytes_of(profiler: Profiler, state: dict[str, Any]) -> dict[str, bytes]:
+def bytes_of(profiler: ProfilerStage, state: dict[str, Any]) -> dict[str, bytes]:
     return {key: profiler.encode(value) for key, value in state.items()}
 
 
@@ -59,12 +59,12 @@ def total(prediction: Prediction) -> float:
 def test_a_watermark_teaches_nothing() -> None:
     state: dict[str, Any] = {}
     mark = Watermark(log="4f0c", source="log.csv", at_ms=1_000, number=1)
-    assert list(Profiler().step(mark, state, StepContext())) == []
+    assert list(ProfilerStage().step(mark, state, StepContext())) == []
     assert state == {}
 
 
 def test_the_first_request_ever_is_answered_with_a_vector() -> None:
-    (made,) = play(Profiler(), [request(0, "order")], {})
+    (made,) = play(ProfilerStage(), [request(0, "order")], {})
     assert total(made) == pytest.approx(1.0)
     assert made.request_id == "r0"
     assert made.unseen > 0
@@ -72,7 +72,7 @@ def test_the_first_request_ever_is_answered_with_a_vector() -> None:
 
 
 def test_a_user_never_seen_gets_what_the_others_ask_for() -> None:
-    profiler, state = Profiler(), dict[str, Any]()
+    profiler, state = ProfilerStage(), dict[str, Any]()
     play(profiler, [request(n, "pay", user=f"u{n % 9}") for n in range(90)], state)
     vector = profiler.mixture.predict(state, "nobody")
     assert max(vector, key=lambda s: vector[s]) == "pay"
@@ -81,7 +81,7 @@ def test_a_user_never_seen_gets_what_the_others_ask_for() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("xyz")), max_size=40))
 def test_a_vector_is_normalised_and_sorted(events: list[tuple[str, str]]) -> None:
     asked = [request(n, service, user) for n, (service, user) in enumerate(events)]
-    for made in play(Profiler(), asked, {}):
+    for made in play(ProfilerStage(), asked, {}):
         assert total(made) == pytest.approx(1.0, abs=1e-9)
         probabilities = [s.probability for s in made.services]
         assert probabilities == sorted(probabilities, reverse=True)
@@ -90,15 +90,15 @@ def test_a_vector_is_normalised_and_sorted(events: list[tuple[str, str]]) -> Non
 
 def test_a_cycle_is_learnt() -> None:
     asked = [request(n, "abc"[n % 3]) for n in range(60)]
-    made = play(Profiler(), asked, {})[-1]
+    made = play(ProfilerStage(), asked, {})[-1]
     assert made.services[0].service == "a"
     assert made.services[0].probability > 0.8
 
 
 def test_soon_does_not_depend_on_the_horizon_and_is_within_where_that_is_a_minute() -> None:
     asked = [request(n, f"{n % 3}", at_ms=20_000 * n + n * n) for n in range(60)]
-    minute = play(Profiler(horizon_ms=60_000), asked, {})[-1]
-    short = play(Profiler(horizon_ms=1_000), asked, {})[-1]
+    minute = play(ProfilerStage(horizon_ms=60_000), asked, {})[-1]
+    short = play(ProfilerStage(horizon_ms=1_000), asked, {})[-1]
     assert [s.soon for s in short.services] == [s.soon for s in minute.services]
     assert [s.soon for s in minute.services] == [s.within for s in minute.services]
     assert short.soon == minute.soon > 0
@@ -107,14 +107,14 @@ def test_soon_does_not_depend_on_the_horizon_and_is_within_where_that_is_a_minut
 
 def test_within_grows_with_the_horizon() -> None:
     asked = [request(n, "a", at_ms=n * n * 1_000) for n in range(30)]
-    short = play(Profiler(horizon_ms=10_000), asked, {})[-1]
-    long = play(Profiler(horizon_ms=50_000), asked, {})[-1]
+    short = play(ProfilerStage(horizon_ms=10_000), asked, {})[-1]
+    long = play(ProfilerStage(horizon_ms=50_000), asked, {})[-1]
     assert short.services[0].within < long.services[0].within
 
 
 def test_the_expected_time_is_that_of_the_users_gaps() -> None:
     asked = [request(n, "a", at_ms=n * HOUR) for n in range(30)]
-    low, middle, high = play(Profiler(), asked, {})[-1].expected_ms
+    low, middle, high = play(ProfilerStage(), asked, {})[-1].expected_ms
     assert low <= middle <= high
     assert middle == pytest.approx(HOUR, rel=0.2)
 
@@ -134,7 +134,7 @@ def changing(users: int = 8) -> list[Request]:
 def test_users_who_change_are_predicted_better_once_their_drift_is_seen() -> None:
     asked, users, losses = changing(), 8, []
     for least in (16, 512):  # who keeps 512 requests at a drift forgets nothing
-        made = play(Profiler(config=MixtureConfig(least=least)), asked, {})
+        made = play(ProfilerStage(config=MixtureConfig(least=least)), asked, {})
         own = [log_loss(asked[user::users][150:], made[user::users][150:]) for user in range(users)]
         losses.append(sum(own) / users)
     seen, unseen = losses
@@ -144,7 +144,7 @@ def test_users_who_change_are_predicted_better_once_their_drift_is_seen() -> Non
 def test_state_survives_its_bytes_and_goes_on_the_same() -> None:
     rng = random.Random(3)
     asked = [request(n, rng.choice("abcdef"), user=rng.choice("xyz")) for n in range(400)]
-    profiler = Profiler(config=MixtureConfig(keep=32))
+    profiler = ProfilerStage(config=MixtureConfig(keep=32))
     straight: dict[str, Any] = {}
     expected = play(profiler, asked, straight)
     halfway: dict[str, Any] = {}
@@ -157,11 +157,11 @@ def test_state_survives_its_bytes_and_goes_on_the_same() -> None:
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x09\x01", b"\x01\x63", b"\x01\x01\xff\xff\xff"])
 def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="state"):
-        Profiler().decode(data)
+        ProfilerStage().decode(data)
 
 
 def test_a_profile_with_gradients_that_waited_for_feedback_is_read_without_them() -> None:
-    profiler, state = Profiler(), dict[str, Any]()
+    profiler, state = ProfilerStage(), dict[str, Any]()
     play(profiler, [request(n, "ab"[n % 2]) for n in range(9)], state)
     profile = state["u/ann"]
     profile.drift, profile.recent = no_drift(), RecentRequests(profile.last_ms)
@@ -176,7 +176,7 @@ def test_a_profile_with_gradients_that_waited_for_feedback_is_read_without_them(
 
 
 def test_every_truncation_of_a_row_is_refused() -> None:
-    profiler, state = Profiler(), dict[str, Any]()
+    profiler, state = ProfilerStage(), dict[str, Any]()
     play(profiler, [request(n, "ab"[n % 2]) for n in range(9)], state)
     for data in bytes_of(profiler, state).values():
         for end in range(len(data)):
@@ -191,7 +191,7 @@ def test_only_rows_that_changed_are_assigned() -> None:
             super().__setitem__(key, value)
 
     assigned: set[str] = set()
-    profiler, state = Profiler(), Watched()
+    profiler, state = ProfilerStage(), Watched()
     play(profiler, [request(n, "abcd"[n % 4], user=f"u{n % 7}") for n in range(200)], state)
     before = bytes_of(profiler, state)
     assigned.clear()
@@ -203,7 +203,7 @@ def test_only_rows_that_changed_are_assigned() -> None:
 
 def in_order() -> str:
     """The rows of ninety requests, as text."""
-    profiler, state = Profiler(), dict[str, Any]()
+    profiler, state = ProfilerStage(), dict[str, Any]()
     play(profiler, [request(n, "abcde"[n * n % 5], f"u{n % 3}") for n in range(90)], state)
     return str(sorted((key, data.hex()) for key, data in bytes_of(profiler, state).items()))
 
@@ -223,12 +223,12 @@ def test_the_bytes_do_not_depend_on_the_hash_seed() -> None:
 
 def test_time_that_goes_backwards_is_a_gap_of_nothing() -> None:
     asked = [request(0, "a", at_ms=HOUR), request(1, "b", at_ms=0), request(2, "a", at_ms=HOUR)]
-    assert play(Profiler(), asked, {})[-1].expected_ms[0] >= 0
+    assert play(ProfilerStage(), asked, {})[-1].expected_ms[0] >= 0
 
 
 def test_with_many_services_the_rest_is_counted_as_unseen() -> None:
     asked = [request(n, f"s{n % 500}", user=f"u{n % 20}") for n in range(2_000)]
-    made = play(Profiler(config=MixtureConfig(most=64)), asked, {})[-1]
+    made = play(ProfilerStage(config=MixtureConfig(most=64)), asked, {})[-1]
     assert 0 < len(made.services) <= 64
     assert total(made) == pytest.approx(1.0)
 
@@ -236,14 +236,14 @@ def test_with_many_services_the_rest_is_counted_as_unseen() -> None:
 def test_a_record_of_another_kind_is_unusable() -> None:
     other = Utilisation(pool="p", at_ms=0, capacity=Resources(), used=Resources())
     with pytest.raises(RecordUnusable, match="Utilisation"):
-        Profiler().step(other, {}, StepContext())
+        ProfilerStage().step(other, {}, StepContext())
 
 
 def test_a_service_outside_the_catalogue_is_unusable_and_leaves_no_trace() -> None:
     state: dict[str, Any] = {}
     known = StepContext(catalog=Catalog.of([Composite(service="pay", steps=())]))
     with pytest.raises(RecordUnusable, match="catalogue"):
-        Profiler().step(request(0, "order"), state, known)
+        ProfilerStage().step(request(0, "order"), state, known)
     assert state == {}
 
 
@@ -263,7 +263,7 @@ def shoppers(sessions: int) -> list[Request]:
 
 
 def test_a_later_step_of_a_chain_is_expected_within_the_horizon() -> None:
-    *_, ordered, _, _ = play(Profiler(horizon_ms=60_000), shoppers(30), {})
+    *_, ordered, _, _ = play(ProfilerStage(horizon_ms=60_000), shoppers(30), {})
     found = {s.service: s for s in ordered.services}
 
     assert found["receipt"].probability < 0.2
@@ -271,7 +271,7 @@ def test_a_later_step_of_a_chain_is_expected_within_the_horizon() -> None:
 
 
 def test_no_later_step_is_expected_when_the_horizon_ends_before() -> None:
-    profiler, state = Profiler(), dict[str, Any]()
+    profiler, state = ProfilerStage(), dict[str, Any]()
     play(profiler, shoppers(30)[:-2], state)
     mixture = profiler.mixture
     ordered = mixture.profile(state, "u2")

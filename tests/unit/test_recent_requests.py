@@ -15,7 +15,7 @@ from streams.models.recent_requests import RecentRequests, digest_of
 from streams.models.state_bytes import StateReader, StateWriter
 from streams.records import Prediction, Request
 from streams.stages.base import StepContext
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 HOUR = 3_600_000
 NOW = 1_800_000_000_000
@@ -32,7 +32,7 @@ def asked(n: int, *, user: str = "ann", request_id: str = "", at_ms: int | None 
 
 def learnt(requests: list[Request], state: dict[str, Any]) -> list[int]:
     """The numbers of those that led to a prediction."""
-    profiler = Profiler()
+    profiler = ProfilerStage()
     taken = [list(profiler.step(request, state, StepContext())) for request in requests]
     return [n for n, made in enumerate(taken) if made]
 
@@ -121,7 +121,7 @@ def test_hashes_that_are_cut_are_refused() -> None:
 
 
 def test_a_clock_hours_ahead_freezes_neither_vector_nor_gaps_of_its_user() -> None:
-    profiler, state = Profiler(), dict[str, Any]()
+    profiler, state = ProfilerStage(), dict[str, Any]()
     live = [asked(n, at_ms=NOW + n * 1_000) for n in range(4)]
     live.insert(2, asked(9, at_ms=NOW + 20 * HOUR))
     times = []
@@ -136,6 +136,6 @@ def test_a_clock_hours_ahead_freezes_neither_vector_nor_gaps_of_its_user() -> No
 
 def test_a_clock_that_is_a_little_ahead_is_believed() -> None:
     request = asked(1, at_ms=NOW + 59_000)
-    (made,) = Profiler().step(request, {}, StepContext(record_ms=NOW))
+    (made,) = ProfilerStage().step(request, {}, StepContext(record_ms=NOW))
     assert isinstance(made, Prediction)
     assert made.made_ms == NOW + 59_000

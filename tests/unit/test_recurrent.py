@@ -36,7 +36,7 @@ from streams.models.recurrent.network import (
 from streams.models.recurrent.unit import PASS, follow, learn_unit, tanh
 from streams.pipeline.assembly import stages_of
 from streams.settings import Settings
-from streams.stages.profiler import Profiler
+from streams.stages.profiler import ProfilerStage
 
 Event = tuple[str, str, int]
 kept = njit(error_model="numpy", cache=True)  # beside the kernels of the models
@@ -266,6 +266,6 @@ def test_every_service_has_a_row_and_the_first_ones_have_their_own() -> None:
 
 def test_the_setting_turns_it_on() -> None:
     on, off = (stages_of(replace(Settings(), rnn=rnn))["profiler"] for rnn in ("on", "off"))
-    assert isinstance(on, Profiler)
-    assert isinstance(off, Profiler)
+    assert isinstance(on, ProfilerStage)
+    assert isinstance(off, ProfilerStage)
     assert (on.mixture.config.rnn, off.mixture.config.rnn) == (True, False)
