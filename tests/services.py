@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from harness import RunForemesh, Running, eventually
 
 from foremesh.testing import provisioners as kit
@@ -120,7 +121,7 @@ def read(settings: Settings, topic: str) -> list[Record]:
         found: list[Record] = []
         for partition in range(settings.partitions):
             at = TopicPartition(settings.topic(topic), partition)
-            low, high = consumer.get_watermark_offsets(at, 10)
+            low, high = eventually(partial(_offsets, consumer, at), 30)
             consumer.assign([TopicPartition(at.topic, partition, low)])
             while high > low:
                 for message in consumer.consume(high - low, 5):
@@ -131,3 +132,11 @@ def read(settings: Settings, topic: str) -> list[Record]:
         return found
     finally:
         consumer.close()
+
+
+def _offsets(consumer: Consumer, at: TopicPartition) -> tuple[int, int]:
+    """Where the partition begins and ends; not so yet while it has no leader."""
+    try:
+        return consumer.get_watermark_offsets(at, 10)
+    except KafkaException as error:
+        raise AssertionError(str(error)) from error
