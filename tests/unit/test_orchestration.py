@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import permutations
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from streams.request_path.core.orchestration import (
     ConstituentFailed,
     last_step_of,
 )
+from streams.request_path.gateway.request_parsing import parse_body
 
 
 class Run(CompositeRun):
@@ -24,7 +26,8 @@ class Run(CompositeRun):
             request_id="r",
             steps=(step,),
             deadline_ms=2**42,
-            body={},
+            values={},
+            parameters={},
             session=cast("aiohttp.ClientSession", session),
             idempotent=True,
         )
@@ -42,8 +45,10 @@ class Unreadable:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+        self.data = b""
 
-    def post(self, *_: object, **__: object) -> Unreadable:
+    def post(self, *_: object, data: bytes, **__: object) -> Unreadable:
+        self.data = data
         return self
 
     async def __aenter__(self) -> SimpleNamespace:
@@ -54,6 +59,27 @@ class Unreadable:
 
     async def json(self, **_: object) -> object:
         raise self.error
+
+
+async def test_a_constituent_gets_the_users_body_as_written_and_what_only_foremesh_knows() -> None:
+    session = Unreadable(ValueError("no JSON"))
+    run = Run("a", session=session)
+    run.values = parse_body(
+        b'{"prices": [1.10, 1e999], "seed": 12345678901234567890123, "inputs": 1}'
+    )
+    run.parameters = {"page": "2"}
+
+    with pytest.raises(ConstituentFailed):
+        await run.call("a", {"b": [2**70]}, True)
+
+    numbers = json.loads(session.data, parse_float=str, parse_int=str)
+    assert numbers == {
+        "prices": ["1.10", "1e999"],
+        "seed": "12345678901234567890123",
+        "request_id": "r",
+        "parameters": {"page": "2"},
+        "inputs": {"b": [str(2**70)]},
+    }
 
 
 def test_an_instance_is_given_back_after_its_last_step() -> None:

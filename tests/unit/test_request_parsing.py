@@ -8,6 +8,7 @@ import pytest
 from streams.records import Request, Source
 from streams.records.catalog import Tier
 from streams.request_path.gateway.request_parsing import (
+    parse_body,
     parse_parameters,
     parse_request,
     single_headers,
@@ -95,7 +96,7 @@ def test_a_header_that_says_who_asks_is_refused_when_it_is_there_twice(name: str
 def test_parameters_are_those_of_the_query_and_the_scalars_of_the_body() -> None:
     body = json.dumps({"width": 512, "fast": True, "name": "x", "list": [1], "none": None})
 
-    assert parse_parameters({"page": "2", "width": "1"}, body.encode()) == {
+    assert parse_parameters({"page": "2", "width": "1"}, parse_body(body.encode())) == {
         "page": "2",
         "width": "512",
         "fast": "true",
@@ -105,13 +106,13 @@ def test_parameters_are_those_of_the_query_and_the_scalars_of_the_body() -> None
 
 @pytest.mark.parametrize("number", ["1e999", "1.0", "-0", "0.1000000000000000055", "9" * 6_000])
 def test_numbers_are_taken_as_they_are_written(number: str) -> None:
-    assert parse_parameters({}, f'{{"n": {number}}}'.encode()) == {"n": number}
+    assert parse_parameters({}, parse_body(f'{{"n": {number}}}'.encode())) == {"n": number}
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[1]", b"\xff", b'{"n": NaN}', b'{"n": -Infinity}'])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="the body is not"):
-        parse_parameters({}, body)
+        parse_body(body)
 
 
 @pytest.mark.parametrize(
@@ -120,4 +121,4 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
 )
 def test_parameters_that_are_too_many_or_too_long_are_refused(query: Mapping[str, str]) -> None:
     with pytest.raises(ValueError, match="exceed the limit"):
-        parse_parameters(query, None)
+        parse_parameters(query, {})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import json
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import msgspec
+from msgspec import Raw
 from yarl import URL
 
 from streams.catalog.critical_path import Steps
@@ -43,8 +46,9 @@ class CompositeRun(abc.ABC):
     ----------
     request_id, steps, deadline_ms
         The request, its steps, and its deadline (milliseconds since the epoch).
-    body
-        Sent to every constituent; the answers of earlier steps are added as `inputs`.
+    values, parameters
+        Of the user's body, as they are written, and the request's parameters: sent to every
+        constituent, with the request's id and the answers of earlier steps.
     idempotent
         Whether a constituent may be called again that may have served its part already.
     """
@@ -52,7 +56,8 @@ class CompositeRun(abc.ABC):
     request_id: str
     steps: Steps
     deadline_ms: int
-    body: Mapping[str, Any]
+    values: Mapping[str, Raw]
+    parameters: Mapping[str, str]
     session: aiohttp.ClientSession
     idempotent: bool
     answers: dict[str, Any] = field(default_factory=dict)
@@ -141,11 +146,11 @@ class CompositeRun(abc.ABC):
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, aiohttp.ClientResponse]:
         """Call a constituent at a URL; returns its answer as JSON, and the response."""
-        body = {**self.body, "inputs": inputs}
         limit = until(self.deadline_ms)
+        headers = {**(headers or {}), "content-type": "application/json"}
         try:
             async with self.session.post(
-                url, json=body, headers=headers, timeout=limit
+                url, data=self._body(inputs), headers=headers, timeout=limit
             ) as response:
                 answer = await response.json(content_type=None)
         except TimeoutError:
@@ -155,6 +160,15 @@ class CompositeRun(abc.ABC):
         except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
         return answer, response
+
+    def _body(self, inputs: dict[str, Any]) -> bytes:
+        """What the user sent, and beside it what only foremesh knows."""
+        added = {
+            "request_id": self.request_id,
+            "parameters": dict(self.parameters),
+            "inputs": Raw(json.dumps(inputs).encode()),  # of any size, as the constituents wrote it
+        }
+        return msgspec.json.encode({**self.values, **added})
 
 
 def last_step_of(steps: Steps) -> dict[str, int]:

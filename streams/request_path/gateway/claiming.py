@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
+from msgspec import Raw
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.metrics.outcomes import count
@@ -159,7 +160,14 @@ class ClaimingRequestHandler(RequestHandler):
         """As the catalogue says of the pool."""
         return self.catalog.trusts_tier_header(self.pool)
 
-    def start_run(self, composite: Composite, request: Request, *, idempotent: bool) -> ClaimingRun:
+    def start_run(
+        self,
+        composite: Composite,
+        request: Request,
+        values: Mapping[str, Raw],
+        *,
+        idempotent: bool,
+    ) -> ClaimingRun:
         """Decide, and claim what the decision found warm, without a pause in between."""
         claims, names = self._warm.claims, composite.constituents
         candidates = {name: claims.candidates(name) for name in names}
@@ -173,7 +181,8 @@ class ClaimingRequestHandler(RequestHandler):
             steps=composite.steps,
             deadline_ms=request.at_ms + self.deadline_ms,
             claimed=claimed,
-            body={"request_id": request.request_id, "parameters": dict(request.parameters)},
+            parameters=request.parameters,
+            values=values,
             claims=claims,
             standard_path=self._warm.standard_path,
             session=self._session,

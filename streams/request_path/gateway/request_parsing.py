@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+
+from msgspec import Raw, ValidationError, json
 
 from streams.records import Request, Source
 from streams.records.catalog import Tier
 from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier, is_text
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
-__all__ = ["parse_parameters", "parse_request", "single_headers"]
+__all__ = ["parse_body", "parse_parameters", "parse_request", "single_headers"]
 
 _ID_HEADER = "x-request-id"
 _ONCE = frozenset({USER_HEADER, TIER_HEADER, _ID_HEADER})
+_OBJECT = json.Decoder(dict[str, Raw])
+_TEXT = json.Decoder(str)
 
 
 def single_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -83,20 +85,38 @@ def parse_request(
     )
 
 
-def parse_parameters(query: Mapping[str, str], body: bytes | None) -> dict[str, str]:
-    """The query's parameters and the scalars of a JSON body, if there is a body.
+def parse_body(body: bytes | None) -> dict[str, Raw]:
+    """The values of a JSON object by name, each as it is written; none without a body.
+
+    Raises
+    ------
+    ValueError
+        The body is not a JSON object.
+    """
+    if body is None:
+        return {}
+    try:
+        return _OBJECT.decode(body.decode("utf-8-sig"))
+    except ValidationError:
+        raise ValueError("the body is not a JSON object") from None
+    except ValueError:
+        raise ValueError("the body is not JSON") from None
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
+
+
+def parse_parameters(query: Mapping[str, str], values: Mapping[str, Raw]) -> dict[str, str]:
+    """The query's parameters and the scalars of a body.
 
     Numbers, true and false are taken as they are written: none is rounded or becomes infinite.
 
     Raises
     ------
     ValueError
-        The body is not a JSON object, or the parameters are no text, too many or too long.
+        The parameters are no text, too many or too long.
     """
-    parameters = dict(query)
-    if body is not None:
-        scalars = {k: _as_written(v) for k, v in _object(body).items()}
-        parameters |= {k: text for k, text in scalars.items() if text is not None}
+    scalars = {name: _as_written(value) for name, value in values.items()}
+    parameters = {**query, **{k: text for k, text in scalars.items() if text is not None}}
     if not is_text("".join((*parameters, *parameters.values()))):
         raise ValueError("the parameters are not UTF-8")
     size = sum(len(key) + len(value) for key, value in parameters.items())
@@ -117,24 +137,9 @@ def _header(headers: Mapping[str, str], name: str, default: str) -> str:
     return value
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body, parse_int=str, parse_float=str, parse_constant=_no_number)
-    except ValueError:
-        raise ValueError("the body is not JSON") from None
-    except RecursionError:
-        raise ValueError("the body is nested too deeply") from None
-    if isinstance(found, dict):
-        return found
-    raise ValueError("the body is not a JSON object")
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _as_written(value: Any) -> str | None:
+def _as_written(value: Raw) -> str | None:
     """The text of a scalar; None of anything else."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else None  # numbers are text by now
+    text = bytes(value)
+    if text.startswith(b'"'):
+        return _TEXT.decode(text)
+    return None if text.startswith((b"{", b"[", b"n")) else text.decode()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from msgspec import Raw
 
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Outcome, Request
@@ -26,6 +27,7 @@ from streams.request_path.core.orchestration import (
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
 from streams.request_path.gateway.request_parsing import (
+    parse_body,
     parse_parameters,
     parse_request,
     single_headers,
@@ -67,7 +69,12 @@ class RequestHandler(abc.ABC):
 
     @abc.abstractmethod
     def start_run(
-        self, composite: Composite, request: Request, *, idempotent: bool
+        self,
+        composite: Composite,
+        request: Request,
+        values: Mapping[str, Raw],
+        *,
+        idempotent: bool,
     ) -> CompositeRun:
         """Decide how a request is served, and claim what it needs without a pause in between."""
 
@@ -125,9 +132,10 @@ async def _composite(http: web.Request) -> web.Response:
     if composite is None:
         return _error(404, f"there is no composite service {name[:MAX_NAME]!r} in the catalogue")
     try:
+        values = parse_body(await _body(http, handler.deadline_ms))
         request = parse_request(
             single_headers(http.headers.items()),
-            parse_parameters(http.query, await _body(http, handler.deadline_ms)),
+            parse_parameters(http.query, values),
             handler.catalog.tiers,
             composite=composite.service,
             pool=handler.pool,
@@ -139,7 +147,7 @@ async def _composite(http: web.Request) -> web.Response:
         return _error(400, str(error))
     handler.publish(request)
     idempotent = is_idempotent(http.method, composite)
-    run = handler.start_run(composite, request, idempotent=idempotent)
+    run = handler.start_run(composite, request, values, idempotent=idempotent)
     served = asyncio.create_task(_serve(handler, composite, request, run, began))
     http.app[_RUNNING].add(served)
     served.add_done_callback(http.app[_RUNNING].discard)

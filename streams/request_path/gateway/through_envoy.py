@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from msgspec import Raw
 from yarl import URL
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
@@ -163,13 +164,21 @@ class EnvoyRequestHandler(RequestHandler):
         for instance in changed:
             self._start_up_times.observe(instance)
 
-    def start_run(self, composite: Composite, request: Request, *, idempotent: bool) -> _EnvoyRun:
+    def start_run(
+        self,
+        composite: Composite,
+        request: Request,
+        values: Mapping[str, Raw],
+        *,
+        idempotent: bool,
+    ) -> _EnvoyRun:
         """Start with nothing claimed."""
         return _EnvoyRun(
             request_id=request.request_id,
             steps=composite.steps,
             deadline_ms=request.at_ms + self.deadline_ms,
-            body={"request_id": request.request_id, "parameters": dict(request.parameters)},
+            parameters=request.parameters,
+            values=values,
             session=self._session,
             idempotent=idempotent,
             url=self._url,
