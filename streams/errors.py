@@ -12,6 +12,7 @@ ForemeshError
 ├── FlowStalled
 ├── LimitsUnavailable
 ├── LogUnreadable
+├── NameUnknown
 ├── PoolsShared
 ├── RightsMissing
 ├── SettingInvalid
@@ -39,6 +40,7 @@ __all__ = [
     "ForemeshError",
     "LimitsUnavailable",
     "LogUnreadable",
+    "NameUnknown",
     "PoolsShared",
     "ProvisionerUnusable",
     "RightsMissing",
@@ -113,6 +115,10 @@ class LimitsUnavailable(ForemeshError):
 
 class LogUnreadable(ForemeshError):
     """The request log cannot be read: check the path and the column mapping."""
+
+
+class NameUnknown(ForemeshError):
+    """The catalogue has nothing of that name: see `foremesh catalog show`."""
 
 
 class PoolsShared(ForemeshError):

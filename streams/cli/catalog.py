@@ -24,20 +24,15 @@ from streams.cli.output import json_option, tell
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid
 from streams.flow.topology import key_of
-from streams.pipeline.last_values import ANSWER_S, last_values
+from streams.pipeline.last_values import ANSWER_S, entries_in_force
 from streams.provisioners.local.command_policy import note_commands, noted_at
 from streams.records import Request
 from streams.records.catalog import (
     Catalog,
-    CatalogEntry,
-    Composite,
-    Constituent,
-    Pool,
-    Tier,
 )
 from streams.settings import Settings
 
-__all__ = ["command", "in_force", "publish"]
+__all__ = ["command", "publish"]
 
 
 @click.group()
@@ -110,16 +105,11 @@ def reference() -> None:
 @pass_settings
 def show(settings: Settings, output: str) -> None:
     """Show the catalogue in force; as YAML it can be edited and loaded."""
-    catalog = Catalog.of(in_force(settings).values())
+    catalog = Catalog.of(entries_in_force(settings).values())
     if output == "yaml":
         echo(dump(catalog), nl=False)
     else:
         tell(output, plain(catalog), *tables_of(catalog))
-
-
-def in_force(settings: Settings) -> dict[str, CatalogEntry]:
-    """The entries on the catalogue's topic, by their key there."""
-    return last_values(settings, "catalog", Constituent, Composite, Tier, Pool)
 
 
 def publish(settings: Settings, catalog: Catalog) -> Counter[str]:
@@ -130,7 +120,7 @@ def publish(settings: Settings, catalog: Catalog) -> Counter[str]:
     BrokerUnreachable, TopicsMissing, DeliveryFailed
         The catalogue may not be in force; loading it again is safe.
     """
-    previous, counts = in_force(settings), Counter[str]()
+    previous, counts = entries_in_force(settings), Counter[str]()
     producer = CheckedProducer(producer_config(settings))
     topic = settings.topic("catalog")
     for entry in catalog:

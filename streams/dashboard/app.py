@@ -19,7 +19,7 @@ from streams.dashboard.scrape import scraped
 from streams.dashboard.sections import SECTIONS
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import SPANS
-from streams.errors import ForemeshError
+from streams.errors import ForemeshError, NameUnknown
 from streams.pipeline.operator_word import publish
 from streams.records.catalog import Catalog
 from streams.request_path.core.http_server import serve_application
@@ -133,10 +133,12 @@ class DashboardPages:
     async def change(self, request: web.Request) -> web.Response:
         """Change what is in force in a pool, by whom and why."""
         try:
-            asked = change_of(await request.json(), self._sources.catalog)
+            asked = change_of(await request.json())
             new = await asyncio.to_thread(
                 publish, self._sources.settings, asked.pool, asked.word, asked.changed
             )
+        except NameUnknown as error:
+            return web.json_response({"error": str(error)}, status=400)
         except ForemeshError as error:
             return web.json_response({"error": str(error)}, status=503)
         except MALFORMED as error:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streams.pipeline.operator_word import OperatorWord
-from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control, Mode, Pin
 from streams.runtime.json_body import name_of, whole_of
 
@@ -32,13 +31,13 @@ class OperatorChange:
     changed: Changed
 
 
-def change_of(asked: Mapping[str, Any], catalog: Catalog) -> OperatorChange:
-    """The change that a body of JSON asks for, checked against the catalogue where one is known.
+def change_of(asked: Mapping[str, Any]) -> OperatorChange:
+    """The change that a body of JSON asks for.
 
     Raises
     ------
     ChangeInvalid
-        It lacks something, or names what there is not.
+        It lacks something, or has it in a wrong form.
     """
     by, reason = _text(asked, "by"), _text(asked, "reason")
     if not by:
@@ -46,12 +45,12 @@ def change_of(asked: Mapping[str, Any], catalog: Catalog) -> OperatorChange:
     if len(reason) < LEAST_REASON:
         raise ChangeInvalid("say why")
     pool = _text(asked, "pool")
-    if not pool or not catalog.serves(pool):
-        raise ChangeInvalid(f"there is no pool {pool!r}")
+    if not pool:
+        raise ChangeInvalid("name the pool")
     make = _CHANGES.get(_text(asked, "change"))
     if make is None:
         raise ChangeInvalid(f"the change is none of {', '.join(_CHANGES)}")
-    changed = make(asked, catalog)
+    changed = make(asked)
     return OperatorChange(pool=pool, word=OperatorWord(by=by, reason=reason), changed=changed)
 
 
@@ -76,7 +75,7 @@ def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> st
     return "; ".join(found) or "nothing that is shown here"
 
 
-def _mode(asked: Mapping[str, Any], _: Catalog) -> Changed:
+def _mode(asked: Mapping[str, Any]) -> Changed:
     try:
         mode = Mode(_text(asked, "mode"))
     except ValueError:
@@ -84,16 +83,16 @@ def _mode(asked: Mapping[str, Any], _: Catalog) -> Changed:
     return lambda now: replace(now, mode=mode)
 
 
-def _pause(_: Mapping[str, Any], __: Catalog) -> Changed:
+def _pause(_: Mapping[str, Any]) -> Changed:
     return lambda now: replace(now, paused=True)
 
 
-def _resume(_: Mapping[str, Any], __: Catalog) -> Changed:
+def _resume(_: Mapping[str, Any]) -> Changed:
     return lambda now: replace(now, paused=False)
 
 
-def _pin(asked: Mapping[str, Any], catalog: Catalog) -> Changed:
-    service = _constituent(asked, catalog)
+def _pin(asked: Mapping[str, Any]) -> Changed:
+    service = _service(asked)
     least, most = _count(asked, "least") or 0, _count(asked, "most")
     if not least and most is None:
         raise ChangeInvalid("give a least or a most number of instances")
@@ -103,12 +102,12 @@ def _pin(asked: Mapping[str, Any], catalog: Catalog) -> Changed:
     return lambda now: now.unpinned(service).pinned(pin)
 
 
-def _unpin(asked: Mapping[str, Any], _: Catalog) -> Changed:
+def _unpin(asked: Mapping[str, Any]) -> Changed:
     service = _text(asked, "service")
     return lambda now: now.unpinned(service)
 
 
-def _challenge(asked: Mapping[str, Any], _: Catalog) -> Changed:
+def _challenge(asked: Mapping[str, Any]) -> Changed:
     name = _text(asked, "name")
     if not name:
         raise ChangeInvalid("name the challenger")
@@ -121,16 +120,16 @@ def _challenge(asked: Mapping[str, Any], _: Catalog) -> Changed:
     return lambda now: now.challenged(replace(STANDARD, name=name, price=price))
 
 
-def _promote(asked: Mapping[str, Any], _: Catalog) -> Changed:
+def _promote(asked: Mapping[str, Any]) -> Changed:
     name = _text(asked, "name")
     return lambda now: now.promoted(name)
 
 
-def _withdraw(_: Mapping[str, Any], __: Catalog) -> Changed:
+def _withdraw(_: Mapping[str, Any]) -> Changed:
     return Control.withdrawn
 
 
-_CHANGES: Mapping[str, Callable[[Mapping[str, Any], Catalog], Changed]] = {
+_CHANGES: Mapping[str, Callable[[Mapping[str, Any]], Changed]] = {
     "mode": _mode,
     "pause": _pause,
     "resume": _resume,
@@ -142,10 +141,10 @@ _CHANGES: Mapping[str, Callable[[Mapping[str, Any], Catalog], Changed]] = {
 }
 
 
-def _constituent(asked: Mapping[str, Any], catalog: Catalog) -> str:
+def _service(asked: Mapping[str, Any]) -> str:
     service = _text(asked, "service")
-    if not service or (catalog.constituents and service not in catalog.constituents):
-        raise ChangeInvalid(f"there is no constituent {service!r}")
+    if not service:
+        raise ChangeInvalid("name the constituent")
     return service
 
 

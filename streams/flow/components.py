@@ -122,7 +122,7 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     writes = ("requests", DEAD_LETTERS)
     yield _of("topics", creates=every, checks=every)
     yield _of("catalog", views=("catalog",), writes=("catalog",))
-    yield _of("control", views=("control", "trials"), writes=("control",))
+    yield _of("control", views=("catalog", "control", "trials"), writes=("control",))
     yield _of("produce", writes=writes)
     yield _of("produce --wait", writes=writes, views=grouped, asks_groups=groups)
     yield _of("doctor", checks=every, views=grouped, asks_groups=groups)

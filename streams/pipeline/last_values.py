@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import client_config
 from streams.engine.topic_view import TopicView
+from streams.records.catalog import CatalogEntry
 from streams.settings import Settings
 
-__all__ = ["ANSWER_S", "last_values"]
+__all__ = ["ANSWER_S", "entries_in_force", "last_values"]
 
 ANSWER_S = 30.0
 
@@ -24,3 +25,8 @@ def last_values(settings: Settings, topic: str, *kinds: type[T]) -> dict[str, T]
         return {key: last for key, last in sorted(view.values.items()) if isinstance(last, kinds)}
     finally:
         view.close()
+
+
+def entries_in_force(settings: Settings) -> dict[str, CatalogEntry]:
+    """The entries on the catalogue's topic, by their key there."""
+    return last_values(settings, "catalog", *get_args(CatalogEntry))

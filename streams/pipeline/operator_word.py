@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.engine.producer import CheckedProducer
+from streams.errors import NameUnknown
 from streams.flow.topology import key_of
-from streams.pipeline.last_values import ANSWER_S, last_values
+from streams.pipeline.last_values import ANSWER_S, entries_in_force, last_values
+from streams.records.catalog import Catalog
 from streams.records.control import Control
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
-__all__ = ["OperatorWord", "in_force", "publish"]
+__all__ = ["OperatorWord", "in_force", "publish", "unknown_names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +40,45 @@ def publish(
 
     Raises
     ------
+    NameUnknown
+        It names a pool, constituent or tier for the first time that the catalogue does not have.
     BrokerUnreachable, TopicsMissing, DeliveryFailed
         It is not known to be in force; publishing it again is safe.
     """
-    now = in_force(settings).get(pool, Control(pool=pool))
-    new = replace(changed(now), by=word.by, reason=word.reason, at_ms=wall_ms())
+    now = in_force(settings).get(pool)
+    new = changed(now or Control(pool=pool))
+    catalog = Catalog.of(entries_in_force(settings).values())
+    if unknown := next(unknown_names(now, new, catalog), None):
+        raise NameUnknown(f"the catalogue has {unknown}: see `foremesh catalog show`")
+    new = replace(new, by=word.by, reason=word.reason, at_ms=wall_ms())
     producer = CheckedProducer(producer_config(settings))
     producer.send(settings.topic("control"), key_of(new), codec.encode(new))
     producer.flush(ANSWER_S)
     return new
+
+
+def unknown_names(now: Control | None, new: Control, catalog: Catalog) -> Iterator[str]:
+    """What `new` names that `now` does not and the catalogue has not, in words.
+
+    A kind of which the catalogue has none is not checked.
+    """
+    before = _names(now) if now else {}
+    known = {
+        "pool": catalog.pools,
+        "constituent": catalog.constituents,
+        "tier": catalog.tiers,
+    }
+    for kind, names in _names(new).items():
+        for name in sorted(names - before.get(kind, set())):
+            if known[kind] and name not in known[kind]:
+                close = get_close_matches(name, known[kind], 1)
+                hint = f", but {close[0]!r}" if close else ""
+                yield f"no {kind} {name!r}{hint}"
+
+
+def _names(control: Control) -> dict[str, set[str]]:
+    return {
+        "pool": {control.pool},
+        "constituent": {pin.service for pin in control.pins},
+        "tier": {quota.tier for quota in control.quotas},
+    }

@@ -14,9 +14,10 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.dead_letters import REPLAY_HEADER, letters, read_topic
 from streams.catalog import yaml_reader
-from streams.cli.catalog import in_force, publish
+from streams.cli.catalog import publish
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
+from streams.pipeline.last_values import entries_in_force
 from streams.records import DeadLetter, Request
 from streams.settings import Settings
 
@@ -88,8 +89,8 @@ def test_what_is_no_longer_in_the_catalogue_is_withdrawn(settings: Settings) -> 
     smaller = CATALOGUE.replace("[[pricing, stock]]", "[pricing]").replace("  gold:", "  blue:")
     done = publish(settings, yaml_reader.parse(smaller))
     assert done == {"loaded": 2, "unchanged": 3, "withdrawn": 1}
-    assert "tier/gold" not in in_force(settings)
-    assert "tier/blue" in in_force(settings)
+    assert "tier/gold" not in entries_in_force(settings)
+    assert "tier/blue" in entries_in_force(settings)
 
 
 def test_a_log_is_produced_and_its_bad_rows_are_dead_letters(
@@ -182,3 +183,34 @@ def test_letters_that_the_sink_wrote_with_the_prefix_are_sent_back_too(
     output = run_foremesh("dead-letters", "replay").finish()
     assert "2 sent back, 0 had been sent back before, 0 of a file, left out" in output
     assert len(list(read_topic(settings, settings.topic("instances")))) == 5
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        (("mode", "defualt", "off"), "no pool 'defualt', but 'default'"),
+        (("pin", "default", "checkout", "--min", "1"), "no constituent 'checkout'"),
+        (("quota", "default", "silver", "2"), "no tier 'silver'"),
+    ],
+)
+def test_a_name_that_the_catalogue_does_not_have_is_refused(
+    settings: Settings, run_foremesh: RunForemesh, said: tuple[str, ...], refused: str
+) -> None:
+    publish(settings, yaml_reader.parse(CATALOGUE))
+
+    running = run_foremesh("control", *said)
+
+    assert running.wait(30) == 1
+    assert f"the catalogue has {refused}: see `foremesh catalog show`" in running.output
+
+
+def test_what_is_in_force_can_be_changed_after_the_catalogue_has_lost_its_names(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    publish(settings, yaml_reader.parse(CATALOGUE))
+    run_foremesh("control", "pin", "default", "stock", "--min", "1").finish()
+    other = CATALOGUE.replace("stock", "store").replace("default:", "other:")
+    publish(settings, yaml_reader.parse(other))
+
+    run_foremesh("control", "mode", "default", "off").finish()
+    run_foremesh("control", "unpin", "default", "stock").finish()
