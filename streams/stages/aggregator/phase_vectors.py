@@ -18,7 +18,9 @@ def by_phase(prediction: Prediction) -> NDArray[np.float64]:
     # By column, not by entry: an array of many short tuples takes three times as long to make.
     _, *columns = zip(*prediction.services, strict=True)
     probability, _, soon, later, another_day = map(np.array, columns)
-    session = soon / prediction.soon if prediction.soon > 0.0 else probability
+    session = (
+        np.minimum(soon, prediction.soon) / prediction.soon if prediction.soon else probability
+    )
     if not (later.any() or another_day.any()):  # of an earlier release
         return np.array([np.maximum(session, probability), probability, probability])
     return np.array([session, later, another_day])
