@@ -34,6 +34,7 @@ class RequestSeries(NamedTuple):
     rate: float = 0.0  # recent rate, requests per ms
     asked: float = 0.0  # arrivals, exponentially decayed
     expected: float = 0.0  # expected arrivals, decayed likewise
+    ahead: float = 0.0  # rate expected from now on, requests per ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,21 +86,22 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
         rows = {pair: row for row, pair in enumerate(compress(self.rows, keep.tolist()))}
         return SeriesTable(rows, self.columns[:, keep])
 
-    def after(
-        self, count: Floats, expected: Floats, elapsed_ms: int, horizon_ms: int
-    ) -> SeriesTable:
-        """The table after an interval with these actual and expected arrivals, one per row.
+    def after(self, count: Floats, ahead: Floats, elapsed_ms: int, horizon_ms: int) -> SeriesTable:
+        """The table after an interval with these arrivals, and the rates expected from its end on.
 
-        The alarm is a CUSUM for Poisson counts (Lucas, Technometrics 27(2), 1985) with slow decay;
+        Arrivals are compared with what was expected before them: after a request its user is in a
+        session, and who took the rate of that for the time before would have expected a crowd. The
+        alarm is a CUSUM for Poisson counts (Lucas, Technometrics 27(2), 1985) with slow decay;
         it tests for twice the usual rate, which is the expectation corrected by experience.
         """
-        alarm, rate, asked, known = self.columns
+        alarm, rate, asked, known, expected_rate = self.columns
+        expected = expected_rate * elapsed_ms
         usual = expected * (asked + PRIOR) / (known + PRIOR)
         kept = math.exp(-elapsed_ms / FORGET_MS)
         alarm = np.minimum(np.maximum(kept * alarm + count - TWICE * usual, 0.0), 2 * ALARM)
         moved = -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - rate)
         kept = math.exp(-elapsed_ms / (LEARN * horizon_ms))
-        columns = [alarm, rate + moved, kept * asked + count, kept * known + expected]
+        columns = [alarm, rate + moved, kept * asked + count, kept * known + expected, ahead]
         return SeriesTable(self.rows, np.array(columns), self._places)
 
 
@@ -160,7 +162,7 @@ class DemandCalibration:
         """The expected requests, raised to the recent rate where there is a burst."""
         if horizon_ms <= 0:
             return asked
-        alarm, rates, _, _ = self.series.columns
+        alarm, rates, *_ = self.series.columns
         burst = alarm >= ALARM
         if not burst.any():
             return asked
@@ -182,8 +184,8 @@ class DemandCalibration:
         count = np.zeros(len(series))
         for pair, arrived in self.arrived.items():
             count[series.rows[pair]] = arrived
-        series = series.after(count, mean * (elapsed_ms / horizon_ms), elapsed_ms, horizon_ms)
-        alarm, _, recent, _ = series.columns
+        series = series.after(count, mean / horizon_ms, elapsed_ms, horizon_ms)
+        alarm, _, recent, *_ = series.columns
         known = places < asked.size
         return series.only(known & ((alarm > 0.0) | (recent >= FORGOTTEN)))
 

@@ -93,6 +93,19 @@ def test_what_comes_as_expected_hardly_ever_raises_an_alarm(expected: float) -> 
     assert sum(lifted) < 0.02 * len(lifted)
 
 
+def test_the_first_request_after_a_long_silence_is_compared_with_what_was_expected_then() -> None:
+    world = World()
+    for _ in range(3):
+        world.tick(1, 0.1)  # in a minute, once the session is over
+    before = world.watch.series[PAIR]
+
+    world.now_ms += 9 * HORIZON_MS - TICK_MS
+    world.tick(1, 60.0)  # a session begins
+
+    kept = math.exp(-9 / 50)
+    assert world.watch.series[PAIR].expected == pytest.approx(kept * before.expected + 0.9)
+
+
 def test_users_who_ask_more_often_than_expected_are_no_burst_for_ever() -> None:
     world = World()
     for _ in range(600):
@@ -149,9 +162,9 @@ def compared(
     """One series after the other, as the formulas say."""
     found = dict[Pair, RequestSeries]()
     for pair in sorted(({*series, *counts}) - {("gone", "gold")}):
-        alarm, rate, came, known = series.get(pair, RequestSeries())
+        alarm, rate, came, known, ahead = series.get(pair, RequestSeries())
         count = counts.get(pair, 0)
-        expected = (mean if pair == PAIR else 0.0) * elapsed_ms / HORIZON_MS
+        expected = ahead * elapsed_ms
         usual = expected * (came + PRIOR) / (known + PRIOR)
         above = math.exp(-elapsed_ms / 60_000) * alarm + count - usual / math.log(2)
         kept = math.exp(-elapsed_ms / (50 * HORIZON_MS))
@@ -160,6 +173,7 @@ def compared(
             rate=rate + (1 - math.exp(-elapsed_ms / 10_000)) * (count / elapsed_ms - rate),
             asked=kept * came + count,
             expected=kept * known + expected,
+            ahead=(mean if pair == PAIR else 0.0) / HORIZON_MS,
         )
         if new.alarm > 0.0 or new.asked >= FORGOTTEN:
             found[pair] = new
