@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, Generic, TypeVar
 
 from httpx2 import HTTPError
@@ -42,8 +42,9 @@ class WatchedKind(Generic[ObjectT]):
     async def listed(self) -> tuple[list[ObjectT], str]:
         """Return all, and the resource version of the list."""
         pages = self._client.list(self._kind, labels=self._labels, chunk_size=PAGE)
-        found = [one async for one in pages if self._is_meant(one)]
-        return found, pages.resourceVersion
+        with _answers():
+            found = [one async for one in pages if self._is_meant(one)]
+            return found, pages.resourceVersion
 
     async def follow(
         self,
@@ -87,10 +88,20 @@ class WatchedKind(Generic[ObjectT]):
 
     async def _changes(self, version: str) -> AsyncGenerator[tuple[str, ObjectT], None]:
         watch = self._client.watch(self._kind, labels=self._labels, resource_version=version)
-        async for change, one in watch:
-            if self._is_meant(one):
-                yield change, one
+        with _answers():
+            async for change, one in watch:
+                if self._is_meant(one):
+                    yield change, one
 
     def _is_meant(self, one: Any) -> bool:
         there = (one.metadata and one.metadata.labels) or {}
         return self._present in there and all(there.get(k) == v for k, v in self._labels.items())
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """Tell an answer that broke off, or is a proxy's and not of the API server, as any failure."""
+    try:
+        yield
+    except ValueError as error:
+        raise HTTPError(f"the answer is no JSON: {error}") from error
