@@ -122,17 +122,31 @@ def _lag(settings: Settings) -> Iterator[PartFinding]:
 
 
 def _finding_of(lag: GroupLag, settings: Settings) -> PartFinding:
-    """A group fails when records wait and it has no members; lag alone is no failure.
-
-    A worker that runs the whole flow in event time is in none of the stages' groups.
-    """
-    state = f"{lag.members} members, {lag.records} records behind"
-    alone = settings.clock == "event" and lag.stage != "sink"
-    if lag.members or not lag.records or lag.optional or alone:
-        there = lag.members > 0
-        return PartFinding(check=f"lag of {lag.stage}", ok=True, says=state, there=there)
+    """A group fails when records wait and it has no members; lag alone is no failure."""
+    check, there = f"lag of {lag.stage}", lag.members > 0
+    state = f"{_counted(lag.members, 'member')}, {_counted(lag.records, 'record')} behind"
+    if there or not lag.records:
+        return PartFinding(check=check, ok=True, says=state, there=there)
+    if why := _why_not_read(lag, settings):
+        return PartFinding(check=check, ok=True, says=f"{state}: no fault, {why}", there=False)
     run = "foremesh sink" if lag.stage == "sink" else f"foremesh worker {lag.stage}"
-    return PartFinding(check=f"lag of {lag.stage}", ok=False, says=f"{state}: run `{run}`")
+    return PartFinding(check=check, ok=False, says=f"{state}: run `{run}`")
+
+
+def _why_not_read(lag: GroupLag, settings: Settings) -> str:
+    """Why it may be meant that a group has no members; empty if it never is."""
+    if settings.clock == "event" and lag.stage != "sink":
+        return "`FOREMESH_CLOCK=event foremesh worker` runs all stages, in no group of a stage"
+    if lag.optional:
+        return (
+            f"`foremesh worker {lag.stage}` only simulates instances, where no `foremesh provision`"
+            " starts them"
+        )
+    return ""
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else f'{noun}s'}"
 
 
 def table_of(findings: Sequence[PartFinding]) -> TextTable:

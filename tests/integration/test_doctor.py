@@ -56,8 +56,9 @@ def test_missing_topics_are_named_with_their_fix(
 ) -> None:
     found = findings(run_foremesh("doctor", "--output", "json"), 1)
 
-    says = found["topics"][0]["says"]
-    assert says == f"topic {settings.topic('requests')} is missing: run `foremesh topics create`"
+    (finding,) = found["topics"]
+    assert "topics are missing: run `foremesh topics create`" in finding["says"]
+    assert settings.topic("requests") in finding["says"]
 
 
 def test_records_that_nobody_reads_are_reported(
@@ -71,10 +72,29 @@ def test_records_that_nobody_reads_are_reported(
     found = findings(run_foremesh("doctor", "--output", "json"), 1)
 
     assert found["lag of feedback"][0]["says"] == (
-        "0 members, 1 records behind: run `foremesh worker feedback`"
+        "0 members, 1 record behind: run `foremesh worker feedback`"
     )
     assert found["lag of sink"][0]["says"].endswith("run `foremesh sink`")
     assert found["lag of profiler"][0]["ok"]
+
+
+def test_of_an_optional_stage_that_nobody_runs_is_said_why_that_is_no_fault(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    producer = Producer(producer_config(settings))
+    producer.produce(settings.topic("commands"), b"x")
+    assert producer.flush(20) == 0
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 1)  # for the sink, which waits too
+
+    (finding,) = found["lag of provisioner"]
+
+    assert finding["ok"]
+    assert finding["says"] == (
+        "0 members, 1 record behind: no fault, `foremesh worker provisioner` only simulates"
+        " instances, where no `foremesh provision` starts them"
+    )
 
 
 def test_a_database_without_schema_is_reported(

@@ -33,17 +33,30 @@ def test_creating_topics_twice_creates_nothing(settings: Settings, topics: list[
 def test_missing_topics_are_reported_with_the_command_that_creates_them(
     settings: Settings,
 ) -> None:
-    problems = check_topics(settings)
+    (problem,) = check_topics(settings)
 
-    assert len(problems) == len(declared(settings))
-    assert all("foremesh topics create" in problem for problem in problems)
+    names = [*declared(settings)]
+    told = f"{len(names)} topics are missing: run `foremesh topics create` ({', '.join(names)})"
+    assert problem == told
 
 
-def test_a_wrong_partition_count_is_reported(settings: Settings, topics: list[str]) -> None:
-    problems = check_topics(replace(settings, partitions=6))
+def test_a_partition_count_that_many_topics_have_is_reported_once(
+    settings: Settings, topics: list[str]
+) -> None:
+    (problem,) = check_topics(replace(settings, partitions=6))
 
-    assert len(problems) == len(topics)
-    assert "has 4 partitions, not 6" in problems[0]
+    assert problem.startswith(f"{len(topics)} topics have 4 partitions, not 6: set FOREMESH_")
+    assert all(name in problem for name in topics)
+
+
+def test_a_partition_count_that_one_topic_has_is_reported_in_the_singular(
+    settings: Settings, topics: list[str]
+) -> None:
+    assert topics
+    (problem,) = check_topics(replace(settings, partitions=1), only=["requests"])
+
+    name = settings.topic("requests")
+    assert problem.startswith(f"topic {name} has 4 partitions, not 1: set FOREMESH_PARTITIONS")
 
 
 def test_a_changelog_that_expires_is_reported(

@@ -359,7 +359,7 @@ def letters() -> Iterable[RenderableType]:
 
 
 def findings() -> Iterable[RenderableType]:
-    lost = "1 members, 7 records behind"
+    lost = "1 member, 7 records behind"
     yield doctor.table_of([
         PartFinding(check="broker", ok=True, says="answers at 127.0.0.1:9092"),
         PartFinding(check="database", ok=False, says="lacks 0007_controls, 0008_views and"

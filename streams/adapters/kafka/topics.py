@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
@@ -24,7 +25,7 @@ from streams.errors import TopicsMissing
 from streams.flow.topology import TOPOLOGY, FlowTopology, changelog
 from streams.settings import Settings
 
-__all__ = ["TopicState", "check_topics", "create_topics", "declared"]
+__all__ = ["TopicFault", "TopicState", "check_topics", "create_topics", "declared"]
 
 # Event time is a field of the record; the timestamp is the broker's. With the producer's one, a
 # replayed log would expire on arrival.
@@ -51,6 +52,25 @@ class TopicState:
     name: str  # on the broker, with the prefix
     partitions: int
     created: bool  # by this call; otherwise it was there
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFault:
+    """What is wrong with a topic, and what to do; several topics may have the same fault."""
+
+    verb: str  # one of `PLURAL`
+    what: str
+    fix: str
+
+    def told(self, names: Sequence[str]) -> str:
+        """The sentence about these topics."""
+        if len(names) == 1:
+            return f"topic {names[0]} {self.verb} {self.what}: {self.fix}"
+        which = ", ".join(names)
+        return f"{len(names)} topics {PLURAL[self.verb]} {self.what}: {self.fix} ({which})"
+
+
+PLURAL = {"has": "have", "is": "are", "may": "may"}
 
 
 def declared(settings: Settings, topology: FlowTopology = TOPOLOGY) -> dict[str, dict[str, str]]:
@@ -86,7 +106,7 @@ def create_topics(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list
 
 
 def check_topics(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
-    """Deviations from what is declared, a sentence each with its fix; empty when there are none.
+    """Deviations from what is declared, a sentence for each kind with its fix; empty without any.
 
     Parameters
     ----------
@@ -104,17 +124,32 @@ def check_topics(settings: Settings, only: Iterable[str] | None = None) -> list[
     if only is not None:
         names = {name: names[name] for name in map(settings.topic, only)}
     found = {name: len(there[name].partitions) for name in names if name in there}
-    problems = list(_missing(client, [name for name in names if name not in there]))
-    problems += [
-        f"topic {name} has {count} partitions, not {settings.partitions}: set "
-        "FOREMESH_PARTITIONS to what all topics have, or delete the topic and create it again"
-        for name, count in found.items()
-        if count != settings.partitions
-    ]
-    return problems + list(_config_problems(client, {name: names[name] for name in found}))
+    return _told(
+        chain(
+            _missing(client, [name for name in names if name not in there]),
+            _miscounted(found, settings.partitions),
+            _misconfigured(client, {name: names[name] for name in found}),
+        )
+    )
 
 
-def _missing(client: AdminClient, names: list[str]) -> Iterator[str]:
+def _told(faults: Iterable[tuple[str, TopicFault]]) -> list[str]:
+    """A sentence for each fault, however many topics have it."""
+    alike: dict[TopicFault, list[str]] = {}
+    for name, fault in faults:
+        alike.setdefault(fault, []).append(name)
+    return [fault.told(names) for fault, names in alike.items()]
+
+
+def _miscounted(found: Mapping[str, int], wanted: int) -> Iterator[tuple[str, TopicFault]]:
+    fix = "set FOREMESH_PARTITIONS to what all topics have, or delete and create anew those that differ"
+    for name, count in found.items():
+        if count != wanted:
+            noun = "partition" if count == 1 else "partitions"
+            yield name, TopicFault("has", f"{count} {noun}, not {wanted}", fix)
+
+
+def _missing(client: AdminClient, names: list[str]) -> Iterator[tuple[str, TopicFault]]:
     """Why the broker does not list these topics: they are not there, or not for this user."""
     if not names:
         return
@@ -123,9 +158,10 @@ def _missing(client: AdminClient, names: list[str]) -> Iterator[str]:
         error = future.exception(ANSWER_S)
         reason = error.args[0].code() if isinstance(error, KafkaException) else None
         if reason == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            yield f"topic {name} may not be described: give the rights of `foremesh acl print`"
+            fix = "give the rights of `foremesh acl print`"
+            yield name, TopicFault("may", "not be described", fix)
         else:
-            yield f"topic {name} is missing: run `foremesh topics create`"
+            yield name, TopicFault("is", "missing", "run `foremesh topics create`")
 
 
 def _was_created(name: str, future: Future[None]) -> bool:
@@ -148,7 +184,9 @@ def _served(client: AdminClient, names: set[str]) -> dict[str, int]:
     return dict(Counter(topic for topic, _ in end_offsets(client, names)))
 
 
-def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def _misconfigured(
+    client: AdminClient, wanted: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[str, TopicFault]]:
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
     if not resources:
         return
@@ -158,11 +196,12 @@ def _config_problems(client: AdminClient, wanted: Mapping[str, Mapping[str, str]
         for key in _EVERY:  # the others may be tuned
             want = wanted[resource.name][key]
             if not _serves(key, have[key], want):
-                yield f"topic {resource.name} has {key}={have[key]}, not {want}: " + (
+                fix = (
                     "a `foremesh reset` was interrupted, run it again"
                     if have[key] == EMPTIED
                     else f"set it with kafka-configs --alter --add-config {key}={want}"
                 )
+                yield resource.name, TopicFault("has", f"{key}={have[key]}, not {want}", fix)
 
 
 def _configuration(name: str, future: Future[dict[str, ConfigEntry]]) -> Mapping[str, str]:
