@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from rich.console import RenderableType
 
 from streams.cli.console import PrintableConsole, echo, output_option
+from streams.report.text_table import set_apart
 
 __all__ = ["json_option", "tell"]
 
@@ -35,7 +36,7 @@ def tell(output: str, facts: Any, *shown: RenderableType) -> None:
     if output == "json":
         echo(json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False))
         return
-    for part in shown:
+    for part in set_apart(shown):
         if isinstance(part, str):
             echo(part)
         else:

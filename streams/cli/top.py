@@ -16,6 +16,7 @@ from streams.cli import pass_settings
 from streams.cli.amounts import AmountParam
 from streams.cli.console import PrintableConsole
 from streams.cli.output import json_option, tell
+from streams.report.text_table import set_apart
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
@@ -75,7 +76,8 @@ async def _watch(settings: Settings, pool: str, every_s: float, stop: asyncio.Ev
         with _stopped_by_q(stop), screen as live:
             while not stop.is_set():
                 seen = await glance(database, pool, wall_ms())
-                live.update(Group(*tables(seen), "q ends this."), refresh=True)
+                shown = Group(*set_apart([*tables(seen), "q ends this."]))
+                live.update(shown, refresh=True)
                 await _pause(stop, every_s)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["NAME", "NUMBER", "WHOLE", "ColumnKind", "TextTable"]
+__all__ = ["NAME", "NUMBER", "WHOLE", "ColumnKind", "TextTable", "set_apart"]
 
 
 class ColumnKind(Enum):
@@ -44,10 +44,11 @@ class TextTable:
         if self.title:
             yield Text(self.title, "bold")
         if not self.rows:
-            yield Text(f"{self.empty}\n")
+            yield Text(self.empty)
             return
         yield self._drawn()
-        yield Text(f"{self.legend}\n" if self.legend else "")
+        if self.legend:
+            yield Text(self.legend)
 
     def _drawn(self) -> Table:
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -62,6 +63,16 @@ class TextTable:
         for row in self.rows:
             table.add_row(*map(Text, row))
         return table
+
+
+def set_apart(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
+    """The same parts, with an empty line between a table and what follows it."""
+    after_table = False
+    for part in parts:
+        if after_table:
+            yield ""
+        yield part
+        after_table = isinstance(part, TextTable)
 
 
 def _width(head: str, cells: Iterable[str]) -> int:
