@@ -43,6 +43,18 @@ def reasons_of(items: list[Request | BadRow]) -> list[tuple[int, str]]:
     return [(item.line, item.reason) for item in items if isinstance(item, BadRow)]
 
 
+def test_all_columns_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
+    mapping = ColumnMapping(time="when", tier="level", parameters=("size",))
+
+    with pytest.raises(LogUnreadable) as raised:
+        read(tmp_path, "who,what\na,b\n", mapping=mapping)
+
+    assert str(raised.value).endswith(
+        "has no column 'when', none 'level', none 'size', none that looks like the user, none that"
+        " looks like the service: it has 'who', 'what'; name the right one with --user and --item"
+    )
+
+
 def test_the_usual_column_names_are_guessed_and_the_others_are_parameters(tmp_path: Path) -> None:
     [request] = requests_of(read(tmp_path, "groupId,ts,Item,steps,note\nG1,1731689870,M1,30.0,\n"))
     assert (request.user, request.service, request.at_ms) == ("G1", "M1", DAY_MS)

@@ -21,6 +21,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "tier": ("tier",),
     "pool": ("pool",),
 }
+OPTIONS = {"user": "--user", "service": "--item"}  # of the columns that every log must have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +66,27 @@ def guess(mapping: ColumnMapping, columns: Collection[str], *, whole: bool) -> C
     Raises
     ------
     RowUnreadable
-        A column of `mapping` does not exist, or none has a usual name of the user or the service.
+        Columns of `mapping` do not exist, or none has a usual name of the user or the service: all
+        that are missing.
     """
     by_name = {name.strip().lower(): name for name in reversed(list(columns))}
     found: dict[str, Any] = {
         part: getattr(mapping, part) or next((by_name[n] for n in usual if n in by_name), None)
         for part, usual in USUAL_NAMES.items()
     }
-    for part, option in (("user", "--user"), ("service", "--item")):
-        if found[part] is None:
-            raise RowUnreadable(
-                f"has no column that looks like the {part}: it has {_listed(columns)};"
-                f" name the right one with {option}"
-            )
     needed = [found["user"], found["service"], mapping.time]
     if whole:
         needed += [mapping.tier, mapping.pool, *(mapping.parameters or ())]
-    for name in needed:
-        if name is not None and name not in columns:
-            raise RowUnreadable(f"has no column {name!r}: it has {_listed(columns)}")
+    unknown = [part for part in OPTIONS if found[part] is None]
+    named = [name for name in dict.fromkeys(needed) if name is not None]
+    missing = [repr(name) for name in named if name not in columns]
+    missing += [f"that looks like the {part}" for part in unknown]
+    if missing:
+        fix = " and ".join(OPTIONS[part] for part in unknown)
+        raise RowUnreadable(
+            f"has no column {', none '.join(missing)}: it has {_listed(columns)}"
+            + (f"; name the right one with {fix}" if fix else "")
+        )
     return replace(mapping, **found)
 
 
