@@ -72,7 +72,9 @@ def _allow_here(settings: Settings, catalog: Catalog) -> None:
 def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
     """Infer a first catalogue from a request log, with numbers for you to edit."""
     rows = with_progress(RequestLog(log, mapping, limit=limit))
-    text = dump(infer(row for row in rows if isinstance(row, Request)), ADVICE)
+    catalog = infer(row for row in rows if isinstance(row, Request))
+    text, count = dump(catalog, ADVICE), len(catalog.composites)
+    echo(f"{Path(log).name}: {count} {'service' if count == 1 else 'services'} found", err=True)
     if output is None:
         echo(text, nl=False)
     else:

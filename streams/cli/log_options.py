@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 import click
@@ -29,6 +30,7 @@ from streams.records import Request
 __all__ = ["log_argument", "log_options", "with_progress"]
 
 UPDATE_ROWS = 500  # between updates of the bar
+MOST_NAMED = 3  # services in a sentence
 
 _OPTIONS = (
     click.option(
@@ -154,7 +156,7 @@ class RowsColumn(ProgressColumn):
 
 
 def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
-    """The items of a log, with a progress bar on standard error; then what was left out."""
+    """The items of a log, with a progress bar on standard error; then what is to be known of it."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -177,3 +179,14 @@ def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
     if first:
         told = first.told(log.place)
         echo(f"{log.name}: {bad:,} of {row:,} rows cannot be used, the first is {told}", err=True)
+    if deeper := log.paths.deeper():
+        echo(f"{log.name}: {_advice(log.paths.service, *deeper)}", err=True)
+
+
+def _advice(service: str, pattern: str, services: Sequence[str]) -> str:
+    """What to do where the first segments of all paths are one."""
+    more = f" and {len(services) - MOST_NAMED} more" if len(services) > MOST_NAMED else ""
+    return (
+        f"all requests are of one service, {service}, though their paths differ further on:"
+        f" --service-from {quote(pattern)} would give {', '.join(services[:MOST_NAMED])}{more}"
+    )

@@ -58,6 +58,21 @@ def test_a_first_catalogue_names_the_services_of_an_access_log(access_log: Path)
 
     assert "search: [search]" in said
     assert "pay: [pay]" in said
+    assert "access.log: 2 services found" in said
+
+
+def test_where_all_paths_begin_alike_it_says_which_option_tells_services_apart(
+    access_log: Path,
+) -> None:
+    access_log.write_text(access_log.read_text().replace("/v1?", "?").replace(" /", " /api/v1/"))
+
+    said = " ".join(run("catalog", "infer", str(access_log)).split())
+
+    assert "access.log: 1 service found" in said
+    assert "--service-from '/api/v\\d+/([^/?#]+)' would give " in said
+    assert "pay: [pay]" in run(
+        "catalog", "infer", str(access_log), "--service-from", r"/api/v\d+/([^/?#]+)"
+    )
 
 
 @pytest.mark.parametrize("words", TAKING_LOGS, ids=" ".join)

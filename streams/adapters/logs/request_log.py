@@ -16,6 +16,7 @@ from pathlib import Path
 from streams.adapters.logs.columns import ColumnMapping, guess, or_usual, request_of
 from streams.adapters.logs.compression import DAMAGED, opened
 from streams.adapters.logs.formats import LogFormat, format_of
+from streams.adapters.logs.path_tally import PathTally
 from streams.adapters.logs.rows import LineStream, LogRow, RowUnreadable
 from streams.adapters.logs.times import NUMBER, is_number
 from streams.errors import LogUnreadable
@@ -96,6 +97,7 @@ class RequestLog:
         self.now_ms = now_ms
         self.position = 0  # bytes read of `size`
         self.place = "line"  # what the places of rows count, once it is read
+        self.paths = PathTally()  # of an access log of which no option says what the service is
 
     @property
     def size(self) -> int | None:
@@ -135,6 +137,7 @@ class _RowReader:
     def __init__(self, log: RequestLog, form: LogFormat) -> None:
         self.log, self.form = log, form
         self.mapping = or_usual(log.mapping, form.usual)
+        self.tells_services = self.mapping.service_from is not log.mapping.service_from
         self.columns: ColumnMapping | None = None  # of rows that have those of `seen`
         self.seen: Collection[str] = ()
         self.used = False
@@ -149,6 +152,8 @@ class _RowReader:
             self._note(bad)
             return bad
         self.used = self.used or bool(request.user and request.service)
+        if self.tells_services and isinstance(row.fields, dict):
+            self.log.paths.note(row.fields.get(self.mapping.service or "", ""), request.service)
         if not self.used:
             empty = "service" if request.user else "user"
             reason = f"column {getattr(self.columns, empty)!r}, the {empty}, is empty"

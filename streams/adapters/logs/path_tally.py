@@ -1,0 +1,68 @@
+"""Whether paths of an access log name more services than was found in them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+__all__ = ["PathTally"]
+
+MOST_PATHS = 10_000  # different ones that are remembered
+MOST_SERVICES = 100  # more are ids
+VERSION = r"v\d+"
+
+_HOST = re.compile(r"^[A-Za-z][\w+.-]*://[^/?#]*")
+_SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
+
+
+class PathTally:
+    """The paths of a log, as long as all of them are of one service."""
+
+    def __init__(self) -> None:
+        self.service = ""
+        self._several = False
+        self._paths: set[str] = set()
+
+    def note(self, path: str, service: str) -> None:
+        """Take one more request into account."""
+        if self._several or not service:
+            return
+        self.service = self.service or service
+        self._several = service != self.service
+        if len(self._paths) < MOST_PATHS:
+            self._paths.add(path)
+
+    def deeper(self) -> tuple[str, list[str]] | None:
+        """What follows the beginning that all paths have, where that tells services apart.
+
+        Returns
+        -------
+        A regular expression for `--service-from`, and the services that it gives; None if requests
+        were of several services, or paths do not differ by segments, or by so many as ids do.
+        """
+        paths = [] if self._several else [_segments(path) for path in self._paths]
+        alike = _alike([[_pattern(segment) for segment in path] for path in paths])
+        following = [path[alike] for path in paths if len(path) > alike]
+        services = Counter(name for name in sorted(following) if not name.isdigit())
+        if not alike or not 1 < len(services) <= MOST_SERVICES:
+            return None
+        beginning = "/".join(_pattern(segment) for segment in paths[0][:alike])
+        return f"/{beginning}/([^/?#]+)", [name for name, _ in services.most_common()]
+
+
+def _segments(path: str) -> list[str]:
+    bare = re.split("[?#]", _HOST.sub("", path), maxsplit=1)[0]
+    return [segment for segment in bare.split("/") if segment]
+
+
+def _pattern(segment: str) -> str:
+    """The regular expression of a segment; that of a version is of any."""
+    return VERSION if re.fullmatch(VERSION, segment) else _SPECIAL.sub(r"\\\g<0>", segment)
+
+
+def _alike(paths: list[list[str]]) -> int:
+    """How many segments all paths begin with that go on after them."""
+    count = 0
+    while len({path[count] for path in paths if len(path) > count}) == 1:
+        count += 1
+    return count
