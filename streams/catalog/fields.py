@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from ruamel.yaml.nodes import Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from streams.catalog.yaml_nodes import FieldInvalid, number_of, text_of, word_of
 from streams.records.catalog import MOST
@@ -20,6 +20,7 @@ MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
 _MOST_DIGITS = 40  # that are read of a whole number
 MAX_STEPS = 64  # steps of a composite, and constituents of a step
+EXAMPLE_STEPS = "[[pricing, stock], payment]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def whole(least: int) -> Callable[[Node], int]:
 def words(node: Node) -> tuple[str, ...]:
     """A list of texts."""
     if not isinstance(node, SequenceNode):
-        raise FieldInvalid(node, "must be a list, as [python, -m, service]")
+        raise FieldInvalid(node, "must be a list of texts, as [one, another]")
     return tuple(text_of(item) for item in node.value)
 
 
@@ -136,23 +137,37 @@ def json_text(node: Node) -> str:
 def steps_of(node: Node) -> tuple[tuple[tuple[Node, str], ...], ...]:
     """The steps of a composite: names or lists of names, each with its node."""
     if not isinstance(node, SequenceNode):
-        raise FieldInvalid(node, "must be a list of steps, as [[pricing, stock], payment]")
+        raise FieldInvalid(node, f"must be a list of steps, as {EXAMPLE_STEPS}")
     if not 0 < len(node.value) <= MAX_STEPS:
         raise FieldInvalid(node, f"must have 1 to {MAX_STEPS} steps, it has {len(node.value)}")
-    return tuple(_step(item) for item in node.value)
+    return tuple(_step(item, number) for number, item in enumerate(node.value, start=1))
 
 
-def _step(node: Node) -> tuple[tuple[Node, str], ...]:
+def _step(node: Node, number: int) -> tuple[tuple[Node, str], ...]:
     items = node.value if isinstance(node, SequenceNode) else [node]
     if not 0 < len(items) <= MAX_STEPS:
         raise FieldInvalid(
-            node, f"must have 1 to {MAX_STEPS} constituents a step, it has {len(items)}"
+            node, f"must have 1 to {MAX_STEPS} constituents a step, step {number} has {len(items)}"
         )
-    names = tuple((item, name_of(item)) for item in items)
+    names = tuple((item, _constituent(item, number)) for item in items)
     twice = [name for i, (_, name) in enumerate(names) if name in {n for _, n in names[:i]}]
     if twice:
         raise FieldInvalid(node, f"names {twice[0]!r} twice in one step")
     return names
+
+
+def _constituent(node: Node, number: int) -> str:
+    """The name in a step of this number."""
+    try:
+        return name_of(node)
+    except FieldInvalid as wrong:
+        if isinstance(node, SequenceNode):
+            what = "has a list within its list: what runs in parallel is one list"
+        elif isinstance(node, MappingNode):
+            what = "has a mapping: a step is a name, or a list of names that run in parallel"
+        else:
+            what = f"has a name that {wrong}"
+        raise FieldInvalid(node, f"must be as {EXAMPLE_STEPS}, but step {number} {what}") from None
 
 
 _NAME: Mapping[str, Any] = {"type": "string", "pattern": "\\S", "maxLength": MAX_NAME}
@@ -231,7 +246,7 @@ SECTIONS: Mapping[str, Mapping[str, CatalogField]] = {
         ),
     },
     "composites": {  # or the steps alone
-        "steps": _must(STEPS, "what is called after what", "[[pricing, stock], payment]"),
+        "steps": _must(STEPS, "what is called after what", EXAMPLE_STEPS),
         "logged": _may(WORDS, "the only parameters that the access log may keep", "[page]"),
         "idempotent": _may(YES_OR_NO, "a request may be served twice, whatever its method", "true"),
     },

@@ -39,6 +39,8 @@ class _BoundedComposer(Composer):
             raise RecursionError
         node: Node | None = super().compose_node(parent, index)
         self.depth -= 1
+        if isinstance(index, Node) and node is not None and _is_plain(node) and not node.value:
+            node.start_mark = index.start_mark  # an empty value has that of what follows it
         return node
 
 

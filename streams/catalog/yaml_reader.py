@@ -179,13 +179,15 @@ class _CatalogReader:
             return None
         for field_name, (at, _) in given.items():
             if field_name not in spec:
-                self.fault(
-                    at, f"{what} has an unknown field {field_name!r}{near(field_name, spec)}"
-                )
+                meant = near(field_name, spec) or f"; there are {', '.join(spec)}"
+                self.fault(at, f"{what} has an unknown field {field_name!r}{meant}")
         read = {n: self.value(what, n, spec[n], v) for n, (_, v) in given.items() if n in spec}
         for field_name, item in spec.items():
             if item.required and field_name not in given:
-                self.fault(key, f"{what} has no {field_name} ({item.about})")
+                self.fault(
+                    key,
+                    f"{what} has no {field_name} ({item.about}), as {field_name}: {item.example}",
+                )
         return read if len(self.faults) == before else None
 
     def value(self, what: str, name: str, item: CatalogField, node: Node) -> Any:
@@ -224,10 +226,9 @@ class _CatalogReader:
                 continue
             for at, service in (pair for step in values["steps"] for pair in step):
                 if service not in self.known:
+                    meant = near(service, self.known) or "; add it to constituents"
                     self.fault(
-                        at,
-                        f"composite {name!r} names {service!r}, which is no constituent"
-                        f"{near(service, self.known)}",
+                        at, f"composite {name!r} names {service!r}, which is no constituent{meant}"
                     )
                 elif service in self.bases:
                     self.fault(

@@ -24,6 +24,7 @@ AMOUNTS = st.floats(0, 1e12) | st.integers(0, 10**9).map(float)
 RESOURCES = st.builds(Resources, cpu=AMOUNTS, memory=AMOUNTS, bandwidth=AMOUNTS)
 
 
+STEPS = "[[pricing, stock], payment]"  # an example in messages
 LOGGED = st.lists(NAMES, max_size=2).map(tuple)
 
 
@@ -138,17 +139,20 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
         (3, "constituent 'stock': price must be a number, it is '.nan'"),
         (3, "constituent 'stock': warm_up_ms must be a whole number, it is '1.5'"),
         (4, "constituent 'payment' has an unknown field 'memroy'; did you mean 'memory'?"),
-        (4, "constituent 'payment' has no memory (MiB)"),
+        (4, "constituent 'payment' has no memory (MiB), as memory: 2048"),
         (5, "'pricing' is twice in constituents, first on line 2"),
-        (6, "constituent 'basket': command must be a list, as [python, -m, service]"),
+        (6, "constituent 'basket': command must be a list of texts, as [one, another]"),
         (6, "constituent 'basket': health must begin with /, it is 'x'"),
         (7, "constituent 'basket': warm_up_body must be JSON, it is 'nope'"),
         (8, "constituent 'mail' must be a mapping of names"),
         (9, "'composite' is no section of a catalogue; did you mean 'composites'?"),
         (11, "composite 'buy' names 'pricng', which is no constituent; did you mean 'pricing'?"),
         (12, "composite 'nothing' must have 1 to 64 steps, it has 0"),
-        (13, "composite 'wrong' has an unknown field 'pricing'"),
-        (13, "composite 'wrong' has no steps (what is called after what)"),
+        (
+            13,
+            "composite 'wrong' has an unknown field 'pricing'; there are steps, logged, idempotent",
+        ),
+        (13, f"composite 'wrong' has no steps (what is called after what), as steps: {STEPS}"),
         (14, "composite 'twice' names 'stock' twice in one step"),
         (15, "composite 'again': idempotent must be true or false, it is 'perhaps'"),
         (16, "a name in composites must not be empty"),
@@ -156,6 +160,40 @@ def test_every_error_is_reported_at_once_with_its_line() -> None:
         (19, "tier 'gold': priority must be a whole number, it is 'high'"),
         (20, "tier 'tin': quota must be a share from 0 to 1, it is 30"),
         (22, "pool 'default': bandwidth must be a number, it is '.inf'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("[a, [b, [c]]]", "step 2 has a list within its list: what runs in parallel is one list"),
+        (
+            "[{parallel: [a, b]}]",
+            "step 1 has a mapping: a step is a name, or a list of names that run in parallel",
+        ),
+        ("[a, ~]", "step 2 has a name that must not be null, it is '~': quote what is a name"),
+        ("[a, '']", "step 2 has a name that must not be empty"),
+    ],
+)
+def test_of_a_step_that_is_none_is_said_which_it_is_and_what_it_may_be(
+    steps: str, said: str
+) -> None:
+    ((line, sentence),) = lines_of(f"composites:\n  x: {steps}\n")
+    assert (line, sentence) == (2, f"composite 'x' must be as {STEPS}, but {said}")
+
+
+def test_the_line_of_a_value_that_is_left_out_is_that_of_its_name() -> None:
+    found = lines_of("composites:\n  x:\n\n  # a comment\n  y:\ntiers: {}\n")
+    assert found == [
+        (line, f"composite {name!r} must be a list of steps, as {STEPS}")
+        for line, name in ((2, "x"), (5, "y"))
+    ]
+
+
+def test_a_step_that_is_no_constituent_and_like_none_is_to_be_added() -> None:
+    found = lines_of("composites: {x: [7]}\n")
+    assert found == [
+        (1, "composite 'x' names '7', which is no constituent; add it to constituents")
     ]
 
 
