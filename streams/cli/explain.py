@@ -128,7 +128,7 @@ def _tables(grounds: DecisionGrounds) -> Iterator[TextTable]:
             (u.user, u.tier, u.service, f"{100 * u.within:.2f}", iso_time(u.made_ms))
             for u in grounds.users
         ],
-        legend="Within: the probability that the user asks for the composite in that time.",
+        legend="Within: the chance, at their last request, that they ask for it in that time.",
         empty="No user that is known.",
     )
     yield TextTable(

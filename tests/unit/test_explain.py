@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+from harness import CHECKOUT
+from pools import World, constituent, demand, pool
+from rich.text import Text
+
+from streams.adapters.postgres.explanation import DecisionGrounds
+from streams.cli.explain import explained
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Expected, Verdict
 from streams.report.explanation import decided, what_would_change
@@ -25,6 +32,21 @@ LEFT = Verdict(
     warm_up_ms=10_000,
     expected=(Expected(service="draw", tier="gold", requests=0.2),),
 )
+
+
+def test_the_sum_on_the_page_is_what_the_allocator_computes() -> None:
+    page = (CHECKOUT / "docs" / "how-to" / "explain.md").read_text()
+    world = World(constituent("pricing"), pool())
+
+    world.hear(demand(1_000, ("pricing", "bronze", 2.3)))
+
+    (verdict,) = world.verdicts
+    grounds = DecisionGrounds(
+        verdict=verdict, reason="", warm=0, users=(), realised=(), failures=()
+    )
+    said = " ".join(str(part) for part in explained(grounds) if isinstance(part, Text))
+    (quoted,) = re.findall(r"\*(instance 1: [^*]*)\*", page)
+    assert quoted in said
 
 
 def test_of_what_was_left_cold_it_says_how_much_demand_or_how_low_a_price_was_missing() -> None:
