@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
+from numba.core import event
 from numba.core.caching import UserProvidedCacheLocator
 
 __all__ = [
     "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
     "inner", "kernel", "named", "record", "repeated",
 ]  # fmt: skip
+
+_log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +69,28 @@ class KeptKernels(UserProvidedCacheLocator):
 
 
 _config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KeptKernels.__name__},UserWideCacheLocator"
+
+
+class CompilationNotice(event.Listener):
+    """Says once that it compiles, where nothing compiled was found: else half a minute is silent."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: Any) -> None:
+        """Say it at the first function."""
+        del event
+        if not self.said:  # as a warning, which is shown even before a command sets up logging
+            _log.warning(
+                "Compiling what the models compute, half a minute or more, on the first start"
+            )
+        self.said = True
+
+    def on_end(self, event: Any) -> None:
+        """Say nothing more."""
+
+
+_numba.core.event.register("numba:compile", CompilationNotice())
 
 
 def record(**fields: Any) -> np.dtype[Any]:

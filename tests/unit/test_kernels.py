@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,21 @@ def kept_at(path: str) -> KeptKernels:
     found: KeptKernels = made(kept_at, __file__)
     found._cache_path = path
     return found
+
+
+def test_it_is_said_once_that_kernels_are_compiled_and_only_where_they_are(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", "import streams.models.drift"]
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    first, second = (
+        subprocess.run(line, env=env, capture_output=True, text=True, check=True).stderr
+        for _ in range(2)
+    )
+
+    assert first == (
+        "Compiling what the models compute, half a minute or more, on the first start\n"
+    )
+    assert second == ""
 
 
 def test_kernels_are_read_back_from_a_folder_that_nothing_can_be_written_to() -> None:
