@@ -123,8 +123,9 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("topics", creates=every, checks=every)
     yield _of("catalog", views=("catalog",), writes=("catalog",))
     yield _of("control", views=("catalog", "control", "trials"), writes=("control",))
-    yield _of("produce", writes=writes)
-    yield _of("produce --wait", writes=writes, views=grouped, asks_groups=groups)
+    yield _of("produce", writes=writes, asks_groups=(EVENT_TIME,))
+    asked = (*groups, EVENT_TIME)
+    yield _of("produce --wait", writes=writes, views=grouped, asks_groups=asked)
     yield _of("doctor", checks=every, views=grouped, asks_groups=groups)
     seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
     yield _of("dashboard", checks=every, views=seen, writes=("control",), asks_groups=groups)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from streams.catalog import yaml_reader
 from streams.cli.catalog import publish
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
+from streams.pipeline.event_time.presence import GroupPresence
 from streams.pipeline.last_values import entries_in_force
 from streams.records import DeadLetter, Request
 from streams.settings import Settings
@@ -107,6 +109,19 @@ def test_a_log_is_produced_and_its_bad_rows_are_dead_letters(
     }
     found = {(x.letter.topic, x.letter.offset, x.letter.value) for x in letters(settings)}
     assert found == {("log.csv", 3, b"grace,s,soon"), ("log.csv", 4, b"\xff,s,3")}
+
+
+def test_how_a_log_of_the_past_is_taken_is_said_unless_it_is_taken_so(
+    settings: Settings, run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,ts\nada,s,1\n")
+    hint = "run `FOREMESH_CLOCK=event foremesh worker`"
+
+    assert hint in run_foremesh("produce", str(log)).finish()
+    with closing(GroupPresence(settings)) as worker:
+        worker.enter()
+        assert hint not in run_foremesh("produce", str(log)).finish()
 
 
 def test_producing_a_log_twice_asks_for_nothing_twice(
