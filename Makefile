@@ -45,7 +45,7 @@ docs: install ## build/docs, from docs/ and the code; a broken link fails
 bench: wrk npm install build/kafka/.fetched build/browser/.fetched ## measure throughput and latency
 	$(BIN)/pytest -q -s tests/benchmarks
 
-hostile: install build/kafka/.fetched ## ten minutes of hostile records and requests at all that runs
+hostile: install build/kafka/.fetched ## a quarter of an hour of hostile records, requests and names at all that runs
 	$(BIN)/pytest -q -s tests/hostile
 
 cluster: install build/kafka/.fetched ## test on a real Kubernetes, as root; Go builds it first, in half an hour
