@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from streams.allocator.demanded import DemandedNumber
+from streams.models.keep_warm.hedge import Weights
 from streams.models.keep_warm.own_past import AdviceAhead, AdviceSpan, KeepWarmCosts, OwnPast
 
 __all__ = ["ConstituentPast"]
@@ -41,9 +42,15 @@ class ConstituentPast:
             self._ahead.append(self.past.ahead(self.costs))
         return self._ahead[0].at(at_ms)
 
-    def naming(self, demanded: DemandedNumber, at_ms: int, costs: KeepWarmCosts) -> ConstituentPast:
+    def naming(
+        self,
+        demanded: DemandedNumber,
+        at_ms: int,
+        costs: KeepWarmCosts,
+        prior: Weights | None = None,
+    ) -> ConstituentPast:
         """The row when the demand alone would keep another number."""
         if demanded == self.demanded:
             return self
-        past = self.past.naming(demanded.number, at_ms, costs, ready=demanded.ready)
-        return replace(self, past=past, costs=costs, demanded=demanded)
+        past = self.past.naming(demanded.number, at_ms, costs, ready=demanded.ready, prior=prior)
+        return ConstituentPast(past, costs, self.uses, self.tier, demanded)

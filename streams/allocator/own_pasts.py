@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from streams.allocator.calibration import Pair
 from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.levels import ConstituentTiming
-from streams.models.keep_warm.own_past import FAR_MS, KeepWarmCosts, OwnPast
+from streams.models.keep_warm.own_past import FAR_MS, KeepWarmCosts
 from streams.models.keep_warm.shared_weights import SharedWeights
 
 __all__ = ["OwnPasts", "PoolPasts", "owner_of"]
@@ -181,7 +181,7 @@ class PoolPasts:
             yield from ((part, weight * ms) for part, ms in _shares(sorted(slow)))
 
     def _use(self, part: int, found: list[tuple[int, float, str]]) -> None:
-        row = self.table.rows[part]
+        row, others = self.table.rows[part], self._others(part)
         count = sum(count for count, _, _ in found)
         mean = sum(count * wait for count, wait, _ in found) / count
         before = row or ConstituentPast()
@@ -197,23 +197,26 @@ class PoolPasts:
             count=count,
             at_once=int(self.table.index.at_once[part]),
             start_ms=min(FAR_MS, int(self.timing.warm_up_ms[part])),
+            prior=others.prior(),
         )
         _, _, tier = found[-1]
-        after = replace(before, past=past, costs=costs, uses=uses, tier=tier)
-        self._put(part, after, row.past if row else None)
+        self._put(part, ConstituentPast(past, costs, uses, tier, before.demanded), others)
 
     def _name(self, part: int, number: int) -> None:
         row, warm_up_ms = self.table.rows[part], int(self.timing.warm_up_ms[part])
         assert row is not None
         demanded = row.demanded.then(number, self.now_ms, warm_up_ms)
         if demanded != row.demanded:
-            after = row.naming(demanded, self.now_ms, self._costs(part, row.costs.wait))
-            self._put(part, after, row.past)
+            others, costs = self._others(part), self._costs(part, row.costs.wait)
+            self._put(part, row.naming(demanded, self.now_ms, costs, others.prior()), others)
 
-    def _put(self, part: int, after: ConstituentPast, before: OwnPast | None) -> None:
+    def _others(self, part: int) -> SharedWeights:
+        """The weights of all other pasts."""
+        row = self.table.rows[part]
+        return self.table.shared.without(row.past) if row else self.table.shared
+
+    def _put(self, part: int, row: ConstituentPast, others: SharedWeights) -> None:
         table, service = self.table, self.table.index.constituents[part].service
-        others = table.shared.without(before) if before else table.shared
-        row = replace(after, past=after.past.weighing(others.prior()))
         table.rows[part], table.shared = row, others.including(row.past)
         table.until_ms[part], table.to_keep[part] = 0, 0
         table.settled[part] = row.demanded.settled

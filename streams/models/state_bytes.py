@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "StateReader", "StateWriter", "packed", "unpacked"]
+__all__ = ["Array", "StateReader", "StateWriter", "copied", "packed", "unpacked"]
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +25,11 @@ def unpacked(data: bytes, kind: np.dtype[Any]) -> Array:
     """The array whose bytes `packed` made; it may be written to."""
     array = np.frombuffer(bytearray(data), kind)
     return array if _LITTLE else array.byteswap()
+
+
+def copied(records: Array) -> Array:
+    """A copy of an array of records: as bytes, since NumPy would copy them field by field."""
+    return records.view(np.uint8).copy().view(records.dtype)
 
 
 class StateWriter:

@@ -13,7 +13,7 @@ from streams.models.keep_warm.hedge import EXPERTS, PAST, PRIOR, Weights
 from streams.models.keep_warm.history import NEVER_MS
 from streams.models.keep_warm.recurrence import UNKNOWN
 from streams.models.kernels import Records
-from streams.models.state_bytes import packed, unpacked
+from streams.models.state_bytes import copied, packed, unpacked
 
 __all__ = ["FAR_MS", "AdviceAhead", "AdviceSpan", "KeepWarmCosts", "OwnPast"]
 
@@ -73,10 +73,11 @@ class OwnPast:
     Computer and System Sciences 55, theorem 2.
     """
 
-    __slots__ = ("_records",)
+    __slots__ = ("_records", "_weights")
 
     def __init__(self, records: Records | None = None) -> None:
         self._records = _new() if records is None else records
+        self._weights: Weights | None = None  # once asked for
 
     @classmethod
     def of(cls, data: bytes) -> OwnPast:
@@ -104,6 +105,7 @@ class OwnPast:
         count: int = 1,
         at_once: int = 1,
         start_ms: int = 1,
+        prior: Weights | None = None,
     ) -> OwnPast:
         """The past when so many requests have come, each for an instance until that time.
 
@@ -113,13 +115,21 @@ class OwnPast:
             Requests that an instance serves at the same time.
         start_ms
             How long a start takes: whoever comes meanwhile waits for the rest of it.
+        prior
+            Log weights of the experts, losses left out, from now on.
         """
-        after = self._moved(at_ms, costs)
+        after = self._moved(at_ms, costs, prior)
         passage.use(after, until_ms, count, at_once, max(1, start_ms))
         return OwnPast(after)
 
     def naming(
-        self, number: int, at_ms: int, costs: KeepWarmCosts, *, ready: int | None = None
+        self,
+        number: int,
+        at_ms: int,
+        costs: KeepWarmCosts,
+        *,
+        ready: int | None = None,
+        prior: Weights | None = None,
     ) -> OwnPast:
         """The past when the caller has named the number that it would keep from now on.
 
@@ -127,23 +137,20 @@ class OwnPast:
         ----------
         ready
             What it has now, and is charged for, if not that number: what it starts is ready later.
+        prior
+            Log weights of the experts, losses left out, from now on.
         """
-        after = self._moved(at_ms, costs)
+        after = self._moved(at_ms, costs, prior)
         passage.speak(after, number, number if ready is None else ready)
-        return OwnPast(after)
-
-    def weighing(self, prior: Weights) -> OwnPast:
-        """The past with other log weights of the experts, losses left out."""
-        after = self._records.copy()
-        after["prior"][0] = prior
         return OwnPast(after)
 
     @property
     def weights(self) -> Weights:
         """The weight of each expert, by its prior and what it was charged."""
-        weights = np.empty(EXPERTS)
-        passage.tell_weights(self._records, weights)
-        return weights
+        if self._weights is None:
+            self._weights = np.empty(EXPERTS)
+            passage.tell_weights(self._records, self._weights)
+        return self._weights
 
     @property
     def advice(self) -> int:
@@ -152,10 +159,12 @@ class OwnPast:
 
     def ahead(self, costs: KeepWarmCosts) -> AdviceAhead:
         """The advice at later times."""
-        return AdviceAhead(self._records.copy(), costs)
+        return AdviceAhead(copied(self._records), costs)
 
-    def _moved(self, at_ms: int, costs: KeepWarmCosts) -> Records:
-        after = self._records.copy()
+    def _moved(self, at_ms: int, costs: KeepWarmCosts, prior: Weights | None = None) -> Records:
+        after = copied(self._records)
+        if prior is not None:
+            after["prior"][0] = prior
         passage.advance(after, at_ms, *costs.in_cold_starts)
         return after
 
