@@ -94,9 +94,10 @@ class Aggregator:
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Publish the demand at `now_ms` if enough of it has changed; time never goes back."""
-        if _roster(state).now_ms > now_ms + AHEAD_MS:
-            self._set_back(state, context)
-        due_ms, roster = self.due(state), _roster(state)
+        roster = _roster(state)
+        if roster.now_ms > now_ms + AHEAD_MS:
+            roster = self._set_back(roster, state, context)
+        due_ms = self._due(roster, state)
         if due_ms is None or now_ms < due_ms:
             return ()
         now_ms = max(now_ms, roster.now_ms)
@@ -106,14 +107,14 @@ class Aggregator:
             return ()
         return tuple(self._demands(now_ms, state, context))
 
-    def _set_back(self, state: State, context: StepContext) -> None:
+    def _set_back(self, roster: PoolRoster, state: State, context: StepContext) -> PoolRoster:
         """Begin anew with what is learnt: the clock was ahead, and nothing ends before its time."""
-        roster = _roster(state)
         for pool in roster.pools:
             row = _known(pool, state)
             self._wheel(pool, row, state, context).clear()
             state[_pool_key(pool)] = row.anew(roster.epochs + 1)
-        state[ROSTER] = PoolRoster(pools=roster.pools, epochs=roster.epochs + 1)
+        state[ROSTER] = after = PoolRoster(pools=roster.pools, epochs=roster.epochs + 1)
+        return after
 
     def _is_news(self, pool: str, now_ms: int, state: State, context: StepContext) -> bool:
         """Bring a pool up to a time; whether enough of its demand has changed to be published."""
@@ -128,7 +129,9 @@ class Aggregator:
         At the next tick after a prediction; without any, when users enter a next stage of their
         silence, and before the demand sent last expires.
         """
-        roster = _roster(state)
+        return self._due(_roster(state), state)
+
+    def _due(self, roster: PoolRoster, state: State) -> int | None:
         if roster.now_ms < 0:
             return None
         if roster.sent_ms < 0:

@@ -45,6 +45,7 @@ FRAILTY = 4.0  # pseudo-requests that shrink a user's frailty towards 1
 MOST = 16.0  # frailty of a user
 
 Whole = NDArray[np.int64]
+NOTHING: Whole = np.zeros(0, np.int64)
 
 # The constructor of a named tuple is Python code, and a demand has an entry per series.
 _entry: Callable[[tuple[str, str, float, int]], ServiceDemand] = partial(
@@ -88,7 +89,7 @@ class SilentUser:
 class SeriesSums:
     """Whole sums per series."""
 
-    values: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
+    values: Whole = field(default_factory=lambda: NOTHING)
 
     def add(self, series: Whole, change: Whole) -> None:
         """Add to some series, each named once."""
@@ -100,9 +101,6 @@ class SeriesSums:
 
     def add_all(self, other: SeriesSums, times: int) -> None:
         """Add a multiple of other sums."""
-        if times == 1 and not len(self.values):  # most often: a bucket moves on as a whole
-            self.values = other.values.copy()
-            return
         size = len(other.values)
         if size > len(self.values):
             self._grow(size)

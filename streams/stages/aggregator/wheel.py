@@ -158,12 +158,16 @@ class SilenceWheel:
             return
         hazard.enter(context, stage + 1, bucket.users, now_ms)
         key, into = self._bucket(context, stage + 1, now_ms)
+        begun = PHASE_OF[stage + 1]
+        if into.users:
+            for phase in range(begun, PHASES):
+                into.vectors[phase].add_all(bucket.vectors[phase], 1)
+        else:  # most often: all of it moves on, and nobody else has the bucket
+            into.vectors[begun:] = bucket.vectors[begun:]
         into.users += bucket.users
         into.entered_ms += bucket.users * now_ms
         into.mass += bucket.mass
-        for phase in range(PHASE_OF[stage + 1], PHASES):
-            into.vectors[phase].add_all(bucket.vectors[phase], 1)
-        self._sums(stage + 1).add_all(bucket.vectors[PHASE_OF[stage + 1]], into.rate)
+        self._sums(stage + 1).add_all(bucket.vectors[begun], into.rate)
         self._expect(stage + 1, now_ms, into.rate * bucket.mass)
         self._row.news += abs(into.rate - bucket.rate) * bucket.mass
         self._state[key] = into
