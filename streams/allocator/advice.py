@@ -1,19 +1,16 @@
-"""How many instances are advised, and what that makes of their values."""
+"""How many instances are advised."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from streams.allocator.valuation.catalog_index import Numbers
-from streams.allocator.valuation.occupancy import Floats
 
-__all__ = ["KeepWarmAdvice", "told", "told_one"]
-
-MORE = 1 + 1e-9  # value of what is advised, in its cost: just enough
-LESS = 0.25  # value of what is advised against, in the cost of keeping it: at most
+__all__ = ["KeepWarmAdvice"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +33,7 @@ class KeepWarmAdvice:
     tier: Numbers
 
     @classmethod
+    @cache
     def none(cls, constituents: int) -> KeepWarmAdvice:
         """No advice: values are those of the demand."""
         unknown = np.full(constituents, -1, np.int64)
@@ -49,20 +47,3 @@ class KeepWarmAdvice:
         found = [0.0] * len(worth)
         found[int(self.tier[part])] = value
         return found
-
-
-def told(
-    value: Floats, k: Numbers | int, advised: Numbers, cost: Floats, keep_cost: Floats
-) -> Floats:
-    """Values of the k-th instances, given how many are advised and from which value on they pay."""
-    more = np.maximum(value, MORE * cost)
-    less = np.minimum(value, LESS * keep_cost)
-    found: Floats = np.where(advised < 0, value, np.where(k <= advised, more, less))
-    return found
-
-
-def told_one(value: float, k: int, advised: int, cost: float, keep_cost: float) -> float:
-    """As `told`, of one constituent."""
-    if advised < 0:
-        return value
-    return max(value, MORE * cost) if k <= advised else min(value, LESS * keep_cost)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
@@ -11,20 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.allocator.valuation.bursts import ALARM, compare, passed_of
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.occupancy import Floats
 
 __all__ = ["DemandCalibration", "Pair", "RequestSeries", "SeriesTable", "added", "arrivals"]
 
 Pair = tuple[str, str]  # composite and tier
-
-ALARM = 5.0  # CUSUM alarm threshold, in requests above the reference
-TWICE = 1 / math.log(2)  # reference value of a Poisson CUSUM tuned to a doubled rate
-RATE_MS = 10_000.0  # time constant of the rate estimate
-FORGET_MS = 60_000.0  # time constant with which an alarm decays
-LEARN = 50  # time constant of the calibration, in horizons
-PRIOR = 5.0  # pseudo-count: requests that agreed with expectation
-FORGOTTEN = 1e-3  # decayed counts below this are dropped
 
 
 class RequestSeries(NamedTuple):
@@ -50,7 +42,7 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
         """A table of these series."""
         pairs = sorted(series)
         values = np.array([series[pair] for pair in pairs], np.float64)
-        columns = values.reshape(len(pairs), len(RequestSeries._fields)).T
+        columns = values.reshape(len(pairs), len(RequestSeries._fields)).T.copy()
         return cls({pair: row for row, pair in enumerate(pairs)}, columns)
 
     def __getitem__(self, pair: Pair) -> RequestSeries:
@@ -81,28 +73,29 @@ class SeriesTable(Mapping[Pair, RequestSeries]):
 
     def only(self, keep: NDArray[np.bool_]) -> SeriesTable:
         """The table without the rows that are not to be kept."""
-        if keep.all():
-            return self
         rows = {pair: row for row, pair in enumerate(compress(self.rows, keep.tolist()))}
-        return SeriesTable(rows, self.columns[:, keep])
+        return SeriesTable(rows, self.columns.compress(keep, axis=1))
 
-    def after(self, count: Floats, ahead: Floats, elapsed_ms: int, horizon_ms: int) -> SeriesTable:
-        """The table after an interval with these arrivals, and the rates expected from its end on.
+    def after(
+        self, count: Floats, asked: Floats, index: CatalogIndex, elapsed_ms: int, horizon_ms: int
+    ) -> SeriesTable:
+        """The table after an interval, without the series that have decayed away.
 
         Arrivals are compared with what was expected before them: after a request its user is in a
-        session, and who took the rate of that for the time before would have expected a crowd. The
-        alarm is a CUSUM for Poisson counts (Lucas, Technometrics 27(2), 1985) with slow decay;
-        it tests for twice the usual rate, which is the expectation corrected by experience.
+        session, and who took the rate of that for the time before would have expected a crowd.
+
+        Parameters
+        ----------
+        count
+            Requests that came, one number per row.
+        asked
+            Those expected within the horizon from now on, by composite and tier.
         """
-        alarm, rate, asked, known, expected_rate = self.columns
-        expected = expected_rate * elapsed_ms
-        usual = expected * (asked + PRIOR) / (known + PRIOR)
-        kept = math.exp(-elapsed_ms / FORGET_MS)
-        alarm = np.minimum(np.maximum(kept * alarm + count - TWICE * usual, 0.0), 2 * ALARM)
-        moved = -math.expm1(-elapsed_ms / RATE_MS) * (count / elapsed_ms - rate)
-        kept = math.exp(-elapsed_ms / (LEARN * horizon_ms))
-        columns = [alarm, rate + moved, kept * asked + count, kept * known + expected, ahead]
-        return SeriesTable(self.rows, np.array(columns), self._places)
+        columns, keep = np.empty_like(self.columns), np.empty(len(self.rows), np.bool_)
+        passed = passed_of(elapsed_ms, horizon_ms)
+        left = compare(self.columns, self.places(index), count, asked, passed, columns, keep)
+        table = SeriesTable(self.rows, columns, self._places)
+        return table if left == len(keep) else table.only(keep)
 
 
 def arrivals(before: Mapping[Pair, int] | None, now: Mapping[Pair, int]) -> Mapping[Pair, int]:
@@ -177,17 +170,11 @@ class DemandCalibration:
     def _compared(
         self, asked: Floats, index: CatalogIndex, elapsed_ms: int, horizon_ms: int
     ) -> SeriesTable:
-        """The series after an interval, without those that have decayed away."""
         series = self.series.including(self.arrived)
-        places = series.places(index)
-        mean = np.append(asked, 0.0)[places]
         count = np.zeros(len(series))
         for pair, arrived in self.arrived.items():
             count[series.rows[pair]] = arrived
-        series = series.after(count, mean / horizon_ms, elapsed_ms, horizon_ms)
-        alarm, _, recent, *_ = series.columns
-        known = places < asked.size
-        return series.only(known & ((alarm > 0.0) | (recent >= FORGOTTEN)))
+        return series.after(count, asked, index, elapsed_ms, horizon_ms)
 
     def form(self) -> list[Any]:
         """As plain values."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.allocator.advice import MORE
 from streams.allocator.config import AllocatorConfig
 from streams.allocator.economy import InstanceEconomy
 from streams.allocator.limits import beyond_quota, by_worth, limits_of, room_of
 from streams.allocator.own_pasts import PoolPasts
 from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice, pack
 from streams.allocator.state import PoolState, ProvisionUnderWay, QueuedWant, ReleaseUnderWay
+from streams.allocator.valuation.advised_values import MORE
 from streams.allocator.verdicts import verdicts
 from streams.allocator.view import PoolView
 from streams.allocator.wants import InstanceWants

@@ -7,8 +7,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from streams.allocator.advice import KeepWarmAdvice, told, told_one
+from streams.allocator.advice import KeepWarmAdvice
 from streams.allocator.packing import START, IdleInstance
+from streams.allocator.valuation.advised_values import told, told_one
 from streams.allocator.valuation.catalog_index import NOBODY, Numbers
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
@@ -38,8 +39,8 @@ class InstanceEconomy:
 
     Attributes
     ----------
-    have, idle
-        Instances that exist or are under way; of them, those that may be released.
+    have
+        Instances that exist or are under way.
     keep_cost, start_cost
         Cost of keeping one instance for the horizon; least value for which one is started.
     """
@@ -67,7 +68,7 @@ class InstanceEconomy:
         self.least: list[int] = self._least.tolist()
         self.most: list[int] = self._most.tolist()
         self.have: list[int] = self._have.tolist()
-        self.idle: list[int] = view.idle.tolist()
+        self._idle = view.idle.copy()
         self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
         self.start_cost: Floats = START * self.keep_cost
         self._start_cost: list[float] = self.start_cost.tolist()
@@ -112,7 +113,6 @@ class InstanceEconomy:
         may = self.levels.may_pay(self.start_cost) | (self._advice.to_start > self._have)
         may &= self._have >= np.maximum(1, self._least)
         found: list[int] = may.nonzero()[0].tolist()
-        self.levels.look_up(found)
         return found
 
     def first_worth(self, parts: Parts) -> Sequence[float]:
@@ -148,7 +148,7 @@ class InstanceEconomy:
         """Keep the base of a constituent that starts."""
         base = int(self.index.base[part])
         if base >= 0:
-            self.idle[base] = 0
+            self._idle[base] = 0
 
     def advised(self, part: int) -> int:
         """Instances that the past of a constituent advises to have by the time one is started."""
@@ -184,7 +184,6 @@ class InstanceEconomy:
         if self._last is None:
             self._last = np.where(self._have == 1, self._firsts.losses(), 0.0)
             several = (self._have > 1).nonzero()[0].tolist()
-            self.levels.look_up(several)
             for part in several:
                 level = self.levels.level(part, self.have[part])
                 self._last[part] = level.value if level else 0.0
@@ -201,12 +200,12 @@ class InstanceEconomy:
             Fraction of the keeping cost below which an instance is worth too little.
         """
         low = (self.last_value() < self.keep_cost * share) | (self._have > self._most)
-        found: list[int] = (low & (np.array(self.idle) > 0)).nonzero()[0].tolist()
+        found: list[int] = (low & (self._idle > 0)).nonzero()[0].tolist()
         return found
 
     def spare(self) -> Iterator[IdleInstance]:
         """Idle instances that may be preempted; those started for a starved want may not."""
-        for part in np.array(self.idle).nonzero()[0].tolist():
+        for part in self._idle.nonzero()[0].tolist():
             constituent = self.index.constituents[part]
             if constituent.service in self._held:
                 continue
@@ -243,7 +242,7 @@ class InstanceEconomy:
 
     def _kept_back(self, part: int) -> int:
         """Instances that must stay: pinned ones and those that are not idle."""
-        return max(self.least[part], self.have[part] - self.idle[part])
+        return max(self.least[part], self.have[part] - int(self._idle[part]))
 
     def top_tier(self, worth: Sequence[float]) -> Tier:
         """The highest tier that, with those above it, accounts for half of the value."""
@@ -264,7 +263,7 @@ class InstanceEconomy:
         return (parts for parts in found if parts.isdisjoint(against))
 
     def _told_first(self, value: Floats) -> Floats:
-        return told(value, 1, self._advice.to_start, self.start_cost, self.keep_cost)
+        return told(value, self.index.first, self._advice.to_start, self.start_cost, self.keep_cost)
 
     def _told_worth(
         self, part: int, k: int, worth: Sequence[float], *, start: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from streams.allocator.economy import InstanceEconomy
 from streams.allocator.packing import IdleInstance, PoolRoom
@@ -39,7 +38,7 @@ def room_of(economy: InstanceEconomy, control: Control | None) -> PoolRoom:
             quotas[tier] -= constituent.price
         if tier in shares:
             shares[tier] -= constituent.needs
-    return replace(view.room, quotas=quotas, shares=shares)
+    return PoolRoom(view.room.free, view.room.budget, quotas, shares)
 
 
 def by_worth(economy: InstanceEconomy) -> list[IdleInstance]:

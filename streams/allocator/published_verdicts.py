@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
-from streams.allocator.valuation.occupancy import Floats
-from streams.records.verdicts import Choice
+from streams.allocator.valuation.leanings import (
+    NOTHING_SAID,
+    Leaning,
+    ValueAndCost,
+    differing,
+)
 
-__all__ = ["ORDER", "Leaning", "PublishedVerdicts", "doublings", "is_news"]
-
-FAR = 6  # log2 of value over cost is clipped to this: what is far from paying may go farther
-NEWS = 3  # change of that log2 that is published again
-ORDER = list(Choice)
-
-Leaning = tuple[int, int]  # a choice, by its place in `ORDER`, and the log2 of value over cost
-
-NOTHING_SAID = (ORDER.index(Choice.LEAVE), -FAR - 1)  # the first is told of a little earlier
+__all__ = ["PublishedVerdicts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +40,21 @@ class PublishedVerdicts:
             rows[:, index.number[name]] = leaning
         return PublishedVerdicts({**self.by_name, **news}, [(index, rows)])
 
-    def differ(
-        self, choice: Numbers, value: Floats, cost: Floats, index: CatalogIndex
-    ) -> NDArray[np.bool_]:
-        """Of which constituents the verdict published last no longer holds."""
-        found: NDArray[np.bool_] = is_news((choice, doublings(value, cost)), self._rows(index))
-        return found
+    def differing(
+        self, have: Numbers, keep: ValueAndCost, leave: ValueAndCost, index: CatalogIndex
+    ) -> list[int]:
+        """The constituents of which the verdict published last no longer holds.
+
+        Parameters
+        ----------
+        keep, leave
+            Value and cost where there is an instance, and where there is none.
+        """
+        return differing(have, keep, leave, self._rows(index))
 
     def _rows(self, index: CatalogIndex) -> Numbers:
         """Choice and log2 of each constituent."""
         if not self._arrays or self._arrays[0][0] is not index:
             said = [self.of(c.service) for c in index.constituents]
-            self._arrays[:] = [(index, np.array(said, np.int64).reshape(-1, 2).T)]
+            self._arrays[:] = [(index, np.array(said, np.int64).reshape(-1, 2).T.copy())]
         return self._arrays[0][1]
-
-
-def doublings(value: Any, cost: Any) -> Any:
-    """The rounded log2 of value over cost, clipped; of numbers or arrays."""
-    ratio = value / np.maximum(cost, 1e-300)
-    return np.rint(np.log2(np.minimum(np.maximum(ratio, 2.0**-FAR), 2.0**FAR)))
-
-
-def is_news(new: Any, last: Any) -> Any:
-    """Whether a verdict differs enough from the last one to be published; of pairs, or of arrays."""
-    return (new[0] != last[0]) | (abs(new[1] - last[1]) >= NEWS)

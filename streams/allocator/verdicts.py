@@ -7,17 +7,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
 from streams.allocator import packing
 from streams.allocator.economy import InstanceEconomy
-from streams.allocator.published_verdicts import (
-    ORDER,
-    Leaning,
-    PublishedVerdicts,
-    doublings,
-    is_news,
-)
+from streams.allocator.published_verdicts import PublishedVerdicts
+from streams.allocator.valuation.leanings import ORDER, Leaning, doublings, is_news
 from streams.records import Action, Command
 from streams.records.control import Mode
 from streams.records.verdicts import Alternative, Choice, Expected, Verdict
@@ -113,19 +106,17 @@ def _uncommanded(
     economy: InstanceEconomy, said: PublishedVerdicts, told: Container[int]
 ) -> Iterator[_VerdictCase]:
     """Constituents without a command whose last published verdict no longer holds."""
-    kept = economy.view.have > 0
-    value = np.where(kept, economy.last_value(), economy.first_value())
-    cost = np.where(kept, economy.keep_cost, economy.start_cost)
-    choice = np.where(kept, ORDER.index(Choice.KEEP), ORDER.index(Choice.LEAVE))
-    differ = said.differ(choice, value, cost, economy.index)
-    for part in differ.nonzero()[0].tolist():
+    keep = economy.last_value(), economy.keep_cost
+    leave = economy.first_value(), economy.start_cost
+    for part in said.differing(economy.view.have, keep, leave, economy.index):
         if part in told:
             continue
         count = economy.have[part]
+        value, cost = keep if count else leave
         pinned = count >= economy.most[part] or count <= economy.least[part] > 0
         yield _VerdictCase(
             part,
-            ORDER[int(choice[part])],
+            Choice.KEEP if count else Choice.LEAVE,
             max(1, count),
             float(value[part]),
             float(cost[part]),
@@ -134,11 +125,13 @@ def _uncommanded(
 
 
 def _leaning(case: _VerdictCase) -> Leaning:
-    return ORDER.index(case.choice), int(doublings(case.value, case.cost))
+    return ORDER.index(case.choice), doublings(case.value, case.cost)
 
 
 def _rivals(choices: Sequence[packing.PackingChoice]) -> tuple[Alternative, ...]:
     """The closest alternatives: the weakest wants granted, the strongest refused."""
+    if not choices:
+        return ()
     done = [c.want for c in choices if c.granted]
     refused = [c.want for c in choices if not c.granted]
     near = [("started", w) for w in heapq.nsmallest(MOST_ALTERNATIVES, done, _density)]

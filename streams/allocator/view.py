@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -138,11 +137,12 @@ def _budget(pool: Pool, state: PoolState) -> float:
     return pool.budget if said is None else min(pool.budget, said)
 
 
-def _coming(state: PoolState, seen: PoolObservation) -> Counter[str]:
+def _coming(state: PoolState, seen: PoolObservation) -> dict[str, int]:
     """Instances that are commanded but not reported yet, per constituent."""
-    coming: Counter[str] = Counter()
+    coming = dict[str, int]()
     for command, count in _coming_by_command(state, seen).items():
-        coming[state.starting[command].service] += count
+        name = state.starting[command].service
+        coming[name] = coming.get(name, 0) + count
     return coming
 
 
@@ -152,11 +152,12 @@ def _coming_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int
     }
 
 
-def _going(state: PoolState, seen: PoolObservation) -> Counter[str]:
+def _going(state: PoolState, seen: PoolObservation) -> dict[str, int]:
     """Instances with a pending release that still serve, per constituent."""
-    going: Counter[str] = Counter()
+    going = dict[str, int]()
     for command, count in _going_by_command(state, seen).items():
-        going[state.releasing[command].service] += count
+        name = state.releasing[command].service
+        going[name] = going.get(name, 0) + count
     return going
 
 
@@ -168,16 +169,17 @@ def _going_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int]
     }
 
 
-def _started_from(state: PoolState, seen: PoolObservation, coming: Counter[str]) -> list[int]:
+def _started_from(state: PoolState, seen: PoolObservation, coming: Mapping[str, int]) -> list[int]:
     """Bases that constituents are starting from, or are commanded to."""
     index = seen.index
     alive = (i for i in seen.instances.alive if i.state in SERVING)
-    starting = {i.service for i in alive if not i.warm_at(state.now_ms)} | (+coming).keys()
+    starting = {i.service for i in alive if not i.warm_at(state.now_ms)}
+    starting |= {name for name, count in coming.items() if count > 0}
     bases = {index.base[index.number[name]] for name in starting if name in index.number}
     return sorted(bases - {-1})
 
 
-def _idle(state: PoolState, seen: PoolObservation, coming: Counter[str]) -> Numbers:
+def _idle(state: PoolState, seen: PoolObservation, coming: Mapping[str, int]) -> Numbers:
     """Free instances by constituent that may be released."""
     index, instances = seen.index, seen.instances
     free = instances.free_since_ms <= state.now_ms

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.allocator.advice import LESS, MORE, told, told_one
 from streams.allocator.constituent_past import ConstituentPast
 from streams.allocator.demanded import DemandedNumber
 from streams.allocator.own_pasts import OwnPasts
 from streams.allocator.state import SHARED_1
 from streams.allocator.state_bytes import decode, encode
+from streams.allocator.valuation.advised_values import LESS, MORE, told, told_one
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.levels import ConstituentTiming
 from streams.lab.compare.policies import MINUTE_MS, KeepAlive

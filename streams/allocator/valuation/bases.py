@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,10 @@ class WarmBases:
     ) -> None:
         self._index, self._own_ms, self._warm = index, warm_up_ms, warm
         self._asked = asked
-        self._cold = (index.base >= 0) & ~np.array(warm, np.bool_)[index.base]
-        self._any_cold = bool(self._cold.any())
+        self._any_cold = False
+        if index.steps_on:
+            self._cold = (index.base >= 0) & ~np.array(warm, np.bool_)[index.base]
+            self._any_cold = bool(self._cold.any())
         self.wait_ms = self.with_base(warm_up_ms)
         self._worth = np.zeros((len(warm), len(index.tiers)))
         self.requests = np.zeros(len(warm))
@@ -67,8 +69,10 @@ class WarmBases:
             return set()
         return {int(self._index.base[part]) for part in parts if self._cold[part]}
 
-    def weigh(self, bases: Iterable[int]) -> None:
+    def weigh(self, bases: Collection[int]) -> None:
         """Recompute the value of these bases from what is warm now."""
+        if not bases:
+            return
         index, warm = self._index, np.array(self._warm, np.bool_)
         for base in bases:
             steps = index.steps_on[base]

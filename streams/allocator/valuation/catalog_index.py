@@ -35,6 +35,7 @@ class CatalogIndex:
         self.catalog = catalog
         self.constituents = [c for _, c in sorted(catalog.constituents.items())]
         self.number = {c.service: i for i, c in enumerate(self.constituents)}
+        self.first = np.ones(len(self.constituents), np.int64)  # the number of a first instance
         self.price = np.array([c.price for c in self.constituents], np.float64)
         at_once = [min(max(1, c.concurrency), MOST_AT_ONCE) for c in self.constituents]
         self.at_once = np.array(at_once, np.int64)
@@ -77,9 +78,10 @@ class CatalogIndex:
     def counts(self, by_name: Mapping[str, int]) -> Numbers:
         """Counts as an array over all constituents; those not in the catalogue are left out."""
         number = self.number
-        known = {number[name]: count for name, count in by_name.items() if name in number}
         result = np.zeros(len(self.constituents), np.int64)
-        result[list(known)] = list(known.values())
+        for name, count in by_name.items():
+            if name in number:
+                result[number[name]] = count
         return result
 
     def place(self, pair: tuple[str, str]) -> tuple[int, int] | None:

@@ -39,7 +39,6 @@ class JointWorth:
         self._index, self._wait_ms, self._asked = index, wait_ms, asked
         self._cost, self._warm = cost, warm
         self._values: StepValues | None = None
-        self._lost: list[list[float]] | None = None
         self._read: dict[int, list[Layer]] = {}
 
     @property
@@ -87,15 +86,14 @@ class JointWorth:
 
     def lost(self, part: int) -> Sequence[float]:
         """Loss by tier if this constituent ends."""
-        if self._lost is None:
-            self._lost = self.values.lost.tolist()
-        return self._lost[part]
+        lost: list[float] = self.values.lost[part].tolist()
+        return lost
 
     def set(self, parts: Iterable[int], *, warm: bool) -> None:
         """Mark these constituents as warm or cold."""
         for part in parts:
             self._warm[part] = warm
-        self._values = self._lost = None
+        self._values = None
 
     def _touched(self, parts: Iterable[int]) -> list[int]:
         return sorted({step for part in parts for step in self._index.steps_of[part]})

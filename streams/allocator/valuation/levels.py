@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.demand_arrays import DemandArrays
-from streams.allocator.valuation.occupancy import Floats, uses_by_level
+from streams.allocator.valuation.occupancy import Floats, fill_uses
 from streams.allocator.valuation.step_values import StepValues
+from streams.models.kernels import F8, FLOAT, INT, F8x2, inner, kernel
 from streams.records.instances import ENOUGH
 
 __all__ = [
@@ -58,6 +59,46 @@ def timing_of(
     return ConstituentTiming(mean, serve)
 
 
+_fill_uses = inner(fill_uses)
+
+
+@kernel(F8, F8x2, F8, F8, F8, FLOAT, INT, FLOAT)
+def _fill_levels(
+    uses: Floats,
+    worth: Floats,
+    asked: Floats,
+    saved_ms: Floats,
+    weight: Floats,
+    serving: float,
+    at_once: int,
+    enough: float,
+) -> int:
+    """Fill in uses and worth by tier of the instances of a constituent; the number of those used.
+
+    Parameters
+    ----------
+    asked, saved_ms
+        Expected uses and savings by tier, highest first.
+    """
+    each = np.zeros_like(asked)  # value of one request, by tier
+    for tier in range(len(asked)):
+        if asked[tier] > 0.0:
+            each[tier] = saved_ms[tier] / asked[tier] * (weight[tier] / 1000)
+    mean, of_these = 0.0, np.empty_like(uses)
+    for tier in range(len(asked)):
+        mean += asked[tier]
+        _fill_uses(of_these, mean, mean * serving, at_once, enough / max(each.max(), 1e-300))
+        for level in range(len(uses)):
+            # What a tier adds to the uses by those above it.
+            used = max(uses[level], of_these[level])
+            worth[level, tier] = (used - uses[level]) * each[tier]
+            uses[level] = used
+    levels = 0
+    while levels < len(uses) and uses[levels] > 0.0:
+        levels += 1
+    return levels
+
+
 class InstanceLevels:
     """Value of each further warm instance; requests of higher tiers are served first.
 
@@ -94,8 +135,9 @@ class InstanceLevels:
 
     def level(self, part: int, k: int) -> InstanceLevel | None:
         """The k-th instance; None if it is never used."""
-        self.look_up([part])
-        levels = self._found[part]
+        levels = self._found.get(part)
+        if levels is None:
+            levels = self._found[part] = self._value(part)
         return levels[k - 1] if 0 < k <= len(levels) else None
 
     def may_pay(self, cost: Floats) -> NDArray[np.bool_]:
@@ -107,29 +149,14 @@ class InstanceLevels:
         may: NDArray[np.bool_] = self._values.worth * load > cost
         return may
 
-    def look_up(self, parts: Iterable[int]) -> None:
-        """Value the instances of these constituents, all in one go."""
-        new = [part for part in parts if part not in self._found]
-        if not new:
-            return
-        asked, saved_ms = self._values.uses[new], self._values.saved_ms[new]
-        each = np.divide(saved_ms, asked, out=np.zeros_like(asked), where=asked > 0.0)
-        each *= self._index.weight / 1000  # value of one request, by tier
-        mean, tiers = np.cumsum(asked, axis=1), asked.shape[1]
-        counts = uses_by_level(
-            mean.ravel(),
-            (mean * self._serving[new, None]).ravel(),
-            np.repeat(self._index.at_once[new], tiers),
-            self._most,
-            np.repeat(self._enough[new] / np.maximum(each.max(axis=1), 1e-300), tiers),
-        )
-        counts = np.maximum.accumulate(counts.reshape(len(new), tiers, counts.shape[1]), axis=1)
-        # What a tier adds to the uses by those above it.
-        worths = np.diff(counts, axis=1, prepend=0.0) * each[:, :, None]
-        for part, used, worth in zip(new, counts[:, -1], worths, strict=True):
-            levels = np.count_nonzero(used)
-            columns = used[:levels].tolist(), worth[:, :levels].T.tolist()
-            self._found[part] = [
-                InstanceLevel(-math.expm1(-uses), sum(by_tier), by_tier)
-                for uses, by_tier in zip(*columns, strict=True)
-            ]
+    def _value(self, part: int) -> list[InstanceLevel]:
+        uses, worth = np.zeros(self._most), np.zeros((self._most, len(self._index.tiers)))
+        levels = _fill_levels(
+            uses, worth, self._values.uses[part], self._values.saved_ms[part], self._index.weight,
+            self._serving[part], self._index.at_once[part], self._enough[part],
+        )  # fmt: skip
+        columns = uses[:levels].tolist(), worth[:levels].tolist()
+        return [
+            InstanceLevel(-math.expm1(-uses), sum(by_tier), by_tier)
+            for uses, by_tier in zip(*columns, strict=True)
+        ]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "uses_by_level"]
+__all__ = ["Floats", "fill_uses"]
 
 Floats = NDArray[np.float64]
 
+_TINY = float(np.finfo(np.float64).tiny)
 
-def uses_by_level(
-    mean: Floats, load: Floats, at_once: NDArray[np.int64], most: int, least: Floats
-) -> Floats:
-    """Expected uses of the first, second, ... instance; a row per mean.
+
+def fill_uses(uses: Floats, mean: float, load: float, at_once: int, least: float) -> int:
+    """Fill in the expected uses of the first, second, ... instance; the number of those used.
 
     The first instance is used by any request; a further one by those that arrive while all before
     it are busy. Requests that find all busy start another instance, so those before it see a loss
@@ -22,30 +22,29 @@ def uses_by_level(
 
     Parameters
     ----------
+    uses
+        Filled in: of as many instances as it has places, 0 for those that are not used.
     mean
-        Expected requests within the horizon, shape (n,).
+        Expected requests within the horizon.
     load
-        Mean number of requests in service at a time, shape (n,).
+        Mean number of requests in service at a time.
     at_once
-        Requests that one instance serves at the same time, shape (n,).
-    most
-        Most instances.
+        Requests that one instance serves at the same time.
     least
         A further instance with fewer expected uses counts as unused, as do all after it.
-
-    Returns
-    -------
-    Shape (n, k), where k instances are used by some row at least.
     """
-    columns, busy, servers = [mean], np.ones_like(mean), np.zeros_like(at_once)
-    limit = np.maximum(least, np.finfo(np.float64).tiny)
-    left = mean * load >= limit  # all are busy at most as often as one alone would be
-    while len(columns) < most and left.any():
-        for place in range(1, int(at_once[left].max()) + 1):
+    uses[:] = 0.0
+    uses[0] = mean
+    limit, busy, servers, used = max(least, _TINY), 1.0, 0, 1
+    if mean * load < limit:  # all are busy at most as often as one alone would be
+        return used
+    while used < len(uses):
+        for place in range(1, at_once + 1):
             more = load * busy
-            busy = np.where(place <= at_once, more / (servers + place + more), busy)
-        servers = servers + at_once
-        uses = np.where(left, mean * busy, 0.0)
-        left = uses >= limit
-        columns.append(np.where(left, uses, 0.0))
-    return np.stack(columns[: max(1, len(columns) - (not columns[-1].any()))], axis=1)
+            busy = more / (servers + place + more)
+        servers += at_once
+        if mean * busy < limit:
+            break
+        uses[used] = mean * busy
+        used += 1
+    return used

@@ -28,7 +28,6 @@ def paying(
         if sum(firsts.gain(parts)) > start_cost[places].sum():
             found[places] = 1
     several = (~cold & ((have > 1) | levels.may_pay(start_cost))).nonzero()[0].tolist()
-    levels.look_up(several)
     for part in several:
         further = _number(levels, part, int(have[part]), keep_cost, start_cost)
         found[part] = max(int(found[part]), further)
