@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -92,6 +93,7 @@ def command(
         run = ReplayRun(
             ReplayedFlow(settings, catalog, received_ms=wall_ms()), source_of(log), rows
         )
+        gc.freeze()  # else each collection walks through all modules and the catalogue
         run.control(at_price(price, catalog) if price != 1.0 else ())
         summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     tell(output, {**as_json(summary), **run.as_json()}, *shown(summary, run.records, run.reasons))

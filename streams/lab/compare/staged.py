@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import time
@@ -136,6 +137,7 @@ _shared: dict[str, Any] = {}  # of a process of the pool
 
 def _begin(runs: StagedRuns, taken: Any) -> None:
     _shared.update(runs=runs, taken=taken)
+    gc.freeze()  # else each collection walks through all modules and the log
 
 
 def _account(price: float) -> PolicyLedger:
