@@ -15,7 +15,12 @@ from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
 from streams.allocator.valuation.levels import InstanceLevels
 from streams.allocator.valuation.occupancy import Floats
-from streams.allocator.valuation.paying import paying
+from streams.allocator.valuation.paying import (
+    first_that_pay,
+    further_that_may_pay,
+    paying,
+    worth_too_little,
+)
 from streams.allocator.view import PoolView
 from streams.records.catalog import Constituent, Tier
 
@@ -41,6 +46,8 @@ class InstanceEconomy:
     ----------
     have
         Instances that exist or are under way.
+    least, most
+        Fewest and most, as an operator wants.
     keep_cost, start_cost
         Cost of keeping one instance for the horizon; least value for which one is started.
     """
@@ -60,20 +67,18 @@ class InstanceEconomy:
         self._held = held
         self._have = view.have
         self._last: Floats | None = None  # see `last_value`; until another start is decided
-        self._least = index.counts({name: low for name, (low, _) in limits.items()})
-        self._most = np.full(len(index.constituents), most)
+        self.least = index.counts({name: low for name, (low, _) in limits.items()})
+        self.most = index.ones * most
         for name, (_, high) in limits.items():
             if high is not None and name in index.number:
-                self._most[index.number[name]] = high
-        self.least: list[int] = self._least.tolist()
-        self.most: list[int] = self._most.tolist()
+                self.most[index.number[name]] = high
         self.have: list[int] = self._have.tolist()
         self._idle = view.idle.copy()
         self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
         self.start_cost: Floats = START * self.keep_cost
         self._start_cost: list[float] = self.start_cost.tolist()
         self._firsts = FirstInstances(
-            index, view.timing.warm_up_ms, view.asked, self.start_cost, (self._have > 0).tolist()
+            index, view.timing.warm_up_ms, view.asked, self.start_cost, self._have > 0
         )
         self._demanded = self._firsts.values  # before anything is decided
         self.levels = InstanceLevels(
@@ -95,14 +100,13 @@ class InstanceEconomy:
 
     def too_few(self) -> list[int]:
         """Constituents with fewer instances than an operator wants."""
-        found: list[int] = (self._least > self._have).nonzero()[0].tolist()
+        found: list[int] = (self.least > self._have).nonzero()[0].tolist()
         return found
 
     def first_pays(self) -> list[int]:
         """Constituents without an instance of which one alone is worth its start."""
         gains = self._told_first(self._firsts.gains())
-        found: list[int] = ((gains > self.start_cost) & (self._have == 0)).nonzero()[0].tolist()
-        return found
+        return first_that_pay(self._have, gains, self.start_cost)
 
     def candidates(self) -> Iterator[Parts]:
         """Sets of several constituents without an instance that may pay together."""
@@ -110,10 +114,10 @@ class InstanceEconomy:
 
     def further_may_pay(self) -> list[int]:
         """Constituents of which one more instance may be worth its start."""
-        may = self.levels.may_pay(self.start_cost) | (self._advice.to_start > self._have)
-        may &= self._have >= np.maximum(1, self._least)
-        found: list[int] = may.nonzero()[0].tolist()
-        return found
+        advised = self._advice.to_start
+        return further_that_may_pay(
+            self._have, self.least, advised, self.levels.load, self.start_cost
+        )
 
     def first_worth(self, parts: Parts) -> Sequence[float]:
         """Value by tier if these constituents get their first instances."""
@@ -199,9 +203,9 @@ class InstanceEconomy:
         share
             Fraction of the keeping cost below which an instance is worth too little.
         """
-        low = (self.last_value() < self.keep_cost * share) | (self._have > self._most)
-        found: list[int] = (low & (self._idle > 0)).nonzero()[0].tolist()
-        return found
+        value = self.last_value()
+        low = worth_too_little(self._have, self.most, value, self.keep_cost, share)
+        return [part for part in low if self._idle[part]]
 
     def spare(self) -> Iterator[IdleInstance]:
         """Idle instances that may be preempted; those started for a starved want may not."""
@@ -242,7 +246,7 @@ class InstanceEconomy:
 
     def _kept_back(self, part: int) -> int:
         """Instances that must stay: pinned ones and those that are not idle."""
-        return max(self.least[part], self.have[part] - int(self._idle[part]))
+        return max(int(self.least[part]), self.have[part] - int(self._idle[part]))
 
     def top_tier(self, worth: Sequence[float]) -> Tier:
         """The highest tier that, with those above it, accounts for half of the value."""
@@ -263,7 +267,7 @@ class InstanceEconomy:
         return (parts for parts in found if parts.isdisjoint(against))
 
     def _told_first(self, value: Floats) -> Floats:
-        return told(value, self.index.first, self._advice.to_start, self.start_cost, self.keep_cost)
+        return told(value, self.index.ones, self._advice.to_start, self.start_cost, self.keep_cost)
 
     def _told_worth(
         self, part: int, k: int, worth: Sequence[float], *, start: bool

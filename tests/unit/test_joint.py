@@ -39,7 +39,7 @@ class World:
         self.anatomy = CatalogIndex(Catalog.of([*constituents, gold, composite]))
         asked = np.zeros((len(self.anatomy.services), len(self.anatomy.tiers)))
         asked[self.anatomy.services.index("draw"), self.anatomy.tiers.index(gold)] = requests
-        flags = [name in warm for name in sorted(waits)]
+        flags = np.array([name in warm for name in sorted(waits)], np.bool_)
         costs = np.array(cost[: len(waits)])
         self.joint = JointWorth(self.anatomy, self.anatomy.warm_up_ms, asked, costs, flags)
 

@@ -114,7 +114,7 @@ def test_a_base_is_worth_what_it_takes_off_the_critical_path_of_what_is_cold(
     anatomy = CatalogIndex(Catalog.of([*parts, gold, Composite(service="draw", steps=steps)]))
     mean = np.zeros((len(anatomy.services), len(anatomy.tiers)))
     mean[anatomy.services.index("draw"), [t.tier for t in anatomy.tiers].index("gold")] = 1.0
-    flags = [c.service in warm for c in anatomy.constituents]
+    flags = np.array([c.service in warm for c in anatomy.constituents], np.bool_)
     found = WarmBases(anatomy, anatomy.warm_up_ms, mean, flags)
 
     def waited_ms(warm: set[str]) -> int:

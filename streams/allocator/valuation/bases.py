@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.occupancy import Floats
+from streams.allocator.valuation.step_values import Flags
 
 __all__ = ["WarmBases"]
 
@@ -43,13 +43,13 @@ class WarmBases:
         index: CatalogIndex,
         warm_up_ms: Floats,
         asked: Floats,
-        warm: Sequence[bool],
+        warm: Flags,
     ) -> None:
         self._index, self._own_ms, self._warm = index, warm_up_ms, warm
         self._asked = asked
         self._any_cold = False
         if index.steps_on:
-            self._cold = (index.base >= 0) & ~np.array(warm, np.bool_)[index.base]
+            self._cold = (index.base >= 0) & ~warm[index.base]
             self._any_cold = bool(self._cold.any())
         self.wait_ms = self.with_base(warm_up_ms)
         self._worth = np.zeros((len(warm), len(index.tiers)))
@@ -69,11 +69,9 @@ class WarmBases:
             return set()
         return {int(self._index.base[part]) for part in parts if self._cold[part]}
 
-    def weigh(self, bases: Collection[int]) -> None:
+    def weigh(self, bases: Iterable[int]) -> None:
         """Recompute the value of these bases from what is warm now."""
-        if not bases:
-            return
-        index, warm = self._index, np.array(self._warm, np.bool_)
+        index, warm = self._index, self._warm
         for base in bases:
             steps = index.steps_on[base]
             saved_ms = self._saved_ms(base, steps, warm)
@@ -97,10 +95,10 @@ class WarmBases:
     def _of(self, *, warm: bool) -> Floats:
         if not self._index.steps_on:
             return self._worth  # nothing but zeros
-        worth: Floats = np.where((np.array(self._warm) == warm)[:, None], self._worth, 0.0)
+        worth: Floats = np.where((self._warm == warm)[:, None], self._worth, 0.0)
         return worth
 
-    def _saved_ms(self, base: int, steps: Numbers, warm: NDArray[np.bool_]) -> Floats:
+    def _saved_ms(self, base: int, steps: Numbers, warm: Flags) -> Floats:
         """Time that the base takes off each step."""
         parts = self._index.step_parts[steps]
         cold = (parts >= 0) & ~warm[parts]

@@ -35,7 +35,7 @@ class CatalogIndex:
         self.catalog = catalog
         self.constituents = [c for _, c in sorted(catalog.constituents.items())]
         self.number = {c.service: i for i, c in enumerate(self.constituents)}
-        self.first = np.ones(len(self.constituents), np.int64)  # the number of a first instance
+        self.ones = np.ones(len(self.constituents), np.int64)
         self.price = np.array([c.price for c in self.constituents], np.float64)
         at_once = [min(max(1, c.concurrency), MOST_AT_ONCE) for c in self.constituents]
         self.at_once = np.array(at_once, np.int64)

@@ -8,7 +8,7 @@ from streams.allocator.valuation.bases import WarmBases
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.joint import JointWorth, Parts
 from streams.allocator.valuation.occupancy import Floats
-from streams.allocator.valuation.step_values import StepValues
+from streams.allocator.valuation.step_values import Flags, StepValues
 
 __all__ = ["FirstInstances"]
 
@@ -39,7 +39,7 @@ class FirstInstances:
         warm_up_ms: Floats,
         asked: Floats,
         cost: Floats,
-        warm: list[bool],
+        warm: Flags,
     ) -> None:
         self._index, self._own_ms = index, warm_up_ms
         self._asked, self._cost, self._warm = asked, cost, warm

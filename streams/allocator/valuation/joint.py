@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.occupancy import Floats
-from streams.allocator.valuation.step_values import StepValues, step_values
+from streams.allocator.valuation.step_values import Flags, StepValues, step_values
 
 __all__ = ["JointWorth", "Parts"]
 
@@ -34,7 +34,7 @@ class JointWorth:
     """
 
     def __init__(
-        self, index: CatalogIndex, wait_ms: Floats, asked: Floats, cost: Floats, warm: list[bool]
+        self, index: CatalogIndex, wait_ms: Floats, asked: Floats, cost: Floats, warm: Flags
     ) -> None:
         self._index, self._wait_ms, self._asked = index, wait_ms, asked
         self._cost, self._warm = cost, warm
@@ -45,8 +45,9 @@ class JointWorth:
     def values(self) -> StepValues:
         """The values of each constituent alone, given what is warm now."""
         if self._values is None:
-            warm = np.array(self._warm, np.bool_)
-            self._values = step_values(self._index, self._wait_ms, warm, self._cost, self._asked)
+            self._values = step_values(
+                self._index, self._wait_ms, self._warm, self._cost, self._asked
+            )
         return self._values
 
     def candidates(self) -> list[Parts]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.demand_arrays import DemandArrays
@@ -20,6 +19,8 @@ __all__ = [
     "ConstituentTiming",
     "InstanceLevel",
     "InstanceLevels",
+    "Load",
+    "may_pay",
     "timing_of",
 ]
 
@@ -52,11 +53,27 @@ def timing_of(
     if measured:
         count, total = np.sum(measured, axis=0)
         mean = np.where(count >= ENOUGH, total / np.maximum(count, 1), mean)
-    serve = np.full(len(mean), default_ms)
+    serve = np.empty(len(mean))
+    serve.fill(default_ms)
     for name, ms in serve_ms.items():
         if name in index.number:
             serve[index.number[name]] = ms
     return ConstituentTiming(mean, serve)
+
+
+# By constituent: expected uses, what they save, and the share of the horizon that each takes.
+Load = tuple[Floats, Floats, Floats]
+
+
+@inner
+def may_pay(load: Load, part: int, cost: float) -> bool:
+    """Whether a second instance of a constituent may be worth more than this.
+
+    At most as often as one instance alone is busy, which is at most the load, all are.
+    """
+    asked, worth, serving = load
+    may: bool = worth[part] * min(1.0, asked[part] * serving[part]) > cost
+    return may
 
 
 _fill_uses = inner(fill_uses)
@@ -140,14 +157,10 @@ class InstanceLevels:
             levels = self._found[part] = self._value(part)
         return levels[k - 1] if 0 < k <= len(levels) else None
 
-    def may_pay(self, cost: Floats) -> NDArray[np.bool_]:
-        """Whether a second instance of each constituent may be worth more than this.
-
-        At most as often as one instance alone is busy, which is at most the load, all are.
-        """
-        load = np.minimum(1.0, self._values.asked * self._serving)
-        may: NDArray[np.bool_] = self._values.worth * load > cost
-        return may
+    @property
+    def load(self) -> Load:
+        """By which it is told where a further instance may pay."""
+        return self._values.asked, self._values.worth, self._serving
 
     def _value(self, part: int) -> list[InstanceLevel]:
         uses, worth = np.zeros(self._most), np.zeros((self._most, len(self._index.tiers)))

@@ -17,7 +17,7 @@ from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.occupancy import Floats
 from streams.models.kernels import B1, F8, I8, B1x2, F8x2, I8x2, inner, kernel, named
 
-__all__ = ["StepValues", "step_values"]
+__all__ = ["Flags", "StepValues", "step_values"]
 
 Flags = NDArray[np.bool_]
 
