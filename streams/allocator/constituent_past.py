@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from streams.allocator.demanded import DemandedNumber
 from streams.models.keep_warm.hedge import Weights
-from streams.models.keep_warm.own_past import AdviceAhead, AdviceSpan, KeepWarmCosts, OwnPast
+from streams.models.keep_warm.own_past import AdviceAhead, KeepWarmCosts, OwnPast
 
 __all__ = ["ConstituentPast"]
 
@@ -36,11 +36,12 @@ class ConstituentPast:
     demanded: DemandedNumber = field(default_factory=DemandedNumber)
     _ahead: list[AdviceAhead] = field(default_factory=list, init=False)
 
-    def advised(self, at_ms: int) -> AdviceSpan:
-        """The number of requests to be ready for at a time."""
+    @property
+    def ahead(self) -> AdviceAhead:
+        """The number of requests to be ready for at later times."""
         if not self._ahead:
             self._ahead.append(self.past.ahead(self.costs))
-        return self._ahead[0].at(at_ms)
+        return self._ahead[0]
 
     def naming(
         self,

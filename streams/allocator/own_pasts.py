@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streams.allocator.advice import KeepWarmAdvice
 from streams.allocator.calibration import Pair
 from streams.allocator.constituent_past import ConstituentPast
+from streams.allocator.valuation.advice_times import NEVER_MS, earliest, stale, unsettled
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.levels import ConstituentTiming
 from streams.models.keep_warm.own_past import FAR_MS, KeepWarmCosts
@@ -20,7 +21,6 @@ from streams.models.keep_warm.shared_weights import SharedWeights
 __all__ = ["OwnPasts", "PoolPasts", "owner_of"]
 
 HOUR_MS = 3_600_000
-NEVER_MS = 1 << 62
 REMEMBERED = 50.0  # uses whose waits are averaged
 
 PastRows = MutableMapping[str, Any]
@@ -145,13 +145,10 @@ class PoolPasts:
         """The advice when so many instances pay by the demand alone."""
         table = self.table
         numbers = paying * table.index.at_once
-        for part in ((table.to_keep >= 0) & (table.settled != numbers)).nonzero()[0].tolist():
+        for part in unsettled(table.to_keep, table.settled, numbers):
             self._name(part, int(numbers[part]))
-        warm_up_ms = self.timing.warm_up_ms.astype(np.int64)
-        stale = (table.until_ms <= self.now_ms) | (
-            (table.warm_up_ms != warm_up_ms) & (table.to_keep >= 0)
-        )
-        for part in stale.nonzero()[0].tolist():
+        warm_up_ms = self.timing.warm_up_ms
+        for part in stale(table.to_keep, table.until_ms, table.warm_up_ms, warm_up_ms, self.now_ms):
             self._look_up(part, int(warm_up_ms[part]), self.now_ms)
         return KeepWarmAdvice(table.to_keep.copy(), table.to_start.copy(), table.tier.copy())
 
@@ -159,13 +156,11 @@ class PoolPasts:
     def next_ms(self) -> int:
         """When the advice may change if nothing comes; 0 if nothing is known of it."""
         table = self.table
-        later_ms = np.where(table.until_ms > self.now_ms, table.until_ms, NEVER_MS)
-        while later_ms.size:
-            part = int(later_ms.argmin())
+        while (part := earliest(table.until_ms, self.now_ms)) >= 0:
+            until_ms = int(table.until_ms[part])
             if not table.open[part]:
-                return int(later_ms[part]) if later_ms[part] < NEVER_MS else 0
-            self._look_up(part, int(table.warm_up_ms[part]), int(later_ms[part]))
-            later_ms[part] = table.until_ms[part]
+                return until_ms
+            self._look_up(part, int(table.warm_up_ms[part]), until_ms)
         return 0
 
     def _waits(self, pair: Pair) -> Iterator[tuple[int, float]]:
@@ -229,7 +224,8 @@ class PoolPasts:
         row, at_once = table.rows[part], int(table.index.at_once[part])
         assert row is not None
         ahead_ms = min(warm_up_ms, FAR_MS)
-        now, then = row.advised(at_ms), row.advised(at_ms + ahead_ms)
+        ahead = row.ahead
+        now, then = ahead.at(at_ms), ahead.at(at_ms + ahead_ms)
         table.to_start[part] = -(-then.number // at_once)
         table.to_keep[part] = -(-max(now.number, then.number) // at_once)
         ends = (now.until_ms, now.open), (then.until_ms - ahead_ms, then.open)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -34,8 +34,7 @@ class PackedRecord(NamedTuple):
     encoded: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedRecord:
+class QueuedRecord(NamedTuple):
     """A record on its way to the readers of its topic; encoded on demand, if it is not yet."""
 
     record: Record
