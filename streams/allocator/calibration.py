@@ -109,7 +109,8 @@ def arrivals(before: Mapping[Pair, int] | None, now: Mapping[Pair, int]) -> Mapp
     if before is None or before == now:
         return {}
     found = dict[Pair, int]()
-    for pair, seen in sorted(now.items() - before.items()):
+    changed = [(pair, seen) for pair, seen in now.items() if before.get(pair) != seen]
+    for pair, seen in sorted(changed):
         # A lower count than before means that the counter was reset.
         more = seen - before.get(pair, 0)
         found[pair] = more if more > 0 else seen

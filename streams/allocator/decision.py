@@ -109,7 +109,7 @@ class PoolDecision:
         choices = self._choices
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))
-        taken = Counter(victim.service for choice in choices for victim in choice.taken)
+        taken = Counter([victim.service for choice in choices for victim in choice.taken])
         return [*started, *queued, *self._releases(taken)]
 
     def _correct(self, releases: Iterable[Command]) -> list[Command]:

@@ -201,11 +201,14 @@ def _instance(name: str, pool: str, planned: PlannedInstance) -> Instance:
 
 
 def _used(pool: PlannedPool, catalog: Catalog) -> Resources:
-    used = Resources()
+    cpu = memory = bandwidth = 0.0
     for planned in pool.live.values():
         constituent = catalog.constituents.get(planned.service)
-        used += constituent.needs if constituent else Resources()
-    return used
+        if constituent:
+            cpu += constituent.needs.cpu
+            memory += constituent.needs.memory
+            bandwidth += constituent.needs.bandwidth
+    return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth)
 
 
 def _utilisation(name: str, pool: PlannedPool, catalog: Catalog) -> Utilisation:

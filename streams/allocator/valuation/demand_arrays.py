@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
 
 import numpy as np
 
 from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.occupancy import Floats
-from streams.records import Demand
+from streams.records import Demand, ServiceDemand
 
 __all__ = ["DemandArrays", "asked_in_all"]
 
-_PAIR = attrgetter("service", "tier")
-_EXPECTED = attrgetter("expected")
+
+# By place: twice as fast as by name.
+_PAIR, _EXPECTED, _SEEN = (
+    itemgetter(*map(ServiceDemand._fields.index, names))
+    for names in (("service", "tier"), ("expected",), ("seen",))
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +48,8 @@ class DemandArrays:
         pairs = list(map(_PAIR, services))
         expected = np.fromiter(map(_EXPECTED, services), np.float64, len(services))
         asked = np.bincount(index.places(pairs), expected, index.size + 1).astype(np.float64)
-        seen = {pair: s.seen for pair, s in zip(pairs, services, strict=True) if s.seen}
+        counts = zip(pairs, map(_SEEN, services), strict=True)
+        seen = {pair: count for pair, count in counts if count}
         starts = np.zeros((2, len(index.constituents)))
         for measured in demand.warm_ups:
             part = index.number.get(measured.service)

@@ -53,7 +53,7 @@ class JointWorth:
     def candidates(self) -> list[Parts]:
         """Sets of several cold constituents that complete a layer, except those that cannot pay."""
         found, joint = set[Parts](), self.values.joint
-        for step, i in np.argwhere(joint).tolist() if joint.any() else ():
+        for step, i in np.argwhere(joint).tolist() if np.count_nonzero(joint) else ():
             layers = self._layers(step)[: i + 1]
             found.add(frozenset(part for part, _, _ in layers if not self._warm[part]))
         return sorted(found, key=sorted)

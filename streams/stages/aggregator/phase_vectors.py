@@ -16,8 +16,8 @@ def by_phase(prediction: Prediction) -> NDArray[np.float64]:
     if not prediction.services:
         return np.zeros((PHASES, 0))
     # By column, not by entry: an array of many short tuples takes three times as long to make.
-    _, *columns = zip(*prediction.services, strict=True)
-    probability, _, soon, later, another_day = map(np.array, columns)
+    _, probabilities, _, *columns = zip(*prediction.services, strict=True)
+    probability, soon, later, another_day = map(np.array, (probabilities, *columns))
     session = (
         np.minimum(soon, prediction.soon) / prediction.soon if prediction.soon else probability
     )
