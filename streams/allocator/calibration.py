@@ -108,7 +108,7 @@ def arrivals(before: Mapping[Pair, int] | None, now: Mapping[Pair, int]) -> Mapp
     """
     if before is None or before == now:
         return {}
-    found = dict[Pair, int]()
+    found: dict[Pair, int] = {}
     changed = [(pair, seen) for pair, seen in now.items() if before.get(pair) != seen]
     for pair, seen in sorted(changed):
         # A lower count than before means that the counter was reset.
@@ -158,7 +158,7 @@ class DemandCalibration:
             return asked
         alarm, rates, *_ = self.series.columns
         burst = alarm >= ALARM
-        if not burst.any():
+        if not np.count_nonzero(burst):
             return asked
         mean = asked.copy()
         pairs = compress(self.series.rows, burst.tolist())

@@ -60,10 +60,11 @@ class PoolDecision:
         # Private copies: the new state is collected in them.
         self._starting, self._releasing = dict(state.starting), dict(state.releasing)
         self._held = {name: end for name, end in state.held.items() if end > view.now_ms}
-        self._waiting, self._below = dict[str, QueuedWant](), dict[str, int]()
+        self._waiting: dict[str, QueuedWant] = {}
+        self._below: dict[str, int] = {}
         patience = {name: self._patience(queued) for name, queued in state.queue.items()}
         self._choices: list[PackingChoice] = []
-        self._causes = dict[str, str]()  # what decided on a release besides its value, by id
+        self._causes: dict[str, str] = {}  # what decided on a release besides its value, by id
         self.economy = InstanceEconomy(
             view,
             self.horizon_ms,
@@ -212,8 +213,7 @@ class PoolDecision:
 
     def _releases(self, taken: Counter[str]) -> Iterator[Command]:
         """Release idle instances that have not paid for `settle_ms`."""
-        economy = self.economy
-        before = self._before.below
+        economy, before = self.economy, self._before.below
         least = 1 - self.variant.slack
         for part in economy.doubtful(least):
             name = economy.index.constituents[part].service

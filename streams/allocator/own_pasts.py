@@ -134,7 +134,7 @@ class PoolPasts:
 
     def learn(self, arrived: Mapping[Pair, int]) -> None:
         """Take in the requests since the last decision."""
-        uses = dict[int, list[tuple[int, float, str]]]()
+        uses: dict[int, list[tuple[int, float, str]]] = {}
         for pair, count in arrived.items():
             for part, wait in self._waits(pair):
                 uses.setdefault(part, []).append((count, wait, pair[1]))

@@ -65,7 +65,9 @@ def verdicts(
     """
     bounds = {name: choice for choice in choices for name, _ in choice.want.parts}
     rivals = _rivals(choices)
-    made, told, news = list[Verdict](), set[int](), dict[str, Leaning]()
+    made: list[Verdict] = []
+    told: set[int] = set()
+    news: dict[str, Leaning] = {}
     for command in commands:
         cause = causes.get(command.command_id, "value")
         case = _commanded(economy, command, cause, bounds.get(command.service))

@@ -139,7 +139,7 @@ def _budget(pool: Pool, state: PoolState) -> float:
 
 def _coming(state: PoolState, seen: PoolObservation) -> dict[str, int]:
     """Instances that are commanded but not reported yet, per constituent."""
-    coming = dict[str, int]()
+    coming: dict[str, int] = {}
     for command, count in _coming_by_command(state, seen).items():
         name = state.starting[command].service
         coming[name] = coming.get(name, 0) + count
@@ -154,7 +154,7 @@ def _coming_by_command(state: PoolState, seen: PoolObservation) -> dict[str, int
 
 def _going(state: PoolState, seen: PoolObservation) -> dict[str, int]:
     """Instances with a pending release that still serve, per constituent."""
-    going = dict[str, int]()
+    going: dict[str, int] = {}
     for command, count in _going_by_command(state, seen).items():
         name = state.releasing[command].service
         going[name] = going.get(name, 0) + count

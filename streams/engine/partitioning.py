@@ -12,4 +12,6 @@ __all__ = ["partition_of"]
 @lru_cache(maxsize=65_536)
 def partition_of(key: bytes | None, partitions: int) -> int:
     """The partition that Kafka's default partitioner sends a key to."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions if key is not None else 0
+    if key is None or partitions == 1:
+        return 0
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions

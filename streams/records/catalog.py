@@ -24,7 +24,11 @@ class Resources:
         )
 
     def __sub__(self, other: Resources) -> Resources:
-        return self + other.times(-1)
+        return Resources(
+            cpu=self.cpu - other.cpu,
+            memory=self.memory - other.memory,
+            bandwidth=self.bandwidth - other.bandwidth,
+        )
 
     def times(self, n: float) -> Resources:
         """These resources, `n` times."""

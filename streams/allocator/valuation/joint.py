@@ -52,7 +52,8 @@ class JointWorth:
 
     def candidates(self) -> list[Parts]:
         """Sets of several cold constituents that complete a layer, except those that cannot pay."""
-        found, joint = set[Parts](), self.values.joint
+        found: set[Parts] = set()
+        joint = self.values.joint
         for step, i in np.argwhere(joint).tolist() if np.count_nonzero(joint) else ():
             layers = self._layers(step)[: i + 1]
             found.add(frozenset(part for part, _, _ in layers if not self._warm[part]))
@@ -60,7 +61,7 @@ class JointWorth:
 
     def missing(self, near: Iterable[int]) -> list[Parts]:
         """The cold constituents of each layer that contains one of these."""
-        found = set[Parts]()
+        found: set[Parts] = set()
         for step in self._touched(near):
             cold: list[int] = []
             for part, saved_ms, _ in self._layers(step):

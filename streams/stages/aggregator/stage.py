@@ -187,7 +187,8 @@ class Aggregator:
         """End the silence of a user who has asked, and begin the next."""
         key = f"u/{prediction.user}"
         old = state.get(key)
-        gap_ms, tallies = None, dict[int, UserTally]()
+        gap_ms: int | None = None
+        tallies: dict[int, UserTally] = {}
         if isinstance(old, SilentUser):
             gap_ms = max(0, prediction.made_ms - old.last_ms)
             tallies = dict(old.tallies)
