@@ -76,7 +76,6 @@ class InstanceEconomy:
         self._idle = view.idle.copy()
         self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
         self.start_cost: Floats = START * self.keep_cost
-        self._start_cost: list[float] = self.start_cost.tolist()
         self._firsts = FirstInstances(
             index, view.timing.warm_up_ms, view.asked, self.start_cost, self._have > 0
         )
@@ -133,7 +132,7 @@ class InstanceEconomy:
 
     def start_costs(self, parts: Iterable[int]) -> float:
         """Least value for which all of these are started."""
-        return sum([self._start_cost[part] for part in parts])
+        return sum([float(self.start_cost[part]) for part in parts])
 
     def bases_under(self, parts: Iterable[int]) -> set[int]:
         """Bases without an instance that these constituents start from."""
@@ -263,8 +262,8 @@ class InstanceEconomy:
 
     def _not_against(self, found: Iterable[Parts]) -> Iterator[Parts]:
         """The sets without a constituent of which the advice is to start none."""
-        against = (self._advice.to_start == 0).nonzero()[0].tolist()
-        return (parts for parts in found if parts.isdisjoint(against))
+        advised = self._advice.to_start
+        return (parts for parts in found if all(advised[part] for part in parts))
 
     def _told_first(self, value: Floats) -> Floats:
         return told(value, self.index.ones, self._advice.to_start, self.start_cost, self.keep_cost)
@@ -274,6 +273,6 @@ class InstanceEconomy:
     ) -> Sequence[float]:
         advised = self._advice.to_start if start else self._advice.to_keep
         keep_cost = float(self.keep_cost[part])
-        cost = self._start_cost[part] if start else keep_cost
+        cost = float(self.start_cost[part]) if start else keep_cost
         value = told_one(sum(worth), k, int(advised[part]), cost, keep_cost)
         return self._advice.by_tier(part, worth, value)
