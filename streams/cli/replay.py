@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -33,6 +32,7 @@ from streams.report.summary import FlowSummary, summarise
 from streams.report.tables import as_json, tables
 from streams.report.text_table import NAME, NUMBER, TextTable
 from streams.runtime.clock import wall_ms
+from streams.runtime.collector import collect_seldom
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -93,7 +93,7 @@ def command(
         run = ReplayRun(
             ReplayedFlow(settings, catalog, received_ms=wall_ms()), source_of(log), rows
         )
-        gc.freeze()  # else each collection walks through all modules and the catalogue
+        collect_seldom()
         run.control(at_price(price, catalog) if price != 1.0 else ())
         summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
     tell(output, {**as_json(summary), **run.as_json()}, *shown(summary, run.records, run.reasons))

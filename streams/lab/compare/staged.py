@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import time
@@ -14,6 +13,7 @@ from streams.lab.compare.ledger import PolicyLedger
 from streams.pipeline.replay import at_price, replay
 from streams.records import Instance, Outcome, Record, Request
 from streams.records.catalog import Catalog, Pool, Resources
+from streams.runtime.collector import collect_seldom
 from streams.settings import Settings
 
 __all__ = ["EVERY_PRICE", "PRICES", "StagedRuns", "within"]
@@ -137,7 +137,7 @@ _shared: dict[str, Any] = {}  # of a process of the pool
 
 def _begin(runs: StagedRuns, taken: Any) -> None:
     _shared.update(runs=runs, taken=taken)
-    gc.freeze()  # else each collection walks through all modules and the log
+    collect_seldom()
 
 
 def _account(price: float) -> PolicyLedger:
