@@ -62,6 +62,11 @@ def test_the_usual_column_names_are_guessed_and_the_others_are_parameters(tmp_pa
     assert (request.tier, request.pool) == ("standard", "default")
 
 
+def test_a_column_without_a_name_is_neither_tier_nor_pool(tmp_path: Path) -> None:
+    [request] = requests_of(read(tmp_path, ",user,item,ts\n7,a,b,1731689870\n"))
+    assert (request.tier, request.pool) == ("standard", "default")
+
+
 def test_columns_can_be_named(tmp_path: Path) -> None:
     mapping = ColumnMapping(
         user="who", service="what", time="when", tier="level", pool="where", parameters=("size",)

@@ -108,7 +108,7 @@ def request_of(
     time = row.get(columns.time, "") if columns.time else str(now_ms)
     at_ms = _at_ms(time, columns) if columns.time else now_ms
     names = (columns.user, columns.service, columns.tier, columns.pool)
-    user, service, tier, pool = (row.get(name or "", "") for name in names)
+    user, service, tier, pool = ("" if name is None else row.get(name, "") for name in names)
     service = _found(service, columns) if columns.service_from else service
     # Files of the same name are told apart by their times; so are two runs of standard input.
     stamp = time if columns.time or source == "-" else ""
