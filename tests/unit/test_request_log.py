@@ -241,8 +241,8 @@ def test_a_bad_row_hurts_only_itself_and_keeps_its_bytes(tmp_path: Path) -> None
 
 
 def test_a_quoted_field_may_hold_line_ends_and_quotes(tmp_path: Path) -> None:
-    [request] = requests_of(read(tmp_path, 'user,item,note\na,s,"one\n""two"", three"\n'))
-    assert request.parameters == {"note": 'one\n"two", three'}
+    [request] = requests_of(read(tmp_path, 'user,item,note\na,s,"one\n\n""two"", three"\n'))
+    assert request.parameters == {"note": 'one\n\n"two", three'}
 
 
 def test_a_quote_that_is_never_closed_costs_its_own_line_only(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def _rest(line: LogLine, lines: LineStream) -> list[LogLine]:
     """The lines up to the one that closes the quote, or the most that a row may span."""
     rest: list[LogLine] = []
     size = len(line.text)
-    for more in lines:
+    for more in lines.with_blank():
         rest.append(more)
         size += len(more.text)
         if more.text.count('"') % 2 or len(rest) == MAX_SPAN or size > MAX_LINE:

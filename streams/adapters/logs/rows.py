@@ -40,7 +40,7 @@ class LogRow:
 
 
 class LineStream:
-    """The lines of a stream; those last read can be put back."""
+    """The lines of a stream that are not blank; those last read can be put back."""
 
     def __init__(self, stream: LogStream) -> None:
         self.stream = stream  # for what has no lines
@@ -48,12 +48,12 @@ class LineStream:
         self._back: deque[LogLine] = deque()
 
     def __iter__(self) -> Iterator[LogLine]:
-        while True:
-            line = self._back.popleft() if self._back else self._read()
-            if line is None:
-                return
-            if line.text.strip():
-                yield line
+        return (line for line in self.with_blank() if line.text.strip())
+
+    def with_blank(self) -> Iterator[LogLine]:
+        """The same, and those that are blank."""
+        while line := self._back.popleft() if self._back else self._read():
+            yield line
 
     def put_back(self, lines: Sequence[LogLine]) -> None:
         """Put lines back, to be read again in this order."""
