@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import Counter
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -146,6 +147,25 @@ async def test_a_dead_warm_instance_is_replaced_within_the_request(
     assert second.headers["x-foremesh"] == "miss"
     gone = eventually(lambda: instances(settings, InstanceState.GONE))
     assert gone[0].reason == "crashed: exited with code 7"
+
+
+async def test_an_instance_that_lives_but_hangs_up_is_replaced(
+    settings: Settings,
+    topics: list[str],
+    run_foremesh: RunForemesh,
+    eventually: Eventually,
+    tmp_path: Path,
+) -> None:
+    assert topics
+    rude = constituent("a", "--hang-up-first", str(tmp_path / "hung-up"), concurrency=4)
+    send(settings, catalog_of(rude))
+    door = Door(run_foremesh)
+    async with aiohttp.ClientSession() as session:
+        answers = [await door.ask(session, "only-a") for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [502, 200, 200]
+    gone = eventually(lambda: instances(settings, InstanceState.GONE))
+    assert [one.reason for one in gone] == ["did not answer a request"]
 
 
 @pytest.mark.parametrize("trusted", [True, False])

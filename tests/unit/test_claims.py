@@ -185,6 +185,19 @@ def test_an_instance_is_reported_as_soon_as_it_may_be_claimed_and_when_no_more()
     assert warm.collect_reports() == [InstanceUse(instance_id="x", in_flight=1, claimable=False)]
 
 
+def test_what_does_not_answer_is_known_until_the_provisioner_has_heard_of_it() -> None:
+    warm = claims("x")
+    lease = warm.claim("a")
+    assert lease is not None
+    warm.discard(lease)
+    assert warm.known("a") == ["x"]
+    told = warm.collect_reports()
+    assert told == [InstanceUse(instance_id="x", in_flight=0, claimable=False)]
+    assert warm.known("a") == []
+    warm.restore_reports(told)
+    assert warm.known("a") == ["x"]
+
+
 @given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_nobody_ever_has_more_than_there_is(
     concurrency: int, instances: int, chance: random.Random

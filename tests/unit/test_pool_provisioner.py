@@ -257,6 +257,22 @@ async def test_reports_of_gateways_do_not_keep_a_base() -> None:
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
 
 
+async def test_an_instance_that_does_not_answer_is_given_to_no_request_and_ended() -> None:
+    limits = replace(QUICK, claim_ms=20)
+    async with pool(catalog_of(constituent("a"), room=2), limits) as (here, told):
+        deaf = await here.standard(want("a"))
+        here.use([InstanceUse(instance_id=deaf.instance_id, in_flight=0, claimable=False)])
+        assert (await here.standard(want("a"))).instance_id != deaf.instance_id
+        here.sweep()
+        assert len(live(here)) == 2  # it may have crashed, which is heard of a little later
+        await asyncio.sleep(0.03)
+        here.sweep()
+        await until(lambda: told.last(InstanceState.GONE))
+        assert [gone.reason for gone in told.last(InstanceState.GONE)] == [
+            "did not answer a request"
+        ]
+
+
 async def test_where_nothing_forks_a_base_is_a_constituent_like_any_other() -> None:
     catalog = catalog_of(MODEL, SKETCH, room=3)
     async with pool(catalog, lives=Unlayered) as (here, told):

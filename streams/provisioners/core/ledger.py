@@ -35,6 +35,7 @@ class HeldInstance:
     in_flight: int = 0
     reported_ms: int = 0  # last report of use
     claimable: bool = False  # a gateway that has not heard of its end may still route to it
+    lost_ms: int = 0  # since when a gateway routes nothing to it, whatever else is heard of it
     changed: bool = False  # its record is to be published again
     published: bool = False  # its first record is out
     end_reason: str = ""  # why it is being ended; empty while it is not
@@ -158,6 +159,7 @@ class InstanceLedger:
         held.in_flight, held.reported_ms, held.used_ms = use.in_flight, now_ms, now_ms
         if use.claimable is not None:
             held.claimable = use.claimable
+            held.lost_ms = 0 if use.claimable else held.lost_ms or now_ms
         state = held.instance.state
         if held.live:
             full = use.in_flight >= held.constituent.concurrency
@@ -171,6 +173,14 @@ class InstanceLedger:
             busy_ms=min(was.busy_ms + use.busy_ms, MOST),
         )
         held.changed |= held.instance != was
+
+    def expire_reports(self, before_ms: int, now_ms: int) -> None:
+        """Take instances whose last report is older than this for idle."""
+        for held in self:
+            if held.in_flight and held.reported_ms < before_ms:
+                self.report_use(
+                    InstanceUse(instance_id=held.instance.instance_id, in_flight=0), now_ms
+                )
 
     def record_fork(self, base: HeldInstance, now_ms: int) -> None:
         """Count a fork as a use of its base."""
@@ -223,6 +233,14 @@ class InstanceLedger:
         ]
         return sorted(idle, key=lambda held: held.used_ms)
 
+    def lost(self, before_ms: int) -> list[HeldInstance]:
+        """Instances that serve, but to which nothing has been routed since before this."""
+        return [
+            held
+            for held in self
+            if held.live and not held.end_reason and 0 < held.lost_ms < before_ms
+        ]
+
     def joinable_start(self, service: str) -> HeldInstance | None:
         """Return the oldest start in progress that has capacity for one more waiting request."""
         for held in self:
@@ -236,13 +254,14 @@ class InstanceLedger:
         return None
 
     def warm_unknown_to(self, service: str, known: frozenset[str]) -> HeldInstance | None:
-        """Return a warm instance that the requester does not know yet."""
+        """Return a warm instance that the requester does not know yet, and that answers."""
         for held in self:
             instance = held.instance
             if (
                 instance.service == service
                 and instance.state is InstanceState.WARM
                 and not held.end_reason
+                and not held.lost_ms
                 and instance.instance_id not in known
             ):
                 return held

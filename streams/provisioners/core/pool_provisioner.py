@@ -247,14 +247,12 @@ class PoolProvisioner(Generic[LifecycleT]):
         return [held.instance for held in self.ledger]
 
     def sweep(self) -> None:
-        """End instances idle for too long; drop reports of use that are too old."""
+        """End instances that do not answer or are idle for too long; drop old reports of use."""
         self.lifecycle.check()
         now_ms = wall_ms()
-        for held in self.ledger:
-            if held.in_flight and now_ms - held.reported_ms > self.limits.report_ms:
-                self.ledger.report_use(
-                    InstanceUse(instance_id=held.instance.instance_id, in_flight=0), now_ms
-                )
+        self.ledger.expire_reports(now_ms - self.limits.report_ms, now_ms)
+        for held in self.ledger.lost(now_ms - self.limits.claim_ms):  # one that crashed has gone
+            self.lifecycle.end(held, "did not answer a request")
         for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
             self.lifecycle.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
         self.ledger.publish()

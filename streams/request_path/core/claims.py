@@ -92,9 +92,14 @@ class InstanceClaims:
             self._foreign[constituent].discard(name)
 
     def known(self, constituent: str) -> list[str]:
-        """The instances of a constituent that are known here, those of other processes included."""
-        ours = [n for n, one in self._claimable.items() if one.instance.service == constituent]
-        return ours + list(self._foreign[constituent])
+        """The instances of a constituent that are known here, those of other processes included.
+
+        And those that do not answer, until the provisioner has heard of it.
+        """
+        untold = {n: one for n, one in self._unreported.items() if one.ended}
+        ours = {**self._claimable, **untold}.items()
+        names = [name for name, one in ours if one.instance.service == constituent]
+        return names + list(self._foreign[constituent])
 
     # ------------------------------------------------------------------ claims
 
