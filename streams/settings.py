@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -14,8 +14,16 @@ __all__ = ["Settings"]
 
 
 MOST = 2**31 - 1  # of a number: what Kafka's clients take
-WORDS = {"clock": ("wall", "event"), "rnn": ("off", "on"), "trace_users": ("off", "on")}
-PREFIX = re.compile(r"[a-zA-Z0-9._-]{0,200}")  # what the names of topics may be made of
+WORDS = {
+    "clock": ("wall", "event"),
+    "rnn": ("off", "on"),
+    "trace_users": ("off", "on"),
+    "kafka_security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "kafka_sasl_mechanism": ("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+}
+SERVER = re.compile(
+    r"(?:[^\s,:/\[\]]+|\[[^\s,/\[\]]+\])(?::(\d{1,5}))?"
+)  # host, [IPv6], with a port
 
 
 def _setting(
@@ -92,6 +100,13 @@ class Settings:
             value = getattr(self, item.name)
             if fault := _fault(item.name, value, item.metadata):
                 raise SettingInvalid(f"{self.variable(item.name)}={str(value)[:64]!r} {fault}")
+        if self.kafka_security_protocol.startswith("SASL_"):
+            for name in ("kafka_sasl_mechanism", "kafka_username", "kafka_password"):
+                if not getattr(self, name):
+                    raise SettingInvalid(
+                        f"{self.variable('kafka_security_protocol')}"
+                        f"={self.kafka_security_protocol!r} needs {self.variable(name)}"
+                    )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -147,12 +162,28 @@ def _fault(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if "\0" in value or not _is_utf8(value):
         return "is no text in UTF-8"
     if (words := WORDS.get(name)) and value not in words:
-        return f"is neither {words[0]!r} nor {words[1]!r}"
-    if name == "traces" and not re.fullmatch(r"(https?://[^/\s]+/?)?", value):
-        return "is no URL as http://127.0.0.1:4318"
-    if name == "prefix" and not PREFIX.fullmatch(value):
-        return "cannot begin the name of a topic: that has up to 249 letters, digits and . _ -"
-    return ""
+        return f"is neither {', '.join(map(repr, words[:-1]))} nor {words[-1]!r}"
+    fits, otherwise = FORMS.get(name, (bool, ""))
+    return "" if fits(value) else otherwise
+
+
+def _are_servers(text: str) -> bool:
+    """Whether it names servers, each with a port that can be, or none."""
+    found = [SERVER.fullmatch(part.strip()) for part in text.split(",")]
+    return all(server and 0 < int(server[1] or 9_092) < 2**16 for server in found)
+
+
+FORMS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "kafka": (_are_servers, "is no host:port[,host:port]"),
+    "traces": (
+        re.compile(r"(https?://[^/\s]+/?)?").fullmatch,
+        "is no URL as http://127.0.0.1:4318",
+    ),
+    "prefix": (
+        re.compile(r"[a-zA-Z0-9._-]{0,200}").fullmatch,
+        "cannot begin the name of a topic: that has up to 249 letters, digits and . _ -",
+    ),
+}
 
 
 def _is_utf8(text: str) -> bool:

@@ -38,7 +38,7 @@ def secured_kafka(
     properties: Mapping[str, object] | None = None,
     java: Iterable[str] = (),
 ) -> Iterator[tuple[KafkaServer, Settings]]:
-    """A Kafka whose certificate is its own, and settings for it without a user."""
+    """A Kafka whose certificate is its own, and settings for it of a user it does not know."""
     store, certificate = folder / "kafka.p12", folder / "ca.pem"
     of_store = ("-alias", "kafka", "-keystore", str(store), "-storepass", "changeit")
     keytool(
@@ -75,6 +75,7 @@ def secured_kafka(
                 kafka=f"127.0.0.1:{port}",
                 kafka_security_protocol="SASL_SSL",
                 kafka_sasl_mechanism=MECHANISM,
+                kafka_username="nobody",
                 kafka_password=PASSWORD,
                 kafka_ssl_ca=str(certificate),
                 partitions=2,

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+from receiver import TLS
 
 from streams.adapters.kafka.clients import (
     client_config,
@@ -87,23 +88,25 @@ def test_tls_alone_verifies_the_broker_for_both_clients() -> None:
 def test_certificates_are_named_to_librdkafka() -> None:
     settings = Settings(
         kafka_security_protocol="SSL",
-        kafka_ssl_ca="ca.pem",
-        kafka_ssl_certificate="us.pem",
-        kafka_ssl_key="us.key",
+        kafka_ssl_ca=str(TLS / "localhost.pem"),
+        kafka_ssl_certificate=str(TLS / "localhost.pem"),
+        kafka_ssl_key=str(TLS / "localhost.key"),
     )
 
     config = client_config(settings)
-    assert config["ssl.ca.location"] == "ca.pem"
-    assert config["ssl.certificate.location"] == "us.pem"
-    assert config["ssl.key.location"] == "us.key"
+    assert config["ssl.ca.location"] == settings.kafka_ssl_ca
+    assert config["ssl.certificate.location"] == settings.kafka_ssl_certificate
+    assert config["ssl.key.location"] == settings.kafka_ssl_key
+    Producer(config | {"log_level": 0})
 
 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "ca.pem"
     settings = Settings(kafka_security_protocol="SSL", kafka_ssl_ca=str(missing))
 
-    with pytest.raises(SettingInvalid, match="FOREMESH_KAFKA_SSL_CA"):
-        faust_broker_options(settings)
+    for configure in (faust_broker_options, client_config):
+        with pytest.raises(SettingInvalid, match="FOREMESH_KAFKA_SSL_CA"):
+            configure(settings)
 
 
 def test_producers_lose_nothing_and_partition_as_aiokafka_does() -> None:

@@ -22,6 +22,13 @@ FAULTS = {
     ("PREFIX", "x" * 201): "cannot begin the name of a topic",
     ("PREFIX", "a\udcff"): "is no text in UTF-8",  # a byte that is none, as Python reads it
     ("KAFKA", "\udcff:9092"): "is no text in UTF-8",
+    ("KAFKA", ""): "is no host:port[,host:port]",
+    ("KAFKA", "a:9092,"): "is no host:port[,host:port]",
+    ("KAFKA", "a:65536"): "is no host:port[,host:port]",
+    ("KAFKA", "http://a:9092"): "is no host:port[,host:port]",
+    ("KAFKA_SECURITY_PROTOCOL", "ssl"): "is neither 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' nor",
+    ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"): "needs FOREMESH_KAFKA_SASL_MECHANISM",
+    ("KAFKA_SASL_MECHANISM", "GSSAPI"): "is neither '', 'PLAIN', 'SCRAM-SHA-256' nor",
     ("POSTGRES", "a\x00b"): "is no text in UTF-8",
 }
 
@@ -38,6 +45,11 @@ def test_what_cannot_be_used_is_named_with_its_variable(name: str, text: str) ->
 def test_a_setting_given_as_an_option_is_checked_as_well() -> None:
     with pytest.raises(SettingInvalid, match="FOREMESH_PREFIX='a b'"):
         Settings(prefix="a b")
+
+
+@pytest.mark.parametrize("servers", ["a", "a.b:9092", "a:1, b:65535", "[::1]:9092", "10.0.0.1:9"])
+def test_servers_have_a_port_or_the_usual_one(servers: str) -> None:
+    assert Settings(kafka=servers).kafka == servers
 
 
 def test_settings_as_variables_are_the_same_settings() -> None:

@@ -31,7 +31,15 @@ MAX_MESSAGE_BYTES = 3 * 1024 * 1024  # a dead letter holds a record of 1 MiB, an
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """Configuration of every librdkafka client: servers and security."""
+    """Configuration of every librdkafka client: servers and security.
+
+    Raises
+    ------
+    SettingInvalid
+        A certificate cannot be read.
+    """
+    if settings.kafka_security_protocol.endswith("SSL"):
+        _ssl_context(settings)  # else each client has an error of its own, which names no setting
     given = {
         "security.protocol": settings.kafka_security_protocol,
         "sasl.mechanism": settings.kafka_sasl_mechanism,
