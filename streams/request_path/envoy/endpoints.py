@@ -12,6 +12,7 @@ from envoy.config.core.v3 import address_pb2, base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from google.protobuf import any_pb2, struct_pb2
 
+from streams.errors import SettingInvalid
 from streams.records import Instance, InstanceState
 from streams.runtime.addresses import address
 
@@ -129,7 +130,7 @@ def _reachable(instance: Instance) -> _KnownEndpoint | None:
     try:
         host, port = address(instance.endpoint)
         ipaddress.ip_address(host)
-    except ValueError:
+    except (SettingInvalid, ValueError):
         name, endpoint = instance.instance_id, instance.endpoint
         extra = {"action": "endpoint_unusable", "instance": name}
         logger.warning(
