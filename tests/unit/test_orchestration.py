@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.request_path.core.orchestration import (
@@ -101,6 +103,20 @@ async def test_an_answer_that_nobody_can_read_is_a_fault_of_its_constituent(
 ) -> None:
     with pytest.raises(ConstituentFailed, match=f"a did not answer with JSON: {error}"):
         await Run("a", session=Unreadable(error)).execute()
+
+
+@pytest.mark.parametrize("answer", ['{"x": NaN}', "[-Infinity]", "1e999"])
+async def test_a_number_that_json_does_not_have_is_a_fault_of_its_constituent(answer: str) -> None:
+    async def answered(request: web.Request) -> web.Response:
+        del request
+        return web.Response(text=answer)
+
+    app = web.Application()
+    app.router.add_post("/", answered)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        run = Run("a", session=session)
+        with pytest.raises(ConstituentFailed, match=r"a did not answer with JSON: .* no finite"):
+            await run.post("a", server.make_url("/"), {})
 
 
 class Failing(Run):

@@ -6,6 +6,7 @@ import abc
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,7 +153,7 @@ class CompositeRun(abc.ABC):
             async with self.session.post(
                 url, data=self._body(inputs), headers=headers, timeout=limit
             ) as response:
-                answer = await response.json(content_type=None)
+                answer = await response.json(content_type=None, loads=_JSON.decode)
         except TimeoutError:
             raise ConstituentFailed(f"{constituent} did not answer in time") from None
         except aiohttp.ClientConnectionError:
@@ -174,6 +175,17 @@ class CompositeRun(abc.ABC):
 def last_step_of(steps: Steps) -> dict[str, int]:
     """The last step that needs each constituent: after it, its instance is released."""
     return {name: number for number, step in enumerate(steps) for name in step}
+
+
+def _finite(text: str) -> float:
+    """A number; not one which Python alone has, and which none who is sent it could read."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+_JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def _worst(errors: ExceptionGroup[Exception]) -> Exception:
