@@ -152,28 +152,31 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except ModuleNotFoundError as error:
-        if verbose or (error.name or "").partition(".")[0] not in LEFT_OUT:
+    except Exception as error:
+        sentence = _told(error, verbose=verbose)
+        if sentence is None:
             raise
-        echo(
-            f"foremesh: {error.name} is missing, as in the image: install foremesh by pip", err=True
-        )
-        sys.exit(1)
-    except ForemeshError as error:
-        if verbose:
-            raise
-        echo(f"foremesh: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        if error.filename is not None and not verbose:
-            echo(f"foremesh: {error.filename} cannot be used: {error.strerror}", err=True)
-        elif is_unwritable(error):
-            give_up()
-            echo(f"foremesh: nothing can be written: {error.strerror or error}", err=True)
-        else:
-            raise
-        sys.exit(1)
+        echo(f"foremesh: {sentence}", err=True)
+        sys.exit(2 if isinstance(error, UnicodeEncodeError) else 1)
     sys.exit(code)
+
+
+def _told(error: Exception, *, verbose: bool) -> str | None:
+    """What is wrong, in one sentence; None if that is for developers to find out."""
+    if isinstance(error, OSError) and error.filename is None and is_unwritable(error):
+        give_up()
+        return f"nothing can be written: {error.strerror or error}"
+    said: str | None = None
+    match error:
+        case ForemeshError():
+            said = str(error)
+        case OSError(filename=str(name)):
+            said = f"{name} cannot be used: {error.strerror}"
+        case UnicodeEncodeError() if error.object in sys.argv:
+            said = f"{error.object!r} is no text in UTF-8"
+        case ModuleNotFoundError() if (error.name or "").partition(".")[0] in LEFT_OUT:
+            said = f"{error.name} is missing, as in the image: install foremesh by pip"
+    return None if verbose else said
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -254,6 +254,13 @@ def test_a_user_never_seen_is_said_to_be_unknown(run_foremesh: RunForemesh) -> N
     assert "nothing is known of user 'nobody'" in command.output
 
 
+def test_a_user_that_is_no_text_is_told_in_a_sentence(run_foremesh: RunForemesh) -> None:
+    command = run_foremesh("predict", "\udcff")  # a byte that is no UTF-8
+
+    assert command.wait() == 2
+    assert command.output == "foremesh: '\\udcff' is no text in UTF-8\n"
+
+
 def test_what_is_old_is_deleted_counted_back_from_the_newest_prediction(
     settings: Settings, run_foremesh: RunForemesh
 ) -> None:

@@ -315,6 +315,7 @@ def test_a_limit_counts_rows(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("user,item\n" + "a,s\n" * 10)
     assert len(list(read_log(path, limit=3))) == 3
+    assert len(list(read_log(path, limit=10**30))) == 10
     assert not list(read_log(path, limit=0))
 
 

@@ -93,7 +93,7 @@ class RequestLog:
         self.path = Path(path)
         self.name = self.path.name
         self.mapping = mapping or ColumnMapping()
-        self.limit = limit
+        self.limit = None if limit is None else min(limit, sys.maxsize)
         self.now_ms = now_ms
         self.position = 0  # bytes read of `size`
         self.place = "line"  # what the places of rows count, once it is read
