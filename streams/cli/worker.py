@@ -46,7 +46,7 @@ def command(
 
     port = settings.metrics_port if metrics_port is None else metrics_port
     endpoint.serve("worker", port, settings.metrics_host)
-    BrokerWatch(settings, grown=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    BrokerWatch(settings, changed=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     if rebuild:
         _rebuild(settings, stages or tuple(STAGES))
     if settings.clock == "event" and set(stages) in (set(), set(STAGES)):

@@ -116,6 +116,20 @@ def test_a_topic_made_anew_is_read_from_its_beginning(live: Live, eventually: Ev
     assert "requests was deleted and made anew" in again.output
 
 
+def test_a_topic_made_anew_under_a_worker_loses_nothing(live: Live, eventually: Eventually) -> None:
+    settings = live.settings
+    worker = live.worker(*STAGES)
+    produce(settings, plain(settings), "old", 80)
+    eventually(lambda: predicted(live, "old") == 80, 60)
+    delete(settings, "requests")
+    worker.wait()  # it may have to be killed: positions in what is deleted cannot be saved
+    assert f"Topic {settings.topic('requests')} was deleted. Workers end." in worker.output
+    create_topics(settings)
+    produce(settings, plain(settings), "new", 120)
+    live.worker(*STAGES)
+    eventually(lambda: predicted(live, "new") == 120, 60)
+
+
 def test_state_that_is_lost_is_told_with_the_way_to_learn_it_again(
     live: Live, eventually: Eventually
 ) -> None:

@@ -34,16 +34,16 @@ class BrokerWatch:
     ----------
     settings
         Kafka.
-    grown
-        Called once if a topic of the flow gets more partitions.
+    changed
+        Called if a topic of the flow gets more partitions, or is deleted.
     """
 
-    def __init__(self, settings: Settings, grown: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings, changed: Callable[[], None] = lambda: None) -> None:
         config: dict[str, Any] = {"error_cb": self._note, "log_level": 0}
         self._client = AdminClient({**client_config(settings), **config})
-        self._servers, self._grown = settings.kafka, grown
+        self._servers, self._changed = settings.kafka, changed
         self._names = declared(settings).keys()
-        self._partitions: dict[str, int] = {}  # of each topic when it was first seen
+        self._partitions: Mapping[str, int] = {}  # of each topic when it was last seen
         self._why = ""
         self._away_s: float | None = None  # since when (monotonic)
         self._told_s = float("-inf")  # when that was said last
@@ -88,8 +88,12 @@ class BrokerWatch:
             )  # fmt: skip
 
     def _compare(self, now: Mapping[str, int]) -> None:
-        """Tell of partitions that were added: keys go to others then, away from their state."""
-        before, self._partitions = self._partitions, {**self._partitions, **now}
+        """Tell of partitions that were added, and of topics that were deleted.
+
+        Keys go to others then, away from their state; of a topic made anew, what is at places that
+        were read of the old one would be passed over.
+        """
+        before, self._partitions = self._partitions, now
         grown = [name for name, count in now.items() if count > before.get(name, count)]
         for name in grown:
             _log.error(
@@ -99,8 +103,15 @@ class BrokerWatch:
                 " %d, delete the topic, with what is on it, and run `foremesh topics create`",
                 name, now[name], before[name], before[name], extra={"action": "topic_grown"},
             )  # fmt: skip
-        if grown:
-            self._grown()
+        gone = before.keys() - now.keys()
+        for name in sorted(gone):
+            _log.error(
+                "Topic %s was deleted. Workers end. To go on, run `foremesh topics create`, and"
+                " start them again: they read it from its beginning",
+                name, extra={"action": "topic_deleted"},
+            )  # fmt: skip
+        if grown or gone:
+            self._changed()
 
     def _is_there(self) -> None:
         KAFKA_UP.set(1)
