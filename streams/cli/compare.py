@@ -19,11 +19,11 @@ from streams.cli import pass_settings
 from streams.cli.amounts import AmountParam
 from streams.cli.compare_femux import show_femux
 from streams.cli.compare_report import at_price_label, shown, verdict
-from streams.cli.console import PrintableConsole
+from streams.cli.console import PrintableConsole, echo
 from streams.cli.durations import DurationParam
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
-from streams.errors import CatalogInvalid
+from streams.errors import CatalogInvalid, LogUnreadable
 from streams.lab.compare.ledger import HOUR_MS, PolicyLedger
 from streams.lab.compare.policies import KeepAlive, KeepWarmPolicy
 from streams.lab.compare.run import OURS, POLICIES, PolicyRow, compare, counted_from, row_of
@@ -212,14 +212,26 @@ def _without_layers(known: Catalog) -> Catalog:
 
 
 def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
-    """The requests that the stages would admit, in order of time."""
-    usable = []
+    """The requests that the stages would admit, in order of time; tells of the others.
+
+    Raises
+    ------
+    LogUnreadable
+        There are requests, and none of them can be used.
+    """
+    usable, reasons = [], []
     for request in requests:
         try:
             admit(request, StepContext(catalog=catalog))
-        except RecordUnusable:
-            continue
-        usable.append(request)
+        except RecordUnusable as error:
+            reasons.append(str(error))
+        else:
+            usable.append(request)
+    if reasons:
+        said = f"{len(reasons):,} of {len(requests):,} requests cannot be used: {reasons[0]}"
+        if not usable:
+            raise LogUnreadable(said)
+        echo(said, err=True)
     return sorted(usable, key=lambda request: request.at_ms)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streams.catalog.yaml_writer import dump
 from streams.cli.compare import command
-from streams.errors import CatalogInvalid
+from streams.errors import CatalogInvalid, LogUnreadable
 from streams.lab.compare.advantage import advantages
 from streams.lab.compare.histogram import IdleTimes
 from streams.lab.compare.ledger import PolicyLedger
@@ -303,6 +303,20 @@ def test_a_catalogue_with_layers_is_refused_in_a_sentence(tmp_path: Path) -> Non
     found = CliRunner().invoke(command, [str(path), "--catalog", str(catalog)], obj=Settings())
     assert isinstance(found.exception, CatalogInvalid)
     assert "'x' is the base of other constituents" in str(found.exception)
+
+
+@pytest.mark.parametrize(("others", "told"), [("", ""), ("ann,a,9\n", "1 of 2 requests")])
+def test_requests_that_no_stage_would_take_are_told(tmp_path: Path, others: str, told: str) -> None:
+    log, catalog = tmp_path / "log.csv", tmp_path / "catalog.yaml"
+    log.write_text("user,item,ts\n" + "ann" * 100 + ",a,8\n" + others)
+    catalog.write_text(dump(Catalog.of(CATALOG)), encoding="utf-8")
+    arguments = [str(log), "--catalog", str(catalog), "--policies", "keep-alive"]
+    found = CliRunner().invoke(command, arguments, obj=Settings())
+    if told:
+        assert f"{told} cannot be used: " in found.stderr
+    else:
+        assert isinstance(found.exception, LogUnreadable)
+        assert str(found.exception).startswith("1 of 1 requests cannot be used: ")
 
 
 def test_an_unknown_policy_is_named() -> None:
