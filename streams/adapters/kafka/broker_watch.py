@@ -43,7 +43,8 @@ class BrokerWatch:
         self._client = AdminClient({**client_config(settings), **config})
         self._servers, self._changed = settings.kafka, changed
         self._names = declared(settings).keys()
-        self._partitions: Mapping[str, int] = {}  # of each topic when it was last seen
+        self._partitions: dict[str, int] = {}  # of each topic when it was last seen
+        self._missed: set[str] = set()  # topics that the last answer lacked, for the first time
         self._why = ""
         self._away_s: float | None = None  # since when (monotonic)
         self._told_s = float("-inf")  # when that was said last
@@ -91,9 +92,10 @@ class BrokerWatch:
         """Tell of partitions that were added, and of topics that were deleted.
 
         Keys go to others then, away from their state; of a topic made anew, what is at places that
-        were read of the old one would be passed over.
+        were read of the old one would be passed over. A broker that has just started, or lags behind
+        others, may not know a topic yet: only two answers without it say that it is gone.
         """
-        before, self._partitions = self._partitions, now
+        before, self._partitions = self._partitions, {**self._partitions, **now}
         grown = [name for name, count in now.items() if count > before.get(name, count)]
         for name in grown:
             _log.error(
@@ -103,8 +105,10 @@ class BrokerWatch:
                 " %d, delete the topic, with what is on it, and run `foremesh topics create`",
                 name, now[name], before[name], before[name], extra={"action": "topic_grown"},
             )  # fmt: skip
-        gone = before.keys() - now.keys()
+        missed = before.keys() - now.keys()
+        gone, self._missed = missed & self._missed, missed - self._missed
         for name in sorted(gone):
+            del self._partitions[name]
             _log.error(
                 "Topic %s was deleted. Workers end. To go on, run `foremesh topics create`, and"
                 " start them again: they read it from its beginning",
