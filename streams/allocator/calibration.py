@@ -193,6 +193,15 @@ class DemandCalibration:
             at_ms,
             {(service, tier): count for service, tier, count in arrived},
             SeriesTable.of(
-                {(service, tier): RequestSeries(*values) for service, tier, *values in series}
+                {(service, tier): _series_of(values) for service, tier, *values in series}
             ),
         )
+
+
+def _series_of(values: list[float]) -> RequestSeries:
+    """The series of these values; of earlier releases, which expected too much, the rate alone."""
+    return (
+        RequestSeries(*values)
+        if len(values) == len(RequestSeries._fields)
+        else RequestSeries(rate=values[1])
+    )

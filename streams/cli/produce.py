@@ -112,7 +112,7 @@ def _is_taken_in_event_time(settings: Settings) -> bool:
     """Whether a worker in event time is seen; none is by who may not ask."""
     try:
         return bool(members(connect(settings), settings.group(EVENT_TIME)))
-    except (KafkaException, BrokerUnreachable):
+    except (KafkaException, BrokerUnreachable, TimeoutError):
         return False
 
 

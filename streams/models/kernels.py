@@ -82,7 +82,7 @@ class CompilationNotice(event.Listener):
         del event
         if not self.said:  # as a warning, which is shown even before a command sets up logging
             _log.warning(
-                "Compiling what the models compute, half a minute or more, on the first start"
+                "Compiling what the models compute, which takes a first start half a minute or more"
             )
         self.said = True
 

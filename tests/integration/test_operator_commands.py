@@ -229,3 +229,21 @@ def test_what_is_in_force_can_be_changed_after_the_catalogue_has_lost_its_names(
 
     run_foremesh("control", "mode", "default", "off").finish()
     run_foremesh("control", "unpin", "default", "stock").finish()
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        (("unpin", "default", "stcok"), "'stcok' is not pinned in pool 'default'"),
+        (("quota", "default", "glod"), "tier 'glod' has no quota in pool 'default'"),
+    ],
+)
+def test_what_is_not_in_force_cannot_be_taken_back(
+    settings: Settings, run_foremesh: RunForemesh, said: tuple[str, ...], refused: str
+) -> None:
+    publish(settings, yaml_reader.parse(CATALOGUE))
+
+    running = run_foremesh("control", *said)
+
+    assert running.wait(30) == 1
+    assert f"{refused}: see `foremesh control show`" in running.output

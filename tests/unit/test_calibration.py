@@ -205,11 +205,12 @@ def test_what_was_learnt_before_is_not_changed_by_what_is_learnt_later(
         assert DemandCalibration.of(form) == watch
 
 
-def test_what_an_earlier_release_has_learnt_is_read_without_its_factors() -> None:
-    form = [5_000, [["draw", "gold", 2]], [["draw", "gold", 0.5, 0.001, 3.0, 2.5]]]
+def test_of_what_an_earlier_release_has_learnt_only_rates_are_read() -> None:
+    """It had factors, and expected many times what came: no ratio to correct what is right now."""
+    form = [5_000, [["draw", "gold", 2]], [["draw", "gold", 0.5, 0.001, 1_281.0, 15_468.0]]]
     earlier = DemandCalibration.of([*form, [["base", 1_000, 0.75, True, 3.0, 2.0]]])
     assert earlier == DemandCalibration.of(form)
-    assert earlier.series == {PAIR: RequestSeries(0.5, 0.001, 3.0, 2.5)}
+    assert earlier.series == {PAIR: RequestSeries(rate=0.001)}
 
 
 def test_what_is_learnt_survives_as_plain_values() -> None:

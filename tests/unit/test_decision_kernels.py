@@ -23,17 +23,19 @@ def rows(*kinds: st.SearchStrategy[float]) -> st.SearchStrategy[list[tuple[float
     return st.lists(st.tuples(*kinds), max_size=6)
 
 
-@given(found=rows(st.integers(0, 3), AMOUNT, AMOUNT, AMOUNT, AMOUNT, st.integers(-7, 6)))
+SAID = st.sampled_from([ORDER.index(Choice.KEEP), ORDER.index(Choice.LEAVE)])
+
+
+@given(found=rows(st.integers(0, 3), AMOUNT, AMOUNT, AMOUNT, AMOUNT, SAID, st.integers(-7, 6)))
 def test_verdicts_differ_where_one_alone_would_be_news(found: list[tuple[float, ...]]) -> None:
-    have, last, keep_cost, first, start_cost, log2 = np.array(found).reshape(-1, 6).T.copy()
-    choice = np.full(len(found), ORDER.index(Choice.KEEP))
-    said = np.array([choice, log2], np.int64)
+    have, last, keep_cost, first, start_cost, *told = np.array(found).reshape(-1, 7).T.copy()
+    said = np.array(told, np.int64)
     expected = [
         part
-        for part, (count, *values, told) in enumerate(found)
+        for part, (count, *values, choice, log2) in enumerate(found)
         for value, cost in [values[:2] if count else values[2:]]
         for now in [Choice.KEEP if count else Choice.LEAVE]
-        if is_news((ORDER.index(now), doublings(value, cost)), (int(choice[part]), int(told)))
+        if is_news((ORDER.index(now), doublings(value, cost)), (int(choice), int(log2)))
     ]
     keep, leave = (last, keep_cost), (first, start_cost)
     assert differing(have.astype(np.int64), keep, leave, said) == expected

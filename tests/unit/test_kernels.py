@@ -28,7 +28,7 @@ def test_it_is_said_once_that_kernels_are_compiled_and_only_where_they_are(tmp_p
     )
 
     assert first == (
-        "Compiling what the models compute, half a minute or more, on the first start\n"
+        "Compiling what the models compute, which takes a first start half a minute or more\n"
     )
     assert second == ""
 

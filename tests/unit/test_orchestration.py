@@ -34,9 +34,9 @@ class Run(CompositeRun):
             idempotent=True,
         )
 
-    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
+    async def call(self, constituent: str, body: bytes, is_last: bool) -> None:
         del is_last
-        await self.post(constituent, "http://127.0.0.1:1", inputs)
+        await self.post(constituent, "http://127.0.0.1:1", body)
 
     def close(self) -> None:
         pass
@@ -69,10 +69,10 @@ async def test_a_constituent_gets_the_users_body_as_written_and_what_only_foreme
     run.values = parse_body(
         b'{"prices": [1.10, 1e999], "seed": 12345678901234567890123, "inputs": 1}'
     )
-    run.parameters = {"page": "2"}
+    run.parameters, run.answers = {"page": "2"}, {"b": [2**70]}
 
     with pytest.raises(ConstituentFailed):
-        await run.call("a", {"b": [2**70]}, True)
+        await run.execute()
 
     numbers = json.loads(session.data, parse_float=str, parse_int=str)
     assert numbers == {
@@ -82,6 +82,19 @@ async def test_a_constituent_gets_the_users_body_as_written_and_what_only_foreme
         "parameters": {"page": "2"},
         "inputs": {"b": [str(2**70)]},
     }
+
+
+async def test_answers_that_cannot_be_passed_on_fail_their_constituent_and_not_the_next() -> None:
+    session = Unreadable(ValueError("never asked"))
+    run, deep = Run("b", session=session), list[Any]()
+    for _ in range(2_000):
+        deep = [deep]
+    run.answers = {"a": deep}
+
+    with pytest.raises(ConstituentFailed, match="the answers of a are nested too deeply"):
+        await run.execute()
+
+    assert session.data == b""
 
 
 def test_an_instance_is_given_back_after_its_last_step() -> None:
@@ -116,7 +129,7 @@ async def test_a_number_that_json_does_not_have_is_a_fault_of_its_constituent(an
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         run = Run("a", session=session)
         with pytest.raises(ConstituentFailed, match=r"a did not answer with JSON: .* no finite"):
-            await run.post("a", server.make_url("/"), {})
+            await run.post("a", server.make_url("/"), b"{}")
 
 
 class Failing(Run):
@@ -126,8 +139,8 @@ class Failing(Run):
         super().__init__(*(str(number) for number in range(len(errors))))
         self.errors = errors
 
-    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
-        del inputs, is_last
+    async def call(self, constituent: str, body: bytes, is_last: bool) -> None:
+        del body, is_last
         raise self.errors[int(constituent)]
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 __all__ = ["PathTally"]
 
 MOST_PATHS = 10_000  # different ones that are remembered
+MOST_TEXT = 200  # characters of each
 MOST_SERVICES = 100  # more are ids
 VERSION = r"v\d+"
 
@@ -29,8 +30,10 @@ class PathTally:
             return
         self.service = self.service or service
         self._several = service != self.service
-        if len(self._paths) < MOST_PATHS:
-            self._paths.add(path)
+        if self._several:
+            self._paths.clear()
+        elif len(self._paths) < MOST_PATHS:
+            self._paths.add(path[:MOST_TEXT])
 
     def deeper(self) -> tuple[str, list[str]] | None:
         """What follows the beginning that all paths have, where that tells services apart.
@@ -40,14 +43,14 @@ class PathTally:
         A regular expression for `--service-from`, and the services that it gives; None if requests
         were of several services, or paths do not differ by segments, or by so many as ids do.
         """
-        paths = [] if self._several else [_segments(path) for path in self._paths]
+        paths = [_segments(path) for path in self._paths]
         alike = _alike([[_pattern(segment) for segment in path] for path in paths])
-        following = [path[alike] for path in paths if len(path) > alike]
-        services = Counter(name for name in sorted(following) if not name.isdigit())
+        longer = [path for path in paths if len(path) > alike]
+        services = Counter(sorted(path[alike] for path in longer if not path[alike].isdigit()))
         if not alike or not 1 < len(services) <= MOST_SERVICES:
             return None
-        beginning = "/".join(_pattern(segment) for segment in paths[0][:alike])
-        return f"/{beginning}/([^/?#]+)", [name for name, _ in services.most_common()]
+        beginning = "/+".join(_pattern(segment) for segment in longer[0][:alike])
+        return f"/{beginning}/+([^/?#]+)", [name for name, _ in services.most_common()]
 
 
 def _segments(path: str) -> list[str]:

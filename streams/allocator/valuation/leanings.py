@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.allocator.valuation.catalog_index import Numbers
 from streams.allocator.valuation.occupancy import Floats
-from streams.models.kernels import F8, I8, I8x2, inner, kernel, repeated
+from streams.models.kernels import F8, I8, INT, I8x2, inner, kernel, repeated
 from streams.records.verdicts import Choice
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
 FAR = 6  # log2 of value over cost is clipped to this: what is far from paying may go farther
 NEWS = 3  # change of that log2 that is published again
 ORDER = list(Choice)
-KEEP, LEAVE = ORDER.index(Choice.KEEP), ORDER.index(Choice.LEAVE)
+KEEP, LEAVE = ORDER.index(Choice.KEEP), ORDER.index(Choice.LEAVE)  # not compiled in: of elsewhere
 
 ValueAndCost = tuple[Floats, Floats]  # by constituent
 Leaning = tuple[int, int]  # a choice, by its place in `ORDER`, and the log2 of value over cost
@@ -40,16 +40,21 @@ def is_news(new: Leaning, last: Leaning) -> bool:
 _doublings, _is_news = inner(doublings), inner(is_news)
 
 
-@kernel(I8, repeated(F8, 2), repeated(F8, 2), I8x2, I8)
+@kernel(I8, repeated(F8, 2), repeated(F8, 2), I8x2, repeated(INT, 2), I8)
 def _differ(
-    have: Numbers, keep: ValueAndCost, leave: ValueAndCost, said: Numbers, found: Numbers
+    have: Numbers,
+    keep: ValueAndCost,
+    leave: ValueAndCost,
+    said: Numbers,
+    choices: tuple[int, int],
+    found: Numbers,
 ) -> int:
     (last, keep_cost), (first, start_cost) = keep, leave
-    count = 0
+    (to_keep, to_leave), count = choices, 0
     for part in range(len(have)):
-        choice, value, cost = LEAVE, first[part], start_cost[part]
+        choice, value, cost = to_leave, first[part], start_cost[part]
         if have[part] > 0:
-            choice, value, cost = KEEP, last[part], keep_cost[part]
+            choice, value, cost = to_keep, last[part], keep_cost[part]
         if _is_news((choice, _doublings(value, cost)), (said[0, part], said[1, part])):
             found[count] = part
             count += 1
@@ -67,5 +72,5 @@ def differing(have: Numbers, keep: ValueAndCost, leave: ValueAndCost, said: Numb
         By constituent the choice and the log2 of what was published last, in two rows.
     """
     found = np.empty_like(have)
-    parts: list[int] = found[: _differ(have, keep, leave, said, found)].tolist()
+    parts: list[int] = found[: _differ(have, keep, leave, said, (KEEP, LEAVE), found)].tolist()
     return parts

@@ -15,18 +15,22 @@ from streams.runtime.tasks import first_to_end
 __all__ = ["body_of", "new_application", "serve_application"]
 
 _MAX_BODY_BYTES = 1024 * 1024
+_MAX_COMPOSED_BYTES = 4 * _MAX_BODY_BYTES
 
 
-def new_application(guard: Guard | None = None) -> web.Application:
+def new_application(guard: Guard | None = None, *, composed: bool = False) -> web.Application:
     """An application without routes that refuses bodies of more than a mebibyte.
 
     Parameters
     ----------
     guard
         What its requests must bring; None on loopback, where anyone may ask.
+    composed
+        Whether a body may be of the gateway, with answers beside what the user sent: four then.
     """
     middlewares = [*([guard.middleware()] if guard else []), with_sentences]
-    return web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=middlewares)
+    most = _MAX_COMPOSED_BYTES if composed else _MAX_BODY_BYTES
+    return web.Application(client_max_size=most, middlewares=middlewares)
 
 
 async def serve_application(

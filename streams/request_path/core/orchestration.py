@@ -82,10 +82,10 @@ class CompositeRun(abc.ABC):
         try:
             for number, step in enumerate(self.steps):
                 self._refuse_if_gone()
-                inputs = dict(self.answers)
+                body = self._body()
                 async with asyncio.TaskGroup() as group:
                     for name in dict.fromkeys(step):
-                        group.create_task(self.call(name, inputs, last[name] == number))
+                        group.create_task(self.call(name, body, last[name] == number))
         except ExceptionGroup as errors:
             known, bugs = errors.split(_WORST_FIRST)
             if known is None:
@@ -128,8 +128,8 @@ class CompositeRun(abc.ABC):
             raise ClientGone("the client went away")
 
     @abc.abstractmethod
-    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
-        """Call a constituent; `is_last` if no later step needs it."""
+    async def call(self, constituent: str, body: bytes, is_last: bool) -> None:
+        """Call a constituent with this body; `is_last` if no later step needs it."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -143,7 +143,7 @@ class CompositeRun(abc.ABC):
         self,
         constituent: str,
         url: str | URL,
-        inputs: dict[str, Any],
+        body: bytes,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, aiohttp.ClientResponse]:
         """Call a constituent at a URL; returns its answer as JSON, and the response."""
@@ -151,7 +151,7 @@ class CompositeRun(abc.ABC):
         headers = {**(headers or {}), "content-type": "application/json"}
         try:
             async with self.session.post(
-                url, data=self._body(inputs), headers=headers, timeout=limit
+                url, data=body, headers=headers, timeout=limit
             ) as response:
                 answer = await response.json(content_type=None, loads=_JSON.decode)
         except TimeoutError:
@@ -162,12 +162,17 @@ class CompositeRun(abc.ABC):
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
         return answer, response
 
-    def _body(self, inputs: dict[str, Any]) -> bytes:
-        """What the user sent, and beside it what only foremesh knows."""
+    def _body(self) -> bytes:
+        """What the user sent, and beside it what only foremesh knows: for all of a step."""
+        try:
+            inputs = json.dumps(self.answers)  # not by msgspec: with whole numbers of any size
+        except RecursionError:
+            names = ", ".join(self.answers)
+            raise ConstituentFailed(f"the answers of {names} are nested too deeply") from None
         added = {
             "request_id": self.request_id,
             "parameters": dict(self.parameters),
-            "inputs": Raw(json.dumps(inputs).encode()),  # of any size, as the constituents wrote it
+            "inputs": Raw(inputs.encode()),
         }
         return msgspec.json.encode({**self.values, **added})
 

@@ -89,7 +89,7 @@ async def serve_activator(
         brings = credentials(settings, f"http://{addresses.decide}").headers
         decisions = DecisionClient(session, addresses.decide, brings)
         proxy = StandardPathProxy(warm, decisions, session, policy.deadline_ms)
-        app = new_application()
+        app = new_application(composed=True)
         app.router.add_route("*", "/{path:.*}", proxy.serve)
         work = [*warm.start(proxy.observe), decisions.check_health()]
         await serve_application(app, at, work, stop, decompress=False, listens=listens)

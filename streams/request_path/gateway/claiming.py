@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import aiohttp
 from msgspec import Raw
@@ -58,7 +57,7 @@ class ClaimingRun(CompositeRun):
         never_reached = Part(service=constituent, warm=constituent in self.claimed)
         return self.parts.get(constituent) or never_reached
 
-    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
+    async def call(self, constituent: str, body: bytes, is_last: bool) -> None:
         """Call the claimed instance; without one, or if it is dead, use the standard path.
 
         An instance that died while it served may have done its part: the part is not repeated.
@@ -66,18 +65,18 @@ class ClaimingRun(CompositeRun):
         if constituent in self._held:
             self.parts.setdefault(constituent, Part(service=constituent, warm=True))
             try:
-                await self._call_held(constituent, inputs)
+                await self._call_held(constituent, body)
             except aiohttp.ClientConnectionError as error:
                 self._discard(constituent)  # dead, though the provisioner has not noticed yet
                 if not (self.idempotent or is_unserved(error)):
                     raise ConstituentFailed(f"{constituent} {MAYBE_SERVED}") from error
-                await self._call_cold(constituent, inputs)
+                await self._call_cold(constituent, body)
         else:
-            await self._call_cold(constituent, inputs)
+            await self._call_cold(constituent, body)
         if is_last and (claimed := self._held.pop(constituent, None)):
             self.claims.release(claimed, self.parts[constituent].serve_ms)
 
-    async def _call_cold(self, constituent: str, inputs: dict[str, Any]) -> None:
+    async def _call_cold(self, constituent: str, body: bytes) -> None:
         """Wait for an instance and call it; the request fails if that one is dead, too."""
         arrived_ms = wall_ms()
         self.parts[constituent] = Part(service=constituent, warm=False)
@@ -90,7 +89,7 @@ class ClaimingRun(CompositeRun):
             warm_up_ms=start_up_ms_since(claimed.instance, arrived_ms),
         )
         try:
-            await self._call_held(constituent, inputs)
+            await self._call_held(constituent, body)
         except aiohttp.ClientConnectionError as error:
             self._discard(constituent)
             raise ConstituentFailed(f"{constituent} does not answer: {error}") from error
@@ -104,10 +103,10 @@ class ClaimingRun(CompositeRun):
     def _discard(self, constituent: str) -> None:
         self.claims.discard(self._held.pop(constituent))
 
-    async def _call_held(self, constituent: str, inputs: dict[str, Any]) -> None:
+    async def _call_held(self, constituent: str, body: bytes) -> None:
         instance = self._held[constituent].instance
         began = time.perf_counter()
-        answer, response = await self.post(constituent, instance.endpoint, inputs)
+        answer, response = await self.post(constituent, instance.endpoint, body)
         if response.status >= 400:
             raise ConstituentFailed(f"{constituent} answered with {response.status}")
         self.answers[constituent] = answer

@@ -100,7 +100,7 @@ def parse_body(body: bytes | None) -> dict[str, Raw]:
     except ValidationError:
         raise ValueError("the body is not a JSON object") from None
     except ValueError:
-        raise ValueError("the body is not JSON") from None
+        raise ValueError("the body is not JSON in UTF-8") from None
     except RecursionError:
         raise ValueError("the body is nested too deeply") from None
 

@@ -53,7 +53,7 @@ class _EnvoyRun(CompositeRun):
     def close(self) -> None:
         """Do nothing: nothing is claimed."""
 
-    async def call(self, constituent: str, inputs: dict[str, Any], is_last: bool) -> None:
+    async def call(self, constituent: str, body: bytes, is_last: bool) -> None:
         """Call a constituent; the headers say which instance answered, and whether it was warm."""
         del is_last
         began = time.perf_counter()
@@ -62,7 +62,7 @@ class _EnvoyRun(CompositeRun):
         if self.idempotent:
             headers[IDEMPOTENT_HEADER] = "1"
         try:
-            answer, response = await self.post(constituent, url, inputs, headers)
+            answer, response = await self.post(constituent, url, body, headers)
         except aiohttp.ClientConnectionError as error:
             raise ConstituentFailed(f"{constituent} cannot be reached: {error}") from error
         took_ms = round((time.perf_counter() - began) * 1000)
