@@ -43,19 +43,21 @@ class PathTally:
         A regular expression for `--service-from`, and the services that it gives; None if requests
         were of several services, or paths do not differ by segments, or by so many as ids do.
         """
-        paths = [_segments(path) for path in self._paths]
+        bare = [_bare(path) for path in self._paths]
+        paths = [[segment for segment in path.split("/") if segment] for path in bare]
         alike = _alike([[_pattern(segment) for segment in path] for path in paths])
         longer = [path for path in paths if len(path) > alike]
         services = Counter(sorted(path[alike] for path in longer if not path[alike].isdigit()))
         if not alike or not 1 < len(services) <= MOST_SERVICES:
             return None
-        beginning = "/+".join(_pattern(segment) for segment in longer[0][:alike])
-        return f"/{beginning}/+([^/?#]+)", [name for name, _ in services.most_common()]
+        slash = "/+" if any("//" in path for path in bare) else "/"
+        parts = [*(_pattern(segment) for segment in longer[0][:alike]), "([^/?#]+)"]
+        return slash + slash.join(parts), [name for name, _ in services.most_common()]
 
 
-def _segments(path: str) -> list[str]:
-    bare = re.split("[?#]", _HOST.sub("", path), maxsplit=1)[0]
-    return [segment for segment in bare.split("/") if segment]
+def _bare(path: str) -> str:
+    """The path without a server and a query."""
+    return re.split("[?#]", _HOST.sub("", path), maxsplit=1)[0]
 
 
 def _pattern(segment: str) -> str:
