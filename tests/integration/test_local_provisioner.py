@@ -81,9 +81,9 @@ async def test_an_instance_whose_warm_up_request_fails_does_not_become_warm() ->
 
 
 async def test_a_start_has_one_limit_for_its_health_and_its_warm_up_together() -> None:
-    slow = constituent("slow", "--wait", "0.7")
+    slow = constituent("slow", "--wait", "2")
     warmed = replace(slow, warm_up="/price", warm_up_body="{}")
-    async with provisioner(catalog_of(warmed), replace(QUICK, start_ms=1_000)) as (local, _):
+    async with provisioner(catalog_of(warmed), replace(QUICK, start_ms=3_000)) as (local, _):
         with pytest.raises(StandardPathRefused, match="its warm-up request /price: nothing within"):
             await local.standard(want("slow"))
 
