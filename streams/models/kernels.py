@@ -18,7 +18,7 @@ from numba.core.caching import UserProvidedCacheLocator
 
 __all__ = [
     "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
-    "inner", "kernel", "named", "record", "repeated",
+    "chosen", "inner", "kernel", "named", "record", "repeated",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -124,6 +124,13 @@ def inner(function: F) -> F:
     """A function that kernels call."""
     compiled: F = _compile()(function)
     return compiled
+
+
+def chosen(find: Callable[..., int], most: int, *given: Any) -> list[int]:
+    """The places that a kernel finds: it fills them in as its last argument, and tells how many."""
+    found = np.empty(most, np.int64)
+    places: list[int] = found[: find(*given, found)].tolist()
+    return places
 
 
 def kernel(*arguments: Any) -> Callable[[F], F]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from streams.allocator.valuation.catalog_index import Numbers
 from streams.allocator.valuation.occupancy import Floats
-from streams.models.kernels import F8, I8, INT, kernel, repeated
+from streams.models.kernels import F8, I8, INT, chosen, kernel, repeated
 
 __all__ = ["NEVER_MS", "earliest", "stale", "unsettled"]
 
@@ -17,9 +15,7 @@ _I8x3 = repeated(I8, 3)
 
 def unsettled(to_keep: Numbers, settled: Numbers, numbers: Numbers) -> list[int]:
     """Constituents with a past for which the demand keeps another number than is settled."""
-    found = np.empty_like(numbers)
-    parts: list[int] = found[: _find_unsettled((to_keep, settled, numbers), found)].tolist()
-    return parts
+    return chosen(_find_unsettled, len(numbers), (to_keep, settled, numbers))
 
 
 @kernel(_I8x3, I8)
@@ -44,11 +40,8 @@ def stale(
     warm_up_ms
         That time now.
     """
-    found = np.empty_like(to_keep)
-    parts: list[int] = found[
-        : _find_stale((to_keep, until_ms, known_ms), warm_up_ms, now_ms, found)
-    ].tolist()
-    return parts
+    known = to_keep, until_ms, known_ms
+    return chosen(_find_stale, len(to_keep), known, warm_up_ms, now_ms)
 
 
 @kernel(_I8x3, F8, INT, I8)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from streams.allocator.valuation.catalog_index import Numbers
 from streams.allocator.valuation.occupancy import Floats
-from streams.models.kernels import F8, I8, INT, I8x2, inner, kernel, repeated
+from streams.models.kernels import F8, I8, INT, I8x2, chosen, inner, kernel, repeated
 from streams.records.verdicts import Choice
 
 __all__ = [
@@ -71,6 +69,4 @@ def differing(have: Numbers, keep: ValueAndCost, leave: ValueAndCost, said: Numb
     said
         By constituent the choice and the log2 of what was published last, in two rows.
     """
-    found = np.empty_like(have)
-    parts: list[int] = found[: _differ(have, keep, leave, said, (KEEP, LEAVE), found)].tolist()
-    return parts
+    return chosen(_differ, len(have), have, keep, leave, said, (KEEP, LEAVE))

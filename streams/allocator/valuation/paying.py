@@ -8,7 +8,7 @@ from streams.allocator.valuation.catalog_index import Numbers
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.levels import InstanceLevels, Load, may_pay
 from streams.allocator.valuation.occupancy import Floats
-from streams.models.kernels import F8, FLOAT, I8, kernel, repeated
+from streams.models.kernels import F8, FLOAT, I8, chosen, kernel, repeated
 
 __all__ = ["first_that_pay", "further_that_may_pay", "paying", "worth_too_little"]
 
@@ -74,9 +74,7 @@ def _number(
 
 def first_that_pay(have: Numbers, gains: Floats, start_cost: Floats) -> list[int]:
     """Constituents without an instance of which one alone is worth its start."""
-    found = np.empty_like(have)
-    parts: list[int] = found[: _find_first(have, gains, start_cost, found)].tolist()
-    return parts
+    return chosen(_find_first, len(have), have, gains, start_cost)
 
 
 @kernel(I8, F8, F8, I8)
@@ -93,10 +91,7 @@ def further_that_may_pay(
     have: Numbers, least: Numbers, advised: Numbers, load: Load, start_cost: Floats
 ) -> list[int]:
     """Constituents with instances of which one more may be worth its start, or is advised."""
-    found = np.empty_like(have)
-    count = _find_further((have, least, advised), load, start_cost, found)
-    parts: list[int] = found[:count].tolist()
-    return parts
+    return chosen(_find_further, len(have), (have, least, advised), load, start_cost)
 
 
 @kernel(_I8x3, _F8x3, F8, I8)
@@ -125,10 +120,7 @@ def worth_too_little(
     share
         Fraction of the keeping cost below which an instance is worth too little.
     """
-    found = np.empty_like(have)
-    count = _find_worthless((have, most), (value, keep_cost), share, found)
-    parts: list[int] = found[:count].tolist()
-    return parts
+    return chosen(_find_worthless, len(have), (have, most), (value, keep_cost), share)
 
 
 @kernel(_I8x2, _F8x2, FLOAT, I8)
