@@ -23,7 +23,7 @@ WORDS = {
 }
 SERVER = re.compile(
     r"(?:[^\s,:/\[\]]+|\[[^\s,/\[\]]+\])(?::(\d{1,5}))?"
-)  # host, [IPv6], with a port
+)  # host or [IPv6], and port
 
 
 def _setting(

@@ -8,12 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
-from streams.allocator.valuation.leanings import (
-    NOTHING_SAID,
-    Leaning,
-    ValueAndCost,
-    differing,
-)
+from streams.allocator.valuation.leanings import NOTHING_SAID, Leaning, ValueAndCost, differing
 
 __all__ = ["PublishedVerdicts"]
 

@@ -18,7 +18,7 @@ from streams.catalog.schema import json_schema, markdown
 from streams.catalog.yaml_writer import dump, plain
 from streams.cli import pass_settings
 from streams.cli.catalog_tables import tables_of
-from streams.cli.console import echo
+from streams.cli.console import counted, echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
 from streams.engine.producer import CheckedProducer
@@ -27,9 +27,7 @@ from streams.flow.topology import key_of
 from streams.pipeline.last_values import ANSWER_S, entries_in_force
 from streams.provisioners.local.command_policy import note_commands, noted_at
 from streams.records import Request
-from streams.records.catalog import (
-    Catalog,
-)
+from streams.records.catalog import Catalog
 from streams.settings import Settings
 
 __all__ = ["command", "publish"]
@@ -74,7 +72,7 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     catalog = infer(row for row in rows if isinstance(row, Request))
     text, count = dump(catalog, ADVICE), len(catalog.composites)
-    echo(f"{Path(log).name}: {count} {'service' if count == 1 else 'services'} found", err=True)
+    echo(f"{Path(log).name}: {counted(count, 'service')} found", err=True)
     if output is None:
         echo(text, nl=False)
     else:

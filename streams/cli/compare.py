@@ -219,16 +219,16 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
     LogUnreadable
         There are requests, and none of them can be used.
     """
-    usable, reasons = [], []
+    usable, first = [], ""
     for request in requests:
         try:
             admit(request, StepContext(catalog=catalog))
         except RecordUnusable as error:
-            reasons.append(str(error))
+            first = first or str(error)
         else:
             usable.append(request)
-    if reasons:
-        said = f"{len(reasons):,} of {len(requests):,} requests cannot be used: {reasons[0]}"
+    if left_out := len(requests) - len(usable):
+        said = f"{left_out:,} of {len(requests):,} requests cannot be used: {first}"
         if not usable:
             raise LogUnreadable(said)
         echo(said, err=True)

@@ -17,6 +17,7 @@ from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
+from streams.cli.console import counted
 from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError
 from streams.report.finding import PartFinding
@@ -124,7 +125,7 @@ def _lag(settings: Settings) -> Iterator[PartFinding]:
 def _finding_of(lag: GroupLag, settings: Settings) -> PartFinding:
     """A group fails when records wait and it has no members; lag alone is no failure."""
     check, there = f"lag of {lag.stage}", lag.members > 0
-    state = f"{_counted(lag.members, 'member')}, {_counted(lag.records, 'record')} behind"
+    state = f"{counted(lag.members, 'member')}, {counted(lag.records, 'record')} behind"
     if there or not lag.records:
         return PartFinding(check=check, ok=True, says=state, there=there)
     if why := _why_not_read(lag, settings):
@@ -143,10 +144,6 @@ def _why_not_read(lag: GroupLag, settings: Settings) -> str:
             " starts them"
         )
     return ""
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun if count == 1 else f'{noun}s'}"
 
 
 def table_of(findings: Sequence[PartFinding]) -> TextTable:

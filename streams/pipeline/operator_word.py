@@ -17,7 +17,7 @@ from streams.records.control import Control
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
-__all__ = ["OperatorWord", "in_force", "publish", "unknown_names"]
+__all__ = ["OperatorWord", "in_force", "publish"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def publish(
     now = in_force(settings).get(pool)
     new = changed(now or Control(pool=pool))
     catalog = Catalog.of(entries_in_force(settings).values())
-    if unknown := next(unknown_names(now, new, catalog), None):
+    if unknown := next(_unknown_names(now, new, catalog), None):
         raise NameUnknown(f"the catalogue has {unknown}: see `foremesh catalog show`")
     new = replace(new, by=word.by, reason=word.reason, at_ms=wall_ms())
     producer = CheckedProducer(producer_config(settings))
@@ -57,7 +57,7 @@ def publish(
     return new
 
 
-def unknown_names(now: Control | None, new: Control, catalog: Catalog) -> Iterator[str]:
+def _unknown_names(now: Control | None, new: Control, catalog: Catalog) -> Iterator[str]:
     """What `new` names that `now` does not and the catalogue has not, in words.
 
     A kind of which the catalogue has none is not checked.

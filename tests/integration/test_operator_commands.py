@@ -200,6 +200,14 @@ def test_letters_that_the_sink_wrote_with_the_prefix_are_sent_back_too(
     assert len(list(read_topic(settings, settings.topic("instances")))) == 5
 
 
+def refusal(settings: Settings, run: RunForemesh, *said: str) -> str:
+    """What an operator is told whose word is not taken, where the catalogue is in force."""
+    publish(settings, yaml_reader.parse(CATALOGUE))
+    running = run("control", *said)
+    assert running.wait(30) == 1
+    return running.output
+
+
 @pytest.mark.parametrize(
     ("said", "refused"),
     [
@@ -211,12 +219,9 @@ def test_letters_that_the_sink_wrote_with_the_prefix_are_sent_back_too(
 def test_a_name_that_the_catalogue_does_not_have_is_refused(
     settings: Settings, run_foremesh: RunForemesh, said: tuple[str, ...], refused: str
 ) -> None:
-    publish(settings, yaml_reader.parse(CATALOGUE))
+    output = refusal(settings, run_foremesh, *said)
 
-    running = run_foremesh("control", *said)
-
-    assert running.wait(30) == 1
-    assert f"the catalogue has {refused}: see `foremesh catalog show`" in running.output
+    assert f"the catalogue has {refused}: see `foremesh catalog show`" in output
 
 
 def test_what_is_in_force_can_be_changed_after_the_catalogue_has_lost_its_names(
@@ -241,9 +246,6 @@ def test_what_is_in_force_can_be_changed_after_the_catalogue_has_lost_its_names(
 def test_what_is_not_in_force_cannot_be_taken_back(
     settings: Settings, run_foremesh: RunForemesh, said: tuple[str, ...], refused: str
 ) -> None:
-    publish(settings, yaml_reader.parse(CATALOGUE))
+    output = refusal(settings, run_foremesh, *said)
 
-    running = run_foremesh("control", *said)
-
-    assert running.wait(30) == 1
-    assert f"{refused}: see `foremesh control show`" in running.output
+    assert f"{refused}: see `foremesh control show`" in output
