@@ -87,16 +87,17 @@ def keeps(past: Record, expert: int, level: int, at_ms: int) -> bool:
 @inner
 def charge(past: Record, until_ms: int) -> None:
     """Charge all experts for what they keep idle up to a time in the current cell."""
-    levels = max(top_level(past.history), past.named[CALLER])
+    ends_ms, held_ms, named, peak = past.history.ends_ms, past.held_ms, past.named, past.peak
+    levels = max(top_level(past.history), named[CALLER])
     for level in range(min(levels, LEVELS)):
-        end_ms = past.history.ends_ms[level]
+        end_ms = ends_ms[level]
         since_ms = max(past.now_ms, end_ms)
-        for expert in range(EXPERTS):
-            if expert >= NAMED:
-                kept_ms = until_ms if keeps(past, expert, level, since_ms) else since_ms
-            else:
-                kept_ms = min(until_ms, end_ms + TIMERS_MS[expert])
-            past.held_ms[expert] += max(0, kept_ms - since_ms)
+        for expert in range(NAMED):
+            held_ms[expert] += max(0, min(until_ms, end_ms + TIMERS_MS[expert]) - since_ms)
+        whole_ms = max(0, until_ms - since_ms)
+        for expert in range(NAMED, EXPERTS):
+            if level < named[expert] or (level < peak and expert < CALLER):
+                held_ms[expert] += whole_ms
     past.now_ms = until_ms
 
 
@@ -143,12 +144,13 @@ def join(past: Record, at_ms: int, end_ms: int, at_once: int, start_ms: int) -> 
 def settle(past: Record, price: float, start: float) -> None:
     """Add the charges of a cell to the losses; older ones count less after a use."""
     kept = _KEPT if past.peak > 0 else 1.0
+    loss, waited, started, held_ms = past.loss, past.waited, past.started, past.held_ms
     for expert in range(EXPERTS):
-        past.loss[expert] = kept * past.loss[expert] + (
-            past.waited[expert] + start * past.started[expert] + price * past.held_ms[expert]
+        loss[expert] = kept * loss[expert] + (
+            waited[expert] + start * started[expert] + price * held_ms[expert]
         )
-        past.waited[expert] = 0.0
-        past.started[expert] = past.held_ms[expert] = 0
+        waited[expert] = 0.0
+        started[expert] = held_ms[expert] = 0
 
 
 @inner
@@ -209,8 +211,9 @@ def name(past: Record, peak: int, price: float, start: float) -> None:
 def weigh(past: Record, weights: Weights) -> None:
     """Fill in the weight of each expert, by what it was charged up to this cell and its waits since."""
     logs, best = np.empty(EXPERTS), -math.inf
+    prior, loss, waited = past.prior, past.loss, past.waited
     for expert in range(EXPERTS):
-        logs[expert] = past.prior[expert] - RATE * (past.loss[expert] + past.waited[expert])
+        logs[expert] = prior[expert] - RATE * (loss[expert] + waited[expert])
         best = max(best, logs[expert])
     logs -= best
     exponentials(logs, weights)
