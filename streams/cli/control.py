@@ -12,7 +12,6 @@ from streams.cli import pass_settings, trial
 from streams.cli.amounts import AmountParam
 from streams.cli.control_record import CONTROL_KEYS, as_json, word_options
 from streams.cli.output import json_option, tell
-from streams.errors import NameUnknown
 from streams.pipeline.operator_word import OperatorWord, in_force, publish
 from streams.records.control import DAY_MINUTES, DAYS, Control, Mode, Pin, Quota
 from streams.report.text_table import NAME, WHOLE, TextTable
@@ -139,13 +138,9 @@ def quota(
     """Let instances of POOL for TIER cost at most AMOUNT an hour; without it, any amount."""
 
     def changed(now: Control) -> Control:
-        others = tuple(q for q in now.quotas if q.tier != tier)
-        if amount is None and others == now.quotas:
-            raise NameUnknown(
-                f"tier {tier!r} has no quota in pool {pool!r}: see `foremesh control show`"
-            )
-        added = () if amount is None else (Quota(tier=tier, budget=amount),)
-        return replace(now, quotas=others + added)
+        if amount is None:
+            return now.unlimited(tier)
+        return now.limited(Quota(tier=tier, budget=amount))
 
     return publish(settings, pool, word, changed)
 
@@ -180,15 +175,7 @@ def pin(
 @pass_settings
 def unpin(settings: Settings, pool: str, service: str, word: OperatorWord) -> Control:
     """Remove all pins of SERVICE in POOL."""
-
-    def changed(now: Control) -> Control:
-        if service not in {pin.service for pin in now.pins}:
-            raise NameUnknown(
-                f"{service!r} is not pinned in pool {pool!r}: see `foremesh control show`"
-            )
-        return now.unpinned(service)
-
-    return publish(settings, pool, word, changed)
+    return publish(settings, pool, word, lambda now: now.unpinned(service))
 
 
 def pin_of(service: str, **given: object) -> Pin:

@@ -41,12 +41,16 @@ def publish(
     Raises
     ------
     NameUnknown
-        It names a pool, constituent or tier for the first time that the catalogue does not have.
+        It names a pool, constituent or tier for the first time that the catalogue does not have, or
+        takes back what is not in force.
     BrokerUnreachable, TopicsMissing, DeliveryFailed
         It is not known to be in force; publishing it again is safe.
     """
     now = in_force(settings).get(pool)
-    new = changed(now or Control(pool=pool))
+    try:
+        new = changed(now or Control(pool=pool))
+    except LookupError as error:
+        raise NameUnknown(f"{error}: see `foremesh control show`") from None
     catalog = Catalog.of(entries_in_force(settings).values())
     if unknown := next(_unknown_names(now, new, catalog), None):
         raise NameUnknown(f"the catalogue has {unknown}: see `foremesh catalog show`")

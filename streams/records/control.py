@@ -128,9 +128,33 @@ class Control:
         """With one more pin."""
         return replace(self, pins=(*self.pins, pin))
 
+    def repinned(self, pin: Pin) -> Control:
+        """With this pin in place of any others of its constituent."""
+        return replace(self, pins=(*self._pins_but(pin.service), pin))
+
     def unpinned(self, service: str) -> Control:
-        """Without the pins of a constituent."""
-        return replace(self, pins=tuple(pin for pin in self.pins if pin.service != service))
+        """Without the pins of a constituent; LookupError when it has none."""
+        others = self._pins_but(service)
+        if others == self.pins:
+            raise LookupError(f"{service!r} is not pinned in pool {self.pool!r}")
+        return replace(self, pins=others)
+
+    def limited(self, quota: Quota) -> Control:
+        """With this quota in place of the one of its tier."""
+        return replace(self, quotas=(*self._quotas_but(quota.tier), quota))
+
+    def unlimited(self, tier: str) -> Control:
+        """Without the quota of a tier; LookupError when it has none."""
+        others = self._quotas_but(tier)
+        if others == self.quotas:
+            raise LookupError(f"tier {tier!r} has no quota in pool {self.pool!r}")
+        return replace(self, quotas=others)
+
+    def _pins_but(self, service: str) -> tuple[Pin, ...]:
+        return tuple(pin for pin in self.pins if pin.service != service)
+
+    def _quotas_but(self, tier: str) -> tuple[Quota, ...]:
+        return tuple(quota for quota in self.quotas if quota.tier != tier)
 
     def limits(self, at_ms: int) -> dict[str, tuple[int, int | None]]:
         """The narrowest bounds, (least, most), of each constituent that is pinned at a time."""

@@ -74,6 +74,11 @@ def test_promoting_what_is_not_on_trial_is_refused() -> None:
         change.changed(NOW)
 
 
+def test_what_is_not_pinned_cannot_be_unpinned() -> None:
+    with pytest.raises(LookupError, match="'b' is not pinned in pool 'default'"):
+        changed(change="unpin", service="b")
+
+
 def test_what_was_changed_is_told_by_what_was_before() -> None:
     before = {
         "mode": "on", "paused": False, "budget": None, "pins": ["a: at least 1"],
