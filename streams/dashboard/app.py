@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
+from msgspec.json import Decoder
 
 from streams.dashboard.changes import change_of
 from streams.dashboard.explained import explanation
@@ -24,7 +25,7 @@ from streams.pipeline.operator_word import publish
 from streams.records.catalog import Catalog
 from streams.request_path.core.http_server import serve_application
 from streams.runtime.access import Listener
-from streams.runtime.json_body import MALFORMED
+from streams.runtime.json_body import form_of
 from streams.runtime.page_access import page_guard
 from streams.runtime.serving import with_sentences
 from streams.settings import Settings
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 FIRST_S = 0.1  # for what is not read by then the first page does not wait
 MOST_STREAMS = 64
 MOST_NAME = 256  # characters of a pool or user that is asked for
+_CHANGE = Decoder(dict[str, Any])
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -133,16 +135,15 @@ class DashboardPages:
     async def change(self, request: web.Request) -> web.Response:
         """Change what is in force in a pool, by whom and why."""
         try:
-            asked = change_of(await request.json())
+            body = await form_of(request, _CHANGE)
+            asked = change_of(body)
             new = await asyncio.to_thread(
                 publish, self._sources.settings, asked.pool, asked.word, asked.changed
             )
-        except NameUnknown as error:
+        except (NameUnknown, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
         except ForemeshError as error:
             return web.json_response({"error": str(error)}, status=503)
-        except MALFORMED as error:
-            return web.json_response({"error": str(error) or "no JSON"}, status=400)
         _log.info(
             "%s changed pool %s: %s", new.by, new.pool, new.reason, extra={"action": "control"}
         )

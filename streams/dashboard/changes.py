@@ -8,11 +8,11 @@ from typing import Any
 
 from streams.pipeline.operator_word import OperatorWord
 from streams.records.control import STANDARD, Control, Mode, Pin
-from streams.runtime.json_body import name_of, whole_of
 
 __all__ = ["ChangeInvalid", "OperatorChange", "change_of", "difference"]
 
 MOST_INSTANCES = 10_000
+MOST_TEXT = 4_096  # characters
 LEAST_REASON = 3  # characters
 
 Changed = Callable[[Control], Control]
@@ -149,10 +149,12 @@ def _service(asked: Mapping[str, Any]) -> str:
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str:
-    try:
-        return name_of(asked.get(name, "")).strip()
-    except (TypeError, ValueError):
-        raise ChangeInvalid(f"{name} is no text") from None
+    text = asked.get(name, "")
+    if not isinstance(text, str):
+        raise ChangeInvalid(f"{name} is no text")
+    if len(text) > MOST_TEXT:
+        raise ChangeInvalid(f"{name} has more than {MOST_TEXT} characters")
+    return text.strip()
 
 
 def _count(asked: Mapping[str, Any], name: str) -> int | None:
@@ -160,6 +162,9 @@ def _count(asked: Mapping[str, Any], name: str) -> int | None:
     if value is None or value == "":
         return None
     try:
-        return whole_of(int(value), MOST_INSTANCES)
+        count = int(value)
     except (TypeError, ValueError, OverflowError):
         raise ChangeInvalid(f"{name} is no number of instances") from None
+    if not 0 <= count <= MOST_INSTANCES:
+        raise ChangeInvalid(f"{name} is not from 0 to {MOST_INSTANCES}")
+    return count

@@ -111,7 +111,7 @@ def test_numbers_are_taken_as_they_are_written(number: str) -> None:
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[1]", b"\xff", b'{"n": NaN}', b'{"n": -Infinity}'])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError, match="the body is not"):
+    with pytest.raises(ValueError, match="the body"):
         parse_body(body)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiohttp import web
+from msgspec.json import Decoder
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.provisioners.core.interface import (
@@ -15,7 +16,7 @@ from streams.provisioners.core.interface import (
     StandardPathRefused,
 )
 from streams.runtime.access import Guard
-from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
+from streams.runtime.json_body import BodyRefused, form_of, malformed
 from streams.runtime.serving import with_sentences
 
 __all__ = ["application"]
@@ -23,6 +24,16 @@ __all__ = ["application"]
 _PROVISIONER: web.AppKey[Provisioner] = web.AppKey("provisioner", object)  # type: ignore[arg-type]
 _BROKER: web.AppKey[BrokerWatch] = web.AppKey("broker", BrokerWatch)
 _MOST_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UseReport:
+    """What a gateway's instances were used for since its previous report."""
+
+    uses: list[InstanceUse]
+
+
+_WANTED, _REPORT = Decoder(InstanceRequest), Decoder(UseReport)
 
 
 def application(provisioner: Provisioner, guard: Guard, broker: BrokerWatch) -> web.Application:
@@ -47,41 +58,22 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
             status=503 if error.known else 404,
             headers={"Retry-After": str(error.retry_after_s)},
         )
-    except MALFORMED as error:
+    except BodyRefused as error:
         return malformed(error)
     return answer
 
 
-def _use_of(form: Any) -> InstanceUse:
-    claimable = form.get("claimable")
-    if not isinstance(claimable, bool | None):
-        raise TypeError("claimable is neither true nor false")
-    return InstanceUse(
-        instance_id=name_of(form["instance_id"]),
-        in_flight=whole_of(form["in_flight"]),
-        uses=whole_of(form.get("uses", 0)),
-        busy_ms=whole_of(form.get("busy_ms", 0)),
-        claimable=claimable,
-    )
-
-
 async def _standard(request: web.Request) -> web.Response:
     """Answer with an instance once it is warm."""
-    body = await request.json()
-    wanted = InstanceRequest(
-        service=name_of(body["service"]),
-        request_id=name_of(body["request_id"]),
-        deadline_ms=whole_of(body["deadline_ms"], MOST_MS),
-        known=frozenset(map(name_of, body.get("known", ()))),
-    )
+    wanted = await form_of(request, _WANTED)
     instance = await request.app[_PROVISIONER].standard(wanted)
     return web.json_response(asdict(instance))
 
 
 async def _use(request: web.Request) -> web.Response:
     """Take in reports of use: `{"uses": [{"instance_id", "in_flight", "uses", "busy_ms"}]}`."""
-    body = await request.json()
-    request.app[_PROVISIONER].use([_use_of(form) for form in body["uses"]])
+    report = await form_of(request, _REPORT)
+    request.app[_PROVISIONER].use(report.uses)
     return web.Response(status=204)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streams.records import Command, Instance, Utilisation
+from streams.runtime.json_body import JsonCount, JsonName, JsonTime
 
 __all__ = [
     "InstanceRequest",
@@ -30,20 +31,20 @@ class StandardPathRefused(Exception):
 class InstanceRequest:
     """A request that needs an instance of a constituent."""
 
-    service: str
-    request_id: str
-    deadline_ms: int  # since the epoch; the client gives up then
-    known: frozenset[str] = frozenset()  # instances that the client has already
+    service: JsonName
+    request_id: JsonName
+    deadline_ms: JsonTime  # since the epoch; the client gives up then
+    known: frozenset[JsonName] = frozenset()  # instances that the client has already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceUse:
     """A gateway's report on one instance; counters are since its previous report."""
 
-    instance_id: str
-    in_flight: int  # requests being served now
-    uses: int = 0  # requests served
-    busy_ms: int = 0  # time spent serving
+    instance_id: JsonName
+    in_flight: JsonCount  # requests being served now
+    uses: JsonCount = 0  # requests served
+    busy_ms: JsonCount = 0  # time spent serving
     claimable: bool | None = None  # whether requests may still be routed to it; None: no change
 
 

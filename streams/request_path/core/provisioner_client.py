@@ -13,7 +13,7 @@ from streams.provisioners.core.interface import InstanceUse, StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.runtime.access import credentials
 from streams.runtime.clock import wall_ms
-from streams.runtime.json_body import MALFORMED
+from streams.runtime.json_body import BODY_UNREADABLE
 from streams.settings import Settings
 
 __all__ = ["ProvisionerClient", "instance_of", "until"]
@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 _USE = [field.name for field in fields(InstanceUse)]
 _INSTANCE = {field.name for field in fields(Instance)}
+_NO_INSTANCE = (  # what an answer raises that is none
+    *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
+    *BODY_UNREADABLE,
+)
 _NOT_LET_IN = {401, 403, 415, 421}
 _REPORT_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
@@ -80,7 +84,7 @@ class ProvisionerClient:
             raise StandardPathRefused(
                 f"the provisioner at {self._url} does not answer: {error}"
             ) from error
-        except MALFORMED as error:
+        except _NO_INSTANCE as error:
             raise StandardPathRefused(
                 f"the provisioner at {self._url} answers with no instance: {error!r}"
             ) from error

@@ -12,11 +12,12 @@ import itertools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from msgspec.json import Decoder
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
 from streams.adapters.metrics import endpoint
@@ -33,7 +34,14 @@ from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.access import Guard, Listener, loopback_only, processes_guard
 from streams.runtime.clock import wall_ms
 from streams.runtime.grpc_serving import grpc_server
-from streams.runtime.json_body import MALFORMED, MOST_MS, malformed, name_of, whole_of
+from streams.runtime.json_body import (
+    BodyRefused,
+    JsonCount,
+    JsonName,
+    JsonTime,
+    form_of,
+    malformed,
+)
 from streams.runtime.serving import HTTP_LOG, binding, heard, impatient
 from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
@@ -44,6 +52,28 @@ logger = logging.getLogger(__name__)
 
 _SWEEP_S = 0.5
 _STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseAsked:
+    """What an activator asks for."""
+
+    service: JsonName
+    request_id: JsonName
+    deadline_ms: JsonTime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnd:
+    """An activator gives an instance back."""
+
+    key: JsonName
+    instance: JsonName
+    served_ms: JsonCount
+    lost: bool
+
+
+_LEASE, _RELEASE = Decoder(LeaseAsked), Decoder(LeaseEnd)
 
 
 async def serve_decisions(
@@ -161,33 +191,29 @@ class DecisionService:
             return web.Response(status=404)
         try:
             return await handler(request)
-        except MALFORMED as error:
+        except BodyRefused as error:
             return malformed(error)
 
     async def _lease(self, request: web.BaseRequest) -> web.Response:
-        """Lease an instance: `{"service", "request_id", "deadline_ms"}`."""
-        body = await request.json()
-        constituent, request_id = name_of(body["service"]), name_of(body["request_id"])
-        deadline_ms = whole_of(body["deadline_ms"], MOST_MS)
-        claimed = self._warm.claims.claim(constituent)
+        """Lease an instance."""
+        asked = await form_of(request, _LEASE)
+        claimed = self._warm.claims.claim(asked.service)
         warm = claimed is not None
         try:
             claimed = claimed or await self._warm.standard_path.claim(
-                constituent, request_id, deadline_ms
+                asked.service, asked.request_id, asked.deadline_ms
             )
         except StandardPathRefused as error:
             after = {"Retry-After": str(error.retry_after_s)}
             return web.json_response({"error": str(error)}, status=503, headers=after)
         key = f"{self._run_id}-{next(self._numbers)}"
-        self.leases.add(key, claimed, deadline_ms)
+        self.leases.add(key, claimed, asked.deadline_ms)
         return web.json_response({"instance": asdict(claimed.instance), "key": key, "warm": warm})
 
     async def _release(self, request: web.BaseRequest) -> web.Response:
-        """Release a lease: `{"key", "instance", "served_ms", "lost"}`."""
-        body = await request.json()
-        key, instance_id = name_of(body["key"]), name_of(body["instance"])
-        lost, served_ms = bool(body["lost"]), whole_of(body["served_ms"])
-        self.leases.release(key, instance_id, served_ms, lost=lost)
+        """Release a lease."""
+        done = await form_of(request, _RELEASE)
+        self.leases.release(done.key, done.instance, done.served_ms, lost=done.lost)
         return web.Response(status=204)
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:

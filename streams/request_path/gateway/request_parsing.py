@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Raw, ValidationError, json
+from msgspec import Raw, json
 
 from streams.records import Request, Source
 from streams.records.catalog import Tier
 from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier, is_text
+from streams.runtime.json_body import decoded
 from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
 
 __all__ = ["parse_body", "parse_parameters", "parse_request", "single_headers"]
@@ -90,19 +91,10 @@ def parse_body(body: bytes | None) -> dict[str, Raw]:
 
     Raises
     ------
-    ValueError
+    BodyRefused
         The body is not a JSON object.
     """
-    if body is None:
-        return {}
-    try:
-        return _OBJECT.decode(body.decode("utf-8-sig"))
-    except ValidationError:
-        raise ValueError("the body is not a JSON object") from None
-    except ValueError:
-        raise ValueError("the body is not JSON in UTF-8") from None
-    except RecursionError:
-        raise ValueError("the body is nested too deeply") from None
+    return {} if body is None else decoded(body, _OBJECT)
 
 
 def parse_parameters(query: Mapping[str, str], values: Mapping[str, Raw]) -> dict[str, str]:
