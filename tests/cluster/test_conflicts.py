@@ -22,11 +22,11 @@ from streams.provisioners.kubernetes.cluster import (
     ApiServerError,
     KubernetesCluster,
     OwnedByAnother,
-    ScaleJournal,
     WarmDeployment,
     code_of,
 )
 from streams.provisioners.kubernetes.leader_election import LeaderElection, LeaseTimings
+from streams.provisioners.kubernetes.scale_journal import ScaleJournal
 from streams.records.catalog import Constituent, Resources
 
 pytest_plugins = ["clusters"]

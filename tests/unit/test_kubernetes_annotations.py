@@ -14,10 +14,10 @@ from lightkube.resources.apps_v1 import Deployment
 from streams.provisioners.kubernetes.cluster import (
     JOURNAL,
     REQUESTS,
-    ScaleJournal,
     WarmDeployment,
     lacks_requests,
 )
+from streams.provisioners.kubernetes.scale_journal import MOST_PODS, ScaleJournal
 from streams.records.catalog import Constituent, Resources
 
 NEEDS = Resources(cpu=100, memory=32)
@@ -55,6 +55,14 @@ def test_requests_count_as_those_of_others_where_the_note_is_damaged(text: str) 
 @pytest.mark.parametrize("text", ['{"wanted": 1e999}', "[" * 100_000, '{"wanted": []}', "null"])
 def test_a_damaged_journal_is_empty(text: str) -> None:
     assert read(JOURNAL, text).journal == ScaleJournal()
+
+
+@pytest.mark.parametrize("wanted", [-1, MOST_PODS + 1, 10**30])
+def test_a_journal_of_a_number_that_no_cluster_has_is_empty(wanted: int) -> None:
+    written = ScaleJournal(MOST_PODS, ("c1",))
+
+    assert ScaleJournal.of(written.text()) == written
+    assert ScaleJournal.of(f'{{"wanted": {wanted}}}') == ScaleJournal()
 
 
 @given(annotation=st.sampled_from([JOURNAL, REQUESTS]), text=st.text() | JSON.map(json.dumps))

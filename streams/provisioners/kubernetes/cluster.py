@@ -17,7 +17,9 @@ from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.core_v1 import Node, Pod
 from lightkube.types import PatchType
 from lightkube.utils.quantity import parse_quantity
+from msgspec.json import Decoder
 
+from streams.provisioners.kubernetes.scale_journal import ScaleJournal
 from streams.provisioners.kubernetes.watched_kind import PAGE, WatchedKind
 from streams.records.catalog import Constituent, Resources
 
@@ -30,7 +32,6 @@ __all__ = [
     "ApiServerError",
     "KubernetesCluster",
     "OwnedByAnother",
-    "ScaleJournal",
     "WarmDeployment",
     "code_of",
     "lacks_requests",
@@ -46,7 +47,7 @@ MANAGER = "foremesh"
 ApiServerError = HTTPError  # the API server refused a request or did not answer
 _PodMetrics = create_namespaced_resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
 _MIB = 1024 * 1024
-_UNREADABLE = ValueError, TypeError, AttributeError, ArithmeticError, RecursionError
+_QUANTITIES = Decoder(dict[str, str])
 _Labels = dict[str, Any]  # lightkube's type: values may be operators
 
 
@@ -57,31 +58,6 @@ def code_of(error: Exception) -> int:
 
 class OwnedByAnother(Exception):
     """Another field manager owns a field that we would set; the message names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleJournal:
-    """The wanted number of instances, and the last commands that are included in it.
-
-    Written to an annotation, both at once, before the scale is set: if the provisioner dies in
-    between, its successor knows the number to scale to and which commands not to repeat.
-    """
-
-    wanted: int = 0
-    commands: tuple[str, ...] = ()
-
-    def text(self) -> str:
-        """Return the text of the annotation."""
-        return json.dumps({"wanted": self.wanted, "commands": list(self.commands)})
-
-    @classmethod
-    def of(cls, text: str | None) -> ScaleJournal:
-        """Parse an annotation; an unreadable one counts as empty."""
-        try:
-            fields = json.loads(text or "{}")
-            return cls(int(fields.get("wanted", 0)), tuple(map(str, fields.get("commands", ()))))
-        except _UNREADABLE:
-            return cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +264,8 @@ def _requests(warm: WarmDeployment, constituent: Constituent | None) -> dict[str
 def _noted(text: str | None) -> Resources:
     """Parse the annotation with the requests that we set; an unreadable one counts as empty."""
     try:
-        return _amount(json.loads(text or "{}"))
-    except _UNREADABLE:
+        return _amount(_QUANTITIES.decode(text or "{}"))
+    except (ValueError, ArithmeticError, RecursionError):
         return Resources()
 
 

@@ -16,11 +16,11 @@ from streams.provisioners.kubernetes.cluster import (
     ApiServerError,
     KubernetesCluster,
     OwnedByAnother,
-    ScaleJournal,
     WarmDeployment,
     code_of,
     lacks_requests,
 )
+from streams.provisioners.kubernetes.scale_journal import ScaleJournal
 from streams.records import Command
 from streams.records.catalog import Catalog, Resources
 
