@@ -186,6 +186,17 @@ def test_an_element_that_is_no_object_hurts_only_itself(tmp_path: Path) -> None:
     assert len(found) == 4
 
 
+def test_a_number_of_any_length_in_an_array_hurts_only_its_row(tmp_path: Path) -> None:
+    digits = "9" * 5_000
+    found = read(
+        tmp_path, f'[{{"user": "a", "item": "s"}}, {digits}, {{"user": {digits}, "item": "s"}}]'
+    )
+    assert [(i.line, i.reason) for i in found if isinstance(i, BadRow)] == [
+        (2, "not a JSON object")
+    ]
+    assert [user for user, _, _ in fields(found)] == ["a", digits]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

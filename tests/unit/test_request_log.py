@@ -275,7 +275,7 @@ def test_a_line_without_end_is_one_bad_row_and_is_not_held_in_memory(tmp_path: P
         ("{oops", "not JSON: "),
         ('{"user": "\\ud800", "item": "s", "ts": 1}', "not valid UTF-8"),
         ("[" * 100_000, "nested too deep"),
-        ('{"user": "a", "item": "s", "ts": ' + "9" * 5000 + "}", "not JSON: "),
+        ('{"user": "a", "item": "s", "ts": ' + "9" * 5000 + "}", "column 'ts': time"),
         ('{"user": "a", "user": "b", "item": "s", "ts": 1}', "names 'user' twice"),
         ('{"a": {"b": 1}, "a.b": 2, "user": "a", "item": "s", "ts": 1}', "names 'a.b' twice"),
         ('{"who": "a", "ts": 1}', "has no column that looks like the user"),
@@ -295,6 +295,14 @@ def test_json_values_become_text(tmp_path: Path) -> None:
     [request] = requests_of(read(tmp_path, json.dumps(line), name="log.jsonl"))
     assert request.user == "7"
     assert request.parameters == {"on": "true", "in.ü": "[1]"}
+
+
+@pytest.mark.parametrize("number", ["1.10", "1e999", "-0", "0.1000000000000000055", "9" * 5_000])
+def test_numbers_of_json_are_kept_as_they_are_written(tmp_path: Path, number: str) -> None:
+    line = f'{{"user": {number}, "item": "s", "ts": 1, "of": [{number}, {{"a": {number}}}]}}'
+    [request] = requests_of(read(tmp_path, line, name="log.jsonl"))
+    assert request.user == number
+    assert request.parameters == {"of": f'[{number}, {{"a": {number}}}]'}
 
 
 def test_json_lines_may_each_have_other_fields(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def begins_array(start: bytes) -> bool:
 def fields_of(value: Mapping[str, Any]) -> dict[str, str] | str:
     """The fields of an object by their paths (`user.id`), or the reason why it has none.
 
-    Values become text: lists JSON, null the empty string.
+    Values become text: numbers as they are written, lists JSON, null the empty string.
     """
     pairs = list(_flat(value, ""))
     fields = dict(pairs)
@@ -71,7 +71,23 @@ def _flat(value: Mapping[str, Any], before: str) -> Iterator[tuple[str, str]]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else _json(value)
+
+
+class _Number(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+def _json(value: object) -> str:
+    if isinstance(value, _Number):
+        return value
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_json(name)}: {_json(item)}' for name, item in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 class _NameTwice(ValueError):
@@ -85,8 +101,10 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
-_PLAIN = json.JSONDecoder()
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_Number, parse_float=_Number, parse_constant=_Number
+)
+_PLAIN = json.JSONDecoder(parse_int=str)  # Python's own whole numbers have 4,300 digits at most
 
 
 def _fields(text: str) -> dict[str, str] | str:
