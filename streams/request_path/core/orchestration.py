@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import json
 import logging
-import math
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +22,9 @@ from streams.request_path.core.provisioner_client import until
 __all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "last_step_of"]
 
 logger = logging.getLogger(__name__)
+
+_RAW = msgspec.json.Decoder(Raw)
+_NULL = Raw(b"null")  # an answer without a body
 
 
 class ConstituentFailed(Exception):
@@ -61,7 +62,7 @@ class CompositeRun(abc.ABC):
     parameters: Mapping[str, str]
     session: aiohttp.ClientSession
     idempotent: bool
-    answers: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, Raw] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     _gone: bool = False
     _waits: set[asyncio.Task[None]] = field(default_factory=set)
@@ -145,34 +146,29 @@ class CompositeRun(abc.ABC):
         url: str | URL,
         body: bytes,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[Any, aiohttp.ClientResponse]:
-        """Call a constituent at a URL; returns its answer as JSON, and the response."""
+    ) -> tuple[Raw, aiohttp.ClientResponse]:
+        """Call a constituent at a URL; returns its answer, as it is written, and the response."""
         limit = until(self.deadline_ms)
         headers = {**(headers or {}), "content-type": "application/json"}
         try:
             async with self.session.post(
                 url, data=body, headers=headers, timeout=limit
             ) as response:
-                answer = await response.json(content_type=None, loads=_JSON.decode)
+                answer = await response.json(content_type=None, loads=_RAW.decode)
         except TimeoutError:
             raise ConstituentFailed(f"{constituent} did not answer in time") from None
         except aiohttp.ClientConnectionError:
             raise
         except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
-        return answer, response
+        return answer or _NULL, response
 
     def _body(self) -> bytes:
         """What the user sent, and beside it what only foremesh knows: for all of a step."""
-        try:
-            inputs = json.dumps(self.answers)  # not by msgspec: with whole numbers of any size
-        except RecursionError:
-            names = ", ".join(self.answers)
-            raise ConstituentFailed(f"the answers of {names} are nested too deeply") from None
         added = {
             "request_id": self.request_id,
             "parameters": dict(self.parameters),
-            "inputs": Raw(inputs.encode()),
+            "inputs": self.answers,
         }
         return msgspec.json.encode({**self.values, **added})
 
@@ -180,17 +176,6 @@ class CompositeRun(abc.ABC):
 def last_step_of(steps: Steps) -> dict[str, int]:
     """The last step that needs each constituent: after it, its instance is released."""
     return {name: number for number, step in enumerate(steps) for name in step}
-
-
-def _finite(text: str) -> float:
-    """A number; not one which Python alone has, and which none who is sent it could read."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no finite number")
-    return number
-
-
-_JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def _worst(errors: ExceptionGroup[Exception]) -> Exception:

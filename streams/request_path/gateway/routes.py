@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from msgspec import Raw
+from msgspec import Raw, json
 
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Outcome, Request
@@ -168,7 +168,13 @@ async def _serve(
     status, answer, headers = await _run(run)
     outcome = _outcome(handler, composite, request, run, status=status, began=began)
     handler.publish(outcome)
-    return web.json_response(answer, status=status, headers={**headers, **_headers(outcome)})
+    return web.Response(
+        body=json.encode(answer),
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
+        headers={**headers, **_headers(outcome)},
+    )
 
 
 async def _body(http: web.Request, deadline_ms: int) -> bytes | None:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from msgspec import Raw
 from yarl import URL
 
@@ -40,6 +41,8 @@ from streams.runtime.access import Listener
 from streams.settings import Settings
 
 __all__ = ["EnvoyRequestHandler", "merge_parts", "serve_gateway_behind_envoy"]
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -84,9 +87,12 @@ def _part_in(response: aiohttp.ClientResponse, constituent: str) -> Part:
 
 
 def _refusal(
-    constituent: str, answer: Any, response: aiohttp.ClientResponse
+    constituent: str, answer: Raw, response: aiohttp.ClientResponse
 ) -> StandardPathRefused:
-    reason = answer.get("error") if isinstance(answer, dict) else None
+    try:
+        reason = _OBJECT.decode(answer)["error"]
+    except (msgspec.DecodeError, KeyError):
+        reason = ""
     return StandardPathRefused(
         reason or f"{constituent} is not available",
         retry_after_s=whole_in(response.headers.get("Retry-After", ""), 1),
