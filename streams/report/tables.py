@@ -36,8 +36,12 @@ OF_INSTANCES = (
 def tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
     """The tables of a report: requests, latency, by service, by tier, and instances.
 
-    Below them stands what is not known of requests that were read from a log.
+    Below them stands what is not known of requests that were read from a log. Of nothing there is
+    no table.
     """
+    if not summary.pools:
+        yield Text("There is no request and no instance.\n")
+        return
     span = f"{iso_time(summary.from_ms)} to {iso_time(summary.to_ms)}"
     requests = {**REQUESTS, **REFUSED}
     yield _table(
@@ -182,10 +186,10 @@ USED: Mapping[str, Callable[[InstanceTime], str]] = {
 
 
 def as_json(summary: FlowSummary) -> dict[str, Any]:
-    """The summary as plain values; times in ISO 8601, rates from 0 to 1."""
+    """The summary as plain values; times in ISO 8601, None of nothing; rates from 0 to 1."""
     return {
-        "from": iso_time(summary.from_ms),
-        "to": iso_time(summary.to_ms),
+        "from": iso_time(summary.from_ms) if summary.pools else None,
+        "to": iso_time(summary.to_ms) if summary.pools else None,
         "pools": {name: _pool(pool) for name, pool in summary.pools.items()},
     }
 

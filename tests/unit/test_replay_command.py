@@ -59,6 +59,22 @@ def test_a_replay_reports_tables(log: Path, catalog: Path) -> None:
         assert title in found.stdout
 
 
+def test_a_replay_of_which_nothing_could_be_used_tells_no_time(
+    tmp_path: Path, catalog: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user,service,time\nann,paint,1700000000\n", encoding="utf-8")
+
+    found = foremesh(path, "--catalog", catalog)
+    report = json.loads(foremesh(path, "--catalog", catalog, "--output", "json").stdout)
+
+    assert found.exit_code == 0
+    assert "There is no request and no instance." in found.stdout
+    assert "service 'paint' is not in the catalogue" in found.stdout
+    assert "1970" not in found.stdout
+    assert (report["from"], report["to"]) == (None, None)
+
+
 def test_without_a_catalogue_one_is_inferred(log: Path) -> None:
     found = foremesh(log, "--output", "json")
     assert found.exit_code == 0, found.output
