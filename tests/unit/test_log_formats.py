@@ -167,7 +167,9 @@ def test_an_array_of_json_is_read_as_its_lines_would_be(
 
 
 @given(
-    st.lists(st.tuples(st.text('ab,[]{}\\"\u20ac', min_size=1), st.integers(0, 10**9)), min_size=1)
+    st.lists(
+        st.tuples(st.text('ab,[]{}\\"\u20ac', min_size=1), st.integers(10**5, 10**9)), min_size=1
+    )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_an_array_of_any_size_is_read_whole(tmp_path: Path, rows: list[tuple[str, int]]) -> None:

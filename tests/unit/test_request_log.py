@@ -297,6 +297,19 @@ def test_json_values_become_text(tmp_path: Path) -> None:
     assert request.parameters == {"on": "true", "in.ü": "[1]"}
 
 
+def test_a_cr_within_a_csv_row_is_named(tmp_path: Path) -> None:
+    items = read(tmp_path, 'user,item,ts\na,s\r,1\n"a\rb",s,1\n')
+    assert reasons_of(items) == [
+        (2, "a CR stands within the row: remove it, or put its field in quotes")
+    ]
+
+
+def test_seconds_that_could_be_days_are_read_where_the_unit_is_given(tmp_path: Path) -> None:
+    mapping = ColumnMapping(time_unit="s")
+    [request] = requests_of(read(tmp_path, "user,item,ts\na,s,45123.5\n", mapping=mapping))
+    assert request.at_ms == 45_123_500
+
+
 @pytest.mark.parametrize("number", ["1.10", "1e999", "-0", "0.1000000000000000055", "9" * 5_000])
 def test_numbers_of_json_are_kept_as_they_are_written(tmp_path: Path, number: str) -> None:
     line = f'{{"user": {number}, "item": "s", "ts": 1, "of": [{number}, {{"a": {number}}}]}}'
@@ -352,6 +365,8 @@ def test_progress_is_in_bytes_of_the_file(tmp_path: Path) -> None:
         ("log.parquet", b"PAR1\x15\x04\x15\x10", "log.parquet cannot be read as Parquet: "),
         ("log.csv", b"user,item,user\na,s,b\n", "has two columns 'user': give each its own name"),
         ("log.csv", b"user,item\ra,s\r", "has lines that end in CR alone"),
+        ("log.csv.gz", gzip.compress(gzip.compress(b"user,item\n")), "is compressed twice"),
+        ("log.csv", b"user,item,ts\na,s,45123.5\n", "'45123.5' may be days of a spreadsheet"),
         (
             "log.csv.gz",
             gzip.compress(b"user,item\n" + b"a,s\n" * 9, mtime=0)[:-9],

@@ -60,6 +60,8 @@ def opened(raw: BufferedReader, name: str) -> LogStream:
         if start.startswith(beginning):
             stream = decompressed(raw, name)
             start = stream.peek(_LONGEST)[:_LONGEST]
+            if start.startswith(tuple(_COMPRESSED)):
+                raise LogUnreadable(f"{name} is compressed twice: decompress it once")
             break
     for beginning, sentence in _UNREAD.items():
         if start.startswith(beginning):

@@ -81,6 +81,8 @@ def _cells(span: Sequence[LogLine], delimiter: str, width: int | None = None) ->
     try:
         rows = list(csv.reader(texts, delimiter=delimiter, strict=True))
     except csv.Error as error:
+        if str(error).startswith("new-line character"):
+            return "a CR stands within the row: remove it, or put its field in quotes"
         return f"not CSV: {error}"
     if len(rows) != 1:
         return f"not one row but {len(rows)}"

@@ -18,7 +18,7 @@ from streams.adapters.logs.compression import DAMAGED, opened
 from streams.adapters.logs.formats import LogFormat, format_of
 from streams.adapters.logs.path_tally import PathTally
 from streams.adapters.logs.rows import LineStream, LogRow, RowUnreadable
-from streams.adapters.logs.times import NUMBER, is_number
+from streams.adapters.logs.times import NUMBER, is_number, may_be_days
 from streams.errors import LogUnreadable
 from streams.records import Request
 from streams.runtime.clock import wall_ms
@@ -187,6 +187,12 @@ class _RowReader:
             raise
         first = fields[columns.time] if columns.time and self.columns is None else ""
         if self.mapping.time_unit == "auto" and is_number(first):  # so are those that follow
+            if may_be_days(first):
+                raise LogUnreadable(
+                    f"{self.log.path}, {self.log.place} {row.line}: time {first[:40]!r} may be days of"
+                    " a spreadsheet, which are not read, or seconds: write it as ISO 8601, or give"
+                    " --time-unit s"
+                )
             self.mapping = replace(self.mapping, time_unit=NUMBER)
         return replace(columns, time_unit=self.mapping.time_unit)
 

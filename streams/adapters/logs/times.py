@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from streams.adapters.logs.rows import RowUnreadable
 
-__all__ = ["LAST_MS", "NUMBER", "TIME_UNITS", "epoch_ms", "is_number"]
+__all__ = ["LAST_MS", "NUMBER", "TIME_UNITS", "epoch_ms", "is_number", "may_be_days"]
 
 TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
 NUMBER = "number"  # a unit: infer it from the magnitude, and take no digits for a date
@@ -70,6 +70,11 @@ def is_number(text: str) -> bool:
     """Whether a time is a number and no date."""
     text = text.strip()
     return bool(_NUMBER.fullmatch(text)) and not _DATE.fullmatch(text)
+
+
+def may_be_days(number: str) -> bool:
+    """Whether this number, as a spreadsheet's days since 1900, is a time of 2000 to 2099."""
+    return 36_526 <= float(number) < 73_051
 
 
 def _any_ms(text: str, unit: str) -> float:
