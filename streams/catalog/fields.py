@@ -8,13 +8,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
+from unicodedata import category
 
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from streams.catalog.yaml_nodes import FieldInvalid, number_of, text_of, word_of
 from streams.records.catalog import MOST
 
-__all__ = ["MAX_NAME", "NAME", "SECTIONS", "CatalogField", "ValueForm", "name_of", "near"]
+__all__ = [
+    "MAX_NAME",
+    "NAME",
+    "SECTIONS",
+    "CatalogField",
+    "ValueForm",
+    "has_control",
+    "name_of",
+    "near",
+]
 
 MAX_NAME = 256  # characters of a name
 MAX_WHOLE = 10**9
@@ -48,11 +58,18 @@ def near(name: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
+def has_control(name: str) -> bool:
+    """Whether it has a character that is none to be seen, but moves a cursor or ends a line."""
+    return not name.isprintable() and any(category(character) == "Cc" for character in name)
+
+
 def name_of(node: Node) -> str:
     """A name: some text, not too long."""
     name = text_of(node)
     if not name.strip():
         raise FieldInvalid(node, "must not be empty")
+    if has_control(name):
+        raise FieldInvalid(node, f"must have no control character, it is {name[:40]!r}")
     if len(name) > MAX_NAME:
         raise FieldInvalid(node, f"must have {MAX_NAME} characters at most, it has {len(name)}")
     return name
@@ -170,7 +187,11 @@ def _constituent(node: Node, number: int) -> str:
         raise FieldInvalid(node, f"must be as {EXAMPLE_STEPS}, but step {number} {what}") from None
 
 
-_NAME: Mapping[str, Any] = {"type": "string", "pattern": "\\S", "maxLength": MAX_NAME}
+_NAME: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f]*$",
+    "maxLength": MAX_NAME,
+}
 _NUMBER: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": MOST}
 _SCALAR = ["string", "number", "boolean"]  # without quotes, what is no text is taken for its text
 _WORDS: Mapping[str, Any] = {

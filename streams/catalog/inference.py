@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
+from streams.catalog.fields import MAX_NAME, has_control
 from streams.errors import LogUnreadable
 from streams.records import Request
 from streams.records.catalog import (
@@ -21,7 +22,6 @@ from streams.records.catalog import (
 __all__ = ["ADVICE", "infer"]
 
 MAX_SERVICES = 10_000
-MAX_NAME = 256  # characters
 
 NEEDS = Resources(cpu=1000, memory=1024, bandwidth=10)
 WARM_UP_MS = 10_000
@@ -47,7 +47,7 @@ def infer(requests: Iterable[Request]) -> Catalog:
     tiers: Counter[str] = Counter()
     pools: Counter[str] = Counter()
     for request in requests:
-        if not all(0 < len(n.strip()) <= MAX_NAME for n in (request.service, request.tier)):
+        if not all(map(_is_name, (request.service, request.tier, request.pool))):
             continue
         for counts, name in (
             (services, request.service),
@@ -63,6 +63,10 @@ def infer(requests: Iterable[Request]) -> Catalog:
     if not services:
         raise LogUnreadable("The log names no service: name the right column with --item")
     return Catalog.of(_entries(_ordered(services), _ordered(tiers), _ordered(pools)))
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text.strip()) <= MAX_NAME and not has_control(text)
 
 
 def _ordered(counts: Counter[str]) -> list[str]:

@@ -93,6 +93,8 @@ def text_of(node: Node) -> str:
         raise FieldInvalid(node, f"must not be null, it is {text!r}: quote what is a name")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise FieldInvalid(node, "must be text, it has half a pair of surrogates")
+    if "\0" in text:
+        raise FieldInvalid(node, "must have no NUL, which no command or address can have")
     return text
 
 

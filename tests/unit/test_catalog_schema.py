@@ -95,6 +95,20 @@ def test_a_key_that_is_missing_or_unknown_is_refused_by_both(section: str) -> No
         assert not SCHEMA.is_valid(value(text))
 
 
+@pytest.mark.parametrize("character", [r"\0", r"\n", r"\e", r"\x7f", r"\x9b"])
+def test_a_name_with_a_control_character_is_refused_by_both(character: str) -> None:
+    text = catalogue("tiers", NEEDED["tiers"]).replace("one:", f'"o{character}e":')
+    assert not taken(text)
+    assert not SCHEMA.is_valid(value(text))
+    assert taken(text.replace(character, "\N{NO-BREAK SPACE}"))
+
+
+def test_a_command_with_a_nul_is_refused_and_one_of_several_lines_is_not() -> None:
+    text = catalogue("constituents", NEEDED["constituents"] + r', command: ["sh", "a\nb"]')
+    assert taken(text)
+    assert not taken(text.replace(r"\n", r"\0"))
+
+
 def test_sections_of_ones_own_are_taken_by_both() -> None:
     text = "x-usual: {cpu: 1}\n" + catalogue("tiers", NEEDED["tiers"])
     assert taken(text)

@@ -17,7 +17,7 @@ from streams.errors import CatalogInvalid, LogUnreadable
 from streams.records import Request
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200).filter(
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200).filter(
     lambda name: name.strip() != ""
 )
 AMOUNTS = st.floats(0, 1e12) | st.integers(0, 10**9).map(float)
@@ -314,6 +314,12 @@ def test_a_log_with_too_many_services_or_none_is_the_wrong_column() -> None:
         infer(request(f"s{i}") for i in range(MAX_SERVICES + 1))
     with pytest.raises(LogUnreadable, match="names no service"):
         infer([request("")])
+
+
+def test_what_is_no_name_of_a_catalogue_is_not_inferred() -> None:
+    catalog = infer(request(service) for service in ("draw", "dr\0w", "draw\n", " ", "x" * 257))
+    assert set(catalog.composites) == {"draw"}
+    assert parse(dump(catalog)) == catalog
 
 
 def with_merges(constituents: str) -> str:
