@@ -20,6 +20,7 @@ from streams.cli import pass_settings
 from streams.cli.console import counted
 from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError
+from streams.pipeline.event_time.presence import is_present
 from streams.report.finding import PartFinding
 from streams.report.text_table import NAME, WHOLE, TextTable
 from streams.request_path.envoy.addresses import MeshAddresses
@@ -116,27 +117,28 @@ def _database(settings: Settings) -> list[str]:
 def _lag(settings: Settings) -> Iterator[PartFinding]:
     try:
         lags = group_lags(settings)
+        in_event_time = settings.clock == "event" or is_present(settings)
     except ForemeshError as error:
         yield PartFinding(check="lag", ok=False, says=str(error))
     else:
-        yield from (_finding_of(lag, settings) for lag in lags)
+        yield from (_finding_of(lag, in_event_time=in_event_time) for lag in lags)
 
 
-def _finding_of(lag: GroupLag, settings: Settings) -> PartFinding:
+def _finding_of(lag: GroupLag, *, in_event_time: bool) -> PartFinding:
     """A group fails when records wait and it has no members; lag alone is no failure."""
     check, there = f"lag of {lag.stage}", lag.members > 0
     state = f"{counted(lag.members, 'member')}, {counted(lag.records, 'record')} behind"
     if there or not lag.records:
         return PartFinding(check=check, ok=True, says=state, there=there)
-    if why := _why_not_read(lag, settings):
+    if why := _why_not_read(lag, in_event_time=in_event_time):
         return PartFinding(check=check, ok=True, says=f"{state}: no fault, {why}", there=False)
     run = "foremesh sink" if lag.stage == "sink" else f"foremesh worker {lag.stage}"
     return PartFinding(check=check, ok=False, says=f"{state}: run `{run}`")
 
 
-def _why_not_read(lag: GroupLag, settings: Settings) -> str:
+def _why_not_read(lag: GroupLag, *, in_event_time: bool) -> str:
     """Why it may be meant that a group has no members; empty if it never is."""
-    if settings.clock == "event" and lag.stage != "sink":
+    if in_event_time and lag.stage != "sink":
         return "`FOREMESH_CLOCK=event foremesh worker` runs all stages, in no group of a stage"
     if lag.optional:
         return (

@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from confluent_kafka import KafkaException
 
 from streams.adapters.kafka.clients import connect
-from streams.adapters.kafka.groups import members
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.adapters.logs.times import LAST_MS
@@ -24,8 +22,8 @@ from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.log_producer import MARK_S, LogProducer, Pause
 from streams.cli.produce_wait import wait_for_flow
-from streams.errors import BrokerUnreachable, LogUnreadable, TopicsMissing
-from streams.flow.components import EVENT_TIME
+from streams.errors import LogUnreadable, TopicsMissing
+from streams.pipeline.event_time.presence import is_present
 from streams.records import Request
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
@@ -101,19 +99,11 @@ def command(
 
 def _hint(settings: Settings, latest_ms: int) -> None:
     """Say how a log is taken that is over, unless what takes it runs."""
-    if 0 < latest_ms < wall_ms() - OVER_MS and not _is_taken_in_event_time(settings):
+    if 0 < latest_ms < wall_ms() - OVER_MS and not is_present(settings):
         echo(
             "Its times are past: run `FOREMESH_CLOCK=event foremesh worker`, or use --shift-to-now",
             err=True,
         )
-
-
-def _is_taken_in_event_time(settings: Settings) -> bool:
-    """Whether a worker in event time is seen; none is by who may not ask."""
-    try:
-        return bool(members(connect(settings), settings.group(EVENT_TIME)))
-    except (KafkaException, BrokerUnreachable, TimeoutError):
-        return False
 
 
 def source_of(log: str) -> str:

@@ -126,9 +126,9 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("produce", writes=writes, asks_groups=(EVENT_TIME,))
     asked = (*groups, EVENT_TIME)
     yield _of("produce --wait", writes=writes, views=grouped, asks_groups=asked)
-    yield _of("doctor", checks=every, views=grouped, asks_groups=groups)
+    yield _of("doctor", checks=every, views=grouped, asks_groups=asked)
     seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
-    yield _of("dashboard", checks=every, views=seen, writes=("control",), asks_groups=groups)
+    yield _of("dashboard", checks=every, views=seen, writes=("control",), asks_groups=asked)
     compacted = [topic.name for topic in topology.topics.values() if topic.compacted]
     logs = [changelog(stage) for stage in topology.stages]
     yield _of(

@@ -10,6 +10,7 @@ from services import Door
 
 from streams.adapters.kafka.clients import producer_config
 from streams.devstack import LocalStack
+from streams.pipeline.event_time.presence import GroupPresence
 from streams.settings import Settings
 
 
@@ -95,6 +96,25 @@ def test_of_an_optional_stage_that_nobody_runs_is_said_why_that_is_no_fault(
         "0 members, 1 record behind: no fault, `foremesh worker provisioner` only simulates"
         " instances, where no `foremesh provision` starts them"
     )
+
+
+def test_stages_that_a_worker_in_event_time_runs_are_not_missing(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    producer = Producer(producer_config(settings))
+    producer.produce(settings.topic("outcomes"), b"x")
+    assert producer.flush(20) == 0
+    presence = GroupPresence(settings)
+    presence.enter()
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 1)  # for the sink, which waits too
+    presence.close()
+
+    (finding,) = found["lag of feedback"]
+    assert finding["ok"]
+    assert "runs all stages, in no group of a stage" in finding["says"]
+    assert not found["lag of sink"][0]["ok"]
 
 
 def test_a_database_without_schema_is_reported(

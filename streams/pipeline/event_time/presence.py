@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.adapters.kafka.admin import ANSWER_S
 from streams.adapters.kafka.clients import connect, consumer_config
@@ -14,7 +14,7 @@ from streams.errors import BrokerUnreachable
 from streams.flow.components import EVENT_TIME
 from streams.settings import Settings
 
-__all__ = ["GroupPresence"]
+__all__ = ["GroupPresence", "is_present"]
 
 UNSEEN_MS = 86_400_000  # longest time without `show`, Kafka's limit: loading may take long
 POLL_S = 0.05
@@ -59,6 +59,14 @@ class GroupPresence:
 
     def _seen(self) -> set[str]:
         return {member.member_id for member in members(self._admin, self._group)}
+
+
+def is_present(settings: Settings) -> bool:
+    """Whether a worker in event time is seen; none is by who may not ask."""
+    try:
+        return bool(members(connect(settings), settings.group(EVENT_TIME)))
+    except (KafkaException, BrokerUnreachable, TimeoutError):
+        return False
 
 
 def _read_nothing(consumer: Consumer, partitions: list[TopicPartition]) -> None:
