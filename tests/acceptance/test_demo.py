@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -25,8 +27,18 @@ def build(tmp_path: Path) -> Path:
     return folder
 
 
-def demo(build: Path, *args: str) -> Running:
-    return Running(("demo", *args), {"FOREMESH_BUILD": str(build)}, build / "demo.log")
+@contextmanager
+def demo(build: Path, *args: str) -> Iterator[Running]:
+    """A demo, which ends with all that it started when its test fails."""
+    running = Running(("demo", *args), {"FOREMESH_BUILD": str(build)}, build / "demo.log")
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            started = below(running)
+            running.stop(60)
+            for process in running_still(started):
+                process.kill()
 
 
 def below(running: Running) -> list[psutil.Process]:
@@ -47,11 +59,12 @@ def started(build: Path, name: str) -> list[Path]:
 def test_a_short_demo_answers_all_shows_the_gain_and_leaves_nothing_running(
     build: Path, eventually: Eventually
 ) -> None:
-    running = demo(build, "--users", "120", "--styles", "60", "--past", "400", "--seconds", "25")
-    eventually(lambda: started(build, "envoy"), 240.0)
-    seen = below(running)
+    sizes = ("--users", "120", "--styles", "60", "--past", "400", "--seconds", "25")
+    with demo(build, *sizes) as running:
+        eventually(lambda: started(build, "envoy"), 240.0)
+        seen = below(running)
 
-    said = running.finish(500)
+        said = running.finish(500)
 
     arms = json.loads((build / "demo" / "report.json").read_text())["arms"]
     without, timer, foremesh = arms.values()
@@ -71,14 +84,21 @@ def test_a_short_demo_answers_all_shows_the_gain_and_leaves_nothing_running(
 def test_an_interrupted_demo_stops_all_it_started(
     build: Path, eventually: Eventually, process: str
 ) -> None:
-    running = demo(build, "--users", "40", "--past", "100", "--seconds", "30")
+    with demo(build, "--users", "40", "--past", "100", "--seconds", "30") as running:
+        eventually(lambda: started(build, process), 120.0)
+        seen = below(running)
+        running.process.send_signal(signal.SIGINT)
 
-    eventually(lambda: started(build, process), 120.0)
-    seen = below(running)
-    running.process.send_signal(signal.SIGINT)
-
-    assert running.wait(60) == 130
+        assert running.wait(60) == 130
     assert "everything that was started is stopped" in running.output
+    assert running_still(seen) == []
+
+
+def test_a_demo_does_not_outlive_its_test(build: Path, eventually: Eventually) -> None:
+    with demo(build) as running:
+        seen = eventually(lambda: below(running), 60.0)
+
+    assert running.process.poll() is not None
     assert running_still(seen) == []
 
 
