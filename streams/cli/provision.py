@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
+from click.core import ParameterSource
 
 from streams.cli import pass_settings
 from streams.cli.amounts import AmountParam
@@ -21,6 +22,11 @@ from streams.settings import Settings
 __all__ = ["command"]
 
 CATALOGUES = (".yaml", ".yml")
+# Options about instances that run, which a dry run has none of.
+_ACTS = (
+    *("listen", "starts", "keep_alive", "limit", "limit_if_possible"),
+    *("allow_command", "pass_env"),
+)
 
 
 class _Allowed(click.ParamType):
@@ -135,6 +141,7 @@ def command(
     start by systemd with Delegate=yes (version 2), or root (version 1). Without them the command
     fails.
     """
+    _refuse_without_effect(dry_run=dry_run)
     keep_alive_ms = round(keep_alive * 1000)
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415
@@ -150,15 +157,33 @@ def command(
         else:
             asyncio.run(until_signalled(target.server(settings, _at(settings, listen), limits)))
     elif dry_run:
-        from streams.cli import worker  # noqa: PLC0415
-
-        click.get_current_context().invoke(worker.command, stages=("provisioner",))
+        _plan()
     else:
         limits = ProvisionerLimits(starts=starts or 2, keep_alive_ms=keep_alive_ms)
         commands = _command_policy(settings, allow_command, pass_env)
         ours = _local(limit, limit_if_possible, commands)
         factory = ours if where == "local" else factory_of(where)
         _provision(settings, pool, _at(settings, listen), limits, factory)
+
+
+def _refuse_without_effect(*, dry_run: bool) -> None:
+    """Refuse options given with `--dry-run` that are about instances: it starts none.
+
+    Not so variables: they may be there for all provisioners.
+    """
+    source = click.get_current_context().get_parameter_source
+    for name in _ACTS if dry_run else ():
+        if source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} has no effect with --dry-run, which starts no instance: leave it out"
+            )
+
+
+def _plan() -> None:
+    from streams.cli import worker  # noqa: PLC0415
+
+    click.get_current_context().invoke(worker.command, stages=("provisioner",))
 
 
 def _at(settings: Settings, listen: str | None) -> Listener:
