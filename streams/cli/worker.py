@@ -46,13 +46,25 @@ def command(
 
     port = settings.metrics_port if metrics_port is None else metrics_port
     endpoint.serve("worker", port, settings.metrics_host)
-    BrokerWatch(settings, changed=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    in_event_time = settings.clock == "event" and set(stages) in (set(), set(STAGES))
+    meanwhile = {} if in_event_time else {"meanwhile": _patience(settings)}
+    watch = BrokerWatch(settings, changed=lambda: os.kill(os.getpid(), signal.SIGTERM), **meanwhile)
+    watch.start()
     if rebuild:
         _rebuild(settings, stages or tuple(STAGES))
-    if settings.clock == "event" and set(stages) in (set(), set(STAGES)):
+    if in_event_time:
         _run_in_event_time(settings)
     else:
         _run_apart(settings, stages)
+
+
+def _patience(settings: Settings) -> str:
+    from streams.engine.stage_runner import TRIES  # noqa: PLC0415
+
+    return (
+        f"after {TRIES * settings.delivery_ms / 1000:g} s without it the worker ends, which loses"
+        " nothing: start it again"
+    )
 
 
 def _rebuild(settings: Settings, stages: tuple[str, ...]) -> None:

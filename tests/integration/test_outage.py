@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from harness import CHECKOUT, RunForemesh, eventually
 from meshed import Mesh
-from services import Door, catalog_of, constituent, read, send
+from services import Door, catalog_of, command, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
 from streams.devstack.kafka import KafkaServer
-from streams.records import Prediction, Request
+from streams.records import Instance, Prediction, Request
 from streams.runtime.clock import wall_ms
 from streams.runtime.ports import free_ports
 from streams.settings import Settings
@@ -84,6 +84,22 @@ def test_a_broker_that_goes_away_is_told_in_few_lines_and_the_flow_goes_on(
     assert {
         one.args[0]: lines for one in running if (lines := one.output.count("\n")) > MOST_LINES
     } == {}
+
+
+def test_a_planner_says_at_once_for_how_long_it_waits_for_a_broker(
+    kafka: tuple[KafkaServer, str], settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    create_topics(settings)
+    send(settings, catalog_of(constituent("a")))
+    planner = run_foremesh("provision", "--dry-run", FOREMESH_DELIVERY_MS="1000")
+    send(settings, [command("a")])
+    eventually(lambda: any(isinstance(one, Instance) for one in read(settings, "instances")), 60)
+
+    kafka[0].stop()
+
+    eventually(lambda: "after 5 s without it the worker ends" in planner.output, 20)
+    assert planner.wait(60) == 1
+    assert "provisioner cannot continue" in planner.output
 
 
 def test_the_processes_around_envoy_tell_that_a_broker_went_away(

@@ -36,12 +36,19 @@ class BrokerWatch:
         Kafka.
     changed
         Called if a topic of the flow gets more partitions, or is deleted.
+    meanwhile
+        What the process does while Kafka is away, told with it.
     """
 
-    def __init__(self, settings: Settings, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        changed: Callable[[], None] = lambda: None,
+        meanwhile: str = "what waits for it goes on when it does",
+    ) -> None:
         config: dict[str, Any] = {"error_cb": self._note, "log_level": 0}
         self._client = AdminClient({**client_config(settings), **config})
-        self._servers, self._changed = settings.kafka, changed
+        self._servers, self._changed, self._meanwhile = settings.kafka, changed, meanwhile
         self._names = declared(settings).keys()
         self._partitions: dict[str, int] = {}  # of each topic when it was last seen
         self._missed: set[str] = set()  # topics that the last answer lacked, for the first time
@@ -84,8 +91,8 @@ class BrokerWatch:
         if now_s - self._told_s > REPEAT_S:
             self._told_s = now_s
             _log.error(
-                "Kafka does not answer at %s (%s); what waits for it goes on when it does",
-                self._servers, why, extra={"action": "kafka_away"},
+                "Kafka does not answer at %s (%s); %s", self._servers, why, self._meanwhile,
+                extra={"action": "kafka_away"},
             )  # fmt: skip
 
     def _compare(self, now: Mapping[str, int]) -> None:
