@@ -366,7 +366,11 @@ def test_progress_is_in_bytes_of_the_file(tmp_path: Path) -> None:
         ("log.csv", b"user,item,user\na,s,b\n", "has two columns 'user': give each its own name"),
         ("log.csv", b"user,item\ra,s\r", "has lines that end in CR alone"),
         ("log.csv.gz", gzip.compress(gzip.compress(b"user,item\n")), "is compressed twice"),
-        ("log.csv", b"user,item,ts\na,s,45123.5\n", "'45123.5' may be days of a spreadsheet"),
+        (
+            "log.csv",
+            b"user,item,ts\na,s,45123.52431\n",
+            "'45123.52431' may be days of a spreadsheet",
+        ),
         (
             "log.csv.gz",
             gzip.compress(b"user,item\n" + b"a,s\n" * 9, mtime=0)[:-9],

@@ -73,8 +73,12 @@ def is_number(text: str) -> bool:
 
 
 def may_be_days(number: str) -> bool:
-    """Whether this number, as a spreadsheet's days since 1900, is a time of 2000 to 2099."""
-    return 36_526 <= float(number) < 73_051
+    """Whether this number, as a spreadsheet's days since 1900, is a time of 2000 to 2099.
+
+    Of a day's parts, that is, and not of seconds: those have three decimals at most.
+    """
+    days = float(number)
+    return 36_526 <= days < 73_051 and days != round(days, 3)
 
 
 def _any_ms(text: str, unit: str) -> float:

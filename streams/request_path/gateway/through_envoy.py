@@ -91,7 +91,7 @@ def _refusal(
 ) -> StandardPathRefused:
     try:
         reason = _OBJECT.decode(answer)["error"]
-    except (msgspec.DecodeError, KeyError):
+    except (msgspec.DecodeError, KeyError, RecursionError):
         reason = ""
     return StandardPathRefused(
         reason or f"{constituent} is not available",
