@@ -217,8 +217,10 @@ class AdviceAhead:
             return
         looked_ms = since_ms - self._since_ms[0]
         if self._seen_ms == self._limit_ms:
-            far_ms = max(_DAY_MS if looked_ms else _HOUR_MS, looked_ms // 16)
-            self._limit_ms = max(at_ms + 1, since_ms + far_ms)
+            # On full hours or days: one decision looks farther for all pasts that have come so far.
+            grid_ms = _DAY_MS if looked_ms else _HOUR_MS
+            far_ms = max(grid_ms, looked_ms // 16)
+            self._limit_ms = max(at_ms + 1, -(-(since_ms + far_ms // 2) // grid_ms) * grid_ms)
         most_ms = max(_HOUR_MS // 2, looked_ms // 16)  # a silence may last for years
         more_ms = min(max(_HOUR_MS // 6, self._seen_ms - since_ms), most_ms)
         until_ms = min(self._limit_ms, max(at_ms, self._seen_ms) + more_ms)
