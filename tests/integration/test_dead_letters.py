@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -89,6 +90,19 @@ def test_a_letter_that_has_the_beginning_only_is_sent_back_from_its_place(
     assert "1 sent back" in run_foremesh("dead-letters", "replay").finish()
     found = [(m.key(), m.value()) for m in read_topic(settings, settings.topic("requests"))]
     assert found == [(b"ada", value)] * 2
+
+
+def test_many_letters_are_sent_back_in_seconds(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    producer = CheckedProducer(producer_config(settings))
+    for offset in range(200):
+        producer.send(settings.topic("requests"), b"ada", b"%d" % offset, partition=0)
+    producer.flush(10)
+    put_letters(settings, *(letter((0, offset), b"%d" % offset) for offset in range(200)))
+    begun = time.monotonic()
+    assert "200 sent back" in run_foremesh("dead-letters", "replay").finish()
+    assert time.monotonic() - begun < 30  # 5 of them; by default, a fetch waits .5 s for more
 
 
 def test_a_letter_that_tells_of_another_record_than_its_place_has_is_not_sent(

@@ -82,12 +82,16 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
 
 
 def reader_config(settings: Settings) -> dict[str, Any]:
-    """Configuration of a consumer that assigns partitions itself and reads each to its end."""
+    """Configuration of a consumer that assigns partitions itself and reads each to its end.
+
+    An empty fetch tells the end, and what is assigned next waits for it.
+    """
     return {
         **client_config(settings),
         "group.id": READER_GROUP,
         "enable.auto.commit": False,
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,
     }
 
 

@@ -101,7 +101,7 @@ def _partitions(consumer: Consumer, topic: str) -> list[int]:
 def _to_end(consumer: Consumer, left: set[int]) -> Iterator[Message]:
     deadline = time.monotonic() + ANSWER_S
     while left:
-        for message in consumer.consume(CHUNK, 0.5):
+        for message in consumer.consume(CHUNK, 0.05):
             deadline = time.monotonic() + ANSWER_S
             error = message.error()
             if error is None:
