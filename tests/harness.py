@@ -82,7 +82,7 @@ class Running:
             return self.process.wait(10)
 
 
-def eventually(check: Callable[[], T], timeout_s: float = DEADLINE_S) -> T:
+def eventually(check: Callable[[], T], timeout_s: float = DEADLINE_S, pause_s: float = 0.05) -> T:
     """Ask until the answer is true; an AssertionError of the check counts as no."""
     deadline = time.monotonic() + timeout_s
     said: object = None
@@ -97,7 +97,7 @@ def eventually(check: Callable[[], T], timeout_s: float = DEADLINE_S) -> T:
             said = answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not so after {timeout_s:.0f} s; the last answer: {said}")
-        time.sleep(0.05)
+        time.sleep(pause_s)
 
 
 def code_of(url: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from confluent_kafka import TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
     AlterConfigOpType,
@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from harness import RunForemesh, Running, eventually
 
 from streams.adapters.avro import codec
+from streams.adapters.kafka.admin import patiently
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.dead_letters import DeadLetterAtOffset, letters, read_topic
 from streams.adapters.kafka.lag import committed_offsets
@@ -40,6 +41,7 @@ class Live:
         self._run = run_foremesh
         self._admin: AdminClient = connect(settings)
         self._groups: dict[str, tuple[str, ...]] = {}  # group -> topics
+        self._met: set[str] = set()  # groups whose coordinator has answered
 
     def run(self, *args: str, **env: str) -> str:
         """Run a command to its end; what it printed."""
@@ -76,6 +78,22 @@ class Live:
         """How many records each group has not settled, where there are any."""
         return self._behind(self.ends(self._read_topics()))
 
+    def _all_committed(self) -> Mapping[str, Mapping[tuple[str, int], int]]:
+        """The same of every group, asked at once: one by one it takes longer than the flow."""
+        for group in self._groups.keys() - self._met:
+            self.committed(group)
+            self._met.add(group)
+        asked = [ConsumerGroupTopicPartitions(group) for group in self._groups]
+
+        def ask() -> dict[str, ConsumerGroupTopicPartitions]:
+            answers = [self._admin.list_consumer_group_offsets([one]) for one in asked]
+            return {g: f.result(ANSWER_S) for answer in answers for g, f in answer.items()}
+
+        return {
+            group: {(at.topic, at.partition): at.offset for at in found.topic_partitions or ()}
+            for group, found in patiently(ask).items()
+        }
+
     def catch_up(self, timeout_s: float = 120.0) -> None:
         """Wait until every group has settled all that is there now."""
         ends = self.ends(self._read_topics())
@@ -91,12 +109,12 @@ class Live:
         return {topic for reads in self._groups.values() for topic in reads}
 
     def _behind(self, ends: Mapping[tuple[str, int], int]) -> dict[str, int]:
-        left = Counter[str]()
+        left, committed = Counter[str](), self._all_committed()
         for group, reads in self._groups.items():
-            done, names = self.committed(group), set(map(self.settings.topic, reads))
+            done, names = committed[group], set(map(self.settings.topic, reads))
             for place, end in ends.items():
                 if place[0] in names:
-                    left[group] += max(0, end - done.get(place, 0))
+                    left[group] += max(0, end - max(0, done.get(place, 0)))
         return {group: count for group, count in left.items() if count}
 
     def be_quiet(self, timeout_s: float = 120.0, *, but: Iterable[str] = ()) -> None:
@@ -112,11 +130,11 @@ class Live:
 
         def quiet() -> bool:
             before = self.ends(topics)
-            behind = {group: n for group, n in self.behind().items() if group not in others}
+            behind = {group: n for group, n in self._behind(before).items() if group not in others}
             assert not behind, f"behind by {behind}"
             return self.ends(topics) == before
 
-        eventually(quiet, timeout_s)
+        eventually(quiet, timeout_s, pause_s=0.01)
 
     def count(self, topic: str) -> int:
         """How many records were ever written to a topic, those compacted away included."""
