@@ -67,7 +67,7 @@ def take_once(live: Live, eventually: Eventually, count: int, *stages: str) -> N
     worker = live.worker(*stages)
     produce(live.settings, plain(live.settings), "old", count)
     eventually(lambda: predicted(live, "old") == count, 60)
-    time.sleep(1.0)
+    live.catch_up()
     worker.stop()
 
 
@@ -166,7 +166,7 @@ def test_nothing_is_learnt_again_beside_a_worker_that_runs(
     live.worker("profiler")
     produce(settings, plain(settings), "old", 40)
     eventually(lambda: predicted(live, "old") == 40, 60)
-    time.sleep(1.0)
+    live.catch_up()
     delete(settings, "profiler-state")
     create_topics(settings)
     other = live.worker("profiler", FOREMESH_WORKER_REBUILD="1")
