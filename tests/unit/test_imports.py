@@ -6,6 +6,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -121,6 +122,7 @@ def package_of(name: str) -> str:
     return ".".join(parts) or "streams"
 
 
+@cache
 def drawn() -> Mapping[str, set[str]]:
     """The packages that each package imports, as the code has it."""
     graph: defaultdict[str, set[str]] = defaultdict(set)
