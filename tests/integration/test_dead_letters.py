@@ -75,6 +75,7 @@ def test_the_largest_records_that_a_broker_takes_stop_no_worker(
     send(live.settings, codec.encode(good), key=b"bob")
     worker = live.worker("profiler", "interceptor")
     eventually(lambda: [key_of(p) for p in live.records("predictions")] == [b"bob"])
+    eventually(lambda: len(live.dead()) == 3)
     assert worker.process.poll() is None
     letters = [item.letter for item in live.dead()]
     assert [x.size for x in letters] == [len(near), len(unpacked), UNPACKED + 1]
