@@ -14,8 +14,9 @@ from harness import Eventually, RunForemesh
 from live import Live
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import client_config, producer_config
-from streams.adapters.kafka.dead_letters import read_topic
+from streams.adapters.kafka import dead_letters
+from streams.adapters.kafka.clients import client_config, producer_config, reader_config
+from streams.adapters.kafka.dead_letters import letters, read_topic
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.records import DeadLetter, Request
@@ -154,3 +155,20 @@ def test_replay_says_of_what_it_cannot_send_back_why(
     assert "1 gone from its topic, left out" in output
     assert "1 another than what is at its place now, left out" in output
     assert "1 larger than 3,145,728 bytes, which must be produced again, left out" in output
+
+
+def test_letters_written_while_letters_are_read_are_left_for_the_next_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that runs meanwhile makes them of what `replay` sends: it would never end."""
+    little = {"max.partition.fetch.bytes": 1, "queued.max.messages.kbytes": 1}
+    monkeypatch.setattr(dead_letters, "reader_config", lambda s: {**reader_config(s), **little})
+    for offset in range(5):
+        put_letters(settings, letter((0, offset), b"x"))
+    found = []
+    for item in letters(settings):
+        found.append(item.letter.offset)
+        put_letters(settings, letter((0, 5 + len(found)), b"x"))
+        assert len(found) < 50
+
+    assert found == [0, 1, 2, 3, 4]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -85,8 +85,9 @@ def read_topic(settings: Settings, topic: str, since_ms: int = 0) -> Iterator[Me
         try:
             partitions = _partitions(consumer, topic)
             at = [TopicPartition(topic, p, since_ms) for p in partitions]
+            ends = {p.partition: consumer.get_watermark_offsets(p, ANSWER_S)[1] for p in at}
             consumer.assign(consumer.offsets_for_times(at, ANSWER_S) if since_ms else at)
-            yield from _to_end(consumer, set(partitions))
+            yield from _to_end(consumer, ends)
         except KafkaException as error:
             raise BrokerUnreachable(f"{topic} cannot be read: {error.args[0].str()}") from error
 
@@ -98,16 +99,19 @@ def _partitions(consumer: Consumer, topic: str) -> list[int]:
     return list(found.partitions)
 
 
-def _to_end(consumer: Consumer, left: set[int]) -> Iterator[Message]:
+def _to_end(consumer: Consumer, ends: Mapping[int, int]) -> Iterator[Message]:
+    """The records before the ends; what is written meanwhile may be written because of them."""
+    left = set(ends)
     deadline = time.monotonic() + ANSWER_S
     while left:
         for message in consumer.consume(CHUNK, 0.05):
             deadline = time.monotonic() + ANSWER_S
             error = message.error()
-            if error is None:
+            partition, offset = message.partition() or 0, message.offset() or 0
+            if error is None and offset < ends[partition]:
                 yield message
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
-                left.discard(message.partition() or 0)
+            elif error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                left.discard(partition)
             elif not error.retriable():
                 raise KafkaException(error)
         if time.monotonic() > deadline:
