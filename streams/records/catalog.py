@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-__all__ = ["Catalog", "CatalogEntry", "Composite", "Constituent", "Pool", "Resources", "Tier"]
+__all__ = [
+    "MOST_NAME",
+    "Catalog",
+    "CatalogEntry",
+    "Composite",
+    "Constituent",
+    "Pool",
+    "Resources",
+    "Tier",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

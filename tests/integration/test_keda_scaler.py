@@ -10,10 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from harness import CHECKOUT
+from pools import constituent
 
 from streams.provisioners.keda import externalscaler_pb2
 from streams.provisioners.keda.scaler import METRIC, KedaScaler, WantedInstances, serve
 from streams.records import Instance, InstanceState
+from streams.records.catalog import Catalog, CatalogEntry, Pool, Resources
 
 PROTO = CHECKOUT / "streams" / "provisioners" / "keda" / "externalscaler.proto"
 
@@ -35,7 +37,9 @@ def instance(name: str, service: str = "pay", *, state: str = "warm", pool: str 
 async def asked(wanted: WantedInstances) -> AsyncIterator[Any]:
     """A stub of KEDA's own kind."""
     stubs: Any = grpc.services("externalscaler.proto")
-    scaler = KedaScaler(wanted, {"pay", "stock"}.__contains__)
+    pools = [Pool(pool=name, capacity=Resources(cpu=8.0)) for name in "pq"]
+    entries: list[CatalogEntry] = [constituent("pay"), constituent("stock"), *pools]
+    scaler = KedaScaler(wanted, lambda: Catalog.of(entries))
     async with (
         serve(scaler, "127.0.0.1:0") as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -103,9 +107,11 @@ async def test_activity_is_pushed_when_it_changes_and_only_then() -> None:
     [
         ({}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"constituent": "nobody"}, grpc.StatusCode.NOT_FOUND),
+        ({"constituent": "n" * 20_000}, grpc.StatusCode.NOT_FOUND),
+        ({"constituent": "pay", "pool": "defualt"}, grpc.StatusCode.NOT_FOUND),
     ],
 )
-async def test_a_scaled_object_that_names_no_constituent_is_told_so(
+async def test_a_scaled_object_that_names_no_constituent_or_pool_is_told_so(
     metadata: dict[str, str], code: grpc.StatusCode
 ) -> None:
     wanted = WantedInstances()

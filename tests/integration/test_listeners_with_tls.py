@@ -17,6 +17,7 @@ from services import catalog_of, constituent, send
 
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
+from streams.records.catalog import Catalog
 from streams.runtime.access import grpc_certificates
 from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of, token_of, users_token_of
@@ -101,7 +102,7 @@ async def test_a_scaler_beyond_loopback_answers_who_shows_a_certificate() -> Non
     settings = Settings.from_env(FILES)
     wanted = WantedInstances()
     wanted.read([])
-    scaler = KedaScaler(wanted, lambda _: True)
+    scaler = KedaScaler(wanted, lambda: Catalog.of([constituent("a")]))
     tls = grpc_certificates(settings, "0.0.0.0:0", "scaler")
     ca, key, certificate = (
         (TLS / name).read_bytes() for name in ("ca.pem", "localhost.key", "localhost.pem")

@@ -20,6 +20,7 @@ import grpc
 from streams.provisioners.keda import externalscaler_pb2 as pb
 from streams.provisioners.keda import externalscaler_pb2_grpc as pb_grpc
 from streams.records import Instance, InstanceState
+from streams.records.catalog import MOST_NAME, Catalog
 from streams.runtime.access import Listener
 from streams.runtime.grpc_serving import grpc_server
 from streams.runtime.serving import binding
@@ -62,9 +63,9 @@ class WantedInstances:
 class KedaScaler(pb_grpc.ExternalScalerServicer):
     """The four calls of `externalscaler.proto`."""
 
-    def __init__(self, wanted: WantedInstances, known: Callable[[str], bool]) -> None:
+    def __init__(self, wanted: WantedInstances, catalog: Callable[[], Catalog]) -> None:
         self._wanted = wanted
-        self._known = known
+        self._catalog = catalog
 
     async def IsActive(self, ref: Any, context: Any) -> Any:  # noqa: N802  # named by the protocol
         """Whether any instance is wanted; KEDA scales between zero and one by this."""
@@ -103,13 +104,18 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
     async def _constituent_of(self, ref: Any, context: Any) -> tuple[str, str]:
         """Return pool and constituent of a ScaledObject; `abort` raises."""
         service = ref.scalerMetadata.get("constituent", "")
+        pool = ref.scalerMetadata.get("pool", "default")
+        catalog, who = self._catalog(), f"ScaledObject {ref.name[:MOST_NAME]}"
         if not service:
-            why = f"ScaledObject {ref.name}: its trigger's metadata has no `constituent`"
+            why = f"{who}: its trigger's metadata has no `constituent`"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
-        if not self._known(service):
-            why = f"ScaledObject {ref.name}: {service} is not a constituent in the catalogue"
+        if service not in catalog.constituents:
+            why = f"{who}: {service[:MOST_NAME]} is not a constituent in the catalogue"
             await context.abort(grpc.StatusCode.NOT_FOUND, why)
-        return ref.scalerMetadata.get("pool", "default"), service
+        if not catalog.serves(pool):
+            why = f"{who}: {pool[:MOST_NAME]!r} is not a pool in the catalogue"
+            await context.abort(grpc.StatusCode.NOT_FOUND, why)
+        return pool, service
 
     async def _count(self, ref: Any, context: Any) -> int:
         pool, service = await self._constituent_of(ref, context)

@@ -28,7 +28,7 @@ async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     catalog, instances, wanted = CatalogView(settings), InstanceView(settings), WantedInstances()
     await asyncio.to_thread(catalog.read)
     await asyncio.to_thread(instances.read)
-    scaler = KedaScaler(wanted, lambda service: service in catalog.now.constituents)
+    scaler = KedaScaler(wanted, lambda: catalog.now)
     async with serve(scaler, listen, tls):
         logger.info("The external scaler for KEDA listens on %s", listen, extra={"action": "open"})
         while not stop.is_set():
