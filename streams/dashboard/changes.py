@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import index
 from typing import Any
 
 from streams.pipeline.operator_word import OperatorWord
@@ -111,13 +112,20 @@ def _challenge(asked: Mapping[str, Any]) -> Changed:
     name = _text(asked, "name")
     if not name:
         raise ChangeInvalid("name the challenger")
-    try:
-        price = float(asked.get("price") or STANDARD.price)
-    except (TypeError, ValueError, OverflowError):
-        raise ChangeInvalid("the price is no number") from None
+    price = _price(asked)
     if not 0 < price < 1e6:
         raise ChangeInvalid("the price has to be above 0")
     return lambda now: now.challenged(replace(STANDARD, name=name, price=price))
+
+
+def _price(asked: Mapping[str, Any]) -> float:
+    value = asked.get("price")
+    if value is None or value == "":
+        return STANDARD.price
+    try:
+        return float(_number(value))
+    except (TypeError, ValueError, OverflowError):
+        raise ChangeInvalid("the price is no number") from None
 
 
 def _promote(asked: Mapping[str, Any]) -> Changed:
@@ -162,9 +170,16 @@ def _count(asked: Mapping[str, Any], name: str) -> int | None:
     if value is None or value == "":
         return None
     try:
-        count = int(value)
-    except (TypeError, ValueError, OverflowError):
+        count = index(int(value) if isinstance(value, str) else _number(value))
+    except (TypeError, ValueError):
         raise ChangeInvalid(f"{name} is no number of instances") from None
     if not 0 <= count <= MOST_INSTANCES:
         raise ChangeInvalid(f"{name} is not from 0 to {MOST_INSTANCES}")
     return count
+
+
+def _number(value: Any) -> Any:
+    """The value, unless it is true or false, which Python counts among the numbers."""
+    if isinstance(value, bool):
+        raise TypeError
+    return value

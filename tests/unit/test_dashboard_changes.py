@@ -56,10 +56,14 @@ def test_a_challenger_is_promoted_or_withdrawn() -> None:
         ({"change": "pin", "service": "a", "least": 3, "most": 2}, "at least 3 is more than"),
         ({"change": "pin", "service": "a", "least": "many"}, "least is no number"),
         ({"change": "pin", "service": "a", "least": float("inf")}, "least is no number"),
+        ({"change": "pin", "service": "a", "least": 1.9}, "least is no number"),
+        ({"change": "pin", "service": "a", "most": True}, "most is no number"),
         ({"change": "challenge"}, "name the challenger"),
         ({"change": "challenge", "name": "x", "price": 10**400}, "the price is no number"),
         ({"change": "challenge", "name": "x", "price": "cheap"}, "the price is no number"),
         ({"change": "challenge", "name": "x", "price": -1}, "above 0"),
+        ({"change": "challenge", "name": "x", "price": 0}, "above 0"),
+        ({"change": "challenge", "name": "x", "price": False}, "the price is no number"),
     ],
 )
 def test_a_change_that_cannot_be_is_refused_in_a_sentence(asked: dict[str, Any], said: str) -> None:
