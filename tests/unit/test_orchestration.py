@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import permutations
-from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from msgspec import Raw
 
 from streams.provisioners.core.interface import StandardPathRefused
+from streams.request_path.core import json_answer
 from streams.request_path.core.orchestration import (
     ClientGone,
     CompositeRun,
@@ -43,29 +45,18 @@ class Run(CompositeRun):
         pass
 
 
-class Unreadable:
-    """A session, and its answer that nobody can read."""
+class Unreachable:
+    """A session whose calls nobody answers; what was to be sent."""
 
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-        self.data = b""
+    data = b""
 
-    def post(self, *_: object, data: bytes, **__: object) -> Unreadable:
+    def post(self, *_: object, data: bytes, **__: object) -> None:
         self.data = data
-        return self
-
-    async def __aenter__(self) -> SimpleNamespace:
-        return SimpleNamespace(json=self.json)
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def json(self, **_: object) -> object:
-        raise self.error
+        raise ConstituentFailed
 
 
 async def test_a_constituent_gets_the_users_body_as_written_and_what_only_foremesh_knows() -> None:
-    session = Unreadable(ValueError("no JSON"))
+    session = Unreachable()
     run = Run("a", session=session)
     run.values = parse_body(
         b'{"prices": [1.10, 1e999], "seed": 12345678901234567890123, "inputs": 1}'
@@ -89,50 +80,96 @@ def test_an_instance_is_given_back_after_its_last_step() -> None:
     assert last_step_of((("a", "b"), ("c",), ("a",))) == {"a": 2, "b": 0, "c": 1}
 
 
+@asynccontextmanager
+async def answering(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+    """A request, and the URL of a constituent that answers so."""
+    app = web.Application()
+    app.router.add_post("/", handler)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        yield Run("a", session=session), server.make_url("/")
+
+
+async def _cut_off(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"content-length": "9"})
+    await answer.prepare(request)
+    await answer.write(b"{}")
+    assert request.transport is not None
+    request.transport.close()
+    return answer
+
+
 @pytest.mark.parametrize(
-    "error",
+    ("body", "kind", "said"),
     [
-        ValueError("Expecting value"),
-        RecursionError("maximum recursion depth exceeded"),
-        LookupError("'base64' is not a text encoding"),
-        aiohttp.ClientPayloadError("Response payload is not completed"),
+        (b"{", "application/json", "truncated"),
+        (b"[" * 100_000, "application/json", "recursion"),
+        (b"\xff", "application/json", "can't decode byte 0xff"),
+        (b"{}", "text/plain; charset=base64", "is not a text encoding"),
+        (b'{"x": NaN}', "application/json", "malformed"),
+        (b"[-Infinity]", "application/json", "invalid"),
     ],
-    ids=lambda error: type(error).__name__,
 )
 async def test_an_answer_that_nobody_can_read_is_a_fault_of_its_constituent(
-    error: Exception,
+    body: bytes, kind: str, said: str
 ) -> None:
-    with pytest.raises(ConstituentFailed, match=f"a did not answer with JSON: {error}"):
-        await Run("a", session=Unreadable(error)).execute()
+    async def answered(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"content-type": kind})
 
-
-async def answer_of(text: str) -> bytes:
-    """What is kept of a constituent's answer."""
-
-    async def answered(request: web.Request) -> web.Response:
-        del request
-        return web.Response(text=text)
-
-    app = web.Application()
-    app.router.add_post("/", answered)
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        answer, _ = await Run("a", session=session).post("a", server.make_url("/"), b"{}")
-    return bytes(answer)
+    async with answering(answered) as (run, url):
+        with pytest.raises(ConstituentFailed, match=f"a did not answer with JSON: .*{said}"):
+            await run.post("a", url, b"{}")
 
 
 @pytest.mark.parametrize("text", ['{"price": 1.10}', "1e999", "9" * 5_000, '["ü", "\\u00fc"]'])
 async def test_an_answer_is_kept_as_it_is_written(text: str) -> None:
-    assert await answer_of(text) == text.encode()
+    async def answered(_: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    async with answering(answered) as (run, url):
+        assert bytes((await run.post("a", url, b"{}"))[0]) == text.encode()
+
+
+async def test_an_answer_that_is_cut_off_is_a_fault_of_its_constituent() -> None:
+    async with answering(_cut_off) as (run, url):
+        with pytest.raises(ConstituentFailed, match=r"a did not answer with JSON: .*payload"):
+            await run.post("a", url, b"{}")
+
+
+async def test_an_answer_without_end_is_read_to_its_bound_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(bytes(100_000))
+        return answer
+
+    monkeypatch.setattr(json_answer, "MOST_ANSWER_BYTES", 1_000_000)
+    async with answering(endless) as (run, url):
+        with pytest.raises(ConstituentFailed, match="larger than 1,000,000 bytes"):
+            await run.post("a", url, b"{}")
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf8mb4"])
+async def test_an_answer_is_read_as_it_says_it_is_encoded_if_there_is_such_an_encoding(
+    charset: str,
+) -> None:
+    async def encoded(_: web.Request) -> web.Response:
+        body = '"é"'.encode(charset if charset == "utf-16" else "utf-8")
+        return web.Response(body=body, headers={"content-type": f"text/x; charset={charset}"})
+
+    async with answering(encoded) as (run, url):
+        assert bytes((await run.post("a", url, b"{}"))[0]) == '"é"'.encode()
 
 
 async def test_an_answer_without_a_body_is_null() -> None:
-    assert await answer_of("") == b"null"
+    async def empty(_: web.Request) -> web.Response:
+        return web.Response(body=b" ")
 
-
-@pytest.mark.parametrize("text", ['{"x": NaN}', "[-Infinity]", "[" * 100_000, "{"])
-async def test_an_answer_that_is_no_json_is_a_fault_of_its_constituent(text: str) -> None:
-    with pytest.raises(ConstituentFailed, match="a did not answer with JSON: "):
-        await answer_of(text)
+    async with answering(empty) as (run, url):
+        assert bytes((await run.post("a", url, b"{}"))[0]) == b"null"
 
 
 class Failing(Run):

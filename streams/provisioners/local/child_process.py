@@ -255,7 +255,8 @@ class InstanceProcess(SupervisedProcess):
         )
         try:
             async with asyncio.timeout(timeout_s), request as answer:
-                await answer.read()
+                async for _ in answer.content.iter_any():
+                    pass  # it may be of any length, and nobody looks at it
         except (aiohttp.ClientError, TimeoutError) as error:
             why = str(error) or f"nothing within {round(timeout_s, 1):g} s"
             raise ProcessNotReady(f"did not answer its warm-up request {path}: {why}") from error

@@ -17,14 +17,12 @@ from yarl import URL
 from streams.catalog.critical_path import Steps
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Part
+from streams.request_path.core.json_answer import json_answer
 from streams.request_path.core.provisioner_client import until
 
 __all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "last_step_of"]
 
 logger = logging.getLogger(__name__)
-
-_RAW = msgspec.json.Decoder(Raw)
-_NULL = Raw(b"null")  # an answer without a body
 
 
 class ConstituentFailed(Exception):
@@ -154,14 +152,14 @@ class CompositeRun(abc.ABC):
             async with self.session.post(
                 url, data=body, headers=headers, timeout=limit
             ) as response:
-                answer = await response.json(content_type=None, loads=_RAW.decode)
+                answer = await json_answer(response)
         except TimeoutError:
             raise ConstituentFailed(f"{constituent} did not answer in time") from None
         except aiohttp.ClientConnectionError:
             raise
         except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
-        return answer or _NULL, response
+        return answer, response
 
     def _body(self) -> bytes:
         """What the user sent, and beside it what only foremesh knows: for all of a step."""
