@@ -30,6 +30,7 @@ __all__ = [
 Headers = Sequence[tuple[str, bytes]]
 Row = tuple[bytes | None, bytes | None]  # key and value
 
+BY_KEY = -1  # in place of a partition
 CHUNK = 10_000  # rows per call of librdkafka
 POLL_S = 0.001  # a delivery takes a few milliseconds
 MOST_QUEUED = 50_000  # plus a chunk this stays well below the 100,000 of librdkafka's queue
@@ -93,7 +94,7 @@ class CheckedProducer:
         value: bytes | None,
         *,
         headers: Headers | None = None,
-        partition: int = -1,
+        partition: int = BY_KEY,
         timestamp_ms: int = 0,
     ) -> None:
         """Enqueue a record; it is delivered when `flush` has returned.
@@ -171,18 +172,19 @@ class CheckedProducer:
 
 
 class TransactionalWriter:
-    """Writes rows to one partition of a compacted topic in transactions, as its only writer.
+    """Writes rows to a compacted topic in transactions, as its only writer.
 
-    Opening it fences every earlier writer with the same `transactional_id`: the broker aborts its
+    Without a partition their keys choose it. Opening it fences every earlier writer with the same `transactional_id`: the broker aborts its
     open transaction and refuses what it still sends (KIP-98).
     """
 
     def __init__(
-        self, config: Mapping[str, Any], transactional_id: str, topic: str, partition: int
+        self, config: Mapping[str, Any], transactional_id: str, topic: str, partition: int = BY_KEY
     ) -> None:
         self._topic, self._partition = topic, partition
+        self._place = topic if partition == BY_KEY else f"{topic}[{partition}]"
         self._timeout_s = config["delivery.timeout.ms"] / 1000
-        self._producer = _only_writer(config, transactional_id, f"{topic}[{partition}]")
+        self._producer = _only_writer(config, transactional_id, self._place)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write rows in one transaction; None deletes.
@@ -190,10 +192,10 @@ class TransactionalWriter:
         Raises
         ------
         DeliveryFailed
-            They may be committed or not: open a new writer, then read the partition. This one
+            They may be committed or not: open a new writer, then read. This one
             cannot be used any more.
         """
-        with _converted(f"{self._topic}[{self._partition}] was not saved"):
+        with _converted(f"{self._place} was not saved"):
             self._producer.begin_transaction()
             _enqueue(self._producer, self._topic, rows, self._partition)
             self._producer.commit_transaction(self._timeout_s)
@@ -244,7 +246,7 @@ def _only_writer(config: Mapping[str, Any], transactional_id: str, what: str) ->
     return producer
 
 
-def _enqueue(producer: Producer, topic: str, rows: Sequence[Row], partition: int = -1) -> None:
+def _enqueue(producer: Producer, topic: str, rows: Sequence[Row], partition: int = BY_KEY) -> None:
     """Enqueue rows, in order; waits for room, which delivery timeouts make at the latest."""
     for start in range(0, len(rows), CHUNK):
         while len(producer) > MOST_QUEUED:

@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 EVENT_TIME = "event-time"  # group and transactional id of a worker that runs the whole flow
+CONTROL = "control"  # transactional id of who changes what is in force in a pool
 POOL_GROUP = "provisioner-"  # groups of the provisioners begin with it; the pool follows
 READER_GROUP = "foremesh-reader"  # named by clients that assign partitions themselves; never joined
 
@@ -46,7 +47,7 @@ class KafkaComponent:
     resets: tuple[str, ...] = ()  # of these, those whose configuration is changed meanwhile
     forgets: tuple[str, ...] = ()  # groups that are deleted
     forgets_prefixes: tuple[str, ...] = ()  # the same of every name that begins so
-    transactions: tuple[str, ...] = ()  # groups whose names are transactional ids
+    transactions: tuple[str, ...] = ()  # transactional ids, named as groups are
     transaction_prefixes: tuple[str, ...] = ()  # the same, with what follows a hyphen
 
 
@@ -122,13 +123,25 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     writes = ("requests", DEAD_LETTERS)
     yield _of("topics", creates=every, checks=every)
     yield _of("catalog", views=("catalog",), writes=("catalog",))
-    yield _of("control", views=("catalog", "control", "trials"), writes=("control",))
+    yield _of(
+        "control",
+        views=("catalog", "control", "trials"),
+        writes=("control",),
+        transactions=(CONTROL,),
+    )
     yield _of("produce", writes=writes, asks_groups=(EVENT_TIME,))
     asked = (*groups, EVENT_TIME)
     yield _of("produce --wait", writes=writes, views=grouped, asks_groups=asked)
     yield _of("doctor", checks=every, views=grouped, asks_groups=asked)
     seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
-    yield _of("dashboard", checks=every, views=seen, writes=("control",), asks_groups=asked)
+    yield _of(
+        "dashboard",
+        checks=every,
+        views=seen,
+        writes=("control",),
+        asks_groups=asked,
+        transactions=(CONTROL,),
+    )
     compacted = [topic.name for topic in topology.topics.values() if topic.compacted]
     logs = [changelog(stage) for stage in topology.stages]
     yield _of(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
-from streams.engine.producer import CheckedProducer
-from streams.errors import NameUnknown
+from streams.engine.producer import TransactionalWriter
+from streams.errors import DeliveryFailed, NameUnknown
+from streams.flow.components import CONTROL
 from streams.flow.topology import key_of
 from streams.pipeline.last_values import ANSWER_S, entries_in_force, last_values
 from streams.records.catalog import Catalog
@@ -18,6 +22,12 @@ from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
 __all__ = ["OperatorWord", "in_force", "publish"]
+
+MOST_PAUSE_S = 2.0  # publishing takes half a second
+
+# Of a client that is fenced librdkafka prints that this is fatal; here it is usual, and raised.
+_UNHEARD = logging.getLogger(f"{__name__}.client")
+_UNHEARD.disabled = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,8 @@ def publish(
 ) -> Control:
     """Publish the control record of a pool with a change made to it; what is in force then.
 
+    Of those who publish at the same time each makes its change to what the other has published.
+
     Raises
     ------
     NameUnknown
@@ -46,18 +58,41 @@ def publish(
     BrokerUnreachable, TopicsMissing, DeliveryFailed
         It is not known to be in force; publishing it again is safe.
     """
+    catalog = Catalog.of(entries_in_force(settings).values())
+    until_s = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return _publish(settings, pool, word, changed, catalog)
+        except DeliveryFailed:  # as a rule since somebody else has begun
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(random.uniform(0, MOST_PAUSE_S))  # noqa: S311  # so that one goes first
+
+
+def _publish(
+    settings: Settings,
+    pool: str,
+    word: OperatorWord,
+    changed: Callable[[Control], Control],
+    catalog: Catalog,
+) -> Control:
+    """Do it, if nobody else begins before it is done: else `DeliveryFailed` is raised."""
+    topic = settings.topic("control")
+    config = {**producer_config(settings), "logger": _UNHEARD}
+    writer = TransactionalWriter(config, settings.group(CONTROL), topic)
     now = in_force(settings).get(pool)
     try:
         new = changed(now or Control(pool=pool))
     except LookupError as error:
         raise NameUnknown(f"{error}: see `foremesh control show`") from None
-    catalog = Catalog.of(entries_in_force(settings).values())
     if unknown := next(_unknown_names(now, new, catalog), None):
         raise NameUnknown(f"the catalogue has {unknown}: see `foremesh catalog show`")
     new = replace(new, by=word.by, reason=word.reason, at_ms=wall_ms())
-    producer = CheckedProducer(producer_config(settings))
-    producer.send(settings.topic("control"), key_of(new), codec.encode(new))
-    producer.flush(ANSWER_S)
+    try:
+        writer.write([(key_of(new), codec.encode(new))])
+    except DeliveryFailed:
+        if in_force(settings).get(pool) != new:  # who fences a commit may do so as it is done
+            raise
     return new
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,10 @@ from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.pipeline.event_time.presence import GroupPresence
 from streams.pipeline.last_values import entries_in_force
+from streams.pipeline.operator_word import OperatorWord, in_force
+from streams.pipeline.operator_word import publish as publish_word
 from streams.records import DeadLetter, Request
+from streams.records.control import Control, Pin
 from streams.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("topics")
@@ -84,6 +88,25 @@ def test_a_catalogue_is_loaded_whole_and_loading_it_again_changes_nothing(
     for form in ("yaml", "json"):  # JSON is YAML, too
         shown = run_foremesh("catalog", "show", "--output", form).finish()
         assert yaml_reader.parse(CATALOGUE) == yaml_reader.parse(shown)
+
+
+def test_of_operators_who_speak_at_once_each_is_heard(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    services = ["a", "b", "c", "d"]
+    word = OperatorWord(by="ann", reason="a sale")
+
+    def pin(service: str) -> Control:
+        pinned = Pin(service=service, least=1)
+        return publish_word(settings, "default", word, lambda now: now.pinned(pinned))
+
+    with ThreadPoolExecutor() as together:
+        said = list(together.map(pin, services))
+
+    now = in_force(settings)["default"]
+    assert sorted(pin.service for pin in now.pins) == services
+    assert now in said
+    assert capfd.readouterr().err == ""
 
 
 def test_what_is_no_longer_in_the_catalogue_is_withdrawn(settings: Settings) -> None:
