@@ -114,3 +114,11 @@ def test_an_unreadable_url_is_not_shown_since_it_holds_a_password() -> None:
         migrate("postgres//me:secret@host/foremesh")
 
     assert not re.search("secret", str(caught.value))
+
+
+def test_a_server_that_only_reads_is_told_as_such(empty_database: str) -> None:
+    mark = "&" if "?" in empty_database else "?"
+    standby = f"{empty_database}{mark}options=-c%20default_transaction_read_only%3Don"
+
+    with pytest.raises(DatabaseUnreachable, match="PostgreSQL only reads: set"):
+        migrate(standby)

@@ -19,7 +19,12 @@ from streams.errors import (
 
 __all__ = ["connect", "connected", "named"]
 
-_OUTDATED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+_NAMED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
 
 # A server that disappears without closing its connections is noticed within half a minute.
 _DEADLINES: Mapping[str, Any] = {
@@ -66,7 +71,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
         with connect(url) as connection:
             yield connection
-    except (psycopg.OperationalError, *_OUTDATED, psycopg.errors.InsufficientPrivilege) as error:
+    except (psycopg.OperationalError, *_NAMED) as error:
         raise named(error) from error
 
 
@@ -82,6 +87,11 @@ def named(error: psycopg.Error) -> ForemeshError:
             )
         case psycopg.errors.QueryCanceled():
             return DatabaseBusy.because(message)
+        case psycopg.errors.ReadOnlySqlTransaction():
+            return DatabaseUnreachable(
+                "PostgreSQL only reads: set FOREMESH_POSTGRES to the server that writes, or wait"
+                f" until it does ({message})"
+            )
         case psycopg.errors.InsufficientPrivilege():
             return RightsMissing(
                 "This role may not do that in PostgreSQL: give it the rights of"
