@@ -174,8 +174,8 @@ class CheckedProducer:
 class TransactionalWriter:
     """Writes rows to a compacted topic in transactions, as its only writer.
 
-    Without a partition their keys choose it. Opening it fences every earlier writer with the same `transactional_id`: the broker aborts its
-    open transaction and refuses what it still sends (KIP-98).
+    Opening it fences every earlier writer with the same `transactional_id`: the broker aborts its
+    open transaction and refuses what it still sends (KIP-98). Without a partition, keys choose it.
     """
 
     def __init__(
@@ -192,8 +192,8 @@ class TransactionalWriter:
         Raises
         ------
         DeliveryFailed
-            They may be committed or not: open a new writer, then read. This one
-            cannot be used any more.
+            They may be committed or not: open a new writer, then read. This one cannot be used any
+            more.
         """
         with _converted(f"{self._place} was not saved"):
             self._producer.begin_transaction()
