@@ -124,6 +124,14 @@ async def test_a_scaled_object_that_names_no_constituent_or_pool_is_told_so(
         assert "ScaledObject so" in error.value.details()
 
 
+async def test_names_in_an_error_turn_no_terminal() -> None:
+    wanted = WantedInstances()
+    wanted.read([])
+    async with asked(wanted) as stub:
+        with pytest.raises(grpc.aio.AioRpcError, match=r"a\\u001b\[2J\\nb is not a constituent"):
+            await stub.GetMetricSpec(ref(constituent="a\x1b[2J\nb"))
+
+
 async def test_what_is_not_known_is_an_error_so_that_keda_falls_back() -> None:
     now_s = 0.0
     wanted = WantedInstances(lambda: now_s)

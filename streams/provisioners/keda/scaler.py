@@ -23,6 +23,7 @@ from streams.records import Instance, InstanceState
 from streams.records.catalog import MOST_NAME, Catalog
 from streams.runtime.access import Listener
 from streams.runtime.grpc_serving import grpc_server
+from streams.runtime.printable import printable
 from streams.runtime.serving import binding
 from streams.runtime.wake_signal import WakeSignal
 
@@ -105,15 +106,15 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
         """Return pool and constituent of a ScaledObject; `abort` raises."""
         service = ref.scalerMetadata.get("constituent", "")
         pool = ref.scalerMetadata.get("pool", "default")
-        catalog, who = self._catalog(), f"ScaledObject {ref.name[:MOST_NAME]}"
+        catalog, who = self._catalog(), f"ScaledObject {_told(ref.name)}"
         if not service:
             why = f"{who}: its trigger's metadata has no `constituent`"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
         if service not in catalog.constituents:
-            why = f"{who}: {service[:MOST_NAME]} is not a constituent in the catalogue"
+            why = f"{who}: {_told(service)} is not a constituent in the catalogue"
             await context.abort(grpc.StatusCode.NOT_FOUND, why)
         if not catalog.serves(pool):
-            why = f"{who}: {pool[:MOST_NAME]!r} is not a pool in the catalogue"
+            why = f"{who}: {_told(pool)!r} is not a pool in the catalogue"
             await context.abort(grpc.StatusCode.NOT_FOUND, why)
         return pool, service
 
@@ -123,6 +124,11 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
             why = f"instances have not been read for over {_STALE_S:g} s: is Kafka reachable?"
             await context.abort(grpc.StatusCode.UNAVAILABLE, why)
         return self._wanted.of(pool, service)
+
+
+def _told(name: str) -> str:
+    """A name as a sentence may have it: gRPC carries no long ones, and terminals show them."""
+    return printable(name[:MOST_NAME]).replace("\n", "\\n")
 
 
 def _bind(server: grpc.aio.Server, listen: str, tls: tuple[bytes, bytes, bytes] | None) -> int:

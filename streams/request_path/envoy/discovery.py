@@ -33,6 +33,7 @@ ROUTES = f"{_TYPE}.route.v3.RouteConfiguration"
 _ORDER = (CLUSTERS, ENDPOINTS, LISTENERS, ROUTES)
 _DEPENDENT = {CLUSTERS: (ENDPOINTS,), LISTENERS: (ROUTES,)}
 _COMPLETE = {CLUSTERS, LISTENERS}  # a response that leaves out a resource deletes it
+_MOST_TOLD = 1_000  # characters of what Envoy says is wrong, which may hold a whole configuration
 
 
 class ResourceSnapshot:
@@ -151,7 +152,7 @@ class DiscoveryStream:
         if request.HasField("error_detail"):
             self._snapshot.nacks += 1
             extra = {"action": "refused", "kind": kind}
-            message = request.error_detail.message
+            message = request.error_detail.message[:_MOST_TOLD]
             logger.warning("Envoy rejected its configuration: %s", message, extra=extra)
         elif request.response_nonce:
             self._snapshot.acks += 1
