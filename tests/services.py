@@ -116,7 +116,7 @@ def send(settings: Settings, records: Iterable[Record]) -> None:
 
 def read(settings: Settings, topic: str) -> list[Record]:
     """All that is on a topic, as of now."""
-    consumer = Consumer({**client_config(settings), "group.id": "reader", "fetch.wait.max.ms": 10})
+    consumer = Consumer({**client_config(settings), "group.id": "reader"})
     try:
         found: list[Record] = []
         for partition in range(settings.partitions):

@@ -35,6 +35,11 @@ def warm(settings: Settings) -> list[Instance]:
     return [one for one in last.values() if one.state is InstanceState.WARM]
 
 
+def used_cpu(settings: Settings) -> list[float]:
+    told = read(settings, "utilisation")
+    return [one.used.cpu for one in told if isinstance(one, Utilisation)]
+
+
 async def so(check: Callable[[], object]) -> None:
     """Wait for what blocks to see."""
     async with asyncio.timeout(40):
@@ -59,8 +64,7 @@ async def test_commands_on_kafka_become_pods_and_pods_instances(
         await so(lambda: len(warm(settings)) == 2)
 
         assert {one.endpoint for one in warm(settings)} == {"http://127.0.0.9:9000"}
-        told = [x for x in read(settings, "utilisation") if isinstance(x, Utilisation)]
-        assert max(x.used.cpu for x in told) == 200
+        await so(lambda: max(used_cpu(settings), default=0.0) == 200)
         running.process.terminate()
         assert await asyncio.to_thread(running.wait, 30) == 0
         assert len(kube.pods()) == 2
