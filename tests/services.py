@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from harness import RunForemesh, Running, eventually
 
 from foremesh.testing import provisioners as kit
@@ -115,8 +115,9 @@ def send(settings: Settings, records: Iterable[Record]) -> None:
 
 
 def read(settings: Settings, topic: str) -> list[Record]:
-    """All that is on a topic, as of now."""
-    consumer = Consumer({**client_config(settings), "group.id": "reader"})
+    """All that is on a topic, as of now; markers of transactions stand at places of their own."""
+    eof = {"enable.partition.eof": True}
+    consumer = Consumer({**client_config(settings), "group.id": "reader", **eof})
     try:
         found: list[Record] = []
         for partition in range(settings.partitions):
@@ -124,11 +125,13 @@ def read(settings: Settings, topic: str) -> list[Record]:
             low, high = eventually(partial(_offsets, consumer, at), 30)
             consumer.assign([TopicPartition(at.topic, partition, low)])
             while high > low:
-                for message in consumer.consume(high - low, 5):
-                    low = (message.offset() or 0) + 1
-                    value = message.value()
-                    if message.error() is None and value is not None:
+                for message in consumer.consume(high - low, 0.5):
+                    error, value = message.error(), message.value()
+                    if error is None and value is not None:
                         found.append(codec.decode(value))
+                    ended = error is not None and error.code() == KafkaError._PARTITION_EOF
+                    if error is None or ended:
+                        low = (message.offset() or 0) + (not ended)
         return found
     finally:
         consumer.close()

@@ -263,11 +263,8 @@ class Flow:
         return True
 
     def end(self, running: list[Running]) -> None:
-        """Stop these together, each well."""
         for one in running:
-            one.process.terminate()
-        for one in running:
-            assert one.wait(30) == 0, one.output
+            assert one.stop(30) == 0, one.output
 
 
 COLUMNS = ("--user", "user", "--item", "service", "--time", "ts")
