@@ -76,10 +76,16 @@ Weights = npt.NDArray[np.float64]
 
 
 @inner
+def _name_keeps(named: npt.NDArray[np.int64], peak: int, expert: int, level: int) -> bool:
+    """Whether an expert that names numbers for a cell keeps more than `level` instances in it."""
+    return bool(level < named[expert] or (level < peak and expert < CALLER))
+
+
+@inner
 def keeps(past: Record, expert: int, level: int, at_ms: int) -> bool:
     """Whether an expert keeps more than `level` instances at a time in the current cell."""
     if expert >= NAMED:
-        return bool(level < past.named[expert] or (level < past.peak and expert < CALLER))
+        return _name_keeps(past.named, past.peak, expert, level)
     end_ms = past.history.ends_ms[level]
     return bool(end_ms > NEVER_MS and at_ms - end_ms < TIMERS_MS[expert])
 
@@ -96,7 +102,7 @@ def charge(past: Record, until_ms: int) -> None:
             held_ms[expert] += max(0, min(until_ms, end_ms + TIMERS_MS[expert]) - since_ms)
         whole_ms = max(0, until_ms - since_ms)
         for expert in range(NAMED, EXPERTS):
-            if level < named[expert] or (level < peak and expert < CALLER):
+            if _name_keeps(named, peak, expert, level):
                 held_ms[expert] += whole_ms
     past.now_ms = until_ms
 
