@@ -24,8 +24,13 @@ __all__ = ["command"]
 CATALOGUES = (".yaml", ".yml")
 # Options about instances that run, which a dry run has none of.
 _ACTS = (
-    *("listen", "starts", "keep_alive", "limit", "limit_if_possible"),
-    *("allow_command", "pass_env"),
+    "listen",
+    "starts",
+    "keep_alive",
+    "limit",
+    "limit_if_possible",
+    "allow_command",
+    "pass_env",
 )
 
 

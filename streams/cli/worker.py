@@ -41,15 +41,17 @@ def command(
     `foremesh replay` does, however fast the log was produced. Of two such workers the later one
     goes on. Stages that are named do not wait for those of other workers.
     """
-    from streams.adapters.kafka.broker_watch import BrokerWatch  # noqa: PLC0415
+    from streams.adapters.kafka.broker_watch import GOES_ON, BrokerWatch  # noqa: PLC0415
     from streams.adapters.metrics import endpoint  # noqa: PLC0415  # Faust loads slowly
 
     port = settings.metrics_port if metrics_port is None else metrics_port
     endpoint.serve("worker", port, settings.metrics_host)
     in_event_time = settings.clock == "event" and set(stages) in (set(), set(STAGES))
-    meanwhile = {} if in_event_time else {"meanwhile": _patience(settings)}
-    watch = BrokerWatch(settings, changed=lambda: os.kill(os.getpid(), signal.SIGTERM), **meanwhile)
-    watch.start()
+    BrokerWatch(
+        settings,
+        changed=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        meanwhile=GOES_ON if in_event_time else _patience(settings),
+    ).start()
     if rebuild:
         _rebuild(settings, stages or tuple(STAGES))
     if in_event_time:

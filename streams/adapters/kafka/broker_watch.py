@@ -16,12 +16,13 @@ from streams.adapters.kafka.topics import declared
 from streams.adapters.metrics.table import KAFKA_UP
 from streams.settings import Settings
 
-__all__ = ["BrokerWatch"]
+__all__ = ["GOES_ON", "BrokerWatch"]
 
 _log = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # between two questions, and the longest wait for an answer
 REPEAT_S = 60.0  # until an outage that lasts is told again
+GOES_ON = "what waits for it goes on when it does"
 
 
 class BrokerWatch:
@@ -44,7 +45,7 @@ class BrokerWatch:
         self,
         settings: Settings,
         changed: Callable[[], None] = lambda: None,
-        meanwhile: str = "what waits for it goes on when it does",
+        meanwhile: str = GOES_ON,
     ) -> None:
         config: dict[str, Any] = {"error_cb": self._note, "log_level": 0}
         self._client = AdminClient({**client_config(settings), **config})
