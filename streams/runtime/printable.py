@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-__all__ = ["PrintableFormatter", "printable"]
+__all__ = ["PrintableFormatter", "printable", "printable_line"]
 
 # Control characters but tab and newline, what turns the direction of text, separators of lines and
 # paragraphs, what has no width, and halves of surrogate pairs.
@@ -27,12 +27,17 @@ def printable(text: str) -> str:
     return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
 
 
+def printable_line(text: str) -> str:
+    """The text as one harmless line."""
+    return printable(text).replace("\n", "\\n")
+
+
 class PrintableFormatter(logging.Formatter):
     """Formats log records as one harmless line each; lines of a traceback follow below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's
         """The line of a record."""
-        return printable(super().formatMessage(record)).replace("\n", "\\n")
+        return printable_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's
         """The traceback of a record."""

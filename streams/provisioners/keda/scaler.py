@@ -23,7 +23,7 @@ from streams.records import Instance, InstanceState
 from streams.records.catalog import MOST_NAME, Catalog
 from streams.runtime.access import Listener
 from streams.runtime.grpc_serving import grpc_server
-from streams.runtime.printable import printable
+from streams.runtime.printable import printable_line
 from streams.runtime.serving import binding
 from streams.runtime.wake_signal import WakeSignal
 
@@ -128,7 +128,7 @@ class KedaScaler(pb_grpc.ExternalScalerServicer):
 
 def _told(name: str) -> str:
     """A name as a sentence may have it: gRPC carries no long ones, and terminals show them."""
-    return printable(name[:MOST_NAME]).replace("\n", "\\n")
+    return printable_line(name[:MOST_NAME])
 
 
 def _bind(server: grpc.aio.Server, listen: str, tls: tuple[bytes, bytes, bytes] | None) -> int:
