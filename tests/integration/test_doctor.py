@@ -62,13 +62,18 @@ def test_missing_topics_are_named_with_their_fix(
     assert settings.topic("requests") in finding["says"]
 
 
+def leave_one(settings: Settings, topic: str) -> None:
+    """Put a record on a topic."""
+    producer = Producer(producer_config(settings))
+    producer.produce(settings.topic(topic), b"x")
+    assert producer.flush(20) == 0
+
+
 def test_records_that_nobody_reads_are_reported(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
-    producer = Producer(producer_config(settings))
-    producer.produce(settings.topic("outcomes"), b"x")
-    assert producer.flush(20) == 0
+    leave_one(settings, "outcomes")
 
     found = findings(run_foremesh("doctor", "--output", "json"), 1)
 
@@ -83,9 +88,7 @@ def test_of_an_optional_stage_that_nobody_runs_is_said_why_that_is_no_fault(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
-    producer = Producer(producer_config(settings))
-    producer.produce(settings.topic("commands"), b"x")
-    assert producer.flush(20) == 0
+    leave_one(settings, "commands")
 
     found = findings(run_foremesh("doctor", "--output", "json"), 1)  # for the sink, which waits too
 
@@ -102,9 +105,7 @@ def test_stages_that_a_worker_in_event_time_runs_are_not_missing(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
-    producer = Producer(producer_config(settings))
-    producer.produce(settings.topic("outcomes"), b"x")
-    assert producer.flush(20) == 0
+    leave_one(settings, "outcomes")
     presence = GroupPresence(settings)
     presence.enter()
 
