@@ -19,7 +19,8 @@ from streams.records.catalog import Catalog, CatalogEntry, Constituent, Pool, Re
 from streams.records.trials import Trial
 from streams.records.verdicts import Verdict
 from streams.stages.base import StepContext
-from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
+from streams.stages.planned_pool import PlannedPool
+from streams.stages.planned_provisioner import PlannedProvisioner
 
 __all__ = ["TIERS", "World", "actions", "command", "constituent", "demand", "pool", "warm"]
 

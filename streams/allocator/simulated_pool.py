@@ -13,13 +13,8 @@ from streams.catalog.critical_path import first_uses, start_ms, steps_of
 from streams.records import Command, Instance
 from streams.records.trials import Score
 from streams.stages.base import StepContext
-from streams.stages.planned_provisioner import (
-    PlannedInstance,
-    PlannedPool,
-    PlannedProvisioner,
-    instances_of,
-    started_on_request,
-)
+from streams.stages.planned_pool import PlannedInstance, PlannedPool, instances_of
+from streams.stages.planned_provisioner import PlannedProvisioner, started_on_request
 
 __all__ = ["SimulatedPool"]
 

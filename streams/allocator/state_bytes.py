@@ -19,7 +19,7 @@ from streams.models.keep_warm.shared_weights import SharedWeights
 from streams.records import Demand
 from streams.records.control import Variant
 from streams.records.trials import Score
-from streams.stages.planned_provisioner import planned_form, planned_of
+from streams.stages.planned_pool import planned_form, planned_of
 from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["AllocatorRow", "decode", "encode"]

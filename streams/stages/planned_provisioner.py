@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from streams.records import Action, ColdStart, Command, Instance, InstanceState, Record, Utilisation
 from streams.records.catalog import Catalog, Resources
 from streams.records.instances import ON_REQUEST
 from streams.stages.admission import admit_cold_start, admit_command
 from streams.stages.base import EventDriven, StepContext
+from streams.stages.planned_pool import (
+    PlannedInstance,
+    PlannedPool,
+    instance_record,
+    planned_form,
+    planned_of,
+)
 from streams.stages.row_encoding import from_row, to_row
 
-__all__ = [
-    "PlannedInstance",
-    "PlannedPool",
-    "PlannedProvisioner",
-    "instances_of",
-    "planned_form",
-    "planned_of",
-    "started_on_request",
-]
+__all__ = ["PlannedProvisioner", "started_on_request"]
 
 VERSION = 1
 STANDARD_MS = 10_000  # a start on request is not made when it is late by so much
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedInstance:
-    """A simulated instance."""
-
-    service: str
-    command_id: str
-    started_ms: int
-    warm_since_ms: int
-
-
-@dataclass(slots=True)
-class PlannedPool:
-    """Simulated instances of a pool, and the executed commands that have not expired."""
-
-    now_ms: int = 0
-    live: dict[str, PlannedInstance] = field(default_factory=dict)  # by instance id
-    done: dict[str, int] = field(default_factory=dict)  # command id -> its expiry
 
 
 class PlannedProvisioner(EventDriven):
@@ -100,27 +79,6 @@ class PlannedProvisioner(EventDriven):
         return planned_of(from_row(data, range(VERSION, VERSION + 1))[1])
 
 
-def planned_form(pool: PlannedPool) -> list[Any]:
-    """A pool as plain values, for its bytes."""
-    live = {
-        name: [p.service, p.command_id, p.started_ms, p.warm_since_ms]
-        for name, p in pool.live.items()
-    }
-    return [pool.now_ms, live, pool.done]
-
-
-def planned_of(form: Iterable[Any]) -> PlannedPool:
-    """The pool of these plain values."""
-    now_ms, live, done = form
-    return PlannedPool(now_ms, {name: PlannedInstance(*p) for name, p in live.items()}, done)
-
-
-def instances_of(name: str, pool: PlannedPool) -> Iterator[Instance]:
-    """The simulated instances as records."""
-    for instance_id, planned in pool.live.items():
-        yield _instance(instance_id, name, planned)
-
-
 def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[Instance]:
     constituent = catalog.constituents.get(command.service)
     if constituent is None:
@@ -145,7 +103,7 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         )
         name = f"{command.command_id}/{k}"
         pool.live[name] = planned
-        yield _instance(name, command.pool, planned)
+        yield instance_record(name, command.pool, planned)
 
 
 def started_on_request(cause: str, pool: str, service: str, at_ms: int, life_ms: int) -> Command:
@@ -177,27 +135,12 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
     gone_ms = command.issued_ms + 1
     for name in names[: command.count]:
         yield replace(
-            _instance(name, command.pool, pool.live.pop(name)),
+            instance_record(name, command.pool, pool.live.pop(name)),
             state=InstanceState.GONE,
             changed_ms=gone_ms,
             gone_ms=gone_ms,
             reason=f"released by {command.command_id}",
         )
-
-
-def _instance(name: str, pool: str, planned: PlannedInstance) -> Instance:
-    return Instance(
-        instance_id=name,
-        service=planned.service,
-        pool=pool,
-        state=InstanceState.WARM,
-        endpoint="",
-        command_id=planned.command_id,
-        started_ms=planned.started_ms,
-        changed_ms=planned.warm_since_ms,
-        warm_since_ms=planned.warm_since_ms,
-        reason="planned",
-    )
 
 
 def _used(pool: PlannedPool, catalog: Catalog) -> Resources:

@@ -17,7 +17,8 @@ from streams.records import Action, ColdStart, Instance, Outcome, Request
 from streams.records.catalog import Catalog, Composite, Constituent
 from streams.stages.base import StepContext
 from streams.stages.interceptor import Interceptor
-from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
+from streams.stages.planned_pool import PlannedPool
+from streams.stages.planned_provisioner import PlannedProvisioner
 
 NAMES = "abcd"
 STEPS = st.lists(

@@ -18,7 +18,8 @@ from streams.records import (
 )
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.stages.base import RecordUnusable, StepContext
-from streams.stages.planned_provisioner import PlannedPool, PlannedProvisioner
+from streams.stages.planned_pool import PlannedPool
+from streams.stages.planned_provisioner import PlannedProvisioner
 
 CATALOG = Catalog.of(
     [

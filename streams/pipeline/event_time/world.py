@@ -20,7 +20,7 @@ from streams.pipeline.stage_views import stage_view
 from streams.records import Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.settings import Settings
-from streams.stages.planned_provisioner import PlannedPool, instances_of
+from streams.stages.planned_pool import PlannedPool, instances_of
 
 __all__ = ["CatalogueView", "ControlReader", "instances_as_of"]
 
