@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streams.flow.topology import TOPOLOGY, StageRow
+from streams.flow.declaration import StageRow
+from streams.flow.topology import TOPOLOGY
 
 LEFT, TOP, ACROSS, DOWN, R = 110, 60, 92, 26, 5
 STYLE = "font:13px sans-serif;fill:currentColor;stroke:none"

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from streams.cli import EXIT_CODES, cli
-from streams.flow.topology import TOPICS, TOPOLOGY, Topic
+from streams.flow.declaration import Topic
+from streams.flow.topology import TOPICS, TOPOLOGY
 from streams.runtime.files import data_path
 from streams.settings import Settings
 

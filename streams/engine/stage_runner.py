@@ -1,8 +1,7 @@
 """Runs one stage: batches in, outputs and state out; nothing is lost, nothing counted twice.
 
 A batch is processed at once and its outputs are sent; `checkpointer` checkpoints. When that fails,
-the partition is reset to its last checkpoint and processed again from there; `TRIES` failures in a
-row stop the worker.
+the partition is processed again from its last checkpoint; `TRIES` failures in a row stop the worker.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from streams.engine.stage_wiring import StageWiring, StageWorld, observed
 from streams.engine.topic_ids import TopicIds
 from streams.engine.traced_steps import outbox_of, steps_of
 from streams.errors import BrokerUnreachable, DeliveryFailed
-from streams.flow.topology import TOPICS, StageRow, changelog
+from streams.flow.declaration import StageRow
+from streams.flow.topology import TOPICS, changelog
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 from streams.stages.base import Stage

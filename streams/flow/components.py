@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streams.flow.topology import SINK, TOPOLOGY, FlowTopology, StageRow, changelog
+from streams.flow.declaration import SINK, FlowTopology, StageRow
+from streams.flow.topology import TOPOLOGY, changelog
 
 __all__ = [
     "COMPONENTS",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streams.flow.topology import TOPOLOGY, FlowTopology
+from streams.flow.declaration import FlowTopology
+from streams.flow.topology import TOPOLOGY
 
 __all__ = ["mermaid"]
 

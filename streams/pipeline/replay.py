@@ -13,7 +13,8 @@ from streams.engine.batch import RawRecord
 from streams.engine.partition_store import PartitionStore
 from streams.engine.partitioning import partition_of
 from streams.engine.stage_steps import StageSteps
-from streams.flow.topology import STAGES, TOPICS, StageRow, key_of, topic_of
+from streams.flow.declaration import StageRow
+from streams.flow.topology import STAGES, TOPICS, key_of, topic_of
 from streams.pipeline.assembly import stages_of
 from streams.records import Instance, InstanceState, Record, Request
 from streams.records.catalog import Catalog

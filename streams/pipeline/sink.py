@@ -29,7 +29,8 @@ from streams.adapters.postgres.tables import TABLES, stored_tables
 from streams.engine.producer import CheckedProducer
 from streams.engine.refusal import check_rights
 from streams.errors import DatabaseOutdated, DatabaseUnreachable, TopicsMissing
-from streams.flow.topology import SINK, TOPOLOGY, FlowTopology
+from streams.flow.declaration import SINK, FlowTopology
+from streams.flow.topology import TOPOLOGY
 from streams.pipeline.database_wait import DatabaseWait
 from streams.pipeline.sink_lag import END, SinkLag
 from streams.records import DeadLetter

@@ -7,7 +7,7 @@ from collections import Counter
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams.adapters.metrics.table import LAG
-from streams.flow.topology import SINK
+from streams.flow.declaration import SINK
 
 __all__ = ["END", "SinkLag"]
 

@@ -24,7 +24,8 @@ from streams.adapters.postgres.rows import OFFSET, StoredTable, of_record
 from streams.adapters.postgres.sql import migrations
 from streams.adapters.postgres.tables import TABLES, stored_tables
 from streams.engine.producer import CheckedProducer
-from streams.flow.topology import SINK, STAGES, TOPICS, FlowTopology, RecordKind, Topic
+from streams.flow.declaration import SINK, FlowTopology, RecordKind, Topic
+from streams.flow.topology import STAGES, TOPICS
 from streams.pipeline.sink import RecordSink
 from streams.records import Record
 from streams.settings import Settings

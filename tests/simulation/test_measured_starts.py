@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from streams.flow.topology import StageRow
+from streams.flow.declaration import StageRow
 from streams.lab.compare.ledger import PolicyLedger
 from streams.lab.compare.staged import RecordLedger
 from streams.pipeline.replay import PackedRecord, QueuedRecord, ReplayedFlow

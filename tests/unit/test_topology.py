@@ -12,16 +12,9 @@ from harness import CHECKOUT
 
 from streams.adapters.postgres.rows import Column, RecordRows, StoredTable, of_part, of_record
 from streams.adapters.postgres.tables import TABLES, stored_tables
+from streams.flow.declaration import SINK, FlowTopology, RecordKind, Topic
 from streams.flow.diagram import mermaid
-from streams.flow.topology import (
-    SINK,
-    STAGES,
-    TOPICS,
-    TOPOLOGY,
-    FlowTopology,
-    RecordKind,
-    Topic,
-)
+from streams.flow.topology import STAGES, TOPICS, TOPOLOGY
 from streams.records import Record, Request
 
 

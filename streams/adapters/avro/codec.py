@@ -22,7 +22,8 @@ from streams.adapters.avro.compatibility import unreadable
 from streams.adapters.avro.reader import EnumValueUnknown, Read, reader_of
 from streams.adapters.avro.record_forms import Convert, field_names, form_of
 from streams.adapters.avro.writer import Write, writer_of
-from streams.flow.topology import TOPOLOGY, FlowTopology
+from streams.flow.declaration import FlowTopology
+from streams.flow.topology import TOPOLOGY
 from streams.records import Record
 from streams.runtime.files import data_path
 

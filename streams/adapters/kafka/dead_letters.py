@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import reader_config
 from streams.errors import BrokerUnreachable, TopicsMissing
-from streams.flow.topology import SINK, TOPICS
+from streams.flow.declaration import SINK
+from streams.flow.topology import TOPICS
 from streams.records import DeadLetter
 from streams.settings import Settings
 

@@ -13,7 +13,8 @@ from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.control_records import without_records
 from streams.adapters.kafka.groups import members
 from streams.errors import BrokerUnreachable
-from streams.flow.topology import TOPOLOGY, FlowTopology
+from streams.flow.declaration import FlowTopology
+from streams.flow.topology import TOPOLOGY
 from streams.settings import Settings
 
 __all__ = ["GroupLag", "committed_offsets", "group_lags"]

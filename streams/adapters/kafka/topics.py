@@ -22,7 +22,8 @@ from streams.adapters.kafka.admin import ANSWER_S, end_offsets
 from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, connect
 from streams.adapters.kafka.emptying import EMPTIED
 from streams.errors import TopicsMissing
-from streams.flow.topology import TOPOLOGY, FlowTopology, changelog
+from streams.flow.declaration import FlowTopology
+from streams.flow.topology import TOPOLOGY, changelog
 from streams.settings import Settings
 
 __all__ = ["TopicFault", "TopicState", "check_topics", "create_topics", "declared"]

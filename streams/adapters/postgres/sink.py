@@ -15,7 +15,7 @@ from streams.adapters.postgres.connection import connect, named
 from streams.adapters.postgres.rows import RecordRows, RowValues, StoredTable
 from streams.adapters.postgres.tables import STORED_TABLES
 from streams.errors import ForemeshError
-from streams.flow.topology import SINK
+from streams.flow.declaration import SINK
 from streams.records import DeadLetter, Record
 
 __all__ = ["PostgresSink", "ReceivedRecord", "SinkEntry"]

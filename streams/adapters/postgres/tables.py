@@ -15,7 +15,8 @@ from streams.adapters.postgres.rows import (
     of_record,
     text_array,
 )
-from streams.flow.topology import TOPOLOGY, FlowTopology
+from streams.flow.declaration import FlowTopology
+from streams.flow.topology import TOPOLOGY
 from streams.records import Command, DeadLetter, Instance, Outcome, Prediction, Utilisation
 from streams.records.control import Control
 from streams.records.trials import Trial
