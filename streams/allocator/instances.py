@@ -35,10 +35,10 @@ class PoolInstances:
         By constituent that has served a request: mean service time.
     have
         Number of instances that can serve.
-    warm_ms
-        Since or from when each of those alive is warm, in order.
+    free_from_ms
+        Since or from when each of those alive could serve a request, in order.
     free, free_since_ms, free_on_request
-        Of each free instance: its constituent, since when it is warm, and whether a request
+        Of each free instance: its constituent, since when it is free, and whether a request
         started it.
     taken, price
         What those alive take of the pool, and what they cost an hour.
@@ -49,7 +49,7 @@ class PoolInstances:
     serving: Mapping[str, tuple[str, ...]]
     serve_ms: Mapping[str, float]
     have: Numbers
-    warm_ms: Numbers
+    free_from_ms: Numbers
     free: Numbers
     free_since_ms: Numbers
     free_on_request: NDArray[np.bool_]
@@ -57,8 +57,8 @@ class PoolInstances:
     price: float
 
     def next_ms(self, now_ms: int) -> int:
-        """When the next one becomes warm; 0 if none is known to."""
-        later = self.warm_ms[self.warm_ms.searchsorted(now_ms, "right") :]
+        """When the next one becomes free; 0 if none is known to."""
+        later = self.free_from_ms[self.free_from_ms.searchsorted(now_ms, "right") :]
         return int(later[0]) if later.size else 0
 
     @classmethod
@@ -75,9 +75,9 @@ class PoolInstances:
             serving=serving,
             serve_ms=_serve_ms(here),
             have=index.counts({service: len(ids) for service, ids in serving.items()}),
-            warm_ms=np.sort(np.array([i.warm_since_ms or 0 for i in alive], np.int64)),
+            free_from_ms=np.sort(np.array([i.free_from_ms or 0 for i in alive], np.int64)),
             free=np.array([index.number[i.service] for i in free], np.int64),
-            free_since_ms=np.array([i.warm_since_ms for i in free], np.int64),
+            free_since_ms=np.array([i.free_from_ms for i in free], np.int64),
             free_on_request=np.array([i.command_id.startswith(ON_REQUEST) for i in free], np.bool_),
             taken=taken,
             price=price,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container
 from functools import lru_cache
 
 from streams.records.catalog import Catalog
 
-__all__ = ["Steps", "cold_ms", "first_uses", "start_ms", "steps_of"]
+__all__ = ["Steps", "cold_ms", "first_uses", "serve_ms", "start_ms", "steps_of"]
 
 Steps = tuple[tuple[str, ...], ...]
 
@@ -46,6 +47,12 @@ def cold_ms(steps: Steps, wait_ms: Callable[[str], int]) -> int:
         Wait for a constituent, in ms; 0 for a warm one.
     """
     return sum(max((wait_ms(part) for part in step), default=0) for step in first_uses(steps))
+
+
+def serve_ms(steps: Steps, whole_ms: int) -> dict[str, int]:
+    """How long each constituent serves a request of so many ms, if all its steps take as long."""
+    counts = Counter(name for step in steps for name in set(step))
+    return {name: whole_ms * count // len(steps) for name, count in counts.items()}
 
 
 @lru_cache(maxsize=10_000)  # asked for at every request

@@ -136,10 +136,18 @@ def command(
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)
     results = list(_with_bar(steps, len(usable) * (1 + len(prices))))
-    hours = (usable[-1].at_ms - counted_from(usable, warm_up)) / HOUR_MS if usable else 0.0
-    _tell(output, results, hours=hours, every=every, today=today, guessed=not catalog_path)
+    known = {**_known_of(usable, warm_up), "today": today, "guessed": not catalog_path}
+    _tell(output, results, every=every, **known)
     _write_json([row.as_json() for row in results], json_path)
     _draw(results, figure)
+
+
+def _known_of(requests: Sequence[Request], warm_up: float) -> dict[str, Any]:
+    """Hours that count, and whether the log says how long requests were served."""
+    if not requests:
+        return {"hours": 0.0, "served": False}
+    counted_ms = requests[-1].at_ms - counted_from(requests, warm_up)
+    return {"hours": counted_ms / HOUR_MS, "served": any(r.serve_ms for r in requests)}
 
 
 def _steps(

@@ -16,6 +16,8 @@ __all__ = ["at_price_label", "shown", "verdict"]
 TIMERS = ("no keep-alive", "keep-alive", "always warm")
 ALIKE = 0.03  # relative difference of costs below which a timer does as well
 SHOWN = 5  # rows of foremesh that are shown by default
+NOBODY_BUSY = "no request finds an instance busy (--duration says how long each took)"
+SERVED = "instances are busy for as long as the log says"
 
 
 def at_price_label(price: float) -> str:
@@ -30,6 +32,7 @@ def shown(
     every: bool = False,
     today: str | None = None,
     guessed: bool = False,
+    served: bool = False,
 ) -> Iterator[TextTable | Text]:
     """The rows, foremesh against the best other policies, and what follows from them.
 
@@ -43,10 +46,12 @@ def shown(
         Parameter of the keep-alive in use today.
     guessed
         Whether the catalogue was inferred from the log.
+    served
+        Whether the log says how long requests were served.
     """
     yield _table(rows if every else _selected(rows, today))
     yield from _advantages(rows)
-    yield Text(verdict(rows, hours=hours, today=today, guessed=guessed))
+    yield Text(verdict(rows, hours=hours, today=today, guessed=guessed, served=served))
 
 
 def _selected(rows: Sequence[PolicyRow], today: str | None) -> list[PolicyRow]:
@@ -107,7 +112,9 @@ def _advantages(rows: Sequence[PolicyRow]) -> Iterator[TextTable]:
     )
 
 
-def verdict(rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool) -> str:
+def verdict(
+    rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool, served: bool
+) -> str:
     """Whether to adopt foremesh, in words and money; empty where the rows do not tell."""
     ours = [row for row in rows if (row.policy, row.parameter) == (OURS, at_price_label(1.0))]
     timers = [row for row in rows if row.policy in TIMERS]
@@ -124,7 +131,7 @@ def verdict(rows: Sequence[PolicyRow], *, hours: float, today: str | None, guess
             told.append(_against(mine, row, hours, "the timer of today"))
             break
     told.append(_advice(mine, best))
-    told.append("Assumed: no request finds an instance busy; starts take as the catalogue says.")
+    told.append(f"Assumed: {SERVED if served else NOBODY_BUSY}; starts take as the catalogue says.")
     if guessed:
         told.append("The catalogue was guessed from the log: give yours with --catalog.")
     return " ".join(told)

@@ -75,6 +75,19 @@ _OPTIONS = (
     click.option("--tier", show_envvar=True, help="Column of the tier."),
     click.option("--pool", show_envvar=True, help="Column of the pool."),
     click.option(
+        "--duration",
+        show_envvar=True,
+        help="Column of how long a request was served: replays keep its instances busy for so long.",
+    ),
+    click.option(
+        "--duration-unit",
+        type=click.Choice([*TIME_UNITS]),
+        default="ms",
+        show_default=True,
+        show_envvar=True,
+        help="Unit of the duration.",
+    ),
+    click.option(
         "--parameter",
         "parameters",
         multiple=True,
@@ -108,6 +121,8 @@ _SAME_NAMES = (
     "time",
     "tier",
     "pool",
+    "duration",
+    "duration_unit",
     "time_unit",
     "time_format",
     "service_from",

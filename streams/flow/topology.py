@@ -12,6 +12,7 @@ from streams.records import (
     Demand,
     Feedback,
     Instance,
+    LoggedUse,
     Outcome,
     Prediction,
     Request,
@@ -124,9 +125,12 @@ TOPOLOGY = FlowTopology(
         ),
         Topic(
             name="cold-starts",
-            kinds=(RecordKind(ColdStart, "cold-start", _POOL),),
+            kinds=(
+                RecordKind(ColdStart, "cold-start", _POOL),
+                RecordKind(LoggedUse, "logged-use", _POOL),
+            ),
             keyed_by="pool",
-            about="what requests of a log found cold: a simulated pool starts it, as the gateway does",
+            about="what requests of a log found cold, which a simulated pool starts as the gateway does; and what is busy with them",
             reported_by="provisioner",
         ),
         Topic(

@@ -90,8 +90,8 @@ class ReplayedFlow:
     stages
         The names of those that take part: all, unless it is given.
     serve_ms
-        How long a request keeps an instance busy, which is not measured here. In a log nobody is
-        busy: an instance that has served is free at once, so no second one is of any use.
+        How long a request keeps an instance busy, until the log has said so. In a log that does not,
+        nobody is busy: what has served is free at once, so no second instance is of any use.
 
     Attributes
     ----------

@@ -10,7 +10,13 @@ from streams.records.catalog import CatalogEntry
 from streams.records.commands import Action, Command, Utilisation
 from streams.records.control import Control
 from streams.records.dead_letters import DeadLetter
-from streams.records.instances import ColdStart, Instance, InstanceState, MeasuredWarmUp
+from streams.records.instances import (
+    ColdStart,
+    Instance,
+    InstanceState,
+    LoggedUse,
+    MeasuredWarmUp,
+)
 from streams.records.outcomes import Feedback, Outcome, Part, Result, Route
 from streams.records.predictions import Demand, Prediction, ServiceDemand, ServiceProbability
 from streams.records.requests import Request, Source, Watermark
@@ -26,6 +32,7 @@ __all__ = [
     "Feedback",
     "Instance",
     "InstanceState",
+    "LoggedUse",
     "MeasuredWarmUp",
     "Outcome",
     "Part",
@@ -54,6 +61,7 @@ Record = (
     | Trial
     | Instance
     | ColdStart
+    | LoggedUse
     | Outcome
     | Feedback
     | DeadLetter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ON_REQUEST", "ColdStart", "Instance", "InstanceState", "MeasuredWarmUp"]
+__all__ = ["ON_REQUEST", "ColdStart", "Instance", "InstanceState", "LoggedUse", "MeasuredWarmUp"]
 
 ON_REQUEST = "standard/"  # begins the command ids of instances that a request started
 
@@ -37,6 +37,14 @@ class Instance:
     uses: int = 0  # requests served so far
     busy_ms: int = 0  # time spent serving so far
     reason: str = ""  # why it is in this state
+    # Of a simulated one: until then it serves as many requests as it may, though it is warm.
+    busy_until_ms: int = 0
+
+    @property
+    def free_from_ms(self) -> int | None:
+        """From when it could serve one more request; None while nobody knows."""
+        since_ms = self.warm_since_ms
+        return None if since_ms is None else max(since_ms, self.busy_until_ms)
 
     def warm_at(self, at_ms: int) -> bool:
         """Whether it could have served at `at_ms`: event time decides, never arrival order."""
@@ -68,3 +76,16 @@ class ColdStart:
     pool: str
     service: str  # the constituent
     at_ms: int
+    serve_ms: int = 0  # how long it then serves the request, if the log says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedUse:
+    """A warm instance serves a request of a log, which says how long that took."""
+
+    request_id: str
+    pool: str
+    service: str  # the constituent
+    instance_id: str
+    at_ms: int
+    serve_ms: int

@@ -6,7 +6,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Request", "Source", "Watermark"]
+__all__ = ["MOST_SERVE_MS", "Request", "Source", "Watermark"]
+
+MOST_SERVE_MS = 366 * 24 * 3600 * 1000  # that a log may say a request was served
 
 
 class Source(enum.StrEnum):
@@ -28,6 +30,7 @@ class Request:
     tier: str = "standard"
     pool: str = "default"  # the resources that serve it
     source: Source = Source.LOG
+    serve_ms: int = 0  # how long it was served, if its log says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

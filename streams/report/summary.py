@@ -180,7 +180,8 @@ def _tiers_of_causes(outcomes: Iterable[Outcome], causes: Collection[str]) -> di
 def _pool(outcomes: list[Outcome], lives: list[_InstanceLife], *, simulated: bool) -> PoolSummary:
     outcomes.sort(key=lambda outcome: outcome.at_ms)
     observed = outcomes and all(outcome.route is Route.OBSERVED for outcome in outcomes)
-    if simulated or observed:
+    told = any(life.used_ms for life in lives)  # of simulated ones: by a log with durations
+    if not told if simulated else observed:
         lives = [replace(life, used_ms=None if life.warm_ms else life.used_ms) for life in lives]
     services = _grouped(outcomes, lambda outcome: outcome.service)
     tiers = _grouped(outcomes, lambda outcome: outcome.tier)

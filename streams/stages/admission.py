@@ -17,6 +17,7 @@ from streams.records import (
     Demand,
     Feedback,
     Instance,
+    LoggedUse,
     MeasuredWarmUp,
     Outcome,
     Prediction,
@@ -24,7 +25,14 @@ from streams.records import (
 )
 from streams.records.catalog import Catalog, Resources
 from streams.records.control import Control
-from streams.stages.base import AHEAD_MS, MAX_NAME, RecordUnusable, StepContext, named
+from streams.records.requests import MOST_SERVE_MS
+from streams.stages.base import (
+    AHEAD_MS,
+    MAX_NAME,
+    RecordUnusable,
+    StepContext,
+    named,
+)
 
 __all__ = [
     "MOST_INSTANCES",
@@ -35,6 +43,7 @@ __all__ = [
     "admit_demand",
     "admit_feedback",
     "admit_instance",
+    "admit_logged_use",
     "admit_outcome",
     "admit_prediction",
     "admit_utilisation",
@@ -162,6 +171,15 @@ def admit_cold_start(start: ColdStart) -> None:
     """Refuse invalid names and an invalid time."""
     named(start, "request_id", "pool", "service")
     _within("at_ms", start.at_ms, MOST_MS)
+    _within("serve_ms", start.serve_ms, MOST_SERVE_MS)
+
+
+def admit_logged_use(use: LoggedUse) -> None:
+    """Refuse invalid names and times."""
+    named(use, "request_id", "pool", "service")
+    _short("instance_id", use.instance_id)
+    _within("at_ms", use.at_ms, MOST_MS)
+    _within("serve_ms", use.serve_ms, MOST_SERVE_MS)
 
 
 def admit_instance(instance: Instance) -> None:
@@ -169,7 +187,15 @@ def admit_instance(instance: Instance) -> None:
     named(instance, "service", "pool")
     for name in ("instance_id", "command_id", "endpoint", "reason"):
         _short(name, getattr(instance, name))
-    for name in ("started_ms", "changed_ms", "warm_since_ms", "gone_ms", "uses", "busy_ms"):
+    for name in (
+        "started_ms",
+        "changed_ms",
+        "warm_since_ms",
+        "gone_ms",
+        "uses",
+        "busy_ms",
+        "busy_until_ms",
+    ):
         _within(name, getattr(instance, name) or 0, MOST_MS)
 
 

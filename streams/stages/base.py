@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
+from streams.records.requests import MOST_SERVE_MS
 
 __all__ = [
     "AHEAD_MS",
@@ -159,6 +160,8 @@ def admit(request: Request, context: StepContext) -> Request:
         raise RecordUnusable(
             f"time {request.at_ms} is more than a day after the record was produced"
         )
+    if not 0 <= request.serve_ms <= MOST_SERVE_MS:
+        raise RecordUnusable(f"serve_ms {request.serve_ms} is negative or more than a year")
     size = sum(len(k) + len(v) for k, v in request.parameters.items())
     if len(request.parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
         raise RecordUnusable(

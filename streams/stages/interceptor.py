@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from streams.catalog.critical_path import Steps, cold_ms, start_ms, steps_of
+from streams.catalog.critical_path import Steps, cold_ms, serve_ms, start_ms, steps_of
 from streams.records import (
     ColdStart,
     Instance,
+    LoggedUse,
     Outcome,
     Part,
     Record,
@@ -46,8 +47,8 @@ def intercept(
     steps
         The composite's constituents; those of a step run in parallel.
     instances
-        Per constituent those that the request may have, best first: the first warm one is it.
-        One that is still starting shortens the wait to the rest of its start.
+        Per constituent those that the request may have, best first: the first that is warm and
+        free is it. One that is still starting, or busy, shortens the wait to the rest of that.
     at_ms
         Event time of the request.
     warm_up_ms
@@ -64,21 +65,21 @@ def intercept(
 
 def _part(name: str, instances: Sequence[Instance], at_ms: int, warm_up_ms: int) -> Part:
     for instance in instances:
-        if instance.warm_at(at_ms):
+        if instance.warm_at(at_ms) and instance.busy_until_ms <= at_ms:
             return Part(service=name, warm=True, instance_id=instance.instance_id)
-    waits = [_wait_ms(i, warm_up_ms, at_ms) for i in instances if _starting(i, at_ms)]
+    waits = [_wait_ms(i, warm_up_ms, at_ms) for i in instances if _later_free(i, at_ms)]
     return Part(service=name, warm=False, wait_ms=min([warm_up_ms, *waits]))
 
 
-def _starting(instance: Instance, at_ms: int) -> bool:
-    """Whether it was starting; one started at this very time does not count."""
-    later = instance.warm_since_ms is None or instance.warm_since_ms > at_ms
+def _later_free(instance: Instance, at_ms: int) -> bool:
+    """Whether it was starting, or busy; one started at this very time does not count."""
+    later = instance.free_from_ms is None or instance.free_from_ms > at_ms
     ended = instance.gone_ms is not None and instance.gone_ms <= at_ms
     return instance.started_ms < at_ms and later and not ended
 
 
 def _wait_ms(instance: Instance, warm_up_ms: int, at_ms: int) -> int:
-    ready_ms = instance.warm_since_ms or instance.started_ms + warm_up_ms
+    ready_ms = instance.free_from_ms or instance.started_ms + warm_up_ms
     return max(0, ready_ms - at_ms)
 
 
@@ -101,8 +102,10 @@ class Interceptor(EventDriven):
         steps = steps_of(context.catalog, asked.service)
         instances = _by_service(steps, asked, context)
         found = intercept(steps, instances, asked.at_ms, _warm_ups(steps, asked, context))
-        cold = [p.service for p in found.parts if not p.warm and not _serves(instances[p.service])]
-        return (_outcome(asked, found), *(_cold_start(asked, name) for name in cold))
+        serving = serve_ms(steps, asked.serve_ms)
+        parts = tuple(replace(part, serve_ms=serving[part.service]) for part in found.parts)
+        uses = [use for p in parts if (use := _use_of(asked, p, instances[p.service]))]
+        return (_outcome(asked, replace(found, parts=parts)), *uses)
 
     def encode(self, value: None) -> bytes:
         """No state, no bytes."""
@@ -148,9 +151,27 @@ def _serves(instances: Iterable[Instance]) -> bool:
     return any(instance.gone_ms is None for instance in instances)
 
 
-def _cold_start(request: Request, name: str) -> ColdStart:
+def _use_of(
+    request: Request, part: Part, instances: Iterable[Instance]
+) -> ColdStart | LoggedUse | None:
+    """What a simulated pool must hear of a part of a request."""
+    if part.warm and part.serve_ms:
+        return LoggedUse(
+            request_id=request.request_id,
+            pool=request.pool,
+            service=part.service,
+            instance_id=part.instance_id,
+            at_ms=request.at_ms,
+            serve_ms=part.serve_ms,
+        )
+    if part.warm or (not part.serve_ms and _serves(instances)):
+        return None
     return ColdStart(
-        request_id=request.request_id, pool=request.pool, service=name, at_ms=request.at_ms
+        request_id=request.request_id,
+        pool=request.pool,
+        service=part.service,
+        at_ms=request.at_ms,
+        serve_ms=part.serve_ms,
     )
 
 

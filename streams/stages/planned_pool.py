@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streams.records import Instance, InstanceState
+from streams.stages.base import MAX_MS
 
 __all__ = [
     "PlannedInstance",
@@ -17,6 +18,8 @@ __all__ = [
     "planned_of",
 ]
 
+MOST_AT_ONCE = 1_000  # an instance that serves more requests at once is never busy
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedInstance:
@@ -26,6 +29,34 @@ class PlannedInstance:
     command_id: str
     started_ms: int
     warm_since_ms: int
+    busy_until_ms: int = 0  # until then it serves as many requests as it may
+    ends_ms: tuple[int, ...] = ()  # of the requests that it serves, in order; or served last
+    uses: int = 0
+    busy_ms: int = 0
+
+    @property
+    def free_from_ms(self) -> int:
+        """From when it could serve one more request."""
+        return max(self.warm_since_ms, self.busy_until_ms)
+
+    @property
+    def serves_until_ms(self) -> int:
+        """When it has served all requests that it has."""
+        return self.ends_ms[-1] if self.ends_ms else 0
+
+    def serving(self, at_ms: int, serve_ms: int, concurrency: int) -> PlannedInstance:
+        """The instance when one more request has come, which waits until it is free."""
+        since_ms = max(at_ms, self.free_from_ms)
+        others = [end_ms for end_ms in self.ends_ms if end_ms > since_ms]
+        end_ms = min(since_ms + serve_ms, MAX_MS)
+        ends_ms = sorted([*others, end_ms]) if concurrency <= MOST_AT_ONCE else []
+        return replace(
+            self,
+            busy_until_ms=ends_ms[0] if len(ends_ms) >= concurrency else self.busy_until_ms,
+            ends_ms=tuple(ends_ms),
+            uses=self.uses + 1,
+            busy_ms=self.busy_ms + serve_ms,
+        )
 
 
 @dataclass(slots=True)
@@ -40,7 +71,7 @@ class PlannedPool:
 def planned_form(pool: PlannedPool) -> list[Any]:
     """A pool as plain values, for its bytes."""
     live = {
-        name: [p.service, p.command_id, p.started_ms, p.warm_since_ms]
+        name: [p.service, p.command_id, p.started_ms, p.warm_since_ms, *_served_form(p)]
         for name, p in pool.live.items()
     }
     return [pool.now_ms, live, pool.done]
@@ -49,7 +80,20 @@ def planned_form(pool: PlannedPool) -> list[Any]:
 def planned_of(form: Iterable[Any]) -> PlannedPool:
     """The pool of these plain values."""
     now_ms, live, done = form
-    return PlannedPool(now_ms, {name: PlannedInstance(*p) for name, p in live.items()}, done)
+    return PlannedPool(now_ms, {name: _instance_of(*p) for name, p in live.items()}, done)
+
+
+def _served_form(planned: PlannedInstance) -> list[Any]:
+    served = [planned.busy_until_ms, list(planned.ends_ms), planned.uses, planned.busy_ms]
+    return served if planned.uses else []
+
+
+def _instance_of(service: str, command_id: str, *numbers: Any) -> PlannedInstance:
+    started_ms, warm_since_ms, *served = numbers
+    if served:
+        busy_until_ms, ends_ms, *sums = served
+        served = [busy_until_ms, tuple(ends_ms), *sums]
+    return PlannedInstance(service, command_id, started_ms, warm_since_ms, *served)
 
 
 def instances_of(name: str, pool: PlannedPool) -> Iterator[Instance]:
@@ -70,5 +114,8 @@ def instance_record(name: str, pool: str, planned: PlannedInstance) -> Instance:
         started_ms=planned.started_ms,
         changed_ms=planned.warm_since_ms,
         warm_since_ms=planned.warm_since_ms,
+        uses=planned.uses,
+        busy_ms=planned.busy_ms,
         reason="planned",
+        busy_until_ms=planned.busy_until_ms,
     )

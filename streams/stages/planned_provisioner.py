@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import replace
 
-from streams.records import Action, ColdStart, Command, Instance, InstanceState, Record, Utilisation
+from streams.records import (
+    Action,
+    ColdStart,
+    Command,
+    Instance,
+    InstanceState,
+    LoggedUse,
+    Record,
+    Utilisation,
+)
 from streams.records.catalog import Catalog, Resources
 from streams.records.instances import ON_REQUEST
-from streams.stages.admission import admit_cold_start, admit_command
+from streams.stages.admission import admit_cold_start, admit_command, admit_logged_use
 from streams.stages.base import EventDriven, StepContext
 from streams.stages.planned_pool import (
     PlannedInstance,
@@ -21,7 +30,7 @@ from streams.stages.row_encoding import from_row, to_row
 
 __all__ = ["PlannedProvisioner", "started_on_request"]
 
-VERSION = 1
+VERSION = 2
 STANDARD_MS = 10_000  # a start on request is not made when it is late by so much
 
 
@@ -40,35 +49,19 @@ class PlannedProvisioner(EventDriven):
     ) -> Iterable[Record]:
         """Execute a command unless it was executed, has expired or exceeds the capacity.
 
-        What a request found cold is started too, unless an instance is there by now.
+        What a request found cold is started too, unless one is there that is free. Which instance
+        serves a request is busy, if the log says for how long.
         """
-        assert isinstance(event, Command | ColdStart)
-        known = context.catalog
-        if event.pool not in known.pools:
+        assert isinstance(event, Command | ColdStart | LoggedUse)
+        if event.pool not in context.catalog.pools:
             return ()
-        if isinstance(event, ColdStart):
-            admit_cold_start(event)
-            live = (state.get(event.pool) or PlannedPool()).live.values()
-            if any(planned.service == event.service for planned in live):
-                return ()
-            cause = f"{event.request_id}/{event.service}"
-            at_ms = min(event.at_ms, context.record_ms or event.at_ms)  # of a user's clock
-            event = started_on_request(cause, event.pool, event.service, at_ms, STANDARD_MS)
-        admit_command(event, context)
-        pool = state.get(event.pool) or PlannedPool()
-        pool.now_ms = max(pool.now_ms, event.issued_ms)
-        state[event.pool] = pool
-        if (
-            event.action is Action.QUEUE
-            or event.command_id in pool.done
-            or event.expires_ms <= pool.now_ms
-        ):
-            return ()
-        pool.done = {c: end for c, end in pool.done.items() if end > pool.now_ms}
-        pool.done[event.command_id] = event.expires_ms
-        provision = event.action is Action.PROVISION
-        changed = tuple(_start(event, pool, known) if provision else _release(event, pool))
-        return (*changed, _utilisation(event.pool, pool, known))
+        match event:
+            case Command():
+                return _executed(event, state, context)
+            case ColdStart():
+                return _started(event, state, context)
+            case LoggedUse():
+                return _used(event, state, context)
 
     def encode(self, value: PlannedPool) -> bytes:
         """The bytes of a pool's row."""
@@ -76,7 +69,74 @@ class PlannedProvisioner(EventDriven):
 
     def decode(self, data: bytes) -> PlannedPool:
         """The row of these bytes."""
-        return planned_of(from_row(data, range(VERSION, VERSION + 1))[1])
+        return planned_of(from_row(data, range(1, VERSION + 1))[1])
+
+
+def _executed(
+    command: Command, state: MutableMapping[str, PlannedPool], context: StepContext
+) -> Iterable[Record]:
+    """Execute a command."""
+    admit_command(command, context)
+    pool, known = state.get(command.pool) or PlannedPool(), context.catalog
+    pool.now_ms = max(pool.now_ms, command.issued_ms)
+    state[command.pool] = pool
+    if (
+        command.action is Action.QUEUE
+        or command.command_id in pool.done
+        or command.expires_ms <= pool.now_ms
+    ):
+        return ()
+    pool.done = {c: end for c, end in pool.done.items() if end > pool.now_ms}
+    pool.done[command.command_id] = command.expires_ms
+    provision = command.action is Action.PROVISION
+    changed = tuple(_start(command, pool, known) if provision else _release(command, pool))
+    return (*changed, _utilisation(command.pool, pool, known))
+
+
+def _started(
+    cold: ColdStart, state: MutableMapping[str, PlannedPool], context: StepContext
+) -> Iterable[Record]:
+    """Start what a request found cold, and have it served by what is free first."""
+    admit_cold_start(cold)
+    pool = state[cold.pool] = state.get(cold.pool) or PlannedPool()
+    at_ms = min(cold.at_ms, context.record_ms or cold.at_ms)  # of a user's clock
+    made: list[Record] = []
+    if all(planned.busy_until_ms > at_ms for _, planned in _of(cold.service, pool)):
+        cause = f"{cold.request_id}/{cold.service}"
+        start = started_on_request(cause, cold.pool, cold.service, at_ms, STANDARD_MS)
+        made += _executed(start, state, context)
+    there = _of(cold.service, pool)
+    if cold.serve_ms and there:
+        name, _ = min(there, key=lambda each: (each[1].free_from_ms, each[0]))
+        made.append(_serving(name, cold, at_ms, pool, context.catalog))
+    return made
+
+
+def _used(
+    use: LoggedUse, state: MutableMapping[str, PlannedPool], context: StepContext
+) -> Iterable[Record]:
+    """Have an instance serve a request."""
+    admit_logged_use(use)
+    pool = state.get(use.pool)
+    if pool is None or use.instance_id not in pool.live:
+        return ()
+    at_ms = min(use.at_ms, context.record_ms or use.at_ms)
+    state[use.pool] = pool
+    return (_serving(use.instance_id, use, at_ms, pool, context.catalog),)
+
+
+def _serving(
+    name: str, served: ColdStart | LoggedUse, at_ms: int, pool: PlannedPool, catalog: Catalog
+) -> Instance:
+    known = catalog.constituents.get(served.service)
+    concurrency = max(1, known.concurrency) if known else 1
+    pool.live[name] = pool.live[name].serving(at_ms, served.serve_ms, concurrency)
+    return instance_record(name, served.pool, pool.live[name])
+
+
+def _of(service: str, pool: PlannedPool) -> list[tuple[str, PlannedInstance]]:
+    """The instances of a constituent."""
+    return [(name, planned) for name, planned in pool.live.items() if planned.service == service]
 
 
 def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[Instance]:
@@ -92,7 +152,7 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         if not (ready_ms := _ready_ms(base, pool)):
             return
         begun_ms = max(begun_ms, min(ready_ms))
-    capacity, used = catalog.pools[command.pool].capacity, _used(pool, catalog)
+    capacity, used = catalog.pools[command.pool].capacity, _resources(pool, catalog)
     for k in range(1, command.count + 1):
         if not constituent.needs.fits(capacity - used):
             return
@@ -125,12 +185,13 @@ def started_on_request(cause: str, pool: str, service: str, at_ms: int, life_ms:
 
 def _ready_ms(command: Command, pool: PlannedPool) -> list[int]:
     """Times at which the instances of a command's constituent become warm."""
-    return [p.warm_since_ms for p in pool.live.values() if p.service == command.service]
+    return [planned.warm_since_ms for _, planned in _of(command.service, pool)]
 
 
 def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
-    """End the instances of the constituent that became warm last."""
-    names = [name for name, p in pool.live.items() if p.service == command.service]
+    """End the instances of the constituent that became warm last; those that are busy stay."""
+    there = _of(command.service, pool)
+    names = [name for name, planned in there if planned.serves_until_ms <= pool.now_ms]
     names.sort(key=lambda name: (pool.live[name].warm_since_ms, name), reverse=True)
     gone_ms = command.issued_ms + 1
     for name in names[: command.count]:
@@ -143,7 +204,7 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
         )
 
 
-def _used(pool: PlannedPool, catalog: Catalog) -> Resources:
+def _resources(pool: PlannedPool, catalog: Catalog) -> Resources:
     cpu = memory = bandwidth = 0.0
     for planned in pool.live.values():
         constituent = catalog.constituents.get(planned.service)
@@ -156,4 +217,6 @@ def _used(pool: PlannedPool, catalog: Catalog) -> Resources:
 
 def _utilisation(name: str, pool: PlannedPool, catalog: Catalog) -> Utilisation:
     capacity = catalog.pools[name].capacity
-    return Utilisation(pool=name, at_ms=pool.now_ms, capacity=capacity, used=_used(pool, catalog))
+    return Utilisation(
+        pool=name, at_ms=pool.now_ms, capacity=capacity, used=_resources(pool, catalog)
+    )

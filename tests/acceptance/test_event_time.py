@@ -20,6 +20,7 @@ from streams.devstack import LocalStack
 from streams.settings import Settings
 
 NUMBER = 400
+DURATION = ("--duration", "seconds", "--duration-unit", "s")
 # What differs: where a record stood, and when it came.
 PLACES = {"kafka_offset", "kafka_topic", "kafka_partition"}
 
@@ -46,17 +47,21 @@ def catalogue(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """The population's requests, some of one instant; one row is none, one asks for nothing known."""
+    """The population's requests, some of one instant; one row is none, one asks for nothing known.
+
+    Each is served for up to twenty seconds, so many find an instance busy.
+    """
     path = tmp_path / "log.csv"
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["user", "service", "time", "tier"])
+        rows.writerow(["user", "service", "time", "tier", "seconds"])
         for number, request in enumerate(population(NUMBER)):
             at_ms = request.at_ms // 10_000 * 10_000
-            rows.writerow([request.user, request.service, at_ms, request.tier])
+            seconds = 2 * (number % 11)
+            rows.writerow([request.user, request.service, at_ms, request.tier, seconds])
             if number == NUMBER // 3:
-                rows.writerow(["user1", "sketch", "soon", "gold"])
-                rows.writerow(["user2", "sculpture", at_ms, "gold"])
+                rows.writerow(["user1", "sketch", "soon", "gold", ""])
+                rows.writerow(["user2", "sculpture", at_ms, "gold", ""])
     return path
 
 
@@ -85,10 +90,10 @@ def test_a_log_leads_to_the_same_rows_over_kafka_and_by_replay(
     live.catalogue(catalogue)
     live.sink()
     worker = live.worker()
-    live.run("produce", str(log), "--wait")
+    live.run("produce", str(log), "--wait", *DURATION)
     run = ("--postgres", replayed, "replay", str(log), "--catalog", str(catalogue), "--postgres")
     for _ in range(2):  # the second time changes nothing
-        run_foremesh(*run).finish(120)
+        run_foremesh(*run, *DURATION).finish(120)
 
     assert_same_rows(live.settings.postgres, replayed)
     assert live.rows("outcomes") == NUMBER
@@ -96,6 +101,7 @@ def test_a_log_leads_to_the_same_rows_over_kafka_and_by_replay(
     assert places == [("log.csv", "produce"), ("log.csv/requests", "profiler")]
     results = {result for (result,) in live.query("SELECT DISTINCT result FROM outcomes")}
     assert results == {"hit", "partial", "miss"}  # it is worth comparing
+    assert live.query("SELECT max(busy_ms) > 0 FROM instances") == [(True,)]
     eventually(lambda: "log.csv, complete: 401 requests" in worker.output)
 
 
@@ -107,14 +113,14 @@ def test_so_it_does_when_the_worker_is_killed_in_the_middle(
     live.catalogue(catalogue)
     worker = live.worker()
     live.sink()
-    live.run("produce", str(log))
+    live.run("produce", str(log), *DURATION)
     for so_many in (40, 200):
         eventually(lambda n=so_many: live.rows("outcomes") > n)  # type: ignore[misc]
         worker.kill()
         assert live.rows("outcomes") < NUMBER
         worker = live.worker()
     run = ("--postgres", replayed, "replay", str(log), "--catalog", str(catalogue), "--postgres")
-    run_foremesh(*run).finish(120)
+    run_foremesh(*run, *DURATION).finish(120)
     live.be_quiet()
 
     assert_same_rows(live.settings.postgres, replayed)

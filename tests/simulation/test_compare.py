@@ -56,6 +56,13 @@ def log(*uses: tuple[float, str]) -> list[Request]:
     ]
 
 
+def served(*uses: tuple[float, str, float]) -> list[Request]:
+    """Requests of one user, by minute, service and minutes that it is served."""
+    found = log(*((minute, name) for minute, name, _ in uses))
+    times = [round(minutes * MINUTE_MS) for _, _, minutes in uses]
+    return [replace(request, serve_ms=ms) for request, ms in zip(found, times, strict=True)]
+
+
 def result(policy: KeepWarmPolicy, requests: list[Request]) -> PolicyRow:
     made = list(compare(requests, CATALOG, [policy], warm_up=0.0))
     assert made[:-1] == requests
@@ -252,6 +259,50 @@ def test_a_row_is_what_replay_does_at_that_price_to_the_last_start_and_release(
         account.take(record)
     assert len(lives) > 10
     assert row_of(OURS, "", account.close(uses[-1].at_ms)) == ours(price, uses)
+
+
+TWO_AT_ONCE = served((0, "a", 3), (1, "a", 3), (20, "a", 1))
+
+
+def test_a_keep_alive_begins_when_a_request_has_been_served() -> None:
+    """Served from the end of the start to 3 and 4 minutes later, then kept for 10."""
+    row = result(KeepAlive(10 * MINUTE_MS), TWO_AT_ONCE)
+    assert (cold(row), row.cold_start_ms) == (3, 30_000)
+    assert warm_minutes(row) == pytest.approx((START + 3 + 10) + (START + 3 + 10) + START + 1)
+
+
+def test_a_request_that_finds_all_busy_is_served_by_what_is_free_first() -> None:
+    """The second waits 6 s for the first to end, and not 10 s for the instance that it starts."""
+    requests = served((0, "a", 1), (1 + START - 0.1, "a", 1))
+    assert result(KeepAlive(None), requests).cold_start_ms == 10_000 + 6_000
+
+
+def test_always_warm_has_as_many_instances_as_were_ever_busy_together() -> None:
+    row = result(KeepAlive(None), TWO_AT_ONCE)
+    assert (cold(row), row.cold_start_ms) == (2, 20_000)
+    assert warm_minutes(row) == pytest.approx(21 + 19)  # the last request is served for a minute
+
+
+def test_the_oracle_that_pre_warms_has_an_instance_for_each_that_comes_at_once() -> None:
+    row = result(PrewarmingOracle(CATALOG.constituents), TWO_AT_ONCE)
+    assert (cold(row), row.cold_start_ms) == (0, 0)
+    assert warm_minutes(row) == pytest.approx(3 + (START + 3) + (START + 1), abs=0.001)
+
+
+def test_an_instance_serves_as_many_at_once_as_the_catalogue_says() -> None:
+    shared = Catalog.of([*CATALOG, replace(CATALOG.constituents["a"], concurrency=2)])
+    *_, row = compare(TWO_AT_ONCE, shared, [KeepAlive(None)], warm_up=0.0)
+    assert isinstance(row, PolicyRow)
+    assert cold(row) == 1
+
+
+def test_the_stages_keep_a_second_instance_where_two_are_busy_together() -> None:
+    """Each 20 minutes two come within a minute, and each is served for three."""
+    uses = [(20 * i + j, "a", 3) for i in range(60) for j in range(2)]
+    mine = ours(0.3, served(*uses))
+    assert cold(mine) < 0.2 * len(uses)
+    alone = ours(0.3, log(*((minute, name) for minute, name, _ in uses)))
+    assert warm_minutes(mine) > 1.5 * warm_minutes(alone)
 
 
 def test_memory_that_runs_out_costs_the_least_recently_used() -> None:

@@ -19,6 +19,7 @@ from streams.records import (
     Feedback,
     Instance,
     InstanceState,
+    LoggedUse,
     MeasuredWarmUp,
     Outcome,
     Part,
@@ -67,6 +68,21 @@ FEEDBACK = Feedback(  # the same of all versions: what later ones lack is not re
     result=Result.PARTIAL,
     warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
 )
+INSTANCE = Instance(
+    instance_id="i-1",
+    service="pricing",
+    pool="eu",
+    state=InstanceState.BUSY,
+    endpoint="http://127.0.0.1:4711",
+    command_id="c-1",
+    started_ms=NOW,
+    changed_ms=NOW + 60_000,
+    warm_since_ms=NOW + 2_000,
+    gone_ms=None,
+    uses=3,
+    busy_ms=450,
+    reason="claimed",
+)
 
 # What the bytes of a version mean today. A later version adds its own bytes and examples; those
 # of an earlier one stay, with the defaults of the fields that it lacks.
@@ -80,6 +96,16 @@ EXAMPLES: dict[str, Record] = {
         tier="gold",
         pool="eu",
         source=Source.GATEWAY,
+    ),
+    "request/v2": Request(
+        request_id="r-1",
+        user="ann",
+        service="checkout",
+        at_ms=NOW,
+        parameters={"size": "XL", "größe": "42"},
+        tier="gold",
+        pool="eu",
+        serve_ms=32_000,
     ),
     "prediction/v1": Prediction(
         request_id="r-1",
@@ -281,25 +307,23 @@ EXAMPLES: dict[str, Record] = {
         expected=(Expected(service="checkout", tier="gold", requests=1.5),),
         alternatives=(Alternative(what="leave it", value=0.0, cost=0.0),),
     ),
-    "instance/v1": Instance(
-        instance_id="i-1",
-        service="pricing",
-        pool="eu",
-        state=InstanceState.BUSY,
-        endpoint="http://127.0.0.1:4711",
-        command_id="c-1",
-        started_ms=NOW,
-        changed_ms=NOW + 60_000,
-        warm_since_ms=NOW + 2_000,
-        gone_ms=None,
-        uses=3,
-        busy_ms=450,
-        reason="claimed",
-    ),
+    "instance/v1": INSTANCE,
+    "instance/v2": replace(INSTANCE, state=InstanceState.WARM, busy_until_ms=NOW + 90_000),
     "watermark/v1": Watermark(
         log="4f0c", source="requests.csv", at_ms=NOW, number=26_823, complete=True
     ),
     "cold-start/v1": ColdStart(request_id="r-1", pool="eu", service="pricing", at_ms=NOW),
+    "cold-start/v2": ColdStart(
+        request_id="r-1", pool="eu", service="pricing", at_ms=NOW, serve_ms=32_000
+    ),
+    "logged-use/v1": LoggedUse(
+        request_id="r-1",
+        pool="eu",
+        service="pricing",
+        instance_id="i-1",
+        at_ms=NOW,
+        serve_ms=32_000,
+    ),
     "outcome/v1": Outcome(
         request_id="r-1",
         user="ann",

@@ -8,6 +8,7 @@ from streams.records import (
     ColdStart,
     Instance,
     InstanceState,
+    LoggedUse,
     Outcome,
     Record,
     Request,
@@ -45,7 +46,8 @@ def request(at_ms: int = 1_000, service: str = "draw") -> Request:
 def made_of(
     asked: Request, *instances: Instance, catalog: Catalog | None = None
 ) -> tuple[Record, ...]:
-    entries = [Composite(service="draw", steps=STEPS)] + [
+    composites = {"draw": STEPS, "plain": (("base",),)}
+    entries = [Composite(service=name, steps=steps) for name, steps in composites.items()] + [
         Constituent(service=name, needs=Resources(), warm_up_ms=ms, price=1.0)
         for name, ms in WARM_UPS.items()
     ]
@@ -143,6 +145,54 @@ def test_an_instance_of_another_pool_starts_nothing_less() -> None:
 def test_a_cold_start_names_its_request_pool_and_time() -> None:
     _, start, *_ = made_of(replace(request(), pool="p"))
     assert start == ColdStart(request_id="r1", pool="p", service="base", at_ms=1_000)
+
+
+def busy(service: str, until_ms: int, *, name: str = "") -> Instance:
+    return replace(warm(service, name=name), busy_until_ms=until_ms)
+
+
+def test_an_instance_that_is_busy_serves_no_other_request() -> None:
+    found = intercept((("base",),), {"base": [busy("base", 12_000)]}, 10_000, WARM_UPS)
+    assert (found.result, found.cold_ms) == (Result.MISS, 2_000)
+    found = intercept((("base",),), {"base": [busy("base", 12_000)]}, 12_000, WARM_UPS)
+    assert found.result is Result.HIT
+
+
+def test_of_a_busy_and_a_free_instance_the_free_one_serves() -> None:
+    outcome = judge(request(), busy("base", 5_000, name="old"), warm("base", 20, name="young"))
+    assert outcome.parts[0].instance_id == "young"
+
+
+def test_a_start_that_is_sooner_than_a_busy_instance_is_waited_for() -> None:
+    found = intercept((("upscale",),), {"upscale": [busy("upscale", 60_000)]}, 10_000, WARM_UPS)
+    assert found.cold_ms == 3_000
+
+
+def test_steps_share_the_time_that_the_log_says() -> None:
+    served = replace(request(), serve_ms=9_000)
+    assert [part.serve_ms for part in judge(served, warm("base")).parts] == [4_500, 4_500, 4_500]
+
+
+def test_what_serves_a_request_is_told_for_how_long() -> None:
+    served = replace(request(service="plain"), serve_ms=9_000)
+    assert made_of(served, warm("base"))[1:] == (
+        LoggedUse(
+            request_id="r1",
+            pool="default",
+            service="base",
+            instance_id="base-1",
+            at_ms=1_000,
+            serve_ms=9_000,
+        ),
+    )
+
+
+def test_a_request_that_finds_an_instance_starting_or_busy_is_told_as_well() -> None:
+    served = replace(request(service="plain"), serve_ms=9_000)
+    for instance in (warm("base", since_ms=15_000), busy("base", 60_000)):
+        _, start = made_of(served, instance)
+        assert isinstance(start, ColdStart)
+        assert start.serve_ms == 9_000
 
 
 def test_a_request_served_by_the_gateway_has_its_outcome_already() -> None:

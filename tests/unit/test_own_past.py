@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.lab.compare.policies import HybridHistogram
+from streams.lab.compare.ledger import NthInstance
+from streams.lab.compare.policies import HybridHistogram, ObservedUse
 from streams.models.keep_warm.hedge import NAMED, PAST
 from streams.models.keep_warm.own_past import KeepWarmCosts, OwnPast
 
@@ -65,7 +66,7 @@ def histogram(uses: Uses, end_ms: int) -> float:
     policy = HybridHistogram()
 
     def window(at_ms: int) -> Span:
-        before_ms, keep_ms = policy.window("a", at_ms, 0)
+        before_ms, keep_ms = policy.window(NthInstance("a", 1), ObservedUse(at_ms, at_ms, at_ms))
         return before_ms, before_ms + keep_ms
 
     return windows(uses, end_ms, window)

@@ -10,33 +10,50 @@ from pools import command
 from streams.records import (
     Action,
     ColdStart,
-    Command,
     Instance,
     InstanceState,
+    LoggedUse,
     Record,
     Utilisation,
 )
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.stages.base import RecordUnusable, StepContext
-from streams.stages.planned_pool import PlannedPool
+from streams.stages.planned_pool import PlannedInstance, PlannedPool
 from streams.stages.planned_provisioner import PlannedProvisioner
+from streams.stages.row_encoding import to_row
 
 CATALOG = Catalog.of(
     [
         Constituent(service="base", needs=Resources(cpu=2), warm_up_ms=500, price=1.0),
         Constituent(service="adapter", needs=Resources(cpu=1), warm_up_ms=0, price=1.0),
         Constituent(service="red", needs=Resources(cpu=1), warm_up_ms=50, price=1.0, base="base"),
+        Constituent(
+            service="shared", needs=Resources(cpu=1), warm_up_ms=0, price=1.0, concurrency=2
+        ),
         Pool(pool="p", capacity=Resources(cpu=5)),
     ]
 )
 
 
-def cold_start(service: str, at_ms: int = 1_000, *, request: str = "r1") -> ColdStart:
-    return ColdStart(request_id=request, pool="p", service=service, at_ms=at_ms)
+def cold_start(
+    service: str, at_ms: int = 1_000, *, request: str = "r1", serve_ms: int = 0
+) -> ColdStart:
+    return ColdStart(request_id=request, pool="p", service=service, at_ms=at_ms, serve_ms=serve_ms)
+
+
+def use(name: str, at_ms: int, serve_ms: int, *, service: str = "adapter") -> LoggedUse:
+    return LoggedUse(
+        request_id="r1",
+        pool="p",
+        service=service,
+        instance_id=name,
+        at_ms=at_ms,
+        serve_ms=serve_ms,
+    )
 
 
 def carry_out(
-    events: Sequence[Command | ColdStart], state: dict[str, PlannedPool] | None = None
+    events: Sequence[Record], state: dict[str, PlannedPool] | None = None
 ) -> list[Record]:
     rows = {} if state is None else state
     stage, context = PlannedProvisioner(), StepContext(catalog=CATALOG)
@@ -171,6 +188,105 @@ def test_a_cold_start_at_an_impossible_time_is_refused() -> None:
         carry_out([cold_start("base", -1)])
 
 
+def free_from(records: list[Record]) -> list[tuple[str, int]]:
+    """Each instance, and from when it is free, as told last."""
+    return [
+        (i.instance_id, i.free_from_ms or 0)
+        for i in {i.instance_id: i for i in instances(records)}.values()
+    ]
+
+
+def test_an_instance_is_busy_for_as_long_as_the_log_says() -> None:
+    made = carry_out([command("c1", service="adapter"), use("c1/1", 2_000, 700)])
+    assert free_from(made) == [("c1/1", 2_700)]
+    assert (instances(made)[-1].uses, instances(made)[-1].busy_ms) == (1, 700)
+
+
+def test_an_instance_that_serves_two_at_once_is_busy_with_the_second_until_the_first_ends() -> None:
+    started = command("c1", service="shared")
+    uses = [use("c1/1", 2_000, 700, service="shared"), use("c1/1", 2_100, 100, service="shared")]
+    assert free_from(carry_out([started, uses[0]])) == [("c1/1", 1_001)]
+    assert free_from(carry_out([started, *uses])) == [("c1/1", 2_200)]
+
+
+def test_what_a_request_has_started_serves_it_first() -> None:
+    made = carry_out([cold_start("base", serve_ms=700)])
+    assert free_from(made) == [("standard/r1/base/1", 1_500 + 700)]
+
+
+def test_a_request_that_finds_all_busy_has_another_instance_started() -> None:
+    requests = [
+        cold_start("base", serve_ms=700),
+        cold_start("base", 1_100, request="r2", serve_ms=700),
+    ]
+    assert free_from(carry_out(requests)) == [
+        ("standard/r1/base/1", 2_200),
+        ("standard/r2/base/1", 1_600 + 700),
+    ]
+
+
+def test_a_request_is_served_by_what_is_free_first_though_another_was_started_for_it() -> None:
+    requests: list[Record] = [
+        command("c1"),
+        use("c1/1", 2_000, 100, service="base"),
+        cold_start("base", 2_050, request="r2", serve_ms=300),
+    ]
+    assert free_from(carry_out(requests)) == [("c1/1", 2_400), ("standard/r2/base/1", 2_550)]
+
+
+def test_what_is_starting_and_free_is_not_started_again() -> None:
+    requests: list[Record] = [command("c1"), cold_start("base", 1_200, serve_ms=300)]
+    assert free_from(carry_out(requests)) == [("c1/1", 1_800)]
+
+
+def test_where_another_has_no_room_a_request_waits_for_one_that_is_busy() -> None:
+    cold = [cold_start("base", 1_200, request=name, serve_ms=300) for name in ("r1", "r2", "r3")]
+    assert free_from(carry_out([command("c1", count=2), *cold])) == [
+        ("c1/1", 2_100),
+        ("c1/2", 1_800),
+    ]
+
+
+def test_a_busy_instance_is_not_released() -> None:
+    started: list[Record] = [
+        command("c1", service="adapter", count=2),
+        use("c1/2", 2_000, 5_000),
+    ]
+    release = command("c2", Action.RELEASE, "adapter", count=2, issued_ms=3_000)
+    made = instances(carry_out([*started, release]))
+    assert [i.instance_id for i in made if i.state is InstanceState.GONE] == ["c1/1"]
+    late = command("c2", Action.RELEASE, "adapter", issued_ms=7_000)
+    made = instances(carry_out([*started, late]))
+    assert [i.instance_id for i in made if i.state is InstanceState.GONE] == ["c1/2"]
+
+
+def test_a_use_of_what_has_gone_changes_nothing() -> None:
+    state: dict[str, PlannedPool] = {}
+    assert carry_out([use("c1/1", 2_000, 700)], state) == []
+    assert state == {}
+
+
+@given(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 50), st.integers(1, 100)), max_size=20))
+def test_an_instance_never_serves_more_at_once_than_it_may(
+    concurrency: int, requests: list[tuple[int, int]]
+) -> None:
+    instance, at_ms, served = PlannedInstance("a", "c", 0, 10), 0, list[tuple[int, int]]()
+    for later_ms, serve_ms in requests:
+        at_ms += later_ms
+        begin_ms = max(at_ms, instance.free_from_ms)
+        instance = instance.serving(at_ms, serve_ms, concurrency)
+        served.append((begin_ms, begin_ms + serve_ms))
+    for begin_ms, _ in served:
+        assert sum(begin <= begin_ms < end for begin, end in served) <= concurrency
+
+
+@pytest.mark.parametrize("serve_ms", [-1, 2**53])
+def test_an_impossible_duration_is_refused(serve_ms: int) -> None:
+    for event in (cold_start("base", serve_ms=serve_ms), use("c1/1", 2_000, serve_ms)):
+        with pytest.raises(RecordUnusable, match="serve_ms"):
+            carry_out([event])
+
+
 def test_time_alone_starts_nothing() -> None:
     state: dict[str, PlannedPool] = {}
     carry_out([cold_start("base")], state)
@@ -179,8 +295,13 @@ def test_time_alone_starts_nothing() -> None:
 
 def test_state_survives_bytes() -> None:
     state: dict[str, PlannedPool] = {}
-    carry_out([command("c1"), command("c2", service="adapter")], state)
+    carry_out([command("c1"), command("c2", service="adapter"), use("c2/1", 2_000, 700)], state)
     stage = PlannedProvisioner()
     assert stage.decode(stage.encode(state["p"])) == state["p"]
     with pytest.raises(ValueError, match="version"):
         stage.decode(b"\x07[]")
+
+
+def test_state_of_before_there_were_durations_is_read() -> None:
+    row = PlannedProvisioner().decode(to_row(1, [5, {"c1/1": ["base", "c1", 1, 2]}, {}]))
+    assert row == PlannedPool(5, {"c1/1": PlannedInstance("base", "c1", 1, 2)})

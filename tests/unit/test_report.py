@@ -196,7 +196,8 @@ def test_instances_count_for_what_they_were_warm_of_the_time_asked_for() -> None
 def test_use_is_known_of_real_instances_that_foremesh_served_from(
     outcome: Outcome, endpoint: str, used_s: float | None
 ) -> None:
-    instance = replace(WARM, changed_ms=NOW + 10_000, endpoint=endpoint)
+    busy_ms = WARM.busy_ms if endpoint else 0
+    instance = replace(WARM, changed_ms=NOW + 10_000, endpoint=endpoint, busy_ms=busy_ms)
 
     time = summarise([outcome], [instance]).pools["default"].instances
 
@@ -208,7 +209,7 @@ def test_use_is_known_of_real_instances_that_foremesh_served_from(
 def test_a_report_of_a_log_says_what_a_log_does_not_tell() -> None:
     observed = [replace(o, route=Route.OBSERVED, latency_ms=0.0) for o in (HIT, MISS)]
 
-    text = shown(summarise(observed, [replace(WARM, endpoint="")], [COMMAND]))
+    text = shown(summarise(observed, [replace(WARM, endpoint="", busy_ms=0)], [COMMAND]))
 
     assert "Latency of pool default: not known from a log." in text
     assert "Used and wasted of pool default: not known from a log." in text
@@ -216,9 +217,17 @@ def test_a_report_of_a_log_says_what_a_log_does_not_tell() -> None:
     assert "used %" not in text
 
 
+def test_a_report_of_a_log_with_durations_says_what_was_used() -> None:
+    observed = [replace(o, route=Route.OBSERVED, latency_ms=0.0) for o in (HIT, MISS)]
+
+    pool = summarise(observed, [replace(WARM, endpoint="")], [COMMAND]).pools["default"]
+
+    assert pool.instances.used_s == WARM.busy_ms / 1_000
+
+
 def test_a_log_beside_requests_that_were_served_hides_nothing_of_them() -> None:
     log = replace(HIT, request_id="r3", pool="log", route=Route.OBSERVED, latency_ms=0.0)
-    simulated = replace(WARM, instance_id="i2", pool="log", endpoint="")
+    simulated = replace(WARM, instance_id="i2", pool="log", endpoint="", busy_ms=0)
 
     text = shown(summarise([HIT, MISS, log], [WARM, simulated], [COMMAND]))
 

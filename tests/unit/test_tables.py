@@ -117,7 +117,7 @@ def flow(*, observed: bool = False) -> FlowSummary:
         started_ms=NOW - 11_000,
         changed_ms=NOW - 10_000,
         warm_since_ms=NOW - 10_000,
-        busy_ms=400_000,
+        busy_ms=0 if observed else 400_000,
     )
     command = Command(
         command_id="c1",

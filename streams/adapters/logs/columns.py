@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streams.adapters.logs.rows import RowUnreadable
-from streams.adapters.logs.times import epoch_ms
+from streams.adapters.logs.times import duration_ms, epoch_ms
 from streams.records import Request
 
 __all__ = ["ColumnMapping", "guess", "or_usual", "request_of"]
@@ -36,8 +36,10 @@ class ColumnMapping:
     time: str | None = None  # optional; without it the time is that of reading
     tier: str | None = None
     pool: str | None = None
+    duration: str | None = None  # optional; how long a request was served
     parameters: tuple[str, ...] | None = None  # None: all other columns
     time_unit: str = "auto"  # or one of TIME_UNITS
+    duration_unit: str = "ms"  # or another of TIME_UNITS
     time_format: str | None = None  # as of `datetime.strptime`, instead of a unit
     service_from: re.Pattern[str] | None = None  # its last group in the column is the service
     format: str = "auto"  # one of FORMATS
@@ -76,7 +78,8 @@ def guess(mapping: ColumnMapping, columns: Collection[str], *, whole: bool) -> C
     }
     needed = [found["user"], found["service"], mapping.time]
     if whole:
-        needed += [mapping.tier, mapping.pool, *(mapping.parameters or ())]
+        others = mapping.parameters or ()
+        needed += [mapping.tier, mapping.pool, mapping.duration, *others]
     unknown = [part for part in OPTIONS if found[part] is None]
     named = [name for name in dict.fromkeys(needed) if name is not None]
     missing = [repr(name) for name in named if name not in columns]
@@ -103,7 +106,7 @@ def request_of(
     Raises
     ------
     RowUnreadable
-        Its time or its service cannot be parsed, or its text cannot be encoded as UTF-8.
+        Its time, service or duration cannot be parsed, or its text cannot be encoded as UTF-8.
     """
     time = row.get(columns.time, "") if columns.time else str(now_ms)
     at_ms = _at_ms(time, columns) if columns.time else now_ms
@@ -112,7 +115,7 @@ def request_of(
     service = _found(service, columns) if columns.service_from else service
     # Files of the same name are told apart by their times; so are two runs of standard input.
     stamp = time if columns.time or source == "-" else ""
-    taken, others = {*names, columns.time}, columns.parameters
+    taken, others = {*names, columns.time, columns.duration}, columns.parameters
     parameters = {
         name: value
         for name, value in row.items()
@@ -131,6 +134,7 @@ def request_of(
         parameters=parameters,
         tier=tier or "standard",
         pool=pool or "default",
+        serve_ms=_serve_ms(row.get(columns.duration, ""), columns) if columns.duration else 0,
     )
 
 
@@ -139,6 +143,13 @@ def _at_ms(time: str, columns: ColumnMapping) -> int:
         return epoch_ms(time, columns.time_unit, columns.time_format)
     except RowUnreadable as error:
         raise RowUnreadable(f"column {columns.time!r}: {error}") from None
+
+
+def _serve_ms(text: str, columns: ColumnMapping) -> int:
+    try:
+        return duration_ms(text, columns.duration_unit)
+    except RowUnreadable as error:
+        raise RowUnreadable(f"column {columns.duration!r}: {error}") from None
 
 
 def _found(text: str, columns: ColumnMapping) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from streams.adapters.logs.rows import RowUnreadable
+from streams.records.requests import MOST_SERVE_MS
 
-__all__ = ["LAST_MS", "NUMBER", "TIME_UNITS", "epoch_ms", "is_number", "may_be_days"]
+__all__ = ["LAST_MS", "NUMBER", "TIME_UNITS", "duration_ms", "epoch_ms", "is_number", "may_be_days"]
 
 TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
 NUMBER = "number"  # a unit: infer it from the magnitude, and take no digits for a date
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
+NO_DURATION = ("", "-", "nan", "NaN", "null")  # as access logs and tables write it
 LAST_AUTO_MS = 7_258_118_400_000  # the year 2200: a number that comes to more has another unit
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -64,6 +66,25 @@ def epoch_ms(text: str, unit: str = "auto", form: str | None = None) -> int:
     if not math.isfinite(at_ms) or abs(at_ms) > LAST_MS:
         raise RowUnreadable(f"time {text[:40]!r} is beyond the year 9999")
     return round(at_ms)
+
+
+def duration_ms(text: str, unit: str) -> int:
+    """Parse a duration in one of `TIME_UNITS`; 0 where there is none.
+
+    Raises
+    ------
+    RowUnreadable
+        It is no number, negative, or more than a year.
+    """
+    text = text.strip()
+    if text in NO_DURATION:
+        return 0
+    if not _NUMBER.fullmatch(text):
+        raise RowUnreadable(f"duration {text[:40]!r} is no number")
+    lasted_ms = float(text) * TIME_UNITS[unit]
+    if not 0 <= lasted_ms <= MOST_SERVE_MS:
+        raise RowUnreadable(f"duration {text[:40]!r} in {unit} is negative or more than a year")
+    return round(lasted_ms)
 
 
 def is_number(text: str) -> bool:

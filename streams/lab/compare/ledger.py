@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
 
 from streams.allocator.valuation.catalog_index import FALLBACK
 from streams.catalog.critical_path import Steps, cold_ms
 from streams.records import Outcome, Request
 from streams.records.catalog import Catalog, Constituent
+from streams.stages.planned_pool import PlannedInstance
 
-__all__ = ["HOUR_MS", "JudgedRequest", "PolicyLedger"]
+__all__ = ["HOUR_MS", "JudgedRequest", "NthInstance", "PolicyLedger"]
 
 HOUR_MS = 3_600_000
 
@@ -26,9 +29,20 @@ class JudgedRequest:
     worth: float  # value that the wait cost, in the unit of the prices
 
 
+class NthInstance(NamedTuple):
+    """An instance of a constituent: the second is used while the first is busy, and so on."""
+
+    service: str
+    number: int  # from 1
+
+
 @dataclass(slots=True)
 class PolicyLedger:
-    """Keeps account for one policy; one instance of a constituent serves all requests for it.
+    """Keeps account for one policy.
+
+    As in the stages' simulated pool, a request that finds all instances busy has another one
+    started, and is served by what is free first. Where the log does not say how long requests were
+    served, nobody is busy, and one instance of a constituent serves all.
 
     Nothing is counted before `from_ms`, so that a policy may learn first.
     """
@@ -36,47 +50,77 @@ class PolicyLedger:
     catalog: Catalog
     from_ms: int
     capacity_mib: float = math.inf  # memory limit; the least recently used is evicted
-    warm: dict[str, int] = field(default_factory=dict)  # constituent -> time of its start
+    warm: dict[NthInstance, PlannedInstance] = field(default_factory=dict)
     warm_ms: dict[str, int] = field(default_factory=dict)  # constituent -> of instances that ended
     judged: list[JudgedRequest] = field(default_factory=list)
     useful_ms: int = 0  # warm time that was followed by a use
-    _unused: dict[str, int] = field(default_factory=dict)  # constituent -> last use or start
+    _unused: dict[NthInstance, int] = field(default_factory=dict)  # last use or start
+    _most: dict[str, int] = field(default_factory=dict)  # constituent -> most instances at once
 
     @property
     def constituents(self) -> Mapping[str, Constituent]:
         """The constituents of the catalogue."""
         return self.catalog.constituents
 
-    def start(self, name: str, at_ms: int) -> None:
-        """Start a constituent of the catalogue unless it is warm; an unknown one is never started."""
-        if name in self.constituents and name not in self.warm:
-            self._make_room(self.constituents[name].needs.memory, at_ms)
-            self.warm[name] = self._unused[name] = at_ms
+    def start(self, nth: NthInstance, at_ms: int) -> None:
+        """Start an instance unless it is warm; an unknown constituent is never started."""
+        known = self.constituents.get(nth.service)
+        if known and nth not in self.warm:
+            self._make_room(known.needs.memory, at_ms)
+            ready_ms = at_ms + known.warm_up_ms
+            self.warm[nth] = PlannedInstance(nth.service, "", at_ms, ready_ms)
+            self._unused[nth] = at_ms
+            self._most[nth.service] = max(nth.number, self._most.get(nth.service, 0))
 
-    def end(self, name: str, at_ms: int) -> None:
-        """End the instance of a constituent, if it is warm."""
-        since_ms = self.warm.pop(name, None)
-        self._unused.pop(name, None)
-        if since_ms is not None:
+    def end(self, nth: NthInstance, at_ms: int) -> None:
+        """End an instance, if it is warm, once it has served its requests."""
+        ended = self.warm.pop(nth, None)
+        self._unused.pop(nth, None)
+        if ended:
             # What has begun to start is paid for until it has started.
-            until_ms = max(at_ms, since_ms + self.constituents[name].warm_up_ms)
-            self.pay(name, since_ms, until_ms)
+            until_ms = max(at_ms, ended.warm_since_ms, ended.serves_until_ms)
+            self.pay(nth.service, ended.started_ms, until_ms)
 
-    def judge(self, request: Request, steps: Steps) -> None:
-        """Record the wait of a request: for whole starts, or for the rest of those under way."""
+    def judge(
+        self, request: Request, steps: Steps, serving: Mapping[str, int]
+    ) -> dict[NthInstance, int]:
+        """Record the wait of a request: for starts, or for the rest of starts or of other requests.
+
+        Parameters
+        ----------
+        serving
+            The constituents of the steps, and how long each serves the request in ms.
+
+        Returns
+        -------
+        dict
+            What it uses, each with the time until which that serves.
+        """
         at_ms = request.at_ms
-
-        def wait_ms(name: str) -> int:
-            known = self.constituents.get(name)
-            ready_ms = self.warm.get(name, at_ms) + (known.warm_up_ms if known else 0)
-            return max(0, ready_ms - at_ms)
-
+        used = {
+            name: self._free_first(name, at_ms) for name in serving if name in self.constituents
+        }
+        ready_ms = {name: self.warm[nth].free_from_ms for name, nth in used.items()}
         if at_ms >= self.from_ms:
-            self.count(request, cold_ms(steps, wait_ms))
-        for step in steps:
-            for name in step:
-                self.start(name, at_ms)
-                self._use(name, at_ms)
+            waited_ms = cold_ms(steps, lambda name: max(0, ready_ms.get(name, at_ms) - at_ms))
+            self.count(request, waited_ms)
+        return {nth: self._use(nth, at_ms, serving[name]) for name, nth in used.items()}
+
+    def _free_first(self, name: str, at_ms: int) -> NthInstance:
+        """The instance that is free first: of those that are, the first one."""
+        there: list[NthInstance] = []
+        for number in range(1, self._most.get(name, 0) + 1):
+            nth = NthInstance(name, number)
+            instance = self.warm.get(nth)
+            if instance and instance.free_from_ms <= at_ms:
+                return nth
+            there += [nth] if instance else []
+        if all(self.warm[nth].busy_until_ms > at_ms for nth in there):
+            missing = (NthInstance(name, number) for number in count(1))
+            another = next(nth for nth in missing if nth not in self.warm)
+            self.start(another, at_ms)
+            there = [nth for nth in (*there, another) if nth in self.warm]
+        return min(there, key=lambda nth: (self.warm[nth].free_from_ms, nth))
 
     def count(self, request: Request | Outcome, waited_ms: int) -> None:
         """Count a request that waited for so long."""
@@ -98,22 +142,26 @@ class PolicyLedger:
     def _make_room(self, memory_mib: float, at_ms: int) -> None:
         if math.isinf(self.capacity_mib):
             return
-        used_mib = sum(self.constituents[n].needs.memory for n in self.warm)
+        used_mib = sum(self.constituents[nth.service].needs.memory for nth in self.warm)
         for oldest in sorted(self._unused, key=self._unused.__getitem__):
             if used_mib + memory_mib <= self.capacity_mib:
                 return
-            used_mib -= self.constituents[oldest].needs.memory
+            used_mib -= self.constituents[oldest.service].needs.memory
             self.end(oldest, at_ms)
 
-    def _use(self, name: str, at_ms: int) -> None:
-        if name in self._unused:
-            self.used_after(self._unused[name], at_ms)
-            self._unused[name] = at_ms
+    def _use(self, nth: NthInstance, at_ms: int, lasts_ms: int) -> int:
+        self.used_after(self._unused[nth], at_ms)
+        self._unused[nth] = at_ms
+        if not lasts_ms:
+            return at_ms
+        concurrency = max(1, self.constituents[nth.service].concurrency)
+        self.warm[nth] = self.warm[nth].serving(at_ms, lasts_ms, concurrency)
+        return self.warm[nth].serves_until_ms
 
     def close(self, at_ms: int) -> None:
         """End all instances."""
-        for name in list(self.warm):
-            self.end(name, at_ms)
+        for nth in list(self.warm):
+            self.end(nth, at_ms)
 
     @property
     def wasted_ms(self) -> int:

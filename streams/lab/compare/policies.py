@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streams.lab.compare.histogram import IdleTimes
-from streams.lab.compare.ledger import PolicyLedger
+from streams.lab.compare.ledger import NthInstance, PolicyLedger
 from streams.records.catalog import Constituent
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "HybridHistogram",
     "KeepAlive",
     "KeepWarmPolicy",
+    "ObservedUse",
     "OraclePolicy",
     "PrewarmingOracle",
     "WindowPolicy",
@@ -26,67 +27,80 @@ NEVER_MS = 1 << 62
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
+class ObservedUse(NamedTuple):
+    """A use of an instance."""
+
+    at_ms: int
+    until_ms: int  # it serves until then; the same, if the log does not say
+    next_ms: int  # of its next use, which only oracles read
+
+    @property
+    def idle_ms(self) -> int:
+        """The time from its end to the next use."""
+        return max(0, self.next_ms - self.until_ms)
+
+
 class KeepWarmPolicy(Protocol):
     """A policy to compare."""
 
     name: str
     parameter: str
 
-    def begin(self, first_uses: Mapping[str, int]) -> None:
-        """Before the log: when each constituent will first be used, which only oracles read."""
+    def begin(self, first_uses: Mapping[NthInstance, int]) -> None:
+        """Before the log: when each instance will first be used, which only oracles read."""
         ...
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Advance the clock to `now_ms`."""
         ...
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Observe a use of a constituent, which is warm now; only oracles read `next_ms`."""
+    def used(self, nth: NthInstance, use: ObservedUse, ledger: PolicyLedger) -> None:
+        """Observe a use of an instance."""
         ...
 
 
 class WindowPolicy:
-    """A policy that plans, after each use, the next warm window of the constituent."""
+    """A policy that plans, after each use, the next warm window of the instance."""
 
     name = "windows"
     parameter = ""
 
     def __init__(self) -> None:
-        self._due: list[tuple[int, int, str, bool]] = []  # time, plan, constituent, start
+        self._due: list[tuple[int, int, NthInstance, bool]] = []  # time, plan, instance, start
         self._numbers = count()  # of the plans
-        self._current: dict[str, set[int]] = {}  # constituent -> plans in force
+        self._current: dict[NthInstance, set[int]] = {}  # instance -> plans in force
 
-    def begin(self, first_uses: Mapping[str, int]) -> None:
+    def begin(self, first_uses: Mapping[NthInstance, int]) -> None:
         """Do nothing: there is no use to plan from."""
 
-    def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
-        """Time until the pre-warm start (0: it stays warm), and the keep-alive after it, in ms."""
+    def window(self, nth: NthInstance, use: ObservedUse) -> tuple[int, int]:
+        """Time from a use's end to the pre-warm start (0: it stays warm), and keep-alive, in ms."""
         raise NotImplementedError
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Start and end what is due."""
         while self._due and self._due[0][0] <= now_ms:
-            due_ms, plan, name, start = heapq.heappop(self._due)
-            if plan in self._current.get(name, ()):
-                (ledger.start if start else ledger.end)(name, due_ms)
+            due_ms, plan, nth, start = heapq.heappop(self._due)
+            if plan in self._current.get(nth, ()):
+                (ledger.start if start else ledger.end)(nth, due_ms)
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Replace the plan of the constituent by one from this use on."""
-        before_ms, keep_ms = self.window(name, now_ms, next_ms)
+    def used(self, nth: NthInstance, use: ObservedUse, ledger: PolicyLedger) -> None:
+        """Replace the plan of the instance by one from this use on."""
+        before_ms, keep_ms = self.window(nth, use)
         if before_ms > 0:
-            ledger.end(name, now_ms)
-        self._plan_window(name, now_ms, before_ms, keep_ms)
+            ledger.end(nth, use.until_ms)
+        self._plan_window(nth, use.until_ms, before_ms, keep_ms)
 
-    def _plan_window(self, name: str, now_ms: int, before_ms: int, keep_ms: int) -> None:
-        self._current[name] = set()
+    def _plan_window(self, nth: NthInstance, since_ms: int, before_ms: int, keep_ms: int) -> None:
+        self._current[nth] = set()
         if before_ms > 0:
-            self._plan(now_ms + before_ms, name, start=True)
-        self._plan(now_ms + before_ms + keep_ms, name, start=False)
+            self._plan(since_ms + before_ms, nth, start=True)
+        self._plan(since_ms + before_ms + keep_ms, nth, start=False)
 
-    def _plan(self, due_ms: int, name: str, *, start: bool) -> None:
+    def _plan(self, due_ms: int, nth: NthInstance, *, start: bool) -> None:
         plan = next(self._numbers)
-        self._current[name].add(plan)
-        heapq.heappush(self._due, (due_ms, plan, name, start))
+        self._current[nth].add(plan)
+        heapq.heappush(self._due, (due_ms, plan, nth, start))
 
 
 class KeepAlive(WindowPolicy):
@@ -98,9 +112,9 @@ class KeepAlive(WindowPolicy):
         self.parameter = "" if not keep_ms else f"{keep_ms / MINUTE_MS:g} min"
         self._keep_ms = NEVER_MS if keep_ms is None else keep_ms
 
-    def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
+    def window(self, nth: NthInstance, use: ObservedUse) -> tuple[int, int]:
         """The fixed keep-alive."""
-        del name, now_ms, next_ms
+        del nth, use
         return 0, self._keep_ms
 
 
@@ -119,16 +133,15 @@ class HybridHistogram(WindowPolicy):
         super().__init__()
         self.parameter = f"{range_ms / HOUR_MS:g} h"
         self._range_ms = range_ms
-        self._idle: dict[str, IdleTimes] = {}
-        self._last: dict[str, int] = {}
+        self._idle: dict[NthInstance, IdleTimes] = {}
+        self._last: dict[NthInstance, int] = {}
 
-    def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
+    def window(self, nth: NthInstance, use: ObservedUse) -> tuple[int, int]:
         """The windows that follow from the idle times so far."""
-        del next_ms
-        idle = self._idle.setdefault(name, IdleTimes(self._range_ms // MINUTE_MS))
-        if name in self._last:
-            idle.add((now_ms - self._last[name]) // MINUTE_MS)
-        self._last[name] = now_ms
+        idle = self._idle.setdefault(nth, IdleTimes(self._range_ms // MINUTE_MS))
+        if nth in self._last:
+            idle.add(max(0, use.at_ms - self._last[nth]) // MINUTE_MS)
+        self._last[nth] = use.until_ms
         if not idle.representative:
             return 0, self._range_ms
         before_ms = int(idle.percentile(0.05) * MINUTE_MS * 0.9)
@@ -150,10 +163,10 @@ class OraclePolicy(WindowPolicy):
         self.parameter = f"{limit_ms / MINUTE_MS:g} min"
         self._limit_ms = limit_ms
 
-    def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
+    def window(self, nth: NthInstance, use: ObservedUse) -> tuple[int, int]:
         """The gap to the next use, or nothing when it is over the limit."""
-        del name
-        gap_ms = next_ms - now_ms
+        del nth
+        gap_ms = use.idle_ms
         return 0, gap_ms + 1 if gap_ms <= self._limit_ms else 0
 
 
@@ -170,21 +183,21 @@ class PrewarmingOracle(WindowPolicy):
         super().__init__()
         self._constituents = constituents
 
-    def begin(self, first_uses: Mapping[str, int]) -> None:
+    def begin(self, first_uses: Mapping[NthInstance, int]) -> None:
         """Plan the first start of each constituent."""
-        for name, use_ms in first_uses.items():
-            start_ms = self._start_ms(name)
-            self._plan_window(name, use_ms - start_ms - 1, 1, start_ms + 1)
+        for nth, use_ms in first_uses.items():
+            start_ms = self._start_ms(nth)
+            self._plan_window(nth, use_ms - start_ms - 1, 1, start_ms + 1)
 
-    def window(self, name: str, now_ms: int, next_ms: int) -> tuple[int, int]:
+    def window(self, nth: NthInstance, use: ObservedUse) -> tuple[int, int]:
         """The gap to the next use if it is short, or the start before that use."""
-        if next_ms == NEVER_MS:
+        if use.next_ms == NEVER_MS:
             return 0, 0
-        gap_ms, start_ms = next_ms - now_ms, self._start_ms(name)
+        gap_ms, start_ms = use.idle_ms, self._start_ms(nth)
         return max(0, gap_ms - start_ms), min(gap_ms, start_ms) + 1
 
-    def _start_ms(self, name: str) -> int:
-        known = self._constituents.get(name)
+    def _start_ms(self, nth: NthInstance) -> int:
+        known = self._constituents.get(nth.service)
         return known.warm_up_ms if known else 0
 
 
@@ -201,40 +214,37 @@ class GreedyDual:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
         self._clock = 0.0
-        self._uses: dict[str, int] = {}
-        self._priority: dict[str, float] = {}
+        self._uses: dict[NthInstance, int] = {}
+        self._priority: dict[NthInstance, float] = {}
 
-    def begin(self, first_uses: Mapping[str, int]) -> None:
+    def begin(self, first_uses: Mapping[NthInstance, int]) -> None:
         """Do nothing: the memory is empty."""
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Do nothing: time alone evicts nothing."""
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Make room for the constituent; end it when it exceeds the limit by itself."""
-        del next_ms
-        if name not in ledger.constituents:
-            return
-        known = ledger.constituents[name]
+    def used(self, nth: NthInstance, use: ObservedUse, ledger: PolicyLedger) -> None:
+        """Make room for the instance; end it when it exceeds the limit by itself."""
+        known = ledger.constituents[nth.service]
         size = _size(known)
-        self._priority.pop(name, None)
+        self._priority.pop(nth, None)
         while self._priority and self._held(ledger.constituents) + size > self._memory:
-            self._evict(now_ms, ledger)
+            self._evict(use.at_ms, ledger)
         if size > self._memory:
-            ledger.end(name, now_ms)
+            ledger.end(nth, use.at_ms)
             return
-        self._uses[name] = self._uses.get(name, 0) + 1
+        self._uses[nth] = self._uses.get(nth, 0) + 1
         cost_ms = known.warm_up_ms
-        self._priority[name] = self._clock + self._uses[name] * cost_ms / size
+        self._priority[nth] = self._clock + self._uses[nth] * cost_ms / size
 
     def _held(self, constituents: Mapping[str, Constituent]) -> float:
-        return sum(_size(constituents[name]) for name in self._priority)
+        return sum(_size(constituents[nth.service]) for nth in self._priority)
 
     def _evict(self, now_ms: int, ledger: PolicyLedger) -> None:
-        name = min(self._priority, key=lambda n: (self._priority[n], n))
-        self._clock = self._priority.pop(name)
-        self._uses.pop(name, None)
-        ledger.end(name, now_ms)
+        least = min(self._priority, key=lambda nth: (self._priority[nth], nth))
+        self._clock = self._priority.pop(least)
+        self._uses.pop(least, None)
+        ledger.end(least, now_ms)
 
 
 class BoundedOracle:
@@ -248,28 +258,27 @@ class BoundedOracle:
     def __init__(self, memory_mib: float) -> None:
         self.parameter = f"{memory_mib / 1024:g} GiB"
         self._memory = memory_mib
-        self._next: dict[str, int] = {}  # warm constituent -> its next use
+        self._next: dict[NthInstance, int] = {}  # warm instance -> its next use
 
-    def begin(self, first_uses: Mapping[str, int]) -> None:
+    def begin(self, first_uses: Mapping[NthInstance, int]) -> None:
         """Do nothing: it starts nothing before it is used."""
 
     def advance(self, now_ms: int, ledger: PolicyLedger) -> None:
         """Do nothing: time alone evicts nothing."""
 
-    def used(self, name: str, now_ms: int, next_ms: int, ledger: PolicyLedger) -> None:
-        """Evict the constituents of least worth, perhaps the one just used."""
+    def used(self, nth: NthInstance, use: ObservedUse, ledger: PolicyLedger) -> None:
+        """Evict the instances of least worth, perhaps the one just used."""
         constituents = ledger.constituents
-        if name in constituents:
-            self._next[name] = next_ms
-        while sum(_size(constituents[warm]) for warm in self._next) > self._memory:
-            least = min(self._next, key=lambda warm: (self._worth(warm, now_ms, ledger), warm))
+        self._next[nth] = use.next_ms
+        while sum(_size(constituents[warm.service]) for warm in self._next) > self._memory:
+            least = min(self._next, key=lambda warm: (self._worth(warm, use.at_ms, ledger), warm))
             del self._next[least]
-            ledger.end(least, now_ms)
+            ledger.end(least, use.at_ms)
 
-    def _worth(self, name: str, now_ms: int, ledger: PolicyLedger) -> float:
-        known = ledger.constituents[name]
+    def _worth(self, nth: NthInstance, now_ms: int, ledger: PolicyLedger) -> float:
+        known = ledger.constituents[nth.service]
         cost_ms = known.warm_up_ms
-        return cost_ms / _size(known) / max(1, self._next[name] - now_ms)
+        return cost_ms / _size(known) / max(1, self._next[nth] - now_ms)
 
 
 def _size(constituent: Constituent) -> float:

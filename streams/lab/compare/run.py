@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from streams.catalog.critical_path import Steps, steps_of
-from streams.lab.compare.ledger import JudgedRequest, PolicyLedger
+from streams.catalog.critical_path import serve_ms, steps_of
+from streams.lab.compare.future_uses import FutureUses
+from streams.lab.compare.ledger import JudgedRequest, NthInstance, PolicyLedger
 from streams.lab.compare.policies import (
     HOUR_MS,
     MINUTE_MS,
-    NEVER_MS,
     BoundedOracle,
     GreedyDual,
     HybridHistogram,
     KeepAlive,
     KeepWarmPolicy,
+    ObservedUse,
     OraclePolicy,
     PrewarmingOracle,
     WindowPolicy,
@@ -111,12 +112,12 @@ def compare(
     if not requests:
         return
     new_ledger = partial(PolicyLedger, catalog, counted_from(requests, warm_up))
-    next_uses, first_uses = _next_uses(requests, catalog)
+    future = FutureUses.of(requests, catalog)
     for policy in policies:
-        policy.begin(first_uses)
+        policy.begin(future.first())
     accounts = _PolicyAccounts(catalog, policies, new_ledger, capacity_mib)
-    for request, nexts in zip(requests, next_uses, strict=True):
-        accounts.take(request, nexts)
+    for place, request in enumerate(requests):
+        accounts.take(request, partial(future.next_ms, place))
         yield request
     yield from accounts.close(requests[-1].at_ms)
 
@@ -142,14 +143,15 @@ class _PolicyAccounts:
             limit_mib = capacity_mib if isinstance(policy, WindowPolicy) else math.inf
             self._runs.append((policy, new_ledger(capacity_mib=limit_mib)))
 
-    def take(self, request: Request, next_uses: Mapping[str, int]) -> None:
+    def take(self, request: Request, next_ms: Callable[[NthInstance], int]) -> None:
         """Advance to a request, judge it under every policy, and let the policies learn it."""
         self._pass(request.at_ms)
         steps = steps_of(self._catalog, request.service)
+        serving = serve_ms(steps, request.serve_ms)
         for policy, ledger in self._runs:
-            ledger.judge(request, steps)
-            for name, next_use_ms in next_uses.items():
-                policy.used(name, request.at_ms, next_use_ms, ledger)
+            for nth, until_ms in ledger.judge(request, steps, serving).items():
+                use = ObservedUse(request.at_ms, until_ms, next_ms(nth))
+                policy.used(nth, use, ledger)
 
     def close(self, at_ms: int) -> Iterator[PolicyRow]:
         """End all instances; yields a row for each policy and parameter."""
@@ -161,23 +163,6 @@ class _PolicyAccounts:
     def _pass(self, now_ms: int) -> None:
         for policy, ledger in self._runs:
             policy.advance(now_ms, ledger)
-
-
-def _next_uses(
-    requests: Sequence[Request], catalog: Catalog
-) -> tuple[list[dict[str, int]], dict[str, int]]:
-    """By request the next use of each of its constituents; and the first use of each of all."""
-    upcoming: dict[str, int] = {}
-    next_uses: list[dict[str, int]] = []
-    for request in reversed(requests):
-        names = _names(steps_of(catalog, request.service))
-        next_uses.append({name: upcoming.get(name, NEVER_MS) for name in names})
-        upcoming.update(dict.fromkeys(names, request.at_ms))
-    return next_uses[::-1], upcoming
-
-
-def _names(steps: Steps) -> list[str]:
-    return list(dict.fromkeys(name for step in steps for name in step))
 
 
 def _shares(catalog: Catalog, memory_mib: float) -> list[float]:
