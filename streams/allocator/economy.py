@@ -83,6 +83,7 @@ class InstanceEconomy:
         self.levels = InstanceLevels(
             self._demanded,
             index,
+            starting=view.timing.warm_up_ms / horizon_ms,
             serving=view.timing.serve_ms / horizon_ms,
             most=most,
             enough=self.keep_cost / 2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +30,7 @@ from streams.lab.compare.policies import (
     OraclePolicy,
     PrewarmingOracle,
 )
-from streams.lab.compare.run import OURS, PolicyRow, compare, row_of
+from streams.lab.compare.run import OURS, PolicyRow, compare, counted_from, row_of
 from streams.lab.compare.staged import RecordLedger, StagedRuns, within
 from streams.pipeline.replay import at_price, replay
 from streams.records import Instance, Request
@@ -303,6 +304,28 @@ def test_the_stages_keep_a_second_instance_where_two_are_busy_together() -> None
     assert cold(mine) < 0.2 * len(uses)
     alone = ours(0.3, log(*((minute, name) for minute, name, _ in uses)))
     assert warm_minutes(mine) > 1.5 * warm_minutes(alone)
+
+
+def test_a_steady_load_of_many_at_once_costs_no_more_than_the_best_timer() -> None:
+    """Ten are busy in the mean, each for ten seconds, so who finds all busy waits for one second.
+
+    A tenth of a start: to keep one more for each of these would cost more than a start.
+    """
+    chance, minute, uses = random.Random(3), 0.0, []
+    for _ in range(2_500):
+        minute += chance.expovariate(60.0)
+        uses.append((minute, "a", chance.expovariate(6.0)))
+    requests, price = served(*uses), 100.0
+    timers = [KeepAlive(m * MINUTE_MS) for m in (0, 1, 2, 5, 10, 20, 30, 60)]
+    others = [row for row in compare(requests, CATALOG, timers) if isinstance(row, PolicyRow)]
+    account = StagedRuns(
+        requests, within(CATALOG, math.inf), counted_from(requests, 0.3), SETTINGS
+    ).account(price)
+
+    def total(row: PolicyRow) -> float:
+        return price * row.cost + (row.total_cost - row.cost)
+
+    assert total(row_of(OURS, "", account)) < 1.02 * min(map(total, others))
 
 
 def test_memory_that_runs_out_costs_the_least_recently_used() -> None:

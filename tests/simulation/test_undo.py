@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
+from inspect import CO_GENERATOR
 from types import BuiltinFunctionType, FrameType
 from typing import Any
 
@@ -205,11 +206,16 @@ class FaultyKernels(Fault):
 
 
 class FaultyCalls(Fault):
-    """Each call of a function within a step is an occasion."""
+    """Each call of a function within a step is an occasion.
+
+    A generator's first turn is one, and no other: the last may be its being closed, where nobody
+    hears of an error.
+    """
 
     def __init__(self, step: Any) -> None:
         super().__init__()
         self._step, self._within = step.__code__, False
+        self._begun: set[FrameType] = set()  # generators
 
     @contextmanager
     def armed(self, at: int) -> Iterator[None]:
@@ -218,6 +224,7 @@ class FaultyCalls(Fault):
             sys.setprofile(self._see)
             yield
             sys.setprofile(None)
+        self._begun.clear()
 
     def _see(self, frame: FrameType, event: str, argument: object) -> None:
         del argument
@@ -227,7 +234,10 @@ class FaultyCalls(Fault):
             self._within
             and event == "call"
             and str(frame.f_globals.get("__name__"))[:7] == "streams"
+            and frame not in self._begun
         ):
+            if frame.f_code.co_flags & CO_GENERATOR:
+                self._begun.add(frame)
             self.occasion()
 
 

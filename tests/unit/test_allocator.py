@@ -178,11 +178,16 @@ def test_what_is_worth_its_cost_once_but_not_twice_is_neither_started_nor_releas
 
 
 def test_a_second_instance_is_started_for_the_requests_that_find_the_first_busy() -> None:
-    """Each takes a second, so of m in a minute (m/60) / (1 + m/60) find it busy."""
-    asked = 1.5  # of them 0.0366 find it busy, and each is worth 1; of 1.4 it would be 0.0319
-    assert World(constituent("a"), pool()).hear(demand(1_000, ("a", "gold", 1.4)))[1:] == []
+    """Each takes a second, so of m in a minute (m/60) / (1 + m/60) find it busy.
+
+    They wait for it, and not for a start of ten seconds.
+    """
+    asked = 5.0  # of them 0.385 find it busy, and each would save 1
+    load = asked / 60
+    left = -math.expm1(-(1 - load) * 10) / ((1 - load) * 10)
+    assert World(constituent("a"), pool()).hear(demand(1_000, ("a", "gold", 4.0)))[1:] == []
     _, second = World(constituent("a"), pool()).hear(demand(1_000, ("a", "gold", asked)))
-    assert second.value == pytest.approx(asked * (asked / 60) / (1 + asked / 60))
+    assert second.value == pytest.approx(asked * load / (1 + load) * left)
     assert second.value > second.cost == pytest.approx(2 * PRICE_PER_MINUTE)
 
 

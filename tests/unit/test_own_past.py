@@ -293,6 +293,35 @@ def test_a_past_is_not_changed_by_what_follows_from_it() -> None:
     assert bytes(past) == before
 
 
+def waited(*uses: tuple[int, int], start_s: int = 10) -> float:
+    """What the timer that never ends was charged for waits by uses from second to second."""
+    past = OwnPast()
+    for at_s, until_s in uses:
+        past = past.using(1_000 * at_s, 1_000 * until_s, COSTS, start_ms=1_000 * start_s)
+    return float(past._records["waited"][0][NAMED - 1])
+
+
+def test_a_use_that_finds_all_in_use_waits_for_a_start_or_until_one_is_free() -> None:
+    share = COSTS.in_cold_starts[1]
+    assert waited((0, 50)) == 1.0
+    assert waited((0, 50), (20, 59)) == 1.0 + 1.0
+    assert waited((0, 50), (45, 59)) == pytest.approx(1.0 + 0.5 + 0.5 * share)
+
+
+def test_the_next_but_one_waits_until_two_are_free_unless_a_start_ends_before() -> None:
+    """At 40 s the start of the second one still takes 9 s; the first one is in use until 50 s."""
+    share = COSTS.in_cold_starts[1]
+    both = waited((0, 50), (39, 59)), waited((0, 50), (39, 59), (40, 59))
+    assert both[1] - both[0] == pytest.approx(0.9 + 0.1 * share)
+    assert waited((0, 50), (39, 59), (49, 59)) == both[0]  # ready by then, and kept
+
+
+def test_a_use_does_not_wait_beside_instances_that_are_ready() -> None:
+    """While a third one is started the second is free."""
+    three = waited((0, 40), (15, 35), (30, 33))
+    assert waited((0, 40), (15, 35), (30, 33), (36, 37)) == three
+
+
 def test_time_does_not_run_backwards() -> None:
     past = OwnPast().using(HOUR_MS, HOUR_MS, COSTS)
     assert bytes(past.at(0, COSTS)) == bytes(past)
@@ -304,7 +333,7 @@ def former(release: str) -> OwnPast:
     return OwnPast.of(zlib.decompress(base64.b64decode(packed.read_text())))
 
 
-@pytest.mark.parametrize("release", ["without-days", "whole-starts"])
+@pytest.mark.parametrize("release", ["without-days", "whole-starts", "without-ready"])
 def test_a_past_of_an_earlier_release_advises_what_it_did(release: str) -> None:
     past = former(release)
     costs, last_ms = KeepWarmCosts(warm_hour=1.0, wait=0.2, start=0.01), 39 * 53 * MINUTE_MS

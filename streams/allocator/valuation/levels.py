@@ -12,7 +12,7 @@ from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.allocator.valuation.demand_arrays import DemandArrays
 from streams.allocator.valuation.occupancy import Floats, fill_uses
 from streams.allocator.valuation.step_values import StepValues
-from streams.models.kernels import F8, FLOAT, INT, F8x2, inner, kernel
+from streams.models.kernels import F8, FLOAT, INT, F8x2, inner, kernel, repeated
 from streams.records.instances import ENOUGH
 
 __all__ = [
@@ -79,14 +79,30 @@ def may_pay(load: Load, part: int, cost: float) -> bool:
 _fill_uses = inner(fill_uses)
 
 
-@kernel(F8, F8x2, F8, F8, F8, FLOAT, INT, FLOAT)
+@inner
+def _left(busy: float, load: float, starts: float) -> float:
+    """What a request that finds so many busy waits of a start: until one of them is free.
+
+    In a delay system that lasts exponentially long, with the rate at which those busy end more
+    requests than come (Kleinrock, Queueing Systems 1, 1975, section 3.5).
+
+    Parameters
+    ----------
+    starts
+        How many times as long as serving a request a start takes.
+    """
+    ends = (busy - load) * starts
+    return -math.expm1(-ends) / ends if ends > 0.0 else 1.0
+
+
+@kernel(F8, F8x2, F8, F8, F8, repeated(FLOAT, 2), INT, FLOAT)
 def _fill_levels(
     uses: Floats,
     worth: Floats,
     asked: Floats,
     saved_ms: Floats,
     weight: Floats,
-    serving: float,
+    times: tuple[float, float],
     at_once: int,
     enough: float,
 ) -> int:
@@ -96,7 +112,10 @@ def _fill_levels(
     ----------
     asked, saved_ms
         Expected uses and savings by tier, highest first.
+    times
+        Of a start and of serving a request, in horizons.
     """
+    starting, serving = times
     each = np.zeros_like(asked)  # value of one request, by tier
     for tier in range(len(asked)):
         if asked[tier] > 0.0:
@@ -108,7 +127,8 @@ def _fill_levels(
         for level in range(len(uses)):
             # What a tier adds to the uses by those above it.
             used = max(uses[level], of_these[level])
-            worth[level, tier] = (used - uses[level]) * each[tier]
+            left = _left(level * at_once, mean * serving, starting / max(serving, 1e-300))
+            worth[level, tier] = (used - uses[level]) * each[tier] * left
             uses[level] = used
     levels = 0
     while levels < len(uses) and uses[levels] > 0.0:
@@ -122,15 +142,17 @@ class InstanceLevels:
     By renewal-reward, keeping an instance pays when the savings of its uses per unit of time
     exceed its price. So its value counts all uses within the horizon, not only the first. A tier
     uses the k-th instance as often as the requests of this and higher tiers reach it, minus the
-    uses by the higher tiers alone. A constituent is looked at when it is first asked about: few
+    uses by the higher tiers alone. A use saves the wait for a start, or for the first of those before
+    it to be free. A constituent is looked at when it is first asked about: few
     are ever worth a second instance.
 
     Parameters
     ----------
     values
         Expected uses and savings; tiers highest first.
-    serving
-        Share of the horizon for which one request keeps each constituent busy.
+    starting, serving
+        Share of the horizon that a start of each constituent takes, and for which one request keeps
+        it busy.
     most
         Most instances of a constituent.
     enough
@@ -142,12 +164,13 @@ class InstanceLevels:
         values: StepValues,
         index: CatalogIndex,
         *,
+        starting: Floats,
         serving: Floats,
         most: int,
         enough: Floats,
     ) -> None:
         self._values, self._index = values, index
-        self._serving, self._most, self._enough = serving, most, enough
+        self._starting, self._serving, self._most, self._enough = starting, serving, most, enough
         self._found: dict[int, list[InstanceLevel]] = {}
 
     def level(self, part: int, k: int) -> InstanceLevel | None:
@@ -166,7 +189,8 @@ class InstanceLevels:
         uses, worth = np.zeros(self._most), np.zeros((self._most, len(self._index.tiers)))
         levels = _fill_levels(
             uses, worth, self._values.uses[part], self._values.saved_ms[part], self._index.weight,
-            self._serving[part], self._index.at_once[part], self._enough[part],
+            (self._starting[part], self._serving[part]), self._index.at_once[part],
+            self._enough[part],
         )  # fmt: skip
         columns = uses[:levels].tolist(), worth[:levels].tolist()
         return [

@@ -67,6 +67,7 @@ def past_of(experts: int) -> np.dtype[Any]:
         held_ms=(np.int64, (experts,)),  # in this cell: idle instances kept
         waited=(np.float64, (experts,)),  # by uses: each the share of a start that was left
         ready_ms=(np.int64, (experts,)),  # when the last start that a use waited for has ended
+        ready=(np.int64, (experts,)),  # instances that are ready before that
         started=(np.int64, (experts,)),  # instances started before a use
     )
 
@@ -108,26 +109,57 @@ def charge(past: Record, until_ms: int) -> None:
 
 
 @inner
-def _wait(past: Record, at_ms: int, start_ms: int) -> None:
-    """Charge those whose start has not ended for what is left of it."""
-    for expert in range(EXPERTS):
-        left_ms = min(start_ms, past.ready_ms[expert] - at_ms)
-        past.waited[expert] += max(0, left_ms) / start_ms
+def _wait_ms(past: Record, expert: int, level: int, at_ms: int, start_ms: int) -> int:
+    """How long a use above `level` others waits under an expert whose start has not ended.
+
+    For the rest of the start, or until so few are in use that one which is ready is free.
+    """
+    left_ms, ready = min(start_ms, past.ready_ms[expert] - at_ms), past.ready[expert]
+    if left_ms <= 0 or level < ready:
+        return 0
+    return int(min(left_ms, past.history.ends_ms[ready - 1] - at_ms) if ready > 0 else left_ms)
 
 
 @inner
-def serve(past: Record, at_ms: int, end_ms: int, start_ms: int) -> None:
+def _wait(past: Record, level: int, at_ms: int, start_ms: int) -> None:
+    """Charge those whose start has not ended for what a use above `level` others waits."""
+    for expert in range(EXPERTS):
+        past.waited[expert] += _wait_ms(past, expert, level, at_ms, start_ms) / start_ms
+
+
+@inner
+def _begin(past: Record, expert: int, level: int, at_ms: int, start_ms: int) -> None:
+    """Let an expert begin a start for a use above `level` others, of which it keeps too few."""
+    ready = level
+    while ready > 0 and not keeps(past, expert, ready - 1, at_ms):
+        ready -= 1
+    past.ready_ms[expert], past.ready[expert] = at_ms + start_ms, ready
+
+
+@inner
+def serve(past: Record, at_ms: int, end_ms: int, start_ms: int, start: float) -> None:
     """Take one more instance into use, and charge those who would have had to start it.
 
-    Whoever comes during a start waits for the rest of it: users often come together.
+    Whoever comes during a start waits for the rest of it: users often come together. Where others
+    are in use each has a start of its own, which costs the same if one of those is free before.
+
+    Parameters
+    ----------
+    start
+        Cost of a start, in waits with their start.
     """
     history, level = past.history, in_use(past.history, at_ms)
     if level >= LEVELS:
         return
     for expert in range(EXPERTS):
-        if past.ready_ms[expert] <= at_ms and not keeps(past, expert, level, at_ms):
-            past.ready_ms[expert] = at_ms + start_ms
-    _wait(past, at_ms, start_ms)
+        if keeps(past, expert, level, at_ms):
+            continue
+        if past.ready_ms[expert] <= at_ms:
+            _begin(past, expert, level, at_ms, start_ms)
+        if level > 0:
+            waits = _wait_ms(past, expert, level, at_ms, start_ms) / start_ms
+            past.waited[expert] += start * (1.0 - waits)
+    _wait(past, level, at_ms, start_ms)
     if history.ends_ms[level] > NEVER_MS:
         count_idle(past.idle, at_ms - history.ends_ms[level])
     occupy(history, level, end_ms)
@@ -138,10 +170,11 @@ def serve(past: Record, at_ms: int, end_ms: int, start_ms: int) -> None:
 @inner
 def join(past: Record, at_ms: int, end_ms: int, at_once: int, start_ms: int) -> bool:
     """Use the instance that was taken last, if it is in use and has room for one more."""
-    if past.shared >= at_once or in_use(past.history, at_ms) == 0:
+    level = in_use(past.history, at_ms)
+    if past.shared >= at_once or level == 0:
         return False
     past.shared += 1
-    _wait(past, at_ms, start_ms)
+    _wait(past, level - 1, at_ms, start_ms)
     past.history.ends_ms[0] = max(past.history.ends_ms[0], end_ms)
     return True
 

@@ -119,7 +119,8 @@ class OwnPast:
             Log weights of the experts, losses left out, from now on.
         """
         after = self._moved(at_ms, costs, prior)
-        passage.use(after, until_ms, count, at_once, max(1, start_ms))
+        _, start = costs.in_cold_starts
+        passage.use(after, until_ms, count, at_once, max(1, start_ms), start)
         return OwnPast(after)
 
     def naming(

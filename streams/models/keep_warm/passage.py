@@ -89,13 +89,19 @@ def advance(pasts: Records, at_ms: int, price: float, start: float) -> None:
     _pass(past, at_ms, price, start)
 
 
-@kernel(PASTS, INT, INT, INT, INT)
-def use(pasts: Records, end_ms: int, count: int, at_once: int, start_ms: int) -> None:
-    """Let so many requests come, each for an instance until this time; a start takes `start_ms`."""
+@kernel(PASTS, INT, INT, INT, INT, FLOAT)
+def use(pasts: Records, end_ms: int, count: int, at_once: int, start_ms: int, start: float) -> None:
+    """Let so many requests come, each for an instance until this time.
+
+    Parameters
+    ----------
+    start_ms, start
+        How long a start takes, and what it costs in waits with their start.
+    """
     past, end_ms = pasts[0], max(pasts[0].now_ms, end_ms)
     for _ in range(min(count, LEVELS * at_once)):
         if not join(past, past.now_ms, end_ms, at_once, start_ms):
-            serve(past, past.now_ms, end_ms, start_ms)
+            serve(past, past.now_ms, end_ms, start_ms, start)
 
 
 @kernel(PASTS, INT, INT)
