@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Images with Python often set it: each of the processes of the tests would compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo test unit check docs bench hostile cluster image chart go lock proto clean tools wrk npm buildah
+.PHONY: help install demo test alone computing unit check docs bench hostile cluster image chart go lock proto clean tools wrk npm buildah
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
@@ -25,9 +25,15 @@ demo: install ## four minutes: what foremesh gains over a keep-alive that spends
 	$(BIN)/foremesh demo
 
 test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integration and acceptance tests
+	$(MAKE) --no-print-directory --jobs 2 alone computing
+	$(BIN)/pytest -m "not alone" -n $(WORKERS) $(BY_MODULE) tests/acceptance tests/integration
+
+alone: install
 	$(BIN)/pytest -m alone tests/acceptance
-	$(BIN)/pytest -m "not alone" -n $(WORKERS) $(BY_MODULE) \
-	  --ignore=tests/benchmarks --ignore=tests/hostile --ignore=tests/cluster --ignore=tests/image --ignore=tests/chart --ignore=tests/go
+
+# Gives way to what runs alone, which mostly waits: together they take as long as that takes.
+computing: install
+	nice -n 19 $(BIN)/pytest -n logical $(BY_MODULE) tests/simulation tests/unit
 
 unit: install ## tests without I/O, in seconds: of what is tried at random a fifth of make test's
 	$(BIN)/pytest -n logical $(BY_MODULE) --hypothesis-profile=quick tests/unit
