@@ -59,7 +59,9 @@ class DemoMesh:
 
     def close(self) -> None:
         """Stop all processes, Envoy first."""
-        self._processes.stop(*map(self._name, reversed(("provisioner", *PROCESSES))))
+        *driving, envoy = PROCESSES
+        self._processes.stop(self._name(envoy))
+        self._processes.stop_together(*map(self._name, ("provisioner", *driving)))
 
     def _start(self, name: str, *args: str, **env: str) -> None:
         env |= {MeshAddresses.variable("pool"): self._pool, **self._places.to_env()}
