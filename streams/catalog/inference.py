@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable
+
+import numpy as np
 
 from streams.catalog.fields import MAX_NAME, has_control
 from streams.errors import LogUnreadable
@@ -32,7 +35,8 @@ SLA_MS = 1_000
 ADVICE = """\
 Edit the numbers: the log says which services, tiers and pools there are, not what they need.
 Each composite stands for itself here; name the constituents that it is made of and that start
-on their own. A pool holds a tenth of the services, so that there is something to decide."""
+on their own. A pool holds a tenth of the services, so that there is something to decide, and as
+many instances as the log has requests at once, if it says how long they took."""
 
 
 def infer(requests: Iterable[Request]) -> Catalog:
@@ -46,9 +50,13 @@ def infer(requests: Iterable[Request]) -> Catalog:
     services: Counter[str] = Counter()
     tiers: Counter[str] = Counter()
     pools: Counter[str] = Counter()
+    begin_ms, end_ms = array("q"), array("q")  # of those that say how long they took
     for request in requests:
         if not all(map(_is_name, (request.service, request.tier, request.pool))):
             continue
+        if request.serve_ms:
+            begin_ms.append(request.at_ms)
+            end_ms.append(request.at_ms + request.serve_ms)
         for counts, name in (
             (services, request.service),
             (tiers, request.tier),
@@ -62,7 +70,16 @@ def infer(requests: Iterable[Request]) -> Catalog:
                 )
     if not services:
         raise LogUnreadable("The log names no service: name the right column with --item")
-    return Catalog.of(_entries(_ordered(services), _ordered(tiers), _ordered(pools)))
+    names = _ordered(services)
+    room = max(math.ceil(len(names) / 10), min(len(names), 4), _at_once(begin_ms, end_ms))
+    return Catalog.of(_entries(names, _ordered(tiers), _ordered(pools), room))
+
+
+def _at_once(begin_ms: array[int], end_ms: array[int]) -> int:
+    """The most requests that were served at the same time."""
+    begins, ends = np.sort(begin_ms), np.sort(end_ms)
+    ended = np.searchsorted(ends, begins, "right")
+    return int((np.arange(1, len(begins) + 1) - ended).max(initial=0))
 
 
 def _is_name(text: str) -> bool:
@@ -73,8 +90,9 @@ def _ordered(counts: Counter[str]) -> list[str]:
     return sorted(counts, key=lambda name: (-counts[name], name))
 
 
-def _entries(services: list[str], tiers: list[str], pools: list[str]) -> Iterable[CatalogEntry]:
-    room = max(math.ceil(len(services) / 10), min(len(services), 4))
+def _entries(
+    services: list[str], tiers: list[str], pools: list[str], room: int
+) -> Iterable[CatalogEntry]:
     for name in services:
         yield Constituent(service=name, needs=NEEDS, warm_up_ms=WARM_UP_MS, price=PRICE)
         yield Composite(service=name, steps=((name,),))

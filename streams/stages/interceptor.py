@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.catalog.critical_path import Steps, cold_ms, serve_ms, start_ms, steps_of
@@ -19,6 +19,7 @@ from streams.records import (
     Source,
     Watermark,
 )
+from streams.records.catalog import Resources
 from streams.stages.base import EventDriven, StepContext, admit
 
 __all__ = ["Interception", "Interceptor", "intercept"]
@@ -39,6 +40,7 @@ def intercept(
     instances: Mapping[str, Sequence[Instance]],
     at_ms: int,
     warm_up_ms: Mapping[str, int],
+    without_room: Container[str] = (),
 ) -> Interception:
     """Decide which constituents of a composite are warm at `at_ms`.
 
@@ -53,22 +55,30 @@ def intercept(
         Event time of the request.
     warm_up_ms
         Start-up time per constituent; one not named counts as 0.
+    without_room
+        The constituents of which no other instance can be started: those there are waited for.
     """
     names = list(dict.fromkeys(name for step in steps for name in step))
-    parts = {n: _part(n, instances.get(n, ()), at_ms, warm_up_ms.get(n, 0)) for n in names}
+    parts = {
+        n: _part(n, instances.get(n, ()), at_ms, warm_up_ms.get(n, 0), room=n not in without_room)
+        for n in names
+    }
     cold = cold_ms(steps, lambda name: parts[name].wait_ms)
-    at_worst = cold_ms(steps, lambda name: warm_up_ms.get(name, 0))
+    at_worst = max(cold, cold_ms(steps, lambda name: warm_up_ms.get(name, 0)))
     warm = sum(part.warm for part in parts.values())
     result = Result.HIT if warm == len(parts) else Result.PARTIAL if warm else Result.MISS
     return Interception(tuple(parts.values()), result, cold, at_worst - cold)
 
 
-def _part(name: str, instances: Sequence[Instance], at_ms: int, warm_up_ms: int) -> Part:
+def _part(
+    name: str, instances: Sequence[Instance], at_ms: int, warm_up_ms: int, *, room: bool
+) -> Part:
     for instance in instances:
         if instance.warm_at(at_ms) and instance.busy_until_ms <= at_ms:
             return Part(service=name, warm=True, instance_id=instance.instance_id)
     waits = [_wait_ms(i, warm_up_ms, at_ms) for i in instances if _later_free(i, at_ms)]
-    return Part(service=name, warm=False, wait_ms=min([warm_up_ms, *waits]))
+    waits += [warm_up_ms] if room or not waits else []
+    return Part(service=name, warm=False, wait_ms=min(waits))
 
 
 def _later_free(instance: Instance, at_ms: int) -> bool:
@@ -101,7 +111,9 @@ class Interceptor(EventDriven):
         asked = admit(event, context)
         steps = steps_of(context.catalog, asked.service)
         instances = _by_service(steps, asked, context)
-        found = intercept(steps, instances, asked.at_ms, _warm_ups(steps, asked, context))
+        without_room = _without_room(steps, asked, context) if asked.serve_ms else ()
+        warm_ups = _warm_ups(steps, asked, context)
+        found = intercept(steps, instances, asked.at_ms, warm_ups, without_room)
         serving = serve_ms(steps, asked.serve_ms)
         parts = tuple(replace(part, serve_ms=serving[part.service]) for part in found.parts)
         uses = [use for p in parts if (use := _use_of(asked, p, instances[p.service]))]
@@ -133,6 +145,17 @@ def _warm_ups(steps: Steps, event: Request, context: StepContext) -> dict[str, i
         return known[name].warm_up_ms
 
     return {name: round(start_ms(name, context.catalog, own_ms, warm)) for name in names}
+
+
+def _without_room(steps: Steps, event: Request, context: StepContext) -> set[str]:
+    """Constituents of which the pool has no room for one more."""
+    known, pool = context.catalog.constituents, context.catalog.pools.get(event.pool)
+    if pool is None:
+        return set()
+    there = (i for i in context.instances.values() if i.pool == event.pool and i.gone_ms is None)
+    taken = sum((known[i.service].needs for i in there if i.service in known), Resources())
+    names = {name for step in steps for name in step} & known.keys()
+    return {name for name in names if not known[name].needs.fits(pool.capacity - taken)}
 
 
 def _by_service(steps: Steps, event: Request, context: StepContext) -> dict[str, list[Instance]]:

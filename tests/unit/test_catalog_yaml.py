@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import streams.catalog.yaml_reader
-from streams.catalog.inference import ADVICE, MAX_SERVICES, infer
+from streams.catalog.inference import ADVICE, MAX_SERVICES, NEEDS, infer
 from streams.catalog.yaml_reader import load, parse
 from streams.catalog.yaml_writer import dump
 from streams.errors import CatalogInvalid, LogUnreadable
@@ -307,6 +307,14 @@ def test_a_first_pool_holds_a_tenth_of_the_services() -> None:
     needs = catalog.constituents["s0"].needs
     assert needs.times(10).fits(capacity)
     assert not needs.times(11).fits(capacity)
+
+
+def test_a_guessed_pool_has_room_for_as_many_as_a_log_has_at_once() -> None:
+    spans = [(0, 100), (10, 200), (50, 10), (60, 300), (100, 5)]  # 60 is when the third ends
+    found = infer(
+        replace(request("draw"), at_ms=at_ms, serve_ms=serve_ms) for at_ms, serve_ms in spans
+    )
+    assert found.pools["default"].capacity == NEEDS.times(3)
 
 
 def test_a_log_with_too_many_services_or_none_is_the_wrong_column() -> None:

@@ -17,7 +17,7 @@ from streams.records import (
     Source,
     Watermark,
 )
-from streams.records.catalog import Catalog, Composite, Constituent, Resources
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources
 from streams.stages.base import RecordUnusable, StepContext
 from streams.stages.interceptor import Interceptor, intercept
 
@@ -166,6 +166,21 @@ def test_of_a_busy_and_a_free_instance_the_free_one_serves() -> None:
 def test_a_start_that_is_sooner_than_a_busy_instance_is_waited_for() -> None:
     found = intercept((("upscale",),), {"upscale": [busy("upscale", 60_000)]}, 10_000, WARM_UPS)
     assert found.cold_ms == 3_000
+
+
+def test_where_the_pool_has_no_room_the_busy_instance_is_waited_for() -> None:
+    catalog = Catalog.of(
+        [
+            Constituent(service="base", needs=Resources(cpu=2), warm_up_ms=20_000, price=1.0),
+            Composite(service="plain", steps=(("base",),)),
+            Pool(pool="default", capacity=Resources(cpu=3)),
+        ]
+    )
+    served = replace(request(service="plain"), serve_ms=9_000)
+    outcome = judge(served, busy("base", 60_000), catalog=catalog)
+    assert (outcome.cold_ms, outcome.saved_ms) == (59_000, 0)
+    roomy = replace(catalog, pools={"default": Pool(pool="default", capacity=Resources(cpu=4))})
+    assert judge(served, busy("base", 60_000), catalog=roomy).cold_ms == 20_000
 
 
 def test_steps_share_the_time_that_the_log_says() -> None:
