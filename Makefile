@@ -28,7 +28,7 @@ test: npm install build/kafka/.fetched build/browser/.fetched ## unit, integrati
 	$(MAKE) --no-print-directory --jobs 2 alone computing
 	$(BIN)/pytest -m "not alone" -n $(WORKERS) $(BY_MODULE) tests/acceptance tests/integration
 
-alone: install
+alone: npm install build/kafka/.fetched build/browser/.fetched
 	$(BIN)/pytest -m alone tests/acceptance
 
 # Gives way to what runs alone, which mostly waits: together they take as long as that takes.

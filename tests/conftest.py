@@ -23,9 +23,9 @@ from streams.settings import Settings
 
 BUILD = CHECKOUT / "build"
 TEMPLATE = "template_foremesh"
-MEMORY, MEMORY_BYTES = Path("/dev/shm"), 8 << 30
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 3 << 30  # of each worker
 
-# A test's folders stay below the checkout. Set here since plugins may ask before any hook runs.
+# A test's own folders stay below the checkout. Set here since plugins may ask before any hook runs.
 (BUILD / "tmp").mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(BUILD / "tmp"))
 os.environ.setdefault("MPLCONFIGDIR", str(BUILD / "tmp"))
@@ -48,16 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A real Kafka and a real PostgreSQL, for the whole session; no start, no tests."""
     with (
-        TemporaryDirectory(prefix="foremesh-", dir=_room(tmp_path_factory)) as folder,
+        TemporaryDirectory(prefix="foremesh-", dir=_place_of(tmp_path_factory)) as folder,
         LocalStack(BUILD, Path(folder)) as started,
     ):
         yield started
 
 
-def _room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Memory for tests that run beside others, where there is some: each makes 80 logs."""
-    beside = "PYTEST_XDIST_WORKER" in os.environ and MEMORY.is_dir()
-    if beside and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+def _place_of(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Memory for servers of tests that run beside others, where there is some: each makes 80 logs."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    if workers and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= workers * MEMORY_BYTES:
         return MEMORY
     return tmp_path_factory.mktemp("stack")
 

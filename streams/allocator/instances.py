@@ -35,10 +35,10 @@ class PoolInstances:
         By constituent that has served a request: mean service time.
     have
         Number of instances that can serve.
-    free_from_ms
-        Since or from when each of those alive could serve a request, in order.
+    idle_from_ms
+        Since or from when each of those alive is warm and serves nobody, in order.
     free, free_since_ms, free_on_request
-        Of each free instance: its constituent, since when it is free, and whether a request
+        Of each free instance: its constituent, since when it serves nobody, and whether a request
         started it.
     taken, price
         What those alive take of the pool, and what they cost an hour.
@@ -49,7 +49,7 @@ class PoolInstances:
     serving: Mapping[str, tuple[str, ...]]
     serve_ms: Mapping[str, float]
     have: Numbers
-    free_from_ms: Numbers
+    idle_from_ms: Numbers
     free: Numbers
     free_since_ms: Numbers
     free_on_request: NDArray[np.bool_]
@@ -57,8 +57,8 @@ class PoolInstances:
     price: float
 
     def next_ms(self, now_ms: int) -> int:
-        """When the next one becomes free; 0 if none is known to."""
-        later = self.free_from_ms[self.free_from_ms.searchsorted(now_ms, "right") :]
+        """When the next one becomes idle; 0 if none is known to."""
+        later = self.idle_from_ms[self.idle_from_ms.searchsorted(now_ms, "right") :]
         return int(later[0]) if later.size else 0
 
     @classmethod
@@ -75,9 +75,9 @@ class PoolInstances:
             serving=serving,
             serve_ms=_serve_ms(here),
             have=index.counts({service: len(ids) for service, ids in serving.items()}),
-            free_from_ms=np.sort(np.array([i.free_from_ms or 0 for i in alive], np.int64)),
+            idle_from_ms=np.sort(np.array([_idle_from_ms(i) for i in alive], np.int64)),
             free=np.array([index.number[i.service] for i in free], np.int64),
-            free_since_ms=np.array([i.free_from_ms for i in free], np.int64),
+            free_since_ms=np.array([_idle_from_ms(i) for i in free], np.int64),
             free_on_request=np.array([i.command_id.startswith(ON_REQUEST) for i in free], np.bool_),
             taken=taken,
             price=price,
@@ -107,6 +107,10 @@ def _serving(instances: Iterable[Instance]) -> dict[str, tuple[str, ...]]:
 
 def _is_free(instance: Instance) -> bool:
     return instance.state is InstanceState.WARM and instance.warm_since_ms is not None
+
+
+def _idle_from_ms(instance: Instance) -> int:
+    return max(instance.warm_since_ms or 0, instance.serves_until_ms)
 
 
 def _serve_ms(instances: Iterable[Instance]) -> dict[str, float]:

@@ -51,7 +51,7 @@ def cold_ms(steps: Steps, wait_ms: Callable[[str], int]) -> int:
 
 def serve_ms(steps: Steps, whole_ms: int) -> dict[str, int]:
     """How long each constituent serves a request of so many ms, if all its steps take as long."""
-    counts = Counter(name for step in steps for name in set(step))
+    counts = Counter(name for step in steps for name in dict.fromkeys(step))
     return {name: whole_ms * count // len(steps) for name, count in counts.items()}
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -50,13 +52,12 @@ def infer(requests: Iterable[Request]) -> Catalog:
     services: Counter[str] = Counter()
     tiers: Counter[str] = Counter()
     pools: Counter[str] = Counter()
-    begin_ms, end_ms = array("q"), array("q")  # of those that say how long they took
+    spans: defaultdict[str, _ServedSpans] = defaultdict(_ServedSpans)  # by pool
     for request in requests:
         if not all(map(_is_name, (request.service, request.tier, request.pool))):
             continue
         if request.serve_ms:
-            begin_ms.append(request.at_ms)
-            end_ms.append(request.at_ms + request.serve_ms)
+            spans[request.pool].add(request)
         for counts, name in (
             (services, request.service),
             (tiers, request.tier),
@@ -70,16 +71,26 @@ def infer(requests: Iterable[Request]) -> Catalog:
                 )
     if not services:
         raise LogUnreadable("The log names no service: name the right column with --item")
-    names = _ordered(services)
-    room = max(math.ceil(len(names) / 10), min(len(names), 4), _at_once(begin_ms, end_ms))
-    return Catalog.of(_entries(names, _ordered(tiers), _ordered(pools), room))
+    at_once = {pool: found.at_once() for pool, found in spans.items()}
+    return Catalog.of(_entries(_ordered(services), _ordered(tiers), _ordered(pools), at_once))
 
 
-def _at_once(begin_ms: array[int], end_ms: array[int]) -> int:
-    """The most requests that were served at the same time."""
-    begins, ends = np.sort(begin_ms), np.sort(end_ms)
-    ended = np.searchsorted(ends, begins, "right")
-    return int((np.arange(1, len(begins) + 1) - ended).max(initial=0))
+@dataclass(frozen=True, slots=True)
+class _ServedSpans:
+    """When requests were served that say how long they took."""
+
+    begin_ms: array[int] = field(default_factory=partial(array, "q"))
+    end_ms: array[int] = field(default_factory=partial(array, "q"))
+
+    def add(self, request: Request) -> None:
+        self.begin_ms.append(request.at_ms)
+        self.end_ms.append(request.at_ms + request.serve_ms)
+
+    def at_once(self) -> int:
+        """The most at the same time."""
+        begins, ends = np.sort(self.begin_ms), np.sort(self.end_ms)
+        ended = np.searchsorted(ends, begins, "right")
+        return int((np.arange(1, len(begins) + 1) - ended).max(initial=0))
 
 
 def _is_name(text: str) -> bool:
@@ -91,12 +102,13 @@ def _ordered(counts: Counter[str]) -> list[str]:
 
 
 def _entries(
-    services: list[str], tiers: list[str], pools: list[str], room: int
+    services: list[str], tiers: list[str], pools: list[str], at_once: Mapping[str, int]
 ) -> Iterable[CatalogEntry]:
+    room = max(math.ceil(len(services) / 10), min(len(services), 4))
     for name in services:
         yield Constituent(service=name, needs=NEEDS, warm_up_ms=WARM_UP_MS, price=PRICE)
         yield Composite(service=name, steps=((name,),))
     for name in tiers:
         yield Tier(tier=name, weight=WEIGHT, sla_ms=SLA_MS)
     for name in pools:
-        yield Pool(pool=name, capacity=NEEDS.times(room))
+        yield Pool(pool=name, capacity=NEEDS.times(max(room, at_once.get(name, 0))))

@@ -132,6 +132,8 @@ def command(
     if today_ms is not None and today not in {policy.parameter for policy in tested}:
         tested.append(KeepAlive(today_ms))
     usable = _usable(requests, catalog)
+    if capacity_gb and any(request.serve_ms for request in usable):
+        raise click.UsageError("--capacity-gb and --duration cannot be compared together yet")
     prices = (EVERY_PRICE if every else PRICES) if OURS in chosen and usable else ()
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)

@@ -16,7 +16,7 @@ __all__ = ["at_price_label", "shown", "verdict"]
 TIMERS = ("no keep-alive", "keep-alive", "always warm")
 ALIKE = 0.03  # relative difference of costs below which a timer does as well
 SHOWN = 5  # rows of foremesh that are shown by default
-NOBODY_BUSY = "no request finds an instance busy (--duration says how long each took)"
+NOBODY_BUSY = "no request finds an instance busy (--duration names how long each took)"
 SERVED = "instances are busy for as long as the log says"
 
 

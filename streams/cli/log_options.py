@@ -77,7 +77,7 @@ _OPTIONS = (
     click.option(
         "--duration",
         show_envvar=True,
-        help="Column of how long a request was served: replays keep its instances busy for so long.",
+        help="Column of how long a request was served: in replays what serves it is busy for so long.",
     ),
     click.option(
         "--duration-unit",

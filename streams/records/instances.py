@@ -37,8 +37,9 @@ class Instance:
     uses: int = 0  # requests served so far
     busy_ms: int = 0  # time spent serving so far
     reason: str = ""  # why it is in this state
-    # Of a simulated one: until then it serves as many requests as it may, though it is warm.
+    # Of a simulated one: until then it serves as many requests as it may, or one at least.
     busy_until_ms: int = 0
+    serves_until_ms: int = 0
 
     @property
     def free_from_ms(self) -> int | None:

@@ -161,8 +161,8 @@ def summarise(
             pool: _pool(
                 by_pool.get(pool, []),
                 [_life(i, tiers, from_ms, now_ms) for i in lives_by_pool.get(pool, [])],
-                # Without any address all are simulated: whom they serve, and for how long, nobody
-                # measures. A real base has none either, but what starts from it has.
+                # Without any address all are simulated: for how long they serve, nobody measures,
+                # but a log may say. A real base has none either, but what starts from it has.
                 simulated=not any(i.endpoint for i in lives_by_pool.get(pool, [])),
             )
             for pool in sorted(by_pool | lives_by_pool)
@@ -180,8 +180,9 @@ def _tiers_of_causes(outcomes: Iterable[Outcome], causes: Collection[str]) -> di
 def _pool(outcomes: list[Outcome], lives: list[_InstanceLife], *, simulated: bool) -> PoolSummary:
     outcomes.sort(key=lambda outcome: outcome.at_ms)
     observed = outcomes and all(outcome.route is Route.OBSERVED for outcome in outcomes)
-    told = any(life.used_ms for life in lives)  # of simulated ones: by a log with durations
-    if not told if simulated else observed:
+    told = any(life.used_ms for life in lives)  # of simulated ones by a log with durations
+    unknown = not told if simulated else observed
+    if unknown:
         lives = [replace(life, used_ms=None if life.warm_ms else life.used_ms) for life in lives]
     services = _grouped(outcomes, lambda outcome: outcome.service)
     tiers = _grouped(outcomes, lambda outcome: outcome.tier)

@@ -26,13 +26,7 @@ from streams.records import (
 from streams.records.catalog import Catalog, Resources
 from streams.records.control import Control
 from streams.records.requests import MOST_SERVE_MS
-from streams.stages.base import (
-    AHEAD_MS,
-    MAX_NAME,
-    RecordUnusable,
-    StepContext,
-    named,
-)
+from streams.stages.base import AHEAD_MS, MAX_NAME, RecordUnusable, StepContext, named
 
 __all__ = [
     "MOST_INSTANCES",
@@ -195,6 +189,7 @@ def admit_instance(instance: Instance) -> None:
         "uses",
         "busy_ms",
         "busy_until_ms",
+        "serves_until_ms",
     ):
         _within(name, getattr(instance, name) or 0, MOST_MS)
 

@@ -25,6 +25,9 @@ from streams.stages.base import EventDriven, StepContext, admit
 __all__ = ["Interception", "Interceptor", "intercept"]
 
 
+NONE = Resources()
+
+
 @dataclass(frozen=True, slots=True)
 class Interception:
     """Which constituents of a request are warm, and the cold-start time of the others."""
@@ -74,11 +77,15 @@ def _part(
     name: str, instances: Sequence[Instance], at_ms: int, warm_up_ms: int, *, room: bool
 ) -> Part:
     for instance in instances:
-        if instance.warm_at(at_ms) and instance.busy_until_ms <= at_ms:
+        if _free_at(instance, at_ms):
             return Part(service=name, warm=True, instance_id=instance.instance_id)
     waits = [_wait_ms(i, warm_up_ms, at_ms) for i in instances if _later_free(i, at_ms)]
     waits += [warm_up_ms] if room or not waits else []
     return Part(service=name, warm=False, wait_ms=min(waits))
+
+
+def _free_at(instance: Instance, at_ms: int) -> bool:
+    return instance.warm_at(at_ms) and instance.busy_until_ms <= at_ms
 
 
 def _later_free(instance: Instance, at_ms: int) -> bool:
@@ -111,7 +118,7 @@ class Interceptor(EventDriven):
         asked = admit(event, context)
         steps = steps_of(context.catalog, asked.service)
         instances = _by_service(steps, asked, context)
-        without_room = _without_room(steps, asked, context) if asked.serve_ms else ()
+        without_room = _without_room(instances, asked, context) if asked.serve_ms else ()
         warm_ups = _warm_ups(steps, asked, context)
         found = intercept(steps, instances, asked.at_ms, warm_ups, without_room)
         serving = serve_ms(steps, asked.serve_ms)
@@ -147,15 +154,30 @@ def _warm_ups(steps: Steps, event: Request, context: StepContext) -> dict[str, i
     return {name: round(start_ms(name, context.catalog, own_ms, warm)) for name in names}
 
 
-def _without_room(steps: Steps, event: Request, context: StepContext) -> set[str]:
-    """Constituents of which the pool has no room for one more."""
+def _without_room(
+    instances: Mapping[str, Sequence[Instance]], event: Request, context: StepContext
+) -> set[str]:
+    """Constituents of which no instance is free, and for which the pool has no room."""
     known, pool = context.catalog.constituents, context.catalog.pools.get(event.pool)
-    if pool is None:
+    missing = [
+        name
+        for name, there in instances.items()
+        if name in known and not any(_free_at(instance, event.at_ms) for instance in there)
+    ]
+    if pool is None or not missing:
         return set()
-    there = (i for i in context.instances.values() if i.pool == event.pool and i.gone_ms is None)
-    taken = sum((known[i.service].needs for i in there if i.service in known), Resources())
-    names = {name for step in steps for name in step} & known.keys()
-    return {name for name in names if not known[name].needs.fits(pool.capacity - taken)}
+    alive = [i for i in context.instances.values() if i.pool == event.pool and i.gone_ms is None]
+    names = {instance.service for instance in alive}
+    free = pool.capacity - sum((known[i.service].needs for i in alive if i.service in known), NONE)
+    found: set[str] = set()
+    for name in missing:
+        base = known.get(known[name].base)
+        needs = known[name].needs + (base.needs if base and base.service not in names else NONE)
+        if needs.fits(free):
+            free -= needs
+        else:
+            found.add(name)
+    return found
 
 
 def _by_service(steps: Steps, event: Request, context: StepContext) -> dict[str, list[Instance]]:

@@ -30,7 +30,7 @@ class PlannedInstance:
     started_ms: int
     warm_since_ms: int
     busy_until_ms: int = 0  # until then it serves as many requests as it may
-    ends_ms: tuple[int, ...] = ()  # of the requests that it serves, in order; or served last
+    ends_ms: tuple[int, ...] = ()  # of the requests that it serves, or served last, in order
     uses: int = 0
     busy_ms: int = 0
 
@@ -49,13 +49,17 @@ class PlannedInstance:
         since_ms = max(at_ms, self.free_from_ms)
         others = [end_ms for end_ms in self.ends_ms if end_ms > since_ms]
         end_ms = min(since_ms + serve_ms, MAX_MS)
-        ends_ms = sorted([*others, end_ms]) if concurrency <= MOST_AT_ONCE else []
+        if concurrency > MOST_AT_ONCE:
+            others, end_ms = [], max(end_ms, self.serves_until_ms)
+        ends_ms = sorted([*others, end_ms])
         return replace(
             self,
-            busy_until_ms=ends_ms[0] if len(ends_ms) >= concurrency else self.busy_until_ms,
+            busy_until_ms=(
+                ends_ms[-concurrency] if len(ends_ms) >= concurrency else self.busy_until_ms
+            ),
             ends_ms=tuple(ends_ms),
             uses=self.uses + 1,
-            busy_ms=self.busy_ms + serve_ms,
+            busy_ms=min(self.busy_ms + serve_ms, MAX_MS),
         )
 
 
@@ -118,4 +122,5 @@ def instance_record(name: str, pool: str, planned: PlannedInstance) -> Instance:
         busy_ms=planned.busy_ms,
         reason="planned",
         busy_until_ms=planned.busy_until_ms,
+        serves_until_ms=planned.serves_until_ms,
     )

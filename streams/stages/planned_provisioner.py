@@ -98,16 +98,18 @@ def _started(
 ) -> Iterable[Record]:
     """Start what a request found cold, and have it served by what is free first."""
     admit_cold_start(cold)
-    pool = state[cold.pool] = state.get(cold.pool) or PlannedPool()
+    pool = state.get(cold.pool) or PlannedPool()
     at_ms = min(cold.at_ms, context.record_ms or cold.at_ms)  # of a user's clock
     made: list[Record] = []
     if all(planned.busy_until_ms > at_ms for _, planned in _of(cold.service, pool)):
         cause = f"{cold.request_id}/{cold.service}"
         start = started_on_request(cause, cold.pool, cold.service, at_ms, STANDARD_MS)
+        state[cold.pool] = pool
         made += _executed(start, state, context)
     there = _of(cold.service, pool)
     if cold.serve_ms and there:
         name, _ = min(there, key=lambda each: (each[1].free_from_ms, each[0]))
+        state[cold.pool] = pool
         made.append(_serving(name, cold, at_ms, pool, context.catalog))
     return made
 

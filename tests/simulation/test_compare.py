@@ -19,7 +19,7 @@ from streams.cli.compare import command
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.lab.compare.advantage import advantages
 from streams.lab.compare.histogram import IdleTimes
-from streams.lab.compare.ledger import PolicyLedger
+from streams.lab.compare.ledger import NthInstance, PolicyLedger
 from streams.lab.compare.policies import (
     MINUTE_MS,
     BoundedOracle,
@@ -27,14 +27,16 @@ from streams.lab.compare.policies import (
     HybridHistogram,
     KeepAlive,
     KeepWarmPolicy,
+    ObservedUse,
     OraclePolicy,
     PrewarmingOracle,
+    WindowPolicy,
 )
 from streams.lab.compare.run import OURS, PolicyRow, compare, counted_from, row_of
 from streams.lab.compare.staged import RecordLedger, StagedRuns, within
 from streams.pipeline.replay import at_price, replay
 from streams.records import Instance, Request
-from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
+from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.settings import Settings
 
 SETTINGS = Settings(partitions=1)
@@ -334,6 +336,46 @@ def test_memory_that_runs_out_costs_the_least_recently_used() -> None:
     made = compare(uses, CATALOG, [KeepAlive(None)], warm_up=0.0, capacity_mib=2048)
     row = next(row for row in made if isinstance(row, PolicyRow))
     assert (cold(row), warm_minutes(row)) == (4, 2 + 2 + 2 + 1)
+
+
+def test_what_a_composite_starts_does_not_end_what_it_uses() -> None:
+    """Room for two: where b is warm longest, the start of c for a and c ends it, and not a."""
+    both = Composite(service="both", steps=(("c", "a"),))
+    catalog = Catalog.of([*CATALOG, both])
+    made = compare(
+        log((0, "b"), (1, "a"), (2, "both"), (3, "a")),
+        catalog,
+        [KeepAlive(None)],
+        warm_up=0.0,
+        capacity_mib=2048,
+    )
+    row = next(row for row in made if isinstance(row, PolicyRow))
+    assert (cold(row), row.cold_start_ms) == (3, 30_000)
+
+
+def test_a_request_during_a_long_one_is_served_beside_it_under_a_pre_warming_window() -> None:
+    """The histogram ends the first one when it has served, not before: the second is another."""
+
+    class Windows(WindowPolicy):
+        def window(self, nth: NthInstance, use: ObservedUse) -> tuple[int, int]:
+            del nth, use
+            return 30 * MINUTE_MS, MINUTE_MS
+
+    row = result(Windows(), served((0, "a", 10), (5, "a", 1), (12, "a", 1)))
+    assert (cold(row), row.cold_start_ms) == (3, 30_000)
+    assert warm_minutes(row) == pytest.approx((START + 10) + (START + 1) + (START + 1))
+
+
+def test_an_instance_that_serves_very_many_at_once_is_kept_as_any_other() -> None:
+    many = Catalog.of([*CATALOG, replace(CATALOG.constituents["a"], concurrency=10**6)])
+    *_, row = compare(
+        served((0, "a", 1), (5, "a", 1), (10, "a", 1)),
+        many,
+        [KeepAlive(10 * MINUTE_MS)],
+        warm_up=0.0,
+    )
+    assert isinstance(row, PolicyRow)
+    assert cold(row) == 1
 
 
 def test_the_stages_never_hold_more_than_the_memory_there_is() -> None:

@@ -94,6 +94,7 @@ def log() -> Iterator[Record]:
             at_ms=1_000_000 + 7_000 * number,
             tier="gold" if number % 3 else "standard",
             source=Source.GATEWAY if number % 2 else Source.LOG,
+            serve_ms=10_000 * (number % 4),
             parameters={"size": str(number % 2)},
         )
         yield request

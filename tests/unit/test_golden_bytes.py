@@ -308,7 +308,9 @@ EXAMPLES: dict[str, Record] = {
         alternatives=(Alternative(what="leave it", value=0.0, cost=0.0),),
     ),
     "instance/v1": INSTANCE,
-    "instance/v2": replace(INSTANCE, state=InstanceState.WARM, busy_until_ms=NOW + 90_000),
+    "instance/v2": replace(
+        INSTANCE, state=InstanceState.WARM, busy_until_ms=NOW + 90_000, serves_until_ms=NOW + 99_000
+    ),
     "watermark/v1": Watermark(
         log="4f0c", source="requests.csv", at_ms=NOW, number=26_823, complete=True
     ),

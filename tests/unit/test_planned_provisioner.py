@@ -209,6 +209,24 @@ def test_an_instance_that_serves_two_at_once_is_busy_with_the_second_until_the_f
     assert free_from(carry_out([started, *uses])) == [("c1/1", 2_200)]
 
 
+def test_an_instance_serves_fewer_at_once_when_the_catalogue_says_so() -> None:
+    instance = PlannedInstance("a", "c", 0, 10)
+    for end_ms in (100, 200, 300):
+        instance = instance.serving(20, end_ms - 20, 3)
+    assert instance.busy_until_ms == 100
+    fewer = instance.serving(50, 30, 1)
+    assert (fewer.free_from_ms, fewer.serves_until_ms) == (300, 300)
+
+
+def test_what_serves_one_of_several_at_once_is_not_idle() -> None:
+    started = command("c1", service="shared")
+    *_, instance = instances(carry_out([started, use("c1/1", 2_000, 700, service="shared")]))
+    assert (instance.busy_until_ms, instance.serves_until_ms) == (0, 2_700)
+    release = command("c2", Action.RELEASE, "shared", issued_ms=2_100)
+    used_by_one: list[Record] = [started, use("c1/1", 2_000, 700, service="shared"), release]
+    assert all(i.state is InstanceState.WARM for i in instances(carry_out(used_by_one)))
+
+
 def test_what_a_request_has_started_serves_it_first() -> None:
     made = carry_out([cold_start("base", serve_ms=700)])
     assert free_from(made) == [("standard/r1/base/1", 1_500 + 700)]

@@ -188,10 +188,10 @@ def test_what_only_python_takes_for_a_number_is_no_time(text: str) -> None:
 
 
 def test_a_log_may_say_how_long_a_request_took(tmp_path: Path) -> None:
-    data = "user,item,ts,took\nann,draw,1,0.25\nbob,draw,2,\ncat,draw,3,-\n"
+    data = "user,item,ts,took\nann,draw,1,0.25\nbob,draw,2,\ncat,draw,3,-\ndan,draw,4,-1\neve,draw,5,NULL\n"
     mapping = ColumnMapping(duration="took", duration_unit="s")
     found = requests_of(read(tmp_path, data, mapping=mapping))
-    assert [request.serve_ms for request in found] == [250, 0, 0]
+    assert [request.serve_ms for request in found] == [250, 0, 0, 0, 0]
     assert found[0].parameters == {}  # it is none
 
 
@@ -199,7 +199,7 @@ def test_a_log_may_say_how_long_a_request_took(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("soon", "column 'took': duration 'soon' is no number"),
-        ("-1", "column 'took': duration '-1' in ms is negative or more than a year"),
+        ("-2", "column 'took': duration '-2' in ms is negative or more than a year"),
         ("1e300", "column 'took': duration '1e300' in ms is negative or more than a year"),
     ],
 )

@@ -15,7 +15,7 @@ __all__ = ["LAST_MS", "NUMBER", "TIME_UNITS", "duration_ms", "epoch_ms", "is_num
 TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
 NUMBER = "number"  # a unit: infer it from the magnitude, and take no digits for a date
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
-NO_DURATION = ("", "-", "nan", "NaN", "null")  # as access logs and tables write it
+NO_DURATION = {"", "-", "-1", "nan", "nat", "na", "n/a", "null", "none"}  # as logs write it
 LAST_AUTO_MS = 7_258_118_400_000  # the year 2200: a number that comes to more has another unit
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -74,10 +74,10 @@ def duration_ms(text: str, unit: str) -> int:
     Raises
     ------
     RowUnreadable
-        It is no number, negative, or more than a year.
+        It is no number, negative (but -1, which stands for none), or more than a year.
     """
     text = text.strip()
-    if text in NO_DURATION:
+    if text.casefold() in NO_DURATION:
         return 0
     if not _NUMBER.fullmatch(text):
         raise RowUnreadable(f"duration {text[:40]!r} is no number")

@@ -142,9 +142,9 @@ class InstanceLevels:
     By renewal-reward, keeping an instance pays when the savings of its uses per unit of time
     exceed its price. So its value counts all uses within the horizon, not only the first. A tier
     uses the k-th instance as often as the requests of this and higher tiers reach it, minus the
-    uses by the higher tiers alone. A use saves the wait for a start, or for the first of those before
-    it to be free. A constituent is looked at when it is first asked about: few
-    are ever worth a second instance.
+    uses by the higher tiers alone. A use saves the wait for a start, or for the first of those
+    before it to be free. A constituent is looked at when it is first asked about: few are ever worth
+    a second instance.
 
     Parameters
     ----------

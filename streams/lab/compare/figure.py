@@ -32,7 +32,7 @@ def draw(rows: Iterable[PolicyRow], path: Path) -> None:
             label=policy,
         )
     axes.set(
-        xlabel="warm memory not known to be used, GB hours",
+        xlabel="warm memory, GB hours",
         ylabel="requests that waited for a start, %",
         xscale="symlog",
         yscale="symlog",

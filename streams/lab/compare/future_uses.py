@@ -28,9 +28,8 @@ class FutureUses:
         """Those of a log, in order of time."""
         future, instances = cls(requests), dict[str, list[PlannedInstance]]()
         for place, request in enumerate(requests):
-            for name, lasts_ms in serve_ms(
-                steps_of(catalog, request.service), request.serve_ms
-            ).items():
+            serving = serve_ms(steps_of(catalog, request.service), request.serve_ms)
+            for name, lasts_ms in serving.items():
                 if name in catalog.constituents:
                     concurrency = max(1, catalog.constituents[name].concurrency)
                     there = instances.setdefault(name, [])

@@ -96,30 +96,34 @@ class PolicyLedger:
         dict
             What it uses, each with the time until which that serves.
         """
-        at_ms = request.at_ms
-        used = {
-            name: self._free_first(name, at_ms) for name in serving if name in self.constituents
-        }
-        ready_ms = {name: self.warm[nth].free_from_ms for name, nth in used.items()}
+        at_ms, ready_ms, used = request.at_ms, dict[str, int](), dict[NthInstance, int]()
+        found = {name: self._free(name, at_ms) for name in serving if name in self.constituents}
+        # Those that are there first: what is started may take the place of what was not used for long.
+        for name, free in sorted(found.items(), key=lambda item: item[1] is None):
+            nth = free or self._free_first(name, at_ms)
+            ready_ms[name] = self.warm[nth].free_from_ms
+            used[nth] = self._use(nth, at_ms, serving[name])
         if at_ms >= self.from_ms:
             waited_ms = cold_ms(steps, lambda name: max(0, ready_ms.get(name, at_ms) - at_ms))
             self.count(request, waited_ms)
-        return {nth: self._use(nth, at_ms, serving[name]) for name, nth in used.items()}
+        return used
+
+    def _there(self, name: str) -> list[NthInstance]:
+        numbers = range(1, self._most.get(name, 0) + 1)
+        return [nth for number in numbers if (nth := NthInstance(name, number)) in self.warm]
+
+    def _free(self, name: str, at_ms: int) -> NthInstance | None:
+        """The first instance that is free."""
+        there = self._there(name)
+        return next((nth for nth in there if self.warm[nth].free_from_ms <= at_ms), None)
 
     def _free_first(self, name: str, at_ms: int) -> NthInstance:
-        """The instance that is free first: of those that are, the first one."""
-        there: list[NthInstance] = []
-        for number in range(1, self._most.get(name, 0) + 1):
-            nth = NthInstance(name, number)
-            instance = self.warm.get(nth)
-            if instance and instance.free_from_ms <= at_ms:
-                return nth
-            there += [nth] if instance else []
+        """The instance that is free first, where none is; one more is started if all are busy."""
+        there = self._there(name)
         if all(self.warm[nth].busy_until_ms > at_ms for nth in there):
             missing = (NthInstance(name, number) for number in count(1))
-            another = next(nth for nth in missing if nth not in self.warm)
-            self.start(another, at_ms)
-            there = [nth for nth in (*there, another) if nth in self.warm]
+            self.start(next(nth for nth in missing if nth not in self.warm), at_ms)
+            there = self._there(name)
         return min(there, key=lambda nth: (self.warm[nth].free_from_ms, nth))
 
     def count(self, request: Request | Outcome, waited_ms: int) -> None:
@@ -165,7 +169,7 @@ class PolicyLedger:
 
     @property
     def wasted_ms(self) -> int:
-        """Warm time of all constituents; serving time is unknown, so it is not subtracted."""
+        """Warm time of all constituents, with that in which they serve."""
         return sum(self.warm_ms.values())
 
     @property

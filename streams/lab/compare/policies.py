@@ -86,14 +86,13 @@ class WindowPolicy:
 
     def used(self, nth: NthInstance, use: ObservedUse, ledger: PolicyLedger) -> None:
         """Replace the plan of the instance by one from this use on."""
-        before_ms, keep_ms = self.window(nth, use)
-        if before_ms > 0:
-            ledger.end(nth, use.until_ms)
-        self._plan_window(nth, use.until_ms, before_ms, keep_ms)
+        del ledger
+        self._plan_window(nth, use.until_ms, *self.window(nth, use))
 
     def _plan_window(self, nth: NthInstance, since_ms: int, before_ms: int, keep_ms: int) -> None:
         self._current[nth] = set()
         if before_ms > 0:
+            self._plan(since_ms, nth, start=False)
             self._plan(since_ms + before_ms, nth, start=True)
         self._plan(since_ms + before_ms + keep_ms, nth, start=False)
 
@@ -119,7 +118,7 @@ class KeepAlive(WindowPolicy):
 
 
 class HybridHistogram(WindowPolicy):
-    """Pre-warm and keep-alive windows from a histogram of each constituent's idle times.
+    """Pre-warm and keep-alive windows from a histogram of each instance's idle times.
 
     Shahrad et al., Serverless in the Wild, ATC'20, section 4.2: bins of a minute, windows from
     the 5th and the 99th percentile with a margin of 10 %, and the whole range kept warm where
@@ -171,7 +170,7 @@ class OraclePolicy(WindowPolicy):
 
 
 class PrewarmingOracle(WindowPolicy):
-    """Knows the log: each constituent is warm exactly when a request comes.
+    """Knows the log: each instance is warm exactly when a request comes for it.
 
     It is kept over a gap that is no longer than a start, and else started in time for the next
     use: no request waits, and no policy of which this holds has less warm time.
@@ -184,7 +183,7 @@ class PrewarmingOracle(WindowPolicy):
         self._constituents = constituents
 
     def begin(self, first_uses: Mapping[NthInstance, int]) -> None:
-        """Plan the first start of each constituent."""
+        """Plan the first start of each instance."""
         for nth, use_ms in first_uses.items():
             start_ms = self._start_ms(nth)
             self._plan_window(nth, use_ms - start_ms - 1, 1, start_ms + 1)

@@ -63,8 +63,8 @@ class RecordLedger:
 
     def close(self, at_ms: int) -> PolicyLedger:
         """End all instances; the finished account."""
-        for name in list(self._lives):
-            self._end(name, at_ms)
+        for name, life in list(self._lives.items()):
+            self._end(name, max(at_ms, life.free_from_ms or 0))  # what it has begun is paid for
         return self.ledger
 
     def _judge(self, outcome: Outcome) -> None:
