@@ -280,6 +280,13 @@ def test_a_request_that_finds_all_busy_is_served_by_what_is_free_first() -> None
     assert result(KeepAlive(None), requests).cold_start_ms == 10_000 + 6_000
 
 
+def test_what_was_started_for_a_request_that_another_served_is_kept_from_its_start_on() -> None:
+    requests = served((0, "a", 1), (1 + START - 0.1, "a", 1), (30, "b", 0))
+    row = result(KeepAlive(10 * MINUTE_MS), requests)
+    first, second = START + 1 + 1 + 10, START + 10
+    assert warm_minutes(row) == pytest.approx(first + second + START)
+
+
 def test_always_warm_has_as_many_instances_as_were_ever_busy_together() -> None:
     row = result(KeepAlive(None), TWO_AT_ONCE)
     assert (cold(row), row.cold_start_ms) == (2, 20_000)

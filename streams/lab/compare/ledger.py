@@ -94,13 +94,14 @@ class PolicyLedger:
         Returns
         -------
         dict
-            What it uses, each with the time until which that serves.
+            What it uses, each with the time until which that serves; and what was started for it
+            though another is free before, with the time from which that is idle.
         """
         at_ms, ready_ms, used = request.at_ms, dict[str, int](), dict[NthInstance, int]()
         found = {name: self._free(name, at_ms) for name in serving if name in self.constituents}
         # Those that are there first: what is started may take the place of what was not used for long.
         for name, free in sorted(found.items(), key=lambda item: item[1] is None):
-            nth = free or self._free_first(name, at_ms)
+            nth = free or self._free_first(name, at_ms, used)
             ready_ms[name] = self.warm[nth].free_from_ms
             used[nth] = self._use(nth, at_ms, serving[name])
         if at_ms >= self.from_ms:
@@ -117,14 +118,22 @@ class PolicyLedger:
         there = self._there(name)
         return next((nth for nth in there if self.warm[nth].free_from_ms <= at_ms), None)
 
-    def _free_first(self, name: str, at_ms: int) -> NthInstance:
-        """The instance that is free first, where none is; one more is started if all are busy."""
-        there = self._there(name)
-        if all(self.warm[nth].busy_until_ms > at_ms for nth in there):
-            missing = (NthInstance(name, number) for number in count(1))
-            self.start(next(nth for nth in missing if nth not in self.warm), at_ms)
-            there = self._there(name)
-        return min(there, key=lambda nth: (self.warm[nth].free_from_ms, nth))
+    def _free_first(self, name: str, at_ms: int, used: dict[NthInstance, int]) -> NthInstance:
+        """The instance that is free first; what is started and not that is added to what is used."""
+        started = self._start_if_busy(name, at_ms)
+        nth = min(self._there(name), key=lambda nth: (self.warm[nth].free_from_ms, nth))
+        if started and started != nth:
+            used[started] = self.warm[started].warm_since_ms
+        return nth
+
+    def _start_if_busy(self, name: str, at_ms: int) -> NthInstance | None:
+        """Start one more instance if all are busy."""
+        if any(self.warm[nth].busy_until_ms <= at_ms for nth in self._there(name)):
+            return None
+        missing = (NthInstance(name, number) for number in count(1))
+        another = next(nth for nth in missing if nth not in self.warm)
+        self.start(another, at_ms)
+        return another
 
     def count(self, request: Request | Outcome, waited_ms: int) -> None:
         """Count a request that waited for so long."""
