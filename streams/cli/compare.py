@@ -120,11 +120,10 @@ def command(
     if table:
         _write_json(show_femux(Path(log), settings, output), json_path)
         return
-    chosen = _chosen(policies)
+    chosen, capacity_mib = _chosen(policies), _capacity_mib(capacity_gb, mapping)
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     requests = [row for row in rows if isinstance(row, Request)]
     catalog = _without_layers(yaml_reader.load(catalog_path)) if catalog_path else infer(requests)
-    capacity_mib = capacity_gb * 1024 if capacity_gb else math.inf
     catalog = within(catalog, capacity_mib)
     families = (POLICIES[name](catalog, capacity_mib) for name in chosen)
     tested: list[KeepWarmPolicy] = [policy for family in families for policy in family]
@@ -132,8 +131,6 @@ def command(
     if today_ms is not None and today not in {policy.parameter for policy in tested}:
         tested.append(KeepAlive(today_ms))
     usable = _usable(requests, catalog)
-    if capacity_gb and any(request.serve_ms for request in usable):
-        raise click.UsageError("--capacity-gb and --duration cannot be compared together yet")
     prices = (EVERY_PRICE if every else PRICES) if OURS in chosen and usable else ()
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)
@@ -209,6 +206,13 @@ def _chosen(policies: str) -> list[str]:
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(POLICIES)}")
     return chosen
+
+
+def _capacity_mib(capacity_gb: float | None, mapping: ColumnMapping) -> float:
+    """The memory limit; timers with one would end what is busy, so it is refused with durations."""
+    if capacity_gb and mapping.duration:
+        raise click.UsageError("--capacity-gb is not compared with --duration yet: leave one out")
+    return capacity_gb * 1024 if capacity_gb else math.inf
 
 
 def _without_layers(known: Catalog) -> Catalog:
