@@ -207,7 +207,7 @@ def committed(settings: Settings) -> list[int]:
 def done(settings: Settings, ends: list[int]) -> bool:
     """Whether all is committed; says how far it is when not."""
     so_far = committed(settings)
-    assert so_far == ends
+    assert so_far == ends, f"{so_far} of {ends}"
     return True
 
 
