@@ -21,8 +21,6 @@ from streams.adapters.kafka.topics import create_topics
 from streams.devstack.kafka import KafkaServer
 from streams.settings import Settings
 
-pytestmark = pytest.mark.long
-
 PER_S = 1_000
 
 

@@ -44,8 +44,6 @@ from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of
 from streams.settings import Settings
 
-pytestmark = pytest.mark.long
-
 LOG = """\
 status = error
 appender.out.type = Console

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
@@ -21,8 +20,6 @@ from streams.adapters.kafka.clients import client_config, producer_config
 from streams.adapters.kafka.topics import create_topics
 from streams.records import Prediction, Request
 from streams.settings import Settings
-
-pytestmark = pytest.mark.long
 
 STAGES = ("profiler", "interceptor", "feedback")
 
