@@ -211,7 +211,7 @@ def done(settings: Settings, ends: list[int]) -> bool:
     return True
 
 
-def check(settings: Settings, timeout_s: float = 120) -> int:
+def check(settings: Settings, timeout_s: float = 180) -> int:
     """Once all input is done: state as of an uninterrupted run, and every outcome.
 
     Returns how many outcomes were sent more than once; each time the same bytes.
