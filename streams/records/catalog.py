@@ -65,6 +65,11 @@ class Constituent:
     warm_up_body: str = ""  # JSON to post there; without one it is a GET
     base: str = ""  # constituent that it is started from; `warm_up_ms` counts from a warm base
 
+    @property
+    def at_once(self) -> int:
+        """Requests that one instance serves at once: one at least, whatever a topic says."""
+        return max(1, self.concurrency)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composite:
@@ -152,6 +157,16 @@ class Catalog:
     def __iter__(self) -> Iterator[CatalogEntry]:
         for kind in (self.constituents, self.composites, self.tiers, self.pools):
             yield from kind.values()
+
+    def needs_of(self, constituents: Iterable[str]) -> Resources:
+        """What an instance of each of these takes together; one that is not known takes nothing."""
+        cpu = memory = bandwidth = 0.0
+        for name in constituents:
+            if known := self.constituents.get(name):
+                cpu += known.needs.cpu
+                memory += known.needs.memory
+                bandwidth += known.needs.bandwidth
+        return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth)
 
     def knows(self, service: str) -> bool:
         """Whether users may ask for `service`; a catalogue without composites admits all."""

@@ -168,7 +168,7 @@ def _without_room(
         return set()
     alive = [i for i in context.instances.values() if i.pool == event.pool and i.gone_ms is None]
     names = {instance.service for instance in alive}
-    free = pool.capacity - sum((known[i.service].needs for i in alive if i.service in known), NONE)
+    free = pool.capacity - context.catalog.needs_of(instance.service for instance in alive)
     found: set[str] = set()
     for name in missing:
         base = known.get(known[name].base)

@@ -99,7 +99,7 @@ def _started(
     """Start what a request found cold, and have it served by what is free first."""
     admit_cold_start(cold)
     pool = state.get(cold.pool) or PlannedPool()
-    at_ms = min(cold.at_ms, context.record_ms or cold.at_ms)  # of a user's clock
+    at_ms = _at_ms(cold, context)
     made: list[Record] = []
     if all(planned.busy_until_ms > at_ms for _, planned in _of(cold.service, pool)):
         cause = f"{cold.request_id}/{cold.service}"
@@ -122,17 +122,21 @@ def _used(
     pool = state.get(use.pool)
     if pool is None or use.instance_id not in pool.live:
         return ()
-    at_ms = min(use.at_ms, context.record_ms or use.at_ms)
     state[use.pool] = pool
-    return (_serving(use.instance_id, use, at_ms, pool, context.catalog),)
+    return (_serving(use.instance_id, use, _at_ms(use, context), pool, context.catalog),)
+
+
+def _at_ms(event: ColdStart | LoggedUse, context: StepContext) -> int:
+    """Its time, which is of a user's clock: at most that of its record."""
+    return min(event.at_ms, context.record_ms or event.at_ms)
 
 
 def _serving(
     name: str, served: ColdStart | LoggedUse, at_ms: int, pool: PlannedPool, catalog: Catalog
 ) -> Instance:
     known = catalog.constituents.get(served.service)
-    concurrency = max(1, known.concurrency) if known else 1
-    pool.live[name] = pool.live[name].serving(at_ms, served.serve_ms, concurrency)
+    at_once = known.at_once if known else 1
+    pool.live[name] = pool.live[name].serving(at_ms, served.serve_ms, at_once)
     return instance_record(name, served.pool, pool.live[name])
 
 
@@ -207,14 +211,7 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
 
 
 def _resources(pool: PlannedPool, catalog: Catalog) -> Resources:
-    cpu = memory = bandwidth = 0.0
-    for planned in pool.live.values():
-        constituent = catalog.constituents.get(planned.service)
-        if constituent:
-            cpu += constituent.needs.cpu
-            memory += constituent.needs.memory
-            bandwidth += constituent.needs.bandwidth
-    return Resources(cpu=cpu, memory=memory, bandwidth=bandwidth)
+    return catalog.needs_of(planned.service for planned in pool.live.values())
 
 
 def _utilisation(name: str, pool: PlannedPool, catalog: Catalog) -> Utilisation:

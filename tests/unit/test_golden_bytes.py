@@ -68,6 +68,16 @@ FEEDBACK = Feedback(  # the same of all versions: what later ones lack is not re
     result=Result.PARTIAL,
     warm_ups=(MeasuredWarmUp(service="pricing", count=1, total_ms=448, squares_ms2=2e5),),
 )
+REQUEST = Request(
+    request_id="r-1",
+    user="ann",
+    service="checkout",
+    at_ms=NOW,
+    parameters={"size": "XL", "größe": "42"},
+    tier="gold",
+    pool="eu",
+    source=Source.GATEWAY,
+)
 INSTANCE = Instance(
     instance_id="i-1",
     service="pricing",
@@ -87,26 +97,8 @@ INSTANCE = Instance(
 # What the bytes of a version mean today. A later version adds its own bytes and examples; those
 # of an earlier one stay, with the defaults of the fields that it lacks.
 EXAMPLES: dict[str, Record] = {
-    "request/v1": Request(
-        request_id="r-1",
-        user="ann",
-        service="checkout",
-        at_ms=NOW,
-        parameters={"size": "XL", "größe": "42"},
-        tier="gold",
-        pool="eu",
-        source=Source.GATEWAY,
-    ),
-    "request/v2": Request(
-        request_id="r-1",
-        user="ann",
-        service="checkout",
-        at_ms=NOW,
-        parameters={"size": "XL", "größe": "42"},
-        tier="gold",
-        pool="eu",
-        serve_ms=32_000,
-    ),
+    "request/v1": REQUEST,
+    "request/v2": replace(REQUEST, source=Source.LOG, serve_ms=32_000),
     "prediction/v1": Prediction(
         request_id="r-1",
         user="ann",

@@ -37,7 +37,7 @@ class CatalogIndex:
         self.number = {c.service: i for i, c in enumerate(self.constituents)}
         self.ones = np.ones(len(self.constituents), np.int64)
         self.price = np.array([c.price for c in self.constituents], np.float64)
-        at_once = [min(max(1, c.concurrency), MOST_AT_ONCE) for c in self.constituents]
+        at_once = [min(c.at_once, MOST_AT_ONCE) for c in self.constituents]
         self.at_once = np.array(at_once, np.int64)
         self.warm_up_ms = np.array([c.warm_up_ms for c in self.constituents], np.float64)
         base = [self.number.get(c.base, -1) for c in self.constituents]

@@ -31,9 +31,9 @@ class FutureUses:
             serving = serve_ms(steps_of(catalog, request.service), request.serve_ms)
             for name, lasts_ms in serving.items():
                 if name in catalog.constituents:
-                    concurrency = max(1, catalog.constituents[name].concurrency)
+                    at_once = catalog.constituents[name].at_once
                     there = instances.setdefault(name, [])
-                    number = _serve(there, request.at_ms, lasts_ms, concurrency)
+                    number = _serve(there, request.at_ms, lasts_ms, at_once)
                     future._places.setdefault(NthInstance(name, number), []).append(place)
         return future
 
@@ -48,12 +48,12 @@ class FutureUses:
         return self.requests[places[later]].at_ms if later < len(places) else NEVER_MS
 
 
-def _serve(there: list[PlannedInstance], at_ms: int, lasts_ms: int, concurrency: int) -> int:
+def _serve(there: list[PlannedInstance], at_ms: int, lasts_ms: int, at_once: int) -> int:
     """Have the first free instance serve a request; its number."""
     free = (i for i, instance in enumerate(there) if instance.busy_until_ms <= at_ms)
     number = next(free, len(there))
     if number == len(there):
         there.append(PlannedInstance("", "", 0, 0))
     if lasts_ms:
-        there[number] = there[number].serving(at_ms, lasts_ms, concurrency)
+        there[number] = there[number].serving(at_ms, lasts_ms, at_once)
     return number + 1

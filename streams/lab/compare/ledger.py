@@ -167,8 +167,8 @@ class PolicyLedger:
         self._unused[nth] = at_ms
         if not lasts_ms:
             return at_ms
-        concurrency = max(1, self.constituents[nth.service].concurrency)
-        self.warm[nth] = self.warm[nth].serving(at_ms, lasts_ms, concurrency)
+        at_once = self.constituents[nth.service].at_once
+        self.warm[nth] = self.warm[nth].serving(at_ms, lasts_ms, at_once)
         return self.warm[nth].serves_until_ms
 
     def close(self, at_ms: int) -> None:

@@ -121,13 +121,6 @@ def _wait_ms(past: Record, expert: int, level: int, at_ms: int, start_ms: int) -
 
 
 @inner
-def _wait(past: Record, level: int, at_ms: int, start_ms: int) -> None:
-    """Charge those whose start has not ended for what a use above `level` others waits."""
-    for expert in range(EXPERTS):
-        past.waited[expert] += _wait_ms(past, expert, level, at_ms, start_ms) / start_ms
-
-
-@inner
 def _begin(past: Record, expert: int, level: int, at_ms: int, start_ms: int) -> None:
     """Let an expert begin a start for a use above `level` others, of which it keeps too few."""
     ready = level
@@ -152,14 +145,13 @@ def serve(past: Record, at_ms: int, end_ms: int, start_ms: int, start: float) ->
     if level >= LEVELS:
         return
     for expert in range(EXPERTS):
-        if keeps(past, expert, level, at_ms):
-            continue
-        if past.ready_ms[expert] <= at_ms:
+        missing = not keeps(past, expert, level, at_ms)
+        if missing and past.ready_ms[expert] <= at_ms:
             _begin(past, expert, level, at_ms, start_ms)
-        if level > 0:
-            waits = _wait_ms(past, expert, level, at_ms, start_ms) / start_ms
+        waits = _wait_ms(past, expert, level, at_ms, start_ms) / start_ms
+        if missing and level > 0:
             past.waited[expert] += start * (1.0 - waits)
-    _wait(past, level, at_ms, start_ms)
+        past.waited[expert] += waits
     if history.ends_ms[level] > NEVER_MS:
         count_idle(past.idle, at_ms - history.ends_ms[level])
     occupy(history, level, end_ms)
@@ -174,7 +166,8 @@ def join(past: Record, at_ms: int, end_ms: int, at_once: int, start_ms: int) -> 
     if past.shared >= at_once or level == 0:
         return False
     past.shared += 1
-    _wait(past, level - 1, at_ms, start_ms)
+    for expert in range(EXPERTS):
+        past.waited[expert] += _wait_ms(past, expert, level - 1, at_ms, start_ms) / start_ms
     past.history.ends_ms[0] = max(past.history.ends_ms[0], end_ms)
     return True
 
