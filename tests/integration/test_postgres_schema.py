@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from streams.adapters.postgres.maintenance import migrate, pending
+from streams.adapters.postgres.maintenance import migrate, newer, pending
 from streams.adapters.postgres.sql import migrations, schema
 from streams.devstack import LocalStack
 from streams.errors import DatabaseUnreachable, SettingInvalid
@@ -75,6 +75,14 @@ def test_migrating_twice_changes_nothing(empty_database: str) -> None:
 def test_asking_what_is_pending_changes_nothing(empty_database: str) -> None:
     assert pending(empty_database) == list(migrations())
     assert catalogue(empty_database)["columns"] == []
+
+
+def test_what_a_later_release_applied_is_told(empty_database: str) -> None:
+    assert newer(empty_database) == []
+    migrate(empty_database, {**migrations(), "9000_later": "SELECT 1"})
+
+    assert newer(empty_database) == ["9000_later"]
+    assert pending(empty_database) == []
 
 
 def test_of_two_that_migrate_at_once_one_waits(empty_database: str) -> None:
