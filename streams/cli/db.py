@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from streams.adapters.postgres.maintenance import migrate, pending, prune
+from streams.adapters.postgres.maintenance import migrate, newer, pending, prune
 from streams.cli import pass_settings
 from streams.cli.durations import DurationParam
 from streams.cli.output import json_option, tell
@@ -32,15 +32,18 @@ def migrate_command(settings: Settings, output: str) -> None:
 
 
 @command.command("status")
-@json_option("pending (a list of migrations)")
+@json_option("pending, newer (lists of migrations)")
 @click.pass_context
 @pass_settings
 def status_command(settings: Settings, ctx: click.Context, output: str) -> None:
     """List the migrations that are pending; exit code 1 when there are any."""
-    missing = pending(settings.postgres)
-    said = [f"pending {name}" for name in missing]
-    last = "run `foremesh db migrate`" if missing else "the database is current"
-    tell(output, {"pending": missing}, *said, last)
+    missing, unknown = pending(settings.postgres), newer(settings.postgres)
+    said = [
+        *(f"pending {name}" for name in missing),
+        *(f"applied {name}, by a later release that is installed elsewhere" for name in unknown),
+        "run `foremesh db migrate`" if missing else "the database is current",
+    ]
+    tell(output, {"pending": missing, "newer": unknown}, *said)
     ctx.exit(1 if missing else 0)
 
 

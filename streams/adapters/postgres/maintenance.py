@@ -15,7 +15,7 @@ from streams.adapters.postgres.sql import migrations, queries
 from streams.adapters.postgres.tables import STORED_TABLES
 from streams.errors import DatabaseOutdated
 
-__all__ = ["check_schema", "migrate", "missing_columns", "pending", "prune"]
+__all__ = ["check_schema", "migrate", "missing_columns", "newer", "pending", "prune"]
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +78,20 @@ def pending(url: str) -> list[str]:
         return [name for name, _ in _missing(connection, migrations())]
 
 
+def newer(url: str) -> list[str]:
+    """The migrations that a later release has applied, unknown to this one; changes nothing.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        No PostgreSQL answers at this URL.
+    """
+    with connected(url) as connection:
+        if connection.execute(queries()["has_migrations_table"]).fetchone() != (True,):
+            return []
+        return sorted(_applied(connection) - migrations().keys())
+
+
 def missing_columns(url: str, tables: Iterable[StoredTable] = STORED_TABLES) -> list[str]:
     """The columns that the sink writes and this database lacks, as table.column; changes nothing.
 
@@ -111,8 +125,12 @@ def prune(url: str, keep_ms: int, tables: Iterable[StoredTable] = STORED_TABLES)
 def _missing(
     connection: Connection, known: Mapping[str, LiteralString]
 ) -> Iterator[tuple[str, LiteralString]]:
-    applied = {name for (name,) in connection.execute(queries()["applied_migrations"])}
+    applied = _applied(connection)
     return ((name, text) for name, text in known.items() if name not in applied)
+
+
+def _applied(connection: Connection) -> set[str]:
+    return {name for (name,) in connection.execute(queries()["applied_migrations"])}
 
 
 # --------------------------------------------------------------------------- pruning
