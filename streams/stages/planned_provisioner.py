@@ -28,9 +28,10 @@ from streams.stages.planned_pool import (
 )
 from streams.stages.row_encoding import from_row, to_row
 
-__all__ = ["PlannedProvisioner", "started_on_request"]
+__all__ = ["EFFECT_MS", "PlannedProvisioner", "started_on_request"]
 
 VERSION = 2
+EFFECT_MS = 1  # after a command: when what it causes begins
 STANDARD_MS = 10_000  # a start on request is not made when it is late by so much
 
 
@@ -163,7 +164,7 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         if not constituent.needs.fits(capacity - used):
             return
         used += constituent.needs
-        warm_since_ms = begun_ms + max(1, constituent.warm_up_ms)
+        warm_since_ms = begun_ms + max(EFFECT_MS, constituent.warm_up_ms)
         planned = PlannedInstance(
             command.service, command.command_id, command.issued_ms, warm_since_ms
         )
@@ -199,7 +200,7 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
     there = _of(command.service, pool)
     names = [name for name, planned in there if planned.serves_until_ms <= pool.now_ms]
     names.sort(key=lambda name: (pool.live[name].warm_since_ms, name), reverse=True)
-    gone_ms = command.issued_ms + 1
+    gone_ms = command.issued_ms + EFFECT_MS
     for name in names[: command.count]:
         yield replace(
             instance_record(name, command.pool, pool.live.pop(name)),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from harness import eventually
@@ -17,7 +18,7 @@ from streams.adapters.kafka.clients import connect, producer_config
 from streams.adapters.kafka.groups import members
 from streams.cli.produce_wait import wait_for_flow
 from streams.engine.producer import CheckedProducer, WriterFenced
-from streams.errors import FlowStalled, StagesRunApart, StateUnreadable
+from streams.errors import DeliveryFailed, FlowStalled, StagesRunApart, StateUnreadable
 from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES, key_of, topic_of
 from streams.pipeline.event_time.checkpoint import FlowCheckpoints
@@ -34,6 +35,7 @@ ENTRIES = (
     Tier(tier="standard", weight=0.1, sla_ms=1_000),
     Pool(pool="default", capacity=Resources(cpu=8.0)),
 )
+SAVE = FlowCheckpoints.save
 
 
 @pytest.fixture
@@ -54,15 +56,17 @@ def send(settings: Settings, records: Sequence[Record]) -> None:
     producer.flush(10)
 
 
-def requests(count: int, first: int = 0) -> list[Request]:
+def requests(count: int, *, gap_s: int = 7, serve_s: int = 0) -> list[Request]:
+    """Requests of five users in turn; each takes up to ten times so long as `serve_s`."""
     return [
         Request(
             request_id=f"r{n}",
             user=f"u{n % 5}",
             service="draw",
-            at_ms=1_760_000_000_000 + 7_000 * n,
+            at_ms=1_760_000_000_000 + 1_000 * gap_s * n,
+            serve_ms=1_000 * serve_s * (n % 11),
         )
-        for n in range(first, first + count)
+        for n in range(count)
     ]
 
 
@@ -86,6 +90,19 @@ def running(settings: Settings, flow: EventTimeFlow | None = None) -> Iterator[N
         thread.join(30)
     if errors:
         raise errors[0]
+
+
+def failing_after(checkpoints: int) -> Callable[..., None]:
+    """`FlowCheckpoints.save`, but that only so many are saved."""
+    saved = list[None]()
+
+    def first(*args: Any) -> None:
+        saved.append(None)
+        if len(saved) > checkpoints:
+            raise DeliveryFailed("not saved")
+        SAVE(*args)
+
+    return first
 
 
 def outcomes(live: Live) -> list[Outcome]:
@@ -187,6 +204,26 @@ def test_it_goes_on_where_it_was_stopped(live: Live) -> None:
     for topic, kind in (("outcomes", Outcome), ("instances", Instance), ("commands", Command)):
         wanted = [record for record in expected if isinstance(record, kind)]
         assert sorted(map(repr, read(live.settings, topic))) == sorted(map(repr, wanted))
+
+
+def test_nothing_counts_that_two_workers_made_after_their_last_checkpoints(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests(80, gap_s=60, serve_s=20)
+    send(live.settings, asked[:10])
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    send(live.settings, asked[10:])
+    for commit_ms, checkpoints in (10_000, 0), (1, 1):  # the second ends long before the first
+        monkeypatch.setattr(FlowCheckpoints, "save", failing_after(checkpoints))
+        with pytest.raises(DeliveryFailed, match="not saved"):
+            EventTimeFlow(replace(live.settings, commit_ms=commit_ms)).run()
+    monkeypatch.undo()
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    expected = replay(asked, live.settings, Catalog.of(ENTRIES))
+    wanted = {repr(record) for record in expected if isinstance(record, Command)}
+    assert set(map(repr, read(live.settings, "commands"))) == wanted
 
 
 def test_waiting_for_a_flow_that_does_not_run_ends_with_what_to_do(live: Live) -> None:

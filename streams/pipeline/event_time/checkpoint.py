@@ -102,7 +102,7 @@ class FlowCheckpoints:
             for (stage, number), state in states.items()
             if (some := state.save())
         }
-        own = self._offsets({topic: at[topic] for topic in (*READ_BY, "instances")})
+        own = self._offsets({topic: at[topic] for topic in READ_BY})
         try:
             self._writer.write(rows, own, self._consumer)
         except WriterFenced as error:
@@ -120,18 +120,14 @@ class FlowCheckpoints:
         """Where this flow, or a stage that has run by itself since, left off."""
         own = committed_offsets(self._admin, self._settings.group(EVENT_TIME))
         found: dict[str, dict[int, int]] = {}
-        others_later = False
         for topic, stage in READ_BY.items():
             theirs = committed_offsets(self._admin, self._settings.group(stage))
             for number in range(self._settings.partitions):
                 place = self._settings.topic(topic), number
                 state = states[stage, number].position.get(topic, 0)
-                later = max(theirs.get(place, 0), state)
-                found.setdefault(topic, {})[number] = max(own.get(place, 0), later)
-                others_later |= later > own.get(place, 0)
-        name = self._settings.topic("instances")
-        ends = {} if others_later else {p: at for (topic, p), at in own.items() if topic == name}
-        return {**found, "instances": ends}
+                latest = max(own.get(place, 0), theirs.get(place, 0), state)
+                found.setdefault(topic, {})[number] = latest
+        return found
 
     def _wait_until_alone(self) -> None:
         """Wait for workers of stages to end; a killed one counts as there for a session."""

@@ -118,8 +118,7 @@ class EventTimeFlow:
         places = [(name, p) for name in STAGES for p in range(self._settings.partitions)]
         self._checkpoints.load({place: self._flow.state(*place) for place in places})
         pools = [self._flow.state("provisioner", p) for p in range(self._settings.partitions)]
-        ends = self._checkpoints.start("instances")
-        for instance in instances_as_of(self._settings, pools, ends):
+        for instance in instances_as_of(self._settings, pools):
             self._flow.see(instance)
         self._flow.resume(self._checkpoints.ends())
         # As in the stages' own workers: what was loaded is no garbage, nor walked through for it.

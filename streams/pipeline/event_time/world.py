@@ -21,6 +21,7 @@ from streams.records import Instance, InstanceState, Record
 from streams.records.catalog import Catalog
 from streams.settings import Settings
 from streams.stages.planned_pool import PlannedPool, instances_of
+from streams.stages.planned_provisioner import EFFECT_MS
 
 __all__ = ["CatalogueView", "ControlReader", "instances_as_of"]
 
@@ -89,41 +90,37 @@ class ControlReader:
 
 
 def instances_as_of(
-    settings: Settings, pools: Iterable[Mapping[str, PlannedPool]], ends: Mapping[int, int]
+    settings: Settings, pools: Iterable[Mapping[str, PlannedPool]]
 ) -> Iterator[Instance]:
     """The instances as a checkpoint left them, those that ended first.
 
-    What was sent after the checkpoint is made again, so it does not count yet, and compaction may
-    have dropped what it replaces: those that live are taken from the provisioner's state.
+    What was sent after the checkpoint, by however many workers, is made again and does not count
+    yet; and compaction may have dropped what it replaces. So those that live are taken from the
+    provisioner's state, and of those that have ended what had by the time of their pool.
 
     Parameters
     ----------
     pools
         The provisioner's states: the rows of pools.
-    ends
-        By partition of `instances`: the offset at the checkpoint; one that is not named counts
-        whole.
     """
-    live = [
-        instance for rows in pools for name in rows for instance in instances_of(name, rows[name])
-    ]
-    known = {instance.instance_id for instance in live}
+    known = {name: pool for rows in pools for name, pool in rows.items()}
+    live = [instance for name, pool in known.items() for instance in instances_of(name, pool)]
+    there = {instance.instance_id for instance in live}
     ended = [
         record
-        for record, partition, offset in _records(settings, "instances")
-        if offset < ends.get(partition, offset + 1)
+        for record in _records(settings, "instances")
         if isinstance(record, Instance) and record.state is InstanceState.GONE
-        if record.instance_id not in known
+        if (pool := known.get(record.pool)) and record.changed_ms <= pool.now_ms + EFFECT_MS
+        if record.instance_id not in there
     ]
     yield from sorted(ended, key=attrgetter("changed_ms", "instance_id"))
     yield from live
 
 
-def _records(settings: Settings, topic: str) -> Iterator[tuple[Record, int, int]]:
-    """The readable records of a topic, each with its partition and offset."""
+def _records(settings: Settings, topic: str) -> Iterator[Record]:
+    """The readable records of a topic."""
     for message in read_topic(settings, settings.topic(topic)):
         try:
-            record = codec.decode(message.value() or b"")
+            yield codec.decode(message.value() or b"")
         except codec.RecordUndecodable:
             continue
-        yield record, message.partition() or 0, message.offset() or 0
