@@ -106,6 +106,7 @@ class StagedRuns:
         """Yields numbers of requests taken, for a progress bar; then the accounts by price."""
         processes = max(1, min(len(prices), os.cpu_count() or 1))
         context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # imported once, and shared by all
         taken = context.Value("q", 0)
         with context.Pool(processes, _begin, (self, taken)) as pool:
             found = pool.map_async(_account, prices, chunksize=1)
