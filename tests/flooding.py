@@ -15,7 +15,7 @@ from live import Live
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
-from streams.adapters.kafka.dead_letters import read_topic
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.engine.outbox import MOST_BYTES
 from streams.engine.partitioning import partition_of
 from streams.engine.producer import CheckedProducer

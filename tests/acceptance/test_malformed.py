@@ -13,7 +13,7 @@ from live import Live
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
-from streams.adapters.kafka.dead_letters import read_topic
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.engine.producer import CheckedProducer
 from streams.records import Outcome, Request
 from streams.records.catalog import Tier

@@ -29,7 +29,7 @@ from services import answers, catalog_of, constituent, send
 from streams.adapters.avro import codec
 from streams.adapters.avro.codec import RecordUndecodable
 from streams.adapters.kafka.clients import producer_config
-from streams.adapters.kafka.dead_letters import read_topic
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import TOPICS, key_of
 from streams.records import Outcome

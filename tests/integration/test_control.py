@@ -11,7 +11,7 @@ from pools import warm
 from services import ONE, catalog_of, constituent, send
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.dead_letters import read_topic
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.records import (
     Action,
     Command,

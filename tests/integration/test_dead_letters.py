@@ -14,9 +14,10 @@ from harness import Eventually, RunForemesh
 from live import Live
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka import dead_letters
+from streams.adapters.kafka import topic_reader
 from streams.adapters.kafka.clients import client_config, producer_config, reader_config
-from streams.adapters.kafka.dead_letters import letters, read_topic
+from streams.adapters.kafka.dead_letters import letters
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.engine.producer import CheckedProducer
 from streams.flow.topology import key_of
 from streams.records import DeadLetter, Request
@@ -162,7 +163,7 @@ def test_letters_written_while_letters_are_read_are_left_for_the_next_time(
 ) -> None:
     """A worker that runs meanwhile makes them of what `replay` sends: it would never end."""
     little = {"max.partition.fetch.bytes": 1, "queued.max.messages.kbytes": 1}
-    monkeypatch.setattr(dead_letters, "reader_config", lambda s: {**reader_config(s), **little})
+    monkeypatch.setattr(topic_reader, "reader_config", lambda s: {**reader_config(s), **little})
     for offset in range(5):
         put_letters(settings, letter((0, offset), b"x"))
     found = []

@@ -14,7 +14,8 @@ from harness import RunForemesh, eventually
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
-from streams.adapters.kafka.dead_letters import REPLAY_HEADER, letters, read_topic
+from streams.adapters.kafka.dead_letters import REPLAY_HEADER, letters
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.catalog import yaml_reader
 from streams.cli.catalog import publish
 from streams.engine.producer import CheckedProducer

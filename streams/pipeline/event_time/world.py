@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 from streams.adapters.avro import codec
 from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
-from streams.adapters.kafka.dead_letters import read_topic
+from streams.adapters.kafka.topic_reader import read_topic
 from streams.engine.stage_wiring import StageWorld
 from streams.errors import BrokerUnreachable
 from streams.flow.components import EVENT_TIME
