@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -142,12 +141,9 @@ async def _broker(kafka: KafkaServer) -> None:
 
 
 def _restart(kafka: KafkaServer) -> None:
-    """Stop the broker and start it again where it was: at the same ports."""
-    process = psutil.Process(kafka.child.pid or 0)
-    command_line = process.cmdline()
-    process.terminate()
-    process.wait(60)
-    kafka.child.start(command_line, env={"PATH": os.environ["PATH"]})
+    """Stop the broker and start it again where it was."""
+    kafka.stop()
+    kafka.launch(tied=False)  # the calling thread ends before it
     kafka.wait()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
 import time
@@ -153,10 +152,7 @@ def test_a_worker_whose_deliveries_fail_for_good_stops(own: Settings, workers: W
 def restart(broker: KafkaServer, before: Callable[[], int]) -> int:
     """Stop the broker and start it again where it was; what `before` said."""
     said = before()
-    process = psutil.Process(broker.child.pid or 0)
-    command = process.cmdline()
-    process.terminate()
-    process.wait(60)
-    broker.child.start(command, death_signal=signal.SIGKILL, env={"PATH": os.environ["PATH"]})
+    broker.stop()
+    broker.launch(tied=True)
     broker.wait()
     return said
