@@ -202,10 +202,12 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
     names.sort(key=lambda name: (pool.live[name].warm_since_ms, name), reverse=True)
     gone_ms = command.issued_ms + EFFECT_MS
     for name in names[: command.count]:
+        planned = instance_record(name, command.pool, pool.live.pop(name))
         yield replace(
-            instance_record(name, command.pool, pool.live.pop(name)),
+            planned,
             state=InstanceState.GONE,
-            changed_ms=gone_ms,
+            # One that is not warm yet is on its topic and in the tables by when it would have been.
+            changed_ms=max(gone_ms, planned.changed_ms),
             gone_ms=gone_ms,
             reason=f"released by {command.command_id}",
         )

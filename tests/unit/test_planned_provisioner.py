@@ -102,6 +102,13 @@ def test_the_instance_that_became_warm_last_is_released() -> None:
     assert (gone.instance_id, gone.state) == ("c2/1", InstanceState.GONE)
 
 
+def test_the_end_of_what_is_not_warm_yet_replaces_its_start_in_the_tables() -> None:
+    released = command("c2", Action.RELEASE, issued_ms=1_200)
+    started, gone = instances(carry_out([command("c1"), released]))
+    assert gone.gone_ms == 1_201 < started.changed_ms <= gone.changed_ms
+    assert not gone.warm_at(1_600)
+
+
 def test_a_command_done_is_not_done_again() -> None:
     assert carry_out([command("c1"), command("c1")]) == carry_out([command("c1")])
 

@@ -17,7 +17,7 @@ from streams.errors import BrokerUnreachable
 from streams.flow.components import EVENT_TIME
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.stage_views import stage_view
-from streams.records import Instance, InstanceState, Record
+from streams.records import Instance, Record
 from streams.records.catalog import Catalog
 from streams.settings import Settings
 from streams.stages.planned_pool import PlannedPool, instances_of
@@ -109,11 +109,11 @@ def instances_as_of(
     ended = [
         record
         for record in _records(settings, "instances")
-        if isinstance(record, Instance) and record.state is InstanceState.GONE
-        if (pool := known.get(record.pool)) and record.changed_ms <= pool.now_ms + EFFECT_MS
+        if isinstance(record, Instance) and record.gone_ms is not None
+        if (pool := known.get(record.pool)) and record.gone_ms <= pool.now_ms + EFFECT_MS
         if record.instance_id not in there
     ]
-    yield from sorted(ended, key=attrgetter("changed_ms", "instance_id"))
+    yield from sorted(ended, key=attrgetter("gone_ms", "instance_id"))
     yield from live
 
 
