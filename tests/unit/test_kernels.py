@@ -10,6 +10,19 @@ import pytest
 
 from streams.models.kernels import KeptKernels
 
+PREDICTED = """
+import foremesh
+from streams.settings import Settings
+
+asked = [
+    foremesh.Request(request_id=f"r{n}", user="u", service=f"s{n % 3}", at_ms=n * 60_000)
+    for n in range(9)
+]
+profiler = foremesh.Profiler(foremesh.infer_catalog(asked), Settings(rnn="on"))
+for one in asked:
+    profiler.learn(one)
+"""
+
 
 def kept_at(path: str) -> KeptKernels:
     made: Any = KeptKernels
@@ -30,6 +43,15 @@ def test_it_is_said_once_that_kernels_are_compiled_and_only_where_they_are(tmp_p
     assert first == (
         "Compiling what the models compute, which takes a first start half a minute or more\n"
     )
+    assert second == ""
+
+
+def test_no_request_waits_for_a_compiler_where_kernels_are_kept() -> None:
+    line = [sys.executable, "-c", PREDICTED]
+    _, second = (
+        subprocess.run(line, capture_output=True, text=True, check=True).stderr for _ in range(2)
+    )
+
     assert second == ""
 
 

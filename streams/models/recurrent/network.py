@@ -11,8 +11,8 @@ from streams.models.kernels import Records, array_of, inner, named, record
 
 __all__ = [
     "GAPS", "GATES", "NETWORK", "OTHERS", "OWN", "ROWS", "SERVICE", "SHARED", "STEPS", "TRAILS",
-    "UNIT", "UNSEEN", "WIDTH", "NetworkWeights", "first_services", "first_unit", "gap_of",
-    "no_trail", "product", "row_of",
+    "UNIT", "UNSEEN", "WIDTH", "NetworkWeights", "compiled_row_of", "first_services",
+    "first_unit", "gap_of", "no_trail", "product", "row_of",
 ]  # fmt: skip
 
 Floats = npt.NDArray[np.float32]
@@ -71,10 +71,12 @@ class NetworkWeights(NamedTuple):
 NETWORK = named(NetworkWeights, unit=array_of(UNIT), services=array_of(SERVICE))
 
 
-@inner
 def row_of(number: int) -> int:
     """The row of a service."""
     return _FIRST + (number if number < OWN else OWN + (number - OWN) % SHARED)
+
+
+compiled_row_of = inner(row_of)
 
 
 @inner

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.models.kernels import Records, Table, inner
-from streams.models.recurrent.network import OTHERS, UNSEEN, WIDTH, product, row_of
+from streams.models.recurrent.network import OTHERS, UNSEEN, WIDTH, compiled_row_of, product
 
 __all__ = ["learn_outputs", "score"]
 
@@ -21,7 +21,7 @@ _OWN_RATE, _ADDED_RATE, _CALM = np.float32(0.5), np.float32(0.03), np.float32(0.
 def row_at(candidates: Records, column: int) -> int:
     """The row of a column: of the service listed there, of all others, or of the unseen."""
     if column < len(candidates):
-        return row_of(candidates[column].service)
+        return compiled_row_of(candidates[column].service)
     return OTHERS if column == len(candidates) else UNSEEN
 
 
