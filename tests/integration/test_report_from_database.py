@@ -354,6 +354,28 @@ def test_views_leave_open_what_a_log_does_not_tell(settings: Settings) -> None:
     assert latency == [(1.0, None, None)]
 
 
+def test_views_know_how_long_a_log_says_that_simulated_instances_served(
+    settings: Settings,
+) -> None:
+    observed = replace(OUTCOME, route=Route.OBSERVED, latency_ms=0.0, parts=())
+    store(settings, [observed, replace(INSTANCE, endpoint=""), COMMAND])
+
+    found = ask(settings, "SELECT sum(used_s), sum(wasted_s) FROM saved_and_wasted")
+
+    assert found == [(900.0, 2_700.0)]
+
+
+def test_what_a_wait_for_a_busy_instance_spared_is_shared_between_all_that_were_waited_for(
+    settings: Settings,
+) -> None:
+    parts = tuple(Part(service=name, warm=False, wait_ms=100) for name in ("pricing", "stock"))
+    store(settings, [replace(OUTCOME, parts=parts, cold_ms=200, saved_ms=900)])
+
+    found = ask(settings, "SELECT service, saved_s FROM saved_and_wasted ORDER BY 1")
+
+    assert found == [("pricing", 0.45), ("stock", 0.45)]
+
+
 def test_real_instances_used_past_foremesh_are_not_said_to_be_wasted(settings: Settings) -> None:
     store(settings, [replace(OUTCOME, route=Route.OBSERVED), INSTANCE, COMMAND])
 

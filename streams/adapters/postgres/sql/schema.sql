@@ -655,10 +655,19 @@ COMMENT ON COLUMN hit_rate.latency_p50_ms IS
     'Median of those that foremesh served; null for a log, which tells no latency.';
 
 CREATE VIEW saved_and_wasted AS
-WITH unknown AS (
+WITH observed AS (
     SELECT pool FROM outcomes GROUP BY pool HAVING bool_and(route = 'observed')
-    UNION
-    SELECT pool FROM instances GROUP BY pool HAVING bool_and(endpoint = '')
+),
+
+unknown AS (
+    SELECT pool
+    FROM instances
+    GROUP BY pool
+    HAVING
+        CASE
+            WHEN bool_and(endpoint = '') THEN max(busy_ms) = 0
+            ELSE pool IN (SELECT observed.pool FROM observed)
+        END
 ),
 
 life AS (
@@ -719,8 +728,10 @@ instance_time AS (
 part AS (
     SELECT
         *,
-        count(*) FILTER (WHERE warm) OVER (PARTITION BY request_id, user_id) AS warm_parts
+        count(*) FILTER (WHERE warm) OVER request AS warm_parts,
+        count(*) OVER request AS parts
     FROM outcome_parts
+    WINDOW request AS (PARTITION BY request_id, user_id)
 ),
 
 saved AS (
@@ -732,7 +743,12 @@ saved AS (
         count(*) AS uses,
         count(*) FILTER (WHERE p.warm) AS warm_uses,
         sum(p.wait_ms) AS waited_ms,
-        sum(o.saved_ms::double precision / p.warm_parts) FILTER (WHERE p.warm) AS saved_ms
+        sum(
+            CASE
+                WHEN p.warm THEN o.saved_ms::double precision / p.warm_parts
+                WHEN p.warm_parts = 0 THEN o.saved_ms::double precision / p.parts
+            END
+        ) AS saved_ms
     FROM outcomes AS o
     INNER JOIN part AS p USING (request_id, user_id)
     GROUP BY 1, 2, 3, 4
@@ -764,12 +780,14 @@ COMMENT ON COLUMN saved_and_wasted.tier IS
 COMMENT ON COLUMN saved_and_wasted.uses IS 'Times a request used this constituent.';
 COMMENT ON COLUMN saved_and_wasted.warm_uses IS 'Of these, times an instance was ready.';
 COMMENT ON COLUMN saved_and_wasted.saved_s IS
-    'Cold-start time taken off requests; a request''s is shared equally between its warm parts.';
+    'Cold-start time taken off requests; a request''s is shared equally between its warm parts, or '
+    'between all where none was: a wait for what is busy or starts already is shorter than a start.';
 COMMENT ON COLUMN saved_and_wasted.waited_s IS 'Time that requests waited for it to start.';
 COMMENT ON COLUMN saved_and_wasted.warm_s IS 'Instance-seconds warm, used or not.';
 COMMENT ON COLUMN saved_and_wasted.used_s IS
     'Of these, seconds serving; an instance''s are spread evenly over its warm time. Null where '
-    'nobody measured it: for simulated instances, and in pools whose requests come from a log.';
+    'nobody knows it: of simulated instances, if the log did not say how long requests took, and of '
+    'others in pools whose requests all come from a log.';
 COMMENT ON COLUMN saved_and_wasted.wasted_s IS 'Warm and not serving; null where used_s is.';
 
 CREATE VIEW decision_value AS
