@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from streams.records.catalog import Catalog, CatalogEntry, Composite, Resources
+from streams.runtime.printable import HARMFUL
 
 __all__ = ["dump", "plain"]
 
@@ -23,7 +24,10 @@ one after the other, those of an inner list in parallel."""
 
 
 def dump(catalog: Catalog, comment: str = "") -> str:
-    """Write a catalogue as YAML, so that `yaml_reader.parse` reads it back; `comment` goes on top."""
+    """Write a catalogue as YAML, so that `yaml_reader.parse` reads it back; `comment` goes on top.
+
+    Characters that a terminal would hide or obey are escapes of YAML, so what is printed is the same.
+    """
     out = io.StringIO()
     for line in f"{comment}\n{UNITS}".strip().splitlines():
         out.write(f"# {line}".rstrip() + "\n")
@@ -32,7 +36,7 @@ def dump(catalog: Catalog, comment: str = "") -> str:
     yaml.width = 1_000_000
     yaml.representer.add_representer(str, _text)
     yaml.dump({name: part for name, part in plain(catalog).items() if part}, out)
-    return out.getvalue()
+    return HARMFUL.sub(lambda found: f"\\U{ord(found[0]):08x}", out.getvalue())
 
 
 def plain(catalog: Catalog) -> dict[str, dict[str, Any]]:
@@ -46,8 +50,8 @@ def plain(catalog: Catalog) -> dict[str, dict[str, Any]]:
 
 
 def _text(representer: Any, value: str) -> Any:
-    # Unquoted, these would be read as the end of a line, or as the sign of a key.
-    style = '"' if any(c in value for c in "\x85\u2028\u2029") or value[:1] == "?" else None
+    # Unquoted, these could not be escapes, or would be read as the sign of a key.
+    style = '"' if HARMFUL.search(value) or value[:1] == "?" else None
     return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

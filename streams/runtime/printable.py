@@ -6,11 +6,11 @@ import logging
 import re
 from typing import Any
 
-__all__ = ["PrintableFormatter", "printable", "printable_line"]
+__all__ = ["HARMFUL", "PrintableFormatter", "printable", "printable_line"]
 
 # Control characters but tab and newline, what turns the direction of text, separators of lines and
 # paragraphs, what has no width, and halves of surrogate pairs.
-_HARMFUL = re.compile(
+HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -24,7 +24,7 @@ def printable(text: str) -> str:
     >>> print(printable("ann\x1b[2J\u202eexe"))
     ann\u001b[2J\u202eexe
     """
-    return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
+    return HARMFUL.sub(lambda found: _escaped(found[0]), text)
 
 
 def printable_line(text: str) -> str:

@@ -16,6 +16,7 @@ from streams.catalog.yaml_writer import dump
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.records import Request
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
+from streams.runtime.printable import printable
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200).filter(
     lambda name: name.strip() != ""
@@ -97,6 +98,19 @@ def lines_of(text: str) -> list[tuple[int, str]]:
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_dumped_is_parsed_as_it_was(catalog: Catalog) -> None:
     assert parse(dump(catalog, "any\ncomment")) == catalog
+
+
+@given(catalogs())
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_dumped_has_nothing_that_printing_would_change(catalog: Catalog) -> None:
+    text = dump(catalog)
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize("name", ["👩\u200d💻", "so\xadft", "pri\u202ecing", "\U000e0041"])
+def test_a_name_with_what_is_not_seen_is_printed_so_that_it_can_be_loaded(name: str) -> None:
+    tiers = {name: Tier(tier=name, weight=1, sla_ms=5)}
+    assert parse(printable(dump(Catalog({}, {}, tiers, {})))).tiers == tiers
 
 
 def test_the_example_in_the_documentation_is_a_catalogue() -> None:

@@ -22,7 +22,7 @@ BELOW: Mapping[str, set[str]] = {
     "flow": {"records"},
     "tracing": {"settings", "errors"},
     "report": {"records"},
-    "catalog": {"records", "errors"},
+    "catalog": {"records", "errors", "runtime"},
     "devstack": {"errors", "runtime"},
     "models": set(),
     "models.arrival": {"models"},
