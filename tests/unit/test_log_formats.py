@@ -7,6 +7,7 @@ import json
 import lzma
 import re
 import sys
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -283,6 +284,37 @@ def test_a_compressed_log_that_breaks_off_says_so(tmp_path: Path, suffix: str) -
     data = COMPRESSIONS[suffix](rows.encode())[:-40]
     with pytest.raises(LogUnreadable, match=r"its compression breaks off after row \d+"):
         read(tmp_path, data, name=f"access.log.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+@pytest.mark.parametrize("rest", [b"junk", COMBINED.encode()])
+def test_what_follows_in_a_compressed_log_and_is_not_compressed_is_not_lost_in_silence(
+    tmp_path: Path, suffix: str, rest: bytes
+) -> None:
+    data = COMPRESSIONS[suffix](COMBINED.encode() + b"\n") + rest
+    with pytest.raises(LogUnreadable, match=r"is damaged: its compression breaks off after row \d"):
+        read(tmp_path, data, name=f"access.log.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz"])
+def test_members_of_a_compressed_log_may_be_padded(tmp_path: Path, suffix: str) -> None:
+    member = COMPRESSIONS[suffix](COMBINED.encode() + b"\n") + b"\0" * 4096
+    assert len(fields(read(tmp_path, 2 * member, name=f"access.log.{suffix}"))) == 2
+
+
+def test_zstd_may_begin_with_what_is_to_be_skipped(tmp_path: Path) -> None:
+    data = b"\x50\x2a\x4d\x18\4\0\0\0size" + zstandard.compress(COMBINED.encode())
+    assert len(fields(read(tmp_path, data, name="access.log.zst"))) == 1
+
+
+def test_of_what_expands_a_million_times_no_more_is_kept_than_is_read(tmp_path: Path) -> None:
+    data = bz2.compress(b"user,item\na,b\n" + b"\0" * 200_000_000)
+    tracemalloc.start()
+    try:
+        read(tmp_path, data, name="log.csv.bz2")
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_missing_library_is_named_with_its_extra(

@@ -18,10 +18,17 @@ __all__ = ["DAMAGED", "LogStream", "opened"]
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # of compressed data
 _PIECE = 1024  # bytes of zstd at once, each of which may stand for many thousands
 _LONGEST = 8  # bytes of the longest beginning below
+_TAR = slice(257, 262)  # where a tar archive says that it is one
 _UTF_16 = "is UTF-16: make it UTF-8, `iconv -f UTF-16 -t UTF-8`"
-_UNREAD = {  # by their first bytes
-    b"PK\x03\x04": "is a zip archive: unpack it, `unzip -p LOG | foremesh … -`",
+_UNREAD = {  # by their first bytes, of several the longest first
+    b"PK\x03\x04": "is a zip archive, or a spreadsheet: unpack it, `unzip -p LOG | foremesh … -`, or"
+    " write it as CSV",
+    b"7z\xbc\xaf\x27\x1c": "is a 7z archive: unpack it, `7z x -so LOG | foremesh … -`",
+    b"\xd0\xcf\x11\xe0": "is a spreadsheet: write it as CSV",
     b"\x04\x22\x4d\x18": "is compressed with LZ4: decompress it, `lz4 -dc LOG | foremesh … -`",
+    b"\x1f\x9d": "is compressed with compress: decompress it, `zcat LOG | foremesh … -`",
+    b"\x5d\0\0": "is compressed with LZMA: decompress it, `xz -dc LOG | foremesh … -`",
+    b"\xff\xfe\0\0": "is UTF-32: make it UTF-8, `iconv -f UTF-32 -t UTF-8`",
     b"\xff\xfe": _UTF_16,
     b"\xfe\xff": _UTF_16,
     b"ORC": "is ORC: write it as Parquet, CSV or JSON lines",
@@ -63,10 +70,56 @@ def opened(raw: BufferedReader, name: str) -> LogStream:
             if start.startswith(tuple(_COMPRESSED)):
                 raise LogUnreadable(f"{name} is compressed twice: decompress it once")
             break
-    for beginning, sentence in _UNREAD.items():
-        if start.startswith(beginning):
-            raise LogUnreadable(f"{name} {sentence}")
+    if sentence := _why_unread(start, stream.peek(_TAR.stop)[_TAR]):
+        raise LogUnreadable(f"{name} {sentence}")
     return stream
+
+
+def _why_unread(start: bytes, tar: bytes) -> str | None:
+    """What a log is that is not read, and what to do; None if it may be one that is."""
+    if tar == b"ustar":
+        return "is a tar archive: unpack it, `tar -xOf LOG | foremesh … -`"
+    if len(start) == _LONGEST:
+        for even, code in ((0, "UTF-16BE"), (1, "UTF-16LE")):
+            if not any(start[even::2]) and all(start[1 - even :: 2]):
+                return f"is UTF-16 without its mark: make it UTF-8, `iconv -f {code} -t UTF-8`"
+    return next((sentence for begun, sentence in _UNREAD.items() if start.startswith(begun)), None)
+
+
+class _MemberReader(io.RawIOBase):
+    """The decompressed bytes of one member after another; what breaks off or is none is damage."""
+
+    def __init__(self, raw: BufferedReader, begun: Callable[[], Any]) -> None:
+        self._raw, self._begun = raw, begun
+        self._member = begun()
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill the buffer as far as there is something left; returns the number of bytes."""
+        found = b""
+        while not found and (data := self._next()) is not None:
+            try:
+                found = self._member.decompress(data, len(buffer))
+            except (OSError, lzma.LZMAError) as error:
+                raise EOFError(str(error)) from error
+        buffer[: len(found)] = found
+        return len(found)
+
+    def _next(self) -> bytes | None:
+        """What is to be decompressed, which may have been given already; None at the end."""
+        if not self._member.eof:
+            data = self._raw.read(_PIECE) if self._member.needs_input else b""
+            if self._member.needs_input and not data:
+                raise EOFError("its last member is not whole")
+            return data
+        data = self._member.unused_data or self._raw.read(_PIECE)
+        while data and not data.strip(b"\0"):  # members may be padded
+            data = self._raw.read(_PIECE)
+        self._member = self._begun() if data else self._member
+        return data.lstrip(b"\0") or None
 
 
 def _zstd(raw: BufferedReader, name: str) -> LogStream:
@@ -117,7 +170,9 @@ class _ZstdReader(io.RawIOBase):
 
 _COMPRESSED: Mapping[bytes, Callable[[BufferedReader, str], LogStream]] = {
     b"\x1f\x8b": lambda raw, _: gzip.GzipFile(fileobj=raw),
-    b"BZh": lambda raw, _: bz2.BZ2File(raw),
-    b"\xfd7zXZ\0": lambda raw, _: lzma.LZMAFile(raw),  # noqa: SIM115  # as long as `raw`
+    b"BZh": lambda raw, _: io.BufferedReader(_MemberReader(raw, bz2.BZ2Decompressor)),
+    b"\xfd7zXZ\0": lambda raw, _: io.BufferedReader(_MemberReader(raw, lzma.LZMADecompressor)),
     b"\x28\xb5\x2f\xfd": _zstd,
+    # What frames of zstd may skip, with which pzstd begins.
+    **{bytes([0x50 + kind, 0x2A, 0x4D, 0x18]): _zstd for kind in range(16)},
 }
