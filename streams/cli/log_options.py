@@ -194,8 +194,19 @@ def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
     if first:
         told = first.told(log.place)
         echo(f"{log.name}: {bad:,} of {row:,} rows cannot be used, the first is {told}", err=True)
+    for said in _surprises(log):
+        echo(f"{log.name}: {said}", err=True)
     if deeper := log.paths.deeper():
         echo(f"{log.name}: {_advice(log.paths.service, *deeper)}", err=True)
+
+
+def _surprises(log: RequestLog) -> Iterator[str]:
+    """What the log lacks that makes its requests others than they seem."""
+    if log.untimed:
+        rows = "request says" if log.untimed == 1 else "requests say"
+        yield f"{log.untimed:,} {rows} no time, and come when they are read: name its column with --time"
+    if log.absent:
+        yield f"no row has a column {', none '.join(map(repr, sorted(log.absent)))}"
 
 
 def _advice(service: str, pattern: str, services: Sequence[str]) -> str:

@@ -45,6 +45,10 @@ class ColumnMapping:
     format: str = "auto"  # one of FORMATS
     pattern: re.Pattern[str] | None = None  # a format of one's own: its named groups are columns
 
+    def named(self) -> set[str]:
+        """The columns that are named, of those that a row may do without."""
+        return {*filter(None, (self.tier, self.pool, self.duration)), *(self.parameters or ())}
+
 
 def or_usual(mapping: ColumnMapping, usual: ColumnMapping) -> ColumnMapping:
     """`mapping`, and where it says nothing what is `usual` in a format."""

@@ -98,6 +98,8 @@ class RequestLog:
         self.position = 0  # bytes read of `size`
         self.place = "line"  # what the places of rows count, once it is read
         self.paths = PathTally()  # of an access log of which no option says what the service is
+        self.untimed = 0  # requests that say no time and come when they are read
+        self.absent: set[str] = set()  # columns that options name and no row had so far
 
     @property
     def size(self) -> int | None:
@@ -140,7 +142,9 @@ class _RowReader:
         self.tells_services = self.mapping.service_from is not log.mapping.service_from
         self.columns: ColumnMapping | None = None  # of rows that have those of `seen`
         self.seen: Collection[str] = ()
+        self.timed = False  # whether a row had a column of the time
         self.used = False
+        log.untimed = 0
         self.first = ""  # why the first row could not be used
 
     def item(self, row: LogRow) -> Request | BadRow:
@@ -172,6 +176,7 @@ class _RowReader:
         if self.columns is None or row.fields.keys() != self.seen:
             self.columns = self._columns(row, row.fields)
             self.seen = row.fields.keys()
+        self.log.untimed += not self.columns.time
         now_ms = self.log.now_ms()
         return request_of(
             row.fields, self.columns, source=self.log.name, line=row.line, now_ms=now_ms
@@ -185,6 +190,11 @@ class _RowReader:
                 where = f"{self.log.path}, {self.log.place} {row.line}"
                 raise LogUnreadable(f"{where}, {error}") from None
             raise
+        named = self.mapping.named() if self.columns is None else self.log.absent
+        self.log.absent = named - fields.keys()
+        if self.timed and not columns.time:
+            raise RowUnreadable("time is missing")
+        self.timed = self.timed or bool(columns.time)
         first = fields[columns.time] if columns.time and self.columns is None else ""
         if self.mapping.time_unit == "auto" and is_number(first):  # so are those that follow
             if may_be_days(first):

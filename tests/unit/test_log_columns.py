@@ -1,0 +1,53 @@
+"""What a log says of the columns that its rows lack, or seem to have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams.adapters.logs.request_log import BadRow, Request, read_log
+from streams.cli import cli
+
+TIMED = '{"user":"a","item":"s","ts":1}'
+
+
+def said(path: Path, text: str, *options: str, name: str = "log.jsonl") -> Sequence[str]:
+    """What `catalog infer` tells people of a log."""
+    log = path / name
+    log.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(cli, ["catalog", "infer", str(log), *options])
+    assert result.exit_code == 0, result.stderr
+    return [line for line in result.stderr.splitlines() if line.startswith(f"{name}: ")]
+
+
+def test_a_log_of_which_no_column_looks_like_the_time_says_so(tmp_path: Path) -> None:
+    assert said(tmp_path, "user,item,when\na,s,1\na,s,2\n", name="log.csv") == [
+        "log.csv: 2 requests say no time, and come when they are read: name its column with --time",
+        "log.csv: 1 service found",
+    ]
+
+
+def test_of_a_log_with_times_a_row_without_one_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(f'{TIMED}\n{{"user":"a","item":"s"}}\n{TIMED}\n', encoding="utf-8")
+    first, bad, last = read_log(path)
+    assert isinstance(first, Request)
+    assert isinstance(last, Request)
+    assert isinstance(bad, BadRow)
+    assert (bad.line, bad.reason) == (2, "time is missing")
+
+
+@pytest.mark.parametrize("option", ["--duration", "--tier", "--pool", "--parameter"])
+def test_a_column_that_is_named_and_in_no_row_of_json_is_told(tmp_path: Path, option: str) -> None:
+    assert said(tmp_path, f"{TIMED}\n{TIMED}\n", option, "took") == [
+        "log.jsonl: no row has a column 'took'",
+        "log.jsonl: 1 service found",
+    ]
+
+
+def test_a_column_that_is_named_may_be_in_some_rows_of_json_only(tmp_path: Path) -> None:
+    text = f'{TIMED}\n{{"user":"a","item":"s","ts":1,"took":3}}\n{TIMED}\n'
+    assert said(tmp_path, text, "--duration", "took") == ["log.jsonl: 1 service found"]
