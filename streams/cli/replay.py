@@ -102,8 +102,9 @@ def command(
 def _catalog(items: RequestLog, path: str | None) -> Catalog:
     if path is not None:
         return yaml_reader.load(path)
-    if items.name == "-":
-        raise click.UsageError("standard input is read once only: name a catalogue with --catalog")
+    if items.passing:
+        what = "standard input" if items.name == "-" else f"{items.path} is a pipe, which"
+        raise click.UsageError(f"{what} is read once only: name a catalogue with --catalog")
     echo("No --catalog: every service stands for itself, with guessed numbers.", err=True)
     return infer(row for row in items if isinstance(row, Request))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,14 @@ def test_without_a_catalogue_one_is_inferred(log: Path) -> None:
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["pools"]["default"]["requests"] == 30
     assert "every service stands for itself" in found.stderr
+
+
+def test_a_pipe_needs_a_catalogue_too(tmp_path: Path) -> None:
+    pipe = tmp_path / "log.csv"
+    os.mkfifo(pipe)
+    result = foremesh(pipe)
+    assert result.exit_code == 2
+    assert "log.csv is a pipe, which is read once only" in " ".join(result.output.split())
 
 
 def test_standard_input_needs_a_catalogue() -> None:

@@ -106,6 +106,11 @@ class RequestLog:
         """Size of the file in bytes, compressed; None when it is not known in advance."""
         return self.path.stat().st_size if self.path.is_file() else None
 
+    @property
+    def passing(self) -> bool:
+        """Whether it is read once only, as standard input and pipes are."""
+        return self.name == "-" or self.path.is_fifo() or self.path.is_char_device()
+
     def __iter__(self) -> Iterator[Request | BadRow]:
         done = 0
         try:
