@@ -9,6 +9,7 @@ ForemeshError
 │   └── DatabaseOutdated
 ├── DeliveryFailed
 ├── FaustUntested
+├── FileUnwritable
 ├── FlowStalled
 ├── LimitsUnavailable
 ├── LogUnreadable
@@ -36,6 +37,7 @@ __all__ = [
     "DatabaseUnreachable",
     "DeliveryFailed",
     "FaustUntested",
+    "FileUnwritable",
     "FlowStalled",
     "ForemeshError",
     "LimitsUnavailable",
@@ -97,6 +99,10 @@ class DeliveryFailed(ForemeshError):
 
 class FaustUntested(ForemeshError):
     """The engine was not tested with this Faust: install faust-streaming 0.15.3."""
+
+
+class FileUnwritable(ForemeshError):
+    """A file cannot be written: name another one."""
 
 
 class FlowStalled(ForemeshError):

@@ -21,6 +21,7 @@ from streams.cli.catalog_tables import tables_of
 from streams.cli.console import counted, echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
+from streams.cli.output_file import write_whole
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid
 from streams.flow.topology import key_of
@@ -69,6 +70,10 @@ def _allow_here(settings: Settings, catalog: Catalog) -> None:
 )
 def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
     """Infer a first catalogue from a request log, with numbers for you to edit."""
+    if output is not None and Path(output).exists():
+        raise CatalogInvalid(
+            f"{output} exists, and its numbers may have been edited: remove it, or name another"
+        )
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     catalog = infer(row for row in rows if isinstance(row, Request))
     text, count = dump(catalog, ADVICE), len(catalog.composites)
@@ -76,15 +81,7 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
     if output is None:
         echo(text, nl=False)
     else:
-        try:
-            with Path(output).open("x", encoding="utf-8") as file:  # its numbers may be edited
-                file.write(text)
-        except FileExistsError:
-            raise CatalogInvalid(
-                f"{output} exists, and its numbers may have been edited: remove it, or name another"
-            ) from None
-        except OSError as error:
-            raise CatalogInvalid(f"{output} cannot be written: {error.strerror}") from error
+        write_whole(Path(output), text.encode(), new=True)
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
 
 

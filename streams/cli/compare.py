@@ -23,6 +23,7 @@ from streams.cli.console import PrintableConsole, echo
 from streams.cli.durations import DurationParam
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
+from streams.cli.output_file import OutputFile, write_whole
 from streams.errors import CatalogInvalid, LogUnreadable
 from streams.lab.compare.ledger import HOUR_MS, PolicyLedger
 from streams.lab.compare.policies import KeepAlive, KeepWarmPolicy
@@ -78,7 +79,7 @@ __all__ = ["command"]
     help="Memory limit of all instances together.  [default: unbounded]",
 )
 @click.option(
-    "--json", "json_path", type=Path, show_envvar=True, help="File for the rows, as JSON."
+    "--json", "json_path", type=OutputFile(), show_envvar=True, help="File for the rows, as JSON."
 )
 @click.option(
     "--table",
@@ -86,7 +87,12 @@ __all__ = ["command"]
     show_envvar=True,
     help="Run this published protocol: FILE is its table, or the folder of it; takes --json alone.",
 )
-@click.option("--figure", type=Path, show_envvar=True, help="Draw the curve: .png, .svg, .html.")
+@click.option(
+    "--figure",
+    type=OutputFile(".png", ".svg", ".html", ".pdf"),
+    show_envvar=True,
+    help="Draw the curve: .png, .svg, .html.",
+)
 @json_option(
     "policies (a list of policy, parameter, requests, cold_start_rate, cold_start_ms, cost,"
     " total_cost and more; with --table cold_starts, gb_s, rum), hours, verdict"
@@ -251,11 +257,11 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
 
 def _write_json(rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:
     if path:
-        path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        write_whole(path, json.dumps(rows, indent=2).encode())
 
 
 def _draw(rows: Sequence[PolicyRow], figure: Path | None) -> None:
     if figure:
         from streams.lab.compare.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
-        draw(rows, figure)
+        write_whole(figure, draw(rows, figure.suffix.lower()))

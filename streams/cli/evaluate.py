@@ -21,6 +21,7 @@ from streams.adapters.logs.request_log import RequestLog
 from streams.cli.console import PrintableConsole
 from streams.cli.log_options import log_options, with_progress
 from streams.cli.output import json_option, tell
+from streams.cli.output_file import OutputFile, write_whole
 from streams.errors import LogUnreadable
 from streams.lab.evaluate import published_report, report
 from streams.lab.evaluate.prequential import TraceEvaluation, evaluate
@@ -47,14 +48,14 @@ __all__ = ["command"]
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     show_envvar=True,
     help="File for all figures, as JSON.",
 )
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(".html", ".png"),
     show_envvar=True,
     help="File for the report: .html, or .png for the figures alone.",
 )
@@ -116,11 +117,8 @@ def command(
     case: its folds are run, and foremesh, as workers run it, is shown beside a log-linear model
     trained in batches, as the others are, and every published method.
     """
-    for path in (json_path, report_path):
-        if path and not path.absolute().parent.is_dir():
-            raise LogUnreadable(f"{path} cannot be written: make its folder first")
-    if report_path and report_path.suffix.lower() not in {".html", ".png"}:
-        raise LogUnreadable(f"{report_path} has no known format: name it .html or .png")
+    if traces.count("-") > 1:
+        raise click.UsageError("standard input is read once only: name it once")
     shown: list[RenderableType]
     if table:
         compared = _compared(traces, [name for name in logs.split(",") if name], limit)
@@ -138,9 +136,10 @@ def command(
         rows, draw = report.rows(evaluations), partial(report.figure, evaluations)
     tell(output, rows, *shown)
     if json_path:
-        json_path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_whole(json_path, f"{json.dumps(rows, indent=1)}\n".encode())
     if report_path:
-        report.write(report_path, draw(), page)
+        alone = report_path.suffix.lower() == ".png"
+        write_whole(report_path, report.picture(draw()) if alone else report.page(draw(), page))
 
 
 def _evaluated(

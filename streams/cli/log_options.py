@@ -204,7 +204,7 @@ def _surprises(log: RequestLog) -> Iterator[str]:
     """What the log lacks that makes its requests others than they seem."""
     if log.untimed:
         rows = "request says" if log.untimed == 1 else "requests say"
-        yield f"{log.untimed:,} {rows} no time, and come when they are read: name its column with --time"
+        yield f"{log.untimed:,} {rows} no time, and come as they are read: name its column with --time"
     if log.absent:
         yield f"no row has a column {', none '.join(map(repr, sorted(log.absent)))}"
 

@@ -15,6 +15,7 @@ import click
 from streams.cli import pass_settings
 from streams.cli.amounts import DEADLINE_MS, QUEUE
 from streams.cli.console import echo
+from streams.cli.output_file import OutputFile, write_whole
 from streams.errors import SettingInvalid
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.policy import EdgeCertificate, JwtProvider, RoutePolicy
@@ -195,7 +196,7 @@ def compose(settings: Settings, *, addresses: MeshAddresses, pool: str, deadline
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     show_envvar=True,
     help="File to write to, instead of standard output.",
 )
@@ -207,7 +208,7 @@ def bootstrap(*, addresses: MeshAddresses, node: str, output: Path | None) -> No
     if output is None:
         echo(text, nl=False)
     else:
-        output.write_text(text)
+        write_whole(output, text.encode())
 
 
 @command.command()

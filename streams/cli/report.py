@@ -13,6 +13,7 @@ from streams.cli.console import echo
 from streams.cli.durations import DurationParam
 from streams.cli.moments import MomentParam
 from streams.cli.output import json_option, tell
+from streams.cli.output_file import OutputFile, write_whole
 from streams.settings import Settings
 
 __all__ = ["command"]
@@ -41,7 +42,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(".png", ".svg", ".pdf"),
     show_envvar=True,
     help="Draw hit rate and latency into this file, .png or .svg.",
 )
@@ -81,7 +82,7 @@ def command(
     if figure is not None:
         from streams.report.figure import draw  # noqa: PLC0415  # matplotlib loads slowly
 
-        draw(summary, figure)
+        write_whole(figure, draw(summary, figure.suffix.lower()))
     tell(output, as_json(summary), *tables(summary))
 
 

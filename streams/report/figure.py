@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,19 +17,15 @@ BUCKETS = 40  # of equal length, over the time of a pool's requests
 COLOURS = {"hit": "#1b7837", "partial": "#c2a01c", "miss": "#b2182b", "refused": "#555555"}
 
 
-def draw(summary: FlowSummary, path: Path) -> None:
-    """Write the figure; the suffix (`.png`, `.svg`, `.pdf`) determines the format.
-
-    Raises
-    ------
-    ValueError
-        matplotlib does not know the suffix.
-    """
+def draw(summary: FlowSummary, suffix: str) -> bytes:
+    """Draw the figure as a file of this suffix, .png or .svg."""
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     over_time, latency = figure.subplots(1, 2)
     _hit_rate(over_time, summary)
     _latency(latency, summary)
-    figure.savefig(path, dpi=130)
+    buffer = BytesIO()
+    figure.savefig(buffer, format=suffix[1:], dpi=130)
+    return buffer.getvalue()
 
 
 def _hit_rate(axes: Axes, summary: FlowSummary) -> None:

@@ -170,12 +170,6 @@ def test_the_figures_alone_are_written_as_png(tmp_path: Path) -> None:
     assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_report_in_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path: Path) -> None:
-    log = written(tmp_path / "log.csv.gz", trace(60))
-    with pytest.raises(LogUnreadable, match="make its folder first"):
-        run(str(log), "--report", str(tmp_path / "none" / "o.png"))
-
-
 def test_the_limit_counts_in_the_order_of_time(tmp_path: Path) -> None:
     requests = trace(60)
     log = written(tmp_path / "log.csv.gz", [*requests[30:], *requests[:30]])
@@ -210,8 +204,3 @@ def test_a_trace_whose_users_come_once_only_is_an_error(tmp_path: Path) -> None:
     log.write_text("who,what\n" + "\n".join(f"u{n},a" for n in range(9)))
     with pytest.raises(LogUnreadable, match="no user has two of the 9 requests"):
         run(str(log), "--user", "who", "--item", "what")
-
-
-def test_a_report_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LogUnreadable, match=r"name it \.html or \.png"):
-        run(str(tmp_path / "log.csv"), "--report", str(tmp_path / "o.pdf"))

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streams.adapters.logs.request_log import BadRow, Request, read_log
+from streams.adapters.logs.request_log import BadRow, read_log
 from streams.cli import cli
+from streams.records import Request
 
 TIMED = '{"user":"a","item":"s","ts":1}'
 
@@ -25,7 +26,7 @@ def said(path: Path, text: str, *options: str, name: str = "log.jsonl") -> Seque
 
 def test_a_log_of_which_no_column_looks_like_the_time_says_so(tmp_path: Path) -> None:
     assert said(tmp_path, "user,item,when\na,s,1\na,s,2\n", name="log.csv") == [
-        "log.csv: 2 requests say no time, and come when they are read: name its column with --time",
+        "log.csv: 2 requests say no time, and come as they are read: name its column with --time",
         "log.csv: 1 service found",
     ]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from io import StringIO
-from pathlib import Path
+from io import BytesIO
 
 from matplotlib.figure import Figure
 
@@ -15,8 +14,8 @@ __all__ = ["draw"]
 TITLE = "Cold starts against warm memory"
 
 
-def draw(rows: Iterable[PolicyRow], path: Path) -> None:
-    """Draw the curves into a PNG, SVG or HTML file, chosen by its suffix; the HTML holds an SVG."""
+def draw(rows: Iterable[PolicyRow], suffix: str) -> bytes:
+    """Draw the curves as a file of this suffix, .png, .svg or .html; the last holds an SVG."""
     curves: dict[str, list[PolicyRow]] = {}
     for row in rows:
         curves.setdefault(row.policy, []).append(row)
@@ -40,11 +39,10 @@ def draw(rows: Iterable[PolicyRow], path: Path) -> None:
     )
     axes.legend()
     axes.grid(visible=True, alpha=0.3)
-    if path.suffix.lower() not in {".html", ".htm"}:
-        figure.savefig(path)
-        return
-    buffer = StringIO()
-    figure.savefig(buffer, format="svg")
-    svg = buffer.getvalue()
+    buffer = BytesIO()
+    figure.savefig(buffer, format="svg" if suffix == ".html" else suffix[1:])
+    if suffix != ".html":
+        return buffer.getvalue()
+    svg = buffer.getvalue().decode()
     page = f"<!doctype html><meta charset=utf-8><title>{TITLE}</title>{svg[svg.index('<svg') :]}"
-    path.write_text(page, encoding="utf-8")
+    return page.encode()

@@ -17,7 +17,7 @@ from streams.lab.evaluate.scores import reliability
 from streams.models.next_request.classifier import NETWORKS
 from streams.report.text_table import NAME, NUMBER, TextTable
 
-__all__ = ["figure", "rows", "tables", "tables_of", "write"]
+__all__ = ["figure", "page", "picture", "rows", "tables", "tables_of"]
 
 METRICS = {
     "accuracy_1": "acc@1",
@@ -89,20 +89,22 @@ def rows(evaluations: Mapping[str, TraceEvaluation]) -> list[dict[str, Any]]:
     return records
 
 
-def write(path: Path, chart: Figure, shown: Iterable[TextTable]) -> None:
-    """Write a figure to a .png, or figure and tables to an .html page."""
+def picture(chart: Figure) -> bytes:
+    """A figure as PNG."""
     FigureCanvasAgg(chart)
     buffer = io.BytesIO()
     chart.savefig(buffer, format="png", dpi=100)
-    if path.suffix.lower() == ".png":
-        path.write_bytes(buffer.getvalue())
-        return
-    image = base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def page(chart: Figure, shown: Iterable[TextTable]) -> bytes:
+    """Figure and tables as a page of HTML."""
+    image = base64.b64encode(picture(chart)).decode()
     parts = ["<!doctype html><meta charset='utf-8'><title>foremesh evaluate</title>"]
     parts.append("<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .7em}</style>")
     parts.append(f"<img alt='' src='data:image/png;base64,{image}'>")
     parts += [_html(table) for table in shown]
-    path.write_text("\n".join(parts), encoding="utf-8")
+    return "\n".join(parts).encode()
 
 
 def _which(trace: str, figures: Mapping[str, Any], *, every: bool) -> Iterator[TextTable]:
