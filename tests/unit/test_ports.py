@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_port_that_another_process_chose_is_not_chosen(monkeypatch: pytest.Mon
         assert other.stdout is not None
         port = int(other.stdout.readline())
         monkeypatch.setattr(ports, "_PORTS", range(port, port + 1))
+        monkeypatch.setattr(ports, "_recent", deque())  # where an earlier test may have put it
         with pytest.raises(OSError, match="no port of"):
             free_port()
         other.communicate("\n")
