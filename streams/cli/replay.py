@@ -25,7 +25,7 @@ from streams.cli.output import json_option, tell
 from streams.cli.produce import source_of
 from streams.pipeline.replay import ReplayedFlow, at_price
 from streams.pipeline.replayed_rows import ReplayedRows
-from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request
+from streams.records import Command, DeadLetter, Instance, Outcome, Record, Request, Utilisation
 from streams.records.catalog import Catalog
 from streams.records.control import Control
 from streams.report.summary import FlowSummary, summarise
@@ -95,7 +95,8 @@ def command(
         )
         collect_seldom()
         run.control(at_price(price, catalog) if price != 1.0 else ())
-        summary = summarise(run.outcomes(with_progress(items)), run.instances(), run.commands)
+        outcomes = run.outcomes(with_progress(items))
+        summary = summarise(outcomes, run.instances(), run.commands, clocks=run.clocks)
     tell(output, {**as_json(summary), **run.as_json()}, *shown(summary, run.records, run.reasons))
 
 
@@ -120,6 +121,7 @@ class ReplayRun:
     reasons: Counter[str] = field(default_factory=Counter)  # why rows and records were not used
     commands: list[Command] = field(default_factory=list)
     lives: dict[str, Instance] = field(default_factory=dict)
+    clocks: dict[str, int] = field(default_factory=dict)  # the newest time of each pool
 
     def control(self, overrides: Iterable[Control]) -> None:
         """Feed operator overrides to the flow."""
@@ -153,12 +155,19 @@ class ReplayRun:
         match record:
             case Command():
                 self.commands.append(record)
+                self._see(record.pool, record.issued_ms)
+            case Outcome() | Utilisation():
+                self._see(record.pool, record.at_ms)
             case Instance():
                 self.lives[record.instance_id] = record
             case DeadLetter():
                 self._refuse(record.reason)
             case _:
                 pass
+
+    def _see(self, pool: str, at_ms: int) -> None:
+        """Have the clock of a pool go on, as the view `pool_clock` does."""
+        self.clocks[pool] = max(at_ms, self.clocks.get(pool, at_ms))
 
     def _refuse(self, reason: str) -> None:
         known = reason in self.reasons or len(self.reasons) < MOST_REASONS

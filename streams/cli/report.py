@@ -73,6 +73,7 @@ def command(
         history.outcomes,
         history.instances,
         history.commands,
+        clocks=history.clocks,
         from_ms=history.from_ms,
         until_ms=until,
     )

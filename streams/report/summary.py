@@ -126,6 +126,7 @@ def summarise(
     instances: Iterable[Instance],
     commands: Iterable[Command] = (),
     *,
+    clocks: Mapping[str, int] | None = None,
     from_ms: int | None = None,
     until_ms: int | None = None,
 ) -> FlowSummary:
@@ -139,28 +140,36 @@ def summarise(
     outcomes
         One a request; of several with one user and request id the last counts.
     instances
-        The last record of each. One that is not gone is warm up to the newest time seen.
+        The last record of each. One that is not gone is warm up to what its pool's clock says.
     commands
         Those that started the instances: they say for which tier.
+    clocks
+        The newest time of each pool: what `pool_clock` says in PostgreSQL. A pool that has none
+        is taken to be as far as the newest outcome, or change of an instance, of all.
     from_ms, until_ms
         The time of the outcomes: instances count for what they were warm of it.
     """
     requests = {(outcome.user, outcome.request_id): outcome for outcome in outcomes}
     lives = {instance.instance_id: instance for instance in instances}
     times = [outcome.at_ms for outcome in requests.values()]
-    now_ms = max([*times, *(life.changed_ms for life in lives.values())], default=0)
-    now_ms = now_ms if until_ms is None else min(now_ms, until_ms)
+    clocks = clocks or {}
+    ends = [life.gone_ms or (0 if clocks else life.changed_ms) for life in lives.values()]
+    to_ms = max([*times, *ends, *clocks.values()], default=0)
+    to_ms = to_ms if until_ms is None else min(to_ms, until_ms)
     tiers = {command.command_id: command.tier for command in commands}
     tiers |= _tiers_of_causes(requests.values(), {life.command_id for life in lives.values()})
     by_pool = _grouped(requests.values(), lambda outcome: outcome.pool)
     lives_by_pool = _grouped(lives.values(), lambda life: life.pool)
     return FlowSummary(
-        from_ms=min(times, default=now_ms),
-        to_ms=now_ms,
+        from_ms=min(times, default=to_ms),
+        to_ms=to_ms,
         pools={
             pool: _pool(
                 by_pool.get(pool, []),
-                [_life(i, tiers, from_ms, now_ms) for i in lives_by_pool.get(pool, [])],
+                [
+                    _life(i, tiers, from_ms, to_ms, clocks.get(pool, to_ms))
+                    for i in lives_by_pool.get(pool, [])
+                ],
                 # Without any address all are simulated: for how long they serve, nobody measures,
                 # but a log may say. A real base has none either, but what starts from it has.
                 simulated=not any(i.endpoint for i in lives_by_pool.get(pool, [])),
@@ -205,14 +214,14 @@ def _label(outcome: Outcome) -> str:
 
 
 def _life(
-    instance: Instance, tiers: Mapping[str, str], from_ms: int | None, now_ms: int
+    instance: Instance, tiers: Mapping[str, str], from_ms: int | None, to_ms: int, now_ms: int
 ) -> _InstanceLife:
-    """The part of an instance's life up to now; what it served is spread evenly over the whole."""
+    """A part of an instance's life so far; what it served is spread evenly over the whole."""
     end_ms = now_ms if instance.gone_ms is None else instance.gone_ms
     begin_ms = end_ms if instance.warm_since_ms is None else instance.warm_since_ms
     whole_ms = max(0, end_ms - begin_ms)
     seen_ms = begin_ms if from_ms is None else max(begin_ms, from_ms)
-    warm_ms = max(0, min(end_ms, now_ms) - seen_ms)
+    warm_ms = max(0, min(end_ms, to_ms) - seen_ms)
     used_ms = min(instance.busy_ms, whole_ms) * warm_ms / max(1, whole_ms)
     tier = tiers.get(instance.command_id, "")
     return _InstanceLife(instance.service, tier, warm_ms, used_ms)

@@ -30,7 +30,10 @@ from streams.records import (
     Result,
     Route,
     ServiceProbability,
+    Utilisation,
 )
+from streams.records.catalog import Resources
+from streams.report.summary import summarise
 from streams.report.tables import iso_time
 from streams.settings import Settings
 
@@ -374,6 +377,22 @@ def test_what_a_wait_for_a_busy_instance_spared_is_shared_between_all_that_were_
     found = ask(settings, "SELECT service, saved_s FROM saved_and_wasted ORDER BY 1")
 
     assert found == [("pricing", 0.45), ("stock", 0.45)]
+
+
+def test_the_report_and_the_view_count_what_is_warm_up_to_one_time(settings: Settings) -> None:
+    soon = replace(
+        INSTANCE, instance_id="soon", warm_since_ms=NOW + 3 * HOUR, changed_ms=NOW + 3 * HOUR
+    )
+    used = Utilisation(
+        pool="default", at_ms=NOW + 2 * HOUR, capacity=Resources(cpu=1), used=Resources(cpu=1)
+    )
+    store(settings, [OUTCOME, replace(INSTANCE, gone_ms=None), soon, COMMAND, used])
+
+    history = read_history(settings.postgres)
+    found = summarise(history.outcomes, history.instances, history.commands, clocks=history.clocks)
+
+    ((seen,),) = ask(settings, "SELECT sum(warm_s) FROM saved_and_wasted")
+    assert found.pools["default"].instances.warm_s == pytest.approx(seen)
 
 
 def test_real_instances_used_past_foremesh_are_not_said_to_be_wasted(settings: Settings) -> None:

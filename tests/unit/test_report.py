@@ -117,6 +117,19 @@ def test_groups_add_up_to_the_whole(outcomes: list[Outcome]) -> None:
             assert sum(group.cold_ms for group in groups.values()) == total.cold_ms
 
 
+def test_an_instance_is_warm_as_far_as_the_clock_of_its_pool_goes() -> None:
+    other = replace(WARM, instance_id="other", pool="other")
+    clocks = {"default": NOW + 5_000, "other": NOW + 3_000}
+    found = summarise([MISS], [WARM, other], clocks=clocks, until_ms=NOW + 4_000)
+    since_ms = WARM.warm_since_ms or 0
+    warm_s = {name: pool.instances.warm_s for name, pool in found.pools.items()}
+    assert found.to_ms == NOW + 4_000
+    assert warm_s == {
+        "default": (NOW + 4_000 - since_ms) / 1000,
+        "other": (NOW + 3_000 - since_ms) / 1000,
+    }
+
+
 def test_a_request_told_twice_counts_once() -> None:
     assert summarise([HIT, MISS, HIT], []).pools["default"].total.count == 2
 

@@ -54,6 +54,7 @@ class StoredHistory:
     outcomes: list[Outcome]  # without their parts
     instances: list[Instance]
     commands: list[Command]  # those that started the instances
+    clocks: dict[str, int]  # the newest time of each pool
     from_ms: int | None = None  # when it begins
 
 
@@ -71,6 +72,7 @@ def read_history(url: str, part: HistoryRange | None = None) -> StoredHistory:
             [_outcome(row) for row in cursor.execute(queries()["outcomes"], bounds)],
             [_instance(row) for row in cursor.execute(queries()["instances"], bounds)],
             [_command(row) for row in cursor.execute(queries()["commands_of_instances"])],
+            {row["pool"]: row["now_ms"] for row in cursor.execute(queries()["clocks"], bounds)},
             bounds["from_ms"],
         )
 

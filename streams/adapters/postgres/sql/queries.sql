@@ -54,6 +54,12 @@ WHERE pool = coalesce(%(pool)s, pool)
     AND coalesce(gone_ms >= %(from_ms)s::bigint, true)
     AND started_ms < coalesce(%(until_ms)s::bigint, 9223372036854775807)
 
+-- clocks --
+-- The newest time of a pool, or of all.
+SELECT pool, now_ms
+FROM pool_clock
+WHERE pool = coalesce(%(pool)s, pool)
+
 -- commands_of_instances --
 -- The commands that started instances.
 SELECT
