@@ -37,8 +37,8 @@ SLA_MS = 1_000
 ADVICE = """\
 Edit the numbers: the log says which services, tiers and pools there are, not what they need.
 Each composite stands for itself here; name the constituents that it is made of and that start
-on their own. A pool holds a tenth of the services, so that there is something to decide, and as
-many instances as the log has requests at once, if it says how long they took."""
+on their own. A pool holds a tenth of the services, four at least, so that there is something to
+decide, and as many instances as the log has requests at once, if it says how long they took."""
 
 
 def infer(requests: Iterable[Request]) -> Catalog:

@@ -18,7 +18,7 @@ from streams.catalog.schema import json_schema, markdown
 from streams.catalog.yaml_writer import dump, plain
 from streams.cli import pass_settings
 from streams.cli.catalog_tables import tables_of
-from streams.cli.console import counted, echo
+from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
 from streams.cli.output_file import write_whole
@@ -29,6 +29,7 @@ from streams.pipeline.last_values import ANSWER_S, entries_in_force
 from streams.provisioners.local.command_policy import note_commands, noted_at
 from streams.records import Request
 from streams.records.catalog import Catalog
+from streams.report.text_table import counted
 from streams.settings import Settings
 
 __all__ = ["command", "publish"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from streams.records.catalog import Catalog, Resources
-from streams.report.text_table import NAME, NUMBER, ColumnKind, TextTable
+from streams.report.text_table import NAME, NUMBER, ColumnKind, TextTable, counted
 
 __all__ = ["tables_of"]
 
@@ -20,8 +20,9 @@ def tables_of(catalog: Catalog) -> Iterator[TextTable | str]:
     yield tiers(catalog)
     yield pools(catalog)
     yield (
-        f"In force: {len(catalog.constituents)} constituents, {len(catalog.composites)} composites,"
-        f" {len(catalog.tiers)} tiers, {len(catalog.pools)} pools."
+        f"In force: {counted(len(catalog.constituents), 'constituent')},"
+        f" {counted(len(catalog.composites), 'composite')}, {counted(len(catalog.tiers), 'tier')},"
+        f" {counted(len(catalog.pools), 'pool')}."
     )
 
 

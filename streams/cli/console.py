@@ -11,7 +11,7 @@ from rich.segment import Segment
 
 from streams.runtime.printable import printable
 
-__all__ = ["PrintableConsole", "counted", "echo", "output_option"]
+__all__ = ["PrintableConsole", "echo", "output_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,11 +29,6 @@ class PrintableConsole(Console):
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print text, harmful characters as escapes."""
     click.echo(printable(text), err=err, nl=nl)
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things whose plural ends in s."""
-    return f"{count} {noun if count == 1 else f'{noun}s'}"
 
 
 def output_option(about: str, usual: str, *others: str) -> Callable[[F], F]:

@@ -17,12 +17,11 @@ from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
-from streams.cli.console import counted
 from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError
 from streams.pipeline.event_time.presence import is_present
 from streams.report.finding import PartFinding
-from streams.report.text_table import NAME, WHOLE, TextTable
+from streams.report.text_table import NAME, WHOLE, TextTable, counted
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.settings import Settings
 

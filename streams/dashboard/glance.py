@@ -13,7 +13,7 @@ from streams.dashboard.database import ReadingDatabase, Row
 from streams.dashboard.pool_picture import ConstituentPicture, picture
 from streams.records.catalog import Catalog
 from streams.report.tables import iso_time
-from streams.report.text_table import NAME, NUMBER, WHOLE, TextTable
+from streams.report.text_table import NAME, NUMBER, WHOLE, TextTable, counted
 
 __all__ = ["PoolGlance", "as_json", "glance", "tables"]
 
@@ -135,8 +135,9 @@ def _instances(seen: PoolGlance) -> TextTable:
             )
             for one in seen.constituents[:SHOWN]
         ],
-        legend=f"{sum(one.there for one in seen.constituents)} instances are there"
-        + (f"; {left} more constituents are not shown." if left > 0 else "."),
+        legend=counted(sum(one.there for one in seen.constituents), "instance")
+        + " in all"
+        + (f"; {counted(left, 'more constituent')} not shown." if left > 0 else "."),
         empty="No instance is there.",
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Verdict
+from streams.report.text_table import counted
 
 __all__ = ["decided", "what_would_change"]
 
@@ -13,11 +14,12 @@ __all__ = ["decided", "what_would_change"]
 def decided(verdict: Verdict) -> str:
     """The decision as a sentence."""
     name, k = verdict.service, verdict.instance
+    kept, be = counted(verdict.have, "instance"), "was" if verdict.have == 1 else "were"
     said = {
         Choice.START: f"instance {k} of {name} was started",
         Choice.QUEUE: f"instance {k} of {name} was wanted and queued",
         Choice.RELEASE: f"idle instances of {name} were given back",
-        Choice.KEEP: f"the {verdict.have} instances of {name} were kept, and no more started",
+        Choice.KEEP: f"{kept} of {name} {be} kept, and no more started",
         Choice.LEAVE: f"no instance of {name} was started",
     }[verdict.choice]
     if verdict.challenger:

@@ -28,9 +28,8 @@ OF_REQUESTS = (
     " spared, waited: starts that requests waited for."
 )
 OF_LATENCY = "Half, 95 and 99 of 100 requests were served within these times."
-OF_INSTANCES = (
-    "Warm: the time of all instances together; used: while they served; the rest is wasted."
-)
+OF_INSTANCES = "Warm: the time of all instances together."
+OF_USE = "Warm: the time of all instances together; used: while they served; the rest is wasted."
 
 
 def tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
@@ -73,13 +72,13 @@ def tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
 
 def _instance_tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
     measured = any(pool.instances.used_s is not None for pool in summary.pools.values())
-    columns = {**WARM, **USED} if measured else WARM
+    columns, legend = ({**WARM, **USED}, OF_USE) if measured else (WARM, OF_INSTANCES)
     yield _table(
         "Time of instances by constituent",
         summary,
         columns,
         lambda pool: _with_all(pool.instances_by_service, pool.instances),
-        legend=OF_INSTANCES,
+        legend=legend,
         name="constituent",
     )
     yield _table(
@@ -87,7 +86,7 @@ def _instance_tables(summary: FlowSummary) -> Iterator[TextTable | Text]:
         summary,
         columns,
         lambda pool: pool.instances_by_tier,
-        legend=OF_INSTANCES,
+        legend=legend,
         name="tier",
     )
     yield from _unknown("Used and wasted", summary, lambda pool: pool.instances.used_s is None)

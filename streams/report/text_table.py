@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["NAME", "NUMBER", "WHOLE", "ColumnKind", "TextTable", "set_apart"]
+__all__ = ["NAME", "NUMBER", "WHOLE", "ColumnKind", "TextTable", "counted", "set_apart"]
 
 
 class ColumnKind(Enum):
@@ -63,6 +63,11 @@ class TextTable:
         for row in self.rows:
             table.add_row(*map(Text, row))
         return table
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things whose plural ends in s."""
+    return f"{count:,} {noun if count == 1 else f'{noun}s'}"
 
 
 def set_apart(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:

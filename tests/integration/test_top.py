@@ -77,7 +77,7 @@ def test_a_terminal_shows_what_is_new(
 ) -> None:
     eventually(lambda: "No instance is there" in screen.shown)
     store(settings, [_warm()])
-    eventually(lambda: "1 instances are there" in screen.shown)
+    eventually(lambda: "1 instance in all" in screen.shown)
 
 
 def test_ctrl_c_ends_it_well(screen: Screen, eventually: Eventually) -> None:

@@ -86,6 +86,12 @@ def test_of_a_pin_it_says_so() -> None:
     assert "pin" in sentence
 
 
+def test_of_what_was_kept_it_says_how_many_there_were() -> None:
+    kept = replace(LEFT, choice=Choice.KEEP, have=1)
+    assert decided(kept) == "1 instance of base was kept, and no more started"
+    assert decided(replace(kept, have=2)).startswith("2 instances of base were kept")
+
+
 def test_a_decision_in_the_shadow_says_that_nothing_was_done() -> None:
     assert decided(replace(LEFT, mode=Mode.SHADOW)).startswith("in the shadow")
     assert decided(LEFT) == "no instance of base was started"
