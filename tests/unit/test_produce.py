@@ -66,5 +66,6 @@ def test_a_first_catalogue_never_overwrites_one_whose_numbers_may_be_edited(tmp_
     words = ["catalog", "infer", str(log), "-o", str(path)]
     assert CliRunner().invoke(cli, words, catch_exceptions=False).exit_code == 0
     assert list(yaml_reader.load(path).composites) == ["sketch"]
+    log.unlink()  # it is refused before the log is read, which may take minutes
     with pytest.raises(CatalogInvalid, match="exists, and its numbers may have been edited"):
         CliRunner().invoke(cli, words, catch_exceptions=False)
