@@ -231,7 +231,7 @@ def table_of(total: int, shown: Sequence[DeadLetterAtOffset]) -> TextTable:
         columns={"topic": NAME, "place": WHOLE, "time, UTC": WHOLE, "reason": NAME},
         rows=[_row(item) for item in shown],
         legend=f"{len(shown)} of {total} dead letters; place: partition and offset of the original,"
-        " whose key and bytes --output json has.",
+        " of a file 0 and the line; its key and bytes are in --output json.",
         empty="0 of 0 dead letters.",
     )
 
