@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import median
 
 import click
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.adapters.logs.columns import ColumnMapping
-from streams.adapters.logs.request_log import RequestLog
+from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.catalog import yaml_reader
 from streams.catalog.inference import ADVICE, infer
 from streams.catalog.schema import json_schema, markdown
@@ -76,14 +79,27 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
             f"{output} exists, and its numbers may have been edited: remove it, or name another"
         )
     rows = with_progress(RequestLog(log, mapping, limit=limit))
-    catalog = infer(row for row in rows if isinstance(row, Request))
-    text, count = dump(catalog, ADVICE), len(catalog.composites)
-    echo(f"{Path(log).name}: {counted(count, 'service')} found", err=True)
+    served_ms = array("q")
+    catalog = infer(_noted(rows, served_ms))
+    text, found = dump(catalog, ADVICE), counted(len(catalog.composites), "service")
+    took = (
+        f"; half of the requests took {median(served_ms) / 1000:.3g} s or less" if served_ms else ""
+    )
+    echo(f"{Path(log).name}: {found} found{took}", err=True)
     if output is None:
         echo(text, nl=False)
     else:
         write_whole(Path(output), text.encode(), new=True)
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
+
+
+def _noted(rows: Iterable[Request | BadRow], served_ms: array[int]) -> Iterator[Request]:
+    """The requests; how long each was served, where the log says so, is added to `served_ms`."""
+    for row in rows:
+        if isinstance(row, Request):
+            if row.serve_ms:
+                served_ms.append(row.serve_ms)
+            yield row
 
 
 @command.command()

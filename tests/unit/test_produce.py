@@ -60,6 +60,14 @@ def test_a_paced_log_takes_its_time_divided_by_the_speed() -> None:
     assert 0.09 < time.monotonic() - begun < 2.0
 
 
+def test_a_first_catalogue_says_how_long_requests_took(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,took\nada,sketch,1.5\nada,sketch,-\nada,logo,4.5\nada,logo,90\n")
+    words = ["catalog", "infer", str(log), "--duration", "took"]
+    said = CliRunner().invoke(cli, [*words, "--duration-unit", "s"], catch_exceptions=False)
+    assert "log.csv: 2 services found; half of the requests took 4.5 s or less" in said.output
+
+
 def test_a_first_catalogue_never_overwrites_one_whose_numbers_may_be_edited(tmp_path: Path) -> None:
     log, path = tmp_path / "log.csv", tmp_path / "catalog.yaml"
     log.write_text("user,item\nada,sketch\n")
