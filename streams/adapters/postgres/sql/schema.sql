@@ -317,7 +317,9 @@ COMMENT ON COLUMN instances.service IS 'The constituent.';
 COMMENT ON COLUMN instances.endpoint IS 'http://host:port, empty before there is one.';
 COMMENT ON COLUMN instances.command_id IS
     'The command that started it, or standard/<request id> when a request waited for it.';
-COMMENT ON COLUMN instances.changed_at IS 'When it entered its state.';
+COMMENT ON COLUMN instances.changed_at IS
+    'When it entered its state; of a simulated one that ended before it was warm, when it would '
+    'have been.';
 COMMENT ON COLUMN instances.uses IS 'Requests served so far.';
 COMMENT ON COLUMN instances.busy_ms IS 'Time spent serving so far.';
 COMMENT ON COLUMN instances.reason IS 'Why it is in this state.';

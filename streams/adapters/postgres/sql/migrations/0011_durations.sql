@@ -125,3 +125,7 @@ COMMENT ON COLUMN saved_and_wasted.used_s IS
     'Of these, seconds serving; an instance''s are spread evenly over its warm time. Null where '
     'nobody knows it: of simulated instances, if the log did not say how long requests took, and of '
     'others in pools whose requests all come from a log.';
+
+COMMENT ON COLUMN instances.changed_at IS
+    'When it entered its state; of a simulated one that ended before it was warm, when it would '
+    'have been.';
