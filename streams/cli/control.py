@@ -10,7 +10,7 @@ import click
 
 from streams.cli import pass_settings, trial
 from streams.cli.amounts import AmountParam
-from streams.cli.control_record import CONTROL_KEYS, as_json, word_options
+from streams.cli.control_record import CONTROL_KEYS, as_json, in_words, word_options
 from streams.cli.output import json_option, tell
 from streams.pipeline.operator_word import OperatorWord, in_force, publish
 from streams.records.control import DAY_MINUTES, DAYS, Control, Mode, Pin, Quota
@@ -72,13 +72,7 @@ def table_of(controls: Iterable[Control]) -> TextTable:
 
 
 def _said(control: Control) -> Iterator[tuple[str, str]]:
-    yield "mode", f"{control.mode.value}, paused" if control.paused else control.mode.value
-    if control.budget is not None:
-        yield "budget", f"{control.budget:g} an hour"
-    yield from (("pin", pin.words) for pin in control.pins)
-    yield from (("quota", f"{quota.tier}: {quota.budget:g} an hour") for quota in control.quotas)
-    if control.variants:
-        yield "decided by", " before ".join(variant.name for variant in control.variants)
+    yield from in_words(control)
     yield "said by", control.by or "unknown"
     if control.reason:
         yield "reason", control.reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import wraps
 from typing import Any
@@ -14,7 +14,7 @@ from streams.cli.output import json_option, tell
 from streams.pipeline.operator_word import OperatorWord
 from streams.records.control import Control
 
-__all__ = ["CONTROL_KEYS", "as_json", "word_options"]
+__all__ = ["CONTROL_KEYS", "as_json", "in_words", "word_options"]
 
 CONTROL_KEYS = (
     "pool, mode, paused, budget_per_hour, pins (least, most, days, from_minute, until_minute),"
@@ -36,10 +36,21 @@ def word_options(command: Callable[..., Control]) -> Callable[..., None]:
     @wraps(command)
     def with_word(*args: Any, reason: str, by: str | None, output: str, **given: Any) -> None:
         new = command(*args, word=OperatorWord(by=by or _user(), reason=reason), **given)
-        paused = ", paused" if new.paused else ""
-        tell(output, as_json(new), f"{new.pool}: {new.mode.value}{paused}, in force")
+        words = "; ".join(f"{what} {how}" for what, how in in_words(new))
+        tell(output, as_json(new), f"In force in {new.pool}: {words}")
 
     return with_word
+
+
+def in_words(control: Control) -> Iterator[tuple[str, str]]:
+    """What is in force, and how: of all that may be said only what was."""
+    yield "mode", f"{control.mode.value}, paused" if control.paused else control.mode.value
+    if control.budget is not None:
+        yield "budget", f"{control.budget:g} an hour"
+    yield from (("pin", pin.words) for pin in control.pins)
+    yield from (("quota", f"{quota.tier}: {quota.budget:g} an hour") for quota in control.quotas)
+    if control.variants:
+        yield "decided by", " before ".join(variant.name for variant in control.variants)
 
 
 def as_json(control: Control) -> dict[str, Any]:

@@ -248,6 +248,17 @@ def test_a_name_that_the_catalogue_does_not_have_is_refused(
     assert f"the catalogue has {refused}: see `foremesh catalog show`" in output
 
 
+def test_the_answer_to_an_operator_is_all_that_is_in_force(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    publish(settings, yaml_reader.parse(CATALOGUE))
+
+    run_foremesh("control", "budget", "default", "2.5").finish()
+    answer = run_foremesh("control", "mode", "default", "shadow").finish()
+
+    assert answer == "In force in default: mode shadow; budget 2.5 an hour\n"
+
+
 def test_what_is_in_force_can_be_changed_after_the_catalogue_has_lost_its_names(
     settings: Settings, run_foremesh: RunForemesh
 ) -> None:
