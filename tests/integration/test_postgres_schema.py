@@ -85,6 +85,27 @@ def test_what_a_later_release_applied_is_told(empty_database: str) -> None:
     assert pending(empty_database) == []
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE TABLE outcomes (x int)",
+        "CREATE VIEW hit_rate AS SELECT 1 AS x",
+        "CREATE TYPE request_route AS ENUM ('a')",
+        "CREATE FUNCTION event_time(bigint) RETURNS int LANGUAGE sql RETURN 1",
+    ],
+)
+def test_a_database_of_another_program_is_told_in_a_sentence_and_left_alone(
+    empty_database: str, theirs: str
+) -> None:
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(theirs)
+
+    with pytest.raises(DatabaseUnreachable, match=r"set FOREMESH_POSTGRES to a database of its own"):
+        migrate(empty_database)
+
+    assert pending(empty_database) == list(migrations())
+
+
 def test_of_two_that_migrate_at_once_one_waits(empty_database: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         applied = [name for names in pool.map(migrate, [empty_database] * 2) for name in names]

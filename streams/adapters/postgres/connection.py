@@ -19,7 +19,13 @@ from streams.errors import (
 
 __all__ = ["connect", "connected", "named"]
 
+_TAKEN = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
+)
 _NAMED = (
+    *_TAKEN,
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.InsufficientPrivilege,
@@ -87,14 +93,24 @@ def named(error: psycopg.Error) -> ForemeshError:
             )
         case psycopg.errors.QueryCanceled():
             return DatabaseBusy.because(message)
-        case psycopg.errors.ReadOnlySqlTransaction():
-            return DatabaseUnreachable(
-                "PostgreSQL only reads: set FOREMESH_POSTGRES to the server that writes, or wait"
-                f" until it does ({message})"
-            )
         case psycopg.errors.InsufficientPrivilege():
             return RightsMissing(
                 "This role may not do that in PostgreSQL: give it the rights of"
                 f" `foremesh acl postgres` ({message})"
             )
-    return DatabaseUnreachable(f"{DatabaseUnreachable.__doc__} ({message})")
+    return DatabaseUnreachable(f"{_of_no_use(error)} ({message})")
+
+
+def _of_no_use(error: psycopg.Error) -> str:
+    """Why a database cannot be used, and what to do."""
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return (
+            "PostgreSQL only reads: set FOREMESH_POSTGRES to the server that writes, or wait until"
+            " it does"
+        )
+    if isinstance(error, _TAKEN):
+        return (
+            "The database has something of such a name already, of another program: set"
+            " FOREMESH_POSTGRES to a database of its own"
+        )
+    return DatabaseUnreachable.__doc__ or ""
