@@ -139,9 +139,9 @@ def verdict(
 
 def _cost_of(mine: PolicyRow, hours: float) -> str:
     return (
-        f"foremesh would have cost {mine.total_cost / hours:.3g} an hour,"
-        f" {mine.cost / hours:.3g} for warm instances and the rest for waiting"
-        f" ({100 * mine.cold_start_rate:.2g} % of the requests)."
+        f"foremesh would have cost {_short(mine.total_cost / hours)} an hour,"
+        f" {_short(mine.cost / hours)} for warm instances and the rest for waiting"
+        f" ({_short(100 * mine.cold_start_rate, 2)} % of the requests)."
     )
 
 
@@ -151,9 +151,14 @@ def _against(mine: PolicyRow, timer: PolicyRow, hours: float, what: str) -> str:
     name = f"{timer.policy} {timer.parameter}".strip()
     verb = "less" if saved >= 0 else "more"
     return (
-        f"That is {abs(saved):.3g} an hour ({abs(share):.0f} %) {verb} than {what}, {name},"
-        f" with {timer.total_cost / hours:.3g}."
+        f"That is {_short(abs(saved))} an hour ({abs(share):.0f} %) {verb} than {what}, {name},"
+        f" with {_short(timer.total_cost / hours)}."
     )
+
+
+def _short(figure: float, digits: int = 3) -> str:
+    """A figure to so many digits; one that is large as people write it."""
+    return f"{float(f'{figure:.{digits}g}'):,.12g}"
 
 
 def _advice(mine: PolicyRow, best: PolicyRow) -> str:
