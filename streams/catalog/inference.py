@@ -24,7 +24,7 @@ from streams.records.catalog import (
     Tier,
 )
 
-__all__ = ["ADVICE", "infer"]
+__all__ = ["ADVICE", "LeftOut", "infer"]
 
 MAX_SERVICES = 10_000
 
@@ -41,8 +41,23 @@ on their own. A pool holds a tenth of the services, four at least, so that there
 decide, and as many instances as the log has requests at once, if it says how long they took."""
 
 
-def infer(requests: Iterable[Request]) -> Catalog:
+@dataclass(slots=True)
+class LeftOut:
+    """Requests that name what can be in no catalogue."""
+
+    count: int = 0
+    first: str = ""  # such a name
+
+
+def infer(requests: Iterable[Request], left_out: LeftOut | None = None) -> Catalog:
     """Guess a catalogue from requests, the most frequent services first.
+
+    Parameters
+    ----------
+    requests
+        Of a log.
+    left_out
+        Counts those that name what can be in no catalogue.
 
     Raises
     ------
@@ -53,8 +68,12 @@ def infer(requests: Iterable[Request]) -> Catalog:
     tiers: Counter[str] = Counter()
     pools: Counter[str] = Counter()
     spans: defaultdict[str, _ServedSpans] = defaultdict(_ServedSpans)  # by pool
+    left_out = left_out or LeftOut()
     for request in requests:
-        if not all(map(_is_name, (request.service, request.tier, request.pool))):
+        names = (request.service, request.tier, request.pool)
+        if not all(map(_is_name, names)):
+            left_out.first = left_out.first or next(n for n in names if not _is_name(n))
+            left_out.count += 1
             continue
         if request.serve_ms:
             spans[request.pool].add(request)

@@ -16,7 +16,8 @@ from streams.adapters.kafka.clients import producer_config
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.catalog import yaml_reader
-from streams.catalog.inference import ADVICE, infer
+from streams.catalog.fields import MAX_NAME
+from streams.catalog.inference import ADVICE, LeftOut, infer
 from streams.catalog.schema import json_schema, markdown
 from streams.catalog.yaml_writer import dump, plain
 from streams.cli import pass_settings
@@ -36,6 +37,8 @@ from streams.report.text_table import counted
 from streams.settings import Settings
 
 __all__ = ["command", "publish"]
+
+A_NAME = f"a name has 1 to {MAX_NAME} characters, and none that moves a cursor or ends a line"
 
 
 @click.group()
@@ -79,8 +82,13 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
             f"{output} exists, and its numbers may have been edited: remove it, or name another"
         )
     rows = with_progress(RequestLog(log, mapping, limit=limit))
-    served_ms = array("q")
-    catalog = infer(_noted(rows, served_ms))
+    served_ms, left_out = array("q"), LeftOut()
+    catalog = infer(_noted(rows, served_ms), left_out)
+    if left_out.count:
+        first = (
+            f"{counted(left_out.count, 'request')} left out, such as for {left_out.first[:40]!r}"
+        )
+        echo(f"{Path(log).name}: {first}: {A_NAME}", err=True)
     text, found = dump(catalog, ADVICE), counted(len(catalog.composites), "service")
     took = (
         f"; half of the requests took {median(served_ms) / 1000:.3g} s or less" if served_ms else ""

@@ -100,7 +100,9 @@ def test_a_database_of_another_program_is_told_in_a_sentence_and_left_alone(
     with psycopg.connect(empty_database) as connection:
         connection.execute(theirs)
 
-    with pytest.raises(DatabaseUnreachable, match=r"set FOREMESH_POSTGRES to a database of its own"):
+    with pytest.raises(
+        DatabaseUnreachable, match=r"set FOREMESH_POSTGRES to a database of its own"
+    ):
         migrate(empty_database)
 
     assert pending(empty_database) == list(migrations())

@@ -1,4 +1,4 @@
-"""What a log says of the columns that its rows lack, or seem to have."""
+"""What is said of a log whose rows lack columns or have names that cannot be used."""
 
 from __future__ import annotations
 
@@ -52,3 +52,12 @@ def test_a_column_that_is_named_and_in_no_row_of_json_is_told(tmp_path: Path, op
 def test_a_column_that_is_named_may_be_in_some_rows_of_json_only(tmp_path: Path) -> None:
     text = f'{TIMED}\n{{"user":"a","item":"s","ts":1,"took":3}}\n{TIMED}\n'
     assert said(tmp_path, text, "--duration", "took") == ["log.jsonl: 1 service found"]
+
+
+def test_requests_for_what_is_no_name_are_told_when_a_catalogue_is_inferred(tmp_path: Path) -> None:
+    rows = f"a,s,1\na,bad\x1b[2J,1\na,{'x' * 257},1\na,,1\n"
+    first, found = said(tmp_path, f"user,item,ts\n{rows}", name="log.csv")
+    assert first.startswith(
+        "log.csv: 3 requests left out, such as for 'bad\\x1b[2J': a name has 1 to"
+    )
+    assert found == "log.csv: 1 service found"
