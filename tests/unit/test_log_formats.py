@@ -180,6 +180,28 @@ def test_an_array_of_any_size_is_read_whole(tmp_path: Path, rows: list[tuple[str
         assert [user for user, _, _ in fields(found)] == [u for u, _ in rows]
 
 
+def test_an_object_of_several_lines_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(LogUnreadable, match=r"write one a line, `jq -c \. LOG`"):
+        read(tmp_path, '{\n  "user": "ann",\n  "item": "draw"\n}\n', name="log.json")
+
+
+def test_a_line_may_say_the_delimiter_as_excel_writes_it(tmp_path: Path) -> None:
+    text = f"\ufeffsep=;\r\nuser;item;ts,a,b,c\r\nann;draw;{AT_MS}\r\n"
+    mapping = ColumnMapping(time="ts,a,b,c")
+    assert fields(read(tmp_path, text, mapping, name="log.csv")) == [("ann", "draw", AT_MS)]
+
+
+def test_blanks_after_the_delimiters_of_a_header_are_no_part_of_cells(tmp_path: Path) -> None:
+    text = f'user, item, ts\nann, draw, {AT_MS}\n"bob", "a, b",  "{AT_MS}"\n'
+    found = fields(read(tmp_path, text, name="log.csv"))
+    assert found == [("ann", "draw", AT_MS), ("bob", "a, b", AT_MS)]
+
+
+def test_blanks_of_cells_are_theirs_where_the_header_has_none(tmp_path: Path) -> None:
+    text = f"user,item,ts\n ann, draw,{AT_MS}\n"
+    assert fields(read(tmp_path, text, name="log.csv")) == [(" ann", " draw", AT_MS)]
+
+
 def test_an_element_that_is_no_object_hurts_only_itself(tmp_path: Path) -> None:
     found = read(tmp_path, '[{"user": "a", "item": "s"}, 17, "x", {"user": "b", "item": "s"}]')
     assert [(i.line, i.text, i.reason) for i in found if isinstance(i, BadRow)] == [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from streams.adapters.logs.rows import MAX_LINE, LineStream, LogLine, LogRow
 from streams.errors import LogUnreadable
@@ -16,44 +17,68 @@ __all__ = ["csv_rows"]
 
 MAX_SPAN = 64  # most lines of one CSV row with quoted fields
 DELIMITERS = ",;\t|"
+SAID = "sep="  # begins a line of Excel's before the header, which says the delimiter
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How cells are written."""
+
+    delimiter: str
+    spaced: bool = False  # a blank follows each delimiter
+    width: int | None = None  # cells of a row
 
 
 def csv_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
     """Rows of CSV with a header; its most frequent of comma, semicolon, tab and bar is the delimiter.
 
-    A quoted field may contain line ends, but an unclosed quote spoils only its own line.
+    A quoted field may contain line ends, but an unclosed quote spoils only its own line. Where a
+    blank follows each delimiter of the header, blanks there are no part of the cells.
 
     Raises
     ------
     LogUnreadable
         There is no header, or it has a name twice.
     """
-    first = next(iter(lines), None)
-    if first is None:
-        raise LogUnreadable(f"{name} is empty: a CSV begins with a header line")
-    if "\r" in first.text:
-        raise LogUnreadable(f"{name} has lines that end in CR alone: make it LF, `tr '\\r' '\\n'`")
-    delimiter = max(DELIMITERS, key=first.text.count)
-    header = _cells([first], delimiter)
+    first, form = _first(lines, name)
+    header = _cells([first], form)
     if isinstance(header, str):
         raise LogUnreadable(f"{name}, line {first.number}, is no CSV header: {header}")
     twice = [column for column, n in Counter(header).items() if column and n > 1]
     if twice:
         raise LogUnreadable(f"{name} has two columns {twice[0][:40]!r}: give each its own name")
+    form = replace(form, width=len(header))
     for line in lines:
-        text, cells = _row_at(line, lines, delimiter, len(header))
+        text, cells = _row_at(line, lines, form)
         fields = cells if isinstance(cells, str) else dict(zip(header, cells, strict=True))
         yield LogRow(line.number, text, fields)
 
 
-def _row_at(
-    line: LogLine, lines: LineStream, delimiter: str, width: int
-) -> tuple[str, list[str] | str]:
-    alone = _cells([line], delimiter, width)
+def _first(lines: LineStream, name: str) -> tuple[LogLine, _Form]:
+    """The line of the header, and what it says of the form."""
+    first, said = next(iter(lines), None), ""
+    if first and first.text.lower() in {SAID + delimiter for delimiter in DELIMITERS}:
+        said = first.text[-1]
+        first = next(iter(lines), None)
+    if first is None:
+        raise LogUnreadable(f"{name} is empty: a CSV begins with a header line")
+    if "\r" in first.text:
+        raise LogUnreadable(f"{name} has lines that end in CR alone: make it LF, `tr '\\r' '\\n'`")
+    delimiter = said or max(DELIMITERS, key=first.text.count)
+    others = first.text.split(delimiter)[1:]
+    return first, _Form(delimiter, spaced=bool(others) and all(map(_begins_blank, others)))
+
+
+def _begins_blank(cell: str) -> bool:
+    return cell.startswith(" ")
+
+
+def _row_at(line: LogLine, lines: LineStream, form: _Form) -> tuple[str, list[str] | str]:
+    alone = _cells([line], form)
     if isinstance(alone, list) or line.text.count('"') % 2 == 0:
         return line.text, alone
     span = [line, *_rest(line, lines)]
-    joined = _cells(span, delimiter, width)
+    joined = _cells(span, form)
     if isinstance(joined, list):
         return "\n".join(part.text for part in span), joined
     lines.put_back(span[1:])
@@ -72,20 +97,22 @@ def _rest(line: LogLine, lines: LineStream) -> list[LogLine]:
     return rest
 
 
-def _cells(span: Sequence[LogLine], delimiter: str, width: int | None = None) -> list[str] | str:
+def _cells(span: Sequence[LogLine], form: _Form) -> list[str] | str:
     """The cells of the row on these lines, or the reason why they are not one row."""
     faults = [line.fault for line in span if line.fault]
     if faults:
         return faults[0]
     texts = [line.text + "\n" for line in span]
     try:
-        rows = list(csv.reader(texts, delimiter=delimiter, strict=True))
+        rows = list(
+            csv.reader(texts, delimiter=form.delimiter, skipinitialspace=form.spaced, strict=True)
+        )
     except csv.Error as error:
         if str(error).startswith("new-line character"):
             return "a CR stands within the row: remove it, or put its field in quotes"
         return f"not CSV: {error}"
     if len(rows) != 1:
         return f"not one row but {len(rows)}"
-    if width is not None and len(rows[0]) != width:
-        return f"{len(rows[0])} columns where the header has {width}"
+    if form.width not in {None, len(rows[0])}:
+        return f"{len(rows[0])} columns where the header has {form.width}"
     return rows[0]

@@ -116,6 +116,8 @@ def _fields(text: str) -> dict[str, str] | str:
     except _NameTwice as error:
         return str(error)
     except ValueError as error:
+        if text.strip() == "{":
+            return "an object that goes on in the next line: write one a line, `jq -c . LOG`"
         return f"not JSON: {error}"
 
 
