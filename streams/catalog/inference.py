@@ -24,9 +24,11 @@ from streams.records.catalog import (
     Tier,
 )
 
-__all__ = ["ADVICE", "LeftOut", "infer"]
+__all__ = ["ADVICE", "A_NAME", "LeftOut", "infer"]
 
 MAX_SERVICES = 10_000
+
+A_NAME = f"a name has 1 to {MAX_NAME} characters, and none that moves a cursor or ends a line"
 
 NEEDS = Resources(cpu=1000, memory=1024, bandwidth=10)
 WARM_UP_MS = 10_000
@@ -68,7 +70,7 @@ def infer(requests: Iterable[Request], left_out: LeftOut | None = None) -> Catal
     tiers: Counter[str] = Counter()
     pools: Counter[str] = Counter()
     spans: defaultdict[str, _ServedSpans] = defaultdict(_ServedSpans)  # by pool
-    left_out = left_out or LeftOut()
+    left_out = LeftOut() if left_out is None else left_out
     for request in requests:
         names = (request.service, request.tier, request.pool)
         if not all(map(_is_name, names)):
@@ -88,6 +90,11 @@ def infer(requests: Iterable[Request], left_out: LeftOut | None = None) -> Catal
                     f"The log has more than {MAX_SERVICES} services, tiers or pools, such as"
                     f" {name[:40]!r}: name the right column, see --item, --tier and --pool"
                 )
+    if not services and left_out.first:
+        raise LogUnreadable(
+            f"No request of the log can be in a catalogue, such as one for {left_out.first[:40]!r}:"
+            f" {A_NAME}"
+        )
     if not services:
         raise LogUnreadable("The log names no service: name the right column with --item")
     at_once = {pool: found.at_once() for pool, found in spans.items()}

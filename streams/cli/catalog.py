@@ -16,8 +16,7 @@ from streams.adapters.kafka.clients import producer_config
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import BadRow, RequestLog
 from streams.catalog import yaml_reader
-from streams.catalog.fields import MAX_NAME
-from streams.catalog.inference import ADVICE, LeftOut, infer
+from streams.catalog.inference import A_NAME, ADVICE, LeftOut, infer
 from streams.catalog.schema import json_schema, markdown
 from streams.catalog.yaml_writer import dump, plain
 from streams.cli import pass_settings
@@ -37,8 +36,6 @@ from streams.report.text_table import counted
 from streams.settings import Settings
 
 __all__ = ["command", "publish"]
-
-A_NAME = f"a name has 1 to {MAX_NAME} characters, and none that moves a cursor or ends a line"
 
 
 @click.group()

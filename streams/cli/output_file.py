@@ -30,7 +30,7 @@ class OutputFile(click.ParamType):
         return path
 
     def _unusable(self, path: Path) -> str:
-        folder = path.absolute().parent
+        folder = path.parent
         if self.suffixes and path.suffix.lower() not in self.suffixes:
             return f"has no known format: name it {' or '.join(self.suffixes)}"
         if path.is_dir():

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from streams.adapters.logs.request_log import BadRow, read_log
+from streams.catalog.inference import infer
 from streams.cli import cli
+from streams.errors import LogUnreadable
 from streams.records import Request
 
 TIMED = '{"user":"a","item":"s","ts":1}'
@@ -61,3 +63,9 @@ def test_requests_for_what_is_no_name_are_told_when_a_catalogue_is_inferred(tmp_
         "log.csv: 3 requests left out, such as for 'bad\\x1b[2J': a name has 1 to"
     )
     assert found == "log.csv: 1 service found"
+
+
+def test_a_log_of_which_no_name_can_be_in_a_catalogue_says_such_a_name() -> None:
+    request = Request(request_id="r", user="a", service="s", at_ms=1, tier="gold\a")
+    with pytest.raises(LogUnreadable, match=r"such as one for 'gold\\x07': a name has 1 to 256"):
+        infer([request])

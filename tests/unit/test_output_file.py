@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from streams.cli import cli
-from streams.cli.output_file import write_whole
+from streams.cli.output_file import OutputFile, write_whole
 from streams.errors import FileUnwritable
 
 
@@ -32,6 +32,18 @@ def test_a_file_that_could_not_be_written_is_refused_before_the_work(
     result = CliRunner().invoke(cli, [command, *options, *log])
     assert result.exit_code == 2
     assert "name it .png" in result.stderr or "folder" in result.stderr or ".html" in result.stderr
+
+
+def test_a_file_in_a_folder_that_was_removed_meanwhile_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    path = OutputFile().convert("rows.json", None, None)
+    with pytest.raises(FileUnwritable, match=r"rows\.json cannot be written: No such file"):
+        write_whole(path, b"")
 
 
 @pytest.mark.parametrize("new", [False, True])
