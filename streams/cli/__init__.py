@@ -8,6 +8,7 @@ import logging
 import sys
 import traceback
 from dataclasses import fields, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -178,11 +179,22 @@ def _told(error: Exception, *, verbose: bool) -> str | None:
             said = str(error)
         case OSError(filename=str(name)):
             said = f"{name} cannot be used: {error.strerror}"
+        case FileNotFoundError() if not _is_somewhere():
+            said = "the folder in which this runs was removed: change to another one"
         case UnicodeEncodeError() if error.object in sys.argv:
             said = f"{error.object!r} is no text in UTF-8"
         case ModuleNotFoundError() if (error.name or "").partition(".")[0] in LEFT_OUT:
             said = f"{error.name} is missing, as in the image: install foremesh by pip"
     return None if verbose else said
+
+
+def _is_somewhere() -> bool:
+    """Whether there is a current folder."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -63,3 +63,16 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path) ->
     assert done.returncode == 1
     assert "build cannot be used: Not a directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "down", "demo"])
+def test_a_current_folder_that_was_removed_is_told_in_one_sentence(
+    tmp_path: Path, command: str
+) -> None:
+    line = f'cd "{tmp_path}" && rmdir "{tmp_path}" && "{sys.executable}" -m streams {command}'
+    env = {name: value for name, value in os.environ.items() if name != "FOREMESH_BUILD"}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "foremesh: the folder in which this runs was removed: change to another one\n"
+    )
