@@ -277,6 +277,30 @@ def test_parquet_is_read_by_its_columns(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("unit", ["ms", "us"])
+@pytest.mark.parametrize("far", [9 * 10**18, -9 * 10**18, 254_402_300_799_000_000])
+def test_a_time_of_parquet_that_is_none_hurts_only_its_row(
+    tmp_path: Path, unit: str, far: int
+) -> None:
+    times = pa.array([far, AT_MS * {"ms": 1, "us": 1_000}[unit]], pa.timestamp(unit))
+    data = as_parquet(user=pa.array(["a", "b"]), item=pa.array(["s", "s"]), ts=times)
+    bad, good = read(tmp_path, data, name="log.parquet")
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "has a time that is not within the years 1 to 9999"
+    assert str(far) in bad.text
+    assert isinstance(good, Request)
+    assert good.at_ms == AT_MS
+
+
+def test_a_time_of_parquet_that_is_none_within_a_column_hurts_only_its_row(tmp_path: Path) -> None:
+    within = pa.struct({"at": pa.timestamp("us", "America/New_York")})
+    times = pa.array([{"at": -62_135_596_800_000_000}, {"at": AT_MS * 1_000}], within)
+    data = as_parquet(user=pa.array(["a", "b"]), item=pa.array(["s", "s"]), more=times)
+    bad, good = read(tmp_path, data, name="log.parquet")
+    assert isinstance(bad, BadRow)
+    assert isinstance(good, Request)
+
+
 def test_a_column_of_parquet_may_not_be_there_twice(tmp_path: Path) -> None:
     out = io.BytesIO()
     parquet.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["user", "user"]), out)

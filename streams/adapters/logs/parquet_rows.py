@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import chain
 from typing import Any
@@ -40,8 +40,9 @@ def parquet_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
         _refuse_twice(file.schema_arrow.names, name)
         batches = file.iter_batches(BATCH_ROWS)
         rows = chain.from_iterable(_plain(batch, pa) for batch in batches)
-        for number, row in enumerate(rows, start=1):
-            yield LogRow(number, json.dumps(row, ensure_ascii=False), fields_of(row))
+        for number, (row, fault) in enumerate(rows, start=1):
+            text = json.dumps(row, ensure_ascii=False)
+            yield LogRow(number, text, fault or fields_of(row))
     except (pa.ArrowException, OSError) as error:
         raise LogUnreadable(f"{name} cannot be read as Parquet: {error}") from error
 
@@ -52,16 +53,43 @@ def _refuse_twice(names: list[str], name: str) -> None:
         raise LogUnreadable(f"{name} has two columns {twice[0][:40]!r}: give each its own name")
 
 
-def _plain(batch: Any, pa: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a batch as JSON has them; times in µs, as Python has them too."""
-    fields = [
-        field.with_type(pa.timestamp("us", field.type.tz))
-        if pa.types.is_timestamp(field.type)
-        else field
+def _plain(batch: Any, pa: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """The rows of a batch as JSON has them, each with why it is none; times in µs at the finest."""
+    batch = _with_times(
+        batch, pa, lambda kind: pa.timestamp("us", kind.tz) if kind.unit == "ns" else kind
+    )
+    try:
+        rows = batch.to_pylist()
+    except (OverflowError, ValueError):
+        yield from _one_by_one(batch, pa)
+        return
+    for row in rows:
+        yield {name: _json_value(value) for name, value in row.items()}, ""
+
+
+def _one_by_one(batch: Any, pa: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """The same where a time is none that Python has: what is wrong is the row of that time alone."""
+    if batch.num_rows > 1:
+        for number in range(batch.num_rows):
+            yield from _plain(batch.slice(number, 1), pa)
+        return
+    try:
+        [row] = _with_times(batch, pa, lambda _: pa.int64()).to_pylist()
+    except (OverflowError, ValueError):  # it is within a column
+        row = {}
+    yield (
+        {name: _json_value(value) for name, value in row.items()},
+        "has a time that is not within the years 1 to 9999",
+    )
+
+
+def _with_times(batch: Any, pa: Any, type_of: Callable[[Any], Any]) -> Any:
+    """The batch with its columns of times as other types."""
+    types = [
+        field.with_type(type_of(field.type)) if pa.types.is_timestamp(field.type) else field
         for field in batch.schema
     ]
-    for row in batch.cast(pa.schema(fields), safe=False).to_pylist():
-        yield {name: _json_value(value) for name, value in row.items()}
+    return batch.cast(pa.schema(types), safe=False)
 
 
 def _json_value(value: Any) -> Any:
