@@ -9,7 +9,7 @@ import re
 import sys
 import tracemalloc
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from streams.adapters.logs.formats import FORMATS
 from streams.adapters.logs.request_log import BadRow, ColumnMapping, read_log
+from streams.adapters.logs.times import duration_ms
 from streams.errors import LogUnreadable
 from streams.records import Request
 
@@ -178,6 +179,27 @@ def test_an_array_of_any_size_is_read_whole(tmp_path: Path, rows: list[tuple[str
     for indent in (None, 2):
         found = read(tmp_path, json.dumps(values, indent=indent, ensure_ascii=False))
         assert [user for user, _, _ in fields(found)] == [u for u, _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "lasted_ms"),
+    [
+        ("0:00:12", 12_000),
+        ("00:01:02.5", 62_500),
+        ("2 days, 1:00:00", 49 * 3_600_000),
+        ("0 days 00:00:01.250000", 1_250),
+        ("-1.0", 0),
+    ],
+)
+def test_a_duration_may_be_as_on_a_clock(text: str, lasted_ms: int) -> None:
+    assert duration_ms(text, "us") == lasted_ms
+
+
+def test_durations_of_parquet_are_read_whatever_the_unit(tmp_path: Path) -> None:
+    took = pa.array([timedelta(days=1, seconds=2), timedelta(milliseconds=5)], pa.duration("us"))
+    data = as_parquet(user=pa.array(["a", "b"]), item=pa.array(["s", "s"]), took=took)
+    found = read(tmp_path, data, ColumnMapping(duration="took"), name="log.parquet")
+    assert [i.serve_ms for i in found if isinstance(i, Request)] == [86_402_000, 5]
 
 
 def test_an_object_of_several_lines_is_told_with_what_to_do(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ __all__ = ["LAST_MS", "NUMBER", "TIME_UNITS", "duration_ms", "epoch_ms", "is_num
 TIME_UNITS: Mapping[str, float] = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}  # to ms
 NUMBER = "number"  # a unit: infer it from the magnitude, and take no digits for a date
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
-NO_DURATION = {"", "-", "-1", "nan", "nat", "na", "n/a", "null", "none"}  # as logs write it
+NO_DURATION = {"", "-", "-1", "-1.0", "nan", "nat", "na", "n/a", "null", "none"}  # as logs write it
 LAST_AUTO_MS = 7_258_118_400_000  # the year 2200: a number that comes to more has another unit
 
+# As clocks, Python and pandas write durations: 0:00:12, 2 days, 0:00:00, 0 days 00:00:01.5
+_CLOCK = re.compile(r"(?:(\d{1,6}) days?,? )?(\d{1,6}):([0-5]\d):([0-5]\d(?:\.\d*)?)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 # A year of 1900 to 2199, month and day; then nothing, hours, minutes, seconds, their fraction.
 # Ten digits that begin with 19 are seconds of the years from 2030 on.
@@ -69,19 +71,23 @@ def epoch_ms(text: str, unit: str = "auto", form: str | None = None) -> int:
 
 
 def duration_ms(text: str, unit: str) -> int:
-    """Parse a duration in one of `TIME_UNITS`; 0 where there is none.
+    """Parse a duration in one of `TIME_UNITS`, or as 0:00:12; 0 where there is none.
 
     Raises
     ------
     RowUnreadable
-        It is no number, negative (but -1, which stands for none), or more than a year.
+        It is neither, negative (but -1, which stands for none), or more than a year.
     """
     text = text.strip()
     if text.casefold() in NO_DURATION:
         return 0
-    if not _NUMBER.fullmatch(text):
-        raise RowUnreadable(f"duration {text[:40]!r} is no number")
-    lasted_ms = float(text) * TIME_UNITS[unit]
+    if clock := _CLOCK.fullmatch(text):
+        days, hours, minutes, seconds = map(float, clock.groups(default="0"))
+        lasted_ms = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1e3
+    elif _NUMBER.fullmatch(text):
+        lasted_ms = float(text) * TIME_UNITS[unit]
+    else:
+        raise RowUnreadable(f"duration {text[:40]!r} is neither a number of {unit} nor as 0:00:12")
     if not 0 <= lasted_ms <= MOST_SERVE_MS:
         raise RowUnreadable(f"duration {text[:40]!r} in {unit} is negative or more than a year")
     return round(lasted_ms)
