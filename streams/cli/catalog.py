@@ -81,21 +81,29 @@ def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: s
     rows = with_progress(RequestLog(log, mapping, limit=limit))
     served_ms, left_out = array("q"), LeftOut()
     catalog = infer(_noted(rows, served_ms), left_out)
+    name, text = Path(log).name, dump(catalog, ADVICE)
     if left_out.count:
-        first = (
-            f"{counted(left_out.count, 'request')} left out, such as for {left_out.first[:40]!r}"
-        )
-        echo(f"{Path(log).name}: {first}: {A_NAME}", err=True)
-    text, found = dump(catalog, ADVICE), counted(len(catalog.composites), "service")
-    took = (
-        f"; half of the requests took {median(served_ms) / 1000:.3g} s or less" if served_ms else ""
-    )
-    echo(f"{Path(log).name}: {found} found{took}", err=True)
+        echo(f"{name}: {_left_out(left_out)}", err=True)
+    echo(f"{name}: {_found(catalog, served_ms)}", err=True)
     if output is None:
         echo(text, nl=False)
     else:
         write_whole(Path(output), text.encode(), new=True)
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
+
+
+def _left_out(found: LeftOut) -> str:
+    """How many requests are in no catalogue, and why."""
+    why = f", such as for {found.first[:40]!r}: {A_NAME}" if found.first else ": no service"
+    return f"{counted(found.count, 'request')} left out{why}"
+
+
+def _found(catalog: Catalog, served_ms: array[int]) -> str:
+    """How many services there are, and how long requests took, where the log says so."""
+    found = f"{counted(len(catalog.composites), 'service')} found"
+    if not served_ms:
+        return found
+    return f"{found}; half of the requests took {median(served_ms) / 1000:.3g} s or less"
 
 
 def _noted(rows: Iterable[Request | BadRow], served_ms: array[int]) -> Iterator[Request]:

@@ -65,6 +65,11 @@ def test_requests_for_what_is_no_name_are_told_when_a_catalogue_is_inferred(tmp_
     assert found == "log.csv: 1 service found"
 
 
+def test_requests_for_no_service_are_told_when_a_catalogue_is_inferred(tmp_path: Path) -> None:
+    told = said(tmp_path, "user,item,ts\na,s,1\na,,1\n", name="log.csv")
+    assert told == ["log.csv: 1 request left out: no service", "log.csv: 1 service found"]
+
+
 def test_a_log_of_which_no_name_can_be_in_a_catalogue_says_such_a_name() -> None:
     request = Request(request_id="r", user="a", service="s", at_ms=1, tier="gold\a")
     with pytest.raises(LogUnreadable, match=r"such as one for 'gold\\x07': a name has 1 to 256"):
