@@ -53,7 +53,9 @@ def test_a_column_that_is_named_and_in_no_row_of_json_is_told(tmp_path: Path, op
 
 def test_a_column_that_is_named_may_be_in_some_rows_of_json_only(tmp_path: Path) -> None:
     text = f'{TIMED}\n{{"user":"a","item":"s","ts":1,"took":3}}\n{TIMED}\n'
-    assert said(tmp_path, text, "--duration", "took") == ["log.jsonl: 1 service found"]
+    assert said(tmp_path, text, "--duration", "took") == [
+        "log.jsonl: 1 service found; half of the requests took 0.003 s or less"
+    ]
 
 
 def test_requests_for_what_is_no_name_are_told_when_a_catalogue_is_inferred(tmp_path: Path) -> None:
