@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from statistics import median
 
 import click
 
@@ -24,7 +23,7 @@ from streams.cli.catalog_tables import tables_of
 from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
-from streams.cli.output_file import write_whole
+from streams.cli.output_file import OutputFile, write_whole
 from streams.engine.producer import CheckedProducer
 from streams.errors import CatalogInvalid
 from streams.flow.topology import key_of
@@ -70,25 +69,30 @@ def _allow_here(settings: Settings, catalog: Catalog) -> None:
 @log_argument
 @log_options
 @click.option(
-    "--output", "-o", show_envvar=True, help="New file to write.  [default: standard output]"
+    "--output",
+    "-o",
+    type=OutputFile(),
+    show_envvar=True,
+    help="New file to write.  [default: standard output]",
 )
-def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: str | None) -> None:
+def infer_command(log: str, mapping: ColumnMapping, limit: int | None, output: Path | None) -> None:
     """Infer a first catalogue from a request log, with numbers for you to edit."""
-    if output is not None and Path(output).exists():
+    if output is not None and output.exists():
         raise CatalogInvalid(
             f"{output} exists, and its numbers may have been edited: remove it, or name another"
         )
-    rows = with_progress(RequestLog(log, mapping, limit=limit))
+    rows = RequestLog(log, mapping, limit=limit)
     served_ms, left_out = array("q"), LeftOut()
-    catalog = infer(_noted(rows, served_ms), left_out)
+    catalog = infer(_noted(with_progress(rows), served_ms), left_out)
     name, text = Path(log).name, dump(catalog, ADVICE)
     if left_out.count:
         echo(f"{name}: {_left_out(left_out)}", err=True)
-    echo(f"{name}: {_found(catalog, served_ms)}", err=True)
+    took = _took(served_ms) if mapping.duration and mapping.duration not in rows.absent else ""
+    echo(f"{name}: {counted(len(catalog.composites), 'service')} found{took}", err=True)
     if output is None:
         echo(text, nl=False)
     else:
-        write_whole(Path(output), text.encode(), new=True)
+        write_whole(output, text.encode(), new=True)
         echo(f"{output} written: edit its numbers, then `foremesh catalog load {output}`")
 
 
@@ -98,12 +102,14 @@ def _left_out(found: LeftOut) -> str:
     return f"{counted(found.count, 'request')} left out{why}"
 
 
-def _found(catalog: Catalog, served_ms: array[int]) -> str:
-    """How many services there are, and how long requests took, where the log says so."""
-    found = f"{counted(len(catalog.composites), 'service')} found"
+def _took(served_ms: array[int]) -> str:
+    """How long half of the requests took, which shows whether the unit is right."""
     if not served_ms:
-        return found
-    return f"{found}; half of the requests took {median(served_ms) / 1000:.3g} s or less"
+        return "; none of the requests took half a millisecond: see --duration-unit"
+    import numpy as np  # noqa: PLC0415  # keep --help instant
+
+    half_ms = float(np.median(np.frombuffer(served_ms, np.int64)))
+    return f"; half of the requests took {half_ms / 1000:.3g} s or less"
 
 
 def _noted(rows: Iterable[Request | BadRow], served_ms: array[int]) -> Iterator[Request]:

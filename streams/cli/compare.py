@@ -89,9 +89,9 @@ __all__ = ["command"]
 )
 @click.option(
     "--figure",
-    type=OutputFile(".png", ".svg", ".html", ".pdf"),
+    type=OutputFile(".png", ".svg", ".pdf", ".html"),
     show_envvar=True,
-    help="Draw the curve: .png, .svg, .html.",
+    help="Draw the curve: .png, .svg, .pdf, .html.",
 )
 @json_option(
     "policies (a list of policy, parameter, requests, cold_start_rate, cold_start_ms, cost,"

@@ -43,7 +43,7 @@ def word_options(command: Callable[..., Control]) -> Callable[..., None]:
 
 
 def in_words(control: Control) -> Iterator[tuple[str, str]]:
-    """What is in force, and how: of all that may be said only what was."""
+    """The mode, and all else that is in force."""
     yield "mode", f"{control.mode.value}, paused" if control.paused else control.mode.value
     if control.budget is not None:
         yield "budget", f"{control.budget:g} an hour"

@@ -230,8 +230,8 @@ def table_of(total: int, shown: Sequence[DeadLetterAtOffset]) -> TextTable:
     return TextTable(
         columns={"topic": NAME, "place": WHOLE, "time, UTC": WHOLE, "reason": NAME},
         rows=[_row(item) for item in shown],
-        legend=f"{len(shown)} of {total} dead letters; place: partition and offset of the original,"
-        " of a file 0 and the line; its key and bytes are in --output json.",
+        legend=f"{len(shown)} of {total} dead letters; place: partition and offset of the original"
+        " (of a file: 0 and the line). --output json has its key and bytes.",
         empty="0 of 0 dead letters.",
     )
 

@@ -122,7 +122,7 @@ def _lag(settings: Settings) -> Iterator[PartFinding]:
     else:
         for lag in lags:
             if in_event_time and lag.stage != "sink":
-                says = "a worker in event time runs it"
+                says = f"a worker in event time runs it, {counted(lag.records, 'record')} behind"
                 yield PartFinding(check=f"lag of {lag.stage}", ok=True, says=says)
             else:
                 yield _finding_of(lag, event_clock=settings.clock == "event")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import click
@@ -43,28 +44,54 @@ class OutputFile(click.ParamType):
 
 
 def write_whole(path: Path, data: bytes, *, new: bool = False) -> None:
-    """Write a file; with `new` it must not exist. One that cannot be written whole is removed.
+    """Write a file whole or not at all: one that was there stays until all is written.
+
+    Devices, pipes, and files in a folder that cannot be written to are written as they are.
+
+    Parameters
+    ----------
+    new
+        It must not exist.
 
     Raises
     ------
     FileUnwritable
         There is something in the way; the message says what.
     """
+    target = path.resolve()
     try:
-        with path.open("xb" if new else "wb") as file:
-            _write(file.fileno(), data, path)
+        if new:
+            _write_new(target, data)
+        elif _is_replaceable(path, target):
+            _replace(target, data)
+        else:
+            target.write_bytes(data)
     except OSError as error:
         raise FileUnwritable(
             f"{path} cannot be written: {error.strerror}; name another file"
         ) from error
 
 
-def _write(file: int, data: bytes, path: Path) -> None:
-    left = memoryview(data)
+def _is_replaceable(path: Path, target: Path) -> bool:
+    if str(path.absolute()).startswith(("/dev/", "/proc/")):  # such as a redirected /dev/stdout
+        return False
+    return (target.is_file() or not target.exists()) and os.access(target.parent, os.W_OK)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    beside = target.with_name(f".{os.getpid()}{target.suffix}")
+    _write_new(beside, data)
+    if target.exists():
+        shutil.copymode(target, beside)
+    beside.replace(target)
+
+
+def _write_new(path: Path, data: bytes) -> None:
     try:
-        while left:
-            left = left[os.write(file, left) :]
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise
     except BaseException:
-        if path.is_file():
-            path.unlink()
+        path.unlink(missing_ok=True)
         raise

@@ -44,7 +44,7 @@ __all__ = ["command"]
     "--figure",
     type=OutputFile(".png", ".svg", ".pdf"),
     show_envvar=True,
-    help="Draw hit rate and latency into this file, .png or .svg.",
+    help="Draw hit rate and latency into this file, .png, .svg or .pdf.",
 )
 @pass_settings
 def command(

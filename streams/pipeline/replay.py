@@ -16,7 +16,7 @@ from streams.engine.stage_steps import StageSteps
 from streams.flow.declaration import StageRow
 from streams.flow.topology import STAGES, TOPICS, key_of, topic_of
 from streams.pipeline.assembly import stages_of
-from streams.records import Instance, InstanceState, Record, Request
+from streams.records import Instance, Record, Request
 from streams.records.catalog import Catalog
 from streams.records.control import STANDARD, Control
 from streams.settings import Settings
@@ -115,7 +115,7 @@ class ReplayedFlow:
         self.settings = settings
         self.catalog = catalog or Catalog()
         self.instances: dict[str, Instance] = {}
-        self._gone: deque[Instance] = deque()
+        self._gone: deque[tuple[int, str]] = deque()  # those that ended: when, and id
         self.received_ms = received_ms
         self._timed = timed
         made = stages_of(replace(settings, serve_ms=serve_ms))
@@ -226,10 +226,10 @@ class ReplayedFlow:
         """Update the view of instances, and forget those that ended long before."""
         self.instances[instance.instance_id] = instance
         self._seen = {}
-        if instance.state is InstanceState.GONE:
-            self._gone.append(instance)
-            while self._gone[0].changed_ms < instance.changed_ms - GONE_FOR_MS:
-                self.instances.pop(self._gone.popleft().instance_id, None)
+        if instance.gone_ms is not None:
+            self._gone.append((instance.gone_ms, instance.instance_id))
+            while self._gone[0][0] < instance.gone_ms - GONE_FOR_MS:
+                self.instances.pop(self._gone.popleft()[1], None)
 
     def _context(self, row: StageRow, partition: int) -> StepContext:
         """The context of a step; a snapshot, because the step may be taken again."""

@@ -18,7 +18,7 @@ COLOURS = {"hit": "#1b7837", "partial": "#c2a01c", "miss": "#b2182b", "refused":
 
 
 def draw(summary: FlowSummary, suffix: str) -> bytes:
-    """Draw the figure as a file of this suffix, .png or .svg."""
+    """Draw the figure as a file of this suffix: .png, .svg or .pdf."""
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     over_time, latency = figure.subplots(1, 2)
     _hit_rate(over_time, summary)

@@ -144,16 +144,17 @@ def summarise(
     commands
         Those that started the instances: they say for which tier.
     clocks
-        The newest time of each pool: what `pool_clock` says in PostgreSQL. A pool that has none
-        is taken to be as far as the newest outcome, or change of an instance, of all.
+        The newest time of each pool: what `pool_clock` says in PostgreSQL. What runs in a pool that
+        has none is counted up to its last change; without clocks all up to the newest time seen.
     from_ms, until_ms
         The time of the outcomes: instances count for what they were warm of it.
     """
     requests = {(outcome.user, outcome.request_id): outcome for outcome in outcomes}
     lives = {instance.instance_id: instance for instance in instances}
     times = [outcome.at_ms for outcome in requests.values()]
-    clocks = clocks or {}
-    ends = [life.gone_ms or (0 if clocks else life.changed_ms) for life in lives.values()]
+    newest_ms = max([*times, *(life.changed_ms for life in lives.values())], default=0)
+    clocks = clocks or dict.fromkeys((life.pool for life in lives.values()), newest_ms)
+    ends = [life.gone_ms or clocks.get(life.pool, life.changed_ms) for life in lives.values()]
     to_ms = max([*times, *ends, *clocks.values()], default=0)
     to_ms = to_ms if until_ms is None else min(to_ms, until_ms)
     tiers = {command.command_id: command.tier for command in commands}
@@ -167,7 +168,7 @@ def summarise(
             pool: _pool(
                 by_pool.get(pool, []),
                 [
-                    _life(i, tiers, from_ms, to_ms, clocks.get(pool, to_ms))
+                    _life(i, tiers, from_ms, to_ms, clocks.get(pool, i.changed_ms))
                     for i in lives_by_pool.get(pool, [])
                 ],
                 # Without any address all are simulated: for how long they serve, nobody measures,

@@ -112,10 +112,10 @@ def test_stages_that_a_worker_in_event_time_runs_are_well(
     found = findings(run_foremesh("doctor", "--output", "json"), 1)  # for the sink, which waits too
     presence.close()
 
-    for stage in "profiler", "feedback":  # nothing waits for the one, a record for the other
+    for stage, behind in ("profiler", "0 records"), ("feedback", "1 record"):
         (finding,) = found[f"lag of {stage}"]
         assert (finding["ok"], finding["there"]) == (True, True)
-        assert finding["says"] == "a worker in event time runs it"
+        assert finding["says"] == f"a worker in event time runs it, {behind} behind"
     assert not found["lag of sink"][0]["ok"]
 
 

@@ -68,6 +68,16 @@ def test_a_first_catalogue_says_how_long_requests_took(tmp_path: Path) -> None:
     assert "log.csv: 2 services found; half of the requests took 4.5 s or less" in said.output
 
 
+def test_a_first_catalogue_asks_for_the_unit_where_all_durations_come_to_nothing(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,took\nada,sketch,0.2\nada,logo,0.45\n")
+    words = ["catalog", "infer", str(log), "--duration", "took"]
+    said = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert "none of the requests took half a millisecond: see --duration-unit" in said.output
+
+
 def test_a_first_catalogue_never_overwrites_one_whose_numbers_may_be_edited(tmp_path: Path) -> None:
     log, path = tmp_path / "log.csv", tmp_path / "catalog.yaml"
     log.write_text("user,item\nada,sketch\n")

@@ -110,7 +110,7 @@ def _of_no_use(error: psycopg.Error) -> str:
         )
     if isinstance(error, _TAKEN):
         return (
-            "The database has something of such a name already, of another program: set"
-            " FOREMESH_POSTGRES to a database of its own"
+            "The database has something of such a name that no migration made, as of another program:"
+            " set FOREMESH_POSTGRES to a database of its own"
         )
     return DatabaseUnreachable.__doc__ or ""

@@ -15,7 +15,7 @@ TITLE = "Cold starts against warm memory"
 
 
 def draw(rows: Iterable[PolicyRow], suffix: str) -> bytes:
-    """Draw the curves as a file of this suffix, .png, .svg or .html; the last holds an SVG."""
+    """Draw the curves as a file of this suffix, .png, .svg, .pdf or .html; the last holds an SVG."""
     curves: dict[str, list[PolicyRow]] = {}
     for row in rows:
         curves.setdefault(row.policy, []).append(row)

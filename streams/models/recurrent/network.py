@@ -76,7 +76,7 @@ def row_of(number: int) -> int:
     return _FIRST + (number if number < OWN else OWN + (number - OWN) % SHARED)
 
 
-compiled_row_of = inner(row_of)
+compiled_row_of = inner(row_of)  # for kernels: Python would compile it at its first request
 
 
 @inner

@@ -96,7 +96,8 @@ def instances_as_of(
 
     What was sent after the checkpoint, by however many workers, is made again and does not count
     yet; and compaction may have dropped what it replaces. So those that live are taken from the
-    provisioner's state, and of those that have ended what had by the time of their pool.
+    provisioner's state, and of those that have ended what had by the time of their pool. Where
+    requests are out of order, what they both start and end within their lateness counts as well.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def instances_as_of(
     ended = [
         record
         for record in _records(settings, "instances")
-        if isinstance(record, Instance) and record.gone_ms is not None
+        if isinstance(record, Instance) and record.gone_ms is not None and not record.endpoint
         if (pool := known.get(record.pool)) and record.gone_ms <= pool.now_ms + EFFECT_MS
         if record.instance_id not in there
     ]
