@@ -320,6 +320,44 @@ def test_a_time_of_parquet_that_is_none_within_a_column_hurts_only_its_row(tmp_p
     data = as_parquet(user=pa.array(["a", "b"]), item=pa.array(["s", "s"]), more=times)
     bad, good = read(tmp_path, data, name="log.parquet")
     assert isinstance(bad, BadRow)
+    assert bad.reason == "has a time that is not within the years 1 to 9999"
+    assert '"user": "a"' in bad.text
+    assert isinstance(good, Request)
+
+
+@pytest.mark.parametrize("kind", [pa.duration("ns"), pa.timestamp("ns"), pa.time64("ns")])
+@pytest.mark.parametrize("within", [lambda of: of, pa.list_, lambda of: pa.struct({"a": of})])
+def test_parquet_may_be_finer_than_microseconds(
+    tmp_path: Path, kind: pa.DataType, within: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    column = within(kind)
+    value = {"list": [1_500], "struct": {"a": 1_500}}.get(str(column).split("<")[0], 1_500)
+    data = as_parquet(user=pa.array(["a"]), item=pa.array(["s"]), x=pa.array([value], column))
+    [found] = read(tmp_path, data, name="log.parquet")
+    assert isinstance(found, Request)
+    [text] = found.parameters.values()
+    assert "000001" in text
+
+
+def test_a_duration_of_parquet_that_python_has_not_hurts_only_its_row(tmp_path: Path) -> None:
+    far = 9 * 10**18
+    took = pa.array([far, 2], pa.duration("s"))
+    data = as_parquet(user=pa.array(["a", "b"]), item=pa.array(["s", "s"]), took=took)
+    bad, good = read(tmp_path, data, name="log.parquet")
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "has a duration of more than 999999999 days"
+    assert str(far) in bad.text
+    assert isinstance(good, Request)
+
+
+def test_text_of_parquet_that_is_not_utf_8_hurts_only_its_row(tmp_path: Path) -> None:
+    ends = pa.array([0, 2, 3], pa.int32()).buffers()[1]
+    users = pa.StringArray.from_buffers(2, ends, pa.py_buffer(b"a\xffb"))
+    data = as_parquet(user=users, item=pa.array(["draw", "buy"]))
+    bad, good = read(tmp_path, data, name="log.parquet")
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "not valid UTF-8"
+    assert bad.data == b'{"user": "a\xff", "item": "draw"}'
     assert isinstance(good, Request)
 
 

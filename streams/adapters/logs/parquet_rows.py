@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from itertools import chain
 from typing import Any
@@ -18,6 +18,8 @@ __all__ = ["PARQUET", "parquet_rows"]
 
 PARQUET = b"PAR1"  # its first bytes
 BATCH_ROWS = 4_096
+TOO_FAR = "has a time that is not within the years 1 to 9999"
+TOO_LONG = "has a duration of more than 999999999 days"
 
 
 def parquet_rows(lines: LineStream, name: str) -> Iterator[LogRow]:
@@ -55,41 +57,50 @@ def _refuse_twice(names: list[str], name: str) -> None:
 
 def _plain(batch: Any, pa: Any) -> Iterator[tuple[dict[str, Any], str]]:
     """The rows of a batch as JSON has them, each with why it is none; times in µs at the finest."""
-    batch = _with_times(
-        batch, pa, lambda kind: pa.timestamp("us", kind.tz) if kind.unit == "ns" else kind
-    )
+    types = [field.with_type(_in_us(field.type, pa)) for field in batch.schema]
+    batch = batch.cast(pa.schema(types), safe=False)
     try:
-        rows = batch.to_pylist()
+        rows = [(row, "") for row in batch.to_pylist()]
     except (OverflowError, ValueError):
-        yield from _one_by_one(batch, pa)
-        return
-    for row in rows:
-        yield {name: _json_value(value) for name, value in row.items()}, ""
+        rows = _cell_by_cell(batch)
+    for row, fault in rows:
+        yield {name: _json_value(value) for name, value in row.items()}, fault
 
 
-def _one_by_one(batch: Any, pa: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """The same where a time is none that Python has: what is wrong is the row of that time alone."""
-    if batch.num_rows > 1:
-        for number in range(batch.num_rows):
-            yield from _plain(batch.slice(number, 1), pa)
-        return
+def _in_us(kind: Any, pa: Any) -> Any:
+    """A type with µs in place of ns, which Python has not; within lists and structs too."""
+    if pa.types.is_struct(kind):
+        return pa.struct([part.with_type(_in_us(part.type, pa)) for part in kind.fields])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_in_us(kind.value_type, pa)))
+    if getattr(kind, "unit", "") != "ns":
+        return kind
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
+
+
+def _cell_by_cell(batch: Any) -> list[tuple[dict[str, Any], str]]:
+    """The rows of a batch in which a value is none that Python has; each with the first such."""
+    rows = []
+    for cells in zip(*batch.columns, strict=True):
+        values, faults = zip(*map(_value_of, cells), strict=True)
+        row = dict(zip(batch.schema.names, values, strict=True))
+        rows.append((row, next(filter(None, faults), "")))
+    return rows
+
+
+def _value_of(cell: Any) -> tuple[Any, str]:
+    """The value of a cell and "", or else what can be shown of it and what is wrong."""
     try:
-        [row] = _with_times(batch, pa, lambda _: pa.int64()).to_pylist()
-    except (OverflowError, ValueError):  # it is within a column
-        row = {}
-    yield (
-        {name: _json_value(value) for name, value in row.items()},
-        "has a time that is not within the years 1 to 9999",
-    )
-
-
-def _with_times(batch: Any, pa: Any, type_of: Callable[[Any], Any]) -> Any:
-    """The batch with its columns of times as other types."""
-    types = [
-        field.with_type(type_of(field.type)) if pa.types.is_timestamp(field.type) else field
-        for field in batch.schema
-    ]
-    return batch.cast(pa.schema(types), safe=False)
+        return cell.as_py(), ""
+    except UnicodeDecodeError as error:
+        return error.object, "not valid UTF-8"
+    except OverflowError:
+        lasts = str(cell.type).startswith("duration")
+        return getattr(cell, "value", None), TOO_LONG if lasts else TOO_FAR
+    except ValueError as error:
+        return None, f"has a value of the type {cell.type} that cannot be read: {error}"
 
 
 def _json_value(value: Any) -> Any:
