@@ -219,6 +219,12 @@ def test_blanks_after_the_delimiters_of_a_header_are_no_part_of_cells(tmp_path: 
     assert found == [("ann", "draw", AT_MS), ("bob", "a, b", AT_MS)]
 
 
+def test_blanks_may_stand_around_quotes_where_they_are_no_part_of_cells(tmp_path: Path) -> None:
+    text = f'user, item, ts\nann, "draw" , {AT_MS}\n"bob" , "a, b",{AT_MS}\n'
+    found = fields(read(tmp_path, text, name="log.csv"))
+    assert found == [("ann", "draw", AT_MS), ("bob", "a, b", AT_MS)]
+
+
 def test_blanks_of_cells_are_theirs_where_the_header_has_none(tmp_path: Path) -> None:
     text = f"user,item,ts\n ann, draw,{AT_MS}\n"
     assert fields(read(tmp_path, text, name="log.csv")) == [(" ann", " draw", AT_MS)]

@@ -66,11 +66,7 @@ def _first(lines: LineStream, name: str) -> tuple[LogLine, _Form]:
         raise LogUnreadable(f"{name} has lines that end in CR alone: make it LF, `tr '\\r' '\\n'`")
     delimiter = said or max(DELIMITERS, key=first.text.count)
     others = first.text.split(delimiter)[1:]
-    return first, _Form(delimiter, spaced=bool(others) and all(map(_begins_blank, others)))
-
-
-def _begins_blank(cell: str) -> bool:
-    return cell.startswith(" ")
+    return first, _Form(delimiter, spaced=bool(others) and all(cell[:1] == " " for cell in others))
 
 
 def _row_at(line: LogLine, lines: LineStream, form: _Form) -> tuple[str, list[str] | str]:
@@ -104,15 +100,28 @@ def _cells(span: Sequence[LogLine], form: _Form) -> list[str] | str:
         return faults[0]
     texts = [line.text + "\n" for line in span]
     try:
-        rows = list(
-            csv.reader(texts, delimiter=form.delimiter, skipinitialspace=form.spaced, strict=True)
-        )
+        rows = _read(texts, form)
     except csv.Error as error:
         if str(error).startswith("new-line character"):
             return "a CR stands within the row: remove it, or put its field in quotes"
         return f"not CSV: {error}"
     if len(rows) != 1:
         return f"not one row but {len(rows)}"
-    if form.width not in {None, len(rows[0])}:
+    if form.width is not None and len(rows[0]) != form.width:
         return f"{len(rows[0])} columns where the header has {form.width}"
     return rows[0]
+
+
+def _read(texts: Sequence[str], form: _Form) -> list[list[str]]:
+    def rows(*, strict: bool) -> list[list[str]]:
+        reader = csv.reader(
+            texts, delimiter=form.delimiter, skipinitialspace=form.spaced, strict=strict
+        )
+        return list(reader)
+
+    try:
+        return rows(strict=True)
+    except csv.Error:
+        if not form.spaced or "".join(texts).count('"') % 2:  # it may go on in the next line
+            raise
+    return [[cell.strip() for cell in row] for row in rows(strict=False)]  # blanks follow quotes
