@@ -434,6 +434,12 @@ def test_a_log_that_cannot_be_read_at_all_says_so(
         read(tmp_path, data, name=name)
 
 
+def test_a_line_that_names_the_mark_of_tar_is_no_archive(tmp_path: Path) -> None:
+    text = f"user,item,note\na,s,{'x' * 238}ustar\n"
+    assert text.index("ustar") == 257
+    assert len(requests_of(read(tmp_path, text))) == 1
+
+
 def test_a_gzip_file_of_several_members_is_read_whole(tmp_path: Path) -> None:
     data = gzip.compress(b"user,item\nada,x\n") + gzip.compress(b"grace,y\n")
     assert [

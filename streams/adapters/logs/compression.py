@@ -18,7 +18,7 @@ __all__ = ["DAMAGED", "LogStream", "opened"]
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)  # of compressed data
 _PIECE = 1024  # bytes of zstd at once, each of which may stand for many thousands
 _LONGEST = 8  # bytes of the longest beginning below
-_TAR = slice(257, 262)  # where a tar archive says that it is one
+_TAR = slice(257, 262)  # where a tar archive says that it is one, after a header with NULs
 _UTF_16 = "is UTF-16: make it UTF-8, `iconv -f UTF-16 -t UTF-8`"
 _UNREAD = {  # by their first bytes, of several the longest first
     b"PK\x03\x04": "is a zip archive, or a spreadsheet: unpack it, `unzip -p LOG | foremesh … -`, or"
@@ -70,14 +70,15 @@ def opened(raw: BufferedReader, name: str) -> LogStream:
             if start.startswith(tuple(_COMPRESSED)):
                 raise LogUnreadable(f"{name} is compressed twice: decompress it once")
             break
-    if sentence := _why_unread(start, stream.peek(_TAR.stop)[_TAR]):
+    if sentence := _why_unread(stream.peek(_TAR.stop)[: _TAR.stop]):
         raise LogUnreadable(f"{name} {sentence}")
     return stream
 
 
-def _why_unread(start: bytes, tar: bytes) -> str | None:
+def _why_unread(head: bytes) -> str | None:
     """What a log is that is not read, and what to do; None if it may be one that is."""
-    if tar == b"ustar":
+    start = head[:_LONGEST]
+    if head[_TAR] == b"ustar" and b"\0" in head:
         return "is a tar archive: unpack it, `tar -xOf LOG | foremesh … -`"
     if len(start) == _LONGEST:
         for even, code in ((0, "UTF-16BE"), (1, "UTF-16LE")):
