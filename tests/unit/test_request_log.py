@@ -202,7 +202,7 @@ def test_a_log_may_say_how_long_a_request_took(tmp_path: Path) -> None:
         ("12ms", "column 'took': duration '12ms' is neither a number of ms nor as 0:00:12"),
         (
             "400 days 0:00:00",
-            "column 'took': duration '400 days 0:00:00' in ms is negative or more than a year",
+            "column 'took': duration '400 days 0:00:00' is more than a year",
         ),
         ("-2", "column 'took': duration '-2' in ms is negative or more than a year"),
         ("1e300", "column 'took': duration '1e300' in ms is negative or more than a year"),

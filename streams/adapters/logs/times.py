@@ -81,15 +81,17 @@ def duration_ms(text: str, unit: str) -> int:
     text = text.strip()
     if text.casefold() in NO_DURATION:
         return 0
+    said = text[:40]
     if clock := _CLOCK.fullmatch(text):
         days, hours, minutes, seconds = map(float, clock.groups(default="0"))
         lasted_ms = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1e3
     elif _NUMBER.fullmatch(text):
         lasted_ms = float(text) * TIME_UNITS[unit]
     else:
-        raise RowUnreadable(f"duration {text[:40]!r} is neither a number of {unit} nor as 0:00:12")
+        raise RowUnreadable(f"duration {said!r} is neither a number of {unit} nor as 0:00:12")
     if not 0 <= lasted_ms <= MOST_SERVE_MS:
-        raise RowUnreadable(f"duration {text[:40]!r} in {unit} is negative or more than a year")
+        wrong = "is more" if clock else f"in {unit} is negative or more"
+        raise RowUnreadable(f"duration {said!r} {wrong} than a year")
     return round(lasted_ms)
 
 
