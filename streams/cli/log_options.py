@@ -203,8 +203,8 @@ def with_progress(log: RequestLog) -> Iterator[Request | BadRow]:
 def _surprises(log: RequestLog) -> Iterator[str]:
     """What the log lacks that makes its requests others than they seem."""
     if log.untimed:
-        rows = "request says" if log.untimed == 1 else "requests say"
-        yield f"{log.untimed:,} {rows} no time, and come as they are read: name its column with --time"
+        have = "request has" if log.untimed == 1 else "requests have"
+        yield f"{log.untimed:,} {have} no time: name its column with --time"
     if log.absent:
         yield f"no row has a column {', none '.join(map(repr, sorted(log.absent)))}"
 

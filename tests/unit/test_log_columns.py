@@ -15,6 +15,8 @@ from streams.errors import LogUnreadable
 from streams.records import Request
 
 TIMED = '{"user":"a","item":"s","ts":1}'
+UNTIMED = '{"user":"a","item":"s"}'
+TOOK = ("--duration", "took")
 
 
 def said(path: Path, text: str, *options: str, name: str = "log.jsonl") -> Sequence[str]:
@@ -28,14 +30,38 @@ def said(path: Path, text: str, *options: str, name: str = "log.jsonl") -> Seque
 
 def test_a_log_of_which_no_column_looks_like_the_time_says_so(tmp_path: Path) -> None:
     assert said(tmp_path, "user,item,when\na,s,1\na,s,2\n", name="log.csv") == [
-        "log.csv: 2 requests say no time, and come as they are read: name its column with --time",
+        "log.csv: 2 requests have no time: name its column with --time",
         "log.csv: 1 service found",
     ]
 
 
+def test_of_requests_without_a_time_bad_rows_are_none(tmp_path: Path) -> None:
+    *_, told, _ = said(tmp_path, "user,item,took\na,s,1\na,s,x\n", *TOOK, name="log.csv")
+    assert told == "log.csv: 1 request has no time: name its column with --time"
+
+
+def test_the_first_time_of_a_log_says_what_those_that_follow_are(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"{UNTIMED}\n{TIMED}\n{TIMED[:-2]}20261107}}\n", encoding="utf-8")
+    assert [item.at_ms for item in read_log(path) if isinstance(item, Request)][1:] == [
+        1_000,
+        20_261_107_000,
+    ]
+
+
+@pytest.mark.parametrize("before", [UNTIMED, '{"user":"a","item":"s","ts":null}'])
+def test_a_first_time_that_may_be_days_is_refused_wherever_it_is(
+    tmp_path: Path, before: str
+) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"{before}\n{TIMED[:-2]}45123.52431}}\n", encoding="utf-8")
+    with pytest.raises(LogUnreadable, match=r"line 2: time '45123\.52431' may be days"):
+        list(read_log(path))
+
+
 def test_of_a_log_with_times_a_row_without_one_is_none(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text(f'{TIMED}\n{{"user":"a","item":"s"}}\n{TIMED}\n', encoding="utf-8")
+    path.write_text(f"{TIMED}\n{UNTIMED}\n{TIMED}\n", encoding="utf-8")
     first, bad, last = read_log(path)
     assert isinstance(first, Request)
     assert isinstance(last, Request)

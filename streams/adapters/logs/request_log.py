@@ -98,7 +98,7 @@ class RequestLog:
         self.position = 0  # bytes read of `size`
         self.place = "line"  # what the places of rows count, once it is read
         self.paths = PathTally()  # of an access log of which no option says what the service is
-        self.untimed = 0  # requests that say no time and come when they are read
+        self.untimed = 0  # requests that say no time: theirs is `now_ms`
         self.absent: set[str] = set()  # columns that options name and no row had so far
 
     @property
@@ -108,7 +108,7 @@ class RequestLog:
 
     @property
     def passing(self) -> bool:
-        """Whether it is read once only, as standard input and pipes are."""
+        """Whether it is read once only, as standard input, pipes and devices are."""
         return self.name == "-" or self.path.is_fifo() or self.path.is_char_device()
 
     def __iter__(self) -> Iterator[Request | BadRow]:
@@ -147,7 +147,7 @@ class _RowReader:
         self.tells_services = self.mapping.service_from is not log.mapping.service_from
         self.columns: ColumnMapping | None = None  # of rows that have those of `seen`
         self.seen: Collection[str] = ()
-        self.timed = False  # whether a row had a column of the time
+        self.timed = False  # whether a row had a time
         self.used = False
         log.untimed = 0
         self.first = ""  # why the first row could not be used
@@ -181,11 +181,15 @@ class _RowReader:
         if self.columns is None or row.fields.keys() != self.seen:
             self.columns = self._columns(row, row.fields)
             self.seen = row.fields.keys()
-        self.log.untimed += not self.columns.time
+        if not self.timed and self.columns.time and (first := row.fields[self.columns.time]):
+            self.columns = self._of_unit(self.columns, row, first)
+            self.timed = True
         now_ms = self.log.now_ms()
-        return request_of(
+        request = request_of(
             row.fields, self.columns, source=self.log.name, line=row.line, now_ms=now_ms
         )
+        self.log.untimed += not self.columns.time
+        return request
 
     def _columns(self, row: LogRow, fields: dict[str, str]) -> ColumnMapping:
         try:
@@ -199,17 +203,20 @@ class _RowReader:
         self.log.absent = named - fields.keys()
         if self.timed and not columns.time:
             raise RowUnreadable("time is missing")
-        self.timed = self.timed or bool(columns.time)
-        first = fields[columns.time] if columns.time and self.columns is None else ""
-        if self.mapping.time_unit == "auto" and is_number(first):  # so are those that follow
-            if may_be_days(first):
-                raise LogUnreadable(
-                    f"{self.log.path}, {self.log.place} {row.line}: time {first[:40]!r} may be days of"
-                    " a spreadsheet, which are not read, or seconds: write it as ISO 8601, or give"
-                    " --time-unit s"
-                )
-            self.mapping = replace(self.mapping, time_unit=NUMBER)
-        return replace(columns, time_unit=self.mapping.time_unit)
+        return columns
+
+    def _of_unit(self, columns: ColumnMapping, row: LogRow, first: str) -> ColumnMapping:
+        """The columns where this is the first time: if it is a number, so are those that follow."""
+        if self.mapping.time_unit != "auto" or not is_number(first):
+            return columns
+        if may_be_days(first):
+            raise LogUnreadable(
+                f"{self.log.path}, {self.log.place} {row.line}: time {first[:40]!r} may be days of"
+                " a spreadsheet, which are not read, or seconds: write it as ISO 8601, or give"
+                " --time-unit s"
+            )
+        self.mapping = replace(self.mapping, time_unit=NUMBER)
+        return replace(columns, time_unit=NUMBER)
 
     def _note(self, bad: BadRow) -> None:
         self.first = self.first or bad.told(self.log.place)
