@@ -104,7 +104,7 @@ def _catalog(items: RequestLog, path: str | None) -> Catalog:
     if path is not None:
         return yaml_reader.load(path)
     if items.passing:
-        what = "standard input" if items.name == "-" else f"{items.path} is a pipe, which"
+        what = "standard input" if items.name == "-" else items.path
         raise click.UsageError(f"{what} is read once only: name a catalogue with --catalog")
     echo("No --catalog: every service stands for itself, with guessed numbers.", err=True)
     return infer(row for row in items if isinstance(row, Request))

@@ -88,7 +88,13 @@ def test_a_pipe_needs_a_catalogue_too(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     result = foremesh(pipe)
     assert result.exit_code == 2
-    assert "log.csv is a pipe, which is read once only" in " ".join(result.output.split())
+    assert "log.csv is read once only" in " ".join(result.output.split())
+
+
+def test_a_device_needs_a_catalogue_too() -> None:
+    found = foremesh(os.devnull)
+    assert found.exit_code == 2
+    assert f"{os.devnull} is read once only: name a catalogue" in " ".join(found.output.split())
 
 
 def test_standard_input_needs_a_catalogue() -> None:
