@@ -420,11 +420,11 @@ def test_zstd_may_begin_with_what_is_to_be_skipped(tmp_path: Path) -> None:
 
 
 def test_of_what_expands_a_million_times_no_more_is_kept_than_is_read(tmp_path: Path) -> None:
-    data = bz2.compress(b"user,item\na,b\n" + b"\0" * 200_000_000)
+    data = bz2.compress(b"user,item\na,b\n" + b"\0" * 60_000_000)
     tracemalloc.start()
     try:
         read(tmp_path, data, name="log.csv.bz2")
-        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+        assert tracemalloc.get_traced_memory()[1] < 15_000_000
     finally:
         tracemalloc.stop()
 
