@@ -21,6 +21,8 @@ __all__ = ["ServerProcess", "run", "until"]
 
 logger = logging.getLogger(__name__)
 
+REAPED_S = 5.0  # a process that has ended may have threads that have not
+
 
 class ServerProcess:
     """A server in a session of its own.
@@ -53,6 +55,8 @@ class ServerProcess:
         """
         if self.process() is not None:
             return
+        if self._popen is not None:
+            self._popen.wait(REAPED_S)
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(  # noqa: S603  # our own servers, no shell
                 _spawned(argv, death_signal, user),
@@ -103,9 +107,9 @@ class ServerProcess:
                     "%s: process %d did not end in %g s", self.name, survivor.pid, timeout_s
                 )
                 _send(survivor, signal.SIGKILL)
-            psutil.wait_procs(left, 5)
+            psutil.wait_procs(left, REAPED_S)
         if self._popen is not None:
-            self._popen.wait(5)
+            self._popen.wait(REAPED_S)
         self._pid_file.unlink(missing_ok=True)
         return process is not None
 
