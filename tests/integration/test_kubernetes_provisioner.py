@@ -354,7 +354,10 @@ async def test_a_deployment_that_cannot_be_written_holds_up_no_other() -> None:
 async def test_an_error_in_scaling_is_one_of_the_provisioner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    failing = asyncio.Event()
+
     async def scale(*_: object) -> None:
+        failing.set()
         raise RuntimeError("nobody foresaw this")
 
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
@@ -362,7 +365,8 @@ async def test_an_error_in_scaling_is_one_of_the_provisioner(
         provisioner.sweep()
         monkeypatch.setattr(KubernetesCluster, "scale", scale)
         await provisioner.carry_out(command("a"))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(failing.wait(), 20)
+        await asyncio.sleep(0.1)  # for its tasks to end
 
         with pytest.raises(ExceptionGroup) as failed:
             provisioner.sweep()
