@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, LiteralString
 
 import psycopg
@@ -40,13 +40,14 @@ def migrate(url: str, known: Mapping[str, LiteralString] | None = None) -> list[
     with connected(url) as connection:
         connection.execute(queries()["lock_migrations"])
         connection.execute(queries()["create_migrations_table"])
-        applied = []
-        for name, text in _missing(connection, migrations() if known is None else known):
+        before = _applied(connection)
+        every = migrations() if known is None else known
+        missing = {name: text for name, text in every.items() if name not in before}
+        for name, text in missing.items():
             connection.execute(text)
             connection.execute(queries()["record_migration"], {"name": name})
             _log.info("applied migration %s", name, extra={"action": "migration_applied"})
-            applied.append(name)
-        return applied
+        return list(missing)
 
 
 def check_schema(url: str) -> None:
@@ -72,10 +73,8 @@ def pending(url: str) -> list[str]:
         No PostgreSQL answers at this URL.
     """
     with connected(url) as connection:
-        found = connection.execute(queries()["has_migrations_table"]).fetchone()
-        if found != (True,):
-            return list(migrations())
-        return [name for name, _ in _missing(connection, migrations())]
+        applied = _applied(connection)
+    return [name for name in migrations() if name not in applied]
 
 
 def newer(url: str) -> list[str]:
@@ -87,8 +86,6 @@ def newer(url: str) -> list[str]:
         No PostgreSQL answers at this URL.
     """
     with connected(url) as connection:
-        if connection.execute(queries()["has_migrations_table"]).fetchone() != (True,):
-            return []
         return sorted(_applied(connection) - migrations().keys())
 
 
@@ -122,14 +119,10 @@ def prune(url: str, keep_ms: int, tables: Iterable[StoredTable] = STORED_TABLES)
         return dict(connection.execute(_pruning(tuple(tables)), {"keep_ms": keep_ms}).fetchall())
 
 
-def _missing(
-    connection: Connection, known: Mapping[str, LiteralString]
-) -> Iterator[tuple[str, LiteralString]]:
-    applied = _applied(connection)
-    return ((name, text) for name, text in known.items() if name not in applied)
-
-
 def _applied(connection: Connection) -> set[str]:
+    """The migrations that were applied: none where nobody has migrated."""
+    if connection.execute(queries()["has_migrations_table"]).fetchone() != (True,):
+        return set()
     return {name for (name,) in connection.execute(queries()["applied_migrations"])}
 
 
