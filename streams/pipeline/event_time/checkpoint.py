@@ -59,7 +59,7 @@ class FlowCheckpoints:
         self._consumer = Consumer({**client_config(settings), "group.id": group})
         self._writer = TransactionalFlowWriter(producer_config(settings), group)
         read = {topic for row in STAGES.values() for topic in row.reads}
-        self._made = {*(read - READ_BY.keys()), "instances"}
+        self._made = read - READ_BY.keys()
         self._saved: Mapping[str, Mapping[int, int]] = {}  # by topic and partition
 
     def load(self, states: States) -> None:
