@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,17 @@ from click.testing import CliRunner
 from streams.cli import cli
 from streams.cli.output_file import write_whole
 from streams.errors import FileUnwritable
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file becomes larger than this."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(
@@ -39,26 +52,16 @@ def test_a_file_for_which_there_is_no_room_is_not_left_half_written(
     tmp_path: Path, *, new: bool
 ) -> None:
     path = tmp_path / "rows.json"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with pytest.raises(FileUnwritable, match="File too large; name another file"):
-            write_whole(path, bytes(1_000), new=new)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with room_for(100), pytest.raises(FileUnwritable, match="File too large; name another file"):
+        write_whole(path, bytes(1_000), new=new)
     assert not path.exists()
 
 
 def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_bytes(b"last week's")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with pytest.raises(FileUnwritable, match="File too large"):
-            write_whole(path, bytes(1_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with room_for(100), pytest.raises(FileUnwritable, match="File too large"):
+        write_whole(path, bytes(1_000))
     assert path.read_bytes() == b"last week's"
     assert list(tmp_path.iterdir()) == [path]
 
