@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, ConsumerGroupState
 from counting import Counting
 from engine_harness import Workers, check, committed, records, send
 from harness import eventually
 
 from streams.adapters.avro.codec import decode
-from streams.adapters.kafka.clients import client_config, producer_config
+from streams.adapters.kafka.clients import client_config, connect, consumer_config, producer_config
 from streams.engine.producer import CheckedProducer, TransactionalWriter, WriterFenced
 from streams.engine.recovery import read_partition
 from streams.engine.topic_view import TopicView
@@ -107,6 +108,30 @@ def test_a_lone_record_does_not_wait_for_others(
 
 def outcomes(settings: Settings) -> int:
     return sum(len(list(records(settings, "outcomes", n))) for n in range(settings.partitions))
+
+
+def test_a_worker_that_joins_beside_one_that_does_not_answer_ends_soon(
+    settings: Settings, workers: Workers
+) -> None:
+    group = settings.group("interceptor")
+    silent = Consumer(
+        {**consumer_config(settings, group), "partition.assignment.strategy": "range"}
+    )
+    silent.subscribe([settings.topic("requests")], on_revoke=lambda *_: None)  # waits for a poll
+    eventually(lambda: silent.poll(0.1) is None and silent.assignment(), 60)
+    worker = workers.start()
+    eventually(lambda: state_of(settings, group) == ConsumerGroupState.PREPARING_REBALANCING, 60)
+
+    told = time.monotonic()
+    assert workers.end(worker, signal.SIGTERM) == 0
+    assert time.monotonic() - told < 10  # the broker answers when the silent one is out, in minutes
+    silent.close()
+
+
+def state_of(settings: Settings, group: str) -> ConsumerGroupState:
+    client = connect(settings)
+    state: ConsumerGroupState = client.describe_consumer_groups([group])[group].result(10).state
+    return state
 
 
 def test_a_stage_that_does_not_exist_is_refused_with_those_that_do() -> None:

@@ -5,6 +5,7 @@ The overrides rely on faust-streaming 0.15.3 with aiokafka 0.14, as named at eac
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from streams.errors import BrokerUnreachable
 __all__ = ["ConsumerThread"]
 
 logger = logging.getLogger(__name__)
+
+LEAVE_S = 2.0  # longest that a stage that stops waits for the broker; a worker has five
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -68,6 +71,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """As Faust (consumer.py:1365), but paused: aiokafka fetches none (fetcher.py:634)."""
         self._ensure_consumer().pause(*map(driver.ensure_aiokafka_TP, assigned))
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_thread_stop(self) -> None:
+        """As Faust (aiokafka.py:551), but for `LEAVE_S`: all offsets are committed by then.
+
+        A broker answers the requests of a connection in turn, so that one to leave the group waits
+        behind one to join it, which waits for every other member.
+        """
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await super().on_thread_stop()
+        except TimeoutError:
+            logger.warning(
+                "The consumer group %s is left without an answer of the broker; it may give the"
+                " partitions to others only after %.0f s",
+                self.app.conf.id,
+                self.app.conf.broker_session_timeout,
+            )
 
     async def check_group(self, alive: bool) -> None:
         """Raise an error of the consumer group; stay a member as long as `alive`.
