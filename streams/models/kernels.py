@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import types
 from numba.core import event
 from numba.core.caching import UserProvidedCacheLocator
+from numba.np import linalg
 
 __all__ = [
     "B1", "F4", "F8", "FLOAT", "I8", "INT", "U2", "B1x2", "F4x2", "F8x2", "I8x2", "Record", "Records", "Table", "array_of",
@@ -42,6 +43,14 @@ _config: Any = numba.config
 _numba: Any = numba
 _types: Any = types
 
+
+def _no_blas() -> None:
+    raise ImportError("no kernel uses BLAS")
+
+
+# It imports scipy.linalg only to see whether kernels may use BLAS: a tenth of a worker's start.
+_linalg: Any = linalg
+_linalg.ensure_blas = _no_blas
 
 _DISPATCHERS: list[Any] = []  # keep alive what entry points run
 
