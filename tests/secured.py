@@ -27,7 +27,7 @@ MECHANISM = "SCRAM-SHA-512"
 
 def keytool(*args: str) -> None:
     """The tool that comes with Java; its stores are what Kafka reads."""
-    path = Path(tools.java()).resolve().with_name("keytool")
+    path = Path(tools.java().path).resolve().with_name("keytool")
     subprocess.run([str(path), *args], check=True, capture_output=True, timeout=60)
 
 

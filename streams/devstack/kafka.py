@@ -12,7 +12,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.devstack import tools
+from streams.devstack import class_archive, tools
 from streams.devstack.child import ServerProcess, run, until
 from streams.errors import StackFailed
 from streams.runtime.ports import free_ports, kept_port
@@ -101,7 +101,7 @@ class KafkaServer:
         if not (self._folder / "data" / "meta.properties").exists():
             self._format(properties)
         heap = ["-Xmx512M", f"-Djava.io.tmpdir={self._folder}"]
-        argv = self._java([*heap, "kafka.Kafka", str(properties)])
+        argv = self._java([*heap, "kafka.Kafka", str(properties)], writer=self._folder)
         self.child.start(argv, death_signal=signal.SIGKILL if tied else 0, env=_env())
 
     def wait(self) -> None:
@@ -118,7 +118,9 @@ class KafkaServer:
 
     def stop(self) -> bool:
         """Stop it; returns, once it is gone, whether it was running."""
-        return self.child.stop(signal.SIGTERM, STOP_S)
+        ran = self.child.stop(signal.SIGTERM, STOP_S)
+        class_archive.keep(tools.jars_of(self._build), self._folder)
+        return ran
 
     def _serves(self) -> bool:
         """Whether this broker answers, and not another one that took its port first."""
@@ -154,10 +156,11 @@ class KafkaServer:
         argv = self._java([*quick, "kafka.tools.StorageTool", "format", *options])
         run(argv, "formatting Kafka's storage", START_S, env=_env())
 
-    def _java(self, arguments: list[str]) -> list[str]:
-        jars = tools.kafka_jars(self._build)
+    def _java(self, arguments: list[str], writer: Path | None = None) -> list[str]:
+        jars, java = tools.kafka_jars(self._build), tools.java()
         quiet = ["-XX:-UsePerfData", "-Dorg.apache.logging.log4j.level=WARN"]
-        return [tools.java(), *quiet, *self._options, "-cp", f"{jars}/*", *arguments]
+        archive = class_archive.options(jars, java, writer)
+        return [java.path, *quiet, *archive, *self._options, "-cp", f"{jars}/*", *arguments]
 
 
 def _env() -> dict[str, str]:

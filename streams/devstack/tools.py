@@ -13,18 +13,26 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from streams.errors import StackFailed, ToolMissing
 from streams.runtime.files import data_path
 
-__all__ = ["java", "kafka_jars", "locked", "postgres_programs"]
+__all__ = ["Java", "jars_of", "java", "kafka_jars", "locked", "postgres_programs"]
 
 JAVA = 17
 FETCH_S = 600.0  # the jars are 54 MB
 
 
-def java() -> str:
-    """The path of a Java recent enough for Kafka; raises `ToolMissing`."""
+class Java(NamedTuple):
+    """A Java runtime."""
+
+    path: str
+    version: str  # as it says itself
+
+
+def java() -> Java:
+    """A Java recent enough for Kafka; raises `ToolMissing`."""
     home = os.environ.get("JAVA_HOME")
     path = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
     if path is None:
@@ -36,7 +44,7 @@ def java() -> str:
     if match is None or int(match[1]) < JAVA:
         version = match[1] if match else "unknown"
         raise ToolMissing(f"{path} is Java {version}: Kafka needs Java {JAVA} or later")
-    return path
+    return Java(path, output.stderr)
 
 
 def postgres_programs() -> Path:
@@ -50,6 +58,11 @@ def postgres_programs() -> Path:
     return Path(folders[0]) / "pginstall18" / "bin"
 
 
+def jars_of(build: Path) -> Path:
+    """The directory of Kafka's jars, whether they are there or not."""
+    return (build / "kafka").resolve()
+
+
 def kafka_jars(build: Path) -> Path:
     """The directory of Kafka's jars, which Maven fetches once according to deploy/pom.xml.
 
@@ -61,7 +74,7 @@ def kafka_jars(build: Path) -> Path:
         Maven could not fetch them; the message includes its output.
     """
     build.mkdir(parents=True, exist_ok=True)
-    jars = (build / "kafka").absolute()
+    jars = jars_of(build)
     pom = data_path("deploy/pom.xml")
     wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
     stamp = jars / ".fetched"

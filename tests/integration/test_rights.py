@@ -418,7 +418,7 @@ def test_the_printed_commands_are_those_of_kafka(
 ) -> None:
     options = ("--principal", "doctor=User:ann", "--principal", "feedback=User:ann")
     printed = as_itself("acl", "print", "doctor", "feedback", *options).finish()
-    java = [tools.java(), "-cp", f"{tools.kafka_jars(CHECKOUT / 'build')}/*"]
+    java = [tools.java().path, "-cp", f"{tools.kafka_jars(CHECKOUT / 'build')}/*"]
     for line in printed.splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["kafka-acls"]:

@@ -16,6 +16,7 @@ from harness import CHECKOUT, Eventually, Running
 
 from streams.devstack import LocalStack, env_of, spawn, tools
 from streams.devstack.child import ServerProcess
+from streams.devstack.kafka import KafkaServer
 from streams.devstack.postgres import UNPRIVILEGED, PostgresServer
 from streams.errors import StackFailed
 from streams.runtime.ports import free_ports
@@ -74,6 +75,28 @@ def test_a_broker_that_is_new_can_be_asked_for_its_groups_at_once(build: Path) -
         assert "lag of profiler" in doctor.finish(60)
     finally:
         foremesh(build, "down").finish(60)
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_broker_that_ends_leaves_its_classes_to_those_that_start_later(tmp_path: Path) -> None:
+    jars = tmp_path / "build" / "kafka"
+    jars.mkdir(parents=True)
+    for path in (CHECKOUT / "build" / "kafka").iterdir():
+        if path.suffix != ".jsa":
+            os.link(path, jars / path.name)
+    server = KafkaServer(tmp_path / "broker", tmp_path / "build")
+
+    with_archive = []
+    for _ in range(2):
+        server.launch(tied=True)
+        server.wait()
+        maps = Path(f"/proc/{server.child.pid}/maps").read_text()
+        with_archive.append(str(jars / "classes-") in maps)
+        server.stop()
+
+    assert with_archive == [False, True]
+    assert len(list(jars.glob("classes-*"))) == 1
+    assert "[cds" not in server.child.log.read_text()
 
 
 @pytest.mark.usefixtures("stack")

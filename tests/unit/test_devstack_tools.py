@@ -43,7 +43,7 @@ def test_an_old_java_is_refused(only: Path, version: str) -> None:
 def test_a_recent_java_is_taken(only: Path, version: str) -> None:
     program(only, "java", f"echo 'openjdk version \"{version}\"' >&2")
 
-    assert tools.java() == str(only / "java")
+    assert tools.java().path == str(only / "java")
 
 
 def test_a_missing_maven_is_named(only: Path, tmp_path: Path) -> None:
