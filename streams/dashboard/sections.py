@@ -87,6 +87,7 @@ async def _verdict(sources: FactSources, view: PageView) -> Facts:
         "assumed": FALLBACK.weight,
         "than_timer": _relation(found.ours.total, found.timer.total) if found else "",
         "than_none": _relation(found.ours.total, found.none.total) if found else "",
+        "few": FEW,
     }
 
 

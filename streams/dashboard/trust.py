@@ -13,7 +13,7 @@ __all__ = ["KeptPromise", "TrustFigures", "sureness", "trust"]
 
 BINS = 10
 LEAST = 1e-4  # a probability of less counts as this much: one surprise does not hide the rest
-FEW = 30  # vectors; of fewer nothing is said
+FEW = 30  # vectors, or requests; from fewer nothing is concluded
 DRIFT_LOSS = 0.25  # nats by which the newest vectors are worse than the rest
 
 

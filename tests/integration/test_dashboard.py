@@ -283,6 +283,18 @@ async def test_what_is_not_known_is_said(board: Board) -> None:
     assert "nobody has asked for anything" in compared
 
 
+async def test_from_a_few_requests_no_verdict_is_drawn(board: Board) -> None:
+    now_ms = wall_ms()
+    times_ms = (now_ms - 60_000, now_ms)
+    few = [replace(asked(at), pool="new", request_id=f"new/{at}") for at in times_ms]
+    store(board.settings, few)
+
+    _, body, _ = await board.get("/section/verdict?pool=new")
+
+    assert "Too early to say" in body
+    assert "2 requests of this time" in body
+
+
 async def test_without_postgresql_each_part_says_so(board: Board, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     at = f"127.0.0.1:{port}"
