@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from streams.cli.compare_femux import show_femux
 from streams.cli.compare_report import at_price_label, shown, verdict
 from streams.cli.console import PrintableConsole, echo
 from streams.cli.durations import DurationParam
+from streams.cli.given import refuse_given
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
 from streams.cli.output_file import OutputFile, write_whole
@@ -35,6 +37,8 @@ from streams.settings import Settings
 from streams.stages.base import RecordUnusable, StepContext, admit
 
 __all__ = ["command"]
+
+WITH_TABLE = ("log", "table", "json_path", "output")
 
 
 @click.command()
@@ -124,6 +128,7 @@ def command(
     Knative and timers, by the protocol of the paper.
     """
     if table:
+        refuse_given("--table, a protocol of its own", WITH_TABLE.__contains__)
         _write_json(show_femux(Path(log), settings, output), json_path)
         return
     chosen, capacity_mib = _chosen(policies), _capacity_mib(capacity_gb, mapping)
@@ -148,11 +153,13 @@ def command(
 
 
 def _known_of(requests: Sequence[Request], warm_up: float) -> dict[str, Any]:
-    """Hours that count, and whether the log says how long requests were served."""
+    """Hours that count, and in how many seconds half of the requests were served."""
     if not requests:
-        return {"hours": 0.0, "served": False}
+        return {"hours": 0.0, "served_s": 0.0}
     counted_ms = requests[-1].at_ms - counted_from(requests, warm_up)
-    return {"hours": counted_ms / HOUR_MS, "served": any(r.serve_ms for r in requests)}
+    served_ms = [request.serve_ms for request in requests if request.serve_ms]
+    served_s = statistics.median(served_ms) / 1000 if served_ms else 0.0
+    return {"hours": counted_ms / HOUR_MS, "served_s": served_s}
 
 
 def _steps(

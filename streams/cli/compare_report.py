@@ -17,7 +17,9 @@ TIMERS = ("no keep-alive", "keep-alive", "always warm")
 ALIKE = 0.03  # relative difference of costs below which a timer does as well
 SHOWN = 5  # rows of foremesh that are shown by default
 NOBODY_BUSY = "no request finds an instance busy (--duration names how long each took)"
-SERVED = "instances are busy for as long as the log says"
+SERVED = (
+    "instances are busy for as long as the log says, with half of the requests {:.3g} s or less"
+)
 
 
 def at_price_label(price: float) -> str:
@@ -32,7 +34,7 @@ def shown(
     every: bool = False,
     today: str | None = None,
     guessed: bool = False,
-    served: bool = False,
+    served_s: float = 0.0,
 ) -> Iterator[TextTable | Text]:
     """The rows, foremesh against the best other policies, and what follows from them.
 
@@ -46,12 +48,12 @@ def shown(
         Parameter of the keep-alive in use today.
     guessed
         Whether the catalogue was inferred from the log.
-    served
-        Whether the log says how long requests were served.
+    served_s
+        Half of the requests were served in so many seconds; 0 where the log does not say.
     """
     yield _table(rows if every else _selected(rows, today))
     yield from _advantages(rows)
-    yield Text(verdict(rows, hours=hours, today=today, guessed=guessed, served=served))
+    yield Text(verdict(rows, hours=hours, today=today, guessed=guessed, served_s=served_s))
 
 
 def _selected(rows: Sequence[PolicyRow], today: str | None) -> list[PolicyRow]:
@@ -113,7 +115,7 @@ def _advantages(rows: Sequence[PolicyRow]) -> Iterator[TextTable]:
 
 
 def verdict(
-    rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool, served: bool
+    rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool, served_s: float
 ) -> str:
     """Whether to adopt foremesh, in words and money; empty where the rows do not tell."""
     ours = [row for row in rows if (row.policy, row.parameter) == (OURS, at_price_label(1.0))]
@@ -131,7 +133,8 @@ def verdict(
             told.append(_against(mine, row, hours, "the timer of today"))
             break
     told.append(_advice(mine, best))
-    told.append(f"Assumed: {SERVED if served else NOBODY_BUSY}; starts take as the catalogue says.")
+    busy = SERVED.format(served_s) if served_s else NOBODY_BUSY
+    told.append(f"Assumed: {busy}; starts take as the catalogue says.")
     if guessed:
         told.append("The catalogue was guessed from the log: give yours with --catalog.")
     return " ".join(told)

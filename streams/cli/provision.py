@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
-from click.core import ParameterSource
 
 from streams.cli import pass_settings
 from streams.cli.amounts import AmountParam
+from streams.cli.given import refuse_given
 from streams.provisioners.core.interface import Provisioner, ProvisionerLimits
 from streams.provisioners.core.plugins import factory_of, plugins
 from streams.provisioners.local.cgroup_files import CONTROLLERS
@@ -146,7 +146,8 @@ def command(
     start by systemd with Delegate=yes (version 2), or root (version 1). Without them the command
     fails.
     """
-    _refuse_without_effect(dry_run=dry_run)
+    if dry_run:
+        refuse_given("--dry-run, which starts no instance", lambda name: name not in _ACTS)
     keep_alive_ms = round(keep_alive * 1000)
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415
@@ -169,20 +170,6 @@ def command(
         ours = _local(limit, limit_if_possible, commands)
         factory = ours if where == "local" else factory_of(where)
         _provision(settings, pool, _at(settings, listen), limits, factory)
-
-
-def _refuse_without_effect(*, dry_run: bool) -> None:
-    """Refuse options given with `--dry-run` that are about instances: it starts none.
-
-    Not so variables: they may be there for all provisioners.
-    """
-    source = click.get_current_context().get_parameter_source
-    for name in _ACTS if dry_run else ():
-        if source(name) is ParameterSource.COMMANDLINE:
-            option = f"--{name.replace('_', '-')}"
-            raise click.UsageError(
-                f"{option} has no effect with --dry-run, which starts no instance: leave it out"
-            )
 
 
 def _plan() -> None:

@@ -1,28 +1,49 @@
 from __future__ import annotations
 
+import pytest
+from click.testing import CliRunner
+
+from streams.cli.compare import command
 from streams.cli.compare_report import verdict
 from streams.lab.compare.run import PolicyRow
+from streams.settings import Settings
+
+ROWS = [
+    PolicyRow(
+        policy=policy,
+        parameter=parameter,
+        requests=30,
+        cold_start_rate=1.0,
+        cold_start_ms=300_000,
+        wasted_seconds=0.0,
+        wasted_gb_s=0.0,
+        cost=cost,
+        total_cost=cost + 10.0,
+    )
+    for policy, parameter, cost in [
+        ("keep-alive", "10m", 12_345.0),
+        ("foremesh", "1 x price", 1_234_567.0),
+    ]
+]
 
 
 def test_large_figures_of_the_verdict_are_written_as_people_write_them() -> None:
-    rows = [
-        PolicyRow(
-            policy=policy,
-            parameter=parameter,
-            requests=30,
-            cold_start_rate=1.0,
-            cold_start_ms=300_000,
-            wasted_seconds=0.0,
-            wasted_gb_s=0.0,
-            cost=cost,
-            total_cost=cost + 10.0,
-        )
-        for policy, parameter, cost in [
-            ("keep-alive", "10m", 12_345.0),
-            ("foremesh", "1 x price", 1_234_567.0),
-        ]
-    ]
-    said = verdict(rows, hours=1.0, today=None, guessed=False, served=False)
+    said = verdict(ROWS, hours=1.0, today=None, guessed=False, served_s=0.0)
+
     assert "cost 1,230,000 an hour" in said
     assert "(100 % of the requests)" in said
     assert "with 12,400." in said
+
+
+def test_the_verdict_says_how_long_half_of_the_requests_took() -> None:
+    said = verdict(ROWS, hours=1.0, today=None, guessed=False, served_s=0.032)
+
+    assert "with half of the requests 0.032 s or less" in said
+
+
+@pytest.mark.parametrize("option", [("--format", "csv"), ("--capacity-gb", "8"), ("--every",)])
+def test_a_published_protocol_refuses_options_of_other_logs(option: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(command, ["table", "--table", "femux", *option], obj=Settings())
+
+    assert result.exit_code == 2
+    assert f"{option[0]} has no effect with --table" in result.output
