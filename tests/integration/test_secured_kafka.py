@@ -51,8 +51,11 @@ def test_the_flow_runs_on_a_kafka_with_tls_and_passwords(
     assert worker.stop(30) == 0, worker.output
 
 
-def test_a_wrong_password_is_told_in_a_sentence(run_foremesh: RunForemesh) -> None:
-    asked = run_foremesh("topics", "create", FOREMESH_KAFKA_PASSWORD="guessed")
+@pytest.mark.parametrize(
+    "command", ["topics create", "catalog show", "control show", "dead-letters list"]
+)
+def test_a_wrong_password_is_told_in_a_sentence(run_foremesh: RunForemesh, command: str) -> None:
+    asked = run_foremesh(*command.split(), FOREMESH_KAFKA_PASSWORD="guessed")
     assert asked.wait(90) != 0
     assert "Traceback" not in asked.output
     assert "FOREMESH_KAFKA_PASSWORD" in asked.output

@@ -8,7 +8,7 @@ from contextlib import closing
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.adapters.kafka.clients import reader_config
+from streams.adapters.kafka.clients import connect, reader_config
 from streams.errors import BrokerUnreachable, TopicsMissing
 from streams.settings import Settings
 
@@ -24,8 +24,9 @@ def read_topic(settings: Settings, topic: str, since_ms: int = 0) -> Iterator[Me
     Raises
     ------
     BrokerUnreachable, TopicsMissing
-        Nothing arrives for half a minute; there is no such topic.
+        No broker answers, or nothing arrives for half a minute; there is no such topic.
     """
+    connect(settings)  # a consumer says of a broker that it cannot reach no more than that
     config = {**reader_config(settings), "auto.offset.reset": "earliest"}
     with closing(Consumer(config)) as consumer:
         try:
