@@ -100,6 +100,24 @@ def test_a_broker_that_ends_leaves_its_classes_to_those_that_start_later(tmp_pat
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_shell_takes_all_that_up_prints_as_variables(tmp_path: Path) -> None:
+    build = tmp_path / "a build"
+    build.mkdir()
+    (build / "kafka").symlink_to(CHECKOUT / "build" / "kafka")
+    line = f'set -e; eval "$({sys.executable} -m streams up)"; printf %s "$FOREMESH_TOKEN_FILE"'
+    env = {**os.environ, "FOREMESH_BUILD": str(build)}
+    try:
+        done = subprocess.run(
+            ["sh", "-c", line], capture_output=True, text=True, env=env, check=False
+        )
+        assert done.stdout == str(build / "stack" / "token")
+        assert "`foremesh down` stops it." in done.stderr
+        assert processes_below(build)
+    finally:
+        foremesh(build, "down").finish(60)
+
+
+@pytest.mark.usefixtures("stack")
 def test_up_is_idempotent_and_down_leaves_no_process(build: Path) -> None:
     try:
         assert "export FOREMESH_KAFKA=127.0.0.1:" in foremesh(build, "up").finish(120)
