@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from streams.adapters.postgres.maintenance import migrate, newer, pending
 from streams.adapters.postgres.sql import migrations, schema
@@ -138,6 +139,13 @@ def test_every_table_and_view_says_what_it_is(settings: Settings) -> None:
 def test_nobody_there_is_said_in_a_sentence() -> None:
     with pytest.raises(DatabaseUnreachable, match=r"FOREMESH_POSTGRES.*refused"):
         migrate("postgresql://127.0.0.1:1/foremesh")
+
+
+def test_a_server_that_refuses_a_role_is_not_taken_for_none(settings: Settings) -> None:
+    with pytest.raises(
+        DatabaseUnreachable, match=r"PostgreSQL answers, and refuses: .*nobody-here"
+    ):
+        migrate(make_conninfo(settings.postgres, user="nobody-here"))
 
 
 def test_an_unreadable_url_is_not_shown_since_it_holds_a_password() -> None:

@@ -113,4 +113,9 @@ def _of_no_use(error: psycopg.Error) -> str:
             "The database has something of such a name that no migration made, as of another program:"
             " set FOREMESH_POSTGRES to a database of its own"
         )
+    if "FATAL:" in str(error):  # how a server, in English, says why it takes no connection
+        return (
+            "PostgreSQL answers, and refuses: set FOREMESH_POSTGRES to a database, a role and a"
+            " password that it takes, or wait until it does"
+        )
     return DatabaseUnreachable.__doc__ or ""
