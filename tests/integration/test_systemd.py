@@ -18,7 +18,7 @@ from streams.request_path.envoy.addresses import PROCESSES
 from streams.settings import Settings
 
 FOLDER = CHECKOUT / "deploy" / "systemd"
-UNITS = sorted([*FOLDER.glob("*.service"), *FOLDER.glob("*.target")])
+UNITS = sorted(path for kind in ("service", "target", "timer") for path in FOLDER.glob(f"*.{kind}"))
 SERVICES = [path for path in UNITS if path.suffix == ".service"]
 PROGRAM = "/opt/foremesh/bin/foremesh"
 MOST_EXPOSED = 40  # tenths, of 100; a service that nothing is done about has 96
@@ -105,6 +105,22 @@ def test_every_process_that_keeps_running_has_a_unit() -> None:
     assert called == {*kept, "topics", "db"}
 
 
+def test_kernels_are_compiled_before_the_units_start_which_may_not_write_them() -> None:
+    page = (CHECKOUT / "docs" / "install.md").read_text()
+    (block,) = [one for one in re.findall(r"(?s)```sh\n(.*?)```", page) if "systemctl" in one]
+
+    assert 0 < block.index("import streams.pipeline.assembly") < block.index("systemctl start")
+
+
+def test_old_rows_are_deleted_by_a_timer() -> None:
+    assert (FOLDER / "foremesh-prune.timer").exists()
+    (words,) = calls(FOLDER / "foremesh-prune.service")
+
+    said = CliRunner().invoke(cli, ["db", "prune", "--help"], terminal_width=80)
+    assert words == ["db", "prune"]
+    assert "FOREMESH_DB_PRUNE_KEEP" in said.output
+
+
 def test_the_unit_of_the_mesh_says_what_its_instances_are() -> None:
     told = (FOLDER / "foremesh-mesh@.service").read_text()
 
@@ -133,5 +149,6 @@ def test_the_provisioner_may_have_cgroups_and_devices() -> None:
 def test_the_settings_of_the_units_are_ours() -> None:
     text = "".join(path.read_text() for path in FOLDER.rglob("*") if path.is_file())
     known = {Settings.variable(name) for name in Settings.__dataclass_fields__}
+    known |= {"FOREMESH_DB_PRUNE_KEEP"}  # an option's
 
     assert set(re.findall(r"\bFOREMESH_\w+(?==)", text)) <= known
