@@ -176,6 +176,13 @@ class Catalog:
         """Whether requests may name `pool`; a catalogue without pools admits all."""
         return not self.pools or pool in self.pools
 
+    def lacks_pool(self, pool: str) -> str:
+        """That it does not have `pool`, in a sentence; empty if it has."""
+        if pool in self.pools:
+            return ""
+        there = f"but {', '.join(sorted(self.pools))}" if self.pools else "nor any other"
+        return f"The catalogue has no pool {pool!r}, {there}: until it has, nothing starts there"
+
     def trusts_tier_header(self, pool: str) -> bool:
         """Whether the tier of a request to this pool is what its header says."""
         found = self.pools.get(pool)

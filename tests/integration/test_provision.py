@@ -134,6 +134,19 @@ def test_what_is_no_command_goes_to_the_dead_letters(
     assert "not Avro single-object" in letter.reason
 
 
+def test_a_pool_that_the_catalogue_does_not_have_is_told_with_those_it_has(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    said = "The catalogue has no pool 'defualt', but default"
+    begun = [
+        run_foremesh(name, "--pool", "defualt", "--listen", "127.0.0.1:0")
+        for name in ("provision", "gateway")
+    ]
+    eventually(lambda: all(said in process.output for process in begun))
+
+
 def test_a_command_that_nobody_here_allowed_is_not_started(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
 ) -> None:

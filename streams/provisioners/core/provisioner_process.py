@@ -108,6 +108,8 @@ class ProvisionerProcess:
     def _prepare(self) -> list[Instance]:
         """Subscribe; read the catalogue and return the instances that a predecessor left."""
         self._catalog.read()
+        if problem := self._catalog.now.lacks_pool(self._pool):
+            logger.warning("%s", problem, extra={"action": "pool_unknown"})
         known = [
             instance
             for instance in all_instances(self._settings)

@@ -77,6 +77,8 @@ async def serve_gateway(
             events=events,
             broker=broker,
         )
+        if problem := handler.catalog.lacks_pool(config.pool):
+            logger.warning("%s", problem, extra={"action": "pool_unknown"})
         app = new_application(users_guard(settings) if at.tls else None)
         if tracer:
             app.middlewares.append(traced(tracer))
