@@ -108,8 +108,8 @@ def postgres_command(
 ) -> None:
     """Print the rights in PostgreSQL as SQL; nothing is changed.
 
-    The owner runs `foremesh db`, the writer `foremesh sink`, the reader report, explain, predict
-    and doctor. The roles exist before, and the tables (`foremesh db migrate` as the owner) before
+    The owner runs `foremesh db` and `reset`, the writer `foremesh sink`, the reader dashboard, top,
+    report, explain, predict and doctor. The roles exist before, and the tables (`foremesh db migrate` as the owner) before
     the rights of writer and reader; print it again after a migration.
     """
     roles = DatabaseRoles(owner=owner, writer=writer, reader=reader)
