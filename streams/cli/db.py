@@ -58,7 +58,7 @@ def status_command(settings: Settings, ctx: click.Context, output: str) -> None:
 @json_option("deleted_rows (a number by table)")
 @pass_settings
 def prune_command(settings: Settings, keep: int, output: str) -> None:
-    """Delete rows that are older; records on Kafka stay."""
+    """Delete rows that are older; records on Kafka stay, and the table controls."""
     deleted = prune(settings.postgres, keep)
     tell(output, {"deleted_rows": deleted}, table_of(deleted))
 

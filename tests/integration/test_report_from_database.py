@@ -33,6 +33,7 @@ from streams.records import (
     Utilisation,
 )
 from streams.records.catalog import Resources
+from streams.records.control import Control
 from streams.report.summary import summarise
 from streams.report.tables import iso_time
 from streams.settings import Settings
@@ -281,6 +282,14 @@ def test_what_is_old_is_deleted_counted_back_from_the_newest_prediction(
         for table in ("predictions", "outcomes", "outcome_parts", "commands", "instances")
     ]
     assert counts == [1, 1, 1, 0, 1]
+
+
+def test_who_changed_what_is_never_deleted(settings: Settings, run_foremesh: RunForemesh) -> None:
+    store(settings, [PREDICTION, Control(pool="default", by="ann", at_ms=1)])
+
+    run_foremesh("db", "prune", "--keep", "1s").finish()
+
+    assert ask(settings, "SELECT said_by FROM controls") == [("ann",)]
 
 
 # --------------------------------------------------------------------------- views

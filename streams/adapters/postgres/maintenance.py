@@ -110,13 +110,16 @@ def missing_columns(url: str, tables: Iterable[StoredTable] = STORED_TABLES) -> 
 def prune(url: str, keep_ms: int, tables: Iterable[StoredTable] = STORED_TABLES) -> dict[str, int]:
     """Delete what is older than `keep_ms` before the newest prediction; rows deleted, by table.
 
+    Tables that are kept are left out.
+
     Raises
     ------
     DatabaseUnreachable
         No PostgreSQL answers at this URL, or it lacks a table.
     """
     with connected(url) as connection:
-        return dict(connection.execute(_pruning(tuple(tables)), {"keep_ms": keep_ms}).fetchall())
+        pruning = _pruning(tuple(table for table in tables if not table.kept))
+        return dict(connection.execute(pruning, {"keep_ms": keep_ms}).fetchall())
 
 
 def _applied(connection: Connection) -> set[str]:

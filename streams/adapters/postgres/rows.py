@@ -56,9 +56,10 @@ class StoredTable:
     parts: Callable[[Any], Sequence[Any]] | None = None  # of a record, a row each; None: one row
     pruned_by: str = ""  # the column with the time, in milliseconds, that tells how old a row is
     pruned_with: str = ""  # else the table whose rows these are parts of
+    kept: bool = False  # else never deleted, since they are few and asked for late
 
     def __post_init__(self) -> None:
-        if not (self.pruned_by or self.pruned_with):
+        if not (self.pruned_by or self.pruned_with or self.kept):
             raise TypeError(f"{self.name} would grow for ever: say what it is pruned by")
 
     @property

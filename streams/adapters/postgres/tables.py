@@ -148,7 +148,7 @@ TABLES: tuple[StoredTable, ...] = (
         ),
         key=("pool", "at_ms"),
         newest_by=("kafka_offset",),
-        pruned_by="at_ms",
+        kept=True,
     ),
     StoredTable(
         name="instances",
