@@ -20,6 +20,7 @@ from streams.cli import pass_settings
 from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError
 from streams.pipeline.event_time.presence import is_present
+from streams.pipeline.last_values import entries_in_force
 from streams.report.finding import PartFinding
 from streams.report.text_table import NAME, WHOLE, TextTable, counted
 from streams.request_path.envoy.addresses import MeshAddresses
@@ -36,7 +37,7 @@ HEALTH_S = 2.0
 @click.pass_context
 @pass_settings
 def command(settings: Settings, ctx: click.Context, output: str) -> None:
-    """Check broker, topics, schemas, database, lag and servers; exit code 1 when something is wrong."""
+    """Check broker, topics, catalogue, schemas, database, lag and servers; exit code 1 if one is wrong."""
     findings = list(examine(settings))
     tell(output, [asdict(finding) for finding in findings], table_of(findings))
     ctx.exit(0 if all(finding.ok for finding in findings) else 1)
@@ -48,6 +49,7 @@ def examine(settings: Settings) -> Iterator[PartFinding]:
     yield from broker
     if broker[0].ok:
         yield from _check("topics", lambda: check_topics(settings), "as declared")
+        yield from _check("catalogue", lambda: _catalogue(settings), "is loaded")
     yield from _check("schemas", _schemas, "every version reads every other")
     yield from _check("database", lambda: _database(settings), "has every migration")
     if broker[0].ok:
@@ -96,6 +98,12 @@ def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[
 def _broker(settings: Settings) -> list[str]:
     connect(settings, BROKER_S)
     return []
+
+
+def _catalogue(settings: Settings) -> list[str]:
+    if entries_in_force(settings):
+        return []
+    return ["is empty, so nothing is started: run `foremesh catalog load`"]
 
 
 def _schemas() -> list[str]:

@@ -133,7 +133,7 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("produce", writes=writes, asks_groups=(EVENT_TIME,))
     asked = (*groups, EVENT_TIME)
     yield _of("produce --wait", writes=writes, views=grouped, asks_groups=asked)
-    yield _of("doctor", checks=every, views=grouped, asks_groups=asked)
+    yield _of("doctor", checks=every, views=_once(["catalog", *grouped]), asks_groups=asked)
     seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
     yield _of(
         "dashboard",

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import psycopg
+import pytest
 from confluent_kafka import Producer
 from harness import RunForemesh, Running
-from services import Door
+from services import Door, catalog_of, constituent, send
 
 from streams.adapters.kafka.clients import producer_config
 from streams.devstack import LocalStack
@@ -22,11 +23,15 @@ def findings(running: Running, exit_code: int) -> dict[str, list[dict[str, Any]]
     return found
 
 
-def test_a_stack_with_topics_and_schema_is_well(
-    topics: list[str], run_foremesh: RunForemesh
-) -> None:
+@pytest.fixture
+def loaded(settings: Settings, topics: list[str]) -> None:
+    """A catalogue is in force."""
     assert topics
+    send(settings, catalog_of(constituent("a")))
 
+
+@pytest.mark.usefixtures("loaded")
+def test_a_stack_with_topics_schema_and_catalogue_is_well(run_foremesh: RunForemesh) -> None:
     found = findings(run_foremesh("doctor", "--output", "json"), 0)
 
     assert {"broker", "topics", "schemas", "database", "lag of profiler", "lag of sink"} <= set(
@@ -34,10 +39,20 @@ def test_a_stack_with_topics_and_schema_is_well(
     )
 
 
-def test_what_transactions_leave_behind_is_no_lag(
-    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+def test_a_catalogue_that_nobody_has_loaded_is_told_with_its_fix(
+    topics: list[str], run_foremesh: RunForemesh
 ) -> None:
     assert topics
+
+    (finding,) = findings(run_foremesh("doctor", "--output", "json"), 1)["catalogue"]
+
+    assert finding["says"] == "is empty, so nothing is started: run `foremesh catalog load`"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_what_transactions_leave_behind_is_no_lag(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
     own = {"transactional.id": f"{settings.prefix}shop"}
     producer = Producer({**producer_config(settings), **own})
     producer.init_transactions(20)
@@ -171,7 +186,6 @@ def test_servers_are_asked_for_their_health(topics: list[str], run_foremesh: Run
     assert found["mesh decide"][0]["says"].startswith("does not answer at 127.0.0.1:9: start it")
 
 
-def test_the_table_is_for_people(topics: list[str], run_foremesh: RunForemesh) -> None:
-    assert topics
-
+@pytest.mark.usefixtures("loaded")
+def test_the_table_is_for_people(run_foremesh: RunForemesh) -> None:
     assert "as declared" in run_foremesh("doctor").finish()
