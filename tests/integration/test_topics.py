@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from harness import Eventually, RunForemesh
 
 from streams.adapters.kafka.clients import commit, connect, consumer_config
+from streams.adapters.kafka.lag import group_lags
 from streams.adapters.kafka.topics import check_topics, create_topics, declared
 from streams.settings import Settings
 
@@ -84,6 +85,17 @@ def test_the_command_creates_and_checks_topics(
 
     assert settings.topic("requests") in run_foremesh("topics", "create").finish()
     run_foremesh("topics", "check").finish()
+
+
+def test_a_worker_writes_nothing_for_a_terminal_into_a_file(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    worker = run_foremesh("worker", "feedback")
+    eventually(lambda: any(lag.members for lag in group_lags(settings)), 60)
+
+    assert worker.stop(30) == 0
+    assert "\x1b" not in worker.output
 
 
 def test_a_commit_that_kafka_does_not_take_is_told_and_ends_nobody(

@@ -147,6 +147,7 @@ def run(app: WorkerApp) -> NoReturn:
         override_logging=False,
         quiet=True,
     )
+    worker.spinner = None  # it writes to standard output for a terminal, also where that is a file
     worker.execute_from_commandline()
 
 
