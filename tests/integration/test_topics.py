@@ -98,6 +98,16 @@ def test_a_worker_writes_nothing_for_a_terminal_into_a_file(
     assert "\x1b" not in worker.output
 
 
+def test_the_log_of_a_worker_names_its_stages(
+    topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    worker = run_foremesh("worker", "feedback", "aggregator")
+
+    for stage in ("feedback", "aggregator"):
+        eventually(lambda s=stage: f"-{s}]: Starting" in worker.output, 60)  # type: ignore[misc]
+
+
 def test_a_commit_that_kafka_does_not_take_is_told_and_ends_nobody(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

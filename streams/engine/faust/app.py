@@ -89,6 +89,11 @@ class StageApp(_FilelessApp):
         channel = self.topic(*names, value_type=bytes, value_serializer="raw")
         self.agent(channel, name=runner.row.name)(self._agent)
 
+    @property
+    def shortlabel(self) -> str:
+        """What stands for it in the lines of the log: the stage."""
+        return self.owner.row.name
+
     def _new_transport(self) -> BatchTransport:
         # Faust 0.15.3, app/base.py:1932: by the scheme of the broker's URL.
         return BatchTransport(self.conf.broker_consumer, self)
