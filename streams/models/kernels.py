@@ -90,9 +90,7 @@ class CompilationNotice(event.Listener):
         """Say it at the first function."""
         del event
         if not self.said:  # as a warning, which is shown even before a command sets up logging
-            _log.warning(
-                "Compiling what the models compute, which takes a first start half a minute or more"
-            )
+            _log.warning("Compiling the models: half a minute or more, once where it can be kept")
         self.said = True
 
     def on_end(self, event: Any) -> None:

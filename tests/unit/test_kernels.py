@@ -40,9 +40,7 @@ def test_it_is_said_once_that_kernels_are_compiled_and_only_where_they_are(tmp_p
         for _ in range(2)
     )
 
-    assert first == (
-        "Compiling what the models compute, which takes a first start half a minute or more\n"
-    )
+    assert first == ("Compiling the models: half a minute or more, once where it can be kept\n")
     assert second == ""
 
 
