@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -87,7 +87,10 @@ class TopicView(Generic[T]):
             if as_of_s is not None and as_of_s <= self.caught_up_s:
                 return False
             asked = time.monotonic()
-            self._read_to(self._ends(asked + timeout_s), asked + timeout_s)
+            ends = self._ends(asked + timeout_s)
+            if any(end < self._next[partition] for partition, end in ends.items()):
+                self._begin_anew()
+            self._read_to(ends, asked + timeout_s)
             changed = self._publish()
             self.caught_up_s = asked
             return changed
@@ -140,7 +143,22 @@ class TopicView(Generic[T]):
             check_rights(found.error)
         if found.error is not None or not found.partitions:
             raise TopicsMissing(f"{self._topic} does not exist: run `foremesh topics create`")
-        self._next = dict.fromkeys(found.partitions, 0)
+        self._read_from_first(found.partitions)
+
+    def _begin_anew(self) -> None:
+        """Forget what was read: the topic ends before it, so it is another of the same name."""
+        logger.warning(
+            "%s was deleted and made anew: it is read from its beginning",
+            self._topic,
+            extra={"action": "view_anew"},
+        )
+        self._latest.clear()
+        self._names.clear()
+        self._changed = True
+        self._read_from_first(self._next)
+
+    def _read_from_first(self, partitions: Iterable[int]) -> None:
+        self._next = dict.fromkeys(partitions, 0)
         self._consumer.assign([TopicPartition(self._topic, p, 0) for p in self._next])
 
     def _read_to(self, ends: Mapping[int, int], deadline: float) -> None:
@@ -166,16 +184,18 @@ class TopicView(Generic[T]):
         return self._closing.is_set() or time.monotonic() > deadline
 
     def _take(self, message: Message) -> None:
-        partition, offset = message.partition(), message.offset()
+        partition, offset = message.partition() or 0, message.offset() or 0
         error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
-                self._next[partition or 0] = max(self._next[partition or 0], offset or 0)
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
             check_rights(error)
-            return
-        self._next[partition or 0] = (offset or 0) + 1
-        self._changed = True
-        self._apply(message.key() or b"", message.value())
+        elif offset < self._next[partition]:
+            self._begin_anew()  # this one comes again
+        elif error is not None:
+            self._next[partition] = offset
+        else:
+            self._next[partition] = offset + 1
+            self._changed = True
+            self._apply(message.key() or b"", message.value())
 
     def _apply(self, key: bytes, data: bytes | None) -> None:
         name = self._names.pop(key, None)

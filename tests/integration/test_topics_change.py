@@ -5,14 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
+import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # public, but in no __all__
 from harness import Eventually
 from live import Live
+from services import catalog_of, constituent, send
 from topic_changes import admin, delete, plain, predicted, produce, take_once
 
 from streams.adapters.kafka.clients import producer_config
 from streams.adapters.kafka.topics import create_topics
+from streams.engine.topic_view import TopicView
+from streams.pipeline.stage_views import stage_view
+from streams.records import Record
 from streams.settings import Settings
 
 STAGES = ("profiler", "interceptor", "feedback")
@@ -76,6 +81,27 @@ def test_a_topic_made_anew_under_a_worker_loses_nothing(live: Live, eventually: 
     produce(settings, plain(settings), "new", 120)
     live.worker(*STAGES)
     eventually(lambda: predicted(live, "new") == 120, 60)
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("read", [TopicView.catch_up, TopicView.wait])
+def test_a_view_of_a_topic_made_anew_shows_what_it_has_now(
+    settings: Settings,
+    eventually: Eventually,
+    read: Callable[[TopicView[Record], float], bool],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    send(settings, catalog_of(*map(constituent, ("a", "b", "c"))))
+    view = stage_view(settings, "catalog")
+    view.catch_up(20)
+    delete(settings, "catalog")
+    create_topics(settings)
+    eventually(lambda: read(view, 1) and not view.values, 20)
+    now = catalog_of(constituent("d"))
+    send(settings, now)
+    eventually(lambda: read(view, 1) and len(view.values) == len(list(now)), 20)
+    view.close()
+    assert "catalog was deleted and made anew" in caplog.text
 
 
 def test_partitions_that_are_added_are_refused_at_once_with_the_way_out(
