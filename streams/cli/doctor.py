@@ -140,6 +140,8 @@ def _finding_of(lag: GroupLag, *, event_clock: bool) -> PartFinding:
     """A group fails when records wait and it has no members; lag alone is no failure."""
     check, there = f"lag of {lag.stage}", lag.members > 0
     state = f"{counted(lag.members, 'member')}, {counted(lag.records, 'record')} behind"
+    if lag.held_back:
+        state += f", {lag.held_back:,} of them waiting for a transaction that is open to end"
     if there or not lag.records:
         return PartFinding(check=check, ok=True, says=state, there=there)
     if why := _why_not_read(lag, event_clock=event_clock):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
-__all__ = ["BatchOwner", "RawRecord", "RecordBatch", "cut", "size_of"]
+__all__ = ["BareEnd", "BatchOwner", "RawRecord", "RecordBatch", "cut", "size_of"]
 
 
 class RawRecord(Protocol):
@@ -60,6 +60,13 @@ class RecordBatch:
         return sum(map(size_of, self.records))
 
 
+class BareEnd(NamedTuple):
+    """The end of a partition: from one offset to another there is no record."""
+
+    after: int  # the last record
+    until: int  # past what transactions leave behind it
+
+
 class BatchOwner(Protocol):
     """Processes the batches, and so decides which offsets may be committed."""
 
@@ -71,8 +78,8 @@ class BatchOwner(Protocol):
         """Records of a partition were fetched, the last one before this offset."""
         ...
 
-    def reached(self, tp: TP, after: int, until: int) -> None:
-        """A partition was fetched to its end: no record is between these offsets."""
+    def reached(self, tp: TP, end: BareEnd, held_back: int = 0) -> None:
+        """A partition was fetched to its end; so many records behind that may not be read yet."""
         ...
 
     def committable(self) -> Mapping[TP, int]:

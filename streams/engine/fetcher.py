@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from faust.types import TP
 
+from streams.engine.batch import BareEnd
 from streams.errors import BrokerUnreachable
 from streams.tracing.traceparent import traceparent_of
 
-__all__ = ["BareEnd", "FetchedRecord", "FetchedRun", "RecordFetcher"]
+__all__ = ["FetchedRecord", "FetchedRun", "RecordFetcher"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +73,6 @@ class FetchedRun(NamedTuple):
     records: list[FetchedRecord]
 
 
-class BareEnd(NamedTuple):
-    """The end of a partition: from one offset to another there is no record."""
-
-    after: int  # the last record
-    until: int  # past what transactions leave behind it
-
-
 class RecordFetcher:
     """Prefetches the partitions of the last call of `fetch`.
 
@@ -107,6 +101,9 @@ class RecordFetcher:
         self._open = True
         self._position: dict[TP, int] = {}  # offset of the next record to return
         self._reached: list[tuple[TP, int]] = []  # ends of partitions, since the last call
+        self._ended: dict[
+            TP, BareEnd
+        ] = {}  # the last of them, unless another offset was sought since
         self._flowing: set[TP] = set()  # assigned to the consumer
         self._waiter = ThreadPoolExecutor(1, "fetcher")
         self._first: asyncio.Future[Message | None] | None = None  # result of its poll
@@ -116,12 +113,14 @@ class RecordFetcher:
         """Fetch from these offsets on (None: the beginning); other partitions stay as they are."""
         self._assign(self._flowing - positions.keys())
         for tp, offset in positions.items():
+            self._ended.pop(tp, None)
             self._position[tp] = OFFSET_BEGINNING if offset is None else offset
 
     def forget(self) -> None:
         """Fetch nothing before the next `seek`."""
         self._assign(set())
         self._position.clear()
+        self._ended.clear()
 
     async def fetch(self, tps: set[TP], timeout_s: float) -> dict[TP, FetchedRun]:
         """The next records of these partitions, as soon as there are any; none after `close`.
@@ -150,10 +149,20 @@ class RecordFetcher:
     def take_ends(self) -> dict[TP, BareEnd]:
         """The partitions of which a `fetch` reached the end since the last call."""
         reached, self._reached = self._reached, []
-        return {
+        ends = {
             tp: BareEnd(position if (position := self._position[tp]) >= 0 else end, end)
             for tp, end in reached
             if tp in self._flowing and self._position[tp] <= end
+        }
+        self._ended |= ends
+        return ends
+
+    def held_back(self) -> dict[TP, tuple[BareEnd, int]]:
+        """Partitions with records behind the end that was reached, and how many, as of now."""
+        return {
+            tp: (end, self.end(tp) - end.until)
+            for tp, end in self._ended.items()
+            if tp in self._flowing and self._position[tp] <= end.until < self.end(tp)
         }
 
     def end(self, tp: TP) -> int:

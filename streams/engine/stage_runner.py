@@ -17,7 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from streams.engine.background import BackgroundTasks
-from streams.engine.batch import RecordBatch
+from streams.engine.batch import BareEnd, RecordBatch
 from streams.engine.checkpointer import SLICES, PartitionCheckpointer
 from streams.engine.losses import tell_gap, tell_loss
 from streams.engine.ownership import OwnedPartitions
@@ -200,11 +200,11 @@ class StageRunner:
         if owned := self._partitions.get(tp.partition):
             owned.first.fetched(self._names[tp.topic], next_offset)
 
-    def reached(self, tp: TP, after: int, until: int) -> None:
-        """A partition was fetched to its end: no record is between these offsets."""
+    def reached(self, tp: TP, end: BareEnd, held_back: int = 0) -> None:
+        """A partition was fetched to its end; so many records behind that may not be read yet."""
         if owned := self._partitions.get(tp.partition):
             owned.first.reached(self._names[tp.topic])
-            owned.lag.reach(tp.topic, after, until)
+            owned.lag.reach(tp.topic, *end, held_back)
             self._wiring.meter.lag(self.row.name, owned.number, owned.lag.records)
 
     async def _take(self, batch: RecordBatch) -> None:

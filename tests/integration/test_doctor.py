@@ -67,6 +67,27 @@ def test_what_transactions_leave_behind_is_no_lag(
     assert found["lag of feedback"][0]["says"] == "0 members, 0 records behind"
 
 
+def test_what_waits_for_a_transaction_that_is_open_is_told(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    leave_one(settings, "outcomes")
+    own = {"transactional.id": f"{settings.prefix}shop"}
+    producer = Producer({**producer_config(settings), **own})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for _ in range(3):
+        producer.produce(settings.topic("outcomes"), b"x", b"k")
+    assert producer.flush(20) == 0
+
+    found = findings(run_foremesh("doctor", "--output", "json"), 1)
+
+    assert found["lag of feedback"][0]["says"] == (
+        "0 members, 4 records behind, 3 of them waiting for a transaction that is open to end:"
+        " run `foremesh worker feedback`"
+    )
+
+
 def test_missing_topics_are_named_with_their_fix(
     settings: Settings, run_foremesh: RunForemesh
 ) -> None:

@@ -12,7 +12,7 @@ from faust.types import TP
 
 from streams.adapters.avro.codec import encode
 from streams.allocator.stage import AllocatorStage
-from streams.engine.batch import RecordBatch
+from streams.engine.batch import BareEnd, RecordBatch
 from streams.engine.faust.app import StageApp
 from streams.engine.stage_runner import StageRunner
 from streams.pipeline.worker import create_app
@@ -73,7 +73,7 @@ def test_the_allocator_fetches_what_operators_have_said_before_it_fetches_demand
         tps = {TP(demand, 0), TP(control, 0)}
         await own(runner, {TP(control, 0)})
         before = runner.ready(tps)
-        runner.reached(TP(control, 0), 0, 0)
+        runner.reached(TP(control, 0), BareEnd(0, 0))
         after = runner.ready(tps)
         await runner.stop()
         return before, after

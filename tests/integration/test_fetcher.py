@@ -9,7 +9,8 @@ from confluent_kafka import Producer
 from faust.types import TP
 
 from streams.adapters.kafka.clients import client_config, producer_config
-from streams.engine.fetcher import BareEnd, FetchedRecord, FetchedRun, RecordFetcher
+from streams.engine.batch import BareEnd
+from streams.engine.fetcher import FetchedRecord, FetchedRun, RecordFetcher
 from streams.engine.producer import CheckedProducer
 from streams.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.error
 import urllib.request
 
 from confluent_kafka import Producer
@@ -18,8 +19,32 @@ LAG = re.compile(r'^foremesh_lag\{.*stage="profiler"\} (\S+)$', re.MULTILINE)
 
 
 def lags(port: int) -> list[float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        return [float(found) for found in LAG.findall(answer.read().decode())]
+    """Of each partition; none before the worker is there."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return [float(found) for found in LAG.findall(answer.read().decode())]
+    except urllib.error.URLError:
+        return []
+
+
+def test_what_waits_for_a_transaction_that_is_open_is_lag_and_told(
+    live: Live, eventually: Eventually
+) -> None:
+    settings, [port] = live.settings, free_ports(1)
+    worker = live.worker("profiler", FOREMESH_METRICS_PORT=str(port))
+    eventually(lambda: lags(port) == [0.0] * settings.partitions, 90)
+    producer = Producer({**producer_config(settings), "transactional.id": f"{settings.prefix}shop"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for partition in range(settings.partitions):
+        producer.produce(settings.topic("requests"), b"x", partition=partition)
+    assert producer.flush(20) == 0
+
+    eventually(lambda: lags(port) == [1.0] * settings.partitions, 20)
+    said = f"{settings.topic('requests')}[0]: 1 records from offset 0 on wait for a transaction"
+    eventually(lambda: said in worker.output, 20)
+    producer.abort_transaction(20)
+    eventually(lambda: lags(port) == [0.0] * settings.partitions, 20)
 
 
 def test_the_marker_behind_a_transaction_is_no_lag(live: Live, eventually: Eventually) -> None:

@@ -39,6 +39,14 @@ def test_what_comes_after_the_end_was_reached_is_lag() -> None:
     assert lag.records == 2
 
 
+def test_what_waits_for_a_transaction_that_is_open_is_lag() -> None:
+    lag = InputLag()
+    lag.reach("requests", 5, 5, 20)
+    assert lag.records == 20
+    lag.reach("requests", 5, 26)  # it was rolled back
+    assert lag.records == 0
+
+
 def test_a_topic_of_which_nothing_was_handled_has_no_lag() -> None:
     lag = InputLag()
     lag.reach("requests", 5, 5)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
     OffsetSpec,
@@ -14,7 +14,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from streams.errors import BrokerUnreachable
 
-__all__ = ["ANSWER_S", "Offsets", "connected", "end_offsets", "first_offsets", "patiently"]
+__all__ = [
+    "ANSWER_S",
+    "Offsets",
+    "connected",
+    "end_offsets",
+    "first_offsets",
+    "patiently",
+    "readable_offsets",
+]
 
 ANSWER_S = 30.0
 
@@ -87,6 +95,12 @@ def end_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
     return patiently(lambda: _offsets(client, topics, spec))
 
 
+def readable_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
+    """The same, or the offset of the first record of a transaction that is open."""
+    spec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
+    return patiently(lambda: _offsets(client, topics, spec, IsolationLevel.READ_COMMITTED))
+
+
 def patiently(ask: Callable[[], T], also: Collection[int] = ()) -> T:
     """The answer, asked for again while the broker loads what the question is about.
 
@@ -107,7 +121,12 @@ def patiently(ask: Callable[[], T], also: Collection[int] = ()) -> T:
         time.sleep(0.05)
 
 
-def _offsets(client: AdminClient, topics: Iterable[str], spec: OffsetSpec) -> Offsets:
+def _offsets(
+    client: AdminClient,
+    topics: Iterable[str],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> Offsets:
     there = client.list_topics(timeout=ANSWER_S).topics
     asked = {
         TopicPartition(name, partition): spec
@@ -115,5 +134,6 @@ def _offsets(client: AdminClient, topics: Iterable[str], spec: OffsetSpec) -> Of
         if name in there
         for partition in there[name].partitions
     }
-    answers = client.list_offsets(asked, request_timeout=ANSWER_S) if asked else {}
+    options = {"isolation_level": isolation, "request_timeout": ANSWER_S}
+    answers = client.list_offsets(asked, **options) if asked else {}
     return {(at.topic, at.partition): f.result(ANSWER_S).offset for at, f in answers.items()}

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets, first_offsets, patiently
+from streams.adapters.kafka.admin import (
+    ANSWER_S,
+    Offsets,
+    end_offsets,
+    first_offsets,
+    patiently,
+    readable_offsets,
+)
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.control_records import without_records
 from streams.adapters.kafka.groups import members
@@ -30,6 +37,7 @@ class GroupLag:
     stage: str  # or the sink
     members: int  # active ones
     records: int  # from its committed offsets, or the first ones, to the end
+    held_back: int  # of these, behind the first record of a transaction that is open
     optional: bool  # runs only when asked for
 
 
@@ -44,20 +52,23 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
     client = connect(settings)
     try:
         names = {settings.topic(topic) for topics in topology.groups.values() for topic in topics}
-        first, last = first_offsets(client, names), end_offsets(client, names)
+        first, readable = first_offsets(client, names), readable_offsets(client, names)
+        last = end_offsets(client, names)
         starts = {
             stage: _starts(settings, client, stage, first, topics)
             for stage, topics in topology.groups.items()
         }
-        behind = _behind(settings, list(starts.values()), last)
+        behind = _behind(settings, list(starts.values()), readable)
+        held = [_held_back(start, readable, last) for start in starts.values()]
         return [
             GroupLag(
                 stage=stage,
                 members=len(members(client, settings.group(stage))),
-                records=records,
+                records=records + held_back,
+                held_back=held_back,
                 optional=stage in topology.stages and topology.stages[stage].optional,
             )
-            for stage, records in zip(starts, behind, strict=True)
+            for stage, records, held_back in zip(starts, behind, held, strict=True)
         ]
     except KafkaException as error:
         raise BrokerUnreachable(f"Kafka does not answer about consumer groups: {error}") from error
@@ -83,6 +94,15 @@ def _starts(
     names = {*map(settings.topic, topics)}
     committed = committed_offsets(client, settings.group(stage))
     return {at: max(committed.get(at, 0), begin) for at, begin in first.items() if at[0] in names}
+
+
+def _held_back(starts: Offsets, readable: Offsets, last: Offsets) -> int:
+    """The offsets from each of `starts` on that nobody may read yet."""
+    return sum(
+        last[at] - max(begin, readable[at])
+        for at, begin in starts.items()
+        if readable[at] < last[at]
+    )
 
 
 def _behind(settings: Settings, starts: Sequence[Offsets], last: Offsets) -> list[int]:

@@ -8,6 +8,7 @@ others.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from mode.utils.futures import notify
 from streams.engine.batch import BatchOwner, RawRecord, RecordBatch, cut
 from streams.engine.faust.consumer_thread import ConsumerThread
 from streams.engine.fetcher import RecordFetcher
+from streams.engine.open_transactions import OpenTransactions
 
 __all__ = ["BatchConsumer", "BatchTransport"]
 
@@ -44,6 +46,7 @@ class BatchConsumer(driver.Consumer):
         traced = app.settings.traces != ""
         most = self._most_records, self._most_bytes
         self._fetcher = RecordFetcher(config, *most, traced=traced)
+        self._transactions = OpenTransactions()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust 0.15.3, aiokafka.py:235.
@@ -58,7 +61,7 @@ class BatchConsumer(driver.Consumer):
         for tp, run in records.items():
             self.owner.fetched(tp, run.records[-1].offset + 1)
         for tp, end in self._fetcher.take_ends().items():
-            self.owner.reached(tp, end.after, end.until)
+            self.owner.reached(tp, end)
         return records
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -84,7 +87,14 @@ class BatchConsumer(driver.Consumer):
         async for _ in self.itertimer(WATCH_S, name="group"):
             alive = self._asked or not self._active_partitions  # else the agent is stuck
             self._asked = False
+            self._note_held_back()
             await self._thread.call_thread(self._thread.check_group, alive)
+
+    def _note_held_back(self) -> None:
+        held = self._fetcher.held_back()
+        self._transactions.note(held, time.monotonic())
+        for tp, (end, count) in held.items():
+            self.owner.reached(tp, end, count)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # Faust's
         """Fetch; one message per batch.
