@@ -20,6 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quit-after", type=int, help="exit with code 7 after so many requests")
     parser.add_argument("--quit-first", type=Path, help="exit serving the first of this file")
     parser.add_argument("--hang-up-first", type=Path, help="answer not the first of this file")
+    parser.add_argument("--stop-first", type=Path, help="stop for good at the first of this file")
     parser.add_argument("--count", type=Path, help="a file with a byte for each request")
     parser.add_argument("--answer", default="200 OK", help="to requests; 200 to health checks")
     parser.add_argument("--health", default="200 OK", help="to health checks, and all that is got")
@@ -57,6 +58,8 @@ class Service:
         self.now += 1
         if self.given.quit_first and count_in(self.given.quit_first) == 1:
             os._exit(7)
+        if self.given.stop_first and count_in(self.given.stop_first) == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self.given.hang_up_first and count_in(self.given.hang_up_first) == 1:
             raise ConnectionError("hung up")
         if self.given.count:

@@ -168,6 +168,17 @@ async def test_an_instance_that_lives_but_hangs_up_is_replaced(
     assert [one.reason for one in gone] == ["did not answer a request"]
 
 
+async def test_an_instance_that_hangs_fails_one_request(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a", "--stop-first", str(tmp_path / "asked"))))
+    door = Door(run_foremesh, FOREMESH_GATEWAY_DEADLINE_MS="1500")
+    async with aiohttp.ClientSession() as session:
+        said = [(await door.ask(session, "only-a")).status for _ in range(3)]
+    assert said == [502, 200, 200]
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_client_names_its_tier_only_where_the_catalogue_trusts_it(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh, *, trusted: bool

@@ -20,7 +20,7 @@ CATALOG = catalog_of(constituent("a"), constituent("b", concurrency=8))
 
 
 def checks(free: InstanceClaims) -> ExtAuthzChecks:
-    made = ExtAuthzChecks(free, LeaseTable(free), 10_000)
+    made = ExtAuthzChecks(free, LeaseTable(free, free.release_unused), 10_000)
     made.set_catalog(CATALOG)
     return made
 
@@ -51,7 +51,7 @@ def test_any_other_request_takes_the_standard_path(path: str) -> None:
 
 def test_a_claim_goes_by_the_id_of_its_request() -> None:
     free = claims("x")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     asked = ExtAuthzChecks(free, leases, 10_000)
     asked.set_catalog(CATALOG)
     asked.answer(head("/constituent/a"))
@@ -62,7 +62,7 @@ def test_a_claim_goes_by_the_id_of_its_request() -> None:
 
 def test_nothing_is_claimed_for_a_request_that_has_just_ended() -> None:
     free = claims("x")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     asked = ExtAuthzChecks(free, leases, 10_000)
     asked.set_catalog(CATALOG)
     leases.release("r1/a", "", 0)  # Envoy did not wait, and the standard path has served it

@@ -15,7 +15,7 @@ def taken(free: InstanceClaims) -> ClaimableInstance:
 
 def test_an_instance_whose_request_has_ended_is_free_again() -> None:
     free = claims("x")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     leases.add("r/a", taken(free), 10_000)
     assert free.claim("a") is None
     leases.release("r/a", "x", 5)
@@ -25,7 +25,7 @@ def test_an_instance_whose_request_has_ended_is_free_again() -> None:
 
 def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
     free = claims("x", "y")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     first, second = taken(free), taken(free)
     leases.add("r/a", first, 10_000)
     leases.add("r/a", second, 10_000)
@@ -36,16 +36,28 @@ def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
 
 async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once() -> None:
     free = claims("x")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     leases.add("r/a", taken(free), 10_000)
     leases.release("r/a", "", 0)
 
     assert free.claim("a") is None
 
 
+def test_an_instance_that_owes_an_answer_is_not_free_before_that_is_known() -> None:
+    free = claims("x")
+    owing: list[ClaimableInstance] = []
+    leases = LeaseTable(free, owing.append)
+    leases.add("r/a", taken(free), 10_000)
+    leases.release("r/a", "x", 5, unanswered=True)
+
+    assert free.claim("a") is None
+    free.release_unused(*owing)
+    assert took(free.claim("a")) == "x"
+
+
 def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
     free = claims("x")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     leases.add("r/a", taken(free), 10_000)
     leases.expire(11_000)
     assert len(leases) == 1
@@ -56,7 +68,7 @@ def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
 
 def test_a_dead_instance_is_given_to_nobody() -> None:
     free = claims("x")
-    leases = LeaseTable(free)
+    leases = LeaseTable(free, free.release_unused)
     leases.add("r/a", taken(free), 10_000)
     leases.release("r/a", "x", 0, lost=True)
 

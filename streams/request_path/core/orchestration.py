@@ -20,13 +20,17 @@ from streams.records import Part
 from streams.request_path.core.json_answer import json_answer
 from streams.request_path.core.provisioner_client import until
 
-__all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "last_step_of"]
+__all__ = ["ClientGone", "CompositeRun", "ConstituentFailed", "ConstituentLate", "last_step_of"]
 
 logger = logging.getLogger(__name__)
 
 
 class ConstituentFailed(Exception):
     """A constituent did not serve its part; the message says which one and why."""
+
+
+class ConstituentLate(ConstituentFailed):
+    """A constituent did not answer in time."""
 
 
 class ClientGone(ConstituentFailed):
@@ -154,7 +158,7 @@ class CompositeRun(abc.ABC):
             ) as response:
                 answer = await json_answer(response)
         except TimeoutError:
-            raise ConstituentFailed(f"{constituent} did not answer in time") from None
+            raise ConstituentLate(f"{constituent} did not answer in time") from None
         except aiohttp.ClientConnectionError:
             raise
         except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:

@@ -119,6 +119,11 @@ class CatalogAndInstanceWatch:
         found = self.catalog.constituents.get(constituent)
         return found.concurrency if found else 1
 
+    def health(self, constituent: str) -> str:
+        """The path at which instances of a constituent answer once they can serve."""
+        found = self.catalog.constituents.get(constituent)
+        return found.health if found else "/"
+
     def close(self) -> None:
         """Close the connections."""
         self._catalog.close()

@@ -19,6 +19,7 @@ from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.core.provisioner_client import ProvisionerClient
 from streams.request_path.core.standard_path import StandardPath
 from streams.request_path.core.topic_watch import CatalogAndInstanceWatch, nothing
+from streams.request_path.core.unanswered import UnansweredInstances
 from streams.runtime.tasks import every
 from streams.settings import Settings
 
@@ -40,7 +41,7 @@ async def open_warm_pool(
     settings
         Where Kafka and the provisioner are.
     session
-        Connections to the provisioner.
+        Connections to the provisioner and to instances.
     pool
         Its name.
     queue
@@ -48,7 +49,7 @@ async def open_warm_pool(
     """
     watch = await CatalogAndInstanceWatch.open(settings)
     provisioner = ProvisionerClient(session, settings)
-    warm = WarmPool(watch, provisioner, pool=pool, queue=queue)
+    warm = WarmPool(watch, provisioner, session, pool=pool, queue=queue)
     before_scrape(warm.tell)
     try:
         yield warm
@@ -65,6 +66,8 @@ class WarmPool:
         The catalogue and the instances.
     provisioner
         Starts instances, and receives reports of their use.
+    session
+        Connections to instances.
     pool
         Name of the pool.
     queue
@@ -75,6 +78,7 @@ class WarmPool:
         self,
         watch: CatalogAndInstanceWatch,
         provisioner: ProvisionerClient,
+        session: aiohttp.ClientSession,
         *,
         pool: str,
         queue: int,
@@ -82,6 +86,7 @@ class WarmPool:
         self._watch = watch
         self._provisioner = provisioner
         self.claims = InstanceClaims(pool, watch.concurrency)
+        self.unanswered = UnansweredInstances(self.claims, session, watch.health)
         self.standard_path = StandardPath(
             self.claims, provisioner, concurrency=watch.concurrency, queue=queue
         )
@@ -122,6 +127,7 @@ class WarmPool:
     async def close(self) -> None:
         """Send the last reports, and close the connections."""
         await self.standard_path.close()
+        await self.unanswered.close()
         await self._report()
         self._watch.close()
 

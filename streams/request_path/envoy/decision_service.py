@@ -165,7 +165,7 @@ class DecisionService:
         self._warm = warm
         self._guard, self._broker = guard, broker
         self._withheld = WithheldInstances(warm.claims, deadline_ms)
-        self.leases = LeaseTable(warm.claims)
+        self.leases = LeaseTable(warm.claims, warm.unanswered.check)
         self.checks = ExtAuthzChecks(warm.claims, self.leases, deadline_ms)
         self._run_id = uuid.uuid4().hex[:8]  # keys of an earlier process must not match
         self._numbers = itertools.count()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
@@ -32,10 +32,14 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
     ----------
     claims
         Where ended leases are released.
+    unanswered
+        Takes the claim of an instance that owes an answer.
     """
 
-    def __init__(self, claims: InstanceClaims) -> None:
-        self._claims = claims
+    def __init__(
+        self, claims: InstanceClaims, unanswered: Callable[[ClaimableInstance], None]
+    ) -> None:
+        self._claims, self._unanswered = claims, unanswered
         # key -> claimed instances, and when their leases expire
         self._held: dict[str, list[tuple[ClaimableInstance, int]]] = {}
         self._ended: set[str] = set()  # requests without a lease, since the last `expire`
@@ -48,7 +52,15 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
         """Add a lease; it ends by its release, or expires after the deadline."""
         self._held.setdefault(key, []).append((claimed, deadline_ms + _GRACE_MS))
 
-    def release(self, key: str, instance_id: str, served_ms: int, *, lost: bool = False) -> None:
+    def release(
+        self,
+        key: str,
+        instance_id: str,
+        served_ms: int,
+        *,
+        lost: bool = False,
+        unanswered: bool = False,
+    ) -> None:
         """End a lease.
 
         Parameters
@@ -61,12 +73,16 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
             How long it served.
         lost
             Whether the instance is dead.
+        unanswered
+            Whether the request was given up before the instance answered.
         """
         claimed = self._remove(key, instance_id)
         if claimed is None:
             self._ended.add(key)
         elif lost:
             self._claims.discard(claimed)
+        elif unanswered:
+            self._unanswered(claimed)
         elif instance_id == claimed.instance.instance_id:
             self._claims.release(claimed, served_ms)
         else:  # Envoy could not reach it, or does not know it yet
@@ -113,8 +129,10 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
             for entry in message.http_logs.log_entry:
                 common, request = entry.common_properties, entry.request
                 key = lease_key(request.request_id, request.request_headers[CONSTITUENT_HEADER])
-                served_ms = common.duration.ToMilliseconds()
-                self.release(key, common.custom_tags["instance"], served_ms)
+                served_ms, flags = common.duration.ToMilliseconds(), common.response_flags
+                given_up = flags.upstream_request_timeout or flags.downstream_connection_termination
+                instance_id = common.custom_tags["instance"]
+                self.release(key, instance_id, served_ms, unanswered=given_up)
         return als_pb2.StreamAccessLogsResponse()
 
 

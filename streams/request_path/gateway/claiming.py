@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -15,7 +16,11 @@ from streams.records import Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.request_path.core.event_buffer import EventBuffer
-from streams.request_path.core.orchestration import CompositeRun, ConstituentFailed
+from streams.request_path.core.orchestration import (
+    CompositeRun,
+    ConstituentFailed,
+    ConstituentLate,
+)
 from streams.request_path.core.retries import MAYBE_SERVED, is_unserved
 from streams.request_path.core.standard_path import StandardPath
 from streams.request_path.core.start_up_times import start_up_ms_since
@@ -37,11 +42,14 @@ class ClaimingRun(CompositeRun):
         Instances claimed when the request arrived, by constituent.
     claims, standard_path
         Where claims are released, and where missing instances come from.
+    unanswered
+        Takes the claim of an instance that owes an answer.
     """
 
     claimed: Mapping[str, ClaimableInstance]
     claims: InstanceClaims
     standard_path: StandardPath
+    unanswered: Callable[[ClaimableInstance], None]
     _held: dict[str, ClaimableInstance] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +114,11 @@ class ClaimingRun(CompositeRun):
     async def _call_held(self, constituent: str, body: bytes) -> None:
         instance = self._held[constituent].instance
         began = time.perf_counter()
-        answer, response = await self.post(constituent, instance.endpoint, body)
+        try:
+            answer, response = await self.post(constituent, instance.endpoint, body)
+        except (ConstituentLate, asyncio.CancelledError):  # it may be at it, or hang
+            self.unanswered(self._held.pop(constituent))
+            raise
         if response.status >= 400:
             raise ConstituentFailed(f"{constituent} answered with {response.status}")
         self.answers[constituent] = answer
@@ -184,6 +196,7 @@ class ClaimingRequestHandler(RequestHandler):
             values=values,
             claims=claims,
             standard_path=self._warm.standard_path,
+            unanswered=self._warm.unanswered.check,
             session=self._session,
             idempotent=idempotent,
         )

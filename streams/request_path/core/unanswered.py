@@ -1,0 +1,78 @@
+"""Instances that owe an answer: none gets another request before it has shown that it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import aiohttp
+
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+
+__all__ = ["UnansweredInstances"]
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 30.0  # for one that serves a request at a time, and is still at it
+
+
+class UnansweredInstances:
+    """Keeps the claims of requests that were given up, until their instances answer again.
+
+    One that hangs would be claimed by request after request: it was used last, and is free.
+
+    Parameters
+    ----------
+    claims
+        Where claims are released.
+    session
+        Connections to the instances.
+    health
+        The path of a constituent at which its instances answer once they can serve.
+    patience_s
+        How long an instance may take; one that takes longer is ended.
+    """
+
+    def __init__(
+        self,
+        claims: InstanceClaims,
+        session: aiohttp.ClientSession,
+        health: Callable[[str], str],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._claims, self._session, self._health = claims, session, health
+        self._limit = aiohttp.ClientTimeout(total=patience_s)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def check(self, claimed: ClaimableInstance) -> None:
+        """Release a claim once its instance answers, whatever it says; end one that does not."""
+        task = asyncio.create_task(self._check(claimed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for no instance any longer."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _check(self, claimed: ClaimableInstance) -> None:
+        if await self._answers(claimed):
+            self._claims.release_unused(claimed)
+            return
+        name = claimed.instance.instance_id
+        extra = {"action": "instance_hangs", "instance": name}
+        logger.warning("%s does not answer any more, and is ended", name, extra=extra)
+        self._claims.discard(claimed)
+
+    async def _answers(self, claimed: ClaimableInstance) -> bool:
+        instance = claimed.instance
+        url = instance.endpoint.rstrip("/") + self._health(instance.service)
+        try:
+            async with self._session.get(url, timeout=self._limit, allow_redirects=False):
+                return True
+        except (aiohttp.ClientConnectionError, TimeoutError):
+            return False
+        except aiohttp.ClientError:  # an answer, though not in HTTP
+            return True
