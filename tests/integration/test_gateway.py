@@ -179,6 +179,19 @@ async def test_an_instance_that_hangs_fails_one_request(
     assert said == [502, 200, 200]
 
 
+@pytest.mark.parametrize("status", ["302 Found\r\nlocation: /elsewhere", "101 Switching Protocols"])
+async def test_an_instance_that_sends_elsewhere_has_not_answered(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, status: str
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a", "--answer", status)))
+    door = Door(run_foremesh)
+    async with aiohttp.ClientSession() as session:
+        answer = await door.ask(session, "only-a")
+    assert answer.status == 502
+    assert answer.body["error"] == f"a answered with {status[:3]}"
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_client_names_its_tier_only_where_the_catalogue_trusts_it(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh, *, trusted: bool

@@ -154,7 +154,7 @@ class CompositeRun(abc.ABC):
         headers = {**(headers or {}), "content-type": "application/json"}
         try:
             async with self.session.post(
-                url, data=body, headers=headers, timeout=limit
+                url, data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
                 answer = await json_answer(response)
         except TimeoutError:
@@ -164,6 +164,12 @@ class CompositeRun(abc.ABC):
         except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
         return answer, response
+
+    def keep(self, constituent: str, answer: Raw, status: int) -> None:
+        """Keep an answer for the user; raises `ConstituentFailed` where it is none."""
+        if not 200 <= status < 300:  # a redirect is for a browser: nothing was done
+            raise ConstituentFailed(f"{constituent} answered with {status}")
+        self.answers[constituent] = answer
 
     def _body(self) -> bytes:
         """What the user sent, and beside it what only foremesh knows: for all of a step."""

@@ -119,9 +119,7 @@ class ClaimingRun(CompositeRun):
         except (ConstituentLate, asyncio.CancelledError):  # it may be at it, or hang
             self.unanswered(self._held.pop(constituent))
             raise
-        if response.status >= 400:
-            raise ConstituentFailed(f"{constituent} answered with {response.status}")
-        self.answers[constituent] = answer
+        self.keep(constituent, answer, response.status)
         took_ms = round((time.perf_counter() - began) * 1000)
         part = self.parts[constituent]
         self.parts[constituent] = replace(

@@ -73,9 +73,7 @@ class _EnvoyRun(CompositeRun):
         self.parts[constituent] = merge_parts(self.parts.get(constituent), part, took_ms)
         if response.status == 503:
             raise _refusal(constituent, answer, response)
-        if response.status >= 400:
-            raise ConstituentFailed(f"{constituent} answered with {response.status}")
-        self.answers[constituent] = answer
+        self.keep(constituent, answer, response.status)
 
 
 def _part_in(response: aiohttp.ClientResponse, constituent: str) -> Part:
