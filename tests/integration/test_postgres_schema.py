@@ -143,7 +143,7 @@ def test_nobody_there_is_said_in_a_sentence() -> None:
 
 def test_a_server_that_refuses_a_role_is_not_taken_for_none(settings: Settings) -> None:
     with pytest.raises(
-        DatabaseUnreachable, match=r"PostgreSQL answers, and refuses: .*nobody-here"
+        DatabaseUnreachable, match=r"PostgreSQL answers, and refuses the connection: .*nobody-here"
     ):
         migrate(make_conninfo(settings.postgres, user="nobody-here"))
 

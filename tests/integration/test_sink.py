@@ -57,6 +57,7 @@ PREDICTION = Prediction(
     expires_ms=NOW + 90_000,
     model="m1",
 )
+RECEIVED = ReceivedRecord(topic="t", partition=0, offset=0, at_ms=0, key=None, value=None)
 COMMAND = Command(
     command_id="c1",
     pool="default",
@@ -353,20 +354,40 @@ def test_a_lock_is_not_waited_for_without_end(settings: Settings) -> None:
     sink.close()
 
 
-def test_a_slow_statement_is_no_missing_server(settings: Settings) -> None:
+def before_insert(settings: Settings, statement: str) -> None:
+    """Have each outcome that is inserted execute a statement first."""
     with psycopg.connect(settings.postgres) as connection:
         connection.execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-            " 'BEGIN PERFORM pg_sleep(5); RETURN NEW; END'"
+            "CREATE FUNCTION first() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN {statement}; RETURN NEW; END $$"
         )
         connection.execute(
-            "CREATE TRIGGER slow BEFORE INSERT ON outcomes FOR EACH ROW EXECUTE FUNCTION slow()"
+            "CREATE TRIGGER first BEFORE INSERT ON outcomes FOR EACH ROW EXECUTE FUNCTION first()"
         )
+
+
+@pytest.mark.parametrize("said", ["'no'", "'no space left' USING ERRCODE = 'disk_full'"])
+def test_a_server_that_refuses_is_no_missing_server(settings: Settings, said: str) -> None:
+    before_insert(settings, f"RAISE EXCEPTION {said}")
+    sink = PostgresSink(settings.postgres)
+
+    with pytest.raises(DatabaseUnreachable, match=r"answers, and refuses what .*\(no"):
+        sink.write([SinkEntry(OUTCOME, RECEIVED)])
+    sink.close()
+
+
+def test_a_server_that_lets_nobody_in_is_no_missing_server(settings: Settings) -> None:
+    nowhere = f"{settings.postgres}_that_is_not_there"
+    with pytest.raises(DatabaseUnreachable, match="PostgreSQL answers, and refuses the conn"):
+        PostgresSink(nowhere).write([SinkEntry(OUTCOME, RECEIVED)])
+
+
+def test_a_slow_statement_is_no_missing_server(settings: Settings) -> None:
+    before_insert(settings, "PERFORM pg_sleep(5)")
     sink = PostgresSink(settings.postgres, timeout_s=0.2)
-    received = ReceivedRecord(topic="t", partition=0, offset=0, at_ms=0, key=None, value=None)
 
     with pytest.raises(DatabaseBusy, match="not in time"):
-        sink.write([SinkEntry(OUTCOME, received)])
+        sink.write([SinkEntry(OUTCOME, RECEIVED)])
     sink.close()
 
 

@@ -32,6 +32,8 @@ _NAMED = (
     psycopg.errors.ReadOnlySqlTransaction,
 )
 
+_AWAY = ("08", "57P")  # SQLSTATE of connections that are lost, and of a server that ends
+
 # A server that disappears without closing its connections is noticed within half a minute.
 _DEADLINES: Mapping[str, Any] = {
     "connect_timeout": 5,
@@ -113,9 +115,11 @@ def _of_no_use(error: psycopg.Error) -> str:
             "The database has something of such a name that no migration made, as of another program:"
             " set FOREMESH_POSTGRES to a database of its own"
         )
+    if error.sqlstate and not error.sqlstate.startswith(_AWAY):
+        return "PostgreSQL answers, and refuses what it is asked: its message and its log say why"
     if "FATAL:" in str(error):  # how a server, in English, says why it takes no connection
         return (
-            "PostgreSQL answers, and refuses: set FOREMESH_POSTGRES to a database, a role and a"
-            " password that it takes, or wait until it does"
+            "PostgreSQL answers, and refuses the connection: set FOREMESH_POSTGRES to a database, a"
+            " role and a password that it takes, or wait until it takes connections"
         )
     return DatabaseUnreachable.__doc__ or ""
