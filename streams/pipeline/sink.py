@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message
 
 from streams.adapters.avro.codec import RecordCodec, RecordUndecodable, installed
-from streams.adapters.kafka.clients import commit, consumer_config, producer_config
+from streams.adapters.kafka.clients import commit_read, consumer_config, producer_config
 from streams.adapters.metrics.table import (
     BATCH_SECONDS,
     DEAD_LETTERS,
@@ -148,7 +148,7 @@ class RecordSink:
                 )
             self._producer.flush(self._settings.delivery_ms / 1000)
             # 3. Commit the offsets.
-            self._commit(batch)
+            commit_read(self._consumer, batch)
         DELAY_SECONDS.labels(SINK).observe(time.time() - batch[0].timestamp()[1] / 1000)
 
     @contextmanager
@@ -199,11 +199,6 @@ class RecordSink:
         )
         _count_written(entries, letters)
         return letters
-
-    def _commit(self, batch: Sequence[Message]) -> None:
-        last = {(m.topic() or "", m.partition() or 0): m.offset() or 0 for m in batch}
-        offsets = [TopicPartition(*place, offset + 1) for place, offset in last.items()]
-        commit(self._consumer, offsets)
 
 
 def _count_failed() -> None:

@@ -10,12 +10,16 @@ import aiohttp
 import psutil
 from harness import CHECKOUT, Eventually, RunForemesh
 from services import SERVICE, Door, catalog_of, command, constituent, read, send
+from topic_changes import admin, delete
 
+from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.lag import committed_offsets
 from streams.adapters.kafka.topics import create_topics
 from streams.catalog.yaml_writer import dump
 from streams.devstack.kafka import KafkaServer
 from streams.engine.producer import CheckedProducer
+from streams.flow.components import POOL_GROUP
 from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation
 from streams.settings import Settings
 
@@ -57,6 +61,26 @@ def test_commands_are_carried_out_once_and_told(
     told = [x for x in read(settings, "utilisation") if isinstance(x, Utilisation)]
     assert told[0].capacity.cpu == 300
     assert max(x.used.cpu for x in told) >= 200
+
+
+def test_commands_on_a_topic_made_anew_are_not_read_twice(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a"), room=3))
+    door = Door(run_foremesh)
+    send(settings, [command("a", name=f"c{number}") for number in range(4)])
+    eventually(lambda: in_state(settings, InstanceState.WARM))
+    delete(settings, "commands")
+    create_topics(settings)
+    send(settings, [command("a", action=Action.RELEASE, count=3, name="r")])
+    eventually(lambda: not in_state(settings, InstanceState.WARM), 30)
+
+    ends = end_offsets(admin(settings), [settings.topic("commands")])
+    (end,) = [one for one in ends.items() if one[1]]
+    group = settings.group(POOL_GROUP + "default")
+    eventually(lambda: committed_offsets(admin(settings), group).items() >= {end})
+    assert "not committed" not in door.provisioner.output
 
 
 def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_a_restart(

@@ -4,7 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Message
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AlterConfigOpType,
     ConfigEntry,
@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 from harness import Eventually, RunForemesh
 
-from streams.adapters.kafka.clients import commit, connect, consumer_config
+from streams.adapters.kafka.clients import commit_read, connect, consumer_config
 from streams.adapters.kafka.lag import group_lags
 from streams.adapters.kafka.topics import check_topics, create_topics, declared
 from streams.settings import Settings
@@ -112,5 +112,6 @@ def test_a_commit_that_kafka_does_not_take_is_told_and_ends_nobody(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(Consumer(consumer_config(settings, settings.group("any")))) as consumer:
-        assert not commit(consumer)  # it has read nothing
+        gone = Message(topic=settings.topic("gone"), partition=0, offset=0)
+        assert not commit_read(consumer, [gone])
     assert "offsets not committed" in caplog.text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.admin import ANSWER_S, connected
@@ -17,7 +18,7 @@ from streams.settings import Settings
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "client_config",
-    "commit",
+    "commit_read",
     "connect",
     "consumer_config",
     "faust_broker_options",
@@ -130,17 +131,17 @@ def connect(settings: Settings, timeout_s: float = ANSWER_S) -> AdminClient:
     return connected(client_config(settings), timeout_s)
 
 
-def commit(consumer: Consumer, offsets: list[TopicPartition] | None = None) -> bool:
-    """Commit the current positions, or these offsets; whether that succeeded.
+def commit_read(consumer: Consumer, messages: Iterable[Message]) -> bool:
+    """Commit the offsets after these records; whether that succeeded.
 
     It fails when the partitions were revoked, or are being assigned again after an outage. The
-    records are then read again, so that their effects must be idempotent.
+    records are then read again, so that their effects must be idempotent. The offsets are named,
+    since librdkafka commits none that is before an earlier one, as on a topic that was made anew.
     """
+    last = {(m.topic() or "", m.partition() or 0): m.offset() or 0 for m in messages}
+    offsets = [TopicPartition(*place, offset + 1) for place, offset in last.items()]
     try:
-        if offsets is None:
-            consumer.commit(asynchronous=False)
-        else:
-            consumer.commit(offsets=offsets, asynchronous=False)
+        consumer.commit(offsets=offsets, asynchronous=False)
     except KafkaException as error:
         _log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
         return False

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Message
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.broker_watch import BrokerWatch
-from streams.adapters.kafka.clients import commit, consumer_config, producer_config
+from streams.adapters.kafka.clients import commit_read, consumer_config, producer_config
 from streams.adapters.metrics.endpoint import before_scrape
 from streams.adapters.metrics.table import DEAD_LETTERS
 from streams.engine.producer import CheckedProducer
@@ -131,7 +131,7 @@ class ProvisionerProcess:
                 await self._take_traced(message)
             # Commit offsets last: the records that the commands caused must be on Kafka first.
             if await asyncio.to_thread(self._flush):
-                await asyncio.to_thread(commit, self._consumer)
+                await asyncio.to_thread(commit_read, self._consumer, messages)
 
     def _poll(self) -> list[Message]:
         with self._consumer_lock:
