@@ -131,6 +131,10 @@ class PoolsShared(ForemeshError):
     """Pools share what is learnt of users: name all of them, or give each a FOREMESH_PREFIX."""
 
 
+class ProvisionerRuns(ForemeshError):
+    """A provisioner of this pool runs on this machine: end it first."""
+
+
 class ProvisionerUnusable(ForemeshError):
     """A provisioner of another package cannot be used: ask whoever wrote it."""
 

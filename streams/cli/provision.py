@@ -192,10 +192,12 @@ def _provision(
     # keep --help instant
     from streams.adapters.metrics import endpoint  # noqa: PLC0415
     from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
+    from streams.provisioners.local.sole_provisioner import sole_provisioner  # noqa: PLC0415
 
-    endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
-    process = ProvisionerProcess(settings, pool, limits, factory)
-    asyncio.run(until_signalled(lambda stop: process.run(at, stop)))
+    with sole_provisioner(pool, settings.kafka, settings.prefix):
+        endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
+        process = ProvisionerProcess(settings, pool, limits, factory)
+        asyncio.run(until_signalled(lambda stop: process.run(at, stop)))
 
 
 def _local(

@@ -21,6 +21,7 @@ from streams.devstack.kafka import KafkaServer
 from streams.engine.producer import CheckedProducer
 from streams.flow.components import POOL_GROUP
 from streams.records import Action, DeadLetter, Instance, InstanceState, Utilisation
+from streams.runtime.ports import free_port
 from streams.settings import Settings
 
 
@@ -81,6 +82,22 @@ def test_commands_on_a_topic_made_anew_are_not_read_twice(
     group = settings.group(POOL_GROUP + "default")
     eventually(lambda: committed_offsets(admin(settings), group).items() >= {end})
     assert "not committed" not in door.provisioner.output
+
+
+def test_a_second_provisioner_of_a_pool_leaves_the_instances_of_the_first(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    Door(run_foremesh)
+    send(settings, [command("a")])
+    eventually(lambda: in_state(settings, InstanceState.WARM))
+
+    second = run_foremesh("provision", "--listen", f"127.0.0.1:{free_port()}")
+
+    assert second.wait(20) == 1
+    assert "A provisioner of pool 'default' runs on this machine" in second.output
+    assert [one.state for one in last(settings).values()] == [InstanceState.WARM]
 
 
 def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_a_restart(

@@ -1,0 +1,41 @@
+"""One provisioner of a pool on a machine: another would take its instances for those of a dead one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+from collections.abc import Iterator
+
+from streams.errors import ProvisionerRuns
+
+__all__ = ["sole_provisioner"]
+
+
+@contextlib.contextmanager
+def sole_provisioner(pool: str, *flow: str) -> Iterator[None]:
+    """Be the only provisioner of a pool here; the kernel ends that with the process, however it ends.
+
+    Parameters
+    ----------
+    pool
+        Its name.
+    flow
+        What tells the flow from others that may run here: its broker, and its prefix.
+
+    Raises
+    ------
+    ProvisionerRuns
+        There is another one.
+    """
+    told = "\0".join((pool, *flow)).encode()
+    name = f"\0foremesh-provision-{hashlib.sha256(told).hexdigest()}"
+    with socket.socket(socket.AF_UNIX) as held:
+        try:
+            held.bind(name)
+        except OSError:
+            raise ProvisionerRuns(
+                f"A provisioner of pool {pool!r} runs on this machine: end it first, a second one"
+                " would have its instances ended"
+            ) from None
+        yield
