@@ -87,15 +87,20 @@ def plain(one: Manifest) -> Manifest:
     found["metadata"] = {"name": found["metadata"]["name"].removesuffix("-1")}
     for subject in found.get("subjects", ()):
         subject["namespace"] = ""
-    if found["kind"] in {"Deployment", "Job"}:
-        found["spec"]["template"]["metadata"].pop("annotations", None)
+    if found["kind"] in {"Deployment", "Job", "CronJob"}:
+        template_of(found)["metadata"].pop("annotations", None)
         for container in containers(found):
             container.update(image="", imagePullPolicy="")
     return found
 
 
+def template_of(one: Manifest) -> Manifest:
+    found: Manifest = one["spec"].get("jobTemplate", one)["spec"]["template"]
+    return found
+
+
 def containers(one: Manifest) -> list[Manifest]:
-    spec = one["spec"]["template"]["spec"]
+    spec = template_of(one)["spec"]
     return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
@@ -148,7 +153,7 @@ def all_containers(installed: Rendered) -> list[Manifest]:
     return [
         each
         for (kind, _), one in installed.items()
-        if kind in {"Deployment", "Job"}
+        if kind in {"Deployment", "Job", "CronJob"}
         for each in containers(one)
     ]
 
@@ -199,11 +204,11 @@ def test_a_part_has_replicas_resources_and_places_of_its_own(render: Render) -> 
     assert pod["containers"][0]["args"] == ["worker"]
 
 
-@pytest.mark.parametrize("part", ["mesh", "gateway", "provisioner", "dashboard"])
+@pytest.mark.parametrize("part", ["mesh", "gateway", "provisioner", "dashboard", "set-up", "prune"])
 def test_a_part_is_left_out_with_all_that_belongs_to_it(render: Render, part: str) -> None:
     left = render(parts={part: {"enabled": False}}, monitoring=True)
 
-    own = {part, f"{part}-metrics", f"foremesh-{part}"}
+    own = {part, f"{part}-1", f"{part}-metrics", f"foremesh-{part}"}
     assert [name for _, name in left if name in own] == []
     assert ("Deployment", "worker") in left
 

@@ -45,9 +45,9 @@ def every(kind: str) -> Iterator[dict[str, Any]]:
 
 def pods() -> dict[str, dict[str, Any]]:
     """What runs, by the name of what runs it: the example apart."""
-    found = [*every("Deployment"), *every("Job")]
+    found = [*every("Deployment"), *every("Job"), *every("CronJob")]
     return {
-        one["metadata"]["name"]: one["spec"]["template"]
+        one["metadata"]["name"]: one["spec"].get("jobTemplate", one)["spec"]["template"]
         for one in found
         if CONSTITUENT not in one["metadata"].get("labels", {})
     }

@@ -40,6 +40,8 @@ yes
 {{- /* A Job cannot be changed: each revision has one of its own. */ -}}
 {{- $_ := set $one.metadata "name" (printf "%s-%d" $one.metadata.name .root.Release.Revision) -}}
 {{- include "foremesh.pods" . -}}
+{{- else if eq $one.kind "CronJob" -}}
+{{- include "foremesh.pods" (dict "one" $one.spec.jobTemplate "chosen" .chosen "root" .root) -}}
 {{- else if eq $one.kind "Deployment" -}}
 {{- if hasKey .chosen "replicas" -}}
 {{- $_ := set $one.spec "replicas" (int .chosen.replicas) -}}
