@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isclose
 
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Verdict
 from streams.report.text_table import counted
 
 __all__ = ["decided", "what_would_change"]
+
+ADVISED = 1e-6  # what is kept since its own past advises it is worth its cost, and no more
 
 
 def decided(verdict: Verdict) -> str:
@@ -19,7 +22,7 @@ def decided(verdict: Verdict) -> str:
         Choice.START: f"instance {k} of {name} was started",
         Choice.QUEUE: f"instance {k} of {name} was wanted and queued",
         Choice.RELEASE: f"idle instances of {name} were given back",
-        Choice.KEEP: f"{kept} of {name} {be} kept, and no more started",
+        Choice.KEEP: f"{kept} of {name}, warm or starting, {be} kept, and no more started",
         Choice.LEAVE: f"no instance of {name} was started",
     }[verdict.choice]
     if verdict.challenger:
@@ -46,6 +49,9 @@ def what_would_change(verdict: Verdict) -> Iterator[str]:
     requests = sum(expected.requests for expected in verdict.expected)
     factor = cost / value
     paid = verdict.choice in {Choice.START, Choice.KEEP}
+    if paid and isclose(value, cost, rel_tol=ADVISED):
+        yield "other advice of its own past, which alone made it worth its cost"
+        return
     below, than = ("below ", "above") if paid else ("", "below")
     yield f"a value {below}{factor:.3g} times what it was, {value:.3g} against {cost:.3g}"
     if verdict.choice is Choice.LEAVE:

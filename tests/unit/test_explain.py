@@ -8,6 +8,7 @@ from pools import World, constituent, demand, pool
 from rich.text import Text
 
 from streams.adapters.postgres.explanation import DecisionGrounds
+from streams.allocator.valuation.advised_values import MORE
 from streams.cli.explain import explained
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Expected, Verdict
@@ -65,6 +66,13 @@ def test_of_what_was_started_it_says_how_little_would_not_have_done() -> None:
     ]
 
 
+def test_of_what_its_own_past_advised_it_names_that_and_no_value() -> None:
+    started = replace(LEFT, choice=Choice.START, value=LEFT.cost * MORE)
+    assert list(what_would_change(started)) == [
+        "other advice of its own past, which alone made it worth its cost"
+    ]
+
+
 def test_of_what_did_not_fit_it_says_what_there_was_too_little_of() -> None:
     queued = replace(LEFT, choice=Choice.QUEUE, bound="memory", value=0.04)
     (sentence,) = what_would_change(queued)
@@ -88,8 +96,10 @@ def test_of_a_pin_it_says_so() -> None:
 
 def test_of_what_was_kept_it_says_how_many_there_were() -> None:
     kept = replace(LEFT, choice=Choice.KEEP, have=1)
-    assert decided(kept) == "1 instance of base was kept, and no more started"
-    assert decided(replace(kept, have=2)).startswith("2 instances of base were kept")
+    assert decided(kept) == "1 instance of base, warm or starting, was kept, and no more started"
+    assert decided(replace(kept, have=2)).startswith(
+        "2 instances of base, warm or starting, were kept"
+    )
 
 
 def test_a_decision_in_the_shadow_says_that_nothing_was_done() -> None:
