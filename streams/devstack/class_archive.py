@@ -27,10 +27,13 @@ def options(jars: Path, java: Java, writer: Path | None = None) -> list[str]:
     return [quiet, f"-XX:ArchiveClassesAtExit={archive}.{_digest(str(writer))}"]
 
 
-def keep(jars: Path, server: Path) -> None:
-    """Keep what a server wrote that has ended."""
+def keep(jars: Path, server: Path, *, whole: bool) -> None:
+    """Keep what a server wrote that has ended by itself; else it may be a part, and is removed."""
     for written in jars.glob(f"*.jsa.{_digest(str(server))}"):
-        written.replace(written.with_suffix(""))
+        if whole:
+            written.replace(written.with_suffix(""))
+        else:
+            written.unlink()
 
 
 def _digest(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -118,8 +119,10 @@ class KafkaServer:
 
     def stop(self) -> bool:
         """Stop it; returns, once it is gone, whether it was running."""
+        began = time.monotonic()
         ran = self.child.stop(signal.SIGTERM, STOP_S)
-        class_archive.keep(tools.jars_of(self._build), self._folder)
+        whole = ran and time.monotonic() - began < STOP_S  # else it was killed
+        class_archive.keep(tools.jars_of(self._build), self._folder, whole=whole)
         return ran
 
     def _serves(self) -> bool:

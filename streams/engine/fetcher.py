@@ -101,9 +101,8 @@ class RecordFetcher:
         self._open = True
         self._position: dict[TP, int] = {}  # offset of the next record to return
         self._reached: list[tuple[TP, int]] = []  # ends of partitions, since the last call
-        self._ended: dict[
-            TP, BareEnd
-        ] = {}  # the last of them, unless another offset was sought since
+        # The last of them, unless another offset was sought since.
+        self._ended: dict[TP, BareEnd] = {}
         self._flowing: set[TP] = set()  # assigned to the consumer
         self._waiter = ThreadPoolExecutor(1, "fetcher")
         self._first: asyncio.Future[Message | None] | None = None  # result of its poll

@@ -34,7 +34,7 @@ class InputLag:
 
     @property
     def records(self) -> int:
-        """Of all topics together; one of which nothing was handled yet counts as none."""
+        """Of all topics together; of one of which nothing was handled yet only what is held back."""
         ends = self._ends.items()
         to_handle = sum(max(0, end - self._handled.get(topic, end)) for topic, end in ends)
         return to_handle + sum(self._held_back.values())

@@ -20,7 +20,7 @@ class OpenTransactions:
     """Follows the partitions on which records are held back."""
 
     def __init__(self) -> None:
-        self._since_s: dict[TP, float] = {}
+        self._since_s: dict[TP, tuple[int, float]] = {}  # where it holds back what follows
         self._told: set[TP] = set()
 
     def note(self, held: Mapping[TP, tuple[BareEnd, int]], now_s: float) -> None:
@@ -33,19 +33,23 @@ class OpenTransactions:
         now_s
             Monotonic.
         """
-        self._since_s = {tp: self._since_s.get(tp, now_s) for tp in held}
-        self._told &= held.keys()
-        for tp in held.keys() - self._told:
-            if now_s - self._since_s[tp] >= SHORT_S:
+        before, self._since_s = self._since_s, {}
+        for tp, (end, count) in held.items():
+            at, since_s = before.get(tp, (end.until, now_s))
+            self._since_s[tp] = (at, since_s) if at == end.until else (end.until, now_s)
+            if now_s - self._since_s[tp][1] < SHORT_S:
+                self._told.discard(tp)
+            elif tp not in self._told:
                 self._told.add(tp)
-                _tell(tp, *held[tp])
+                _tell(tp, end, count)
+        self._told &= held.keys()
 
 
 def _tell(tp: TP, end: BareEnd, count: int) -> None:
     logger.warning(
-        "%s[%d]: %d records from offset %d on wait for a transaction that is open; they are read"
-        " once it is committed, aborted or timed out. `kafka-transactions.sh find-hanging` finds"
+        "%s[%d]: a transaction that is open holds back all from offset %d on, %d so far; it is read"
+        " once that is committed, aborted or timed out. `kafka-transactions.sh find-hanging` finds"
         " one that never will be",
-        tp.topic, tp.partition, count, end.until,
+        tp.topic, tp.partition, end.until, count,
         extra={"action": "transaction_open"},
     )  # fmt: skip

@@ -104,8 +104,7 @@ class TopicView(Generic[T]):
             first = None if self._closing.is_set() else self._consumer.poll(timeout_s)
             if first is None:
                 return False
-            for message in (first, *self._consumer.consume(CHUNK, 0)):
-                self._take(message)
+            self._take((first, *self._consumer.consume(CHUNK, 0)))
             return self._publish()
 
     def close(self) -> None:
@@ -164,8 +163,7 @@ class TopicView(Generic[T]):
     def _read_to(self, ends: Mapping[int, int], deadline: float) -> None:
         left = self._left(ends)
         while left:
-            for message in self._consumer.consume(min(left, CHUNK), 0.01):
-                self._take(message)
+            self._take(self._consumer.consume(min(left, CHUNK), 0.01))
             left = self._left(ends)
             if left and self._given_up(deadline):
                 raise BrokerUnreachable(f"{self._topic} could not be read to its end in time")
@@ -183,19 +181,21 @@ class TopicView(Generic[T]):
     def _given_up(self, deadline: float) -> bool:
         return self._closing.is_set() or time.monotonic() > deadline
 
-    def _take(self, message: Message) -> None:
-        partition, offset = message.partition() or 0, message.offset() or 0
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
-            check_rights(error)
-        elif offset < self._next[partition]:
-            self._begin_anew()  # this one comes again
-        elif error is not None:
-            self._next[partition] = offset
-        else:
-            self._next[partition] = offset + 1
-            self._changed = True
-            self._apply(message.key() or b"", message.value())
+    def _take(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            partition, offset = message.partition() or 0, message.offset() or 0
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                check_rights(error)
+            elif offset < self._next[partition]:
+                self._begin_anew()
+                return  # this one, and those after it, come again
+            elif error is not None:
+                self._next[partition] = offset
+            else:
+                self._next[partition] = offset + 1
+                self._changed = True
+                self._apply(message.key() or b"", message.value())
 
     def _apply(self, key: bytes, data: bytes | None) -> None:
         name = self._names.pop(key, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -44,14 +45,18 @@ _numba: Any = numba
 _types: Any = types
 
 
-def _no_blas() -> None:
-    raise ImportError("no kernel uses BLAS")
+def _skip_blas() -> None:
+    """Have numba import its arithmetic, but not scipy.linalg: a tenth of a worker's start.
+
+    It would look at once whether there is BLAS, which no kernel here uses. Who does finds it.
+    """
+    numpy_part: Any = linalg
+    ensure, numpy_part.ensure_blas = numpy_part.ensure_blas, lambda: None
+    importlib.import_module("numba.np.arraymath")
+    numpy_part.ensure_blas = ensure
 
 
-# It imports scipy.linalg only to see whether kernels may use BLAS: a tenth of a worker's start.
-_linalg: Any = linalg
-_linalg.ensure_blas = _no_blas
-
+_skip_blas()
 _DISPATCHERS: list[Any] = []  # keep alive what entry points run
 
 

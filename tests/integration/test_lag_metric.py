@@ -41,7 +41,8 @@ def test_what_waits_for_a_transaction_that_is_open_is_lag_and_told(
     assert producer.flush(20) == 0
 
     eventually(lambda: lags(port) == [1.0] * settings.partitions, 20)
-    said = f"{settings.topic('requests')}[0]: 1 records from offset 0 on wait for a transaction"
+    requests = settings.topic("requests")
+    said = f"{requests}[0]: a transaction that is open holds back all from offset 0 on, 1 so far"
     eventually(lambda: said in worker.output, 20)
     producer.abort_transaction(20)
     eventually(lambda: lags(port) == [0.0] * settings.partitions, 20)

@@ -24,6 +24,16 @@ for one in asked:
 """
 
 
+WITHOUT_SCIPY = """
+import sys
+import streams.pipeline.worker
+from numba.np import linalg
+assert "scipy.linalg" not in sys.modules
+linalg.ensure_blas()
+assert "scipy.linalg" in sys.modules
+"""
+
+
 def kept_at(path: str) -> KeptKernels:
     made: Any = KeptKernels
     found: KeptKernels = made(kept_at, __file__)
@@ -60,3 +70,7 @@ def test_kernels_are_read_back_from_a_folder_that_nothing_can_be_written_to() ->
 def test_kernels_are_kept_nowhere_if_their_folder_is_missing_and_cannot_be_made() -> None:
     with pytest.raises(OSError, match="nowhere"):
         kept_at("/proc/nowhere/kernels").ensure_cache_path()
+
+
+def test_scipy_is_left_to_kernels_that_use_it() -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_SCIPY], check=True)

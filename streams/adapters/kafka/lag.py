@@ -52,8 +52,9 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
     client = connect(settings)
     try:
         names = {settings.topic(topic) for topics in topology.groups.values() for topic in topics}
-        first, readable = first_offsets(client, names), readable_offsets(client, names)
-        last = end_offsets(client, names)
+        # In this order: what is written meanwhile is not taken for records that may not be read.
+        first, last = first_offsets(client, names), end_offsets(client, names)
+        readable = readable_offsets(client, names)
         starts = {
             stage: _starts(settings, client, stage, first, topics)
             for stage, topics in topology.groups.items()
@@ -98,11 +99,7 @@ def _starts(
 
 def _held_back(starts: Offsets, readable: Offsets, last: Offsets) -> int:
     """The offsets from each of `starts` on that nobody may read yet."""
-    return sum(
-        last[at] - max(begin, readable[at])
-        for at, begin in starts.items()
-        if readable[at] < last[at]
-    )
+    return sum(max(0, last[at] - max(begin, readable[at])) for at, begin in starts.items())
 
 
 def _behind(settings: Settings, starts: Sequence[Offsets], last: Offsets) -> list[int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import logging
 import socket
 from collections.abc import Iterator
 
@@ -11,10 +13,14 @@ from streams.errors import ProvisionerRuns
 
 __all__ = ["sole_provisioner"]
 
+logger = logging.getLogger(__name__)
+
 
 @contextlib.contextmanager
 def sole_provisioner(pool: str, *flow: str) -> Iterator[None]:
     """Be the only provisioner of a pool here; the kernel ends that with the process, however it ends.
+
+    One in another network namespace, as a container's, is not seen.
 
     Parameters
     ----------
@@ -33,9 +39,11 @@ def sole_provisioner(pool: str, *flow: str) -> Iterator[None]:
     with socket.socket(socket.AF_UNIX) as held:
         try:
             held.bind(name)
-        except OSError:
-            raise ProvisionerRuns(
-                f"A provisioner of pool {pool!r} runs on this machine: end it first, a second one"
-                " would have its instances ended"
-            ) from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ProvisionerRuns(
+                    f"A provisioner of pool {pool!r} runs on this machine: end it first, a second"
+                    " one would have its instances ended"
+                ) from None
+            logger.warning("It cannot be seen whether another provisioner runs here: %s", error)
         yield
