@@ -16,12 +16,12 @@ VARIABLE = re.compile(r"^[A-Z_]+=\S+$")
 
 
 def lines_of(document: Path) -> list[str]:
-    """The lines of the shell blocks, without comments, continued ones joined."""
+    """The lines of the shell blocks, without comments and redirections, continued ones joined."""
     blocks = re.findall(
         r"^```(?:sh|shell|bash|console)\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL
     )
     text = "".join(blocks).replace("\\\n", " ")
-    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
+    lines = [re.sub(r"(^|\s)#.*|\s>\s*\S+", "", line).strip() for line in text.splitlines()]
     return [part.strip() for line in lines for part in re.split(r"&&|\||;", line) if part.strip()]
 
 
