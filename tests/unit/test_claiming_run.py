@@ -33,7 +33,7 @@ class Run(ClaimingRun):
             claimed={"a": claimed},
             claims=rig.claims,
             standard_path=rig.path,
-            unanswered=rig.claims.release_unused,
+            unanswered=lambda claimed, _: rig.claims.release_unused(claimed),
         )
         self.fail, self.error = asyncio.Event(), error
 

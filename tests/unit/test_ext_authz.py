@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from services import catalog_of, constituent
 from test_claims import claims
+from test_leases import table
 
 from streams.request_path.core.claims import InstanceClaims
 from streams.request_path.envoy import ext_authz
 from streams.request_path.envoy.ext_authz import CheckListener, ExtAuthzChecks
-from streams.request_path.envoy.leases import LeaseTable
 
 STANDARD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 CLAIMED = (
@@ -20,7 +20,7 @@ CATALOG = catalog_of(constituent("a"), constituent("b", concurrency=8))
 
 
 def checks(free: InstanceClaims) -> ExtAuthzChecks:
-    made = ExtAuthzChecks(free, LeaseTable(free, free.release_unused), 10_000)
+    made = ExtAuthzChecks(free, table(free), 10_000)
     made.set_catalog(CATALOG)
     return made
 
@@ -51,7 +51,7 @@ def test_any_other_request_takes_the_standard_path(path: str) -> None:
 
 def test_a_claim_goes_by_the_id_of_its_request() -> None:
     free = claims("x")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     asked = ExtAuthzChecks(free, leases, 10_000)
     asked.set_catalog(CATALOG)
     asked.answer(head("/constituent/a"))
@@ -62,7 +62,7 @@ def test_a_claim_goes_by_the_id_of_its_request() -> None:
 
 def test_nothing_is_claimed_for_a_request_that_has_just_ended() -> None:
     free = claims("x")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     asked = ExtAuthzChecks(free, leases, 10_000)
     asked.set_catalog(CATALOG)
     leases.release("r1/a", "", 0)  # Envoy did not wait, and the standard path has served it

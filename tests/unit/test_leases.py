@@ -13,9 +13,13 @@ def taken(free: InstanceClaims) -> ClaimableInstance:
     return lease
 
 
+def table(free: InstanceClaims) -> LeaseTable:
+    return LeaseTable(free, lambda claimed, _: free.release_unused(claimed))
+
+
 def test_an_instance_whose_request_has_ended_is_free_again() -> None:
     free = claims("x")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     leases.add("r/a", taken(free), 10_000)
     assert free.claim("a") is None
     leases.release("r/a", "x", 5)
@@ -25,7 +29,7 @@ def test_an_instance_whose_request_has_ended_is_free_again() -> None:
 
 def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
     free = claims("x", "y")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     first, second = taken(free), taken(free)
     leases.add("r/a", first, 10_000)
     leases.add("r/a", second, 10_000)
@@ -36,7 +40,7 @@ def test_of_two_requests_of_one_id_each_ends_its_own_lease() -> None:
 
 async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once() -> None:
     free = claims("x")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     leases.add("r/a", taken(free), 10_000)
     leases.release("r/a", "", 0)
 
@@ -45,19 +49,19 @@ async def test_an_instance_that_envoy_did_not_reach_is_not_given_again_at_once()
 
 def test_an_instance_that_owes_an_answer_is_not_free_before_that_is_known() -> None:
     free = claims("x")
-    owing: list[ClaimableInstance] = []
-    leases = LeaseTable(free, owing.append)
+    owing: list[tuple[ClaimableInstance, int]] = []
+    leases = LeaseTable(free, lambda *owed: owing.append(owed))
     leases.add("r/a", taken(free), 10_000)
     leases.release("r/a", "x", 5, unanswered=True)
 
     assert free.claim("a") is None
-    free.release_unused(*owing)
-    assert took(free.claim("a")) == "x"
+    [(claimed, deadline_ms)] = owing
+    assert (took(claimed), deadline_ms) == ("x", 10_000)
 
 
 def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
     free = claims("x")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     leases.add("r/a", taken(free), 10_000)
     leases.expire(11_000)
     assert len(leases) == 1
@@ -68,7 +72,7 @@ def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
 
 def test_a_dead_instance_is_given_to_nobody() -> None:
     free = claims("x")
-    leases = LeaseTable(free, free.release_unused)
+    leases = table(free)
     leases.add("r/a", taken(free), 10_000)
     leases.release("r/a", "x", 0, lost=True)
 

@@ -3,60 +3,86 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 from test_claims import claims, instance, took
 
-from streams.request_path.core.claims import InstanceClaims
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.request_path.core.unanswered import UnansweredInstances
+from streams.runtime.clock import wall_ms
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
-
-
-async def no_such_path(_: web.BaseRequest) -> web.Response:
-    return web.Response(status=404)
+AGO_MS, AHEAD_MS = -1_000, 600_000
 
 
-async def nothing(_: web.BaseRequest) -> web.Response:
-    await asyncio.Event().wait()
-    raise AssertionError
+class Owing:
+    """An instance that owes an answer, and answers whatever it is asked once `answers` is set."""
 
+    def __init__(self, free: InstanceClaims, session: aiohttp.ClientSession) -> None:
+        self.free, self.answers, self.asked = free, asyncio.Event(), asyncio.Event()
+        self.unanswered = UnansweredInstances(free, session, lambda _: "/healthz", patience_s=0.1)
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
+    async def answer(self, _: web.BaseRequest) -> web.Response:
+        self.asked.set()
+        await self.answers.wait()
+        return web.Response(status=404)
 
-
-async def owing(session: aiohttp.ClientSession, handler: Handler) -> InstanceClaims:
-    """Claims of which the only one owed an answer, after a while."""
-    free = claims()
-    async with RawTestServer(handler) as server:
-        free.observe(replace(instance("x"), endpoint=str(server.make_url("/"))))
-        claimed = free.claim("a")
+    async def owe(self, deadline_ms: int) -> ClaimableInstance:
+        """Claim it for a request that is given up; returns once it was asked at its health."""
+        claimed = self.free.claim("a")
         assert claimed is not None
-        unanswered = UnansweredInstances(free, session, lambda _: "/healthz", patience_s=0.2)
-        unanswered.check(claimed)
-        await asyncio.sleep(0)
-        assert free.claim("a") is None
-        await asyncio.sleep(0.4)
-        await unanswered.close()
-    return free
+        self.unanswered.check(claimed, wall_ms() + deadline_ms)
+        await self.asked.wait()
+        return claimed
+
+    async def next_claim(self) -> str:
+        """Wait for the instance as a request does."""
+        async with asyncio.timeout(10):
+            return took(await self.free.enqueue("a"))
 
 
-async def test_an_instance_that_answers_anything_is_free_again(
-    session: aiohttp.ClientSession,
-) -> None:
-    free = await owing(session, no_such_path)
-    assert took(free.claim("a")) == "x"
+@asynccontextmanager
+async def owing(concurrency: int = 1) -> AsyncIterator[Owing]:
+    free = claims(concurrency=concurrency)
+    async with aiohttp.ClientSession() as session:
+        made = Owing(free, session)
+        async with RawTestServer(made.answer) as server:
+            free.observe(replace(instance("x"), endpoint=str(server.make_url("/"))))
+            yield made
+            made.answers.set()
+            await made.unanswered.close()
 
 
-async def test_an_instance_that_hangs_is_ended(session: aiohttp.ClientSession) -> None:
-    free = await owing(session, nothing)
-    assert free.claim("a") is None
-    assert [use.claimable for use in free.collect_reports()] == [False]
+async def ended(claimed: ClaimableInstance) -> None:
+    for _ in range(1_000):
+        if claimed.ended:
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+async def test_an_instance_that_answers_anything_is_free_again() -> None:
+    async with owing() as one:
+        await one.owe(AHEAD_MS)
+        assert one.free.claim("a") is None
+        one.answers.set()
+        assert await one.next_claim() == "x"
+
+
+async def test_an_instance_that_hangs_is_ended() -> None:
+    async with owing() as one:
+        claimed = await one.owe(AGO_MS)
+        await ended(claimed)
+        assert [use.claimable for use in one.free.collect_reports()] == [False]
+
+
+async def test_an_instance_may_be_at_a_request_that_was_given_up_until_its_deadline() -> None:
+    async with owing() as one:
+        await one.owe(AHEAD_MS)
+        await asyncio.sleep(0.3)  # longer than the patience after the deadline
+        one.answers.set()
+        assert await one.next_claim() == "x"

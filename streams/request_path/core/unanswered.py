@@ -9,12 +9,13 @@ from collections.abc import Callable
 import aiohttp
 
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.core.provisioner_client import until
 
 __all__ = ["UnansweredInstances"]
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 30.0  # for one that serves a request at a time, and is still at it
+PATIENCE_S = 30.0  # after the deadline: it may serve a request at a time, and be still at it
 
 
 class UnansweredInstances:
@@ -31,7 +32,8 @@ class UnansweredInstances:
     health
         The path of a constituent at which its instances answer once they can serve.
     patience_s
-        How long an instance may take; one that takes longer is ended.
+        How long after the deadline of its request an instance may say nothing; then it is ended.
+        One that refuses the connection is ended at once.
     """
 
     def __init__(
@@ -42,12 +44,15 @@ class UnansweredInstances:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._claims, self._session, self._health = claims, session, health
-        self._limit = aiohttp.ClientTimeout(total=patience_s)
+        self._patience_s = patience_s
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def check(self, claimed: ClaimableInstance) -> None:
-        """Release a claim once its instance answers, whatever it says; end one that does not."""
-        task = asyncio.create_task(self._check(claimed))
+    def check(self, claimed: ClaimableInstance, deadline_ms: int) -> None:
+        """Release a claim once its instance answers, whatever it says; end one that does not.
+
+        A request may be given up long before its deadline, and its instance still be at it.
+        """
+        task = asyncio.create_task(self._check(claimed, deadline_ms))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -57,8 +62,8 @@ class UnansweredInstances:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _check(self, claimed: ClaimableInstance) -> None:
-        if await self._answers(claimed):
+    async def _check(self, claimed: ClaimableInstance, deadline_ms: int) -> None:
+        if await self._answers(claimed, deadline_ms):
             self._claims.release_unused(claimed)
             return
         name = claimed.instance.instance_id
@@ -66,11 +71,12 @@ class UnansweredInstances:
         logger.warning("%s does not answer any more, and is ended", name, extra=extra)
         self._claims.discard(claimed)
 
-    async def _answers(self, claimed: ClaimableInstance) -> bool:
+    async def _answers(self, claimed: ClaimableInstance, deadline_ms: int) -> bool:
         instance = claimed.instance
+        limit = until(deadline_ms, grace_s=self._patience_s)
         url = instance.endpoint.rstrip("/") + self._health(instance.service)
         try:
-            async with self._session.get(url, timeout=self._limit, allow_redirects=False):
+            async with self._session.get(url, timeout=limit, allow_redirects=False):
                 return True
         except (aiohttp.ClientConnectionError, TimeoutError):
             return False

@@ -33,14 +33,14 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
     claims
         Where ended leases are released.
     unanswered
-        Takes the claim of an instance that owes an answer.
+        Takes the claim of an instance that owes an answer, and the deadline of its request.
     """
 
     def __init__(
-        self, claims: InstanceClaims, unanswered: Callable[[ClaimableInstance], None]
+        self, claims: InstanceClaims, unanswered: Callable[[ClaimableInstance, int], None]
     ) -> None:
         self._claims, self._unanswered = claims, unanswered
-        # key -> claimed instances, and when their leases expire
+        # key -> claimed instances, and the deadlines of their requests
         self._held: dict[str, list[tuple[ClaimableInstance, int]]] = {}
         self._ended: set[str] = set()  # requests without a lease, since the last `expire`
         self._ended_before: set[str] = set()
@@ -50,7 +50,7 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
 
     def add(self, key: str, claimed: ClaimableInstance, deadline_ms: int) -> None:
         """Add a lease; it ends by its release, or expires after the deadline."""
-        self._held.setdefault(key, []).append((claimed, deadline_ms + _GRACE_MS))
+        self._held.setdefault(key, []).append((claimed, deadline_ms))
 
     def release(
         self,
@@ -76,13 +76,15 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
         unanswered
             Whether the request was given up before the instance answered.
         """
-        claimed = self._remove(key, instance_id)
-        if claimed is None:
+        lease = self._remove(key, instance_id)
+        if lease is None:
             self._ended.add(key)
-        elif lost:
+            return
+        claimed, deadline_ms = lease
+        if lost:
             self._claims.discard(claimed)
         elif unanswered:
-            self._unanswered(claimed)
+            self._unanswered(claimed, deadline_ms)
         elif instance_id == claimed.instance.instance_id:
             self._claims.release(claimed, served_ms)
         else:  # Envoy could not reach it, or does not know it yet
@@ -99,8 +101,8 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
         expired = [
             (key, claimed)
             for key, leases in self._held.items()
-            for claimed, until_ms in leases
-            if until_ms < now_ms
+            for claimed, deadline_ms in leases
+            if deadline_ms + _GRACE_MS < now_ms
         ]
         for key, claimed in expired:
             name = claimed.instance.instance_id
@@ -109,16 +111,16 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
             extra: dict[str, Any] = {"action": "lease_expired", "instance": name}
             logger.warning("A lease of %s expired: its end was not reported", name, extra=extra)
 
-    def _remove(self, key: str, instance_id: str) -> ClaimableInstance | None:
+    def _remove(self, key: str, instance_id: str) -> tuple[ClaimableInstance, int] | None:
         """Remove the lease of a key on this instance; without one, any lease of the key."""
         leases = self._held.pop(key, [])
         if not leases:
             return None
         names = [claimed.instance.instance_id for claimed, _ in leases]
-        claimed, _ = leases.pop(names.index(instance_id) if instance_id in names else 0)
+        lease = leases.pop(names.index(instance_id) if instance_id in names else 0)
         if leases:
             self._held[key] = leases
-        return claimed
+        return lease
 
     async def StreamAccessLogs(  # noqa: N802  # named by the protocol
         self, messages: AsyncIterator[Any], context: Any

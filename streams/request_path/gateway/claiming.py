@@ -43,13 +43,13 @@ class ClaimingRun(CompositeRun):
     claims, standard_path
         Where claims are released, and where missing instances come from.
     unanswered
-        Takes the claim of an instance that owes an answer.
+        Takes the claim of an instance that owes an answer, and the deadline of its request.
     """
 
     claimed: Mapping[str, ClaimableInstance]
     claims: InstanceClaims
     standard_path: StandardPath
-    unanswered: Callable[[ClaimableInstance], None]
+    unanswered: Callable[[ClaimableInstance, int], None]
     _held: dict[str, ClaimableInstance] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class ClaimingRun(CompositeRun):
         try:
             answer, response = await self.post(constituent, instance.endpoint, body)
         except (ConstituentLate, asyncio.CancelledError):  # it may be at it, or hang
-            self.unanswered(self._held.pop(constituent))
+            self.unanswered(self._held.pop(constituent), self.deadline_ms)
             raise
         self.keep(constituent, answer, response.status)
         took_ms = round((time.perf_counter() - began) * 1000)
