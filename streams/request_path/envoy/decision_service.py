@@ -25,6 +25,7 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance, InstanceState
 from streams.records.instances import ON_REQUEST
 from streams.request_path.core.claims import InstanceClaims
+from streams.request_path.core.retries import IDLE_TIMEOUT_S
 from streams.request_path.core.warm_pool import WarmPool, open_warm_pool
 from streams.request_path.envoy.access_log_messages import add_access_log_service
 from streams.request_path.envoy.addresses import MeshAddresses
@@ -103,8 +104,10 @@ async def serve_decisions(
     endpoint.serve("mesh decide", port, host, ready=listens.is_set)
     broker = BrokerWatch(settings)
     broker.start()
+    # Instances that owe an answer take a connection each, for long.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=connector) as session,
         open_warm_pool(settings, session, pool=policy.pool, queue=queue) as warm,
     ):
         service = DecisionService(warm, policy.deadline_ms, processes_guard(settings), broker)
