@@ -73,6 +73,17 @@ async def test_an_instance_that_answers_anything_is_free_again() -> None:
         assert await one.next_claim() == "x"
 
 
+async def test_an_instance_of_several_requests_at_once_gets_none_while_it_owes_one() -> None:
+    async with owing(concurrency=3) as one:
+        other = one.free.claim("a")
+        assert other is not None
+        await one.owe(AHEAD_MS)
+        one.free.release(other, 5)
+        assert one.free.claim("a") is None
+        one.answers.set()
+        assert await one.next_claim() == "x"
+
+
 async def test_an_instance_that_hangs_is_ended() -> None:
     async with owing() as one:
         claimed = await one.owe(AGO_MS)

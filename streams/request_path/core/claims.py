@@ -30,6 +30,7 @@ class ClaimableInstance:
     in_flight: int = 0
     uses: int = 0
     busy_ms: int = 0
+    suspended: int = 0  # claims that must end before it is claimed again
     ended: bool = False  # not to be claimed any more
     claimed_here: bool = False  # since it was last reported free: a later "busy" is our own echo
 
@@ -136,8 +137,18 @@ class InstanceClaims:
         """Release a claim that was not used."""
         claimed.in_flight -= 1
         self._unreported[claimed.instance.instance_id] = claimed
-        if not claimed.ended:
+        if not (claimed.ended or claimed.suspended):
             self._make_free(claimed)
+
+    def suspend(self, claimed: ClaimableInstance) -> None:
+        """Claim the instance for nobody until this claim is resumed."""
+        claimed.suspended += 1
+        self._free[claimed.instance.service].pop(claimed.instance.instance_id, None)
+
+    def resume(self, claimed: ClaimableInstance) -> None:
+        """Release a claim that was suspended."""
+        claimed.suspended -= 1
+        self.release_unused(claimed)
 
     def discard(self, claimed: ClaimableInstance) -> None:
         """Release a claim on an instance that does not answer; it is never claimed again."""

@@ -19,7 +19,7 @@ PATIENCE_S = 30.0  # after the deadline: it may serve a request at a time, and b
 
 
 class UnansweredInstances:
-    """Keeps the claims of requests that were given up, until their instances answer again.
+    """Suspends instances whose requests were given up, until they answer again.
 
     One that hangs would be claimed by request after request: it was used last, and is free.
 
@@ -52,6 +52,7 @@ class UnansweredInstances:
 
         A request may be given up long before its deadline, and its instance still be at it.
         """
+        self._claims.suspend(claimed)
         task = asyncio.create_task(self._check(claimed, deadline_ms))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -64,7 +65,7 @@ class UnansweredInstances:
 
     async def _check(self, claimed: ClaimableInstance, deadline_ms: int) -> None:
         if await self._answers(claimed, deadline_ms):
-            self._claims.release_unused(claimed)
+            self._claims.resume(claimed)
             return
         name = claimed.instance.instance_id
         extra = {"action": "instance_hangs", "instance": name}
