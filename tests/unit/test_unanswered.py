@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 from test_claims import claims, instance, took
 
+from streams.records import InstanceState
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.request_path.core.unanswered import UnansweredInstances
 from streams.runtime.clock import wall_ms
@@ -57,9 +59,9 @@ async def owing(concurrency: int = 1) -> AsyncIterator[Owing]:
             await made.unanswered.close()
 
 
-async def ended(claimed: ClaimableInstance) -> None:
+async def done(claimed: ClaimableInstance) -> None:
     for _ in range(1_000):
-        if claimed.ended:
+        if not claimed.in_flight:
             return
         await asyncio.sleep(0.01)
     raise TimeoutError
@@ -86,9 +88,18 @@ async def test_an_instance_of_several_requests_at_once_gets_none_while_it_owes_o
 
 async def test_an_instance_that_hangs_is_ended() -> None:
     async with owing() as one:
-        claimed = await one.owe(AGO_MS)
-        await ended(claimed)
+        await done(await one.owe(AGO_MS))
         assert [use.claimable for use in one.free.collect_reports()] == [False]
+
+
+async def test_one_that_ended_meanwhile_is_not_said_to_hang(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with owing() as one:
+        claimed = await one.owe(AGO_MS)
+        one.free.observe(instance("x", state=InstanceState.GONE))
+        await done(claimed)
+    assert caplog.messages == []
 
 
 async def test_an_instance_may_be_at_a_request_that_was_given_up_until_its_deadline() -> None:

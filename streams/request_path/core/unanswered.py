@@ -67,9 +67,10 @@ class UnansweredInstances:
         if await self._answers(claimed, deadline_ms):
             self._claims.resume(claimed)
             return
-        name = claimed.instance.instance_id
-        extra = {"action": "instance_hangs", "instance": name}
-        logger.warning("%s does not answer any more, and is ended", name, extra=extra)
+        if not claimed.ended:
+            name = claimed.instance.instance_id
+            extra = {"action": "instance_hangs", "instance": name}
+            logger.warning("%s does not answer any more, and is ended", name, extra=extra)
         self._claims.discard(claimed)
 
     async def _answers(self, claimed: ClaimableInstance, deadline_ms: int) -> bool:
