@@ -142,6 +142,18 @@ async def test_a_dead_instance_costs_the_request_that_meets_it_nothing_but_the_s
             assert [answer.status for answer in found] == [200] * 9
 
 
+async def test_an_instance_that_hangs_fails_the_one_request_that_it_was_started_for(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, tmp_path: Path
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a", "--stop-first", str(tmp_path / "asked"))))
+    meshed = Mesh(run_foremesh)
+    meshed.start(*ALL, FOREMESH_MESH_DEADLINE_MS="5000")
+    async with aiohttp.ClientSession() as session:
+        said = [(await meshed.ask(session, "only-a")).status for _ in range(3)]
+    assert said == [504, 200, 200]
+
+
 async def test_a_decision_service_that_hangs_costs_20_ms_and_a_dead_one_nothing(
     meshed: Mesh, settings: Settings, eventually: Eventually
 ) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -45,7 +46,12 @@ from streams.request_path.envoy.decision_client import (
     DecisionServiceUnavailable,
     GrantedInstance,
 )
-from streams.request_path.envoy.forwarding import end_to_end_headers, response_to, stream_body
+from streams.request_path.envoy.forwarding import (
+    broken_off,
+    end_to_end_headers,
+    response_to,
+    stream_body,
+)
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.access import credentials, loopback_only
 from streams.runtime.clock import wall_ms
@@ -96,13 +102,14 @@ async def serve_activator(
 
 
 @dataclass(frozen=True, slots=True)
-class _InstanceForRequest:
-    """An instance held for one request, and how it is released: after serving, or as dead."""
+class _Held:
+    """An instance held for one request, and how it is released."""
 
     instance: Instance
     warm: bool  # it was free when the request arrived
     release: Callable[[int], None]  # with the ms it served
-    discard: Callable[[], None]
+    discard: Callable[[], None]  # as dead
+    check: Callable[[], None]  # as one that owes an answer
 
 
 class _MaybeServed(Exception):
@@ -192,7 +199,7 @@ class StandardPathProxy:
 
     async def _hold(
         self, constituent: Constituent, request: web.Request, deadline_ms: int
-    ) -> _InstanceForRequest:
+    ) -> _Held:
         name = constituent.service
         given = without_surrogates(request.headers.get("x-request-id", ""))
         request_id = given or uuid.uuid4().hex
@@ -205,29 +212,31 @@ class StandardPathProxy:
                 return self._held_lease(granted)
         claimed = self._warm.claims.claim(name)
         if claimed is not None:
-            return self._held_claim(claimed, warm=True)
+            return self._held_claim(claimed, deadline_ms, warm=True)
         claimed = await self._warm.standard_path.claim(name, request_id, deadline_ms)
-        return self._held_claim(claimed, warm=False)
+        return self._held_claim(claimed, deadline_ms, warm=False)
 
-    def _held_lease(self, granted: GrantedInstance) -> _InstanceForRequest:
-        return _InstanceForRequest(
+    def _held_lease(self, granted: GrantedInstance) -> _Held:
+        return _Held(
             granted.instance,
             granted.warm,
-            lambda served_ms: self._release(granted, served_ms),
-            lambda: self._release(granted, lost=True),
+            lambda served_ms: self._begin(self._decisions.release(granted, served_ms)),
+            lambda: self._begin(self._decisions.release(granted, lost=True)),
+            lambda: self._begin(self._decisions.release(granted, unanswered=True)),
         )
 
-    def _held_claim(self, claimed: ClaimableInstance, *, warm: bool) -> _InstanceForRequest:
-        claims = self._warm.claims
-        return _InstanceForRequest(
+    def _held_claim(self, claimed: ClaimableInstance, deadline_ms: int, *, warm: bool) -> _Held:
+        claims, unanswered = self._warm.claims, self._warm.unanswered
+        return _Held(
             claimed.instance,
             warm,
             lambda served_ms: claims.release(claimed, served_ms),
             lambda: claims.discard(claimed),
+            lambda: unanswered.check(claimed, deadline_ms),
         )
 
-    def _release(self, granted: GrantedInstance, served_ms: int = 0, *, lost: bool = False) -> None:
-        task = asyncio.create_task(self._decisions.release(granted, served_ms, lost=lost))
+    def _begin(self, release: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(release)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -237,14 +246,14 @@ class StandardPathProxy:
         self,
         request: web.Request,
         body: bytes,
-        held: _InstanceForRequest,
+        held: _Held,
         part: Part,
         deadline_ms: int,
     ) -> web.StreamResponse | None:
         """Pass a request to an instance and its answer back; None if another may serve it."""
         began = time.perf_counter()
         response: web.StreamResponse | None = None
-        dead = False
+        answered = dead = False
         try:
             async with self._session.request(
                 request.method,
@@ -256,32 +265,28 @@ class StandardPathProxy:
             ) as answer:
                 response = response_to(answer, _cost_headers(part))
                 await stream_body(answer, request, response)
+            answered = True
         except (aiohttp.ClientError, TimeoutError) as error:
             if response is not None:
-                return _broken_off(request, response)
+                return broken_off(request, response)
             dead = isinstance(error, aiohttp.ClientConnectionError)
             if not dead and isinstance(error, TimeoutError):
                 raise _MaybeServed(504, "did not answer in time", part) from None
             if not dead or not (_is_idempotent(request) or is_unserved(error)):
                 raise _MaybeServed(502, MAYBE_SERVED, part) from None
         finally:
-            if dead:
+            if answered:
+                held.release(round((time.perf_counter() - began) * 1000))
+            elif dead:
                 held.discard()
             else:
-                held.release(round((time.perf_counter() - began) * 1000))
+                held.check()
         return response
 
 
 def time_left_ms(headers: Mapping[str, str], most_ms: int) -> int:
     """How long Envoy still waits for the answer to a request, at most `most_ms`."""
     return min(most_ms, whole_in(headers.get("x-envoy-expected-rq-timeout-ms", ""), most_ms))
-
-
-def _broken_off(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """End a connection in the midst of an answer: its client is gone, or the instance."""
-    if request.transport is not None:
-        request.transport.abort()
-    return response
 
 
 def _is_idempotent(request: web.Request) -> bool:

@@ -121,7 +121,12 @@ class DecisionClient:
         return GrantedInstance(instance_of(answer["instance"]), answer["key"], answer["warm"])
 
     async def release(
-        self, granted: GrantedInstance, served_ms: int = 0, *, lost: bool = False
+        self,
+        granted: GrantedInstance,
+        served_ms: int = 0,
+        *,
+        lost: bool = False,
+        unanswered: bool = False,
     ) -> None:
         """Release a lease; one that is never released expires.
 
@@ -133,12 +138,15 @@ class DecisionClient:
             How long it served.
         lost
             Whether it is dead.
+        unanswered
+            Whether it owes an answer.
         """
         body = {
             "key": granted.key,
             "instance": granted.instance.instance_id,
             "served_ms": served_ms,
             "lost": lost,
+            "unanswered": unanswered,
         }
         try:
             async with self._session.post(

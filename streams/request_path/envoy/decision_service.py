@@ -72,6 +72,7 @@ class LeaseEnd:
     instance: JsonName
     served_ms: JsonCount
     lost: bool
+    unanswered: bool = False
 
 
 _LEASE, _RELEASE = Decoder(LeaseAsked), Decoder(LeaseEnd)
@@ -216,7 +217,9 @@ class DecisionService:
     async def _release(self, request: web.BaseRequest) -> web.Response:
         """Release a lease."""
         done = await form_of(request, _RELEASE)
-        self.leases.release(done.key, done.instance, done.served_ms, lost=done.lost)
+        self.leases.release(
+            done.key, done.instance, done.served_ms, lost=done.lost, unanswered=done.unanswered
+        )
         return web.Response(status=204)
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:

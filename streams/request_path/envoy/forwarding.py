@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-__all__ = ["end_to_end_headers", "response_to", "stream_body"]
+__all__ = ["broken_off", "end_to_end_headers", "response_to", "stream_body"]
 
 _CHUNK = 64 * 1024
 # Of one connection (RFC 9110, 7.6.1), or set anew.
@@ -38,3 +38,10 @@ async def stream_body(
     async for chunk in answer.content.iter_chunked(_CHUNK):
         await response.write(chunk)
     await response.write_eof()
+
+
+def broken_off(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """End a connection in the midst of an answer: its client is gone, or the instance."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response
