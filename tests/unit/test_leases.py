@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+import pytest
+from envoy.service.accesslog.v3 import als_pb2
 from test_claims import claims, instance, took
 
 from streams.records import InstanceState
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.core.headers import CONSTITUENT_HEADER
 from streams.request_path.envoy.leases import LeaseTable
 
 
@@ -57,6 +62,40 @@ def test_an_instance_that_owes_an_answer_is_not_free_before_that_is_known() -> N
     assert free.claim("a") is None
     [(claimed, deadline_ms)] = owing
     assert (took(claimed), deadline_ms) == ("x", 10_000)
+
+
+async def told(flag: str = "") -> AsyncIterator[als_pb2.StreamAccessLogsMessage]:
+    """What Envoy says of the end of a request, with one of its flags."""
+    message = als_pb2.StreamAccessLogsMessage()
+    entry = message.http_logs.log_entry.add()
+    entry.request.request_id = "r"
+    entry.request.request_headers[CONSTITUENT_HEADER] = "a"
+    entry.common_properties.custom_tags["instance"] = "x"
+    if flag:
+        setattr(entry.common_properties.response_flags, flag, True)
+    yield message
+
+
+@pytest.mark.parametrize(
+    ("flag", "owed"),
+    [
+        ("upstream_request_timeout", True),
+        ("stream_idle_timeout", True),
+        ("downstream_connection_termination", True),
+        ("downstream_remote_reset", True),
+        ("upstream_remote_reset", False),
+        ("", False),
+    ],
+)
+async def test_an_answer_is_owed_where_envoy_gave_up_waiting_or_its_client_left(
+    flag: str, *, owed: bool
+) -> None:
+    free = claims("x")
+    leases = LeaseTable(free, lambda *_: None)
+    leases.add("r/a", taken(free), 10_000)
+    await leases.StreamAccessLogs(told(flag), None)
+
+    assert (free.claim("a") is None) == owed
 
 
 def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:

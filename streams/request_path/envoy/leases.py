@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 _GRACE_MS = 1_000  # a lease expires so long after the deadline if its end was not reported
 _QUARANTINE_S = 1.0  # how long an instance is not claimed that Envoy did not reach
+_GIVEN_UP = (  # Envoy's flags of a request that ended before its answer
+    *("upstream_request_timeout", "stream_idle_timeout"),
+    *("downstream_connection_termination", "downstream_remote_reset"),
+)
 
 
 class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  # untyped
@@ -132,7 +136,7 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
                 common, request = entry.common_properties, entry.request
                 key = lease_key(request.request_id, request.request_headers[CONSTITUENT_HEADER])
                 served_ms, flags = common.duration.ToMilliseconds(), common.response_flags
-                given_up = flags.upstream_request_timeout or flags.downstream_connection_termination
+                given_up = any(getattr(flags, name) for name in _GIVEN_UP)
                 instance_id = common.custom_tags["instance"]
                 self.release(key, instance_id, served_ms, unanswered=given_up)
         return als_pb2.StreamAccessLogsResponse()
