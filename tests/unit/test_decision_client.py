@@ -100,9 +100,11 @@ async def test_a_release_names_the_lease_the_instance_and_what_became_of_it() ->
     asked, session = client(FakeResponse(204, None))
     await asked.release(GrantedInstance(instance("x"), "k", warm=True), 5)
     await asked.release(GrantedInstance(instance("x"), "k", warm=True), lost=True)
+    await asked.release(GrantedInstance(instance("x"), "k", warm=True), unanswered=True)
 
-    told = {"key": "k", "instance": "x"}
+    told = {"key": "k", "instance": "x", "served_ms": 0, "lost": False, "unanswered": False}
     assert [body for _, body in session.sent] == [
-        {**told, "served_ms": 5, "lost": False},
-        {**told, "served_ms": 0, "lost": True},
+        {**told, "served_ms": 5},
+        {**told, "lost": True},
+        {**told, "unanswered": True},
     ]
