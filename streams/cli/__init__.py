@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import os
 import sys
 import traceback
 from dataclasses import fields, replace
@@ -17,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from streams.cli.console import echo
 from streams.cli.standard_output import give_up, have_one, is_unwritable
+from streams.cli.variables import misspelt
 from streams.errors import ForemeshError
 from streams.runtime.log_limit import LogLimit
 from streams.runtime.printable import PrintableFormatter, printable
@@ -127,6 +129,8 @@ def cli(ctx: click.Context, /, verbose: bool, quiet: bool, **given: str | None) 
     completes all of this in a shell.
     """
     ctx.obj = settings_of(given)
+    for sentence in misspelt(os.environ, ctx.command, ctx.invoked_subcommand):
+        echo(f"foremesh: {sentence}", err=True)
     handler = logging.StreamHandler()
     handler.addFilter(LogLimit())
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
