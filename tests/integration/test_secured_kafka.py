@@ -52,7 +52,16 @@ def test_the_flow_runs_on_a_kafka_with_tls_and_passwords(
 
 
 @pytest.mark.parametrize(
-    "command", ["topics create", "catalog show", "control show", "dead-letters list"]
+    "command",
+    [
+        "topics create",
+        "catalog show",
+        "control show",
+        "dead-letters list",
+        "gateway --listen 127.0.0.1:0",
+        "keda --listen 127.0.0.1:0",
+        "provision --listen 127.0.0.1:0",
+    ],
 )
 def test_a_wrong_password_is_told_in_a_sentence(run_foremesh: RunForemesh, command: str) -> None:
     asked = run_foremesh(*command.split(), FOREMESH_KAFKA_PASSWORD="guessed")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import client_config
+from streams.adapters.kafka.clients import client_config, connect
 from streams.engine.topic_view import TopicView
 from streams.engine.view_records import view_decoder
 from streams.errors import BrokerUnreachable
@@ -32,6 +32,7 @@ class _FollowedTopic:
     """A view of a topic, brought up to date while the process serves; survives outages of Kafka."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
+        self._settings = settings
         self._view = _view(settings, topic)
         self._lock = asyncio.Lock()
         self.unreachable = False  # whether Kafka did not answer the last read
@@ -58,6 +59,7 @@ class _FollowedTopic:
         BrokerUnreachable, TopicsMissing
             The topic cannot be read.
         """
+        connect(self._settings)  # a view says of a broker that it cannot reach no more than that
         self._view.catch_up(_READ_S)
         self._changed()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Self
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import client_config
+from streams.adapters.kafka.clients import client_config, connect
 from streams.engine.topic_view import TopicView
 from streams.engine.view_records import view_decoder
 from streams.errors import BrokerUnreachable, ForemeshError
@@ -83,8 +84,10 @@ class CatalogAndInstanceWatch:
             TopicView[Record]({**config, **waits}, settings.topic("instances"), changed.decode),
         )
         try:
+            # First: a view says of a broker that it cannot reach no more than that.
+            await _retried(partial(connect, settings), retry)
             for view in views:
-                await _read(view, retry)
+                await _retried(partial(view.catch_up, _READ_S), retry)
         except ForemeshError:
             for view in views:
                 view.close()
@@ -149,11 +152,11 @@ class _ChangedInstances:
         return list(changed.values())
 
 
-async def _read(view: TopicView[Record], retry: Callable[[BrokerUnreachable], bool]) -> None:
-    """Read a topic to its end; a further attempt goes on where the last one stopped."""
+async def _retried(call: Callable[[], object], retry: Callable[[BrokerUnreachable], bool]) -> None:
+    """Call in a thread; a further attempt at reading goes on where the last one stopped."""
     while True:
         try:
-            await asyncio.to_thread(view.catch_up, _READ_S)
+            await asyncio.to_thread(call)
         except BrokerUnreachable as error:
             if not retry(error):
                 raise
