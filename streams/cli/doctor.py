@@ -19,8 +19,10 @@ from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
 from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError
+from streams.flow.components import POOL_GROUP
 from streams.pipeline.event_time.presence import is_present
 from streams.pipeline.last_values import entries_in_force
+from streams.records.catalog import Pool
 from streams.report.finding import PartFinding
 from streams.report.text_table import NAME, WHOLE, TextTable, counted
 from streams.request_path.envoy.addresses import MeshAddresses
@@ -30,6 +32,7 @@ __all__ = ["command", "endpoints", "examine", "table_of"]
 
 BROKER_S = 10.0
 HEALTH_S = 2.0
+MOST_POOLS = 20  # whose provisioners are looked for: each takes two questions
 
 
 @click.command()
@@ -123,17 +126,40 @@ def _database(settings: Settings) -> list[str]:
 
 def _lag(settings: Settings) -> Iterator[PartFinding]:
     try:
-        lags = group_lags(settings)
+        lags = group_lags(settings, pools=_pools(settings))
         in_event_time = is_present(settings)
     except ForemeshError as error:
         yield PartFinding(check="lag", ok=False, says=str(error))
     else:
-        for lag in lags:
+        of_pools = [lag for lag in lags if lag.stage.startswith(POOL_GROUP)]
+        for lag in lags[: len(lags) - len(of_pools)]:
             if in_event_time and lag.stage != "sink":
                 says = f"a worker in event time runs it, {counted(lag.records, 'record')} behind"
                 yield PartFinding(check=f"lag of {lag.stage}", ok=True, says=says)
             else:
                 yield _finding_of(lag, event_clock=settings.clock == "event")
+        simulated = any(lag.optional and lag.members for lag in lags)
+        if of_pools and not (in_event_time or simulated):
+            yield _finding_of_provisioners(of_pools)
+
+
+def _pools(settings: Settings) -> list[str]:
+    """The first pools of the catalogue."""
+    kept = entries_in_force(settings).values()
+    return sorted(entry.pool for entry in kept if isinstance(entry, Pool))[:MOST_POOLS]
+
+
+def _finding_of_provisioners(lags: Sequence[GroupLag]) -> PartFinding:
+    """Whether somebody carries out commands; a pool of several may be without on purpose."""
+    running = [lag for lag in lags if lag.members]
+    behind = max(lag.records for lag in running or lags)
+    says = (
+        f"{counted(len(running), 'pool')} with a provisioner, {counted(behind, 'command')} behind"
+    )
+    ok = bool(running) or not behind
+    if not ok:
+        says += ": nobody carries out what is decided, run `foremesh provision`"
+    return PartFinding(check="lag of provision", ok=ok, says=says, there=ok and bool(running))
 
 
 def _finding_of(lag: GroupLag, *, event_clock: bool) -> PartFinding:

@@ -44,6 +44,7 @@ class KafkaComponent:
     groups: tuple[str, ...] = ()  # joined, or committed for; of each name
     group_prefixes: tuple[str, ...] = ()  # the same of every name that begins so
     asks_groups: tuple[str, ...] = ()  # groups whose members and offsets are asked for
+    asks_group_prefixes: tuple[str, ...] = ()  # the same of every name that begins so
     empties: tuple[str, ...] = ()  # topics whose records are deleted
     resets: tuple[str, ...] = ()  # of these, those whose configuration is changed meanwhile
     forgets: tuple[str, ...] = ()  # groups that are deleted
@@ -133,15 +134,15 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
     yield _of("produce", writes=writes, asks_groups=(EVENT_TIME,))
     asked = (*groups, EVENT_TIME)
     yield _of("produce --wait", writes=writes, views=grouped, asks_groups=asked)
-    yield _of("doctor", checks=every, views=_once(["catalog", *grouped]), asks_groups=asked)
+    asks = {"checks": every, "asks_groups": asked, "asks_group_prefixes": (POOL_GROUP,)}
+    yield _of("doctor", views=_once(["catalog", *grouped]), **asks)
     seen = _once(["catalog", "control", *grouped])  # the page makes the checks of the doctor
     yield _of(
         "dashboard",
-        checks=every,
         views=seen,
         writes=("control",),
-        asks_groups=asked,
         transactions=(CONTROL,),
+        **asks,
     )
     compacted = [topic.name for topic in topology.topics.values() if topic.compacted]
     logs = [changelog(stage) for stage in topology.stages]

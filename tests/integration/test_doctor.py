@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Producer
-from harness import RunForemesh, Running
+from harness import RunForemesh, Running, eventually
 from services import Door, catalog_of, constituent, send
 
 from streams.adapters.kafka.clients import producer_config
@@ -135,6 +135,37 @@ def test_of_an_optional_stage_that_nobody_runs_is_said_why_that_is_no_fault(
         "0 members, 1 record behind: no fault, `foremesh worker provisioner` only simulates"
         " instances, where no `foremesh provision` starts them"
     )
+
+
+@pytest.mark.usefixtures("loaded")
+def test_commands_that_nobody_carries_out_are_told(
+    settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    leave_one(settings, "commands")
+
+    (finding,) = findings(run_foremesh("doctor", "--output", "json"), 1)["lag of provision"]
+
+    assert finding["says"] == (
+        "0 pools with a provisioner, 1 command behind: nobody carries out what is decided, run"
+        " `foremesh provision`"
+    )
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("runs", ["provision --listen 127.0.0.1:0", "worker provisioner"])
+def test_commands_that_somebody_carries_out_are_well(
+    settings: Settings, run_foremesh: RunForemesh, runs: str
+) -> None:
+    leave_one(settings, "commands")
+    run_foremesh(*runs.split())
+
+    def well() -> bool:
+        asked = run_foremesh("doctor", "--output", "json")
+        asked.wait()
+        found = json.loads(asked.output)
+        return all(one["ok"] for one in found if one["check"].startswith("lag of provision"))
+
+    eventually(well, 30)
 
 
 def test_stages_that_a_worker_in_event_time_runs_are_well(

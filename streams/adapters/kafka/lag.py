@@ -20,6 +20,7 @@ from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.control_records import without_records
 from streams.adapters.kafka.groups import members
 from streams.errors import BrokerUnreachable
+from streams.flow.components import POOL_GROUP
 from streams.flow.declaration import FlowTopology
 from streams.flow.topology import TOPOLOGY
 from streams.settings import Settings
@@ -34,15 +35,17 @@ FEW = 100  # so few may all be markers of transactions, which is found out
 class GroupLag:
     """A consumer group and its lag."""
 
-    stage: str  # or the sink
+    stage: str  # or the sink, or POOL_GROUP and a pool
     members: int  # active ones
     records: int  # from its committed offsets, or the first ones, to the end
     held_back: int  # of these, behind the first record of a transaction that is open
     optional: bool  # runs only when asked for
 
 
-def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[GroupLag]:
-    """The lag of the groups of the stages and of the sink.
+def group_lags(
+    settings: Settings, topology: FlowTopology = TOPOLOGY, pools: Iterable[str] = ()
+) -> list[GroupLag]:
+    """The lag of the groups of the stages, of the sink and of these pools' provisioners.
 
     Raises
     ------
@@ -51,13 +54,14 @@ def group_lags(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[Gr
     """
     client = connect(settings)
     try:
-        names = {settings.topic(topic) for topics in topology.groups.values() for topic in topics}
+        groups = {**topology.groups, **{POOL_GROUP + pool: ("commands",) for pool in pools}}
+        names = {settings.topic(topic) for topics in groups.values() for topic in topics}
         # In this order: what is written meanwhile is not taken for records that may not be read.
         first, last = first_offsets(client, names), end_offsets(client, names)
         readable = readable_offsets(client, names)
         starts = {
             stage: _starts(settings, client, stage, first, topics)
-            for stage, topics in topology.groups.items()
+            for stage, topics in groups.items()
         }
         behind = _behind(settings, list(starts.values()), readable)
         held = [_held_back(start, readable, last) for start in starts.values()]

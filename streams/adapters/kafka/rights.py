@@ -91,6 +91,8 @@ def _on_groups(component: KafkaComponent, settings: Settings) -> Iterator[KafkaR
         yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Delete", prefixed=True)
     for name in component.asks_groups:
         yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Describe")
+    for name in component.asks_group_prefixes:
+        yield KafkaRight(KafkaResource.GROUP, settings.group(name), "Describe", prefixed=True)
     if component.views:
         yield KafkaRight(KafkaResource.GROUP, READER_GROUP, "Describe")
 
