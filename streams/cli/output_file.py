@@ -13,6 +13,9 @@ from streams.errors import FileUnwritable
 __all__ = ["OutputFile", "write_whole"]
 
 
+_FORMATS = ("json", "table", "yaml")  # what `--output` takes where it names no file
+
+
 class OutputFile(click.ParamType):
     """A file that can be written, of one of the suffixes if there are any."""
 
@@ -26,6 +29,10 @@ class OutputFile(click.ParamType):
     ) -> Path:
         """Its path."""
         path = Path(str(value))
+        if value in _FORMATS:
+            self.fail(
+                f"{value} is a format, and this names a file: ./{value} would be one", param, ctx
+            )
         if why := self._unusable(path):
             self.fail(f"{path} {why}", param, ctx)
         return path

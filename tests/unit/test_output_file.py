@@ -36,6 +36,7 @@ def room_for(size: int) -> Iterator[None]:
         (("evaluate", "--report", "{}/page.pdf"), "name it .html or .png"),
         (("report", "--figure", "{}/figure.bmp"), "name it .png or .svg"),
         (("catalog", "infer", "-o", "{}/none/catalog.yaml"), "make its folder first"),
+        (("catalog", "infer", "--output", "json"), "./json would be one"),
     ],
 )
 def test_a_file_that_could_not_be_written_is_refused_before_the_work(
