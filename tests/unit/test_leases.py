@@ -98,15 +98,17 @@ async def test_an_answer_is_owed_where_envoy_gave_up_waiting_or_its_client_left(
     assert (free.claim("a") is None) == owed
 
 
-def test_a_lease_whose_end_is_never_heard_of_ends_after_the_deadline() -> None:
+def test_an_instance_of_whose_request_nothing_was_heard_owes_an_answer_after_the_deadline() -> None:
     free = claims("x")
-    leases = table(free)
+    owing: list[tuple[ClaimableInstance, int]] = []
+    leases = LeaseTable(free, lambda *owed: owing.append(owed))
     leases.add("r/a", taken(free), 10_000)
     leases.expire(11_000)
-    assert len(leases) == 1
+    assert not owing
     leases.expire(11_001)
 
-    assert took(free.claim("a")) == "x"
+    [(claimed, deadline_ms)] = owing
+    assert (took(claimed), deadline_ms, len(leases)) == ("x", 10_000, 0)
 
 
 def test_a_dead_instance_is_given_to_nobody() -> None:

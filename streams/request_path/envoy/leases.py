@@ -100,18 +100,21 @@ class LeaseTable(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[misc]  
         return key in self._ended or key in self._ended_before
 
     def expire(self, now_ms: int) -> None:
-        """End leases whose requests must have ended; forget requests that ended long ago."""
+        """End leases whose requests must have ended; forget requests that ended long ago.
+
+        Whether their instances have answered is not known either.
+        """
         self._ended_before, self._ended = self._ended, set()
         expired = [
-            (key, claimed)
+            (key, *lease)
             for key, leases in self._held.items()
-            for claimed, deadline_ms in leases
-            if deadline_ms + _GRACE_MS < now_ms
+            for lease in leases
+            if lease[1] + _GRACE_MS < now_ms
         ]
-        for key, claimed in expired:
+        for key, claimed, deadline_ms in expired:
             name = claimed.instance.instance_id
             self._remove(key, name)
-            self._claims.release(claimed, 0)
+            self._unanswered(claimed, deadline_ms)
             extra: dict[str, Any] = {"action": "lease_expired", "instance": name}
             logger.warning("A lease of %s expired: its end was not reported", name, extra=extra)
 
