@@ -132,7 +132,7 @@ class PoolsShared(ForemeshError):
 
 
 class ProvisionerRuns(ForemeshError):
-    """A provisioner of this pool runs on this machine: end it first."""
+    """A provisioner of this pool runs: end it first."""
 
 
 class ProvisionerUnusable(ForemeshError):

@@ -191,10 +191,12 @@ def _provision(
 ) -> None:
     # keep --help instant
     from streams.adapters.metrics import endpoint  # noqa: PLC0415
+    from streams.provisioners.core.elsewhere import refuse_elsewhere  # noqa: PLC0415
     from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
     from streams.provisioners.local.sole_provisioner import sole_provisioner  # noqa: PLC0415
 
     with sole_provisioner(pool, settings.kafka, settings.prefix):
+        refuse_elsewhere(settings, pool)
         endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
         process = ProvisionerProcess(settings, pool, limits, factory)
         asyncio.run(until_signalled(lambda stop: process.run(at, stop)))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+from confluent_kafka import Consumer
 from harness import CHECKOUT, Eventually, RunForemesh
 from services import SERVICE, Door, catalog_of, command, constituent, read, send
 from topic_changes import admin, delete
 
 from streams.adapters.kafka.admin import end_offsets
-from streams.adapters.kafka.clients import producer_config
+from streams.adapters.kafka.clients import consumer_config, producer_config
 from streams.adapters.kafka.lag import committed_offsets
 from streams.adapters.kafka.topics import create_topics
 from streams.catalog.yaml_writer import dump
@@ -98,6 +99,23 @@ def test_a_second_provisioner_of_a_pool_leaves_the_instances_of_the_first(
     assert second.wait(20) == 1
     assert "A provisioner of pool 'default' runs on this machine" in second.output
     assert [one.state for one in last(settings).values()] == [InstanceState.WARM]
+
+
+def test_a_pool_that_a_provisioner_on_another_machine_has_is_refused_until_that_ends(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
+) -> None:
+    assert topics
+    group = settings.group(POOL_GROUP + "default")
+    elsewhere = Consumer({**consumer_config(settings, group), "client.id": "foremesh-elsewhere"})
+    elsewhere.subscribe([settings.topic("commands")])
+    eventually(lambda: elsewhere.poll(0.1) is None and elsewhere.assignment(), 30)
+
+    second = run_foremesh("provision", "--listen", f"127.0.0.1:{free_port()}")
+
+    assert second.wait(30) == 1
+    assert "A provisioner of pool 'default' runs at 127.0.0.1: end it first" in second.output
+    elsewhere.close()
+    Door(run_foremesh)
 
 
 def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_a_restart(

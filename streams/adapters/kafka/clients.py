@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from streams.settings import Settings
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "client_config",
+    "client_here",
     "commit_read",
     "connect",
     "consumer_config",
@@ -129,6 +131,11 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
 def connect(settings: Settings, timeout_s: float = ANSWER_S) -> AdminClient:
     """An admin client whose broker has answered; raises `BrokerUnreachable`."""
     return connected(client_config(settings), timeout_s)
+
+
+def client_here() -> str:
+    """A client's name that tells on which machine it runs."""
+    return f"foremesh-{socket.gethostname()}"
 
 
 def commit_read(consumer: Consumer, messages: Iterable[Message]) -> bool:

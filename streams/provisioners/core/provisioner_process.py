@@ -12,7 +12,12 @@ from confluent_kafka import Consumer, Message
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.broker_watch import BrokerWatch
-from streams.adapters.kafka.clients import commit_read, consumer_config, producer_config
+from streams.adapters.kafka.clients import (
+    client_here,
+    commit_read,
+    consumer_config,
+    producer_config,
+)
 from streams.adapters.metrics.endpoint import before_scrape
 from streams.adapters.metrics.table import DEAD_LETTERS
 from streams.engine.producer import CheckedProducer
@@ -73,7 +78,8 @@ class ProvisionerProcess:
         self._pool = pool
         self._broker = BrokerWatch(settings)
         self._producer = CheckedProducer(producer_config(settings))
-        self._consumer = Consumer(consumer_config(settings, settings.group(POOL_GROUP + pool)))
+        config = consumer_config(settings, settings.group(POOL_GROUP + pool))
+        self._consumer = Consumer({**config, "client.id": client_here()})
         self._consumer_lock = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = self._denied = False

@@ -1,4 +1,4 @@
-"""One provisioner of a pool on a machine: another would take its instances for those of a dead one."""
+"""One provisioner of a pool on a machine, seen by the kernel; see `provisioners.core.elsewhere`."""
 
 from __future__ import annotations
 
