@@ -13,6 +13,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from provisioner_rigs import Told, local_provisioner, until, want
 from services import ONE, catalog_of, command, constituent
 
@@ -86,6 +88,17 @@ async def test_a_start_has_one_limit_for_its_health_and_its_warm_up_together() -
     async with provisioner(catalog_of(warmed), replace(QUICK, start_ms=3_000)) as (local, _):
         with pytest.raises(StandardPathRefused, match="its warm-up request /price: nothing within"):
             await local.standard(want("slow"))
+
+
+async def test_what_another_server_says_is_no_health_of_an_instance() -> None:
+    async def well(_: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    async with RawTestServer(well) as other:
+        moved = constituent("moved", "--health", f"302 Found\r\nlocation: {other.make_url('/')}")
+        async with provisioner(catalog_of(moved), replace(QUICK, start_ms=1_000)) as (local, _):
+            with pytest.raises(StandardPathRefused, match="did not answer /healthz"):
+                await local.standard(want("moved"))
 
 
 async def test_a_health_check_has_no_longer_than_what_is_left_of_the_limit() -> None:

@@ -235,7 +235,8 @@ class InstanceProcess(SupervisedProcess):
 
     async def _is_well(self, session: aiohttp.ClientSession, path: str) -> bool:
         with contextlib.suppress(aiohttp.ClientError):
-            async with session.get(self.endpoint + path, timeout=_UNTIMED) as answer:
+            url = self.endpoint + path
+            async with session.get(url, timeout=_UNTIMED, allow_redirects=False) as answer:
                 return answer.status == 200
         return False
 
@@ -251,8 +252,9 @@ class InstanceProcess(SupervisedProcess):
         """
         method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
         request = session.request(
-            method, self.endpoint + path, data=body or None, headers=headers, timeout=_UNTIMED
-        )
+            method, self.endpoint + path, data=body or None, headers=headers, timeout=_UNTIMED,
+            allow_redirects=False,
+        )  # fmt: skip
         try:
             async with asyncio.timeout(timeout_s), request as answer:
                 async for _ in answer.content.iter_any():
