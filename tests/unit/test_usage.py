@@ -17,3 +17,14 @@ def test_a_name_that_no_instance_has_spoils_no_report() -> None:
     usage = UsageCounter()
     usage.add("i" * 300, 10)
     assert usage.collect() == []
+
+
+def test_an_instance_whose_idle_report_was_lost_is_reported_idle_again() -> None:
+    usage = UsageCounter()
+    usage.add("a-1", 5)
+    usage.collect()
+    idle = next(report for report in iter(usage.collect, None) if report)
+    usage.restore(idle)
+
+    assert [(u.in_flight, u.uses) for u in usage.collect()] == [(0, 0)]
+    assert not usage.collect()

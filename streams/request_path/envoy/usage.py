@@ -51,6 +51,9 @@ class UsageCounter:
     def restore(self, uses: Iterable[InstanceUse]) -> None:
         """Add a report that did not arrive to the next one."""
         for use in uses:
-            served = self._served[use.instance_id]
-            served[0] += use.uses
-            served[1] += use.busy_ms
+            if use.in_flight:
+                served = self._served[use.instance_id]
+                served[0] += use.uses
+                served[1] += use.busy_ms
+            else:  # idle, unless it is used meanwhile
+                self._quiet.setdefault(use.instance_id, _IDLE_AFTER - 1)
