@@ -68,7 +68,8 @@ class _Allowed(click.ParamType):
     default=600.0,
     show_default=True,
     show_envvar=True,
-    help="End an instance after this many seconds without use or command.",
+    help="End an instance after this many seconds without use, unless a command for the pool came in"
+    " the last hour: then the allocator decides.",
 )
 @click.option(
     "--limit",

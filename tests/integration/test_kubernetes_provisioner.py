@@ -241,6 +241,35 @@ async def test_a_successor_writes_nothing_where_nothing_has_changed() -> None:
         assert len(here.kube.requests(SCALE)) == before
 
 
+async def test_a_pod_that_drains_when_its_provisioner_ends_is_ended_by_the_successor() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.limits = replace(here.limits, grace_ms=300)
+        provisioner = await here.open()
+        await provisioner.standard(want("a"))
+        await asyncio.sleep(0.35)
+        await provisioner.carry_out(command("a", action=Action.RELEASE))
+        assert here.told.last(InstanceState.DRAINING)
+        await here.die()
+        await here.open()
+        await until(lambda: here.told.last(InstanceState.GONE))
+
+        assert here.running() == 0
+
+
+async def test_a_request_does_not_wait_for_a_pod_that_was_warm_and_is_not_ready() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a"))
+        (ill,) = await here.warm(1)
+        status = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        await here.kube.client.patch(Pod, ill.instance_id, status, patch_type=PatchType.MERGE)
+        await until(lambda: here.told.last(InstanceState.STARTING))
+        other = await provisioner.standard(want("a"))
+
+        assert other.instance_id != ill.instance_id
+        assert other.state is InstanceState.WARM
+
+
 async def test_a_pod_that_went_while_nobody_looked_is_buried() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()

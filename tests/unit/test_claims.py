@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,44 @@ def test_what_drains_is_given_to_nobody() -> None:
     warm.observe(instance("x", state=InstanceState.DRAINING))
     warm.observe(instance("x"))  # old news that comes late
 
+    assert warm.claim("a") is None
+
+
+def test_what_drains_and_is_kept_after_all_is_given_again() -> None:
+    warm = claims("x")
+    held = warm.claim("a")
+    warm.observe(replace(instance("x", state=InstanceState.DRAINING), changed_ms=2_000))
+    warm.observe(instance("x"))  # late news of before
+    assert not warm.known("a") or warm.claim("a") is None
+    warm.observe(replace(instance("x"), changed_ms=3_000))
+    assert warm.claim("a") is None, "it serves a request that came before"
+    assert held is not None
+    warm.release(held, 5)
+
+    assert took(warm.claim("a")) == "x"
+
+
+def test_what_does_not_answer_is_given_to_nobody_whatever_is_heard_of_it() -> None:
+    warm = claims("x")
+    held = warm.claim("a")
+    assert held is not None
+    warm.discard(held)
+    warm.observe(replace(instance("x"), changed_ms=3_000))
+
+    assert warm.claim("a") is None
+
+
+def test_what_is_not_ready_any_more_is_given_to_nobody_until_it_is() -> None:
+    warm = claims("x", "y")
+    held = warm.claim("a")
+    assert held is not None
+    for name in ("x", "y"):
+        warm.observe(instance(name, state=InstanceState.STARTING))
+    warm.release(held, 5)
+    assert warm.claim("a") is None
+    warm.observe(instance("y"))
+
+    assert took(warm.claim("a")) == "y"
     assert warm.claim("a") is None
 
 

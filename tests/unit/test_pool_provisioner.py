@@ -247,7 +247,8 @@ async def test_others_that_need_a_base_that_failed_pause_too() -> None:
 
 
 async def test_reports_of_gateways_do_not_keep_a_base() -> None:
-    async with pool(catalog_of(MODEL, SKETCH), replace(QUICK, keep_alive_ms=20)) as (here, told):
+    limits = replace(QUICK, keep_alive_ms=20, trust_ms=0)
+    async with pool(catalog_of(MODEL, SKETCH), limits) as (here, told):
         await here.carry_out(command("model"))
         await until(lambda: told.last(InstanceState.WARM))
         await asyncio.sleep(0.03)
@@ -255,6 +256,25 @@ async def test_reports_of_gateways_do_not_keep_a_base() -> None:
         here.use([InstanceUse(instance_id=base.instance_id, in_flight=0, claimable=True)])
         here.sweep()
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+
+async def test_what_an_allocator_commands_is_ended_by_it_alone_until_it_has_been_silent() -> None:
+    limits = replace(QUICK, keep_alive_ms=20, trust_ms=200)
+    async with pool(catalog_of(constituent("a")), limits) as (here, told):
+        await here.carry_out(command("a"))
+        await until(lambda: told.last(InstanceState.WARM))
+        await asyncio.sleep(0.05)
+        here.sweep()
+        assert not told.last(InstanceState.DRAINING)
+        await asyncio.sleep(0.2)
+        here.sweep()
+        await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+
+async def test_a_request_of_another_pool_is_refused_with_what_is_to_be_set() -> None:
+    async with pool(catalog_of(constituent("a"))) as (here, _):
+        with pytest.raises(StandardPathRefused, match="of pool 'default', not of 'other': set"):
+            await here.standard(replace(want("a"), pool="other"))
 
 
 async def test_an_instance_that_does_not_answer_is_given_to_no_request_and_ended() -> None:

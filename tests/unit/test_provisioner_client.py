@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from typing import Any, Self, cast
 
 import aiohttp
 import pytest
 
-from streams.provisioners.core.interface import StandardPathRefused
+from streams.provisioners.core.http_api import MOST_BYTES
+from streams.provisioners.core.interface import InstanceUse, StandardPathRefused
 from streams.request_path.core.provisioner_client import ProvisionerClient, instance_of
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
@@ -51,4 +53,34 @@ async def test_an_answer_without_an_instance_is_a_refusal(content: Any, tmp_path
     session = cast("aiohttp.ClientSession", Answering(content))
     client = ProvisionerClient(session, Settings(build=str(tmp_path)))
     with pytest.raises(StandardPathRefused, match="answers with no instance"):
-        await client.start("a", "r", wall_ms() + 60_000, [])
+        await client.start("a", "r", wall_ms() + 60_000, [], pool="default")
+
+
+class Taking(Answering):
+    """One that takes the reports of use before this one, and no more."""
+
+    def __init__(self, takes: int) -> None:
+        super().__init__(None)
+        self.takes, self.sizes = takes, list[int]()
+
+    def post(self, *_: Any, **given: Any) -> Answering:
+        self.sizes.append(len(json.dumps(given["json"])))
+        return self
+
+    def raise_for_status(self) -> None:
+        if len(self.sizes) > self.takes:
+            raise aiohttp.ClientError
+
+
+@pytest.mark.parametrize(("takes", "left"), [(9, 0), (3, 1_000), (0, 2_500)])
+async def test_a_report_of_many_instances_comes_in_parts_that_a_provisioner_takes(
+    takes: int, left: int, tmp_path: Any
+) -> None:
+    session = Taking(takes)
+    client = ProvisionerClient(
+        cast("aiohttp.ClientSession", session), Settings(build=str(tmp_path))
+    )
+    uses = [InstanceUse(instance_id=f"{n:x<256}", in_flight=1) for n in range(2_500)]
+
+    assert [*await client.report(uses)] == uses[2_500 - left :]
+    assert max(session.sizes) < MOST_BYTES

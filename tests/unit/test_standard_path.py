@@ -6,6 +6,7 @@ import asyncio
 from typing import cast
 
 import pytest
+from provisioner_rigs import until
 from test_claims import claims, instance, took
 
 from streams.provisioners.core.interface import StandardPathRefused
@@ -27,7 +28,7 @@ class Rig:
         provisioner = cast("ProvisionerClient", self)
         self.path = StandardPath(self.claims, provisioner, concurrency=lambda _: 1, queue=queue)
 
-    async def start(self, *_: object) -> Instance:
+    async def start(self, *_: object, **__: object) -> Instance:
         self.starts.append(asyncio.get_running_loop().create_future())
         return await self.starts[-1]
 
@@ -77,3 +78,15 @@ async def test_a_start_that_ends_in_an_error_of_ours_stands_in_for_no_later_one(
     served = await rig.ask()
     rig.starts[1].set_result(instance("x"))
     assert await served == "x"
+
+
+async def test_an_instance_that_cannot_be_claimed_is_asked_for_again_after_a_pause() -> None:
+    rig = Rig(queue=1)
+    served = await rig.ask()
+    rig.starts[0].set_result(instance("x", pool="another"))
+    await asyncio.sleep(0.02)
+    assert len(rig.starts) == 1
+
+    await until(lambda: len(rig.starts) == 2)
+    rig.starts[1].set_result(instance("y"))
+    assert await served == "y"

@@ -19,11 +19,11 @@ from streams.runtime.access import Guard
 from streams.runtime.json_body import BodyRefused, form_of, malformed
 from streams.runtime.serving import with_sentences
 
-__all__ = ["application"]
+__all__ = ["MOST_BYTES", "application"]
 
 _PROVISIONER: web.AppKey[Provisioner] = web.AppKey("provisioner", object)  # type: ignore[arg-type]
 _BROKER: web.AppKey[BrokerWatch] = web.AppKey("broker", BrokerWatch)
-_MOST_BYTES = 256 * 1024
+MOST_BYTES = 256 * 1024  # of a body
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ _WANTED, _REPORT = Decoder(InstanceRequest), Decoder(UseReport)
 def application(provisioner: Provisioner, guard: Guard, broker: BrokerWatch) -> web.Application:
     """Build the routes `POST /standard`, `POST /use`, `GET /healthz`, `GET /instances`."""
     middlewares = [guard.middleware(), with_sentences, _errors]
-    app = web.Application(client_max_size=_MOST_BYTES, middlewares=middlewares)
+    app = web.Application(client_max_size=MOST_BYTES, middlewares=middlewares)
     app[_PROVISIONER], app[_BROKER] = provisioner, broker
     app.router.add_post("/standard", _standard)
     app.router.add_post("/use", _use)

@@ -35,6 +35,7 @@ class InstanceRequest:
     request_id: JsonName
     deadline_ms: JsonTime  # since the epoch; the client gives up then
     known: frozenset[JsonName] = frozenset()  # instances that the client has already
+    pool: JsonName = ""  # in which it is needed; empty for that of the provisioner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class ProvisionerLimits:
 
     starts: int = 2  # concurrent starts
     waiting: int = 64  # requests that wait for room in the pool
-    keep_alive_ms: int = 600_000  # ended after this long without use or command
+    keep_alive_ms: int = 600_000  # ended after this long without use, where nobody allocates
+    trust_ms: int = 3_600_000  # after a command for its pool an allocator decides for so long
     grace_ms: int = 100  # least time between DRAINING and the end of an instance
     claim_ms: int = 2_000  # time by which gateways have heard that an instance drains
     start_ms: int = 60_000  # start timeout
@@ -98,7 +100,7 @@ class Provisioner(Protocol):
         ...
 
     def sweep(self) -> None:
-        """End idle instances and publish what use has changed; called ten times a second."""
+        """End what is idle for too long, and publish what use has changed; called ten times a second."""
         ...
 
     def republish(self) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Constituent, Resources
+from streams.stages.admission import MOST_TEXT
 
 __all__ = ["HeldInstance", "InstanceLedger"]
 
@@ -103,10 +104,10 @@ class InstanceLedger:
                 pool=self.pool,
                 state=InstanceState.STARTING,
                 endpoint="",
-                command_id=command_id,
+                command_id=command_id[:MOST_TEXT],
                 started_ms=now_ms,
                 changed_ms=now_ms,
-                reason=reason,
+                reason=reason[:MOST_TEXT],
             ),
             constituent=constituent,
             ready=asyncio.get_running_loop().create_future(),
@@ -118,17 +119,31 @@ class InstanceLedger:
         return held
 
     def adopt(self, constituent: Constituent, instance: Instance, now_ms: int) -> HeldInstance:
-        """Add a warm instance that an earlier provisioner started."""
+        """Add an instance that an earlier provisioner started, and of which it has published.
+
+        What was busy is taken to be so until a gateway says otherwise, or none says anything.
+        """
         held = HeldInstance(
             instance=instance,
             constituent=constituent,
             ready=asyncio.get_running_loop().create_future(),
             used_ms=now_ms,
             start_begun=True,
+            published=True,
+            in_flight=int(instance.state is InstanceState.BUSY),
+            reported_ms=now_ms,
         )
         held.ready.set_result(instance)
         self._held[instance.instance_id] = held
         return held
+
+    def bury(self, known: Iterable[Instance], now_ms: int) -> None:
+        """Publish that those of an earlier provisioner are gone which were not adopted."""
+        for one in known:
+            if one.instance_id not in self._held:
+                why = "its provisioner ended before it"
+                gone = InstanceState.GONE
+                self._emit(replace(one, state=gone, changed_ms=now_ms, gone_ms=now_ms, reason=why))
 
     def rename(self, held: HeldInstance, name: str) -> None:
         """Change the id of an instance that is not published yet to the one it has where it runs."""
@@ -141,6 +156,8 @@ class InstanceLedger:
     ) -> None:
         """Change an instance's state and publish its record; a gone instance leaves the ledger."""
         held.instance = replace(held.instance, state=state, changed_ms=now_ms, **fields)
+        if len(held.instance.reason) > MOST_TEXT:
+            held.instance = replace(held.instance, reason=held.instance.reason[:MOST_TEXT])
         held.changed, held.published = False, True
         self._emit(held.instance)
         if state is InstanceState.GONE:
@@ -162,7 +179,7 @@ class InstanceLedger:
             held.lost_ms = 0 if use.claimable else held.lost_ms or now_ms
         state = held.instance.state
         if held.live:
-            full = use.in_flight >= held.constituent.concurrency
+            full = use.in_flight >= held.constituent.at_once
             state = InstanceState.BUSY if full else InstanceState.WARM
         was = held.instance
         held.instance = replace(
@@ -248,7 +265,8 @@ class InstanceLedger:
                 held.instance.service == service
                 and held.instance.state is InstanceState.STARTING
                 and not held.end_reason
-                and held.waiters < held.constituent.concurrency
+                and not held.ready.done()  # as of a pod that was warm and is not ready now
+                and held.waiters < held.constituent.at_once
             ):
                 return held
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from streams.provisioners.core.base_layers import BaseLayers
@@ -18,7 +17,7 @@ from streams.provisioners.core.interface import (
 from streams.provisioners.core.ledger import HeldInstance, InstanceLedger
 from streams.provisioners.core.lifecycle import InstanceLifecycle, StartFailed
 from streams.provisioners.core.start_queue import StartBackoff, StartQueue
-from streams.records import Action, Command, Instance, InstanceState, Utilisation
+from streams.records import Action, Command, Instance, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.records.instances import ON_REQUEST
 from streams.runtime.clock import wall_ms
@@ -60,9 +59,9 @@ class PoolProvisioner(Generic[LifecycleT]):
         self.pool = pool
         self.limits = limits
         self.ledger = InstanceLedger(pool, emit)
-        self._emit = emit
         self._catalog = catalog
         self._recent_commands: OrderedDict[str, None] = OrderedDict()
+        self._commanded_ms = 0  # when the last command came
         self._backoff = StartBackoff(limits.backoff_ms)
         self._waiting = 0
         self._freed = WakeSignal()
@@ -73,10 +72,7 @@ class PoolProvisioner(Generic[LifecycleT]):
         """Start up; of `known`, adopt the instances that still run and publish the rest as gone."""
         for command_id in await self.lifecycle.open(known):
             self._remember(command_id)
-        running = {held.instance.instance_id for held in self.ledger}
-        for instance in known:
-            if instance.instance_id not in running:
-                self._emit(_gone(instance, wall_ms()))
+        self.ledger.bury(known, wall_ms())
         self._starts = StartQueue(self.lifecycle.attempt, self.limits.starts)
 
     # ------------------------------------------------------------------ commands
@@ -86,6 +82,7 @@ class PoolProvisioner(Generic[LifecycleT]):
         now_ms = wall_ms()
         if command.pool != self.pool:
             return "is for another pool"
+        self._commanded_ms = now_ms
         if command.command_id in self._recent_commands:
             return "was carried out before"
         self._remember(command.command_id)
@@ -165,6 +162,12 @@ class PoolProvisioner(Generic[LifecycleT]):
 
     async def standard(self, request: InstanceRequest) -> Instance:
         """Return a warm instance for a waiting request: see `Provisioner.standard`."""
+        if request.pool and request.pool != self.pool:
+            raise StandardPathRefused(
+                f"this provisioner is of pool {self.pool!r}, not of {request.pool!r}: set"
+                " FOREMESH_PROVISIONER to that of the pool",
+                known=False,
+            )
         constituent = self._catalog().constituents.get(request.service)
         if constituent is None:
             raise StandardPathRefused(f"{request.service} is not in the catalogue", known=False)
@@ -247,14 +250,15 @@ class PoolProvisioner(Generic[LifecycleT]):
         return [held.instance for held in self.ledger]
 
     def sweep(self) -> None:
-        """End instances that do not answer or are idle for too long; drop old reports of use."""
+        """End what does not answer, and what is idle though no allocator has it kept."""
         self.lifecycle.check()
         now_ms = wall_ms()
         self.ledger.expire_reports(now_ms - self.limits.report_ms, now_ms)
         for held in self.ledger.lost(now_ms - self.limits.claim_ms):  # one that crashed has gone
             self.lifecycle.end(held, "did not answer a request")
-        for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
-            self.lifecycle.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
+        if now_ms - self._commanded_ms >= self.limits.trust_ms:
+            for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
+                self.lifecycle.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
         self.ledger.publish()
         self._freed.wake()
 
@@ -286,13 +290,3 @@ class PoolProvisioner(Generic[LifecycleT]):
 
     def _free(self) -> Resources:
         return self._capacity() - self.ledger.used()
-
-
-def _gone(instance: Instance, now_ms: int) -> Instance:
-    return replace(
-        instance,
-        state=InstanceState.GONE,
-        changed_ms=now_ms,
-        gone_ms=now_ms,
-        reason="its provisioner ended before it",
-    )

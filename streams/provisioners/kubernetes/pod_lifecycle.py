@@ -237,7 +237,7 @@ class PodLifecycle(InstanceLifecycle):
 
     def _keep(self, held: HeldInstance) -> None:
         self._leaving.discard(held)
-        held.end_reason = ""
+        held.end_reason, held.lost_ms = "", 0  # gateways routed nothing to what was to end
         self._ledger.change_state(
             held, InstanceState.WARM, wall_ms(), reason="another pod was deleted instead"
         )
@@ -261,7 +261,9 @@ class PodLifecycle(InstanceLifecycle):
             self._expected[held.instance.service].append(held)
             self._see("ADDED", pod)
         else:
-            self._pods[name_of(pod)] = self._ledger.adopt(constituent, record, now_ms)
+            held = self._pods[name_of(pod)] = self._ledger.adopt(constituent, record, now_ms)
+            if record.state is InstanceState.DRAINING:  # its predecessor did not come to the end
+                self.end(held, record.reason)
 
     def _expect(self, service: str, wanted: int) -> None:
         """Wait for pods that a predecessor requested and that have not appeared yet."""

@@ -32,6 +32,7 @@ class ClaimableInstance:
     busy_ms: int = 0
     suspended: int = 0  # claims that must end before it is claimed again
     ended: bool = False  # not to be claimed any more
+    unready: bool = False  # not to be claimed before it is warm again
     claimed_here: bool = False  # since it was last reported free: a later "busy" is our own echo
 
 
@@ -63,16 +64,19 @@ class InstanceClaims:
     def observe(self, instance: Instance) -> None:
         """Record a change of an instance, from the topic or from the provisioner itself."""
         name, constituent = instance.instance_id, instance.service
-        if instance.pool != self.pool or name in self._ended:
+        if instance.pool != self.pool or (name in self._ended and not self._revive(instance)):
             return
+        claimed = self._claimable.get(name)
         if instance.state is InstanceState.STARTING:
-            if name not in self._claimable:
+            if claimed is None:
                 self._starting[constituent][name] = instance
+            else:  # a pod that was warm, and is not ready now
+                claimed.unready = True
+                self._free[constituent].pop(name, None)
             return
         self._starting[constituent].pop(name, None)
-        claimed = self._claimable.get(name)
         if instance.state not in _SERVING:
-            self._end(name, claimed)
+            self._end(instance, claimed)
         else:
             self.start_up_times.observe(instance)
             self._foreign[constituent].discard(name)
@@ -80,6 +84,7 @@ class InstanceClaims:
                 self._claimable[name] = claimed = ClaimableInstance(instance)
                 # The provisioner does not end it before we report that it is not claimable.
                 self._unreported[name] = claimed
+            claimed.unready = False
             self._update(claimed, instance)
 
     def observe_foreign(self, instance: Instance) -> None:
@@ -101,6 +106,11 @@ class InstanceClaims:
         ours = {**self._claimable, **untold}.items()
         names = [name for name, one in ours if one.instance.service == constituent]
         return names + list(self._foreign[constituent])
+
+    def is_claimable(self, instance: Instance) -> bool:
+        """Whether requests may get it, once it is free."""
+        found = self._claimable.get(instance.instance_id)
+        return found is not None and not found.unready
 
     # ------------------------------------------------------------------ claims
 
@@ -137,7 +147,7 @@ class InstanceClaims:
         """Release a claim that was not used."""
         claimed.in_flight -= 1
         self._unreported[claimed.instance.instance_id] = claimed
-        if not (claimed.ended or claimed.suspended):
+        if not (claimed.ended or claimed.suspended or claimed.unready):
             self._make_free(claimed)
 
     def suspend(self, claimed: ClaimableInstance) -> None:
@@ -153,7 +163,7 @@ class InstanceClaims:
     def discard(self, claimed: ClaimableInstance) -> None:
         """Release a claim on an instance that does not answer; it is never claimed again."""
         claimed.in_flight -= 1
-        self._end(claimed.instance.instance_id, claimed)
+        self._end(claimed.instance, claimed)
 
     # ------------------------------------------------------------------ the queue
 
@@ -246,12 +256,28 @@ class InstanceClaims:
             if not place.done() and (handed := self.claim(constituent)):
                 place.set_result(handed)
 
-    def _end(self, name: str, claimed: ClaimableInstance | None) -> None:
+    def _end(self, last: Instance, claimed: ClaimableInstance | None) -> None:
+        """Claim it no more; `last` is its last record."""
+        name = last.instance_id
         self._ended[name] = claimed
         if len(self._ended) > _MAX_ENDED:
             self._ended.popitem(last=False)
         if claimed is not None:
-            claimed.ended = True
+            claimed.instance, claimed.ended = last, True
             self._unreported[name] = claimed
             self._claimable.pop(name, None)
             self._free[claimed.instance.service].pop(name, None)
+
+    def _revive(self, instance: Instance) -> bool:
+        """Claim one again that was to end and is kept; whether that is so."""
+        claimed = self._ended.get(instance.instance_id)
+        if claimed is None or instance.state not in _SERVING:
+            return False
+        last = claimed.instance
+        if last.state is not InstanceState.DRAINING or instance.changed_ms <= last.changed_ms:
+            return False
+        del self._ended[instance.instance_id]
+        self._claimable[instance.instance_id] = claimed
+        claimed.instance, claimed.ended = instance, False
+        self._unreported[instance.instance_id] = claimed
+        return True

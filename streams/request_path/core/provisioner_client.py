@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -27,6 +27,7 @@ _NO_INSTANCE = (  # what an answer raises that is none
     *BODY_UNREADABLE,
 )
 _NOT_LET_IN = {401, 403, 415, 421}
+_AT_ONCE = 500  # instances of a report: with long names less than a provisioner takes
 _REPORT_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
@@ -48,7 +49,13 @@ class ProvisionerClient:
         self._refused = False
 
     async def start(
-        self, constituent: str, request_id: str, deadline_ms: int, known: Sequence[str]
+        self,
+        constituent: str,
+        request_id: str,
+        deadline_ms: int,
+        known: Sequence[str],
+        *,
+        pool: str,
     ) -> Instance:
         """Have an instance started, and wait until it is warm.
 
@@ -58,6 +65,8 @@ class ProvisionerClient:
             Of which an instance is needed, for which request, and until when.
         known
             Instances that the caller has already.
+        pool
+            The pool of the instance; a provisioner of another one refuses.
 
         Raises
         ------
@@ -69,6 +78,7 @@ class ProvisionerClient:
             "request_id": request_id,
             "deadline_ms": deadline_ms,
             "known": known,
+            "pool": pool,
         }
         try:
             async with self._post("/standard", body, until(deadline_ms)) as answer:
@@ -89,17 +99,18 @@ class ProvisionerClient:
                 f"the provisioner at {self._url} answers with no instance: {error!r}"
             ) from error
 
-    async def report(self, uses: Iterable[InstanceUse]) -> bool:
-        """Report the use of instances; whether the report arrived."""
-        # `asdict` copies each value deeply, which takes six times as long.
-        body = {"uses": [{name: getattr(use, name) for name in _USE} for use in uses]}
-        try:
-            async with self._post("/use", body, _REPORT_TIMEOUT) as answer:
-                await self._tell_if_refused(answer)
-                answer.raise_for_status()
-        except (aiohttp.ClientError, TimeoutError):
-            return False
-        return True
+    async def report(self, uses: Sequence[InstanceUse]) -> Sequence[InstanceUse]:
+        """Report the use of instances; returns what did not arrive."""
+        for first in range(0, len(uses), _AT_ONCE):
+            # `asdict` copies each value deeply, which takes six times as long.
+            some = [{n: getattr(use, n) for n in _USE} for use in uses[first : first + _AT_ONCE]]
+            try:
+                async with self._post("/use", {"uses": some}, _REPORT_TIMEOUT) as answer:
+                    await self._tell_if_refused(answer)
+                    answer.raise_for_status()
+            except (aiohttp.ClientError, TimeoutError):
+                return uses[first:]
+        return ()
 
     def _post(self, path: str, body: object, limit: aiohttp.ClientTimeout) -> Any:
         brings = self._brings

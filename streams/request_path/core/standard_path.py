@@ -14,6 +14,8 @@ from streams.runtime.clock import wall_ms
 
 __all__ = ["StandardPath"]
 
+_AGAIN_S = 0.1  # before another instance is asked for, in the place of one that cannot be claimed
+
 
 class StandardPath:
     """Waits for instances: a bounded queue per constituent, a deadline, as few starts as suffice.
@@ -107,6 +109,8 @@ class StandardPath:
             self._reject(constituent, place, error)
         else:
             self._claims.observe(instance)
+            if not self._claims.is_claimable(instance):  # it ended meanwhile, or is not ready now
+                await asyncio.sleep(_AGAIN_S)
             # Another request may have claimed it: then this one needs the next.
             if not place.done():
                 self._start_if_needed(constituent, request_id, deadline_ms, place)
@@ -115,7 +119,9 @@ class StandardPath:
         """Have an instance started; it counts among the starts until this ends, however it does."""
         known = self._claims.known(constituent)
         try:
-            return await self._provisioner.start(constituent, request_id, deadline_ms, known)
+            return await self._provisioner.start(
+                constituent, request_id, deadline_ms, known, pool=self._claims.pool
+            )
         finally:
             self._starts[constituent] -= 1
 

@@ -120,7 +120,7 @@ class CatalogAndInstanceWatch:
     def concurrency(self, constituent: str) -> int:
         """How many requests an instance of a constituent serves at once."""
         found = self.catalog.constituents.get(constituent)
-        return found.concurrency if found else 1
+        return found.at_once if found else 1
 
     def health(self, constituent: str) -> str:
         """The path at which instances of a constituent answer once they can serve."""

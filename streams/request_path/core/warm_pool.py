@@ -146,7 +146,7 @@ class WarmPool:
         await self._send(self.claims.collect_reports(everything=True))
 
     async def _send(self, uses: list[InstanceUse]) -> None:
-        """Report use to the provisioner; a report that does not arrive is added to the next."""
-        if uses and not await self._provisioner.report(uses):
-            self.claims.restore_reports(uses)
+        """Report use to the provisioner; what does not arrive is added to the next report."""
+        if left := await self._provisioner.report(uses):
+            self.claims.restore_reports(left)
             await asyncio.sleep(_RETRY_S)  # the next report gathers what happens meanwhile

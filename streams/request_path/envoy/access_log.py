@@ -154,10 +154,8 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):  # type: ignore[m
             self._start_up_times.observe(instance)
 
     async def report_use(self, provisioner: ProvisionerClient) -> None:
-        """Report use to the provisioner; a report that does not arrive is added to the next."""
-        uses = self._usage.collect()
-        if uses and not await provisioner.report(uses):
-            self._usage.restore(uses)
+        """Report use to the provisioner; what does not arrive is added to the next report."""
+        self._usage.restore(await provisioner.report(self._usage.collect()))
 
     def _take(self, name: str, entry: AccessLogEntry) -> None:
         if entry.warm and not self._is_exclusive(entry.constituent):

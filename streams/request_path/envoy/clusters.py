@@ -57,7 +57,7 @@ _NO_LIMITS = {  # queues form at the standard path, which bounds them
 
 def is_exclusive(constituent: Constituent) -> bool:
     """Whether each of its instances serves one request at a time, and is claimed for it."""
-    return constituent.concurrency == 1
+    return constituent.at_once == 1
 
 
 def clusters(catalog: Catalog, addresses: MeshAddresses) -> Iterator[dict[str, Any]]:
