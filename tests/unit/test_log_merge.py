@@ -105,6 +105,15 @@ def test_so_are_those_of_a_second_log_that_is_older(
     assert broker.taken == [1, *range(1, len(log) + 1)]
 
 
+def test_a_watermark_of_a_log_without_a_name_says_that_its_partition_is_complete() -> None:
+    merge = LogMerge[str]([0, 1], idle_s=2.0, now_s=0.0)
+    merge.put(0, "a", LogPlace(5, 1), 0.0)
+    merge.mark(1, Watermark(log="", source="", at_ms=1, number=1, complete=True), 0.0)
+    merge.end(1, 1, 0.1)
+
+    assert merge.take() == "a"
+
+
 def test_a_request_waits_for_a_partition_that_may_have_an_earlier_one() -> None:
     broker = Broker()
     broker.merge.put(0, 7, LogPlace(2_000, 2, "log"), 0.0)

@@ -96,9 +96,9 @@ class LogMerge(Generic[T]):
 
     def mark(self, partition: int, mark: Watermark, now_s: float) -> None:
         """Note how far a log has come on a partition."""
-        self._hear(partition, mark.log, (mark.at_ms, mark.number), now_s)
+        source = self._hear(partition, mark.log, (mark.at_ms, mark.number), now_s)
         if mark.complete:
-            del self._partitions[partition].come_to[mark.log]
+            del self._partitions[partition].come_to[source]
 
     def end(self, partition: int, count: int, asked_s: float) -> None:
         """Note that a partition had nothing more at `asked_s`, when `count` had been put."""
@@ -129,12 +129,14 @@ class LogMerge(Generic[T]):
             here.passed_over = silent
         return new
 
-    def _hear(self, number: int, log: str, place: _Place, now_s: float) -> None:
+    def _hear(self, number: int, log: str, place: _Place, now_s: float) -> _Source:
+        """Note how far a log has come; one without a name is taken for the partition itself."""
         here, source = self._partitions[number], log or number
         self._heard_s[source] = now_s
         if here.come_to.get(number) == _NOWHERE:
             del here.come_to[number]  # it has a log
         here.come_to[source] = max(place, here.come_to.get(source, place))
+        return source
 
     def _first(self) -> _Partition[T] | None:
         """The partition with the earliest request."""
