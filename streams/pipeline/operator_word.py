@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import producer_config
 from streams.engine.producer import TransactionalWriter
-from streams.errors import DeliveryFailed, NameUnknown
+from streams.errors import DeliveryFailed, NameUnknown, SettingInvalid
 from streams.flow.components import CONTROL
 from streams.flow.topology import key_of
 from streams.pipeline.last_values import ANSWER_S, entries_in_force, last_values
@@ -20,6 +20,8 @@ from streams.records.catalog import Catalog
 from streams.records.control import Control
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
+from streams.stages.admission import admit_control
+from streams.stages.base import RecordUnusable
 
 __all__ = ["OperatorWord", "in_force", "publish"]
 
@@ -55,6 +57,8 @@ def publish(
     NameUnknown
         It names a pool, constituent or tier for the first time that the catalogue does not have, or
         takes back what is not in force.
+    SettingInvalid
+        It is more than the allocator takes.
     BrokerUnreachable, TopicsMissing, DeliveryFailed
         It is not known to be in force; publishing it again is safe.
     """
@@ -88,6 +92,10 @@ def _publish(
     if unknown := next(_unknown_names(now, new, catalog), None):
         raise NameUnknown(f"the catalogue has {unknown}: see `foremesh catalog show`")
     new = replace(new, by=word.by, reason=word.reason, at_ms=wall_ms())
+    try:
+        admit_control(new)  # as the allocator does, which would go on with what was in force
+    except RecordUnusable as error:
+        raise SettingInvalid(f"Nothing is changed: {error}") from None
     try:
         writer.write([(key_of(new), codec.encode(new))])
     except DeliveryFailed:

@@ -130,6 +130,7 @@ def admit_control(control: Control) -> None:
     """Refuse invalid limits and parameters."""
     named(control, "pool")
     _short("reason", control.reason)
+    _short("by", control.by)
     _few("pins", control.pins)
     _few("quotas", control.quotas)
     _few("variants", control.variants)
