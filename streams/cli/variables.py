@@ -30,13 +30,15 @@ def misspelt(env: Mapping[str, str], root: click.Command, called: str | None) ->
     prefix = Settings.variable("")
     known = {Settings.variable(item.name) for item in fields(Settings)}
     known |= set(_variables(root, prefix.removesuffix("_"), called))
-    others = tuple(_below(prefix, name) for name in _names(root) if name != called)
+    others = tuple(_below("", name) for name in _names(root) if name != called)
     for name in sorted(env):
-        if name in known or not name.startswith(prefix) or name.startswith(others):
+        if name in known or not name.startswith(prefix):
             continue
-        own = [each.removeprefix(prefix) for each in known]
-        for meant in get_close_matches(name.removeprefix(prefix), own, 1, LIKE):
-            yield f"{name} is no setting and has no effect: {prefix}{meant} is meant?"
+        own, end = [each.removeprefix(prefix) for each in known], name.removeprefix(prefix)
+        for meant in get_close_matches(end, own, 1, LIKE):
+            # Of other commands all options are not known: only what begins alike is told.
+            if not end.startswith(others) or meant.startswith(others):
+                yield f"{name} is no setting and has no effect: {prefix}{meant} is meant?"
 
 
 def _variables(command: click.Command, prefix: str, called: str | None = None) -> Iterator[str]:
