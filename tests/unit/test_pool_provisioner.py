@@ -19,6 +19,7 @@ from streams.provisioners.core.lifecycle import InstanceLifecycle
 from streams.provisioners.core.pool_provisioner import PoolProvisioner
 from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Catalog
+from streams.runtime.clock import wall_ms
 
 MODEL = constituent("model")
 SKETCH = replace(constituent("sketch"), base="model")
@@ -269,6 +270,18 @@ async def test_what_an_allocator_commands_is_ended_by_it_alone_until_it_has_been
         await asyncio.sleep(0.2)
         here.sweep()
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+
+async def test_no_instance_gives_way_to_another_of_its_kind() -> None:
+    async with pool(catalog_of(constituent("a"), room=1)) as (here, told):
+        warm = await here.standard(want("a"))
+        await asyncio.sleep(0.01)
+        claimed_there = replace(
+            want("a"), known=frozenset({warm.instance_id}), deadline_ms=wall_ms() + 100
+        )
+        with pytest.raises(StandardPathRefused, match="ready in time"):
+            await here.standard(claimed_there)
+        assert not told.last(InstanceState.DRAINING)
 
 
 async def test_a_request_of_another_pool_is_refused_with_what_is_to_be_set() -> None:

@@ -213,7 +213,7 @@ class PoolProvisioner(Generic[LifecycleT]):
         self._waiting += 1
         try:
             while not (needs := self._layers.start_needs(constituent)).fits(self._free()):
-                self._make_room(needs, spared=self._layers.usable_base(constituent))
+                self._make_room(needs, request.service, self._layers.usable_base(constituent))
                 # An instance that has just become idle may be ended once its grace is over.
                 await self._freed.wait(self.limits.grace_ms / 1000)
         finally:
@@ -221,8 +221,8 @@ class PoolProvisioner(Generic[LifecycleT]):
         cause = f"{ON_REQUEST}{request.request_id}"
         return self._reserve(constituent, cause, "a request is waiting for it")
 
-    def _make_room(self, needs: Resources, spared: HeldInstance | None) -> None:
-        """End idle instances, but no faster than the starts that replace them can run.
+    def _make_room(self, needs: Resources, service: str, spared: HeldInstance | None) -> None:
+        """End idle instances of others, but no faster than the starts that replace them can run.
 
         Under overload, requests would otherwise end idle instances long before their own starts
         come to the head of the queue, and no instance would live long enough to be used twice.
@@ -233,7 +233,7 @@ class PoolProvisioner(Generic[LifecycleT]):
         for held in self.ledger.idle(wall_ms(), self.limits.grace_ms):
             if needs.fits(self._free() + self.ledger.releasing()):
                 return
-            if held is not spared:
+            if held is not spared and held.instance.service != service:
                 self.lifecycle.end(held, "gave way to a request")
 
     # ------------------------------------------------------------------ use
