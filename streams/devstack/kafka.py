@@ -21,7 +21,7 @@ from streams.runtime.ports import free_ports, kept_port
 __all__ = ["KafkaServer"]
 
 START_S = 120.0  # 4 s on an idle machine
-STOP_S = 10.0
+STOP_S = 30.0  # it may write its classes
 TRIES = 3  # a port that was free may be taken before the broker binds it
 
 PROPERTIES: Mapping[str, object] = {

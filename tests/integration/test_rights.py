@@ -206,11 +206,11 @@ class Flow:
     def set_up(self, folder: Path) -> None:
         """Topics, a catalogue, an operator's wishes, and a log with a row that is none."""
         self.run("topics", "create").finish()
-        self.run("doctor").wait()
         catalogue = folder / "catalogue.yaml"
         catalogue.write_text(dump(catalog_of(constituent("a"))))
         for _ in range(2):  # the second one finds something to read
             self.run("catalog", "load", str(catalogue)).finish()
+        self.run("doctor").wait()
         self.run("control", "mode", "default", "on").finish()
         self.run("control", "challenge", "default", "bold", "--price", "0.5").finish()
         self.run("produce", str(self.log(folder, 1)), *COLUMNS).finish()
