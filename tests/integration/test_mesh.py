@@ -154,6 +154,24 @@ async def test_an_instance_that_hangs_fails_the_one_request_that_it_was_started_
     assert said == [504, 200, 200]
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_who_leaves_while_an_instance_starts_leaves_room_for_others(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh, concurrency: int
+) -> None:
+    assert topics
+    slow = constituent("a", "--wait", "1.5", concurrency=concurrency)
+    send(settings, catalog_of(slow))
+    meshed = Mesh(run_foremesh)
+    meshed.start(*ALL, FOREMESH_MESH_QUEUE="1", FOREMESH_MESH_DEADLINE_MS="30000")
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await meshed.ask(session, "only-a")
+        stays = await meshed.ask(session, "only-a")
+
+    assert (stays.status, stays.body) == (200, {})
+
+
 async def test_a_decision_service_that_hangs_costs_20_ms_and_a_dead_one_nothing(
     meshed: Mesh, settings: Settings, eventually: Eventually
 ) -> None:

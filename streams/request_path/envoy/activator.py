@@ -83,9 +83,9 @@ async def serve_activator(
         Ends the process; requests in flight are finished.
     """
     at = loopback_only(addresses.activate, "activator")
-    listens = asyncio.Event()
+    up = asyncio.Event()
     port, host = settings.metrics_port, settings.metrics_host
-    endpoint.serve("mesh activate", port, host, ready=listens.is_set)
+    endpoint.serve("mesh activate", port, host, ready=up.is_set)
     BrokerWatch(settings).start()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_TIMEOUT_S)
     async with (
@@ -98,7 +98,7 @@ async def serve_activator(
         app = new_application(composed=True)
         app.router.add_route("*", "/{path:.*}", proxy.serve)
         work = [*warm.start(proxy.observe), decisions.check_health()]
-        await serve_application(app, at, work, stop, decompress=False, listens=listens)
+        await serve_application(app, at, work, stop, cancels=True, decompress=False, listens=up)
 
 
 @dataclass(frozen=True, slots=True)
