@@ -101,6 +101,22 @@ async def test_a_composite_is_orchestrated_behind_envoy_and_each_part_is_a_hit_o
     assert (told["hit"].result, told["hit"].cold_ms) == (Result.HIT, 0)
 
 
+async def test_an_instance_that_answers_with_503_is_told_as_one_that_failed(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a", "--answer", "503 Busy"), constituent("b")))
+    meshed = Mesh(run_foremesh)
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        several = await meshed.ask(session, "all")
+        alone = await meshed.ask(session, "only-a")
+
+    assert (several.status, several.body) == (502, {"error": "a answered with 503"})
+    assert alone.status == 503
+    assert Route.REFUSED not in {one.route for one in outcomes(settings, 2).values()}
+
+
 async def test_one_cold_start_serves_many_that_wait(meshed: Mesh, settings: Settings) -> None:
     meshed.start(*ALL)
     async with aiohttp.ClientSession() as session:

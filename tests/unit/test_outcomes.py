@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,12 @@ def test_a_cold_part_costs_what_its_request_waited_and_not_what_a_start_takes() 
 @pytest.mark.parametrize("parts", [WARM, COLD])
 def test_a_request_answered_with_503_was_refused(parts: dict[str, Part]) -> None:
     assert outcome(parts, 503).route is Route.REFUSED
+
+
+def test_an_instance_that_answers_with_503_has_been_asked() -> None:
+    parts = {name: replace(part, instance_id="x") for name, part in WARM.items()}
+
+    assert outcome(parts, 503).route is Route.PREALLOCATED
 
 
 def test_an_outcome_repeats_its_request_and_lists_every_part() -> None:

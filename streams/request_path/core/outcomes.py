@@ -38,6 +38,8 @@ def outcome_of(
     if_cold = {n: start_up_ms[n] if parts[n].warm else ms for n, ms in waited.items()}
     all_cold = cold_ms(steps, if_cold.__getitem__)
     route = Route.PREALLOCATED if warm == len(parts) else Route.STANDARD
+    if status == 503 and not all(part.instance_id for part in parts.values()):
+        route = Route.REFUSED  # else an instance has said so
     return Outcome(
         request_id=request.request_id,
         user=request.user,
@@ -46,7 +48,7 @@ def outcome_of(
         service=request.service,
         at_ms=request.at_ms,
         result=Result.HIT if warm == len(parts) else Result.PARTIAL if warm else Result.MISS,
-        route=Route.REFUSED if status == 503 else route,
+        route=route,
         status=status,
         latency_ms=latency_ms,
         cold_ms=cold,

@@ -23,6 +23,7 @@ from streams.request_path.core.orchestration import (
     ClientGone,
     CompositeRun,
     ConstituentFailed,
+    ConstituentLate,
 )
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.retries import is_idempotent
@@ -194,6 +195,8 @@ async def _run(run: CompositeRun) -> tuple[int, dict[str, Any], dict[str, str]]:
         return 503, {"error": str(error)}, {"Retry-After": str(error.retry_after_s)}
     except ClientGone as error:
         return _GONE, {"error": str(error)}, {}
+    except ConstituentLate as error:
+        return 504, {"error": str(error)}, {}
     except ConstituentFailed as error:
         return 502, {"error": str(error)}, {}
     except Exception:  # a bug of the gateway; the request has its one outcome all the same

@@ -71,7 +71,7 @@ class _EnvoyRun(CompositeRun):
         took_ms = round((time.perf_counter() - began) * 1000)
         part = _part_in(response, constituent)
         self.parts[constituent] = merge_parts(self.parts.get(constituent), part, took_ms)
-        if response.status == 503:
+        if response.status == 503 and not part.instance_id:
             raise _refusal(constituent, answer, response)
         self.keep(constituent, answer, response.status)
 
