@@ -16,6 +16,7 @@ from meshed import Mesh, listens
 from services import catalog_of, command, constituent, read, send
 
 from streams.records import Instance, InstanceState, Outcome, Request, Result, Route, Source
+from streams.records.catalog import Tier
 from streams.runtime.ports import free_ports
 from streams.settings import Settings
 
@@ -282,6 +283,36 @@ async def test_a_user_names_a_tier_only_where_the_catalogue_trusts_it(
 
     told = {name: outcome.tier for name, outcome in outcomes(settings, 2).items()}
     assert told == dict.fromkeys(("only-b", "all"), "gold" if trusted else "standard")
+
+
+async def test_no_user_and_an_unknown_tier_are_refused_as_by_the_gateway(
+    meshed: Mesh, settings: Settings
+) -> None:
+    services = (constituent("a", "--alone"), constituent("b", concurrency=8))
+    send(settings, catalog_of(*services, trust_tier_header=True))
+    send(settings, [Tier(tier="gold", weight=2.0, sla_ms=1_000)])
+    meshed.start(*ALL)
+    async with aiohttp.ClientSession() as session:
+        said = [
+            await meshed.ask(session, composite, **headers)
+            for composite in ("only-b", "all")
+            for headers in (
+                {"user": ""},
+                {"x-foremesh-tier": "lead"},
+                {
+                    "user": "ü" * 256,
+                    "x-request-id": f"{composite:r<256}",
+                    "x-foremesh-tier": "gold",
+                },
+            )
+        ]
+
+    assert [answer.status for answer in said] == [400, 400, 200] * 2
+    assert [answer.body["error"] for answer in said[:2]] == [
+        "header x-foremesh-user is missing: it names the user of the request",
+        "there is no such tier: the catalogue has standard, gold",
+    ]
+    outcomes(settings, 2)
 
 
 async def ask_with_bytes(at: str, service: str, request_id: bytes) -> bytes:

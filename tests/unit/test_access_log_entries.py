@@ -88,7 +88,16 @@ def test_a_tier_that_is_not_in_the_catalogue_counts_as_standard() -> None:
     assert told(tier="tin")[0].tier == "standard"
 
 
-@pytest.mark.parametrize("news", [{"route": ""}, {"user": ""}, {"user": "x" * 300}])
+@pytest.mark.parametrize("name", ["x" * 300, "ü" * 257])
+def test_names_that_are_too_long_are_told_apart_by_what_they_are(name: str) -> None:
+    long, other = (told(user=one, request_id=one)[0] for one in (name, name + "y"))
+
+    assert len(long.user) == len(long.request_id) == 256
+    assert (long.user, long.request_id) != (other.user, other.request_id)
+    assert long.user.startswith(name[:100])
+
+
+@pytest.mark.parametrize("news", [{"route": ""}, {"user": ""}])
 def test_what_is_no_request_for_a_composite_becomes_no_record(news: dict[str, str]) -> None:
     with pytest.raises(EntryUnusable):
         told(**news)

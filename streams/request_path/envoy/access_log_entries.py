@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -90,11 +91,11 @@ def records_of(
     composite = catalog.composites.get(entry.route)
     if composite is None:
         raise EntryUnusable("not for a composite of the catalogue")
-    if not entry.user or len(entry.user) > MAX_NAME or len(entry.request_id) > MAX_NAME:
-        raise EntryUnusable("the user is missing, or a name is too long")
+    if not entry.user:
+        raise EntryUnusable("the user is missing")
     request = Request(
-        request_id=entry.request_id,
-        user=entry.user,
+        request_id=_fitting(entry.request_id),
+        user=_fitting(entry.user),
         service=composite.service,
         at_ms=entry.at_ms,
         parameters=_parameters(entry.path, composite.logged),
@@ -111,6 +112,14 @@ def records_of(
     return request, outcome_of(
         request, composite.steps, parts, usual, status=entry.status, latency_ms=entry.latency_ms
     )
+
+
+def _fitting(name: str) -> str:
+    """A name as it is, or one that is too long as its begin and a digest: it was served."""
+    if len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name[: MAX_NAME - len(digest) - 1]}~{digest}"
 
 
 def _part(name: str, entry: AccessLogEntry) -> Part:

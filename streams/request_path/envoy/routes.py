@@ -71,7 +71,19 @@ def _trusts_tier(catalog: Catalog, policy: RoutePolicy) -> bool:
 
 def _at_edge(catalog: Catalog, policy: RoutePolicy, *, idempotent: bool) -> list[dict[str, Any]]:
     named = [_composite(one, catalog, policy, idempotent) for one in catalog.composites.values()]
-    return [_HEALTHY, _NO_USER, *named, _NO_COMPOSITE]
+    return [_HEALTHY, *_refused(catalog, policy), *named, _NO_COMPOSITE]
+
+
+def _refused(catalog: Catalog, policy: RoutePolicy) -> Iterator[dict[str, Any]]:
+    """Requests that the gateway refuses, but for names too long, of which no route can tell."""
+    yield _NO_USER
+    if catalog.tiers and catalog.trusts_tier_header(policy.pool):
+        error = f"there is no such tier: the catalogue has {', '.join(catalog.tiers)}"
+        other = [
+            {"name": TIER_HEADER, "string_match": {"exact": tier}, "invert_match": True}
+            for tier in catalog.tiers
+        ]
+        yield _direct_response(400, {"error": error}, {"prefix": "/", "headers": other})
 
 
 def _inside(catalog: Catalog, policy: RoutePolicy, *, idempotent: bool) -> list[dict[str, Any]]:
@@ -204,7 +216,13 @@ _NO_USER = _direct_response(
     {"error": f"header {USER_HEADER} is missing: it names the user of the request"},
     {
         "prefix": "/",
-        "headers": [{"name": USER_HEADER, "present_match": True, "invert_match": True}],
+        "headers": [
+            {
+                "name": USER_HEADER,
+                "string_match": {"exact": ""},
+                "treat_missing_header_as_empty": True,
+            }
+        ],
     },
 )
 _NO_COMPOSITE, _NO_CONSTITUENT = (
