@@ -15,9 +15,12 @@ ForemeshError
 ├── LogUnreadable
 ├── NameUnknown
 ├── PoolsShared
+├── ProvisionerRuns
+├── ProvisionerUnusable
 ├── RightsMissing
 ├── SettingInvalid
 ├── StackFailed
+├── StageRuns
 ├── StagesRunApart
 ├── StateUnreadable
 ├── ToolMissing
@@ -44,6 +47,7 @@ __all__ = [
     "LogUnreadable",
     "NameUnknown",
     "PoolsShared",
+    "ProvisionerRuns",
     "ProvisionerUnusable",
     "RightsMissing",
     "SettingInvalid",

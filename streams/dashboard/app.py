@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.json import Decoder
 
-from streams.dashboard.changes import change_of
+from streams.dashboard.changes import MOST_TEXT, change_of
 from streams.dashboard.explained import explanation
 from streams.dashboard.health import HealthWatch
 from streams.dashboard.live import LivePage, Look
@@ -127,7 +127,7 @@ class DashboardPages:
 
     async def explain(self, request: web.Request) -> web.Response:
         """Why a command was given."""
-        command_id = request.query.get("command", "")[:MOST_NAME]
+        command_id = request.query.get("command", "")[:MOST_TEXT]
         grounds = await explanation(self._sources, command_id)
         template = "explanation.html" if "fragment" in request.query else "explain_page.html"
         return _html(render(template, command_id=command_id, **grounds))

@@ -10,7 +10,7 @@ from typing import Any
 from streams.pipeline.operator_word import OperatorWord
 from streams.records.control import STANDARD, Control, Mode, Pin
 
-__all__ = ["ChangeInvalid", "OperatorChange", "change_of", "difference"]
+__all__ = ["MOST_TEXT", "ChangeInvalid", "OperatorChange", "change_of", "difference"]
 
 MOST_INSTANCES = 10_000
 MOST_TEXT = 4_096  # characters

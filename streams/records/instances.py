@@ -61,7 +61,7 @@ ENOUGH = 3  # measured start-ups that replace the time in the catalogue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredWarmUp:
-    """Start-up times of a constituent, as measured; cumulative, so repeating it is harmless."""
+    """Start-up times of a constituent, as measured: all so far in demand, one more in feedback."""
 
     service: str  # the constituent
     count: int

@@ -25,22 +25,22 @@ def token_of(settings: Settings) -> str:
     SettingInvalid
         The file cannot be made or read, anyone may read it, or it holds too little.
     """
-    return _token_at(Path(settings.token_file or Path(settings.build) / "token"))
+    return _token(settings, "token_file", "token")
 
 
 def users_token_of(settings: Settings) -> str:
     """The token that users of a gateway send; see `token_of`."""
-    return _token_at(Path(settings.users_token_file or Path(settings.build) / "users-token"))
+    return _token(settings, "users_token_file", "users-token")
 
 
 def dashboard_token_of(settings: Settings) -> str:
     """The token that operators give the dashboard; see `token_of`."""
-    return _token_at(
-        Path(settings.dashboard_token_file or Path(settings.build) / "dashboard-token")
-    )
+    return _token(settings, "dashboard_token_file", "dashboard-token")
 
 
-def _token_at(path: Path) -> str:
+def _token(settings: Settings, setting: str, usual: str) -> str:
+    """The token in the file that a setting names, by default one of the directory of the stack."""
+    path = Path(getattr(settings, setting) or Path(settings.build) / usual)
     try:
         if not path.exists():
             _make(path)
@@ -49,8 +49,8 @@ def _token_at(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not ASCII"
         raise SettingInvalid(
-            f"the token in {path} cannot be used: {why}: set FOREMESH_TOKEN_FILE to a file that"
-            " this user can read, or write"
+            f"the token in {path} cannot be used: {why}: set {settings.variable(setting)} to a file"
+            " that this user can read, or write"
         ) from error
     if mode & stat.S_IRWXO:
         raise SettingInvalid(f"anyone can read the token in {path}: chmod 600 {path}")

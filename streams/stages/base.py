@@ -33,7 +33,7 @@ MAX_SKEW_MS = 24 * 3600 * 1000  # most that a client's clock may be ahead
 AHEAD_MS = 60_000  # most that it may be ahead and be believed, as a clock of our own may
 MAX_NAME = 256  # characters of a user, service, tier, pool or request id
 MAX_PARAMETERS = 64
-MAX_PARAMETER_BYTES = 16 * 1024
+MAX_PARAMETER_LENGTH = 16 * 1024  # characters of all names and values together
 
 S = TypeVar("S")
 
@@ -163,10 +163,10 @@ def admit(request: Request, context: StepContext) -> Request:
     if not 0 <= request.serve_ms <= MOST_SERVE_MS:
         raise RecordUnusable(f"serve_ms {request.serve_ms} is negative or more than a year")
     size = sum(len(k) + len(v) for k, v in request.parameters.items())
-    if len(request.parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
+    if len(request.parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_LENGTH:
         raise RecordUnusable(
             f"parameters are oversized: {len(request.parameters)} entries, {size} characters"
-            f" (at most {MAX_PARAMETERS} and {MAX_PARAMETER_BYTES})"
+            f" (at most {MAX_PARAMETERS} and {MAX_PARAMETER_LENGTH})"
         )
     if not context.catalog.knows(request.service):
         raise NotInCatalogue(f"service {request.service!r} is not in the catalogue")

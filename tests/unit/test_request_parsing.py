@@ -13,7 +13,7 @@ from streams.request_path.gateway.request_parsing import (
     parse_request,
     single_headers,
 )
-from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
+from streams.stages.base import MAX_NAME, MAX_PARAMETER_LENGTH, MAX_PARAMETERS
 
 GOLD = Tier(tier="gold", weight=2.0, sla_ms=500, priority=2)
 TIN = Tier(tier="tin", weight=1.0, sla_ms=9_000, priority=1)
@@ -117,7 +117,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{str(n): "" for n in range(MAX_PARAMETERS + 1)}, {"x": "x" * MAX_PARAMETER_BYTES}],
+    [{str(n): "" for n in range(MAX_PARAMETERS + 1)}, {"x": "x" * MAX_PARAMETER_LENGTH}],
 )
 def test_parameters_that_are_too_many_or_too_long_are_refused(query: Mapping[str, str]) -> None:
     with pytest.raises(ValueError, match="exceed the limit"):

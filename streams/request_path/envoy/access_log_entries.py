@@ -19,7 +19,7 @@ from streams.request_path.core.headers import (
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.start_up_times import StartUpTimes
 from streams.request_path.envoy.routes import sole_constituent
-from streams.stages.base import MAX_MS, MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
+from streams.stages.base import MAX_MS, MAX_NAME, MAX_PARAMETER_LENGTH, MAX_PARAMETERS
 
 __all__ = ["AccessLogEntry", "EntryUnusable", "read_entry", "records_of"]
 
@@ -163,6 +163,6 @@ def _parameters(path: str, allowed: tuple[str, ...]) -> Mapping[str, str]:
     size = 0
     for key, value in query:
         size += len(key) + len(value)
-        if key in allowed and len(found) < MAX_PARAMETERS and size <= MAX_PARAMETER_BYTES:
+        if key in allowed and len(found) < MAX_PARAMETERS and size <= MAX_PARAMETER_LENGTH:
             found[key] = value
     return found

@@ -10,7 +10,7 @@ from streams.records import Request, Source
 from streams.records.catalog import Tier
 from streams.request_path.core.headers import TIER_HEADER, USER_HEADER, default_tier, is_text
 from streams.runtime.json_body import decoded
-from streams.stages.base import MAX_NAME, MAX_PARAMETER_BYTES, MAX_PARAMETERS
+from streams.stages.base import MAX_NAME, MAX_PARAMETER_LENGTH, MAX_PARAMETERS
 
 __all__ = ["parse_body", "parse_parameters", "parse_request", "single_headers"]
 
@@ -112,10 +112,10 @@ def parse_parameters(query: Mapping[str, str], values: Mapping[str, Raw]) -> dic
     if not is_text("".join((*parameters, *parameters.values()))):
         raise ValueError("the parameters are not UTF-8")
     size = sum(len(key) + len(value) for key, value in parameters.items())
-    if len(parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_BYTES:
+    if len(parameters) > MAX_PARAMETERS or size > MAX_PARAMETER_LENGTH:
         raise ValueError(
             f"{len(parameters)} parameters of {size} characters exceed the limit of"
-            f" {MAX_PARAMETERS} parameters of {MAX_PARAMETER_BYTES} characters"
+            f" {MAX_PARAMETERS} parameters of {MAX_PARAMETER_LENGTH} characters"
         )
     return parameters
 
