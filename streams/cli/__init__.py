@@ -128,14 +128,14 @@ def cli(ctx: click.Context, /, verbose: bool, quiet: bool, **given: str | None) 
     Commands that print a table or a fact have --output json. `foremesh completion` prints what
     completes all of this in a shell.
     """
-    ctx.obj = settings_of(given)
-    for sentence in misspelt(os.environ, ctx.command, ctx.invoked_subcommand):
-        echo(f"foremesh: {sentence}", err=True)
     handler = logging.StreamHandler()
     handler.addFilter(LogLimit())
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, handlers=[handler])
+    ctx.obj = settings_of(given)
+    for sentence in misspelt(os.environ, ctx.command, ctx.invoked_subcommand):
+        echo(f"foremesh: {sentence}", err=True)
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
@@ -155,7 +155,6 @@ def main() -> None:
     gc.set_threshold(NEW_OBJECTS)
     have_one()
     sys.excepthook = _show
-    verbose = not {"-v", "--verbose"}.isdisjoint(sys.argv[1:])
     try:
         code = cli(standalone_mode=False)  # else Ctrl-C looks like a failure
     except click.ClickException as error:
@@ -164,7 +163,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Exception as error:
-        sentence = _told(error, verbose=verbose)
+        sentence = _told(error, verbose=logging.getLogger().isEnabledFor(logging.DEBUG))
         if sentence is None:
             raise
         echo(f"foremesh: {sentence}", err=True)

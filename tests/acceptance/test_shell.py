@@ -112,3 +112,23 @@ main()
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert int(said.stdout.splitlines()[-1]) < 200  # 86; 382 as Python does by default
+
+
+@pytest.mark.parametrize(
+    ("words", "verbose", "traced"),
+    [
+        (("-v", "db", "status"), "0", True),
+        (("db", "status"), "1", True),
+        (("db", "status"), "0", False),
+        (("dead-letters", "list", "--reason", "-v"), "0", False),
+    ],
+)
+def test_an_error_has_its_traceback_where_more_is_asked_for(
+    words: tuple[str, ...], verbose: str, *, traced: bool
+) -> None:
+    nowhere = {"FOREMESH_KAFKA": "127.0.0.1:1", "FOREMESH_POSTGRES": "postgresql://127.0.0.1:1/x"}
+    env = {**os.environ, **nowhere, "FOREMESH_VERBOSE": verbose}
+    done = subprocess.run([FOREMESH, *words], env=env, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert ("Traceback" in done.stderr) == traced
