@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from streams.adapters.postgres.connection import named
 from streams.adapters.postgres.rows import storable
 from streams.adapters.postgres.sql import queries
-from streams.errors import SettingInvalid
+from streams.errors import DatabaseUnreachable, SettingInvalid
 
 __all__ = ["ReadingDatabase", "Row", "reading_url"]
 
@@ -22,6 +22,7 @@ Row = dict[str, Any]
 
 CONNECTIONS = 4
 STATEMENT_MS = 1_000  # most that a statement may take; what is late is shown as not known
+PATIENCE_S = 5.0  # for a connection and a statement: a server that hangs gives up nothing
 _SESSION = (
     f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_MS}"
     " -c lock_timeout=200 -c jit=off"  # compiling takes longer than any of these queries
@@ -76,10 +77,22 @@ class ReadingDatabase:
             No PostgreSQL answers, not in time, or it lacks a table or column.
         """
         values = {name: storable(value) for name, value in given.items()}
+        reading = asyncio.create_task(self._read(queries("dashboard.sql")[query], values))
+        try:
+            done, _ = await asyncio.wait([reading], timeout=PATIENCE_S)
+        finally:
+            reading.cancel()  # not awaited: the driver asks a server that hangs to end it, for 10 s
+        if not done:
+            raise DatabaseUnreachable(
+                "PostgreSQL does not answer in time: see whether its server hangs or is too busy"
+            )
+        return reading.result()
+
+    async def _read(self, statement: LiteralString, values: dict[str, Any]) -> list[Row]:
         try:
             async with self._connection() as connection:
                 cursor = connection.cursor(binary=True)
-                await cursor.execute(queries("dashboard.sql")[query], values)
+                await cursor.execute(statement, values)
                 return await cursor.fetchall()
         except psycopg.Error as error:
             raise named(error) from error

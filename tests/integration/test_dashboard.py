@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+import signal
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +161,23 @@ def fill(settings: Settings) -> None:
             for record in flow.feed(request):
                 rows.put(record)
     store(settings, of_now(now_ms))
+
+
+@contextmanager
+def backends_stopped(url: str) -> Iterator[None]:
+    """Have the server's processes that serve a database do nothing, as on a disk that hangs."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    for [pid] in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for [pid] in found:
+            os.kill(pid, signal.SIGCONT)
 
 
 def whole(at: str) -> bytes:
@@ -331,6 +352,16 @@ async def test_a_statement_that_takes_too_long_is_given_up(board: Board) -> None
             await database.rows("vectors_from", name="", most=1)
     assert await database.rows("vectors_from", name="", most=1)
     await database.close()
+
+
+async def test_a_database_that_hangs_is_told(board: Board) -> None:
+    async with ReadingDatabase(board.settings.postgres) as database:
+        await database.rows("pools")
+        with backends_stopped(board.settings.postgres):
+            async with asyncio.timeout(30):
+                with pytest.raises(DatabaseUnreachable, match="does not answer in time"):
+                    await database.rows("pools")
+        assert await database.rows("pools")
 
 
 # --------------------------------------------------------------------------- how it looks
