@@ -16,7 +16,6 @@ from streams.dashboard.explained import explanation
 from streams.dashboard.health import HealthWatch
 from streams.dashboard.live import LivePage, Look
 from streams.dashboard.page import prepare, render, static_file
-from streams.dashboard.scrape import scraped
 from streams.dashboard.sections import SECTIONS
 from streams.dashboard.sources import FactSources
 from streams.dashboard.spans import SPANS
@@ -214,7 +213,7 @@ async def serve_dashboard(
         In place of the one on Kafka.
     """
     prepare()
-    health = HealthWatch(settings, lambda: scraped(metrics))
+    health = HealthWatch(settings, metrics)
     sources = FactSources(settings, health, catalog)
     pages = DashboardPages(sources)
     guard = page_guard(settings, at)

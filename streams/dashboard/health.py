@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
+from streams.dashboard.scrape import scraped
 from streams.report.finding import PartFinding
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
@@ -29,14 +30,12 @@ class HealthWatch:
     ----------
     settings
         Where the parts are.
-    more
-        Makes further checks, in a thread.
+    metrics
+        Prometheus endpoints of processes that are asked too.
     """
 
-    def __init__(
-        self, settings: Settings, more: Callable[[], Iterable[PartFinding]] = tuple
-    ) -> None:
-        self._settings, self._more = settings, more
+    def __init__(self, settings: Settings, metrics: Sequence[str] = ()) -> None:
+        self._settings, self._metrics = settings, metrics
         self.parts: list[PartFinding] | None = None  # None: not asked yet
         self.asked_ms: int | None = None
 
@@ -44,7 +43,7 @@ class HealthWatch:
         """Ask for ever."""
         while True:
             found = await self._examined()
-            self.parts = found + await asyncio.to_thread(lambda: list(self._more()))
+            self.parts = found + await scraped(self._metrics)
             self.asked_ms = wall_ms()
             await asyncio.sleep(PAUSE_S)
 

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from http.client import HTTPException
-from urllib.parse import urlsplit
-from urllib.request import urlopen
+from collections.abc import Iterator, Sequence
 
+import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.report.finding import PartFinding
 
 __all__ = ["scraped", "told_by"]
 
-PATIENCE_S = 2.0
+PATIENCE_S = 2.0  # for a whole answer, however it trickles
 MOST_BYTES = 4 * 1024 * 1024
 
 Values = dict[str, float]  # by name of metric, summed over labels
 
 
-def scraped(urls: Iterable[str]) -> Iterator[PartFinding]:
+async def scraped(urls: Sequence[str]) -> list[PartFinding]:
     """What each endpoint tells; one that does not answer is wrong, since somebody named it."""
-    for url in urls:
-        name = f"metrics {urlsplit(url).netloc}"
-        try:
-            with urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310  # of an operator
-                text = answer.read(MOST_BYTES).decode()
-            yield told_by(name, text)
-        except (OSError, ValueError, HTTPException) as error:
-            yield PartFinding(
-                check=name, ok=False, says=f"{url} does not answer: {error}", there=False
-            )
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE_S)) as session:
+        return await asyncio.gather(*(_scraped(session, url) for url in urls))
+
+
+async def _scraped(session: aiohttp.ClientSession, url: str) -> PartFinding:
+    name = f"metrics {url.partition('//')[2].partition('/')[0]}"
+    try:
+        async with session.get(url, raise_for_status=True) as answer:
+            return told_by(name, await _text(answer))
+    except TimeoutError:
+        return _wrong(name, f"{url} does not answer in {PATIENCE_S:g} s")
+    except (aiohttp.ClientError, OSError) as error:
+        return _wrong(name, f"{url} does not answer: {error}")
+    except ValueError as error:
+        return _wrong(name, f"{url} answers with no metrics: {error}")
+
+
+async def _text(answer: aiohttp.ClientResponse) -> str:
+    """The body of an answer; ValueError when it is too long or no text."""
+    told = bytearray()
+    async for part in answer.content.iter_any():
+        told += part
+        if len(told) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
+    return told.decode()
+
+
+def _wrong(name: str, says: str) -> PartFinding:
+    return PartFinding(check=name, ok=False, says=says, there=False)
 
 
 def told_by(name: str, text: str) -> PartFinding:
