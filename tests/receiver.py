@@ -14,7 +14,7 @@ from typing import Any
 
 TLS = Path(__file__).with_name("tls")
 
-__all__ = ["ReceivedSpan", "TraceReceiver", "receiving"]
+__all__ = ["ReceivedSpan", "TraceReceiver", "receiving", "serving"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +92,24 @@ def handler(found: TraceReceiver) -> type[BaseHTTPRequestHandler]:
 def receiving(*, tls: bool = False) -> Iterator[TraceReceiver]:
     """A receiver on a free port, with the certificate of localhost where that is wanted."""
     found = TraceReceiver()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler(found)) as server:
-        found.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(handler(found), tls=tls) as found.url:
+        yield found
+
+
+@contextmanager
+def serving(how: type[BaseHTTPRequestHandler], *, tls: bool = False) -> Iterator[str]:
+    """The URL of a server on a free port that answers so."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), how) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(TLS / "localhost.pem", TLS / "localhost.key")
             server.socket = context.wrap_socket(server.socket, server_side=True)
-            found.url = f"https://localhost:{server.server_port}"
+            url = f"https://localhost:{server.server_port}"
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield found
+            yield url
         finally:
             server.shutdown()
             thread.join()

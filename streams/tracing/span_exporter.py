@@ -13,7 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
-from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -24,6 +30,13 @@ __all__ = ["JsonSpanExporter"]
 _log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A receiver elsewhere is to be named: what follows a redirect leaves the spans behind."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Have the answer told as what it is."""
 
 
 class JsonSpanExporter(SpanExporter):
@@ -48,7 +61,7 @@ class JsonSpanExporter(SpanExporter):
         secure = url.startswith("https://")
         trust = ssl.create_default_context(cafile=authority or None) if secure else None
         # No proxy of the environment: a receiver on this host is on this host.
-        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trust))
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trust), _NoRedirects)
         self._patience_s, self._until_s = patience_s, float("inf")  # the latter monotonic
         self._answers = True
 

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import aiohttp
 import pytest
 from harness import CHECKOUT, RunForemesh, eventually
 from live import Live
-from receiver import TLS, ReceivedSpan, TraceReceiver, receiving
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
+from receiver import TLS, ReceivedSpan, TraceReceiver, receiving, serving
 from services import Door, catalog_of, constituent, send
 from services import command as order
 
@@ -24,6 +27,7 @@ from streams.flow.topology import key_of
 from streams.records.catalog import Tier
 from streams.runtime.ports import free_port
 from streams.settings import Settings
+from streams.tracing.span_exporter import JsonSpanExporter
 
 CALLER = "00f067aa0ba902b7"
 LOG = "user,service,ts\n" + "".join(f"u{n % 3},only-a,{n}\n" for n in range(40))
@@ -190,6 +194,34 @@ def test_a_receiver_that_is_away_holds_up_nothing(live: Live, tmp_path: Path) ->
     live.be_quiet(40)
     assert live.count("predictions") > 0
     assert [one.stop(20) for one in running] == [0]
+
+
+def test_a_receiver_that_sends_elsewhere_is_told_once_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(301)
+            self.send_header("location", "/")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    span = TracerProvider().get_tracer("test").start_span("lost")
+    assert isinstance(span, ReadableSpan)
+    with serving(Elsewhere) as url:
+        exporter = JsonSpanExporter(url, "", 10.0)
+        assert [exporter.export([span]) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
+
+    assert caplog.text.count("Spans are dropped") == caplog.text.count("301") == 1
 
 
 def test_without_a_receiver_nothing_of_opentelemetry_is_loaded() -> None:
