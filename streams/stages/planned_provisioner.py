@@ -58,7 +58,7 @@ class PlannedProvisioner(EventDriven):
             return ()
         match event:
             case Command():
-                return _executed(event, state, context)
+                return _executed(event, state, context, event.command_id)
             case ColdStart():
                 return _started(event, state, context)
             case LoggedUse():
@@ -74,9 +74,9 @@ class PlannedProvisioner(EventDriven):
 
 
 def _executed(
-    command: Command, state: MutableMapping[str, PlannedPool], context: StepContext
+    command: Command, state: MutableMapping[str, PlannedPool], context: StepContext, cause: str
 ) -> Iterable[Record]:
-    """Execute a command."""
+    """Execute a command; its instances name the cause, as those of a provisioner do."""
     admit_command(command, context)
     pool, known = state.get(command.pool) or PlannedPool(), context.catalog
     pool.now_ms = max(pool.now_ms, command.issued_ms)
@@ -90,7 +90,7 @@ def _executed(
     pool.done = {c: end for c, end in pool.done.items() if end > pool.now_ms}
     pool.done[command.command_id] = command.expires_ms
     provision = command.action is Action.PROVISION
-    changed = tuple(_start(command, pool, known) if provision else _release(command, pool))
+    changed = tuple(_start(command, pool, known, cause) if provision else _release(command, pool))
     return (*changed, _utilisation(command.pool, pool, known))
 
 
@@ -103,10 +103,10 @@ def _started(
     at_ms = _at_ms(cold, context)
     made: list[Record] = []
     if all(planned.busy_until_ms > at_ms for _, planned in _of(cold.service, pool)):
-        cause = f"{cold.request_id}/{cold.service}"
-        start = started_on_request(cause, cold.pool, cold.service, at_ms, STANDARD_MS)
+        name = f"{cold.request_id}/{cold.service}"
+        start = started_on_request(name, cold.pool, cold.service, at_ms, STANDARD_MS)
         state[cold.pool] = pool
-        made += _executed(start, state, context)
+        made += _executed(start, state, context, f"{ON_REQUEST}{cold.request_id}")
     there = _of(cold.service, pool)
     if cold.serve_ms and there:
         name, _ = min(there, key=lambda each: (each[1].free_from_ms, each[0]))
@@ -146,7 +146,7 @@ def _of(service: str, pool: PlannedPool) -> list[tuple[str, PlannedInstance]]:
     return [(name, planned) for name, planned in pool.live.items() if planned.service == service]
 
 
-def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[Instance]:
+def _start(command: Command, pool: PlannedPool, catalog: Catalog, cause: str) -> Iterator[Instance]:
     constituent = catalog.constituents.get(command.service)
     if constituent is None:
         return
@@ -155,7 +155,7 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
         base_id = f"{command.command_id}/base"
         base = replace(command, command_id=base_id, service=constituent.base, count=1)
         if not _ready_ms(base, pool):
-            yield from _start(base, pool, catalog)
+            yield from _start(base, pool, catalog, cause)
         if not (ready_ms := _ready_ms(base, pool)):
             return
         begun_ms = max(begun_ms, min(ready_ms))
@@ -165,18 +165,16 @@ def _start(command: Command, pool: PlannedPool, catalog: Catalog) -> Iterator[In
             return
         used += constituent.needs
         warm_since_ms = begun_ms + max(EFFECT_MS, constituent.warm_up_ms)
-        planned = PlannedInstance(
-            command.service, command.command_id, command.issued_ms, warm_since_ms
-        )
+        planned = PlannedInstance(command.service, cause, command.issued_ms, warm_since_ms)
         name = f"{command.command_id}/{k}"
         pool.live[name] = planned
         yield instance_record(name, command.pool, planned)
 
 
-def started_on_request(cause: str, pool: str, service: str, at_ms: int, life_ms: int) -> Command:
+def started_on_request(name: str, pool: str, service: str, at_ms: int, life_ms: int) -> Command:
     """The start that the standard path makes for a request that finds no instance."""
     return Command(
-        command_id=f"{ON_REQUEST}{cause}",
+        command_id=f"{ON_REQUEST}{name}",
         pool=pool,
         action=Action.PROVISION,
         service=service,

@@ -34,6 +34,7 @@ from streams.records import (
 from streams.records.catalog import Catalog, Composite, Constituent, Pool, Resources, Tier
 from streams.records.control import STANDARD, Control, Variant
 from streams.records.trials import Trial
+from streams.report.summary import summarise
 from streams.settings import Settings
 
 CATALOG = Catalog.of(
@@ -110,8 +111,14 @@ def test_a_miss_starts_what_is_missing_as_the_gateway_does() -> None:
     starts = of_kind(ColdStart, made)
     assert {start.service for start in starts} == {"base", "red"}
     lives = {instance.service: instance for instance in of_kind(Instance, made)}
-    assert lives["base"].command_id == "standard/r0/base"
+    assert lives["base"].command_id == "standard/r0"
     assert lives["base"].warm_since_ms == 1_000_000 + 20_000
+
+
+def test_what_a_miss_has_started_counts_for_the_tier_of_its_user() -> None:
+    made = list(replay(requests(1), SETTINGS, CATALOG))
+    found = summarise(of_kind(Outcome, made), of_kind(Instance, made), of_kind(Command, made))
+    assert found.pools["default"].instances_by_tier.keys() == {"standard"}
 
 
 def test_what_a_miss_has_started_is_given_back_once_warm_when_it_is_not_worth_keeping() -> None:

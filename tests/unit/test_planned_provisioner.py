@@ -141,6 +141,12 @@ def test_what_a_request_found_cold_is_started_for_it() -> None:
     assert (instance.started_ms, instance.warm_since_ms) == (1_000, 1_500)
 
 
+def test_an_instance_names_what_it_was_started_for_as_a_provisioner_does() -> None:
+    made = carry_out([cold_start("base"), command("c1", service="adapter")])
+    causes = {i.instance_id: i.command_id for i in instances(made)}
+    assert causes == {"standard/r1/base/1": "standard/r1", "c1/1": "c1"}
+
+
 def test_what_requests_found_cold_is_started_once() -> None:
     starts = [cold_start("base"), cold_start("base"), cold_start("base", request="r2")]
     assert carry_out(starts) == carry_out(starts[:1])
