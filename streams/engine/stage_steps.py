@@ -100,13 +100,16 @@ class StageSteps(Generic[Sent]):
     ) -> StepResult[Sent]:
         """Process a record of `topic` (without prefix); one that fails becomes a dead letter.
 
-        For a record that no stage can use, only the stage that reports for the topic makes one.
+        For a record that no stage can use, only the stage that reports for the topic makes one. A
+        record without a value on a compacted topic deletes there, and says nothing to a stage.
 
         Raises
         ------
         StateUnreadable
             The state itself cannot be read: no record is to blame.
         """
+        if record.value is None and TOPICS[topic].compacted:
+            return "done", (), ()
         try:
             event = self._read(record)
         except ValueError as error:

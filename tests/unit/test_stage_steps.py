@@ -390,3 +390,16 @@ def test_chunks_are_bounded_and_lose_nothing(
         assert 1 <= len(chunk) <= most_records
         size = sum(len(record.value or b"") for record in chunk)
         assert size <= most_bytes or len(chunk) == 1
+
+
+def test_a_deletion_on_a_compacted_topic_is_no_dead_letter() -> None:
+    class Aggregating(Chain):
+        name = "aggregator"
+
+    steps, state = StageSteps(Aggregating(), codec, packed), nothing()
+
+    taken = steps.take("predictions", Raw(0, None), state, StepContext(3, 5))
+
+    assert taken == ("done", (), ())
+    assert not state.journal
+    assert steps.take("feedback", Raw(1, None), state, StepContext(3, 5))[0] == "dead"
