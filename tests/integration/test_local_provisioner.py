@@ -233,3 +233,14 @@ async def test_closing_leaves_no_process() -> None:
     assert len(pids) == 3
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert len(told.last(InstanceState.GONE)) == 3
+
+
+async def test_closing_does_not_wait_for_the_requests_of_an_instance_that_it_has_ended() -> None:
+    limits, catalog = replace(QUICK, report_ms=600_000), catalog_of(constituent("a"))
+    async with asyncio.timeout(60), provisioner(catalog, limits) as (local, told):
+        busy = await local.standard(want("a"))
+        local.use([InstanceUse(instance_id=busy.instance_id, in_flight=1)])
+        (held,) = local.ledger
+        local.lifecycle.end(held, "drained while busy")
+
+    assert [gone.reason for gone in told.last(InstanceState.GONE)] == ["drained while busy"]

@@ -132,8 +132,9 @@ class InstanceLifecycle(ABC):
         heard_ms = wall_ms() + self._limits.claim_ms
         await asyncio.sleep(self._limits.grace_ms / 1000)
         deadline_ms = wall_ms() + self._limits.report_ms
-        while (held.in_flight and wall_ms() < deadline_ms) or (
-            held.claimable and wall_ms() < heard_ms
+        while held.instance.state is not InstanceState.GONE and (
+            (held.in_flight and wall_ms() < deadline_ms)
+            or (held.claimable and wall_ms() < heard_ms)
         ):
             await self._freed.wait(self._limits.grace_ms / 1000)
         await self.stop(held)
