@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from http.client import HTTPException
+from typing import Any
 from urllib.request import urlopen
 
 import click
@@ -18,7 +19,7 @@ from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
 from streams.cli.output import json_option, tell
-from streams.errors import ForemeshError
+from streams.errors import ForemeshError, SettingInvalid
 from streams.flow.components import POOL_GROUP
 from streams.pipeline.event_time.presence import is_present
 from streams.pipeline.last_values import entries_in_force
@@ -26,6 +27,8 @@ from streams.records.catalog import Pool
 from streams.report.finding import PartFinding
 from streams.report.text_table import NAME, WHOLE, TextTable, counted
 from streams.request_path.envoy.addresses import MeshAddresses
+from streams.runtime.access import trust
+from streams.runtime.addresses import address, is_everywhere, url_of
 from streams.settings import Settings
 
 __all__ = ["command", "endpoints", "examine", "table_of"]
@@ -58,7 +61,7 @@ def examine(settings: Settings) -> Iterator[PartFinding]:
     if broker[0].ok:
         yield from _lag(settings)
     for name, (at, expected) in endpoints(settings, os.environ).items():
-        yield _health(name, at, expected=expected)
+        yield from _health(settings, name, at, expected=expected)
 
 
 def endpoints(settings: Settings, env: Mapping[str, str]) -> Mapping[str, tuple[str, bool]]:
@@ -73,19 +76,29 @@ def endpoints(settings: Settings, env: Mapping[str, str]) -> Mapping[str, tuple[
     return known | {name: (env[key], True) for name, key in mesh.items() if key in env}
 
 
-def _health(name: str, at: str, *, expected: bool) -> PartFinding:
-    """Whether a server answers, and whether Kafka answers it."""
-    url = at if at.startswith("http") else f"http://{at}"
+def _health(settings: Settings, name: str, at: str, *, expected: bool) -> Iterator[PartFinding]:
+    """Whether a server answers, and whether Kafka answers it; nothing of one listening everywhere."""
     try:
-        with urlopen(f"{url}/healthz", timeout=HEALTH_S) as answer:  # noqa: S310  # of a setting
-            said = json.load(answer)
+        if is_everywhere(address(at)[0]):
+            return
+        said = _said_at(settings, at)
+    except SettingInvalid as error:
+        yield PartFinding(check=name, ok=False, says=str(error))
     except (OSError, ValueError, HTTPException) as error:
         fix = f": start it, or unset its variable ({error})" if expected else ""
         says = f"does not answer at {at}{fix}"
-        return PartFinding(check=name, ok=not expected, says=says, there=False)
-    if isinstance(said, dict) and said.get("kafka") == 0:
-        return PartFinding(check=name, ok=False, says=f"answers at {at}, but has lost Kafka")
-    return PartFinding(check=name, ok=True, says=f"answers at {at}")
+        yield PartFinding(check=name, ok=not expected, says=says, there=False)
+    else:
+        lost = isinstance(said, dict) and said.get("kafka") == 0
+        says = f"answers at {at}" + (", but has lost Kafka" if lost else "")
+        yield PartFinding(check=name, ok=not lost, says=says)
+
+
+def _said_at(settings: Settings, at: str) -> Any:
+    """What a server says of its health."""
+    url = f"{url_of(at)}/healthz"
+    with urlopen(url, timeout=HEALTH_S, context=trust(settings)) as answer:  # noqa: S310  # of a setting
+        return json.load(answer)
 
 
 def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[PartFinding]:

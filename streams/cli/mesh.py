@@ -19,8 +19,8 @@ from streams.cli.output_file import OutputFile, write_whole
 from streams.errors import SettingInvalid
 from streams.request_path.envoy.addresses import MeshAddresses
 from streams.request_path.envoy.policy import EdgeCertificate, JwtProvider, RoutePolicy
-from streams.runtime.access import certificate_files, is_loopback, loopback_only
-from streams.runtime.addresses import address
+from streams.runtime.access import certificate_files, loopback_only
+from streams.runtime.addresses import address, is_loopback
 from streams.settings import Settings
 
 __all__ = ["command"]

@@ -55,9 +55,7 @@ class HealthWatch:
             except (TimeoutError, OSError, ValueError, TypeError) as error:
                 why = str(error) or "no answer in time"
                 _log.warning("foremesh doctor: %s", why, extra={"action": "dashboard_health"})
-        return [
-            PartFinding(check="checks", ok=False, says=f"`foremesh doctor` ends at once: {why}")
-        ]
+        return [PartFinding(check="checks", ok=False, says=f"`foremesh doctor` failed: {why}")]
 
     async def _told(self) -> bytes:
         process = await asyncio.create_subprocess_exec(

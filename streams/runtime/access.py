@@ -7,7 +7,6 @@ What a peer without a token can do at each of them is in docs/threat-model.md.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 import ssl
 from abc import ABC, abstractmethod
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from streams.errors import SettingInvalid
-from streams.runtime.addresses import address
+from streams.runtime.addresses import address, is_loopback
 from streams.runtime.token_file import token_of, users_token_of
 from streams.settings import Settings
 
@@ -34,12 +33,12 @@ __all__ = [
     "credentials",
     "grpc_certificates",
     "is_json",
-    "is_loopback",
     "known_hosts",
     "knows_host",
     "listener",
     "loopback_only",
     "processes_guard",
+    "trust",
     "users_guard",
 ]
 
@@ -47,15 +46,6 @@ OPEN = "/healthz"  # asked by probes, which have no token
 JSON = "application/json"
 UNKNOWN_HOST = 421, "this host name is not known here: add it to FOREMESH_HOSTS"
 _HOST = re.compile(r"(\[[^]]*\]|[^:]+)(?::\d+)?")  # and port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host, as its name alone says."""
-    name = host.strip("[]")
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name.lower() == "localhost"
 
 
 # --------------------------------------------------------------------------- where
@@ -273,7 +263,7 @@ class Credentials:
     """What a client of ours brings, and whom it trusts."""
 
     headers: Mapping[str, str] = field(repr=False)
-    tls: ssl.SSLContext | bool  # True: those whom this machine trusts
+    tls: ssl.SSLContext
 
 
 def credentials(settings: Settings, url: str) -> Credentials:
@@ -287,8 +277,18 @@ def credentials(settings: Settings, url: str) -> Credentials:
     parts = urlsplit(url)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise SettingInvalid(f"{url} would be sent the token in the clear: use https")
+    return Credentials({"Authorization": f"Bearer {token_of(settings)}"}, trust(settings))
+
+
+def trust(settings: Settings) -> ssl.SSLContext:
+    """Whose certificates are believed: those of FOREMESH_TLS_CA, or whom this machine trusts.
+
+    Raises
+    ------
+    SettingInvalid
+        The file cannot be read.
+    """
     try:
-        tls = ssl.create_default_context(cafile=settings.tls_ca) if settings.tls_ca else True
+        return ssl.create_default_context(cafile=settings.tls_ca or None)
     except OSError as error:
         raise _unusable(settings.tls_ca, error) from error
-    return Credentials({"Authorization": f"Bearer {token_of(settings)}"}, tls)

@@ -248,5 +248,14 @@ def test_servers_are_asked_for_their_health(topics: list[str], run_foremesh: Run
 
 
 @pytest.mark.usefixtures("loaded")
+def test_addresses_that_only_say_where_to_listen_are_not_asked(run_foremesh: RunForemesh) -> None:
+    everywhere = {"FOREMESH_MESH_EDGE": "0.0.0.0:8000", "FOREMESH_GATEWAY": "[::]:8080"}
+
+    found = findings(run_foremesh("doctor", "--output", "json", **everywhere), 0)
+
+    assert not {"mesh edge", "gateway"} & set(found)
+
+
+@pytest.mark.usefixtures("loaded")
 def test_the_table_is_for_people(run_foremesh: RunForemesh) -> None:
     assert "as declared" in run_foremesh("doctor").finish()

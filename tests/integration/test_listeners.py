@@ -25,7 +25,7 @@ from streams.adapters.kafka.topics import create_topics
 from streams.provisioners.keda import externalscaler_pb2, externalscaler_pb2_grpc
 from streams.records import Outcome
 from streams.request_path.envoy.addresses import PROCESSES, MeshAddresses
-from streams.runtime.access import is_loopback
+from streams.runtime.addresses import is_loopback
 from streams.runtime.ports import free_ports
 from streams.runtime.token_file import dashboard_token_of, token_of
 from streams.settings import Settings

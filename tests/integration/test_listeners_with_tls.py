@@ -79,6 +79,22 @@ async def test_gateway_and_provisioner_ask_for_their_tokens_over_tls(
     assert await status(f"http://localhost:{gateway}/only-a", x_foremesh_user="ann") == 0
 
 
+async def test_doctor_asks_servers_beyond_loopback_over_tls(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    (port,) = free_ports(1)
+    env = {**FILES, "FOREMESH_PROVISIONER": f"https://localhost:{port}"}
+    running = run_foremesh("provision", "--listen", f"0.0.0.0:{port}", **env)
+    await serves(running, f"https://localhost:{port}/healthz")
+
+    asked = run_foremesh("doctor", **env)
+    asked.wait()
+
+    assert f"answers at https://localhost:{port}" in asked.output  # nobody reads what it has sent
+
+
 async def test_the_dashboard_beyond_loopback_is_read_by_who_logs_in_with_the_token(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh
 ) -> None:

@@ -8,7 +8,6 @@ from streams.errors import SettingInvalid
 from streams.runtime.access import (
     Guard,
     grpc_certificates,
-    is_loopback,
     listener,
     loopback_only,
 )
@@ -73,16 +72,6 @@ def test_the_users_of_a_gateway_need_the_token_alone() -> None:
     assert guard.refusal("POST", "/a", {**page, "Authorization": f"bearer {TOKEN}"}) is None
     status, sentence = guard.refusal("POST", "/a", page) or (0, "")
     assert (status, "FOREMESH_USERS_TOKEN_FILE" in sentence) == (401, True)
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])
-def test_only_this_machine_reaches_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "shop", "localhost.example"])
-def test_others_may_reach_any_other_host(host: str) -> None:
-    assert not is_loopback(host)
 
 
 def test_a_listener_beyond_loopback_needs_a_certificate() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.errors import SettingInvalid
-from streams.runtime.addresses import address
+from streams.runtime.addresses import address, is_loopback, url_of
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,25 @@ def test_an_address_is_a_host_and_a_port(text: str, place: tuple[str, int]) -> N
 def test_what_is_no_address_is_told_in_a_sentence(text: str) -> None:
     with pytest.raises(SettingInvalid, match=r"is no address: write host:port"):
         address(text)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])
+def test_only_this_machine_reaches_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "shop", "localhost.example"])
+def test_others_may_reach_any_other_host(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("127.0.0.1:80", "http://127.0.0.1:80"),
+        ("shop.example:80", "https://shop.example:80"),
+        ("http://shop.example:80", "http://shop.example:80"),
+    ],
+)
+def test_what_listens_beyond_loopback_is_asked_over_tls(listen: str, url: str) -> None:
+    assert url_of(listen) == url
