@@ -157,7 +157,10 @@ def quota(
 def pin(
     settings: Settings, /, pool: str, service: str, word: OperatorWord, **given: object
 ) -> Control:
-    """Bound the number of instances of SERVICE in POOL, at certain times."""
+    """Bound the number of instances of SERVICE in POOL, at certain times.
+
+    It takes the place of a pin at the same times; of several that hold, each bounds.
+    """
     added = pin_of(service, **given)
     return publish(settings, pool, word, lambda now: now.pinned(added))
 

@@ -100,7 +100,7 @@ def _pin(asked: Mapping[str, Any]) -> Changed:
     if most is not None and least > most:
         raise ChangeInvalid(f"at least {least} is more than at most {most}")
     pin = Pin(service=service, least=least, most=most)
-    return lambda now: now.repinned(pin)
+    return lambda now: now.pinned(pin)
 
 
 def _unpin(asked: Mapping[str, Any]) -> Changed:

@@ -34,6 +34,11 @@ class Pin:
     until_minute: int = DAY_MINUTES  # not after it: until that minute of the following day
 
     @property
+    def times(self) -> tuple[str, tuple[int, ...], int, int]:
+        """Its constituent, and when it holds: what a later pin takes the place of."""
+        return self.service, self.days, self.from_minute, self.until_minute
+
+    @property
     def words(self) -> str:
         """The pin for people."""
         named = dict(enumerate(DAYS, 1))  # of a record from outside any number may be one
@@ -125,12 +130,9 @@ class Control:
         return replace(self, variants=(self.champion,))
 
     def pinned(self, pin: Pin) -> Control:
-        """With one more pin."""
-        return replace(self, pins=(*self.pins, pin))
-
-    def repinned(self, pin: Pin) -> Control:
-        """With this pin in place of any others of its constituent."""
-        return replace(self, pins=(*self._pins_but(pin.service), pin))
+        """With this pin, in place of one of its constituent at the same times."""
+        others = tuple(one for one in self.pins if one.times != pin.times)
+        return replace(self, pins=(*others, pin))
 
     def unpinned(self, service: str) -> Control:
         """Without the pins of a constituent; LookupError when it has none."""

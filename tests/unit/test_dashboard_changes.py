@@ -32,6 +32,14 @@ def test_each_change_changes_what_it_says() -> None:
     assert changed(change="challenge", name="bold", price="0.5").variants[1].price == 0.5
 
 
+def test_a_pin_takes_the_place_of_one_at_the_same_times_and_of_no_other() -> None:
+    mornings = Pin(service="a", least=4, from_minute=480, until_minute=720)
+    before = NOW.pinned(mornings)
+    after = change_of({**WHO, "change": "pin", "service": "a", "least": 2}).changed(before)
+
+    assert after.pins == (mornings, Pin(service="a", least=2))
+
+
 def test_a_challenger_is_promoted_or_withdrawn() -> None:
     tried = NOW.challenged(Variant(name="bold"))
 
