@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.adapters.kafka.lag import group_lags
+from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.cli.console import PrintableConsole
 from streams.errors import FlowStalled
 from streams.settings import Settings
@@ -44,29 +45,34 @@ def wait_for_flow(settings: Settings, *, recorded: bool, stalled_s: float = STAL
     )
     with Progress(*columns, console=PrintableConsole(stderr=True)) as progress:
         task = progress.add_task("taken", total=None, left=0)
-        most, least, moved_s = 0, None, time.monotonic()
-        while left := _left(settings):
-            if least is None or left < least:
-                least, moved_s = left, time.monotonic()
-            if time.monotonic() - moved_s > stalled_s:
+        most, farthest, moved_s = 0, -1, 0.0
+        for left, taken in _answers(settings):
+            if taken > farthest:  # while others produce, as much or more may be left
+                farthest, moved_s = taken, time.monotonic()
+            elif time.monotonic() - moved_s > stalled_s:
                 raise _stalled(left, stalled_s, recorded=recorded)
             most = max(most, left)
             progress.update(task, total=most, completed=most - left, left=left)
-            time.sleep(ASK_S)
         progress.update(task, total=max(most, 1), completed=max(most, 1), left=0)
 
 
-def _left(settings: Settings) -> int:
-    """How many records the groups have left: of two answers, since what one takes another gets."""
-    return max(_lag(settings), _lag(settings))
+def _answers(settings: Settings) -> Iterator[tuple[int, int]]:
+    """How many records the groups have left, and have taken, until none is left."""
+    while True:
+        lags = [_waited_for(settings) for _ in range(2)]  # since what one takes another gets
+        left = max(sum(lag.records for lag in some) for some in lags)
+        if not left:
+            return
+        yield left, sum(lag.taken for lag in lags[-1])
+        time.sleep(ASK_S)
 
 
-def _lag(settings: Settings) -> int:
-    return sum(
-        lag.records
+def _waited_for(settings: Settings) -> list[GroupLag]:
+    return [
+        lag
         for lag in group_lags(settings)
         if lag.members or not (lag.optional or lag.stage == "sink")
-    )
+    ]
 
 
 def _stalled(left: int, stalled_s: float, *, recorded: bool) -> FlowStalled:

@@ -37,7 +37,8 @@ class GroupLag:
 
     stage: str  # or the sink, or POOL_GROUP and a pool
     members: int  # active ones
-    records: int  # from its committed offsets, or the first ones, to the end
+    taken: int  # up to its committed offsets, or the first ones
+    records: int  # from there to the end
     held_back: int  # of these, behind the first record of a transaction that is open
     optional: bool  # runs only when asked for
 
@@ -69,6 +70,7 @@ def group_lags(
             GroupLag(
                 stage=stage,
                 members=len(members(client, settings.group(stage))),
+                taken=sum(starts[stage].values()),
                 records=records + held_back,
                 held_back=held_back,
                 optional=stage in topology.stages and topology.stages[stage].optional,
