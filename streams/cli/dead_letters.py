@@ -100,7 +100,8 @@ def replay(
     Whoever can write to `dead-letters` can write any letter, so each record is fetched from its
     place and compared with the letter; without `--from-letters` it is left out if it is not there
     any more. A record sent back carries a header that names its dead letter; it is not sent again
-    while the topic holds it. Rows of files are left out: mend the file and produce it again.
+    while the topic holds it, unless two of these commands run at once. Rows of files are left out:
+    mend the file and produce it again.
     """
     counts = Counter[str]()
     before = {} if again else sent_before(settings, topic, reason)
