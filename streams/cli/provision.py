@@ -69,7 +69,7 @@ class _Allowed(click.ParamType):
     show_default=True,
     show_envvar=True,
     help="End an instance after this many seconds without use, unless a command for the pool came in"
-    " the last hour: then the allocator decides.",
+    " the last hour: then the allocator decides on what the catalogue has.",
 )
 @click.option(
     "--limit",

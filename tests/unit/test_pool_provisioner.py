@@ -272,6 +272,26 @@ async def test_what_an_allocator_commands_is_ended_by_it_alone_until_it_has_been
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
 
 
+async def test_what_the_catalogue_has_no_more_is_ended_whatever_an_allocator_commands() -> None:
+    catalog = catalog_of(constituent("a"), constituent("b"))
+    entries = [one for one in catalog if getattr(one, "service", "") != "a"]
+    limits = replace(QUICK, keep_alive_ms=20)
+    now = [catalog]
+    told = Told()
+    here = PoolProvisioner("default", lambda: now[0], told.records.append, limits, Promised)
+    await here.open()
+    for name in ("a", "b"):
+        await here.carry_out(command(name, name=name))
+    await until(lambda: len(told.last(InstanceState.WARM)) == 2)
+    now[0] = Catalog.of(entries)
+    await asyncio.sleep(0.05)
+    here.sweep()
+    await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+    assert live(here) == ["b"]
+    await here.close()
+
+
 async def test_no_instance_gives_way_to_another_of_its_kind() -> None:
     async with pool(catalog_of(constituent("a"), room=1)) as (here, told):
         warm = await here.standard(want("a"))

@@ -256,8 +256,10 @@ class PoolProvisioner(Generic[LifecycleT]):
         self.ledger.expire_reports(now_ms - self.limits.report_ms, now_ms)
         for held in self.ledger.lost(now_ms - self.limits.claim_ms):  # one that crashed has gone
             self.lifecycle.end(held, "did not answer a request")
-        if now_ms - self._commanded_ms >= self.limits.trust_ms:
-            for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
+        allocated = now_ms - self._commanded_ms < self.limits.trust_ms
+        known = self._catalog().constituents if allocated else {}
+        for held in self.ledger.idle(now_ms, self.limits.keep_alive_ms):
+            if held.instance.service not in known:  # an allocator decides on what it knows
                 self.lifecycle.end(held, f"idle for {(now_ms - held.used_ms) / 1000:.1f} s")
         self.ledger.publish()
         self._freed.wake()
