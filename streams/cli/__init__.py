@@ -68,6 +68,7 @@ COMMANDS = {
     "dead-letters": ("dead_letters", "List or replay records that could not be used."),
     "db": ("db", "Migrate the database, delete old rows."),
     "reset": ("reset", "Have pools begin anew: clear what was asked and learnt."),
+    "forget": ("forget", "Delete what is kept of a user."),
     "metrics": ("metrics", "Describe what each process tells Prometheus."),
     "doctor": ("doctor", "Check broker, topics, schemas, database and lag."),
     "completion": ("completion", "Print what completes commands in bash, zsh or fish."),

@@ -108,9 +108,10 @@ def postgres_command(
 ) -> None:
     """Print the rights in PostgreSQL as SQL; nothing is changed.
 
-    The owner runs `foremesh db` and `reset`, the writer `foremesh sink`, the reader dashboard, top,
-    report, explain, predict and doctor. The roles exist before, and the tables (`foremesh db migrate` as the owner) before
-    the rights of writer and reader; print it again after a migration.
+    The owner runs `foremesh db`, `reset` and `forget`, the writer `foremesh sink`, the reader
+    dashboard, top, report, explain, predict and doctor. The roles exist before, and the tables
+    (`foremesh db migrate` as the owner) before the rights of writer and reader; print it again
+    after a migration.
     """
     roles = DatabaseRoles(owner=owner, writer=writer, reader=reader)
     statements = list(grants(settings.postgres, roles))

@@ -24,7 +24,7 @@ from streams.engine.changelog_rows import check_sizes, key_text
 from streams.engine.position_row import POSITION, position_of, position_row
 from streams.errors import StateUnreadable
 
-__all__ = ["POSITION", "SHARED", "PartitionStore"]
+__all__ = ["POSITION", "SHARED", "USER", "PartitionStore"]
 
 S = TypeVar("S")
 

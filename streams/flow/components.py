@@ -12,6 +12,8 @@ from streams.flow.topology import TOPOLOGY, changelog
 __all__ = [
     "COMPONENTS",
     "EVENT_TIME",
+    "FORGET",
+    "KEPT_OF_USERS",
     "POOL_GROUP",
     "READER_GROUP",
     "SAID",
@@ -21,10 +23,12 @@ __all__ = [
 
 EVENT_TIME = "event-time"  # group and transactional id of a worker that runs the whole flow
 CONTROL = "control"  # transactional id of who changes what is in force in a pool
+FORGET = "forget"  # transactional id of who deletes a user's vector
 POOL_GROUP = "provisioner-"  # groups of the provisioners begin with it; the pool follows
 READER_GROUP = "foremesh-reader"  # named by clients that assign partitions themselves; never joined
 
 SAID = ("catalog", "control")  # what operators have said, and no flow has made
+KEPT_OF_USERS = ("profiler", "aggregator")  # stages whose state has rows of users
 
 DEAD_LETTERS = "dead-letters"
 WATCHED = ("catalog", "instances")  # what everything in the way of requests holds whole
@@ -144,6 +148,14 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
         transactions=(CONTROL,),
         **asks,
     )
+    yield from _deletions(topology)
+    yield _of("dead-letters list", views=(DEAD_LETTERS,))
+    kept = tuple(t.name for t in topology.topics.values() if t.reported_by or t.stored)
+    yield _of("dead-letters replay", views=kept, writes=kept)
+
+
+def _deletions(topology: FlowTopology) -> Iterable[KafkaComponent]:
+    every = (*topology.topics, *map(changelog, topology.stages))
     compacted = [topic.name for topic in topology.topics.values() if topic.compacted]
     logs = [changelog(stage) for stage in topology.stages]
     yield _of(
@@ -151,12 +163,19 @@ def _commands(topology: FlowTopology) -> Iterable[KafkaComponent]:
         views=("catalog",),
         empties=tuple(name for name in every if name not in SAID),
         resets=tuple(name for name in (*compacted, *logs) if name not in SAID),
-        forgets=(*groups, EVENT_TIME),
+        forgets=(*topology.groups, EVENT_TIME),
         forgets_prefixes=(POOL_GROUP,),
     )
-    yield _of("dead-letters list", views=(DEAD_LETTERS,))
-    kept = tuple(t.name for t in topology.topics.values() if t.reported_by or t.stored)
-    yield _of("dead-letters replay", views=kept, writes=kept)
+    of_users = tuple(map(changelog, KEPT_OF_USERS))
+    yield _of(
+        FORGET,
+        views=of_users,
+        writes=(*of_users, "predictions"),
+        checks=(*of_users, "predictions"),
+        asks_groups=(*KEPT_OF_USERS, EVENT_TIME),
+        transactions=(FORGET,),
+        transaction_prefixes=KEPT_OF_USERS,
+    )
 
 
 def _of(command: str, **does: Any) -> KafkaComponent:

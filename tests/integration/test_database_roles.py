@@ -96,6 +96,7 @@ def test_each_command_runs_as_its_role(
     assert explained.wait() == 1
     assert "no decision about 's' is known" in explained.output
     run_foremesh("db", "prune", "--keep", "1s", FOREMESH_POSTGRES=bare["owner"]).finish()
+    run_foremesh("forget", "ann", "--yes", FOREMESH_POSTGRES=bare["owner"]).finish()
     run_foremesh("reset", "default", "--yes", FOREMESH_POSTGRES=bare["owner"]).finish()
     with psycopg.connect(bare["reader"]) as connection:
         assert (

@@ -375,6 +375,7 @@ def test_the_flow_needs_the_printed_rights_and_no_other(
     alone = as_itself("worker", FOREMESH_CLOCK="event")
     eventually(lambda: "log-3.csv, complete" in alone.output, 120)
     flow.end([alone])
+    as_itself("forget", "ann", "--yes").finish()
     as_itself("reset", "default", "--yes").finish()
 
     assert guarded.denied() == []

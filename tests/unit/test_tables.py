@@ -30,6 +30,7 @@ from streams.cli import (
     db,
     dead_letters,
     doctor,
+    forget,
     predict,
     replay,
     reset,
@@ -49,6 +50,7 @@ from streams.lab.evaluate import published_report
 from streams.lab.evaluate import report as evaluation
 from streams.lab.evaluate.published import FoldScore
 from streams.lab.evaluate.published_report import LogComparison
+from streams.pipeline.forget import ForgottenUser
 from streams.pipeline.reset import ResetPlan
 from streams.records import (
     Action,
@@ -331,6 +333,10 @@ def cleared(**counts: int) -> Iterable[RenderableType]:
     yield reset.table_of(wanted)
 
 
+def forgotten(state: dict[str, int], tables: dict[str, int]) -> Iterable[RenderableType]:
+    yield forget.table_of(ForgottenUser(user="u" * 64, state=state, tables=tables))
+
+
 def letter(topic: str, offset: int, reason: str) -> DeadLetterAtOffset:
     return DeadLetterAtOffset(
         partition=0,
@@ -436,6 +442,8 @@ TABLES: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "catalog_show_nothing": lambda: catalog_tables.tables_of(Catalog()),
     "reset": lambda: cleared(records=12_345_678, states=30, rows=1_234_567),
     "reset_nothing": cleared,
+    "forget": lambda: forgotten({"aggregator": 2}, {"prediction_history": 1_234_567}),
+    "forget_nothing": lambda: forgotten({"aggregator": 0}, {"prediction_history": 0}),
     "predict": lambda: [predict.table_of(vector())],
     "dead_letters_list": letters,
     "doctor": findings,

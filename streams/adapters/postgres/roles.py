@@ -24,7 +24,7 @@ _VIEW = re.compile(r"^CREATE VIEW (\w+)", re.MULTILINE)
 class DatabaseRoles:
     """The names of those who connect; one may stand for several."""
 
-    owner: str = "foremesh_owner"  # foremesh db
+    owner: str = "foremesh_owner"  # foremesh db, reset, forget
     writer: str = "foremesh_writer"  # foremesh sink
     reader: str = "foremesh_reader"  # foremesh dashboard, report, explain, predict, doctor
 
