@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from streams.stages.base import RecordUnusable, StepContext, admit
 
 __all__ = ["command"]
 
+MOST_REASONS = 3  # told of what cannot be used
 WITH_TABLE = ("log", "table", "json_path", "output")
 
 
@@ -246,20 +248,30 @@ def _usable(requests: Sequence[Request], catalog: Catalog) -> list[Request]:
     LogUnreadable
         There are requests, and none of them can be used.
     """
-    usable, first = [], ""
+    usable, reasons = [], Counter[str]()
     for request in requests:
         try:
             admit(request, StepContext(catalog=catalog))
         except RecordUnusable as error:
-            first = first or str(error)
+            reasons[str(error)] += 1
         else:
             usable.append(request)
-    if left_out := len(requests) - len(usable):
-        said = f"{left_out:,} of {len(requests):,} requests cannot be used: {first}"
+    if reasons:
+        said = f"{reasons.total():,} of {len(requests):,} requests cannot be used: "
+        said += _counted(reasons)
         if not usable:
             raise LogUnreadable(said)
         echo(said, err=True)
     return sorted(usable, key=lambda request: request.at_ms)
+
+
+def _counted(reasons: Counter[str]) -> str:
+    """The commonest reasons; each with its count where there are several."""
+    told = [f"{reason} ({count:,})" for reason, count in reasons.most_common(MOST_REASONS)]
+    rest = len(reasons) - len(told)
+    return "; ".join(
+        [*(told if told[1:] else reasons), *([f"{rest} other reasons"] if rest else [])]
+    )
 
 
 def _write_json(rows: Sequence[Mapping[str, Any]], path: Path | None) -> None:

@@ -334,6 +334,19 @@ def test_requests_that_no_stage_would_take_are_told(tmp_path: Path, others: str,
         assert str(found.exception).startswith("1 of 1 requests cannot be used: ")
 
 
+def test_requests_are_left_out_for_the_commonest_reasons_that_are_told(tmp_path: Path) -> None:
+    log, catalog = tmp_path / "log.csv", tmp_path / "catalog.yaml"
+    rows = [f"ann,{service},8\n" for service in ("", "x", "x", "x", "y", "y")]
+    log.write_text("user,item,ts\n" + "".join(rows))
+    serving_a = Catalog.of([*CATALOG, Composite(service="a", steps=(("a",),))])
+    catalog.write_text(dump(serving_a), encoding="utf-8")
+    found = CliRunner().invoke(command, [str(log), "--catalog", str(catalog)], obj=Settings())
+    assert str(found.exception) == (
+        "6 of 6 requests cannot be used: service 'x' is not in the catalogue (3);"
+        " service 'y' is not in the catalogue (2); service is empty (1)"
+    )
+
+
 def test_an_unknown_policy_is_named() -> None:
     found = CliRunner().invoke(command, ["log.csv", "--policies", "magic"], obj=Settings())
     assert found.exit_code == 2
