@@ -134,8 +134,7 @@ def command(
         _write_json(show_femux(Path(log), settings, output), json_path)
         return
     chosen, capacity_mib = _chosen(policies), _capacity_mib(capacity_gb, mapping)
-    rows = with_progress(RequestLog(log, mapping, limit=limit))
-    requests = [row for row in rows if isinstance(row, Request)]
+    requests = _requests_of(RequestLog(log, mapping, limit=limit))
     catalog = _without_layers(yaml_reader.load(catalog_path)) if catalog_path else infer(requests)
     catalog = within(catalog, capacity_mib)
     families = (POLICIES[name](catalog, capacity_mib) for name in chosen)
@@ -152,6 +151,17 @@ def command(
     _tell(output, results, every=every, **known)
     _write_json([row.as_json() for row in results], json_path)
     _draw(results, figure)
+
+
+def _requests_of(log: RequestLog) -> list[Request]:
+    """The requests of a log, with progress; LogUnreadable where it does not say when they came."""
+    found = [row for row in with_progress(log) if isinstance(row, Request)]
+    if log.untimed:
+        raise LogUnreadable(
+            f"{log.name} does not say when requests came, which all that is compared depends on:"
+            " name the column of times with --time"
+        )
+    return found
 
 
 def _known_of(requests: Sequence[Request], warm_up: float) -> dict[str, Any]:

@@ -347,6 +347,15 @@ def test_requests_are_left_out_for_the_commonest_reasons_that_are_told(tmp_path:
     )
 
 
+def test_a_log_without_times_is_not_compared(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,when\na,b,2026-11-01\na,b,2026-11-02\n")
+    found = CliRunner().invoke(command, [str(log)], obj=Settings())
+
+    assert isinstance(found.exception, LogUnreadable)
+    assert "name the column of times with --time" in str(found.exception)
+
+
 def test_an_unknown_policy_is_named() -> None:
     found = CliRunner().invoke(command, ["log.csv", "--policies", "magic"], obj=Settings())
     assert found.exit_code == 2
