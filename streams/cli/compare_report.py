@@ -124,6 +124,7 @@ def verdict(
         return ""
     (mine,), best = ours, _best(timers, *TIMERS)
     told = [
+        f"Counted: {mine.requests:,} requests in {hours:,.1f} hours.",
         "Costs are in the unit of the catalogue's prices.",
         _cost_of(mine, hours),
         _against(mine, best, hours, "the best timer in hindsight"),
