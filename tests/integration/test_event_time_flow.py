@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 from harness import eventually
 from live import Live
 from services import read
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.clients import connect, producer_config
+from streams.adapters.kafka.clients import connect, consumer_config, producer_config
 from streams.adapters.kafka.groups import members
 from streams.cli.produce_wait import wait_for_flow
 from streams.engine.producer import CheckedProducer, WriterFenced
@@ -161,6 +162,17 @@ def test_stages_in_workers_of_their_own_are_not_run_beside(live: Live) -> None:
     eventually(lambda: members(admin, group))
     with pytest.raises(StagesRunApart, match="Another worker runs feedback"):
         EventTimeFlow(replace(live.settings, session_ms=1_000))
+
+
+def test_it_ends_when_a_stage_is_started_in_a_worker_of_its_own(live: Live) -> None:
+    flow = EventTimeFlow(replace(live.settings, commit_ms=1))
+    admin, group = connect(live.settings), live.settings.group("feedback")
+    with closing(Consumer(consumer_config(live.settings, group))) as started:
+        started.subscribe([live.settings.topic("outcomes")])
+        eventually(lambda: started.poll(0.1) or members(admin, group))
+        send(live.settings, requests(5))
+        with pytest.raises(StagesRunApart, match="Another worker runs feedback"):
+            flow.run()
 
 
 def test_it_is_a_member_of_its_group_before_it_loads_anything(

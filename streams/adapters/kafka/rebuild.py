@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets, first_offsets
+from streams.adapters.kafka.admin import Offsets, end_offsets, first_offsets
 from streams.adapters.kafka.clients import connect
-from streams.adapters.kafka.groups import members
+from streams.adapters.kafka.groups import GroupInUse, commit_for, members
 from streams.adapters.kafka.lag import committed_offsets
 from streams.errors import StageRuns
 from streams.flow.topology import STAGES, changelog
@@ -67,12 +67,12 @@ def _empty(client: AdminClient, topic: str) -> set[int]:
 
 
 def _commit(client: AdminClient, group: str, offsets: Offsets) -> None:
-    wanted = [TopicPartition(*at, offset) for at, offset in offsets.items()]
-    asked = [ConsumerGroupTopicPartitions(group, wanted)]
     try:
         if count := len(members(client, group)):
             raise StageRuns(f"Group {group} has {count} members: {_FIX}")
-        if wanted:
-            client.alter_consumer_group_offsets(asked)[group].result(ANSWER_S)
+        if offsets:
+            commit_for(client, {group: offsets})
+    except GroupInUse as error:
+        raise StageRuns(f"Group {group} has members: {_FIX}") from error
     except KafkaException as error:
         raise StageRuns(f"Group {group} cannot be set back ({error}): {_FIX}") from error

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from streams.adapters.kafka.admin import ANSWER_S, Offsets, end_offsets
+from streams.adapters.kafka.admin import Offsets, end_offsets
 from streams.adapters.kafka.clients import client_config, connect, producer_config
-from streams.adapters.kafka.groups import members
+from streams.adapters.kafka.groups import GroupInUse, commit_for, members
 from streams.adapters.kafka.lag import committed_offsets
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
@@ -157,22 +157,20 @@ class FlowCheckpoints:
 
     def _commit(self, at: Mapping[str, Mapping[int, int]]) -> None:
         """Commit for the groups of the stages, so that these can go on, and lag is seen."""
-        asked = {
-            name: self._offsets({topic: at[topic] for topic in row.reads})
-            for name, row in STAGES.items()
+        wanted = {
+            self._settings.group(stage): {
+                (self._settings.topic(topic), number): offset
+                for topic in row.reads
+                for number, offset in at[topic].items()
+            }
+            for stage, row in STAGES.items()
         }
-        futures = [
-            (name, future)
-            for name, offsets in asked.items()
-            for future in self._admin.alter_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(self._settings.group(name), offsets)]
-            ).values()
-        ]
-        for name, future in futures:
-            try:
-                future.result(ANSWER_S)
-            except KafkaException as error:
-                raise _run_apart([name]) from error
+        try:
+            commit_for(self._admin, wanted)
+        except GroupInUse as error:
+            raise _run_apart(
+                [s for s in STAGES if self._settings.group(s) in error.args]
+            ) from error
 
 
 def _run_apart(stages: list[str]) -> StagesRunApart:
