@@ -204,6 +204,7 @@ class ProvisionerProcess:
         with self._consumer_lock:
             self._consumer.close()
         self._flush()
+        self._catalog.close()  # its thread may be in a read, which the process would wait for
 
     async def _sweep(self) -> None:
         self.provisioner.sweep()

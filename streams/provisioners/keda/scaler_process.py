@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from streams.adapters.kafka.broker_watch import BrokerWatch
@@ -11,6 +10,7 @@ from streams.adapters.metrics import endpoint
 from streams.provisioners.core.topic_views import CatalogView, InstanceView
 from streams.provisioners.keda.scaler import KedaScaler, WantedInstances, serve
 from streams.runtime.access import grpc_certificates
+from streams.runtime.tasks import every, first_to_end
 from streams.settings import Settings
 
 __all__ = ["run"]
@@ -26,18 +26,18 @@ async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     endpoint.serve("keda", settings.metrics_port, settings.metrics_host)
     BrokerWatch(settings).start()
     catalog, instances, wanted = CatalogView(settings), InstanceView(settings), WantedInstances()
+
+    async def follow() -> None:
+        await catalog.follow()
+        await instances.follow()
+        if not instances.unreachable:
+            wanted.read(instances.all())
+
     await asyncio.to_thread(catalog.read)
     await asyncio.to_thread(instances.read)
     scaler = KedaScaler(wanted, lambda: catalog.now)
     async with serve(scaler, listen, tls):
         logger.info("The external scaler for KEDA listens on %s", listen, extra={"action": "open"})
-        while not stop.is_set():
-            await catalog.follow()
-            await instances.follow()
-            if not instances.unreachable:
-                wanted.read(instances.all())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_READ_S):
-                    await stop.wait()
+        await first_to_end([every(_READ_S, follow)], stop)
     catalog.close()
     instances.close()
