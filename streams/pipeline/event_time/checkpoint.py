@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.adapters.kafka.admin import Offsets, end_offsets
 from streams.adapters.kafka.clients import client_config, connect, producer_config
@@ -21,7 +21,8 @@ from streams.adapters.kafka.lag import committed_offsets
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
 from streams.engine.recovery import read_partition
-from streams.errors import StagesRunApart
+from streams.engine.refusal import check_rights
+from streams.errors import BrokerUnreachable, StagesRunApart
 from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES, changelog
 from streams.settings import Settings
@@ -93,6 +94,8 @@ class FlowCheckpoints:
         ------
         DeliveryFailed, StagesRunApart
             It is not saved; a worker of a stage runs beside this one.
+        BrokerUnreachable, RightsMissing
+            Its offsets are not committed for the stages: the next one's are.
         """
         at = {**positions, **self._ends(self._made)}
         for (stage, number), state in states.items():
@@ -171,6 +174,9 @@ class FlowCheckpoints:
             raise _run_apart(
                 [s for s in STAGES if self._settings.group(s) in error.args]
             ) from error
+        except KafkaException as error:
+            check_rights(error.args[0])
+            raise BrokerUnreachable.because(str(error.args[0])) from error
 
 
 def _run_apart(stages: list[str]) -> StagesRunApart:
