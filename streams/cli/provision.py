@@ -198,8 +198,9 @@ def _provision(
 
     with sole_provisioner(pool, settings.kafka, settings.prefix):
         refuse_elsewhere(settings, pool)
-        endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
         process = ProvisionerProcess(settings, pool, limits, factory)
+        port, host = settings.metrics_port, settings.metrics_host
+        endpoint.serve("provision", port, host, ready=process.listens.is_set)
         asyncio.run(until_signalled(lambda stop: process.run(at, stop)))
 
 

@@ -46,7 +46,6 @@ class KubernetesTarget:
         """Return a coroutine function that provisions while it holds the lease."""
 
         async def serve(stop: asyncio.Event) -> None:
-            endpoint.serve("provision", settings.metrics_port, settings.metrics_host)
             logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of every request
             client = self._connect()
             process = ProvisionerProcess(
@@ -55,6 +54,8 @@ class KubernetesTarget:
                 limits,
                 lambda *given: KubernetesProvisioner(*given, cluster=self._cluster()),
             )
+            port, host = settings.metrics_port, settings.metrics_host
+            endpoint.serve("provision", port, host, ready=process.listens.is_set)
             election = LeaderElection(client, f"foremesh-{self.pool}", _identity())
             try:
                 kept = await election.lead(lambda over: process.run(at, over), stop)

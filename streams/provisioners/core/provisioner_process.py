@@ -83,6 +83,7 @@ class ProvisionerProcess:
         self._consumer_lock = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = self._denied = False
+        self.listens = asyncio.Event()
         self._guard = processes_guard(settings)
         self._tracer = tracer_of(settings, "provision")
         self.provisioner = factory(pool, lambda: self._catalog.now, self._publish, limits)
@@ -97,10 +98,14 @@ class ProvisionerProcess:
         app = application(self.provisioner, self._guard, self._broker)
         runner = web.AppRunner(app, access_log=None, logger=HTTP_LOG)
         try:
-            await serving(runner, at, lambda: first_to_end(self._work(), stop))
+            await serving(runner, at, lambda: self._serve(stop))
         finally:
             await self.provisioner.close()
             await asyncio.to_thread(self._close)
+
+    def _serve(self, stop: asyncio.Event) -> Awaitable[None]:
+        self.listens.set()
+        return first_to_end(self._work(), stop)
 
     def _work(self) -> list[Awaitable[None]]:
         """Return the tasks of the process; when one fails, the process ends."""

@@ -23,7 +23,8 @@ _READ_S = 0.5
 async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     tls = grpc_certificates(settings, listen, "external scaler for KEDA")
-    endpoint.serve("keda", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    endpoint.serve("keda", settings.metrics_port, settings.metrics_host, ready=listens.is_set)
     BrokerWatch(settings).start()
     catalog, instances, wanted = CatalogView(settings), InstanceView(settings), WantedInstances()
 
@@ -37,6 +38,7 @@ async def run(settings: Settings, listen: str, stop: asyncio.Event) -> None:
     await asyncio.to_thread(instances.read)
     scaler = KedaScaler(wanted, lambda: catalog.now)
     async with serve(scaler, listen, tls):
+        listens.set()
         logger.info("The external scaler for KEDA listens on %s", listen, extra={"action": "open"})
         await first_to_end([every(_READ_S, follow)], stop)
     catalog.close()

@@ -57,7 +57,8 @@ async def serve_gateway(
     stop
         Ends the process; requests in flight are finished.
     """
-    endpoint.serve("gateway", settings.metrics_port, settings.metrics_host)
+    listens = asyncio.Event()
+    endpoint.serve("gateway", settings.metrics_port, settings.metrics_host, ready=listens.is_set)
     broker = BrokerWatch(settings)
     broker.start()
     tracer = tracer_of(settings, "gateway")
@@ -85,7 +86,7 @@ async def serve_gateway(
         add_routes(app, handler)
         endpoint.before_scrape(lambda: IN_PROGRESS.set(in_progress(app)))
         work = [*warm.start(), every(_POLL_S, events.poll)]
-        await serve_application(app, at, work, stop, cancels=True)
+        await serve_application(app, at, work, stop, cancels=True, listens=listens)
     lost = await asyncio.to_thread(events.flush, settings.delivery_ms / 1000)
     if tracer:
         await asyncio.to_thread(tracer.close)
