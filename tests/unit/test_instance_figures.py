@@ -122,9 +122,10 @@ def test_a_cause_is_one_of_few(reason: str, cause: str) -> None:
     [
         ("starts 0 of 2 a", "no_room"),
         ("starts 1 of 2 a", "started"),
+        ("keeps a, which runs", "kept"),
         ("ends 1 of 1 a", "ended"),
         ("expired 5 ms ago", "expired"),
-        ("waits: the last start of a failed", "backed_off"),
+        ("is dropped: the last start of a failed", "backed_off"),
         ("was carried out before", "repeated"),
         ("stays queued at the allocator", "ignored"),
     ],

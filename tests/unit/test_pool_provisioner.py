@@ -183,7 +183,7 @@ async def test_one_base_is_enough() -> None:
         first = await here.carry_out(command("model", count=2, name="c1"))
         second = await here.carry_out(command("model", name="c2"))
 
-        assert (first, second) == ("starts 1 of 2 model", "starts 0 of 1 model")
+        assert (first, second) == ("starts 1 of 2 model", "keeps model, which runs")
 
 
 async def test_a_base_is_never_given_to_a_request() -> None:
@@ -235,7 +235,9 @@ async def test_a_base_that_fails_takes_its_starts_with_it_and_both_pause() -> No
 
         assert len(told.last(InstanceState.GONE)) == 2
         said = [await here.carry_out(command(name)) for name in ("sketch", "model")]
-        assert said == [f"waits: the last start of {name} failed" for name in ("sketch", "model")]
+        assert said == [
+            f"is dropped: the last start of {name} failed" for name in ("sketch", "model")
+        ]
 
 
 async def test_others_that_need_a_base_that_failed_pause_too() -> None:
@@ -244,7 +246,9 @@ async def test_others_that_need_a_base_that_failed_pause_too() -> None:
         await here.carry_out(command("sketch"))
         await until(lambda: len(told.last(InstanceState.GONE)) == 2)
 
-        assert await here.carry_out(command("photo")) == "waits: the last start of model failed"
+        assert (
+            await here.carry_out(command("photo")) == "is dropped: the last start of model failed"
+        )
 
 
 async def test_reports_of_gateways_do_not_keep_a_base() -> None:

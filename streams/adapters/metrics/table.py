@@ -89,7 +89,7 @@ DEAD_REASONS = (
 BOUNDS = ("value", "pin", "cpu", "memory", "bandwidth", "budget", "quota")
 PROBABILITIES = tuple(f"{tenth / 10:.1f}" for tenth in range(10))  # from it up to the next
 FAILURES = ("timeout", "limits", "not_allowed", "not_startable", "exited")
-DID = ("started", "no_room", "ended", "expired", "backed_off", "repeated", "ignored")
+DID = ("started", "kept", "no_room", "ended", "expired", "backed_off", "repeated", "ignored")
 _ALIVE = tuple(state.value for state in InstanceState if state is not InstanceState.GONE)
 
 _WORKER, _SINK, _PROVISION = ("worker",), ("sink",), ("provision",)
@@ -368,7 +368,8 @@ CRASHES = _counter(
 )
 CARRIED_OUT = _counter(
     "foremesh_commands_total",
-    "Commands that were read, by what was done; `backed_off` after failed starts.",
+    "Commands that were read, by what was done; `kept`: a base that runs; `backed_off`: dropped"
+    " after a failed start.",
     on=_PROVISION,
     did=DID,
 )

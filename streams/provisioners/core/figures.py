@@ -35,9 +35,10 @@ _FAILURES = {
 _DONE = {
     "starts 0 ": "no_room",
     "starts ": "started",
+    "keeps ": "kept",
     "ends ": "ended",
     "expired ": "expired",
-    "waits": "backed_off",
+    "is dropped": "backed_off",
     "was carried out before": "repeated",
 }
 

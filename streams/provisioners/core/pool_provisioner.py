@@ -102,14 +102,15 @@ class PoolProvisioner(Generic[LifecycleT]):
         if constituent is None:
             return f"names a constituent that is not in the catalogue: {command.service}"
         if failed := self._backed_off(constituent, now_ms):
-            return f"waits: the last start of {failed} failed"
+            return f"is dropped: the last start of {failed} failed"
         for held in self.ledger:
             if held.instance.service == command.service:
                 held.used_ms = max(held.used_ms, now_ms)  # a command for more keeps these alive
-        count = command.count
+        count, started = command.count, 0
         if self._layers.is_base(command.service):  # one instance serves all forks
-            count = 0 if self.ledger.usable_base(command.service) else 1
-        started = 0
+            if self.ledger.usable_base(command.service):
+                return f"keeps {command.service}, which runs"
+            count = 1
         while started < count and self._layers.start_needs(constituent).fits(self._free()):
             self._reserve(constituent, command.command_id, command.reason, command.expires_ms)
             started += 1
