@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -17,6 +18,8 @@ from streams.records.catalog import Catalog
 from streams.runtime.clock import wall_ms
 
 __all__ = ["Fragment", "LivePage", "Look"]
+
+_log = logging.getLogger(__name__)
 
 CLOCK_S = 0.5
 LOOK_S = 1.0  # how often a stream looks for what has changed
@@ -140,9 +143,14 @@ class LivePage:
                 who=look.who,
             )
             facts = await section.read(self._sources, view)
+            return render(f"{section.name}.html", section=section, view=view, **facts)
         except ForemeshError as error:
             return _missing(section, str(error))
-        return render(f"{section.name}.html", section=section, view=view, **facts)
+        except Exception as error:  # noqa: BLE001  # the other sections are to be seen none the less
+            _log.exception(
+                "The section %s failed", section.name, extra={"action": "section_failed"}
+            )
+            return _missing(section, f"an error that nobody foresaw, see the log ({error!r})")
 
 
 def _is_old(kept: _KeptTask, section: PageSection, catalog: Catalog, now_s: float) -> bool:
