@@ -44,6 +44,7 @@ ARGUMENTS = {
     "evaluate": "log.csv --no-rnn",
     "compare": "log.csv --policies keep-alive",
     "db prune": "--keep 365d",
+    "forget": "ann --dry-run",
     "reset": "default --dry-run",
 }
 VERDICT = Verdict(

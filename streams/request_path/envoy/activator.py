@@ -190,7 +190,7 @@ class StandardPathProxy:
                 wait_ms=0 if held.warm else wall_ms() - arrived_ms,
                 warm_up_ms=start_up_ms_since(held.instance, arrived_ms),
             )
-            response = await self._pass_on(request, body, held, part, deadline_ms)
+            response = await asyncio.shield(self._pass_on(request, body, held, part, deadline_ms))
             if response is not None:
                 return response
         raise StandardPathRefused(f"{constituent.service} does not answer")
