@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streams.adapters.kafka.clients import connect, producer_config
@@ -89,17 +89,13 @@ def _check_topics(settings: Settings) -> None:
 
 def _check_ended(settings: Settings) -> None:
     groups = {settings.group(name): name for name in COMPONENTS[FORGET].asks_groups}
-    running = [name for name, hosts in _members(settings, groups) if hosts]
+    there = members_of(connect(settings), groups)
+    running = [groups[group] for group, hosts in there.items() if hosts]
     if running:
         raise StageRuns(
             f"Still running: {', '.join(running)}. A worker has users in its memory: end it, wait"
             " a moment if it was killed, and run this again"
         )
-
-
-def _members(settings: Settings, groups: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    for group, hosts in members_of(connect(settings), groups).items():
-        yield groups[group], hosts
 
 
 def _rows(settings: Settings, stage: str, user: str) -> list[bytes]:
