@@ -134,7 +134,10 @@ class TopicView(Generic[T]):
         latest: Any = OffsetSpec
         asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
         answers = self._admin.list_offsets(asked, request_timeout=REQUEST_S)
-        return {tp.partition: future.result(REQUEST_S).offset for tp, future in answers.items()}
+        ends = {at.partition: future.result(REQUEST_S).offset for at, future in answers.items()}
+        if any(end < 0 for end in ends.values()):  # of a broker that has just started
+            raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+        return ends
 
     def _assign(self) -> None:
         found = self._consumer.list_topics(self._topic, REQUEST_S).topics[self._topic]

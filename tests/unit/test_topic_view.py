@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 
 from streams.engine import topic_view
 from streams.engine.topic_view import TopicView
@@ -49,6 +49,7 @@ class Broker:
     def __init__(self, records: int, *, at_once: int = 100, read_s: float = 0.0) -> None:
         self.records, self.at_once, self.read_s = records, at_once, read_s
         self.read = self.markers = 0
+        self.starting = False  # one that has just started knows of no end, and says no error
 
     def list_topics(self, topic: str, _: float) -> Any:
         found = SimpleNamespace(error=None, partitions={0: None})
@@ -58,7 +59,8 @@ class Broker:
         pass
 
     def list_offsets(self, asked: dict[TopicPartition, Any], **_: float) -> dict[Any, Any]:
-        end = SimpleNamespace(offset=self.records + self.markers)
+        known = OFFSET_INVALID if self.starting else self.records + self.markers
+        end, self.starting = SimpleNamespace(offset=known), False
         answer = SimpleNamespace(result=lambda _: end)
         return dict.fromkeys(asked, answer)
 
@@ -113,3 +115,17 @@ def test_a_read_that_finds_nothing_new_changes_nothing(monkeypatch: pytest.Monke
 
     assert not view.catch_up(10)
     assert view.values is before
+
+
+def test_a_broker_that_does_not_know_the_end_yet_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = Broker(2)
+    view = view_of(broker, monkeypatch)
+    assert view.catch_up(10)
+
+    broker.starting = True
+
+    assert not view.catch_up(10)
+    assert view.values == {"k0": "v0", "k1": "v1"}
+    assert "made anew" not in caplog.text

@@ -34,6 +34,7 @@ _LOADING = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
@@ -136,4 +137,7 @@ def _offsets(
     }
     options = {"isolation_level": isolation, "request_timeout": ANSWER_S}
     answers = client.list_offsets(asked, **options) if asked else {}
-    return {(at.topic, at.partition): f.result(ANSWER_S).offset for at, f in answers.items()}
+    offsets = {(at.topic, at.partition): f.result(ANSWER_S).offset for at, f in answers.items()}
+    if any(offset < 0 for offset in offsets.values()):  # of a broker that has just started
+        raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+    return offsets
