@@ -197,8 +197,8 @@ def _provision(
     from streams.provisioners.local.sole_provisioner import sole_provisioner  # noqa: PLC0415
 
     with sole_provisioner(pool, settings.kafka, settings.prefix):
-        refuse_elsewhere(settings, pool)
-        process = ProvisionerProcess(settings, pool, limits, factory)
+        check = partial(refuse_elsewhere, settings, pool)
+        process = ProvisionerProcess(settings, pool, limits, factory, check)
         port, host = settings.metrics_port, settings.metrics_host
         endpoint.serve("provision", port, host, ready=process.listens.is_set)
         asyncio.run(until_signalled(lambda stop: process.run(at, stop)))

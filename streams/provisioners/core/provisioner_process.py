@@ -69,13 +69,22 @@ class ProvisionerProcess:
         Bounds and timeouts of the provisioner.
     factory
         Makes the provisioner, given the pool, the catalogue, the publisher of records, the limits.
+    check
+        Called before anything else, in a thread while it is told that Kafka is away; raises if the
+        pool is not to be provisioned here.
     """
 
     def __init__(
-        self, settings: Settings, pool: str, limits: ProvisionerLimits, factory: ProvisionerFactory
+        self,
+        settings: Settings,
+        pool: str,
+        limits: ProvisionerLimits,
+        factory: ProvisionerFactory,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._pool = pool
+        self._check = check
         self._broker = BrokerWatch(settings)
         self._producer = CheckedProducer(producer_config(settings))
         config = consumer_config(settings, settings.group(POOL_GROUP + pool))
@@ -118,6 +127,7 @@ class ProvisionerProcess:
 
     def _prepare(self) -> list[Instance]:
         """Subscribe; read the catalogue and return the instances that a predecessor left."""
+        self._check()
         self._catalog.read()
         if problem := self._catalog.now.lacks_pool(self._pool):
             logger.warning("%s", problem, extra={"action": "pool_unknown"})
