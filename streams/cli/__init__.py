@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from streams.cli.command_group import CommandGroup
 from streams.cli.console import echo
 from streams.cli.standard_output import give_up, have_one, is_unwritable
 from streams.cli.variables import misspelt
@@ -77,7 +77,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that imports the module of a command only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -93,15 +93,6 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"streams.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the words begin with; a mistyped one is told with what is meant."""
-        meant = get_close_matches(args[0], COMMANDS, 1)
-        if args[0] not in COMMANDS and meant and not args[0].startswith("-"):
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {meant[0]!r}?")
-        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands that begin so, without importing them, and the options."""

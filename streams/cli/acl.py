@@ -10,6 +10,7 @@ import click
 from streams.adapters.kafka.rights import KafkaRight, acl_commands, rights_of
 from streams.adapters.postgres.roles import DatabaseRoles, grants
 from streams.cli import pass_settings
+from streams.cli.command_group import CommandGroup
 from streams.cli.output import json_option, tell
 from streams.flow.components import COMPONENTS
 from streams.settings import Settings
@@ -39,7 +40,7 @@ class PrincipalParam(click.ParamType):
         return component, principal
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Print the rights that each component needs."""
 

@@ -20,6 +20,7 @@ from streams.catalog.schema import json_schema, markdown
 from streams.catalog.yaml_writer import dump, plain
 from streams.cli import pass_settings
 from streams.cli.catalog_tables import tables_of
+from streams.cli.command_group import CommandGroup
 from streams.cli.console import echo
 from streams.cli.log_options import log_argument, log_options, with_progress
 from streams.cli.output import json_option, tell
@@ -37,7 +38,7 @@ from streams.settings import Settings
 __all__ = ["command", "publish"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Load a catalogue, infer one from a request log, show that in force."""
 

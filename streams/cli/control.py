@@ -10,6 +10,7 @@ import click
 
 from streams.cli import pass_settings, trial
 from streams.cli.amounts import AmountParam
+from streams.cli.command_group import CommandGroup
 from streams.cli.control_record import CONTROL_KEYS, as_json, in_words, word_options
 from streams.cli.output import json_option, tell
 from streams.pipeline.operator_word import OperatorWord, in_force, publish
@@ -39,7 +40,7 @@ class MinuteOfDay(click.ParamType):
         return minute
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Set what the allocator may do with a pool, at once and until changed."""
 

@@ -8,6 +8,7 @@ import click
 
 from streams.adapters.postgres.maintenance import migrate, newer, pending, prune
 from streams.cli import pass_settings
+from streams.cli.command_group import CommandGroup
 from streams.cli.durations import DurationParam
 from streams.cli.output import json_option, tell
 from streams.report.text_table import NAME, NUMBER, TextTable
@@ -16,7 +17,7 @@ from streams.settings import Settings
 __all__ = ["command", "table_of"]
 
 
-@click.group
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Migrate the database, list pending migrations, delete old rows."""
 

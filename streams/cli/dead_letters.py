@@ -16,6 +16,7 @@ from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, producer_config
 from streams.adapters.kafka.dead_letters import REPLAY_HEADER, DeadLetterAtOffset, letters, replayed
 from streams.adapters.kafka.originals import OriginalReader
 from streams.cli import pass_settings
+from streams.cli.command_group import CommandGroup
 from streams.cli.output import json_option, tell
 from streams.engine.producer import CheckedProducer
 from streams.records import DeadLetter
@@ -41,7 +42,7 @@ def filters(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """List or replay records that could not be used."""
 

@@ -14,6 +14,7 @@ import click
 
 from streams.cli import pass_settings
 from streams.cli.amounts import DEADLINE_MS, QUEUE
+from streams.cli.command_group import CommandGroup
 from streams.cli.console import echo
 from streams.cli.output_file import OutputFile, write_whole
 from streams.errors import SettingInvalid
@@ -28,7 +29,7 @@ __all__ = ["command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Run Envoy's control plane, or another process of the mesh."""

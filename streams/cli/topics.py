@@ -8,6 +8,7 @@ import click
 
 from streams.adapters.kafka.topics import TopicState, check_topics, create_topics, declared
 from streams.cli import pass_settings
+from streams.cli.command_group import CommandGroup
 from streams.cli.console import echo
 from streams.cli.output import json_option, tell
 from streams.errors import TopicsMissing
@@ -17,7 +18,7 @@ from streams.settings import Settings
 __all__ = ["command", "table_of"]
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Create or check the topics, changelogs included."""
 
