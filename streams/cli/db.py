@@ -56,18 +56,20 @@ def status_command(settings: Settings, ctx: click.Context, output: str) -> None:
     show_envvar=True,
     help="Age of the oldest rows to keep, counted from the newest prediction: 12h, 30d.",
 )
+@click.option("--dry-run", is_flag=True, show_envvar=True, help="Delete nothing; say how much.")
 @json_option("deleted_rows (a number by table)")
 @pass_settings
-def prune_command(settings: Settings, keep: int, output: str) -> None:
+def prune_command(settings: Settings, keep: int, output: str, *, dry_run: bool) -> None:
     """Delete rows that are older; records on Kafka stay, and the table controls."""
-    deleted = prune(settings.postgres, keep)
-    tell(output, {"deleted_rows": deleted}, table_of(deleted))
+    deleted = prune(settings.postgres, keep, dry_run=dry_run)
+    tell(output, {"deleted_rows": deleted}, table_of(deleted, dry_run=dry_run))
 
 
-def table_of(deleted: Mapping[str, int]) -> TextTable:
+def table_of(deleted: Mapping[str, int], *, dry_run: bool = False) -> TextTable:
     """How many rows of each table were deleted, for people."""
+    done = "would be deleted" if dry_run else "deleted"
     return TextTable(
-        columns={"table": NAME, "rows deleted": NUMBER},
+        columns={"table": NAME, f"rows {done}": NUMBER},
         rows=[(table, f"{rows:,}") for table, rows in deleted.items()],
-        legend=f"{sum(deleted.values()):,} rows deleted; records on Kafka stay.",
+        legend=f"{sum(deleted.values()):,} rows {done}; records on Kafka stay.",
     )

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from harness import RunForemesh
 
+from streams.adapters.postgres import connection
+from streams.adapters.postgres.maintenance import prune
 from streams.adapters.postgres.queries import (
     HistoryRange,
     count_outcomes,
@@ -17,7 +19,7 @@ from streams.adapters.postgres.queries import (
     read_history,
 )
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
-from streams.errors import DatabaseUnreachable
+from streams.errors import DatabaseBusy, DatabaseUnreachable
 from streams.records import (
     Action,
     Command,
@@ -274,14 +276,30 @@ def test_what_is_old_is_deleted_counted_back_from_the_newest_prediction(
     young = replace(OUTCOME, request_id="r2", parts=(part,))
     store(settings, [PREDICTION, old, replace(COMMAND, issued_ms=0), running, young])
 
+    would = run_foremesh("db", "prune", "--keep", "30m", "--dry-run").finish()
     said = run_foremesh("db", "prune", "--keep", "30m").finish()
 
+    assert re.search(r"^3 rows would be deleted", would, re.MULTILINE)
     assert re.search(r"^outcomes +1 *$", said, re.MULTILINE)
     counts = [
         ask(settings, f"SELECT count(*) FROM {table}")[0][0]
         for table in ("predictions", "outcomes", "outcome_parts", "commands", "instances")
     ]
     assert counts == [1, 1, 1, 0, 1]
+
+
+def test_a_lock_that_somebody_holds_is_told_and_nothing_is_deleted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOCK_MS", 200)
+    store(settings, [PREDICTION, replace(OUTCOME, at_ms=NOW - HOUR)])
+    with connection.connect(settings.postgres) as holder:
+        holder.execute("LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE")
+
+        with pytest.raises(DatabaseBusy, match="Somebody holds a lock"):
+            prune(settings.postgres, keep_ms=1_000)
+
+    assert ask(settings, "SELECT count(*) FROM outcomes") == [(1,)]
 
 
 def test_who_changed_what_is_never_deleted(settings: Settings, run_foremesh: RunForemesh) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.sql import SQL
 
 from streams.errors import (
     DatabaseBusy,
@@ -33,6 +34,8 @@ _NAMED = (
 )
 
 _AWAY = ("08", "57P")  # SQLSTATE of connections that are lost, and of a server that ends
+
+LOCK_MS = 30_000  # a query of somebody else may hold a table so long
 
 # A server that disappears without closing its connections is noticed within half a minute.
 _DEADLINES: Mapping[str, Any] = {
@@ -72,12 +75,14 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     Raises
     ------
     DatabaseUnreachable
-        The server cannot be reached, is lost meanwhile or too busy; a table or column is missing.
+        The server cannot be reached, is lost meanwhile or too busy; a table or column is missing, or
+        somebody holds a lock on it.
     RightsMissing
         The role may not do that.
     """
     try:
         with connect(url) as connection:
+            connection.execute(SQL("SET LOCAL lock_timeout = {}").format(LOCK_MS))
             yield connection
     except (psycopg.OperationalError, *_NAMED) as error:
         raise named(error) from error

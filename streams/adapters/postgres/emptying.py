@@ -13,7 +13,6 @@ from streams.adapters.postgres.rows import StoredTable
 __all__ = ["empty_tables", "rows_by_pool"]
 
 POOL = "pool"  # the column
-LOCK_MS = 30_000  # a query of somebody else may hold a table so long
 
 
 def rows_by_pool(url: str, tables: Iterable[StoredTable]) -> dict[str, Counter[str]]:
@@ -42,7 +41,6 @@ def empty_tables(url: str, tables: Sequence[StoredTable]) -> None:
     """
     names = SQL(", ").join(Identifier(table.name) for table in tables)
     with connected(url) as connection:
-        connection.execute(SQL("SET LOCAL lock_timeout = {}").format(LOCK_MS))
         connection.execute(SQL("TRUNCATE {}").format(names))
 
 

@@ -107,19 +107,28 @@ def missing_columns(url: str, tables: Iterable[StoredTable] = STORED_TABLES) -> 
     ]
 
 
-def prune(url: str, keep_ms: int, tables: Iterable[StoredTable] = STORED_TABLES) -> dict[str, int]:
+def prune(
+    url: str,
+    keep_ms: int,
+    tables: Iterable[StoredTable] = STORED_TABLES,
+    *,
+    dry_run: bool = False,
+) -> dict[str, int]:
     """Delete what is older than `keep_ms` before the newest prediction; rows deleted, by table.
 
-    Tables that are kept are left out.
+    Tables that are kept are left out. A dry run takes back what it did.
 
     Raises
     ------
     DatabaseUnreachable
-        No PostgreSQL answers at this URL, or it lacks a table.
+        No PostgreSQL answers at this URL, or it lacks a table, or somebody holds a lock on one.
     """
     with connected(url) as connection:
         pruning = _pruning(tuple(table for table in tables if not table.kept))
-        return dict(connection.execute(pruning, {"keep_ms": keep_ms}).fetchall())
+        deleted = dict(connection.execute(pruning, {"keep_ms": keep_ms}).fetchall())
+        if dry_run:
+            connection.rollback()
+        return deleted
 
 
 def _applied(connection: Connection) -> set[str]:

@@ -120,7 +120,7 @@ def _first_row(url: str, query: str, **given: str) -> dict[str, Any] | None:
 @contextmanager
 def _reading(url: str) -> Iterator[Cursor]:
     with connected(url) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield connection.cursor(row_factory=dict_row)
 
 
