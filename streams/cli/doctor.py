@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from http.client import HTTPException
-from typing import Any
-from urllib.request import urlopen
 
+import aiohttp
 import click
 
 from streams.adapters.avro.codec import schema_problems
@@ -18,6 +15,7 @@ from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.maintenance import missing_columns, pending
 from streams.cli import pass_settings
+from streams.cli.health_question import health_at
 from streams.cli.output import json_option, tell
 from streams.errors import ForemeshError, SettingInvalid
 from streams.flow.components import POOL_GROUP
@@ -27,14 +25,12 @@ from streams.records.catalog import Pool
 from streams.report.finding import PartFinding
 from streams.report.text_table import NAME, WHOLE, TextTable, counted
 from streams.request_path.envoy.addresses import MeshAddresses
-from streams.runtime.access import trust
-from streams.runtime.addresses import address, is_everywhere, url_of
+from streams.runtime.addresses import address, is_everywhere
 from streams.settings import Settings
 
 __all__ = ["command", "endpoints", "examine", "table_of"]
 
 BROKER_S = 10.0
-HEALTH_S = 2.0
 MOST_POOLS = 20  # whose provisioners are looked for: each takes two questions
 
 
@@ -81,10 +77,10 @@ def _health(settings: Settings, name: str, at: str, *, expected: bool) -> Iterat
     try:
         if is_everywhere(address(at)[0]):
             return
-        said = _said_at(settings, at)
+        said = health_at(settings, at)
     except SettingInvalid as error:
         yield PartFinding(check=name, ok=False, says=str(error))
-    except (OSError, ValueError, HTTPException) as error:
+    except (OSError, ValueError, aiohttp.ClientError) as error:
         fix = f": start it, or unset its variable ({error})" if expected else ""
         says = f"does not answer at {at}{fix}"
         yield PartFinding(check=name, ok=not expected, says=says, there=False)
@@ -92,13 +88,6 @@ def _health(settings: Settings, name: str, at: str, *, expected: bool) -> Iterat
         lost = isinstance(said, dict) and said.get("kafka") == 0
         says = f"answers at {at}" + (", but has lost Kafka" if lost else "")
         yield PartFinding(check=name, ok=not lost, says=says)
-
-
-def _said_at(settings: Settings, at: str) -> Any:
-    """What a server says of its health."""
-    url = f"{url_of(at)}/healthz"
-    with urlopen(url, timeout=HEALTH_S, context=trust(settings)) as answer:  # noqa: S310  # of a setting
-        return json.load(answer)
 
 
 def _check(name: str, problems: Callable[[], list[str]], well: str) -> Iterator[PartFinding]:

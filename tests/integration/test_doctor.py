@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -238,6 +240,7 @@ def test_servers_are_asked_for_their_health(topics: list[str], run_foremesh: Run
         "FOREMESH_GATEWAY": door.gateway_at,
         "FOREMESH_PROVISIONER": f"http://{door.provisioner_at}",
         "FOREMESH_MESH_DECIDE": "127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",  # knows no way to servers of this machine
     }
 
     found = findings(run_foremesh("doctor", "--output", "json", **env), 1)
@@ -245,6 +248,26 @@ def test_servers_are_asked_for_their_health(topics: list[str], run_foremesh: Run
     assert found["gateway"][0]["ok"]
     assert found["provisioner"][0]["ok"]
     assert found["mesh decide"][0]["says"].startswith("does not answer at 127.0.0.1:9: start it")
+
+
+@pytest.mark.usefixtures("loaded")
+async def test_a_server_that_trickles_its_answer_is_not_waited_for(
+    run_foremesh: RunForemesh,
+) -> None:
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+
+    async with await asyncio.start_server(trickle, "127.0.0.1") as server:
+        host, port = server.sockets[0].getsockname()
+        asked = run_foremesh("doctor", "--output", "json", FOREMESH_GATEWAY=f"{host}:{port}")
+        found = await asyncio.to_thread(findings, asked, 1)
+
+    assert "no answer in 2 s" in found["gateway"][0]["says"]
 
 
 @pytest.mark.usefixtures("loaded")

@@ -93,6 +93,9 @@ async def test_doctor_asks_servers_beyond_loopback_over_tls(
     asked.wait()
 
     assert f"answers at https://localhost:{port}" in asked.output  # nobody reads what it has sent
+    untrusted = run_foremesh("doctor", **{**env, "FOREMESH_TLS_CA": ""})
+    untrusted.wait()
+    assert "set FOREMESH_TLS_CA" in " ".join(untrusted.output.split())
 
 
 async def test_the_dashboard_beyond_loopback_is_read_by_who_logs_in_with_the_token(
