@@ -139,10 +139,11 @@ class CheckedProducer:
             A record was refused, or not delivered within `timeout_s` seconds.
         """
         try:
-            self._producer.flush(timeout_s)
+            left = self._producer.flush(timeout_s)
         except FATAL as error:
             self._on_fatal(error)
-        self._check(timeout_s)
+            left = len(self._producer)
+        self._check(left, timeout_s)
 
     async def flush_async(self, timeout_s: float) -> None:
         """As `flush`, in the event loop: a thread would wait for the GIL besides."""
@@ -154,14 +155,13 @@ class CheckedProducer:
                 await asyncio.sleep(POLL_S)
         except FATAL as error:
             self._on_fatal(error)
-        self._check(timeout_s)
+        self._check(len(self._producer), timeout_s)
 
     @property
     def _advice(self) -> str:
         return ", give the rights of `foremesh acl print`" if self._denied else ""
 
-    def _check(self, timeout_s: float) -> None:
-        left = len(self._producer)
+    def _check(self, left: int, timeout_s: float) -> None:
         failures, self._failures = self._failures, []
         if left or failures:
             why = self._ended or (*failures, f"no answer within {timeout_s:.0f} s")[0]

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
-from harness import CHECKOUT, RunForemesh, eventually
+from harness import CHECKOUT, RunForemesh, Running, eventually
 from meshed import Mesh
 from services import Door, catalog_of, command, constituent, read, send
 
 from streams.adapters.kafka.topics import create_topics
 from streams.devstack.kafka import KafkaServer
-from streams.records import Instance, Prediction, Request
+from streams.provisioners.core.topic_views import all_instances
+from streams.records import Instance, InstanceState, Prediction, Request
 from streams.runtime.clock import wall_ms
 from streams.runtime.ports import free_ports
 from streams.settings import Settings
@@ -102,6 +104,26 @@ def test_a_planner_says_at_once_for_how_long_it_waits_for_a_broker(
     assert "provisioner cannot continue" in planner.output
 
 
+def test_what_happened_to_instances_meanwhile_is_told_though_no_command_comes(
+    kafka: tuple[KafkaServer, str], settings: Settings, run_foremesh: RunForemesh
+) -> None:
+    create_topics(settings)
+    send(settings, catalog_of(constituent("a")))
+    running = run_foremesh("provision", FOREMESH_DELIVERY_MS="1000")
+    send(settings, [command("a")])
+    eventually(lambda: [one.state for one in all_instances(settings)] == [InstanceState.WARM], 60)
+
+    kafka[0].stop()
+    eventually(lambda: "Kafka does not answer at" in running.output, 20)
+    (service,) = services_of(running)
+    service.kill()
+    eventually(lambda: "not delivered to Kafka" in running.output, 30)
+    kafka[0].launch(tied=True)
+    kafka[0].wait()
+
+    eventually(lambda: [one.state for one in all_instances(settings)] == [InstanceState.GONE], 60)
+
+
 def test_the_processes_around_envoy_tell_that_a_broker_went_away(
     kafka: tuple[KafkaServer, str], settings: Settings, run_foremesh: RunForemesh
 ) -> None:
@@ -132,6 +154,11 @@ def test_a_start_without_a_broker_says_what_it_waits_for(
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
     started = run_foremesh(*command.split(), FOREMESH_KAFKA=nowhere)
     eventually(lambda: f"Kafka does not answer at {nowhere}" in started.output, 60)
+
+
+def services_of(provisioner: Running) -> list[psutil.Process]:
+    below = psutil.Process(provisioner.pid).children(recursive=True)
+    return [one for one in below if any("small_service" in word for word in one.cmdline())]
 
 
 def predictions(settings: Settings) -> list[Prediction]:

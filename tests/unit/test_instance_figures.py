@@ -82,6 +82,25 @@ def test_time_spent_serving_is_that_of_the_records() -> None:
     assert sum_of(table.SERVING_SECONDS, "paint") == pytest.approx(before + 1.5)
 
 
+def test_time_spent_serving_is_counted_once_though_the_end_is_published_again() -> None:
+    one, before = figures(), sum_of(table.SERVING_SECONDS, "paint")
+    gone = replace(WARM, instance_id="i9", state=InstanceState.GONE, busy_ms=5_000)
+    for _ in range(3):
+        one.changed(gone)
+
+    assert sum_of(table.SERVING_SECONDS, "paint") == pytest.approx(before + 5)
+
+
+def test_what_an_instance_served_for_an_earlier_provisioner_was_counted_by_that_one() -> None:
+    one, before = figures(), sum_of(table.SERVING_SECONDS, "paint")
+    known = replace(WARM, instance_id="i8", busy_ms=5_000)
+    one.begin([known])
+    one.changed(replace(known, busy_ms=6_000))
+    one.changed(replace(known, state=InstanceState.GONE, busy_ms=6_000))
+
+    assert sum_of(table.SERVING_SECONDS, "paint") == pytest.approx(before + 1)
+
+
 def test_a_state_that_no_instance_is_in_any_more_is_0() -> None:
     there = [WARM]
     one = InstanceFigures(lambda: there, Catalog)

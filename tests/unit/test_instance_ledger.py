@@ -67,3 +67,15 @@ async def test_texts_of_a_record_are_what_its_readers_take() -> None:
 
     texts = [text for one in told for text in (one.command_id, one.reason)]
     assert {len(text) for text in texts} == {MOST_TEXT}
+
+
+async def test_what_an_earlier_provisioner_left_is_forgotten_some_time_after_it_is_told_as_gone() -> (
+    None
+):
+    told: list[Instance] = []
+    ledger = InstanceLedger("default", told.append)
+    ledger.bury([instance("x")], 1_000)
+    assert [one.state for one in told] == [InstanceState.GONE]
+
+    assert list(ledger.forget_gone(1_000)) == []
+    assert [one.instance_id for one in ledger.forget_gone(1_001)] == ["x"]

@@ -74,6 +74,10 @@ class InstanceFigures:
         self._named = set[str]()  # constituents that have series
         self._until_ms = 0
 
+    def begin(self, known: Iterable[Instance]) -> None:
+        """Take what instances of an earlier provisioner have served for counted, by that one."""
+        self._served.update((one.instance_id, one.busy_ms) for one in known)
+
     def commanded(self, command: Command, result: str) -> None:
         """Count a command that was read."""
         _remember(self._issued, command.command_id, command.issued_ms)
@@ -81,12 +85,12 @@ class InstanceFigures:
 
     def changed(self, instance: Instance) -> None:
         """Count what a record of an instance says anew."""
-        self._count_served(instance)
         if instance.state is InstanceState.GONE:
-            self._served.pop(instance.instance_id, None)
-            if instance.reason.startswith("crashed") and self._is_new(instance, "gone"):
-                self._count_crash(instance)
-        elif instance.changed_ms == instance.warm_since_ms and self._is_new(instance, "warm"):
+            if self._is_new(instance, "gone"):
+                self._count_end(instance)
+            return
+        self._count_served(instance)
+        if instance.changed_ms == instance.warm_since_ms and self._is_new(instance, "warm"):
             self._count_start(instance, instance.changed_ms)
 
     def pass_time(self, now_ms: int) -> None:
@@ -128,6 +132,12 @@ class InstanceFigures:
         issued_ms = self._issued.get(instance.command_id)
         if issued_ms is not None:
             table.EVENT_TO_WARM_SECONDS.observe((warm_ms - issued_ms) / 1000)
+
+    def _count_end(self, instance: Instance) -> None:
+        self._count_served(instance)
+        self._served.pop(instance.instance_id, None)
+        if instance.reason.startswith("crashed"):
+            self._count_crash(instance)
 
     def _count_crash(self, instance: Instance) -> None:
         label = table.CONSTITUENTS(instance.service)

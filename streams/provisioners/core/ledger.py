@@ -141,9 +141,15 @@ class InstanceLedger:
         """Publish that those of an earlier provisioner are gone which were not adopted."""
         for one in known:
             if one.instance_id not in self._held:
-                why = "its provisioner ended before it"
-                gone = InstanceState.GONE
-                self._emit(replace(one, state=gone, changed_ms=now_ms, gone_ms=now_ms, reason=why))
+                gone = replace(
+                    one,
+                    state=InstanceState.GONE,
+                    changed_ms=now_ms,
+                    gone_ms=now_ms,
+                    reason="its provisioner ended before it",
+                )
+                self._emit(gone)
+                self._gone.append(gone)
 
     def rename(self, held: HeldInstance, name: str) -> None:
         """Change the id of an instance that is not published yet to the one it has where it runs."""

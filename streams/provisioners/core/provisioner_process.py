@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 from confluent_kafka import Consumer, Message
@@ -92,6 +93,8 @@ class ProvisionerProcess:
         self._consumer_lock = threading.Lock()
         self._catalog = CatalogView(settings)
         self._republish = self._denied = False
+        self._dead_letters: list[DeadLetter] = []  # sent, and not known to be delivered
+        self._left: deque[Instance] = deque()  # gone ones of earlier provisioners, oldest first
         self.listens = asyncio.Event()
         self._guard = processes_guard(settings)
         self._tracer = tracer_of(settings, "provision")
@@ -103,6 +106,7 @@ class ProvisionerProcess:
         self._broker.start()
         before_scrape(self._figures.tell)
         known = await asyncio.to_thread(self._prepare)
+        self._figures.begin(known)
         await self.provisioner.open(known)
         app = application(self.provisioner, self._guard, self._broker)
         runner = web.AppRunner(app, access_log=None, logger=HTTP_LOG)
@@ -131,27 +135,25 @@ class ProvisionerProcess:
         self._catalog.read()
         if problem := self._catalog.now.lacks_pool(self._pool):
             logger.warning("%s", problem, extra={"action": "pool_unknown"})
-        known = [
-            instance
-            for instance in all_instances(self._settings)
-            if instance.pool == self._pool and instance.state is not InstanceState.GONE
-        ]
+        ours = [one for one in all_instances(self._settings) if one.pool == self._pool]
+        gone = [one for one in ours if one.state is InstanceState.GONE]
+        self._left.extend(sorted(gone, key=_gone_ms))
         reads = COMPONENTS["provision"].reads
         self._consumer.subscribe([self._settings.topic(name) for name in reads])
-        return known
+        return [one for one in ours if one.state is not InstanceState.GONE]
 
     # ------------------------------------------------------------------ commands
 
     async def _follow_commands(self) -> None:
         while True:
             messages = await asyncio.to_thread(self._poll)
-            if not messages:
-                continue
-            await self._catalog.follow()
+            if messages:
+                await self._catalog.follow()
             for message in messages:
                 await self._take_traced(message)
             # Commit offsets last: the records that the commands caused must be on Kafka first.
-            if await asyncio.to_thread(self._flush):
+            # Instances change without commands as well: what was not delivered is to be noticed.
+            if await asyncio.to_thread(self._flush) and messages:
                 await asyncio.to_thread(commit_read, self._consumer, messages)
 
     def _poll(self) -> list[Message]:
@@ -184,7 +186,9 @@ class ProvisionerProcess:
             command = _command_of(message)
         except (codec.RecordUndecodable, RecordUnusable) as error:
             DEAD_LETTERS.labels(getattr(error, "kind", "undecodable")).inc()
-            self._send(_dead_letter(message, str(error), self._settings.prefix))
+            letter = _dead_letter(message, str(error), self._settings.prefix)
+            self._dead_letters.append(letter)
+            self._send(letter)
             return
         if command.pool == self._pool:
             result = await self.provisioner.carry_out(command)
@@ -210,7 +214,10 @@ class ProvisionerProcess:
         except DeliveryFailed as error:
             logger.warning("%s", error, extra={"action": "delivery_failed"})
             self._republish = True
+            for letter in self._dead_letters:
+                self._send(letter)
             return False
+        self._dead_letters.clear()
         return True
 
     def _close(self) -> None:
@@ -224,17 +231,27 @@ class ProvisionerProcess:
     async def _sweep(self) -> None:
         self.provisioner.sweep()
         topic = self._settings.topic("instances")
-        for instance in self.provisioner.forget_gone(wall_ms() - _FORGET_MS):
+        for instance in self._forgettable(wall_ms() - _FORGET_MS):
             self._producer.send(topic, key_of(instance), None)
         if self._republish:
             self._republish = False
             self.provisioner.republish()
+
+    def _forgettable(self, before_ms: int) -> Iterator[Instance]:
+        """Yield, once, the instances gone before a time: their records may be deleted."""
+        yield from self.provisioner.forget_gone(before_ms)
+        while self._left and _gone_ms(self._left[0]) < before_ms:
+            yield self._left.popleft()
 
     async def _measure(self) -> None:
         utilisation = self.provisioner.utilisation()
         self._figures.pass_time(utilisation.at_ms)
         tell_room(utilisation)
         self._send(utilisation)
+
+
+def _gone_ms(instance: Instance) -> int:
+    return instance.gone_ms or 0
 
 
 def _command_of(message: Message) -> Command:
