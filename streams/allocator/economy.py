@@ -10,7 +10,7 @@ import numpy as np
 from streams.allocator.advice import KeepWarmAdvice
 from streams.allocator.packing import START, IdleInstance
 from streams.allocator.valuation.advised_values import told, told_one
-from streams.allocator.valuation.catalog_index import NOBODY, Numbers
+from streams.allocator.valuation.catalog_index import NOBODY, CatalogIndex, Numbers
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
 from streams.allocator.valuation.levels import InstanceLevels
@@ -67,11 +67,7 @@ class InstanceEconomy:
         self._held = held
         self._have = view.have
         self._last: Floats | None = None  # see `last_value`; until another start is decided
-        self.least = index.counts({name: low for name, (low, _) in limits.items()})
-        self.most = index.ones * most
-        for name, (_, high) in limits.items():
-            if high is not None and name in index.number:
-                self.most[index.number[name]] = high
+        self.least, self.most = _bounds(index, most, limits)
         self.have: list[int] = self._have.tolist()
         self._idle = view.idle.copy()
         self.keep_cost: Floats = index.price * (price * horizon_ms / HOUR_MS)
@@ -277,3 +273,18 @@ class InstanceEconomy:
         cost = float(self.start_cost[part]) if start else keep_cost
         value = told_one(sum(worth), k, int(advised[part]), cost, keep_cost)
         return self._advice.by_tier(part, worth, value)
+
+
+def _bounds(
+    index: CatalogIndex, usual: int, limits: Mapping[str, tuple[int, int | None]]
+) -> tuple[Numbers, Numbers]:
+    """The fewest and the most instances of each constituent."""
+    least = index.counts({name: low for name, (low, _) in limits.items()})
+    most = index.ones * usual
+    for name, (_, high) in limits.items():
+        if high is not None and name in index.number:
+            most[index.number[name]] = high
+    bases = list(index.steps_on)
+    least[bases] = np.minimum(least[bases], 1)  # one serves all that start from it
+    most[bases] = np.minimum(most[bases], 1)
+    return least, np.maximum(most, least)

@@ -27,7 +27,8 @@ def limits_of(control: Control | None, view: PoolView) -> dict[str, tuple[int, i
 def room_of(economy: InstanceEconomy, control: Control | None) -> PoolRoom:
     """Free capacity and budget of the pool, and what each tier may still use of them."""
     view = economy.view
-    quotas = {q.tier: q.budget for q in control.quotas} if control else {}
+    given = control.quotas if control else ()
+    quotas = {quota.tier: quota.budget * (1 + ROUNDING) for quota in given}
     shares = {
         tier.tier: view.capacity.times(tier.quota * (1 + ROUNDING))
         for tier in view.index.tiers
@@ -47,13 +48,22 @@ def by_worth(economy: InstanceEconomy) -> list[IdleInstance]:
 
 
 def beyond_quota(economy: InstanceEconomy, room: PoolRoom) -> Iterator[IdleInstance]:
-    """Idle instances to release so that no tier exceeds its quota of the pool.
+    """Idle instances to release so that no tier exceeds its quota of the pool or of the budget.
 
     A tier exceeds it when the quota has been lowered, or when demand has shifted so that
     instances warmed for another tier are now mostly for this one.
     """
-    over = {tier: left for tier, left in room.shares.items() if not Resources().fits(left)}
-    for idle in by_worth(economy) if over else ():
-        if idle.tier in over and not Resources().fits(over[idle.tier]):
-            over[idle.tier] += idle.needs
+    for idle in by_worth(economy) if _any_over(room) else ():
+        if _is_over(room, idle.tier):
+            room = room.more(idle)
             yield idle
+
+
+def _any_over(room: PoolRoom) -> bool:
+    return any(_is_over(room, tier) for tier in (*room.shares, *room.quotas))
+
+
+def _is_over(room: PoolRoom, tier: str) -> bool:
+    share = room.shares.get(tier)
+    beyond = share is not None and not Resources().fits(share)
+    return beyond or room.quotas.get(tier, 0.0) < 0.0

@@ -33,6 +33,7 @@ class InstanceWant(NamedTuple):
     tier: str = ""  # the highest that at least half of the value is for
     patience: float = 1.0  # weight against higher tiers; above 1 when queued for too long
     pinned: bool = False  # demanded by the operator: goes first, whatever its value
+    on: tuple[str, ...] = ()  # the bases without which it cannot start, besides its parts
 
     @property
     def density(self) -> float:
@@ -70,6 +71,15 @@ class IdleInstance(NamedTuple):
     value: float
     priority: int = 0
     tier: str = ""
+
+    def frees(self, bound: str, want: InstanceWant) -> bool:
+        """Whether the want has more of what it is short of when this is given up."""
+        match bound:
+            case "quota":
+                return self.tier == want.tier
+            case "budget":
+                return self.price > 0.0
+        return bool(getattr(self.needs, bound))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,7 @@ def pack(
     """
     left: list[IdleInstance] | None = None
     counts = Counter(have)
+    under: set[str] = set()  # bases that what is started starts from
     order = count()
     waiting = [(want.rank, next(order), want) for want in wants]
     latest = {want.parts: want for _, _, want in waiting}
@@ -160,12 +171,12 @@ def pack(
     choices: list[PackingChoice] = []
     while waiting:
         _, _, want = heapq.heappop(waiting)
-        if latest.get(want.parts) is not want or any(k != counts[s] + 1 for s, k in want.parts):
+        if latest.get(want.parts) is not want or not _is_next(want, counts):
             continue
         bound = room.bound_by(want)
         if bound and left is None:
             left = sorted(idle(), key=lambda i: (i.priority, i.value, i.service, -i.k))
-        taken = _room_for(want, room, left, counts) if bound and left else ()
+        taken = _room_for(want, room, left, counts, under) if bound and left else ()
         choices.append(PackingChoice(want, bound, taken))
         if not choices[-1].granted:
             continue
@@ -175,17 +186,29 @@ def pack(
             room = room.more(victim)
         room = room.less(want)
         counts.update(service for service, _ in want.parts)
+        under.update(want.on)
         for new in then(choices[-1]):
             latest[new.parts] = new
             heapq.heappush(waiting, (new.rank, next(order), new))
     return choices
 
 
+def _is_next(want: InstanceWant, counts: Counter[str]) -> bool:
+    """Whether it is for the next instances, of which the bases are still there."""
+    return all(counts[base] for base in want.on) and all(
+        k == counts[service] + 1 for service, k in want.parts
+    )
+
+
 def _room_for(
-    want: InstanceWant, room: PoolRoom, idle: Iterable[IdleInstance], counts: Mapping[str, int]
+    want: InstanceWant,
+    room: PoolRoom,
+    idle: Iterable[IdleInstance],
+    counts: Mapping[str, int],
+    under: Iterable[str],
 ) -> tuple[IdleInstance, ...]:
     """Idle instances to preempt for a want; empty if they do not suffice or are worth more."""
-    wanted = {service for service, _ in want.parts}
+    spared = {*under, *want.on, *[service for service, _ in want.parts]}
     taken: list[IdleInstance] = []
     gone: Counter[str] = Counter()
     gain, bound = want.claim, room.bound_by(want)
@@ -193,10 +216,8 @@ def _room_for(
         if victim.priority > want.priority and not want.urgent:
             break  # and so are all after it
         last = victim.k == counts[victim.service] - gone[victim.service]
-        if victim.service in wanted or not last:
+        if victim.service in spared or not last or not victim.frees(bound, want):
             continue
-        if bound == "quota" and victim.tier != want.tier:
-            continue  # it would be given up for nothing
         gain -= want.displaced(victim)
         if gain <= 0:
             return ()

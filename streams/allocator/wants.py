@@ -102,7 +102,15 @@ class InstanceWants:
             pinned=pinned,
             share=share,
             patience=self._patience_of(constituents, tier),
+            on=self._bases_of([part for part, _ in parts]),
         )
+
+    def _bases_of(self, parts: Sequence[int]) -> tuple[str, ...]:
+        """The bases of these that are not among them, and so are there."""
+        if not self._index.steps_on:
+            return ()
+        bases = set(self._index.base[list(parts)].tolist()) - {-1, *parts}
+        return tuple(sorted(self._index.constituents[base].service for base in bases))
 
     def _patience_of(self, constituents: Sequence[Constituent], tier: Tier) -> float:
         """Weight of a want that has waited; 1 where no tier is before its own."""

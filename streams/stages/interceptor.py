@@ -19,13 +19,10 @@ from streams.records import (
     Source,
     Watermark,
 )
-from streams.records.catalog import Resources
 from streams.stages.base import EventDriven, StepContext, admit
+from streams.stages.planned_pool import gives_way, start_needs
 
 __all__ = ["Interception", "Interceptor", "intercept"]
-
-
-NONE = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +154,7 @@ def _warm_ups(steps: Steps, event: Request, context: StepContext) -> dict[str, i
 def _without_room(
     instances: Mapping[str, Sequence[Instance]], event: Request, context: StepContext
 ) -> set[str]:
-    """Constituents of which no instance is free, and for which the pool has no room."""
+    """Constituents of which no instance is free, and for which the pool has and gets no room."""
     known, pool = context.catalog.constituents, context.catalog.pools.get(event.pool)
     missing = [
         name
@@ -168,16 +165,22 @@ def _without_room(
         return set()
     alive = [i for i in context.instances.values() if i.pool == event.pool and i.gone_ms is None]
     names = {instance.service for instance in alive}
-    free = pool.capacity - context.catalog.needs_of(instance.service for instance in alive)
+    spared = {*missing, *(known[name].base for name in missing)}
+    staying = [i.service for i in alive if i.service in spared or not _gives_way(i, event.at_ms)]
+    free = pool.capacity - context.catalog.needs_of(staying)
     found: set[str] = set()
     for name in missing:
-        base = known.get(known[name].base)
-        needs = known[name].needs + (base.needs if base and base.service not in names else NONE)
+        needs = start_needs(name, context.catalog, names)
         if needs.fits(free):
             free -= needs
         else:
             found.add(name)
     return found
+
+
+def _gives_way(instance: Instance, at_ms: int) -> bool:
+    warm_ms = instance.warm_since_ms
+    return warm_ms is not None and gives_way(max(warm_ms, instance.serves_until_ms), at_ms)
 
 
 def _by_service(steps: Steps, event: Request, context: StepContext) -> dict[str, list[Instance]]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streams.records import Instance, InstanceState
+from streams.records.catalog import Catalog, Resources
 from streams.stages.base import MAX_MS
 
 __all__ = [
     "PlannedInstance",
     "PlannedPool",
+    "gives_way",
     "instance_record",
     "instances_of",
     "planned_form",
     "planned_of",
+    "start_needs",
 ]
 
+GRACE_MS = 100  # an instance used so recently does not give way, as at a provisioner
 MOST_AT_ONCE = 1_000  # an instance that serves more requests at once is never busy
 
 
@@ -43,6 +47,11 @@ class PlannedInstance:
     def serves_until_ms(self) -> int:
         """When it has served all requests that it has."""
         return self.ends_ms[-1] if self.ends_ms else 0
+
+    @property
+    def idle_since_ms(self) -> int:
+        """Since when it has served nothing, if it does not serve now."""
+        return max(self.warm_since_ms, self.serves_until_ms)
 
     def serving(self, at_ms: int, serve_ms: int, concurrency: int) -> PlannedInstance:
         """The instance when one more request has come, which waits until it is free."""
@@ -70,6 +79,19 @@ class PlannedPool:
     now_ms: int = 0
     live: dict[str, PlannedInstance] = field(default_factory=dict)  # by instance id
     done: dict[str, int] = field(default_factory=dict)  # command id -> its expiry
+
+
+def gives_way(idle_since_ms: int, at_ms: int) -> bool:
+    """Whether what is idle for so long is ended for a request that needs the room."""
+    return idle_since_ms + GRACE_MS <= at_ms
+
+
+def start_needs(name: str, catalog: Catalog, there: Container[str]) -> Resources:
+    """What a start of a constituent needs, with its base unless that is there."""
+    constituent = catalog.constituents[name]
+    base = catalog.constituents.get(constituent.base)
+    more = base.needs if base is not None and base.service not in there else Resources()
+    return constituent.needs + more
 
 
 def planned_form(pool: PlannedPool) -> list[Any]:

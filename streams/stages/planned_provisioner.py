@@ -22,9 +22,11 @@ from streams.stages.base import EventDriven, StepContext
 from streams.stages.planned_pool import (
     PlannedInstance,
     PlannedPool,
+    gives_way,
     instance_record,
     planned_form,
     planned_of,
+    start_needs,
 )
 from streams.stages.row_encoding import from_row, to_row
 
@@ -106,6 +108,7 @@ def _started(
         name = f"{cold.request_id}/{cold.service}"
         start = started_on_request(name, cold.pool, cold.service, at_ms, STANDARD_MS)
         state[cold.pool] = pool
+        made += _give_way(cold, at_ms, pool, context.catalog)
         made += _executed(start, state, context, f"{ON_REQUEST}{cold.request_id}")
     there = _of(cold.service, pool)
     if cold.serve_ms and there:
@@ -113,6 +116,31 @@ def _started(
         state[cold.pool] = pool
         made.append(_serving(name, cold, at_ms, pool, context.catalog))
     return made
+
+
+def _give_way(
+    cold: ColdStart, at_ms: int, pool: PlannedPool, catalog: Catalog
+) -> Iterator[Instance]:
+    """End what others leave idle, the longest unused first, until a start for a request fits.
+
+    So a provisioner does, see `provisioners.core.pool_provisioner`.
+    """
+    if cold.service not in catalog.constituents:
+        return
+    needs = start_needs(cold.service, catalog, {planned.service for planned in pool.live.values()})
+    capacity = catalog.pools[cold.pool].capacity
+    if not needs.fits(capacity):
+        return
+    spared = {cold.service, catalog.constituents[cold.service].base}
+    idle = [
+        (planned.idle_since_ms, name)
+        for name, planned in pool.live.items()
+        if planned.service not in spared and gives_way(planned.idle_since_ms, at_ms)
+    ]
+    for _, name in sorted(idle):
+        if needs.fits(capacity - _resources(pool, catalog)):
+            return
+        yield _gone(name, cold.pool, pool, at_ms + EFFECT_MS, "gave way to a request")
 
 
 def _used(
@@ -200,15 +228,19 @@ def _release(command: Command, pool: PlannedPool) -> Iterator[Instance]:
     names.sort(key=lambda name: (pool.live[name].warm_since_ms, name), reverse=True)
     gone_ms = command.issued_ms + EFFECT_MS
     for name in names[: command.count]:
-        planned = instance_record(name, command.pool, pool.live.pop(name))
-        yield replace(
-            planned,
-            state=InstanceState.GONE,
-            # One that is not warm yet is on its topic and in the tables by when it would have been.
-            changed_ms=max(gone_ms, planned.changed_ms),
-            gone_ms=gone_ms,
-            reason=f"released by {command.command_id}",
-        )
+        yield _gone(name, command.pool, pool, gone_ms, f"released by {command.command_id}")
+
+
+def _gone(name: str, of: str, pool: PlannedPool, gone_ms: int, reason: str) -> Instance:
+    planned = instance_record(name, of, pool.live.pop(name))
+    return replace(
+        planned,
+        state=InstanceState.GONE,
+        # One that is not warm yet is on its topic and in the tables by when it would have been.
+        changed_ms=max(gone_ms, planned.changed_ms),
+        gone_ms=gone_ms,
+        reason=reason,
+    )
 
 
 def _resources(pool: PlannedPool, catalog: Catalog) -> Resources:

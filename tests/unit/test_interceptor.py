@@ -183,6 +183,23 @@ def test_where_the_pool_has_no_room_the_busy_instance_is_waited_for() -> None:
     assert judge(served, busy("base", 60_000), catalog=roomy).cold_ms == 20_000
 
 
+def test_what_others_leave_idle_is_room_for_a_request() -> None:
+    small = Resources(cpu=2)
+    catalog = Catalog.of(
+        [
+            Constituent(service="base", needs=small, warm_up_ms=20_000, price=1.0),
+            Constituent(service="other", needs=small, warm_up_ms=20_000, price=1.0),
+            Composite(service="plain", steps=(("base",),)),
+            Pool(pool="default", capacity=Resources(cpu=4)),
+        ]
+    )
+    served = replace(request(service="plain"), serve_ms=9_000)
+    others = busy("base", 60_000), warm("other")
+    assert judge(served, *others, catalog=catalog).cold_ms == 20_000
+    used = others[0], replace(others[1], serves_until_ms=950)
+    assert judge(served, *used, catalog=catalog).cold_ms == 59_000
+
+
 def test_steps_share_the_time_that_the_log_says() -> None:
     served = replace(request(), serve_ms=9_000)
     assert [part.serve_ms for part in judge(served, warm("base")).parts] == [4_500, 4_500, 4_500]

@@ -15,6 +15,7 @@ from streams.allocator.valuation.catalog_index import CatalogIndex
 from streams.catalog.critical_path import cold_ms
 from streams.records import Action, ColdStart, Instance, Outcome, Request
 from streams.records.catalog import Catalog, Composite, Constituent
+from streams.records.control import Control, Pin
 from streams.stages.base import StepContext
 from streams.stages.interceptor import Interceptor
 from streams.stages.planned_pool import PlannedPool
@@ -55,6 +56,14 @@ def test_what_starts_from_a_cold_base_is_started_after_it() -> None:
     first, second = world.hear(demand(1_000, ("draw a0", "gold", 1.0)))
     assert (first.service, second.service) == ("model", "a0")
     assert world.instances[f"{second.command_id}/1"].warm_since_ms == 1_000 + 10_000 + 1_000
+
+
+def test_a_pin_of_a_base_is_for_one_which_serves_all() -> None:
+    world = studio(1)
+    world.hear(Control(pool="p", pins=(Pin(service="model", least=3),)))
+    world.hear(demand(1_000, ("draw a0", "bronze", 0.0001)))
+    assert world.live() == {"model": 1}
+    assert world.hear(demand(30_000, ("draw a0", "bronze", 0.0001))) == []
 
 
 def test_what_a_warm_base_saves_already_is_not_counted_again() -> None:

@@ -101,6 +101,27 @@ def test_an_idle_instance_worth_more_is_not_taken() -> None:
     }
 
 
+def test_what_it_starts_from_is_not_taken_for_a_want_nor_for_those_after_it() -> None:
+    first = want("a", value=5)._replace(on=("base",))
+    choices = choose([first, want("b", value=3)], room(1), [idle("base", value=0.01)])
+    assert outcome(choices) == {"a": "", "b": "cpu"}
+    assert outcome(choose([first], room(0), [idle("base", value=0.01)])) == {"a": "cpu"}
+
+
+def test_a_want_whose_base_was_taken_waits_until_it_is_valued_with_its_base() -> None:
+    on_base = want("a")._replace(on=("base",))
+    lower = [idle("base", value=0.01)]
+    choices = choose([want("b", value=9), on_base], room(0), lower)
+    assert outcome(choices) == {"b": "took base"}
+
+
+def test_an_idle_instance_that_frees_nothing_of_what_is_short_is_not_taken() -> None:
+    small = idle("small", value=0.1)._replace(needs=Resources(memory=1))
+    lower = [small, idle("other", value=0.2)]
+    (choice,) = choose([want("a", value=9)], PoolRoom(Resources(memory=9), 100.0), lower)
+    assert [victim.service for victim in choice.taken] == ["other"]
+
+
 @given(
     wants=st.lists(st.tuples(st.sampled_from("abc"), NEEDS, st.floats(1.1, 9), st.integers(0, 2))),
     free=NEEDS,

@@ -174,6 +174,34 @@ def test_a_start_on_request_stays_within_the_capacity() -> None:
     assert used(made) == 5.0
 
 
+def test_what_others_leave_idle_gives_way_to_a_request_the_longest_unused_first() -> None:
+    state: dict[str, PlannedPool] = {}
+    carry_out([command("c1"), command("c2"), command("c3", service="adapter")], state)
+    made = carry_out([cold_start("shared", 4_000)], state)
+    gone, started = instances(made)
+    assert (gone.service, gone.gone_ms) == ("adapter", 4_001)  # warm before the others
+    assert gone.reason == "gave way to a request"
+    assert started.service == "shared"
+
+
+def test_what_serves_or_has_just_served_does_not_give_way() -> None:
+    state: dict[str, PlannedPool] = {}
+    carry_out([command(f"c{n}", service="adapter") for n in range(5)], state)
+    names = list(state["p"].live)
+    carry_out([use(name, 3_000, 950 + n * 100) for n, name in enumerate(names)], state)
+    made = carry_out([cold_start("shared", 4_000)], state)
+    assert [i.service for i in instances(made)] == []
+    (gone, _) = instances(carry_out([cold_start("shared", 4_050, request="r2")], state))
+    assert gone.instance_id == names[0]
+
+
+def test_a_base_does_not_give_way_to_what_starts_from_it() -> None:
+    state: dict[str, PlannedPool] = {}
+    carry_out([command("c1"), *(command(f"a{n}", service="adapter") for n in range(3))], state)
+    gone, red = instances(carry_out([cold_start("red", 4_000)], state))
+    assert (gone.service, red.service) == ("adapter", "red")
+
+
 def test_a_start_on_request_brings_its_base_first() -> None:
     base, red = instances(carry_out([cold_start("red")]))
     assert [base.service, red.service] == ["base", "red"]

@@ -6,6 +6,7 @@ from pools import World, constituent, demand, pool
 
 from streams.records import Action
 from streams.records.catalog import Catalog, Tier
+from streams.records.control import Control, Pin, Quota
 from streams.records.verdicts import Choice
 from streams.report.explanation import what_would_change
 
@@ -39,6 +40,24 @@ def test_what_a_tier_holds_beyond_a_lowered_quota_is_given_back() -> None:
     assert [v.bound for v in world.verdicts if v.choice is Choice.RELEASE] == ["quota"]
     world.hear(demand(40_000, *asked))
     assert world.live() == {"b": 1, "c": 1}
+
+
+def test_what_a_tier_holds_beyond_a_lowered_budget_of_its_own_is_given_back() -> None:
+    world = World(*(constituent(name) for name in "abc"), pool())
+    asked = (("a", "bronze", 0.5), ("b", "bronze", 1.5), ("c", "gold", 0.5))
+    world.hear(demand(1_000, *asked))
+    world.hear(Control(pool="p", quotas=(Quota(tier="bronze", budget=1.0),)))
+    (command,) = world.hear(demand(20_000, *asked))
+    assert (command.action, command.service) == (Action.RELEASE, "a")
+    assert "tier 'bronze' is over its quota" in command.reason
+    assert world.live() == {"b": 1, "c": 1}
+
+
+def test_a_pin_of_more_than_are_started_by_value_is_met() -> None:
+    world = World(constituent("a"), pool(cpu=1_000.0))
+    world.hear(Control(pool="p", pins=(Pin(service="a", least=100),)))
+    world.hear(demand(1_000, ("a", "gold", 0.5)))
+    assert world.live() == {"a": 100}
 
 
 AMOUNT = st.floats(0.5, 5)
