@@ -98,8 +98,17 @@ class World:
         self._plan: dict[str, PlannedPool] = {}
 
     def hear(self, event: Record) -> list[Command]:
-        context = StepContext(catalog=self.catalog, instances=dict(self.instances))
-        made = list(self.allocator.step(event, self.state, context))
+        context = self._context()
+        return self._took(list(self.allocator.step(event, self.state, context)), context)
+
+    def pass_time(self, now_ms: int) -> list[Command]:
+        context = self._context()
+        return self._took(list(self.allocator.tick(now_ms, self.state, context)), context)
+
+    def _context(self) -> StepContext:
+        return StepContext(catalog=self.catalog, instances=dict(self.instances))
+
+    def _took(self, made: list[Record], context: StepContext) -> list[Command]:
         self.verdicts += [v for v in made if isinstance(v, Verdict)]
         self.trials += [t for t in made if isinstance(t, Trial)]
         return [c for c in made if isinstance(c, Command) and self._carry_out(c, context)]

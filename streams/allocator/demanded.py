@@ -31,6 +31,11 @@ class DemandedNumber:
         """The number for which another decision changes nothing; -1 while there is none."""
         return self.number if self.number == self.ready else -1
 
+    @property
+    def falls(self) -> bool:
+        """Whether the next decision finds fewer ready, whatever has come until then."""
+        return self.ready > self.number
+
     def at(self, now_ms: int) -> DemandedNumber:
         """Without another decision: what was started may be ready."""
         due = self.ready_ms and now_ms >= self.ready_ms

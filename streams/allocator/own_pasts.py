@@ -156,6 +156,8 @@ class PoolPasts:
     def next_ms(self) -> int:
         """When the advice may change if nothing comes; 0 if nothing is known of it."""
         table = self.table
+        if any(row is not None and row.demanded.falls for row in table.rows):
+            return self.now_ms + self.late_ms
         while (part := earliest(table.until_ms, self.now_ms)) >= 0:
             until_ms = int(table.until_ms[part])
             if not table.open[part]:

@@ -10,6 +10,7 @@ from streams.allocator.config import AllocatorConfig
 from streams.allocator.decision import PoolDecision, PoolPlan
 from streams.allocator.figures import PoolFigures
 from streams.allocator.input_arrays import InputArrays
+from streams.allocator.next_decision import next_decision_ms
 from streams.allocator.own_pasts import OwnPasts, PoolPasts, owner_of
 from streams.allocator.state import PoolState
 from streams.allocator.state_bytes import AllocatorRow, decode, encode
@@ -152,7 +153,7 @@ class AllocatorStage:
         uses = row.unlearnt
         pasts.learn(uses)
         row, plan = decide(row, view, self.config, pasts)
-        next_ms = _sooner(row.next_ms, pasts.next_ms)
+        next_ms = next_decision_ms(row, self.config, row.next_ms, pasts.next_ms)
         state[_pool_key(pool)] = row = row._replace(next_ms=next_ms, unlearnt={})
         self.figures[pool].take(row, seen, view, arrived)
         scene = TrialScene(row, view, seen, arrived, uses, context)
@@ -262,11 +263,6 @@ def _admitted(
         case Utilisation():
             admit_utilisation(event, context)
     return event
-
-
-def _sooner(*times_ms: int) -> int:
-    """The first of these times; 0 stands for none."""
-    return min([at_ms for at_ms in times_ms if at_ms], default=0)
 
 
 def _counts(demand: Demand, now_ms: int) -> bool:
