@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from streams.provisioners.core.interface import StandardPathRefused
 from streams.provisioners.kubernetes import deployment_scaler
 from streams.provisioners.kubernetes.cluster import COST, LAST_APPLIED, KubernetesCluster
 from streams.provisioners.kubernetes.survey import survey
-from streams.records import Action, InstanceState
+from streams.records import Action, Instance, InstanceState
 from streams.records.catalog import Resources
 
 DEPLOYMENTS = "apps/v1/deployments"
@@ -327,6 +328,76 @@ async def test_a_pod_that_is_not_ready_is_not_warm_until_it_is_again() -> None:
             await until(lambda state=state: here.told.last(state))  # type: ignore[misc]
 
         assert here.told.states(instance.instance_id) == ["starting", "warm", "starting", "warm"]
+
+
+async def test_a_pod_that_a_successor_finds_starting_is_ended_when_it_is_not_ready_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kube.QUICK_S", math.inf)
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a"))
+        await until(lambda: here.told.last(InstanceState.STARTING))
+        await here.die()
+        here.limits = replace(here.limits, start_ms=200)
+        again = await here.open()
+        await until(lambda: here.told.last(InstanceState.GONE))
+
+        (gone,) = here.told.last(InstanceState.GONE)
+        assert gone.reason.startswith("crashed: its pod was not ready in time")
+        assert not again.instances()
+        await until(lambda: here.running() == 0)
+
+
+async def test_a_pod_that_a_predecessor_requested_and_that_never_appears_is_waited_for_no_longer() -> (
+    None
+):
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.kube.pause()
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a"))
+        await until(lambda: here.kube.get(DEPLOYMENTS, "a-warm")["spec"]["replicas"] == 1)
+        await here.die()
+        here.limits = replace(here.limits, start_ms=200)
+        again = await here.open()
+        assert again.instances()
+        await until(lambda: here.kube.get(DEPLOYMENTS, "a-warm")["spec"]["replicas"] == 0)
+
+        assert not again.instances()
+
+
+async def test_a_pod_that_stays_not_ready_is_ended_as_a_start_is() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.limits = replace(here.limits, start_ms=1_000)
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        await say_ready(here, instance, "False", "its probe fails")
+        await until(lambda: here.told.last(InstanceState.GONE))
+
+        (gone,) = here.told.last(InstanceState.GONE)
+        assert gone.reason == "not ready for 1 s: its probe fails"
+        await until(lambda: here.running() == 0)
+
+
+async def test_a_pod_that_is_ready_again_in_time_is_not_ended() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.limits = replace(here.limits, start_ms=1_000)
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        await say_ready(here, instance, "False")
+        await until(lambda: here.told.last(InstanceState.STARTING))
+        await say_ready(here, instance, "True")
+        await until(lambda: here.told.last(InstanceState.WARM))
+        await asyncio.sleep(1.2)
+
+        assert [one.state for one in provisioner.instances()] == ["warm"]
+
+
+async def say_ready(here: KubernetesHouse, pod: Instance, ready: str, why: str = "") -> None:
+    """Have a kubelet say whether a pod is ready."""
+    said = {"type": "Ready", "status": ready, "message": why}
+    status = {"status": {"conditions": [said]}}
+    await here.kube.client.patch(Pod, pod.instance_id, status, patch_type=PatchType.MERGE)
 
 
 async def test_what_kubernetes_says_of_a_pod_that_is_not_ready_is_told() -> None:

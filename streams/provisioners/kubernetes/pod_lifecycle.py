@@ -94,6 +94,10 @@ class PodLifecycle(InstanceLifecycle):
         self._expected[service].append(held)
         self._bind_spare(service)
         self.scaler.want(service)
+        await self._await_ready(held)
+
+    async def _await_ready(self, held: HeldInstance) -> None:
+        """Wait until a start has come to its end; one that takes too long is ended."""
         try:
             async with asyncio.timeout(self._limits.start_ms / 1000):
                 await asyncio.shield(held.ready)
@@ -222,6 +226,16 @@ class PodLifecycle(InstanceLifecycle):
             self._ledger.change_state(
                 held, InstanceState.STARTING, wall_ms(), warm_since_ms=None, reason=reason
             )
+            self._spawn(self._await_recovery(held))
+
+    async def _await_recovery(self, held: HeldInstance) -> None:
+        """Give a pod that was warm as long to be ready again as a start has, then end it."""
+        unready = held.instance
+        await asyncio.sleep(self._limits.start_ms / 1000)
+        if held.instance is unready and not held.end_reason:  # nothing became of it meanwhile
+            why = self._obstacles[held]
+            lasted = f"not ready for {self._limits.start_ms / 1000:.0f} s"
+            self.end(held, f"{lasted}: {why}" if why else lasted)
 
     def _lost(self, held: HeldInstance, why: str) -> None:
         """A pod ended; if a different one was to be deleted, that one is kept in its place."""
@@ -260,6 +274,7 @@ class PodLifecycle(InstanceLifecycle):
             held.start_begun = True
             self._expected[held.instance.service].append(held)
             self._see("ADDED", pod)
+            self._spawn(self._await_ready(held))
         else:
             held = self._pods[name_of(pod)] = self._ledger.adopt(constituent, record, now_ms)
             if record.state is InstanceState.DRAINING:  # its predecessor did not come to the end
@@ -275,3 +290,4 @@ class PodLifecycle(InstanceLifecycle):
             )
             held.start_begun = True
             self._expected[service].append(held)
+            self._spawn(self._await_ready(held))
