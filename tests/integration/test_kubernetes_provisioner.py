@@ -316,6 +316,44 @@ async def test_a_pod_that_ends_while_it_drains_is_not_kept_for_another_that_ends
         assert not provisioner.instances()
 
 
+async def test_a_pod_that_was_never_ready_is_not_kept_for_another_that_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.limits = replace(here.limits, start_ms=1_000)
+        provisioner = await here.open()
+        served = await provisioner.standard(want("a"))
+        monkeypatch.setattr("kube.QUICK_S", math.inf)
+        await provisioner.carry_out(command("a"))
+        await until(lambda: here.told.last(InstanceState.STARTING))
+        (late,) = here.told.last(InstanceState.STARTING)
+        here.kube.pause()
+        await until(lambda: here.kube.get(DEPLOYMENTS, "a-warm")["spec"]["replicas"] == 1)
+        await here.crash(served)
+        await until(lambda: here.told.last(InstanceState.GONE))
+        await until(lambda: here.kube.get(DEPLOYMENTS, "a-warm")["spec"]["replicas"] == 0)
+
+        assert here.told.states(late.instance_id) == ["starting"]
+
+
+async def test_a_pod_that_is_kept_says_since_when_it_is_warm() -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        here.limits = replace(here.limits, start_ms=1_000)
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", count=2))
+        ill, other = await here.warm(2)
+        here.kube.pause()
+        await say_ready(here, ill, "False")
+        await until(lambda: here.kube.get(DEPLOYMENTS, "a-warm")["spec"]["replicas"] == 1)
+        await say_ready(here, ill, "True")
+        await here.crash(other)
+        await until(lambda: here.told.last(InstanceState.GONE))
+        (kept,) = here.told.last(InstanceState.WARM)
+
+        assert kept.instance_id == ill.instance_id
+        assert kept.warm_since_ms == kept.changed_ms
+
+
 async def test_a_pod_that_is_not_ready_is_not_warm_until_it_is_again() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()

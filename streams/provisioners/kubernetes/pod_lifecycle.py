@@ -238,12 +238,13 @@ class PodLifecycle(InstanceLifecycle):
             self.end(held, f"{lasted}: {why}" if why else lasted)
 
     def _lost(self, held: HeldInstance, why: str) -> None:
-        """A pod ended; if a different one was to be deleted, that one is kept in its place."""
+        """A pod ended; if a different one was to be deleted that is ready, it is kept instead."""
         service = held.instance.service
         del self._pods[held.instance.instance_id]
-        leaving = [one for one in self._leaving if one.instance.service == service]
-        if not held.end_reason and leaving:
-            self._keep(leaving[0])
+        leaving = (one for one in self._leaving if one.instance.service == service)
+        serving = [one for one in leaving if one.ready.done() and one not in self._obstacles]
+        if not held.end_reason and serving:
+            self._keep(serving[0])
         self._leaving.discard(held)
         self._obstacles.pop(held, None)
         self._mark_gone(held, held.end_reason or f"crashed: {why}")
@@ -252,8 +253,10 @@ class PodLifecycle(InstanceLifecycle):
     def _keep(self, held: HeldInstance) -> None:
         self._leaving.discard(held)
         held.end_reason, held.lost_ms = "", 0  # gateways routed nothing to what was to end
+        now_ms, why = wall_ms(), "another pod was deleted instead"
+        since_ms = held.instance.warm_since_ms or now_ms  # it may not have been ready meanwhile
         self._ledger.change_state(
-            held, InstanceState.WARM, wall_ms(), reason="another pod was deleted instead"
+            held, InstanceState.WARM, now_ms, warm_since_ms=since_ms, reason=why
         )
         self._spawn(self._reset_deletion_cost(held.instance.instance_id))
 
