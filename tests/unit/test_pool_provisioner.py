@@ -84,6 +84,15 @@ class Unlayered(Promised):
     layered = False
 
 
+class Outlived(Promised):
+    """Adopts what a predecessor has left, with the commands that it had carried out."""
+
+    async def open(self, known: Sequence[Instance]) -> frozenset[str]:
+        for one in known:
+            self._ledger.adopt(constituent(one.service), one, wall_ms())
+        return frozenset(one.command_id for one in known)
+
+
 def _set() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
@@ -274,6 +283,24 @@ async def test_what_an_allocator_commands_is_ended_by_it_alone_until_it_has_been
         await asyncio.sleep(0.2)
         here.sweep()
         await until(lambda: told.last(InstanceState.GONE), timeout_s=1.0)
+
+
+async def test_what_an_allocator_commanded_a_predecessor_is_not_ended_by_its_successor() -> None:
+    limits = replace(QUICK, keep_alive_ms=20)
+    told = Told()
+    async with pool(catalog_of(constituent("a")), limits) as (first, before):
+        await first.carry_out(command("a", name="c1"))
+        await until(lambda: before.last(InstanceState.WARM))
+        here = PoolProvisioner(
+            "default", lambda: catalog_of(constituent("a")), told.records.append, limits, Outlived
+        )
+        await here.open(first.instances())
+        await asyncio.sleep(0.05)
+        here.sweep()
+
+        assert not told.last(InstanceState.DRAINING)
+        assert [one.service for one in here.instances()] == ["a"]
+        await here.close()
 
 
 async def test_what_the_catalogue_has_no_more_is_ended_whatever_an_allocator_commands() -> None:

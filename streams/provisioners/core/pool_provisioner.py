@@ -72,6 +72,7 @@ class PoolProvisioner(Generic[LifecycleT]):
         """Start up; of `known`, adopt the instances that still run and publish the rest as gone."""
         for command_id in await self.lifecycle.open(known):
             self._remember(command_id)
+            self._commanded_ms = wall_ms()  # nobody noted when, and an allocator may be silent now
         self.ledger.bury(known, wall_ms())
         self._starts = StartQueue(self.lifecycle.attempt, self.limits.starts)
 
