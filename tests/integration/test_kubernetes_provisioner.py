@@ -163,6 +163,32 @@ async def test_pods_that_run_are_not_replaced_when_the_catalogue_changes(
         assert cpu_of(here, "a") == "100m"
 
 
+@pytest.mark.parametrize("needs", [Resources(cpu=200), None])
+async def test_pods_that_run_are_not_replaced_when_others_are_started_or_ended_beside_them(
+    needs: Resources | None,
+) -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"), constituent("b"))) as here:
+        provisioner = await here.open()
+        await provisioner.carry_out(command("a", count=2))
+        await here.warm(2)
+        await until(lambda: here.now.lifecycle.scaler.deployments["a"].replicas == 2)
+        template = f"{DEPLOYMENT}/a-warm"
+        before = applied(here, template)
+        changed = [replace(constituent("a"), needs=needs)] if needs else []
+        here.catalog = catalog_of(*changed, constituent("b"))
+        await asyncio.sleep(here.limits.grace_ms / 1000)
+        await provisioner.carry_out(command("a", action=Action.RELEASE))
+        await until(lambda: here.kube.get(DEPLOYMENTS, "a-warm")["spec"]["replicas"] == 1)
+
+        assert len(applied(here, template)) > len(before)
+        assert applied(here, template)[-1] == before[-1]
+
+
+def applied(here: KubernetesHouse, path: str) -> list[Any]:
+    """The pod templates that were applied to a Deployment, in order."""
+    return [one.data.get("spec") for one in here.kube.requests(path) if one.method == "PATCH"]
+
+
 def cpu_of(here: KubernetesHouse, service: str) -> str:
     (container,) = containers(here.kube, f"{service}-warm")
     return str(container.get("resources", {}).get("requests", {}).get("cpu"))

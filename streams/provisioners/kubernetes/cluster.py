@@ -253,9 +253,16 @@ def _unclaimed(one: Deployment) -> bool:
 
 
 def _requests(warm: WarmDeployment, constituent: Constituent | None) -> dict[str, str]:
-    """Return the catalogue's needs as resource requests, unless others set the requests."""
+    """Return the catalogue's needs as resource requests, unless others set the requests.
+
+    Where there are pods, ours stay as they are: Kubernetes would replace all of them, busy or not.
+    """
     by_others = warm.requests and _amount(warm.requests) != warm.ours
-    if constituent is None or not warm.container or by_others:
+    if not warm.container or by_others:
+        return {}
+    if warm.replicas:
+        return warm.requests
+    if constituent is None:
         return {}
     needs = constituent.needs
     return {"cpu": f"{needs.cpu:.0f}m", "memory": f"{needs.memory:.0f}Mi"}
