@@ -362,6 +362,22 @@ async def test_a_pod_that_was_never_ready_is_not_kept_for_another_that_ends(
         assert here.told.states(late.instance_id) == ["starting"]
 
 
+async def test_a_pod_that_has_gone_by_itself_when_it_is_to_be_ended_is_no_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        pod = f"{PODS}/{instance.instance_id}"
+        here.kube.refuse(pod, 404, f'pods "{instance.instance_id}" not found', times=1)
+        await asyncio.sleep(here.limits.grace_ms / 1000)
+        await provisioner.carry_out(command("a", action=Action.RELEASE))
+        await until(lambda: here.told.last(InstanceState.GONE))
+
+        assert here.kube.requests(pod)
+        assert "unavailable" not in caplog.text
+
+
 async def test_a_pod_that_is_kept_says_since_when_it_is_warm() -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         here.limits = replace(here.limits, start_ms=1_000)

@@ -184,9 +184,16 @@ class KubernetesCluster:
         await self._apply(warm.name, applied)
 
     async def set_deletion_cost(self, pod: str, cost: int) -> None:
-        """Set the deletion cost of a pod: a Deployment that shrinks deletes the cheapest first."""
+        """Set the deletion cost of a pod: a Deployment that shrinks deletes the cheapest first.
+
+        A pod that has gone by itself needs none.
+        """
         patch = {"metadata": {"annotations": {COST: str(cost)}}}
-        await self._client.patch(Pod, pod, patch, patch_type=PatchType.MERGE)
+        try:
+            await self._client.patch(Pod, pod, patch, patch_type=PatchType.MERGE)
+        except ApiServerError as error:
+            if code_of(error) != NOT_FOUND:
+                raise
 
     async def allocatable(self) -> Resources:
         """Return the allocatable resources of all ready, schedulable nodes."""
