@@ -191,7 +191,6 @@ def _provision(
     factory: Callable[..., Provisioner],
 ) -> None:
     # keep --help instant
-    from streams.adapters.metrics import endpoint  # noqa: PLC0415
     from streams.provisioners.core.elsewhere import refuse_elsewhere  # noqa: PLC0415
     from streams.provisioners.core.provisioner_process import ProvisionerProcess  # noqa: PLC0415
     from streams.provisioners.local.sole_provisioner import sole_provisioner  # noqa: PLC0415
@@ -199,8 +198,7 @@ def _provision(
     with sole_provisioner(pool, settings.kafka, settings.prefix):
         check = partial(refuse_elsewhere, settings, pool)
         process = ProvisionerProcess(settings, pool, limits, factory, check)
-        port, host = settings.metrics_port, settings.metrics_host
-        endpoint.serve("provision", port, host, ready=process.listens.is_set)
+        process.watch()
         asyncio.run(until_signalled(lambda stop: process.run(at, stop)))
 
 

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from streams.adapters.metrics import endpoint
 from streams.cli.console import echo
 from streams.errors import ClusterUnreachable, ToolMissing
 from streams.provisioners.core.interface import ProvisionerLimits
@@ -54,8 +53,7 @@ class KubernetesTarget:
                 limits,
                 lambda *given: KubernetesProvisioner(*given, cluster=self._cluster()),
             )
-            port, host = settings.metrics_port, settings.metrics_host
-            endpoint.serve("provision", port, host, ready=process.listens.is_set)
+            process.watch()
             election = LeaderElection(client, f"foremesh-{self.pool}", _identity())
             try:
                 kept = await election.lead(lambda over: process.run(at, over), stop)

@@ -19,7 +19,7 @@ from streams.adapters.kafka.clients import (
     consumer_config,
     producer_config,
 )
-from streams.adapters.metrics.endpoint import before_scrape
+from streams.adapters.metrics import endpoint
 from streams.adapters.metrics.table import DEAD_LETTERS
 from streams.engine.producer import CheckedProducer
 from streams.engine.refusal import denied, is_denied
@@ -95,16 +95,21 @@ class ProvisionerProcess:
         self._republish = self._denied = False
         self._dead_letters: list[DeadLetter] = []  # sent, and not known to be delivered
         self._left: deque[Instance] = deque()  # gone ones of earlier provisioners, oldest first
-        self.listens = asyncio.Event()
+        self._listens = asyncio.Event()
         self._guard = processes_guard(settings)
         self._tracer = tracer_of(settings, "provision")
         self.provisioner = factory(pool, lambda: self._catalog.now, self._publish, limits)
         self._figures = InstanceFigures(self.provisioner.instances, lambda: self._catalog.now)
 
+    def watch(self) -> None:
+        """Serve metrics, and begin to look whether Kafka answers: also while another one leads."""
+        port, host = self._settings.metrics_port, self._settings.metrics_host
+        endpoint.serve("provision", port, host, ready=self._listens.is_set)
+        self._broker.start()
+
     async def run(self, at: Listener, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then close the provisioner."""
-        self._broker.start()
-        before_scrape(self._figures.tell)
+        endpoint.before_scrape(self._figures.tell)
         known = await asyncio.to_thread(self._prepare)
         self._figures.begin(known)
         await self.provisioner.open(known)
@@ -117,7 +122,7 @@ class ProvisionerProcess:
             await asyncio.to_thread(self._close)
 
     def _serve(self, stop: asyncio.Event) -> Awaitable[None]:
-        self.listens.set()
+        self._listens.set()
         return first_to_end(self._work(), stop)
 
     def _work(self) -> list[Awaitable[None]]:
