@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.log_place import LogPlace
+from streams.engine.refusal import check_rights
 from streams.errors import TopicsMissing
 from streams.flow.components import EVENT_TIME
 from streams.pipeline.event_time.kafka_record import KafkaRecord
@@ -126,13 +127,15 @@ class RequestReader:
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise TopicsMissing(f"{TopicsMissing.__doc__} ({error.str()})")
         else:
+            check_rights(error)
             _log.warning("Kafka reports an error: %s", error.str(), extra={"action": "event_time"})
 
     def _ask_ends(self) -> None:
         """Learn which partitions have nothing more on them."""
         count, asked_s = self._merge.count, time.monotonic()
-        self._ends = {p: at for (_, p), at in end_offsets(self._admin, [self._topic]).items()}
-        for partition, end in self._ends.items():
+        ends = {p: at for (_, p), at in end_offsets(self._admin, [self._topic]).items()}
+        self._ends |= ends  # of a topic that is deleted, or not known to a broker yet, none is told
+        for partition, end in ends.items():
             if self._fetched[partition] >= end:
                 self._merge.end(partition, count, asked_s)
         for partition in self._merge.newly_passed_over():

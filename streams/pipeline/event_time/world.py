@@ -12,6 +12,7 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.topic_reader import read_topic
+from streams.engine.refusal import check_rights
 from streams.engine.stage_wiring import StageWorld
 from streams.errors import BrokerUnreachable
 from streams.flow.components import EVENT_TIME
@@ -78,11 +79,13 @@ class ControlReader:
         """Those that have come."""
         for message in self._consumer.consume(CHUNK, timeout_s):
             partition, offset = message.partition() or 0, message.offset() or 0
-            if message.error() is None:
+            if error := message.error():
+                check_rights(error)
+                if offset > 0:  # the end
+                    self.positions[partition] = max(self.positions[partition], offset)
+            else:
                 self.positions[partition] = offset + 1
                 yield KafkaRecord.of(message, "control")
-            elif offset > 0:  # the end
-                self.positions[partition] = max(self.positions[partition], offset)
 
     def close(self) -> None:
         """Close the connection."""
