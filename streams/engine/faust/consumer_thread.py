@@ -60,6 +60,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, offset in offsets.items()
             if tp in owned
         }
+        if not wanted:  # all have left since; aiokafka refuses to commit nothing
+            return False
         try:
             await self._ensure_consumer().commit(wanted)
         except KafkaError as error:
