@@ -121,7 +121,8 @@ class BatchConsumer(driver.Consumer):
     def _batch_message(
         self, tp: TP, follows: int, chunk: Sequence[RawRecord], generation: int
     ) -> Any:
-        begin, end = self._fetcher.begin(tp), self.highwater(tp)
+        # Where the log begins is told later than the fetch, and may have passed what it fetched.
+        begin, end = min(self._fetcher.begin(tp), chunk[0].offset), self.highwater(tp)
         batch = RecordBatch(tp.topic, tp.partition, generation, follows, chunk, end, begin)
         # The last offset: Faust drops messages below the offset read before (consumer.py:1206).
         message: Any = ConsumerMessage  # its value is a batch
