@@ -295,6 +295,5 @@ class StageRunner:
                     context = self._world.context(owned.number, wall_ms())
                     made, failed = self.steps.tick(context.record_ms, owned.store, context)
                     self._outbox.put(made)
-                    if failed:
-                        self._wiring.meter.failed_ticks(self.row.name, owned.number, failed)
+                    self._wiring.meter.failed_ticks(self.row.name, owned.number, failed)
                 self._outbox.send()

@@ -28,7 +28,7 @@ class StageMeter(Protocol):
         ...
 
     def failed_ticks(self, stage: str, partition: int, count: int) -> None:
-        """Count parts of ticks that have failed."""
+        """Count parts of a tick that have failed; none, of most."""
         ...
 
     def batch(self, stage: str, seconds: float) -> None:

@@ -79,6 +79,6 @@ def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
         client_config=client,
         producer_config=producer_config(settings),
         views={topic: stage_view(settings, topic) for topic in topics},
-        meter=WorkerMeter(),
+        meter=WorkerMeter(names),
         tracer=tracer_of(settings, "worker"),
     )

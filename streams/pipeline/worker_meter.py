@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from typing import Any
 
 from streams.adapters.metrics import outcomes, table
 from streams.adapters.metrics.running_totals import RunningTotals
 from streams.allocator.figures import PoolFigures
 from streams.allocator.stage import AllocatorStage
+from streams.flow.topology import STAGES
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.score_tally import ScoreTally, view_of
 from streams.records import Outcome, Record
@@ -20,11 +22,23 @@ from streams.stages.profiler import ProfilerStage
 __all__ = ["StageFigures", "WorkerMeter", "observe"]
 
 _MODELS = ("mixture", *EXPERTS)
+_BAD = ("failed", "lost", "forgotten")  # outcomes of which the first is an alert
 _OBSERVED = {"allocator", "interceptor"}  # stages that make what is observed
 
 
 class WorkerMeter:
-    """What the runners of a worker tell; see `StageMeter`."""
+    """What the runners of a worker tell; see `StageMeter`.
+
+    Parameters
+    ----------
+    stages
+        The stages that it runs.
+    """
+
+    def __init__(self, stages: Iterable[str]) -> None:
+        for stage, outcome in product(stages, _BAD):
+            for topic in STAGES[stage].reads:
+                table.RECORDS.labels(stage, topic, outcome)  # an increase needs the 0 before
 
     def records(self, stage: str, topic: str, outcome: str, count: int) -> None:
         """Count records of a topic, by outcome."""

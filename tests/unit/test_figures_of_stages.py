@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import product
 from random import Random
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 
 from streams.adapters.metrics import table
 from streams.allocator.stage import AllocatorStage
+from streams.flow.topology import STAGES
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.mixture import NextRequestMixture
 from streams.models.next_request.score_tally import view_of
 from streams.pipeline.replay import ReplayedFlow
-from streams.pipeline.worker_meter import StageFigures, observe
+from streams.pipeline.worker_meter import StageFigures, WorkerMeter, observe
 from streams.records import Request
 from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.records.control import Mode
@@ -56,6 +58,14 @@ def test_what_came_as_often_as_was_said_is_calibrated() -> None:
 
     assert np.all(tally.came <= tally.scored)
     assert tally.came.sum() == pytest.approx(tally.predicted.sum(), rel=0.1)
+
+
+def test_what_an_alert_is_about_is_0_before_it_happens() -> None:
+    WorkerMeter(["aggregator"])
+    (told,) = table.RECORDS.collect()
+    counts = {tuple(one.labels.values()): one.value for one in told.samples}
+    for topic, outcome in product(STAGES["aggregator"].reads, ("failed", "lost", "forgotten")):
+        assert counts["aggregator", topic, outcome] == 0
 
 
 def test_a_worker_tells_what_its_profiler_sums_up() -> None:
