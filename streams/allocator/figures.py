@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from streams.allocator.state import PoolState
 from streams.allocator.valuation.occupancy import Floats
 from streams.allocator.view import PoolObservation, PoolView
 
-__all__ = ["PoolFigures"]
+__all__ = ["FiguresByPool", "PoolFigures"]
 
 
 class PoolFigures:
@@ -22,15 +22,17 @@ class PoolFigures:
     Attributes
     ----------
     decided_ms
-        Event time of the last decision.
+        Event time of the last decision; 0 while there is none.
     queued
         Constituents of which one more pays but does not fit.
+    partition
+        Of the input topics: that of the pool.
     arrived
         Requests that came, by service.
     """
 
     def __init__(self) -> None:
-        self.decided_ms = self.queued = 0
+        self.decided_ms = self.queued = self.partition = 0
         self.arrived = Counter[str]()
         self._earlier = Counter[str]()  # expected, by catalogues that have been replaced
         self._seen: PoolObservation | None = None
@@ -38,7 +40,13 @@ class PoolFigures:
         self._expected: Floats = np.zeros((0, 0))  # by service and tier of the last one seen
 
     def take(
-        self, row: PoolState, seen: PoolObservation, view: PoolView, came: Mapping[Pair, int]
+        self,
+        row: PoolState,
+        seen: PoolObservation,
+        view: PoolView,
+        came: Mapping[Pair, int],
+        *,
+        partition: int = 0,
     ) -> None:
         """Take in a decision; it is one of many in a second, so no more is done than must be.
 
@@ -50,6 +58,8 @@ class PoolFigures:
             What it was made on.
         came
             Requests since the decision before.
+        partition
+            That of the pool.
         """
         before = self._seen
         if before is None or seen.index is not before.index:
@@ -62,7 +72,15 @@ class PoolFigures:
         for (service, _), count in came.items():
             self.arrived[service] += count
         self.decided_ms, self.queued = row.decided_ms, len(row.queue)
+        self.partition = partition
         self._seen, self._view = seen, view
+
+    def end(self) -> None:
+        """Nothing is decided here any more: what was summed up is all that is kept."""
+        self._earlier += self._of_index()
+        self._expected = np.zeros((0, 0))
+        self._seen = self._view = None
+        self.decided_ms = self.queued = 0
 
     @property
     def budget(self) -> float:
@@ -82,3 +100,22 @@ class PoolFigures:
         services = self._seen.index.services if self._seen else []
         sums: list[float] = self._expected.sum(axis=1).tolist()
         return Counter(dict(zip(services, sums, strict=True)))
+
+
+class FiguresByPool(defaultdict[str, PoolFigures]):
+    """Those of each pool about which was decided here; of some that has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(PoolFigures)
+
+    def keep(self, pools: Container[str]) -> None:
+        """End those of other pools: they are in no catalogue any more."""
+        for pool, figures in self.items():
+            if figures.decided_ms and pool not in pools:
+                figures.end()
+
+    def leave(self, partition: int) -> None:
+        """End those of a partition: its pools are decided on elsewhere."""
+        for figures in self.values():
+            if figures.decided_ms and figures.partition == partition:
+                figures.end()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 from streams.allocator.calibration import DemandCalibration, Pair, added, arrivals
 from streams.allocator.config import AllocatorConfig
 from streams.allocator.decision import PoolDecision, PoolPlan
-from streams.allocator.figures import PoolFigures
+from streams.allocator.figures import FiguresByPool
 from streams.allocator.input_arrays import InputArrays
 from streams.allocator.next_decision import next_decision_ms
 from streams.allocator.own_pasts import OwnPasts, PoolPasts, owner_of
@@ -42,7 +41,7 @@ class AllocatorStage:
         self.config = config or AllocatorConfig()
         self._arrays = InputArrays()
         self._pasts = OwnPasts(self.config.tick_ms)
-        self.figures = defaultdict[str, PoolFigures](PoolFigures)  # for who watches
+        self.figures = FiguresByPool()  # for who watches
 
     def step(self, event: Record, state: State, context: StepContext) -> Iterable[Record]:
         """Take in demand, utilisation or an operator override; decide when a round is complete.
@@ -71,6 +70,7 @@ class AllocatorStage:
 
     def tick(self, now_ms: int, state: State, context: StepContext) -> Iterable[Record]:
         """Decide for each known pool whose last decision is at least one tick old."""
+        self.figures.keep(context.catalog.pools)
         pools = self.parts(context)
         return [made for pool in pools for made in self.tick_part(pool, now_ms, state, context)]
 
@@ -155,7 +155,7 @@ class AllocatorStage:
         row, plan = decide(row, view, self.config, pasts)
         next_ms = next_decision_ms(row, self.config, row.next_ms, pasts.next_ms)
         state[_pool_key(pool)] = row = row._replace(next_ms=next_ms, unlearnt={})
-        self.figures[pool].take(row, seen, view, arrived)
+        self.figures[pool].take(row, seen, view, arrived, partition=context.partition)
         scene = TrialScene(row, view, seen, arrived, uses, context)
         return [*plan.commands, *plan.verdicts, *self._try(scene, state)]
 

@@ -127,7 +127,7 @@ class StageRunner:
         """Give up ownership of these partitions and drop their state."""
         self._partitions.revoke(tps)
         for tp in tps:
-            self._wiring.meter.lag(self.row.name, tp.partition, 0)
+            self._wiring.meter.left(self.row.name, tp.partition)
 
     async def _open(self, owned: OwnedPartition, delay_s: float) -> None:
         """Fence the earlier owner, rebuild the state, and process again what was not saved."""

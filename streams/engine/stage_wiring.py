@@ -47,6 +47,10 @@ class StageMeter(Protocol):
         """Set the consumer lag of a partition, in records."""
         ...
 
+    def left(self, stage: str, partition: int) -> None:
+        """End the figures of a partition that another worker has now."""
+        ...
+
 
 def observed(
     pack: Callable[[Record], Sent], observe: Callable[[Record], None] | None

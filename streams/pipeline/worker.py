@@ -71,14 +71,14 @@ def create_app(settings: Settings, stages: Mapping[str, Stage[Any]] | None = Non
     return WorkerApp(apps, settings)
 
 
-def _wiring(settings: Settings, names: Iterable[str]) -> StageWiring:
+def _wiring(settings: Settings, stages: Mapping[str, Stage[Any]]) -> StageWiring:
     client = client_config(settings)
-    topics = {topic for name in names for topic in STAGES[name].views}
+    topics = {topic for name in stages for topic in STAGES[name].views}
     return StageWiring(
         codec=codec.installed(),
         client_config=client,
         producer_config=producer_config(settings),
         views={topic: stage_view(settings, topic) for topic in topics},
-        meter=WorkerMeter(names),
+        meter=WorkerMeter(stages),
         tracer=tracer_of(settings, "worker"),
     )

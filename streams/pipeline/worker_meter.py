@@ -22,6 +22,7 @@ from streams.stages.profiler import ProfilerStage
 __all__ = ["StageFigures", "WorkerMeter", "observe"]
 
 _MODELS = ("mixture", *EXPERTS)
+_OF_POOLS = (table.DECIDED, table.BUDGET, table.SPENDING, table.QUEUED_WANTS)
 _BAD = ("failed", "lost", "forgotten")  # outcomes of which the first is an alert
 _OBSERVED = {"allocator", "interceptor"}  # stages that make what is observed
 
@@ -32,10 +33,11 @@ class WorkerMeter:
     Parameters
     ----------
     stages
-        The stages that it runs.
+        Those that it runs, by name.
     """
 
-    def __init__(self, stages: Iterable[str]) -> None:
+    def __init__(self, stages: Mapping[str, Stage[Any]]) -> None:
+        self._stages = stages
         for stage, outcome in product(stages, _BAD):
             for topic in STAGES[stage].reads:
                 table.RECORDS.labels(stage, topic, outcome)  # an increase needs the 0 before
@@ -59,6 +61,12 @@ class WorkerMeter:
     def lag(self, stage: str, partition: int, count: int) -> None:
         """Set the lag of a partition."""
         table.LAG.labels(stage, str(partition)).set(count)
+
+    def left(self, stage: str, partition: int) -> None:
+        """End the figures of a partition that another worker has now."""
+        self.lag(stage, partition, 0)
+        if isinstance(allocator := self._stages[stage], AllocatorStage):
+            allocator.figures.leave(partition)
 
     def observer(self, stage: str) -> Callable[[Record], None] | None:
         """`observe`, for stages of which something is observed."""
@@ -92,6 +100,7 @@ class StageFigures:
         self._profiler, self._allocator = stages.get("profiler"), stages.get("allocator")
         self._letters = tuple(letters)
         self._totals = RunningTotals()
+        self._pools = set[str]()  # with gauges, as they were told
         for model in _MODELS:
             table.LOG_LOSS.labels(model)  # a rate needs the 0 before the first
 
@@ -118,12 +127,18 @@ class StageFigures:
 
     def _tell_pools(self, pools: Mapping[str, PoolFigures]) -> None:
         expected, arrived = Counter[str](), Counter[str]()
-        for pool, figures in pools.items():
-            name = table.POOLS(pool)
+        live = {pool: figures for pool, figures in pools.items() if figures.decided_ms}
+        names = {pool: table.POOLS(pool) for pool in live}
+        for name, gauge in product(self._pools - {*names.values()}, _OF_POOLS):
+            gauge.remove(name)
+        self._pools = {*names.values()}
+        for pool, figures in live.items():
+            name = names[pool]
             table.DECIDED.labels(name).set(figures.decided_ms / 1000)
             table.BUDGET.labels(name).set(figures.budget)
             table.SPENDING.labels(name).set(figures.spending)
             table.QUEUED_WANTS.labels(name).set(figures.queued)
+        for figures in pools.values():
             expected.update(figures.expected())
             arrived.update(figures.arrived)
         self._totals.follow_each(table.EXPECTED_REQUESTS, table.SERVICES, expected)

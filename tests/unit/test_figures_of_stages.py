@@ -12,17 +12,20 @@ import pytest
 
 from streams.adapters.metrics import table
 from streams.allocator.stage import AllocatorStage
+from streams.allocator.state_bytes import AllocatorRow
 from streams.flow.topology import STAGES
 from streams.models.next_request.experts import EXPERTS
 from streams.models.next_request.mixture import NextRequestMixture
 from streams.models.next_request.score_tally import view_of
 from streams.pipeline.replay import ReplayedFlow
 from streams.pipeline.worker_meter import StageFigures, WorkerMeter, observe
-from streams.records import Request
+from streams.records import Request, Utilisation
 from streams.records.catalog import Catalog, Constituent, Pool, Resources, Tier
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Verdict
 from streams.settings import Settings
+from streams.stages.aggregator.stage import Aggregator
+from streams.stages.base import StepContext
 from streams.stages.profiler import ProfilerStage
 
 
@@ -61,7 +64,7 @@ def test_what_came_as_often_as_was_said_is_calibrated() -> None:
 
 
 def test_what_an_alert_is_about_is_0_before_it_happens() -> None:
-    WorkerMeter(["aggregator"])
+    WorkerMeter({"aggregator": Aggregator()})
     (told,) = table.RECORDS.collect()
     counts = {tuple(one.labels.values()): one.value for one in told.samples}
     for topic, outcome in product(STAGES["aggregator"].reads, ("failed", "lost", "forgotten")):
@@ -94,6 +97,37 @@ def test_a_decision_is_counted_by_what_decided_it_and_one_of_a_challenger_is_not
         observe(verdict(challenger))
 
     assert counter._value.get() == before + 1
+
+
+@pytest.mark.parametrize("why", ["out of the catalogue", "another worker has it"])
+def test_a_pool_that_is_not_decided_on_here_any_more_has_no_gauges_and_keeps_its_sums(
+    why: str,
+) -> None:
+    allocator, pool = AllocatorStage(), f"gone {why}"
+    catalog = Catalog.of([Pool(pool=pool, capacity=Resources(cpu=4.0))])
+    context, state = StepContext(partition=1, catalog=catalog), dict[str, AllocatorRow]()
+    room = Resources(cpu=4.0)
+    used = Utilisation(pool=pool, at_ms=1_000, capacity=room, used=Resources())
+    deque(allocator.step(used, state, context), maxlen=0)
+    deque(allocator.tick(1_000_000, state, context), maxlen=0)
+    allocator.figures[pool].arrived["paint"] = 3
+    figures = StageFigures({"allocator": allocator}, [])
+    figures.tell()
+    assert pool in pools_told()
+    if why == "out of the catalogue":
+        allocator.tick(1_000_000, state, StepContext(partition=1))
+    else:
+        WorkerMeter({"allocator": allocator}).left("allocator", 1)
+    figures.tell()
+
+    assert pool not in pools_told()
+    assert allocator.figures[pool].arrived["paint"] == 3
+
+
+def pools_told() -> set[str]:
+    """The pools of which gauges are there."""
+    gauges = (table.DECIDED, table.BUDGET, table.SPENDING, table.QUEUED_WANTS)
+    return {s.labels["pool"] for gauge in gauges for told in gauge.collect() for s in told.samples}
 
 
 def test_an_allocator_sums_up_what_it_expected_and_what_came() -> None:
