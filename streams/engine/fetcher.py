@@ -140,7 +140,9 @@ class RecordFetcher:
         for place, messages_of in groupby(messages, _place):
             tp, records = TP(*place), self._records(messages_of, self._is_record)
             if records and tp in self._flowing:
-                run = found.setdefault(tp, FetchedRun(max(self._position[tp], 0), []))
+                # A log that was made anew is fetched from its beginning, before the position.
+                follows = min(max(self._position[tp], 0), records[0].offset)
+                run = found.setdefault(tp, FetchedRun(follows, []))
                 run.records.extend(records)
                 self._position[tp] = records[-1].offset + 1
         return found

@@ -125,9 +125,11 @@ class OwnedPartition:
         """Replace the state by a rebuilt one; its position is no earlier than these offsets.
 
         Offsets may become committable without a changed row, and then are not in the changelog.
+        Those in a topic that was made anew since are none of it.
         """
         for name, offset in committable.items():
-            store.position[name] = max(store.position.get(name, 0), offset)
+            if store.topics.get(name) == self.store.topics.get(name):
+                store.position[name] = max(store.position.get(name, 0), offset)
         self.writer, self.store = writer, store
 
     def resume(self) -> None:

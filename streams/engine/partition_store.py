@@ -273,7 +273,9 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
                 into[name] = value
 
     def adopt(self, topics: Mapping[str, str]) -> list[str]:
-        """Forget the position in each topic that is another than before; their names.
+        """Begin again in each topic that is another than before; their names.
+
+        At its beginning, whatever offset the group may have committed in it for the former one.
 
         Parameters
         ----------
@@ -282,7 +284,7 @@ class PartitionStore(MutableMapping[str, S], Generic[S]):
         """
         anew = [name for name, now in topics.items() if self.topics.get(name, now) != now]
         for name in anew:
-            self.position.pop(name, None)
+            self.position[name] = 0
         self.topics = dict(topics)
         return anew
 

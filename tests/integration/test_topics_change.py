@@ -83,6 +83,22 @@ def test_a_topic_made_anew_under_a_worker_loses_nothing(live: Live, eventually: 
     eventually(lambda: predicted(live, "new") == 120, 60)
 
 
+def test_a_topic_made_anew_at_once_under_a_worker_loses_nothing(
+    live: Live, eventually: Eventually
+) -> None:
+    settings = live.settings
+    worker = live.worker(*STAGES)
+    produce(settings, plain(settings), "old", 80)
+    eventually(lambda: predicted(live, "old") == 80, 60)
+    delete(settings, "requests")
+    create_topics(settings)
+    produce(settings, plain(settings), "new", 40)
+    worker.wait(60)
+    assert f"Topic {settings.topic('requests')} was deleted and made anew" in worker.output
+    live.worker(*STAGES)
+    eventually(lambda: predicted(live, "new") == 40, 60)
+
+
 @pytest.mark.usefixtures("topics")
 @pytest.mark.parametrize("read", [TopicView.catch_up, TopicView.wait])
 def test_a_view_of_a_topic_made_anew_shows_what_it_has_now(

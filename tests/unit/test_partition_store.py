@@ -261,12 +261,12 @@ def test_rows_of_a_stage_that_keeps_nothing_any_more_pass_the_check() -> None:
     assert state.get("u/ann") is None
 
 
-def test_the_position_in_a_topic_that_was_made_anew_is_forgotten() -> None:
+def test_a_topic_that_was_made_anew_is_begun_again() -> None:
     state, again = store(), store()
     state["u/a"] = 1
     state.position = {"requests": 400, "feedback": 7}
     assert state.adopt({"requests": "first", "feedback": "same"}) == []  # not known before
     again.load(state.save())
     assert again.adopt({"requests": "second", "feedback": "same"}) == ["requests"]
-    assert again.position == {"feedback": 7}
+    assert again.position == {"requests": 0, "feedback": 7}
     assert dict(again) == {"u/a": 1}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.clients import client_config
@@ -36,7 +37,7 @@ class BrokerWatch:
     settings
         Kafka.
     changed
-        Called if a topic of the flow gets more partitions, or is deleted.
+        Called if a topic of the flow gets more partitions, is deleted, or is made anew.
     meanwhile
         What the process does while Kafka is away, told with it.
     """
@@ -52,6 +53,7 @@ class BrokerWatch:
         self._servers, self._changed, self._meanwhile = settings.kafka, changed, meanwhile
         self._names = declared(settings).keys()
         self._partitions: dict[str, int] = {}  # of each topic when it was last seen
+        self._ids: dict[str, str] = {}  # the same: one made anew has the same name, not the same id
         self._missed: set[str] = set()  # topics that the last answer lacked, for the first time
         self._why = ""
         self._away_s: float | None = None  # since when (monotonic)
@@ -75,12 +77,24 @@ class BrokerWatch:
             self._is_away(self._why or str(error.args[0].str()))
         else:
             self._is_there()
-            self._compare({n: len(topics[n].partitions) for n in self._names if n in topics})
+            there = {n: len(topics[n].partitions) for n in self._names if n in topics}
+            self._compare(there, self._ids_of(there))
 
     def _ask_regularly(self) -> None:
         while True:
             self.look()
             time.sleep(LOOK_S)
+
+    def _ids_of(self, names: Iterable[str]) -> Mapping[str, str]:
+        """The id of each of these topics of which it is told in time."""
+        wanted, found = [*names], dict[str, str]()
+        if not wanted:
+            return found
+        asked = self._client.describe_topics(TopicCollection(wanted), request_timeout=LOOK_S)
+        for name, answer in asked.items():
+            with suppress(KafkaException, TimeoutError):
+                found[name] = str(answer.result(LOOK_S).topic_id)
+        return found
 
     def _note(self, error: KafkaError) -> None:
         self._why = error.str()
@@ -96,8 +110,8 @@ class BrokerWatch:
                 extra={"action": "kafka_away"},
             )  # fmt: skip
 
-    def _compare(self, now: Mapping[str, int]) -> None:
-        """Tell of partitions that were added, and of topics that were deleted.
+    def _compare(self, now: Mapping[str, int], ids: Mapping[str, str]) -> None:
+        """Tell of partitions that were added, and of topics that were deleted or made anew.
 
         Keys go to others then, away from their state; of a topic made anew, what is at places that
         were read of the old one would be passed over. A broker that has just started, or lags behind
@@ -115,15 +129,27 @@ class BrokerWatch:
             )  # fmt: skip
         missed = before.keys() - now.keys()
         gone, self._missed = missed & self._missed, missed - self._missed
-        for name in sorted(gone):
+        self._tell_gone(gone)
+        anew = [name for name, now_id in ids.items() if self._ids.get(name, now_id) != now_id]
+        self._ids |= ids
+        for name in anew:
+            _log.error(
+                "Topic %s was deleted and made anew. Workers end. To go on, start them again: they"
+                " read it from its beginning",
+                name, extra={"action": "topic_made_anew"},
+            )  # fmt: skip
+        if grown or gone or anew:
+            self._changed()
+
+    def _tell_gone(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
             del self._partitions[name]
+            self._ids.pop(name, None)
             _log.error(
                 "Topic %s was deleted. Workers end. To go on, run `foremesh topics create`, and"
                 " start them again: they read it from its beginning",
                 name, extra={"action": "topic_deleted"},
             )  # fmt: skip
-        if grown or gone:
-            self._changed()
 
     def _is_there(self) -> None:
         KAFKA_UP.set(1)

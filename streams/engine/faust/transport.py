@@ -112,6 +112,7 @@ class BatchConsumer(driver.Consumer):
             return
         for tp, (follows, fetched) in records.items():
             after = follows
+            self._read_offset[tp] = follows  # else Faust drops those of a log that was made anew
             for chunk in cut(fetched, self._most_records, self._most_bytes):
                 if generation != self.app.consumer_generation_id or not self.flow_active:
                     return
