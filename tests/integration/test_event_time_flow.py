@@ -13,10 +13,12 @@ from confluent_kafka import Consumer
 from harness import eventually
 from live import Live
 from services import read
+from topic_changes import delete
 
 from streams.adapters.avro import codec
 from streams.adapters.kafka.clients import connect, consumer_config, producer_config
 from streams.adapters.kafka.groups import members
+from streams.adapters.kafka.topics import create_topics
 from streams.cli.produce_wait import wait_for_flow
 from streams.engine.producer import CheckedProducer, WriterFenced
 from streams.errors import DeliveryFailed, FlowStalled, StagesRunApart, StateUnreadable
@@ -216,6 +218,23 @@ def test_it_goes_on_where_it_was_stopped(live: Live) -> None:
     for topic, kind in (("outcomes", Outcome), ("instances", Instance), ("commands", Command)):
         wanted = [record for record in expected if isinstance(record, kind)]
         assert sorted(map(repr, read(live.settings, topic))) == sorted(map(repr, wanted))
+
+
+def test_requests_on_a_topic_made_anew_are_taken_from_its_beginning(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = requests(60)
+    send(live.settings, asked[:20])
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+    delete(live.settings, "requests")
+    create_topics(live.settings)
+    send(live.settings, asked[20:])
+    with running(live.settings):
+        wait_for_flow(live.settings, recorded=True)
+
+    assert sorted(r.request_id for r in outcomes(live)) == sorted(r.request_id for r in asked)
+    assert caplog.text.count("Topic requests was deleted and made anew") == 1
 
 
 def test_nothing_counts_that_two_workers_made_after_their_last_checkpoints(

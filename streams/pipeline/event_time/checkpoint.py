@@ -7,9 +7,11 @@ what follows from them is sent again, with the same ids.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -22,12 +24,15 @@ from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
 from streams.engine.recovery import read_partition
 from streams.engine.refusal import check_rights
+from streams.engine.topic_ids import TopicIds
 from streams.errors import BrokerUnreachable, StagesRunApart
 from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES, changelog
 from streams.settings import Settings
 
 __all__ = ["FlowCheckpoints"]
+
+_log = logging.getLogger(__name__)
 
 READERS = 8  # partitions that are read at once
 RETRY_S = 0.5
@@ -61,10 +66,12 @@ class FlowCheckpoints:
         self._writer = TransactionalFlowWriter(producer_config(settings), group)
         read = {topic for row in STAGES.values() for topic in row.reads}
         self._made = read - READ_BY.keys()
+        names = {settings.topic(topic): topic for topic in read}
+        self._topics = TopicIds(client_config(settings), names)
         self._saved: Mapping[str, Mapping[int, int]] = {}  # by topic and partition
 
     def load(self, states: States) -> None:
-        """Rebuild these states."""
+        """Rebuild these states; topics that were made anew are begun again."""
 
         def read(stage: str, number: int, state: PartitionStore[Any]) -> None:
             name = self._settings.topic(changelog(stage))
@@ -76,7 +83,7 @@ class FlowCheckpoints:
             done = [pool.submit(read, *place, state) for place, state in states.items()]
             for future in done:
                 future.result()
-        self._saved = self._begin(states)
+        self._saved = self._begin(states, self._adopt(states))
 
     def start(self, topic: str) -> Mapping[int, int]:
         """By partition of a topic: the offset of the next record."""
@@ -119,8 +126,30 @@ class FlowCheckpoints:
 
     # ------------------------------------------------------------------- where to begin
 
-    def _begin(self, states: States) -> Mapping[str, Mapping[int, int]]:
-        """Where this flow, or a stage that has run by itself since, left off."""
+    def _adopt(self, states: States) -> Mapping[tuple[str, int], Collection[str]]:
+        """The topics that were made anew since each state was saved.
+
+        Of those that the flow makes itself nothing is told: it goes on where they end.
+        """
+        ids = self._topics.now()
+        anew = {
+            (stage, number): state.adopt({topic: ids[topic] for topic in STAGES[stage].reads})
+            for (stage, number), state in states.items()
+        }
+        for name in sorted(READ_BY.keys() & set(chain.from_iterable(anew.values()))):
+            _log.warning(
+                "Topic %s was deleted and made anew: it is read from its beginning",
+                name, extra={"action": "topic_made_anew"},
+            )  # fmt: skip
+        return anew
+
+    def _begin(
+        self, states: States, anew: Mapping[tuple[str, int], Collection[str]]
+    ) -> Mapping[str, Mapping[int, int]]:
+        """Where this flow, or a stage that has run by itself since, left off.
+
+        In a topic made anew that is nowhere: what is committed in it may be of the former one.
+        """
         own = committed_offsets(self._admin, self._settings.group(EVENT_TIME))
         found: dict[str, dict[int, int]] = {}
         for topic, stage in READ_BY.items():
@@ -129,7 +158,8 @@ class FlowCheckpoints:
                 place = self._settings.topic(topic), number
                 state = states[stage, number].position.get(topic, 0)
                 latest = max(own.get(place, 0), theirs.get(place, 0), state)
-                found.setdefault(topic, {})[number] = latest
+                begun_again = topic in anew[stage, number]
+                found.setdefault(topic, {})[number] = 0 if begun_again else latest
         return found
 
     def _wait_until_alone(self) -> None:
