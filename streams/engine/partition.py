@@ -93,11 +93,16 @@ class OwnedPartition:
 
     # ------------------------------------------------------------------- life
 
-    def open(self, saved: ChangelogConfig) -> tuple[TransactionalWriter, PartitionStore[Any]]:
+    def open(
+        self, saved: ChangelogConfig
+    ) -> tuple[TransactionalWriter, PartitionStore[Any]] | None:
         """Fence the earlier owner and rebuild the state; blocks, and may run in a thread.
 
-        The writer comes first: it fences, and what is read after that is final.
+        The writer comes first: it fences, and what is read after that is final. None if the
+        partition was revoked while this waited for a thread: it would fence the new owner.
         """
+        if self.revoked:
+            return None
         writer = TransactionalWriter(
             saved.producer_config, f"{saved.group}-{self.number}", saved.topic, self.number
         )

@@ -134,13 +134,13 @@ class StageRunner:
         while not owned.revoked:
             await asyncio.sleep(delay_s)
             try:
-                writer, store = await self._tasks.call_long(owned.open, self._changelog)
+                opened = await self._tasks.call_long(owned.open, self._changelog)
             except (DeliveryFailed, BrokerUnreachable) as error:
                 delay_s = self._backoff_s(owned, error)
                 continue
             async with self._partitions.stepping:
-                if not owned.revoked:
-                    await self._resume(owned, writer, store)
+                if opened and not owned.revoked:
+                    await self._resume(owned, *opened)
             return
 
     async def _resume(

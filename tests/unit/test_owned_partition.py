@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streams.engine.partition import OwnedPartition
+from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.partition_store import PartitionStore
 
 WRITER: Any = None
@@ -31,3 +31,17 @@ def test_what_was_committed_in_a_topic_says_nothing_of_one_made_anew(
     owned.reset(WRITER, rebuilt, {"requests": 80})
 
     assert owned.store.position == {"requests": position}
+
+
+def test_a_partition_that_is_revoked_before_it_is_opened_fences_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fenced = list[object]()
+    monkeypatch.setattr("streams.engine.partition.TransactionalWriter", lambda *a: fenced.append(a))
+    monkeypatch.setattr("streams.engine.partition.read_partition", lambda *_: ())
+    owned = OwnedPartition(0, 1, store())
+    owned.revoke()
+
+    owned.open(ChangelogConfig("log", "group", {}, {}, store))
+
+    assert fenced == []
