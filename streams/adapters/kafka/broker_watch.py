@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from streams.adapters.kafka.clients import client_config
 from streams.adapters.kafka.topics import declared
 from streams.adapters.metrics.table import KAFKA_UP
+from streams.flow.topology import STAGES
 from streams.settings import Settings
 
 __all__ = ["GOES_ON", "BrokerWatch"]
@@ -52,6 +53,7 @@ class BrokerWatch:
         self._client = AdminClient({**client_config(settings), **config})
         self._servers, self._changed, self._meanwhile = settings.kafka, changed, meanwhile
         self._names = declared(settings).keys()
+        self._read = {settings.topic(name) for row in STAGES.values() for name in row.reads}
         self._partitions: dict[str, int] = {}  # of each topic when it was last seen
         self._ids: dict[str, str] = {}  # the same: one made anew has the same name, not the same id
         self._missed: set[str] = set()  # topics that the last answer lacked, for the first time
@@ -78,7 +80,7 @@ class BrokerWatch:
         else:
             self._is_there()
             there = {n: len(topics[n].partitions) for n in self._names if n in topics}
-            self._compare(there, self._ids_of(there))
+            self._compare(there, self._ids_of(there.keys() & self._read))
 
     def _ask_regularly(self) -> None:
         while True:
