@@ -28,7 +28,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -67,19 +69,20 @@ _KINDS: Mapping[str, str] = {
 
 
 def load(path: str | Path) -> Catalog:
-    """Read the catalogue of a file; see `parse`."""
+    """Read the catalogue of a file, or of standard input ("-"); see `parse`."""
+    name = "standard input" if path == "-" else str(path)
     try:
-        with Path(path).open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise CatalogInvalid(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CatalogInvalid(f"{name} cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
-        raise CatalogInvalid(f"{path} is larger than {MAX_BYTES} bytes: is it a catalogue?")
+        raise CatalogInvalid(f"{name} is larger than {MAX_BYTES} bytes: is it a catalogue?")
     try:
-        return parse(data.decode(), str(path))
+        return parse(data.decode(), name)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise CatalogInvalid(f"{path}, line {line}: not valid UTF-8") from error
+        raise CatalogInvalid(f"{name}, line {line}: not valid UTF-8") from error
 
 
 def parse(text: str, name: str = "catalogue") -> Catalog:

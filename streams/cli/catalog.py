@@ -44,7 +44,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("file")
+@click.argument("file", metavar="FILE|-")
 @pass_settings
 def load(settings: Settings, file: str) -> None:
     """Put the catalogue of FILE into force; entries that it does not contain are withdrawn.

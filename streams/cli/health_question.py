@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -36,7 +38,7 @@ async def _asked(settings: Settings, url: str) -> Any:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, ssl=trust(settings), raise_for_status=True) as answer,
+            session.get(url, ssl=_tls(settings, url), raise_for_status=True) as answer,
         ):
             return json.loads(await answer.read())
     except aiohttp.ClientConnectorCertificateError as error:
@@ -46,3 +48,8 @@ async def _asked(settings: Settings, url: str) -> Any:
         ) from error
     except TimeoutError:
         raise TimeoutError(f"no answer in {PATIENCE_S:g} s") from None
+
+
+def _tls(settings: Settings, url: str) -> ssl.SSLContext | bool:
+    """Whom to trust; of a server asked in the clear that file may be missing."""
+    return trust(settings) if urlsplit(url).scheme == "https" else True

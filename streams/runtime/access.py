@@ -80,7 +80,7 @@ def listener(settings: Settings, listen: str, what: str) -> Listener:
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:
-        raise _unusable(certificate, error) from error
+        raise _unusable("FOREMESH_TLS_CERTIFICATE or _KEY", certificate, error) from error
     return Listener(listen, what, context)
 
 
@@ -136,18 +136,23 @@ def grpc_certificates(
             f"the {what} on {listen} must know its clients: set FOREMESH_TLS_CA to the CA of their"
             " certificates, or listen on 127.0.0.1"
         )
-    return _bytes_of(key), _bytes_of(certificate), _bytes_of(settings.tls_ca)
+    return (
+        _bytes_of("FOREMESH_TLS_KEY", key),
+        _bytes_of("FOREMESH_TLS_CERTIFICATE", certificate),
+        _bytes_of("FOREMESH_TLS_CA", settings.tls_ca),
+    )
 
 
-def _bytes_of(path: str) -> bytes:
+def _bytes_of(setting: str, path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise _unusable(setting, path, error) from error
 
 
-def _unusable(path: str, error: OSError) -> SettingInvalid:
-    return SettingInvalid(f"{path} cannot be used for TLS: {error.strerror or error}")
+def _unusable(setting: str, path: str, error: OSError) -> SettingInvalid:
+    why = error.strerror or error
+    return SettingInvalid(f"{path} cannot be used for TLS: {why}: see {setting}")
 
 
 # --------------------------------------------------------------------------- who
@@ -291,4 +296,4 @@ def trust(settings: Settings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=settings.tls_ca or None)
     except OSError as error:
-        raise _unusable(settings.tls_ca, error) from error
+        raise _unusable("FOREMESH_TLS_CA", settings.tls_ca, error) from error

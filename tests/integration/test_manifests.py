@@ -263,6 +263,16 @@ def test_what_listens_beyond_loopback_has_what_it_asks_for() -> None:
             assert not any("0.0.0.0" in str(container) for container in containers)
 
 
+def test_the_notes_of_the_chart_send_to_pods_that_have_the_certificates() -> None:
+    notes = (CHECKOUT / "deploy" / "helm" / "templates" / "NOTES.txt").read_text()
+    sent = re.findall(r"exec (?:-i )?deploy/(\w+) -- foremesh (\w+)", notes)
+
+    assert [command for _, command in sent] == ["catalog", "doctor"]
+    for name, _ in sent:
+        (container,) = pods()[name]["spec"]["containers"]
+        assert "/etc/foremesh" in {one["mountPath"] for one in container["volumeMounts"]}
+
+
 def test_the_examples_carry_what_foremesh_looks_for() -> None:
     (example,) = (one for one in every("Deployment") if CONSTITUENT in one["metadata"]["labels"])
     (scaled,) = every("ScaledObject")

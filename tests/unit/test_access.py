@@ -10,6 +10,7 @@ from streams.runtime.access import (
     grpc_certificates,
     listener,
     loopback_only,
+    trust,
 )
 from streams.settings import Settings
 
@@ -78,7 +79,9 @@ def test_a_listener_beyond_loopback_needs_a_certificate() -> None:
     assert listener(Settings(), "127.0.0.1:80", "gateway").tls is None
     with pytest.raises(SettingInvalid, match=r"gateway would listen on 0\.0\.0\.0:80 .*_TLS_KEY"):
         listener(Settings(), "0.0.0.0:80", "gateway")
-    with pytest.raises(SettingInvalid, match=r"none\.pem cannot be used for TLS"):
+    with pytest.raises(
+        SettingInvalid, match=r"none\.pem cannot be used for TLS: .*TLS_CERTIFICATE"
+    ):
         listener(Settings(tls_certificate="none.pem", tls_key="x"), "0.0.0.0:80", "gateway")
 
 
@@ -94,3 +97,14 @@ def test_a_scaler_beyond_loopback_must_know_its_clients() -> None:
         grpc_certificates(Settings(), "0.0.0.0:1", "scaler")
     with pytest.raises(SettingInvalid, match="set FOREMESH_TLS_CA"):
         grpc_certificates(Settings(tls_certificate="c", tls_key="k"), "0.0.0.0:1", "scaler")
+
+
+def test_a_file_that_cannot_be_used_is_told_with_the_setting_that_names_it() -> None:
+    with pytest.raises(
+        SettingInvalid, match=r"none\.pem cannot be used for TLS: .*FOREMESH_TLS_CA"
+    ):
+        trust(Settings(tls_ca="none.pem"))
+    with pytest.raises(SettingInvalid, match=r"none\.pem cannot be used for TLS: .*TLS_KEY"):
+        grpc_certificates(
+            Settings(tls_certificate="c", tls_key="none.pem", tls_ca="a"), "0.0.0.0:1", "scaler"
+        )

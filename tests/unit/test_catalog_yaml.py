@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from dataclasses import replace
@@ -440,3 +441,12 @@ def test_what_is_no_text_names_nothing(name: str) -> None:
 def test_names_that_look_like_values_are_names(name: str) -> None:
     text = with_merges(f"  {name}: {{cpu: 1, memory: 1, warm_up_ms: 1, price: 1}}\n")
     assert list(parse(text).constituents) == [name.strip("'")]
+
+
+def test_a_catalogue_is_read_of_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"pools: {default: {cpu: 1, memory: 1, bandwidth: 1}}"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert list(load("-").pools) == ["default"]
+
+    with pytest.raises(CatalogInvalid, match="standard input is empty"):
+        load("-")
