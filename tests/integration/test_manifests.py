@@ -200,7 +200,7 @@ def test_every_service_and_policy_selects_something_and_names_its_port() -> None
 
 def test_what_serves_metrics_is_scraped_as_the_process_that_it_is() -> None:
     (monitor,) = every("ServiceMonitor")
-    (config,) = every("ConfigMap")
+    config = next(every("ConfigMap"))
     services = [
         one
         for one in every("Service")
@@ -237,21 +237,21 @@ def process_of(container: str, monitor: dict[str, Any]) -> str:
 
 
 def test_every_setting_is_one_of_ours() -> None:
-    (config,) = every("ConfigMap")
+    told = {name for config in every("ConfigMap") for name in config["data"]}
     known = {Settings.variable(name) for name in Settings.__dataclass_fields__}
     mesh = {f"FOREMESH_MESH_{name}" for name in ("EDGE", "JWT_ISSUER", "JWT_KEYS")}
 
-    assert set(config["data"]) <= known | mesh
+    assert told <= known | mesh
 
 
 def test_what_listens_beyond_loopback_has_what_it_asks_for() -> None:
-    (config,) = every("ConfigMap")
     told = (FOLDER / "base" / "config.yaml").read_text()
     made = set(re.findall(r"--from-file=(\S+)", told))
-    named = {Path(value) for value in config["data"].values() if value.startswith("/etc/foremesh/")}
+    data = {name: value for config in every("ConfigMap") for name, value in config["data"].items()}
+    named = {Path(value) for value in data.values() if value.startswith("/etc/foremesh/")}
 
     assert {path.name for path in named} == made
-    settings = Settings.from_env(config["data"])
+    settings = Settings.from_env(data)
     assert settings.tls_certificate
     assert settings.provisioner.startswith("https://")
     for name, template in pods().items():
@@ -261,6 +261,35 @@ def test_what_listens_beyond_loopback_has_what_it_asks_for() -> None:
             assert mounts == ["/etc/foremesh", "/tmp"] * len(containers)
         else:
             assert not any("0.0.0.0" in str(container) for container in containers)
+
+
+def test_who_is_told_where_the_provisioner_is_may_ask_it() -> None:
+    told = {
+        name
+        for name, template in pods().items()
+        for container in containers_of(template)
+        for source in container["envFrom"]
+        if source.get("configMapRef", {}).get("name") == "provisioner"
+    }
+    (policy,) = (one for one in every("NetworkPolicy") if one["metadata"]["name"] == "provisioner")
+    (selector,) = policy["spec"]["ingress"][0]["from"]
+    (expression,) = selector["podSelector"]["matchExpressions"]
+
+    assert told - {"provisioner"} == {*expression["values"]} == {"gateway", "mesh", "dashboard"}
+
+
+def test_where_keda_scales_nobody_is_told_of_a_provisioner() -> None:
+    data = {
+        name
+        for folder in ("base", "keda")
+        for path in (FOLDER / folder).glob("*.yaml")
+        for one in documents(path)
+        if one["kind"] == "ConfigMap"
+        for name in one["data"]
+    }
+
+    assert "FOREMESH_KAFKA" in data
+    assert "FOREMESH_PROVISIONER" not in data
 
 
 def test_the_notes_of_the_chart_send_to_pods_that_have_the_certificates() -> None:

@@ -34,7 +34,7 @@ yes
 {{- range $one.subjects -}}
 {{- $_ := set . "namespace" $.root.Release.Namespace -}}
 {{- end -}}
-{{- if eq $one.kind "ConfigMap" -}}
+{{- if and (eq $one.kind "ConfigMap") (eq $one.metadata.name "foremesh") -}}
 {{- $_ := set $one "data" (mergeOverwrite $one.data (include "foremesh.strings" .root.Values.config | fromYaml)) -}}
 {{- else if eq $one.kind "Job" -}}
 {{- /* A Job cannot be changed: each revision has one of its own. */ -}}
