@@ -26,7 +26,10 @@ from streams.settings import Settings
 
 FOLDER = CHECKOUT / "deploy" / "kubernetes"
 FILES = sorted(FOLDER.rglob("*.yaml"))
-VERSION = kubernetes_validate.latest_version()
+CHART = YAML(typ="safe", pure=True).load(CHECKOUT / "deploy" / "helm" / "Chart.yaml")
+OLDEST = CHART["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+VERSIONS = (OLDEST, kubernetes_validate.latest_version())
+SLEEPS_SINCE = (1, 30)  # earlier releases refuse a Pod that sleeps before it is ended
 THEIRS = {
     "kustomize.config.k8s.io/v1beta1",
     "keda.sh/v1alpha1",
@@ -65,11 +68,20 @@ CONTAINERS = [
 SERVING = [one for one in CONTAINERS if "ports" in one.values[0]]  # type: ignore[operator]  # a container
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
-def test_a_manifest_is_what_kubernetes_takes(path: Path) -> None:
+def test_a_manifest_is_what_kubernetes_takes(path: Path, version: str) -> None:
     for one in documents(path):
         if one["apiVersion"] not in THEIRS:
-            kubernetes_validate.validate(one, VERSION, strict=True)
+            kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_the_oldest_kubernetes_that_is_promised_lets_a_pod_sleep_before_it_ends() -> None:
+    sleeping = [c for t in pods().values() for c in containers_of(t) if "lifecycle" in c]
+
+    assert [one["lifecycle"]["preStop"].keys() for one in sleeping] == [{"sleep"}] * len(sleeping)
+    assert tuple(map(int, OLDEST.split("."))) >= SLEEPS_SINCE
+    assert f"Kubernetes {OLDEST} or later" in (CHECKOUT / "docs" / "install.md").read_text()
 
 
 def test_every_file_is_part_of_a_kustomization() -> None:
