@@ -185,6 +185,13 @@ def test_what_has_replicas_has_a_budget_unless_only_one_of_them_is_ready() -> No
     assert all(one["maxUnavailable"] == 1 for one in budgets.values())
 
 
+def test_a_job_is_gone_before_the_next_release_which_could_not_change_it() -> None:
+    jobs = list(every("Job"))
+
+    assert [one["metadata"]["name"] for one in jobs] == ["set-up"]
+    assert all(0 < one["spec"]["ttlSecondsAfterFinished"] <= 600 for one in jobs)
+
+
 def test_only_the_provisioner_is_given_a_token_of_the_api_server() -> None:
     trusted = {
         name
