@@ -22,16 +22,9 @@ from streams.settings import Settings
 __all__ = ["command"]
 
 CATALOGUES = (".yaml", ".yml")
-# Options about instances that run, which a dry run has none of.
-_ACTS = (
-    "listen",
-    "starts",
-    "keep_alive",
-    "limit",
-    "limit_if_possible",
-    "allow_command",
-    "pass_env",
-)
+_LOCAL = ("limit", "limit_if_possible", "allow_command", "pass_env")  # of child processes here
+_KUBERNETES = ("namespace", "take_over")
+_ACTS = ("listen", "starts", "keep_alive", *_LOCAL)  # of instances that run: a dry run has none
 
 
 class _Allowed(click.ParamType):
@@ -147,8 +140,7 @@ def command(
     start by systemd with Delegate=yes (version 2), or root (version 1). Without them the command
     fails.
     """
-    if dry_run:
-        refuse_given("--dry-run, which starts no instance", lambda name: name not in _ACTS)
+    _refuse_useless(where, dry_run=dry_run)
     keep_alive_ms = round(keep_alive * 1000)
     if where == "kubernetes":
         from streams.cli import provision_kubernetes  # noqa: PLC0415
@@ -171,6 +163,17 @@ def command(
         ours = _local(limit, limit_if_possible, commands)
         factory = ours if where == "local" else factory_of(where)
         _provision(settings, pool, _at(settings, listen), limits, factory)
+
+
+def _refuse_useless(where: str, *, dry_run: bool) -> None:
+    if dry_run:
+        refuse_given("--dry-run, which starts no instance", lambda name: name not in _ACTS)
+    if dry_run and where != "kubernetes":
+        refuse_given("--dry-run, which plans every pool", lambda name: name != "pool")
+    if where != "local":
+        refuse_given(f"--on {where}", lambda name: name not in _LOCAL)
+    if where != "kubernetes":
+        refuse_given(f"--on {where}", lambda name: name not in _KUBERNETES)
 
 
 def _plan() -> None:
