@@ -8,6 +8,7 @@ import sys
 import click
 
 from streams.cli import INTERRUPTED, pass_settings
+from streams.cli.amounts import AmountParam
 from streams.cli.console import PrintableConsole
 from streams.settings import Settings
 
@@ -15,13 +16,26 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option("--users", default=180, show_default=True, show_envvar=True, help="Synthetic users.")
 @click.option(
-    "--styles", default=100, show_default=True, show_envvar=True, help="Styles of the studio."
+    "--users",
+    type=click.IntRange(1),
+    default=180,
+    show_default=True,
+    show_envvar=True,
+    help="Synthetic users.",
+)
+@click.option(
+    "--styles",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    show_envvar=True,
+    help="Styles of the studio.",
 )
 @click.option(
     "--past",
     "past_s",
+    type=AmountParam(min=0),
     default=600.0,
     show_default=True,
     show_envvar=True,
@@ -29,6 +43,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--seconds",
+    type=AmountParam(min=0, min_open=True),
     default=40.0,
     show_default=True,
     show_envvar=True,
