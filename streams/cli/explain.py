@@ -17,6 +17,7 @@ from streams.adapters.postgres.explanation import (
 )
 from streams.cli import pass_settings
 from streams.cli.console import echo
+from streams.cli.given import refuse_given
 from streams.cli.moments import MomentParam
 from streams.cli.output import json_option, tell
 from streams.report.explanation import decided, what_would_change
@@ -25,6 +26,8 @@ from streams.report.text_table import NAME, NUMBER, WHOLE, TextTable
 from streams.settings import Settings
 
 __all__ = ["command", "explained"]
+
+OF_A_COMMAND = ("command_id", "output")
 
 
 @click.command()
@@ -54,6 +57,7 @@ def command(
     if (command_id is None) == (service is None):
         raise click.UsageError("give either COMMAND_ID or --service")
     if command_id is not None:
+        refuse_given("COMMAND_ID, of one decision", lambda name: name in OF_A_COMMAND)
         found = [one] if (one := grounds_of(settings.postgres, command_id)) else []
     else:
         found = grounds_at(settings.postgres, service or "", at, pool, challenger)

@@ -3,16 +3,20 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
+from click.testing import CliRunner
 from harness import CHECKOUT
 from pools import World, constituent, demand, pool
 from rich.text import Text
 
 from streams.adapters.postgres.explanation import DecisionGrounds
 from streams.allocator.valuation.advised_values import MORE
+from streams.cli.explain import command as explain
 from streams.cli.explain import explained
 from streams.records.control import Mode
 from streams.records.verdicts import Choice, Expected, Verdict
 from streams.report.explanation import decided, what_would_change
+from streams.settings import Settings
 
 LEFT = Verdict(
     pool="p",
@@ -110,3 +114,13 @@ def test_a_decision_in_the_shadow_says_that_nothing_was_done() -> None:
 def test_a_challengers_decision_says_whose_it_is() -> None:
     said = decided(replace(LEFT, mode=Mode.SHADOW, challenger="bold"))
     assert said.startswith("challenger bold would have decided, on paper")
+
+
+@pytest.mark.parametrize("option", ["--pool", "--challenger", "--at"])
+def test_of_one_command_options_that_choose_among_decisions_are_refused(option: str) -> None:
+    value = "2026-01-01T00:00:00Z" if option == "--at" else "a"
+
+    result = CliRunner().invoke(explain, ["a-command", option, value], obj=Settings())
+
+    assert result.exit_code == 2
+    assert f"{option} has no effect with COMMAND_ID" in result.output
