@@ -139,15 +139,19 @@ def command(
     catalog = within(catalog, capacity_mib)
     families = (POLICIES[name](catalog, capacity_mib) for name in chosen)
     tested: list[KeepWarmPolicy] = [policy for family in families for policy in family]
-    today = _today(today_ms)
-    if today_ms is not None and today not in {policy.parameter for policy in tested}:
-        tested.append(KeepAlive(today_ms))
+    today = None if today_ms is None else KeepAlive(today_ms)
+    if today and _row_of(today) not in map(_row_of, tested):
+        tested.append(today)
     usable = _usable(requests, catalog)
     prices = (EVERY_PRICE if every else PRICES) if OURS in chosen and usable else ()
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)
     results = list(_with_bar(steps, len(usable) * (1 + len(prices))))
-    known = {**_known_of(usable, warm_up), "today": today, "guessed": not catalog_path}
+    known = {
+        **_known_of(usable, warm_up),
+        "today": today and today.parameter,
+        "guessed": not catalog_path,
+    }
     _tell(output, results, every=every, **known)
     _write_json([row.as_json() for row in results], json_path)
     _draw(results, figure)
@@ -216,9 +220,9 @@ def _tell(output: str, rows: Sequence[PolicyRow], *, every: bool, **given: Any) 
     tell(output, facts, *shown(rows, every=every, **given))
 
 
-def _today(keep_ms: int | None) -> str | None:
-    """The parameter of the row of today's keep-alive."""
-    return None if keep_ms is None else KeepAlive(keep_ms).parameter
+def _row_of(policy: KeepWarmPolicy) -> tuple[str, str]:
+    """What tells its row from others: an oracle may have the parameter of a keep-alive."""
+    return policy.name, policy.parameter
 
 
 def _our_row(price: float, ledger: PolicyLedger) -> PolicyRow:

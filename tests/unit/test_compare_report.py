@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -47,3 +51,15 @@ def test_a_published_protocol_refuses_options_of_other_logs(option: tuple[str, .
 
     assert result.exit_code == 2
     assert f"{option[0]} has no effect with --table" in result.output
+
+
+def test_the_timer_of_today_is_compared_beside_an_oracle_with_its_parameter(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("user,service,ts\n" + "".join(f"a,b,{60 * n}\n" for n in range(1, 40)))
+    asked = [str(log), "--policies", "oracle", "--today", "10m", "--output", "json"]
+
+    result = CliRunner().invoke(command, asked, obj=Settings())
+
+    rows = json.loads(result.stdout)["policies"]
+    there = {(row["policy"], row["parameter"]) for row in rows}
+    assert {("keep-alive", "10 min"), ("oracle, no pre-warming", "10 min")} <= there
