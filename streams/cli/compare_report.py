@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.text import Text
 
+from streams.dashboard.trust import FEW
 from streams.lab.compare.advantage import OTHERS, advantages
 from streams.lab.compare.run import OURS, PolicyRow
 from streams.report.text_table import NAME, NUMBER, TextTable
@@ -117,11 +118,11 @@ def _advantages(rows: Sequence[PolicyRow]) -> Iterator[TextTable]:
 def verdict(
     rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool, served_s: float
 ) -> str:
-    """Whether to adopt foremesh, in words and money; empty where the rows do not tell."""
+    """Whether to adopt foremesh, in words and money, or why the rows do not tell."""
     ours = [row for row in rows if (row.policy, row.parameter) == (OURS, at_price_label(1.0))]
     timers = [row for row in rows if row.policy in TIMERS]
-    if not ours or not timers or hours <= 0.0:
-        return ""
+    if lacking := _lacking(ours, timers, hours):
+        return f"No verdict: {lacking}."
     (mine,), best = ours, _best(timers, *TIMERS)
     told = [
         f"Counted: {mine.requests:,} requests in {hours:,.1f} hours.",
@@ -139,6 +140,16 @@ def verdict(
     if guessed:
         told.append("The catalogue was guessed from the log: give yours with --catalog.")
     return " ".join(told)
+
+
+def _lacking(ours: Sequence[PolicyRow], timers: Sequence[PolicyRow], hours: float) -> str:
+    if not ours:
+        return f"foremesh was not compared; add {OURS} to --policies"
+    if not timers:
+        return "no timer was compared; add keep-alive to --policies"
+    if hours <= 0.0:
+        return "all requests that count came at once; take more of the log, or a lower --warm-up"
+    return ""
 
 
 def _cost_of(mine: PolicyRow, hours: float) -> str:
@@ -166,6 +177,8 @@ def _short(figure: float, digits: int = 3) -> str:
 
 
 def _advice(mine: PolicyRow, best: PolicyRow) -> str:
+    if mine.requests < FEW:
+        return f"Too early to say: it takes {FEW} requests."
     if mine.total_cost < (1 - ALIKE) * best.total_cost:
         return "Adopt it."
     if mine.total_cost <= (1 + ALIKE) * best.total_cost:

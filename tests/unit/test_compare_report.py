@@ -63,3 +63,26 @@ def test_the_timer_of_today_is_compared_beside_an_oracle_with_its_parameter(tmp_
     rows = json.loads(result.stdout)["policies"]
     there = {(row["policy"], row["parameter"]) for row in rows}
     assert {("keep-alive", "10 min"), ("oracle, no pre-warming", "10 min")} <= there
+
+
+@pytest.mark.parametrize(
+    ("rows", "hours", "why"),
+    [
+        (ROWS[:1], 1.0, "foremesh was not compared"),
+        (ROWS[1:], 1.0, "no timer was compared"),
+        (ROWS, 0.0, "all requests that count came at once"),
+    ],
+)
+def test_without_a_verdict_it_says_why(rows: list[PolicyRow], hours: float, why: str) -> None:
+    said = verdict(rows, hours=hours, today=None, guessed=False, served_s=0.0)
+
+    assert said.startswith(f"No verdict: {why}")
+
+
+def test_of_a_few_requests_no_advice_is_given() -> None:
+    few = [replace(row, requests=29) for row in ROWS]
+
+    said = verdict(few, hours=1.0, today=None, guessed=False, served_s=0.0)
+
+    assert "Too early to say: it takes 30 requests." in said
+    assert "adopt" not in said.lower()
