@@ -19,6 +19,7 @@ from rich.text import Text
 from streams.adapters.logs.columns import ColumnMapping
 from streams.adapters.logs.request_log import RequestLog
 from streams.cli.console import PrintableConsole
+from streams.cli.given import refuse_given
 from streams.cli.log_options import log_options, with_progress
 from streams.cli.output import json_option, tell
 from streams.cli.output_file import OutputFile, write_whole
@@ -40,6 +41,8 @@ from streams.models.next_request.mixture import MixtureConfig
 from streams.records import Request
 
 __all__ = ["command"]
+
+WITH_TABLE = ("traces", "limit", "json_path", "report_path", "table", "logs", "output")
 
 
 @click.command()
@@ -119,6 +122,7 @@ def command(
     """
     if traces.count("-") > 1:
         raise click.UsageError("standard input is read once only: name it once")
+    _refuse_useless(table)
     shown: list[RenderableType]
     if table:
         compared = _compared(traces, [name for name in logs.split(",") if name], limit)
@@ -140,6 +144,13 @@ def command(
     if report_path:
         alone = report_path.suffix.lower() == ".png"
         write_whole(report_path, report.picture(draw()) if alone else report.page(draw(), page))
+
+
+def _refuse_useless(table: str | None) -> None:
+    if table:
+        refuse_given("--table, a protocol of its own", WITH_TABLE.__contains__)
+    else:
+        refuse_given("traces of your own, without --table", lambda name: name != "logs")
 
 
 def _evaluated(

@@ -204,3 +204,22 @@ def test_a_trace_whose_users_come_once_only_is_an_error(tmp_path: Path) -> None:
     log.write_text("who,what\n" + "\n".join(f"u{n},a" for n in range(9)))
     with pytest.raises(LogUnreadable, match="no user has two of the 9 requests"):
         run(str(log), "--user", "who", "--item", "what")
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (("--logs", "a"), "--logs"),
+        (("--table", "ppm", "--user", "a"), "--user"),
+        (("--table", "ppm", "--published"), "--published"),
+        (("--table", "ppm", "--every"), "--every"),
+        (("--table", "ppm", "--no-rnn"), "--rnn"),
+    ],
+)
+def test_options_of_the_other_kind_of_trace_are_refused(
+    given: tuple[str, ...], option: str
+) -> None:
+    result = run("trace", *given)
+
+    assert result.exit_code == 2
+    assert f"{option} has no effect with" in result.output
