@@ -332,6 +332,17 @@ def test_the_examples_carry_what_foremesh_looks_for() -> None:
     assert metadata["pool"] == labels[POOL]
 
 
+def test_the_example_says_how_to_make_the_secret_of_keda() -> None:
+    (access,) = every("TriggerAuthentication")
+    told = (FOLDER / "keda" / "scaledobject.example.yaml").read_text()
+    (name, files), *others = re.findall(r"create secret generic (\S+) (.*)", told)
+    targets = access["spec"]["secretTargetRef"]
+
+    assert not others
+    assert {one["name"] for one in targets} == {name}
+    assert {f"--from-file={one['key']}" for one in targets} == {*files.split()}
+
+
 def allowed() -> set[tuple[str, str, str]]:
     return {
         (group, resource, verb)
