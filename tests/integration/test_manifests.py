@@ -343,6 +343,17 @@ def test_the_example_says_how_to_make_the_secret_of_keda() -> None:
     assert {f"--from-file={one['key']}" for one in targets} == {*files.split()}
 
 
+def test_the_page_pushes_the_images_that_it_has_the_chart_take() -> None:
+    page = (CHECKOUT / "docs" / "install.md").read_text()
+    pushed = re.findall(r"buildah push (\S+) docker://(\S+):(\S+)", page)
+    (repository, tag) = re.findall(r"--set image.repository=(\S+),image.tag=(\S+)", page)[0]
+
+    assert pushed == [
+        ("foremesh", repository, tag),
+        ("foremesh-envoy", f"{repository}-envoy", tag),
+    ]
+
+
 def allowed() -> set[tuple[str, str, str]]:
     return {
         (group, resource, verb)
