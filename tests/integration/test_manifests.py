@@ -354,6 +354,14 @@ def test_the_page_pushes_the_images_that_it_has_the_chart_take() -> None:
     ]
 
 
+def test_the_page_looks_at_the_namespace_where_the_provisioner_may_scale() -> None:
+    page = (CHECKOUT / "docs" / "how-to" / "kubernetes.md").read_text()
+    (kustomization,) = documents(FOLDER / "kustomization.yaml")
+
+    assert re.findall(r"--namespace (\w+)", page) == [kustomization["namespace"]]
+    assert page.index("kubectl apply -k") < page.index("foremesh control mode")
+
+
 def allowed() -> set[tuple[str, str, str]]:
     return {
         (group, resource, verb)
