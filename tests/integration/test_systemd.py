@@ -112,6 +112,19 @@ def test_kernels_are_compiled_before_the_units_start_which_may_not_write_them() 
     assert 0 < block.index("import streams.pipeline.assembly") < block.index("systemctl start")
 
 
+def test_what_a_loaded_catalogue_may_start_is_noted_where_the_provisioner_looks() -> None:
+    common = (FOLDER / "foremesh-.service.d" / "10-common.conf").read_text()
+    page = (CHECKOUT / "docs" / "install.md").read_text()
+    (build,) = re.findall(r"FOREMESH_BUILD=(\S+)", common)
+    (block,) = [one for one in re.findall(r"(?s)```sh\n(.*?)```", page) if "systemctl" in one]
+
+    assert f"FOREMESH_BUILD={build}" in (FOLDER / "example.env").read_text().splitlines()
+    assert re.search(r"--uid=foremesh -p EnvironmentFile=/etc/foremesh/foremesh.env", block)
+    assert (
+        block.index("start foremesh-set-up") < block.index("catalog load") < block.index("@default")
+    )
+
+
 def test_old_rows_are_deleted_by_a_timer() -> None:
     assert (FOLDER / "foremesh-prune.timer").exists()
     (words,) = calls(FOLDER / "foremesh-prune.service")
