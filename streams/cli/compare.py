@@ -147,12 +147,8 @@ def command(
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)
     results = list(_with_bar(steps, len(usable) * (1 + len(prices))))
-    known = {
-        **_known_of(usable, warm_up),
-        "today": today and today.parameter,
-        "guessed": not catalog_path,
-    }
-    _tell(output, results, every=every, **known)
+    known = {**_known_of(usable, warm_up), "today": today and today.parameter}
+    _tell(output, results, every=every, guessed=not catalog_path, **known)
     _write_json([row.as_json() for row in results], json_path)
     _draw(results, figure)
 
