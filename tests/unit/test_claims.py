@@ -12,7 +12,7 @@ from services import constituent
 from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog
-from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims, Place
 
 
 def instance(
@@ -36,6 +36,13 @@ def claims(*names: str, concurrency: int = 1) -> InstanceClaims:
     for name in names:
         made.observe(instance(name))
     return made
+
+
+def waiting(warm: InstanceClaims) -> Place:
+    """The place of a request that waits for an instance of `a`."""
+    place = Place("r", 5_000)
+    warm.enqueue("a", place)
+    return place
 
 
 def took(lease: ClaimableInstance | None) -> str:
@@ -164,7 +171,7 @@ def test_the_late_echo_of_a_claim_takes_nothing_away() -> None:
 
 async def test_who_waits_is_served_in_order() -> None:
     warm = claims()
-    places = [warm.enqueue("a") for _ in range(2)]
+    places = [waiting(warm) for _ in range(2)]
     warm.observe(instance("x"))
     assert [place.done() for place in places] == [True, False]
     warm.release(places[0].result(), 1)
@@ -174,20 +181,11 @@ async def test_who_waits_is_served_in_order() -> None:
 
 async def test_who_leaves_the_line_hands_the_instance_on() -> None:
     warm = claims()
-    leaver, stayer = warm.enqueue("a"), warm.enqueue("a")
+    leaver, stayer = waiting(warm), waiting(warm)
     warm.observe(instance("x"))
     warm.dequeue("a", leaver)
 
     assert took(stayer.result()) == "x"
-
-
-async def test_one_turned_away_is_the_last_in_line() -> None:
-    warm = claims()
-    places = [warm.enqueue("a") for _ in range(2)]
-    warm.reject_last("a", RuntimeError("full"))
-
-    assert [place.done() for place in places] == [False, True]
-    assert isinstance(places[1].exception(), RuntimeError)
 
 
 def test_use_is_reported_once_and_again_when_the_report_was_lost() -> None:
@@ -244,7 +242,7 @@ def test_nobody_ever_has_more_than_there_is(
     async def play() -> None:
         warm = claims(*(f"x{n}" for n in range(instances)), concurrency=concurrency)
         held: list[ClaimableInstance] = []
-        places: list[asyncio.Future[ClaimableInstance]] = []
+        places: list[Place] = []
         for _ in range(60):
             act = chance.randrange(4)
             if act == 0 and (lease := warm.claim("a")):
@@ -252,7 +250,7 @@ def test_nobody_ever_has_more_than_there_is(
             elif act == 1 and held:
                 warm.release(held.pop(chance.randrange(len(held))), 1)
             elif act == 2:
-                places.append(warm.enqueue("a"))
+                places.append(waiting(warm))
             elif act == 3 and places:
                 place = places.pop(chance.randrange(len(places)))
                 if place.done():

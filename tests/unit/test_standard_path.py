@@ -22,25 +22,35 @@ REFUSED = StandardPathRefused("no room")
 class Rig:
     """A standard path whose starts end when and as a test says."""
 
-    def __init__(self, queue: int) -> None:
-        self.claims: InstanceClaims = claims()
+    def __init__(self, queue: int, concurrency: int = 1) -> None:
+        self.claims: InstanceClaims = claims(concurrency=concurrency)
         self.starts: list[asyncio.Future[Instance]] = []
+        self.started_for: list[str] = []
         provisioner = cast("ProvisionerClient", self)
-        self.path = StandardPath(self.claims, provisioner, concurrency=lambda _: 1, queue=queue)
+        self.path = StandardPath(
+            self.claims, provisioner, concurrency=lambda _: concurrency, queue=queue
+        )
 
-    async def start(self, *_: object, **__: object) -> Instance:
+    async def start(self, constituent: str, request_id: str, *_: object, **__: object) -> Instance:
+        del constituent
+        self.started_for.append(request_id)
         self.starts.append(asyncio.get_running_loop().create_future())
         return await self.starts[-1]
 
-    async def ask(self) -> asyncio.Task[str]:
+    async def ask(self, request_id: str = "r", patience_ms: int = 60_000) -> asyncio.Task[str]:
         """Have a request wait, so that what it needs is being started."""
-        asking = asyncio.create_task(self._claim())
+        asking = asyncio.create_task(self._claim(request_id, patience_ms))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return asking
 
-    async def _claim(self) -> str:
-        return took(await self.path.claim("a", "r", wall_ms() + 5_000))
+    async def started(self, number: int) -> asyncio.Future[Instance]:
+        """A start, once it is asked for."""
+        await until(lambda: len(self.starts) > number)
+        return self.starts[number]
+
+    async def _claim(self, request_id: str, patience_ms: int) -> str:
+        return took(await self.path.claim("a", request_id, wall_ms() + patience_ms))
 
 
 async def test_those_who_were_refused_leave_their_place_to_others() -> None:
@@ -66,6 +76,54 @@ async def test_a_place_that_was_refused_a_moment_ago_costs_nobody_else_theirs() 
     rig.starts[2].set_result(instance("y"))
 
     assert [await first, await third] == ["x", "y"]
+
+
+async def test_those_who_shared_a_start_that_was_refused_have_another_one() -> None:
+    rig = Rig(queue=3, concurrency=3)
+    first, second, third = [await rig.ask(name) for name in ("1", "2", "3")]
+    rig.starts[0].set_exception(REFUSED)
+    with pytest.raises(StandardPathRefused, match="no room"):
+        await first
+    (await rig.started(1)).set_result(instance("x"))
+
+    assert [await second, await third] == ["x", "x"]
+    assert len(rig.starts) == 2
+
+
+async def test_those_who_shared_a_start_are_all_told_that_there_is_no_room() -> None:
+    rig = Rig(queue=3, concurrency=3)
+    asked = [await rig.ask(name) for name in ("1", "2", "3")]
+    for number in range(3):
+        (await rig.started(number)).set_exception(REFUSED)
+
+    errors = await asyncio.gather(*asked, return_exceptions=True)
+    assert [str(error) for error in errors] == ["no room"] * 3
+    assert sorted(rig.started_for) == ["1", "2", "3"]
+
+
+async def test_a_start_that_is_refused_at_the_deadline_of_one_request_costs_no_other_its_wait() -> (
+    None
+):
+    rig = Rig(queue=2, concurrency=2)
+    hasty, patient = await rig.ask("hasty", patience_ms=20), await rig.ask("patient")
+    with pytest.raises(StandardPathRefused, match="in time"):
+        await hasty
+    rig.starts[0].set_exception(REFUSED)
+    (await rig.started(1)).set_result(instance("x"))
+
+    assert await patient == "x"
+    assert rig.started_for == ["hasty", "patient"]
+
+
+async def test_who_shared_a_start_of_an_instance_that_nobody_can_claim_has_another_one() -> None:
+    rig = Rig(queue=2, concurrency=2)
+    leaves, stays = await rig.ask("leaves"), await rig.ask("stays")
+    leaves.cancel()
+    await asyncio.wait([leaves])
+    rig.starts[0].set_result(instance("x", pool="another"))
+    (await rig.started(1)).set_result(instance("y"))
+
+    assert await stays == "y"
 
 
 async def test_a_start_that_ends_in_an_error_of_ours_stands_in_for_no_later_one() -> None:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from test_claims import claims, instance, took
+from test_claims import claims, instance, took, waiting
 
 from streams.records import InstanceState
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
@@ -44,7 +44,7 @@ class Owing:
     async def next_claim(self) -> str:
         """Wait for the instance as a request does."""
         async with asyncio.timeout(10):
-            return took(await self.free.enqueue("a"))
+            return took(await waiting(self.free))
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.request_path.core.start_up_times import StartUpTimes
 
-__all__ = ["ClaimableInstance", "InstanceClaims"]
+__all__ = ["ClaimableInstance", "InstanceClaims", "Place"]
 
 _SERVING = {InstanceState.WARM, InstanceState.BUSY}
 _MAX_ENDED = 10_000  # instances remembered as ended
@@ -36,6 +36,20 @@ class ClaimableInstance:
     claimed_here: bool = False  # since it was last reported free: a later "busy" is our own echo
 
 
+class Place(asyncio.Future[ClaimableInstance]):
+    """The place of a request in the queue of a constituent; its result is the instance.
+
+    Parameters
+    ----------
+    request_id, deadline_ms
+        Which request waits, and until when: an instance may be started in its name.
+    """
+
+    def __init__(self, request_id: str, deadline_ms: int) -> None:
+        super().__init__()
+        self.request_id, self.deadline_ms = request_id, deadline_ms
+
+
 class InstanceClaims:
     """The warm instances of a pool: free, claimed, and the requests that wait for one.
 
@@ -53,7 +67,7 @@ class InstanceClaims:
         self._claimable: dict[str, ClaimableInstance] = {}
         self._free: dict[str, OrderedDict[str, ClaimableInstance]] = defaultdict(OrderedDict)
         self._starting: dict[str, dict[str, Instance]] = defaultdict(dict)
-        self._queues: dict[str, deque[asyncio.Future[ClaimableInstance]]] = defaultdict(deque)
+        self._queues: dict[str, deque[Place]] = defaultdict(deque)
         self._foreign: dict[str, set[str]] = defaultdict(set)
         self._ended: OrderedDict[str, ClaimableInstance | None] = OrderedDict()
         self._unreported: dict[str, ClaimableInstance] = {}
@@ -171,17 +185,15 @@ class InstanceClaims:
         """How many requests wait, by constituent."""
         return {name: len(queue) for name, queue in list(self._queues.items())}
 
-    def queue_length(self, constituent: str) -> int:
-        """How many requests wait for a constituent."""
-        return len(self._queues[constituent])
+    def queue(self, constituent: str) -> Sequence[Place]:
+        """The requests that wait for a constituent, the next one first."""
+        return self._queues[constituent]
 
-    def enqueue(self, constituent: str) -> asyncio.Future[ClaimableInstance]:
+    def enqueue(self, constituent: str, place: Place) -> None:
         """Wait for the next free instance, whether started for this request or released."""
-        place: asyncio.Future[ClaimableInstance] = asyncio.get_running_loop().create_future()
         self._queues[constituent].append(place)
-        return place
 
-    def dequeue(self, constituent: str, place: asyncio.Future[ClaimableInstance]) -> None:
+    def dequeue(self, constituent: str, place: Place) -> None:
         """Stop waiting; an instance that was claimed at the last moment goes to the next."""
         if place in self._queues[constituent]:
             self._queues[constituent].remove(place)
@@ -189,17 +201,10 @@ class InstanceClaims:
             self.release_unused(place.result())
         place.cancel()
 
-    def reject(
-        self, constituent: str, place: asyncio.Future[ClaimableInstance], error: Exception
-    ) -> None:
+    def reject(self, constituent: str, place: Place, error: Exception) -> None:
         """Reject a request that waits; its place is free at once."""
         self._queues[constituent].remove(place)
         place.set_exception(error)
-
-    def reject_last(self, constituent: str, error: Exception) -> None:
-        """Reject the request that came last to the queue."""
-        if queue := self._queues[constituent]:
-            self.reject(constituent, queue[-1], error)
 
     # ------------------------------------------------------------------ reports of use
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance
-from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
+from streams.request_path.core.claims import ClaimableInstance, InstanceClaims, Place
 from streams.request_path.core.provisioner_client import ProvisionerClient
 from streams.runtime.clock import wall_ms
 
@@ -44,7 +44,7 @@ class StandardPath:
         self._provisioner = provisioner
         self._concurrency = concurrency
         self._queue = queue
-        self._starts: Counter[str] = Counter()
+        self._starting: dict[str, set[Place]] = defaultdict(set)  # in whose name one is under way
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def claim(self, constituent: str, request_id: str, deadline_ms: int) -> ClaimableInstance:
@@ -57,10 +57,11 @@ class StandardPath:
         """
         if claimed := self._claims.claim(constituent):
             return claimed
-        if self._claims.queue_length(constituent) >= self._queue:
+        if len(self._claims.queue(constituent)) >= self._queue:
             raise StandardPathRefused(f"{self._queue} requests wait already for {constituent}")
-        place = self._claims.enqueue(constituent)
-        self._start_if_needed(constituent, request_id, deadline_ms, place)
+        place = Place(request_id, deadline_ms)
+        self._claims.enqueue(constituent, place)
+        self._start_if_needed(constituent)
         try:
             async with asyncio.timeout(max(0.0, (deadline_ms - wall_ms()) / 1000)):
                 return await asyncio.shield(place)
@@ -77,59 +78,44 @@ class StandardPath:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start_if_needed(
-        self,
-        constituent: str,
-        request_id: str,
-        deadline_ms: int,
-        place: asyncio.Future[ClaimableInstance],
-    ) -> None:
-        """Start one more instance unless those that are starting suffice for the queue."""
-        if self._starts_suffice(constituent):
+    def _start_if_needed(self, constituent: str) -> None:
+        """Start one more instance unless those that are starting suffice for the queue.
+
+        In the name of the last who has asked for none: it has the most time, and who came before
+        is rejected after it.
+        """
+        queue, starting = self._claims.queue(constituent), self._starting[constituent]
+        if len(starting) * self._concurrency(constituent) >= len(queue):
             return
-        self._starts[constituent] += 1
-        task = asyncio.create_task(self._start(constituent, request_id, deadline_ms, place))
+        place = next(place for place in reversed(queue) if place not in starting)
+        starting.add(place)
+        task = asyncio.create_task(self._start(constituent, place))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _starts_suffice(self, constituent: str) -> bool:
-        served = self._starts[constituent] * self._concurrency(constituent)
-        return served >= self._claims.queue_length(constituent)
+    async def _start(self, constituent: str, place: Place) -> None:
+        """Start an instance in the name of a request; then another if too few are under way.
 
-    async def _start(
-        self,
-        constituent: str,
-        request_id: str,
-        deadline_ms: int,
-        place: asyncio.Future[ClaimableInstance],
-    ) -> None:
+        A refusal rejects the request, if it still waits, but none that shares the start: that one
+        asks in its own name.
+        """
         try:
-            instance = await self._ask(constituent, request_id, deadline_ms)
+            instance = await self._ask(constituent, place)
         except StandardPathRefused as error:
-            self._reject(constituent, place, error)
+            if not place.done():
+                self._claims.reject(constituent, place, error)
         else:
             self._claims.observe(instance)
             if not self._claims.is_claimable(instance):  # it ended meanwhile, or is not ready now
                 await asyncio.sleep(_AGAIN_S)
-            # Another request may have claimed it: then this one needs the next.
-            if not place.done():
-                self._start_if_needed(constituent, request_id, deadline_ms, place)
+        self._start_if_needed(constituent)
 
-    async def _ask(self, constituent: str, request_id: str, deadline_ms: int) -> Instance:
+    async def _ask(self, constituent: str, place: Place) -> Instance:
         """Have an instance started; it counts among the starts until this ends, however it does."""
         known = self._claims.known(constituent)
         try:
             return await self._provisioner.start(
-                constituent, request_id, deadline_ms, known, pool=self._claims.pool
+                constituent, place.request_id, place.deadline_ms, known, pool=self._claims.pool
             )
         finally:
-            self._starts[constituent] -= 1
-
-    def _reject(
-        self, constituent: str, place: asyncio.Future[ClaimableInstance], error: StandardPathRefused
-    ) -> None:
-        """Reject the request that asked for the start; if it was served, the last in the queue."""
-        if not place.done():
-            self._claims.reject(constituent, place, error)
-        elif not self._starts_suffice(constituent):
-            self._claims.reject_last(constituent, error)
+            self._starting[constituent].discard(place)
