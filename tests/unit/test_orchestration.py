@@ -120,6 +120,19 @@ async def test_an_answer_that_nobody_can_read_is_a_fault_of_its_constituent(
             await run.post("a", url, b"{}")
 
 
+@pytest.mark.parametrize(
+    "body", [b"<h1>Internal Server Error</h1>", b"\xff", b'{"error": "broken"}']
+)
+async def test_an_error_is_told_by_its_status_whatever_its_body_is(body: bytes) -> None:
+    async def failed(_: web.Request) -> web.Response:
+        return web.Response(status=500, body=body)
+
+    async with answering(failed) as (run, url):
+        answer, response = await run.post("a", url, b"{}")
+        with pytest.raises(ConstituentFailed, match="a answered with 500"):
+            run.keep("a", answer, response.status)
+
+
 @pytest.mark.parametrize("text", ['{"price": 1.10}', "1e999", "9" * 5_000, '["ü", "\\u00fc"]'])
 async def test_an_answer_is_kept_as_it_is_written(text: str) -> None:
     async def answered(_: web.Request) -> web.Response:

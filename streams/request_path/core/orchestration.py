@@ -40,6 +40,7 @@ class ClientGone(ConstituentFailed):
 # Of constituents that fail at once the worst is told: a refusal, after which the same may be asked
 # again, only where none of the others may have done its part.
 _WORST_FIRST = (ClientGone, ConstituentFailed, StandardPathRefused)
+_UNREADABLE = (aiohttp.ClientError, ValueError, LookupError, RecursionError)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -156,18 +157,18 @@ class CompositeRun(abc.ABC):
             async with self.session.post(
                 url, data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
-                answer = await json_answer(response)
+                answer = await _answer_of(response)
         except TimeoutError:
             raise ConstituentLate(f"{constituent} did not answer in time") from None
         except aiohttp.ClientConnectionError:
             raise
-        except (aiohttp.ClientError, ValueError, LookupError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise ConstituentFailed(f"{constituent} did not answer with JSON: {error}") from error
         return answer, response
 
     def keep(self, constituent: str, answer: Raw, status: int) -> None:
         """Keep an answer for the user; raises `ConstituentFailed` where it is none."""
-        if not 200 <= status < 300:  # a redirect is for a browser: nothing was done
+        if not _is_success(status):
             raise ConstituentFailed(f"{constituent} answered with {status}")
         self.answers[constituent] = answer
 
@@ -184,6 +185,22 @@ class CompositeRun(abc.ABC):
 def last_step_of(steps: Steps) -> dict[str, int]:
     """The last step that needs each constituent: after it, its instance is released."""
     return {name: number for number, step in enumerate(steps) for name in step}
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300  # a redirect is for a browser: nothing was done
+
+
+async def _answer_of(response: aiohttp.ClientResponse) -> Raw:
+    """What it says; null of an error in another form than JSON, of which its status tells enough."""
+    try:
+        return await json_answer(response)
+    except aiohttp.ClientConnectionError:
+        raise
+    except _UNREADABLE:
+        if _is_success(response.status):
+            raise
+        return Raw(b"null")
 
 
 def _worst(errors: ExceptionGroup[Exception]) -> Exception:
