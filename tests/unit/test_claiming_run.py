@@ -7,30 +7,44 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+from msgspec import Raw
 from test_claims import instance, took
 from test_standard_path import Rig
 
-from streams.request_path.core.orchestration import ClientGone, ConstituentFailed
+from streams.request_path.core.orchestration import (
+    ClientGone,
+    ConstituentFailed,
+    ConstituentLate,
+)
 from streams.request_path.gateway.claiming import ClaimingRun
 from streams.runtime.clock import wall_ms
+
+
+class Broken:
+    """What an instance answers that cannot serve."""
+
+    status = 500
 
 
 class Run(ClaimingRun):
     """Calls that end with an error once a test says so; `a` was warm when the request arrived."""
 
-    def __init__(self, rig: Rig, *step: str, error: Exception) -> None:
-        rig.claims.observe(instance("x"))
-        claimed = rig.claims.claim("a")
-        assert claimed is not None
+    def __init__(
+        self, rig: Rig, *step: str, error: Exception | None = None, then: tuple[str, ...] = ()
+    ) -> None:
+        for name, constituent in (("x", "a"), *((f"x-{one}", one) for one in then)):
+            rig.claims.observe(instance(name, constituent))
+        rig.claims.collect_reports()
+        claimed = {name: rig.claims.claim(name) for name in ("a", *then)}
         super().__init__(
             request_id="r",
-            steps=(step,),
+            steps=(step, then) if then else (step,),
             deadline_ms=wall_ms() + 1_000,
             values={},
             parameters={},
             session=cast("aiohttp.ClientSession", None),
             idempotent=True,
-            claimed={"a": claimed},
+            claimed={name: one for name, one in claimed.items() if one},
             claims=rig.claims,
             standard_path=rig.path,
             unanswered=lambda claimed, _: rig.claims.release_unused(claimed),
@@ -39,7 +53,9 @@ class Run(ClaimingRun):
 
     async def post(self, *_: object) -> Any:
         await self.fail.wait()
-        raise self.error
+        if self.error:
+            raise self.error
+        return Raw(b"null"), Broken()
 
 
 async def turns(count: int) -> None:
@@ -73,3 +89,40 @@ async def test_an_instance_that_comes_as_another_part_fails_is_given_back(moment
     with pytest.raises(ConstituentFailed):
         await running
     assert took(rig.claims.claim("b")) == "y"
+
+
+async def failing(run: Run, took_s: float = 0.0) -> None:
+    """Run it until its call fails, so long after it began."""
+    asyncio.get_running_loop().call_later(took_s, run.fail.set)
+    with pytest.raises(ConstituentFailed):
+        await run.execute()
+
+
+@pytest.mark.parametrize("error", [None, ConstituentFailed("no JSON"), ConstituentLate("late")])
+async def test_an_instance_that_fails_is_named_with_the_time_that_it_took(
+    error: ConstituentFailed | None,
+) -> None:
+    run = Run(Rig(queue=1), "a", error=error)
+    await failing(run, took_s=0.05)
+
+    part = run.part_of("a")
+    assert (part.warm, part.instance_id) == (True, "x")
+    assert part.serve_ms >= 40
+
+
+async def test_an_instance_that_answers_with_an_error_was_used_for_as_long_as_it_took() -> None:
+    rig = Rig(queue=1)
+    run = Run(rig, "a")
+    await failing(run, took_s=0.05)
+
+    (use,) = rig.claims.collect_reports()
+    assert (use.instance_id, use.in_flight, use.uses) == ("x", 0, 1)
+    assert use.busy_ms == run.part_of("a").serve_ms >= 40
+
+
+async def test_an_instance_that_was_never_called_was_not_used() -> None:
+    rig = Rig(queue=1)
+    await failing(Run(rig, "a", then=("b",)))
+
+    uses = {use.instance_id: use for use in rig.claims.collect_reports()}
+    assert (uses["x"].uses, uses["x-b"].uses, uses["x-b"].in_flight) == (1, 0, 0)

@@ -56,9 +56,13 @@ class ClaimingRun(CompositeRun):
         self._held = dict(self.claimed)
 
     def close(self) -> None:
-        """Release what is still claimed."""
-        for claimed in self._held.values():
-            self.claims.release(claimed, 0)
+        """Release what is still claimed; what was never called was not used."""
+        for constituent, claimed in self._held.items():
+            part = self.part_of(constituent)
+            if part.instance_id:
+                self.claims.release(claimed, part.serve_ms)
+            else:
+                self.claims.release_unused(claimed)
 
     def part_of(self, constituent: str) -> Part:
         """What a constituent did as measured; one that was never reached counts as claimed."""
@@ -119,12 +123,13 @@ class ClaimingRun(CompositeRun):
         except (ConstituentLate, asyncio.CancelledError):  # it may be at it, or hang
             self.unanswered(self._held.pop(constituent), self.deadline_ms)
             raise
+        finally:
+            took_ms = round((time.perf_counter() - began) * 1000)
+            part = self.parts[constituent]
+            self.parts[constituent] = replace(
+                part, instance_id=instance.instance_id, serve_ms=part.serve_ms + took_ms
+            )
         self.keep(constituent, answer, response.status)
-        took_ms = round((time.perf_counter() - began) * 1000)
-        part = self.parts[constituent]
-        self.parts[constituent] = replace(
-            part, instance_id=instance.instance_id, serve_ms=part.serve_ms + took_ms
-        )
 
 
 class ClaimingRequestHandler(RequestHandler):
