@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -15,11 +14,12 @@ from streams.request_path.core.headers import (
     TIER_HEADER,
     USER_HEADER,
     default_tier,
+    fitting,
 )
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.start_up_times import StartUpTimes
 from streams.request_path.envoy.routes import sole_constituent
-from streams.stages.base import MAX_MS, MAX_NAME, MAX_PARAMETER_LENGTH, MAX_PARAMETERS
+from streams.stages.base import MAX_MS, MAX_PARAMETER_LENGTH, MAX_PARAMETERS
 
 __all__ = ["AccessLogEntry", "EntryUnusable", "read_entry", "records_of"]
 
@@ -94,8 +94,8 @@ def records_of(
     if not entry.user:
         raise EntryUnusable("the user is missing")
     request = Request(
-        request_id=_fitting(entry.request_id),
-        user=_fitting(entry.user),
+        request_id=fitting(entry.request_id),
+        user=fitting(entry.user),
         service=composite.service,
         at_ms=entry.at_ms,
         parameters=_parameters(entry.path, composite.logged),
@@ -112,14 +112,6 @@ def records_of(
     return request, outcome_of(
         request, composite.steps, parts, usual, status=entry.status, latency_ms=entry.latency_ms
     )
-
-
-def _fitting(name: str) -> str:
-    """A name as it is, or one that is too long as its begin and a digest: it was served."""
-    if len(name) <= MAX_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return f"{name[: MAX_NAME - len(digest) - 1]}~{digest}"
 
 
 def _part(name: str, entry: AccessLogEntry) -> Part:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,8 @@ from streams.request_path.core.headers import (
     CONSTITUENT_HEADER,
     IDEMPOTENT_HEADER,
     RESULT_HEADER,
+    request_id_in,
     whole_in,
-    without_surrogates,
 )
 from streams.request_path.core.http_server import body_of, new_application, serve_application
 from streams.request_path.core.provisioner_client import until
@@ -201,8 +200,7 @@ class StandardPathProxy:
         self, constituent: Constituent, request: web.Request, deadline_ms: int
     ) -> _Held:
         name = constituent.service
-        given = without_surrogates(request.headers.get("x-request-id", ""))
-        request_id = given or uuid.uuid4().hex
+        request_id = request_id_in(request.headers)
         if is_exclusive(constituent):
             try:
                 granted = await self._decisions.acquire(name, request_id, deadline_ms)
