@@ -84,6 +84,18 @@ def test_only_parameters_that_the_catalogue_allows_are_kept() -> None:
     assert told(route="open")[0].parameters == {"page": "2"}
 
 
+def test_a_long_parameter_that_is_not_kept_takes_no_room_from_one_that_is() -> None:
+    path = f"/open?card={'1' * 100_000}&page=2"
+
+    assert told(route="open", path=path)[0].parameters == {"page": "2"}
+
+
+def test_a_parameter_that_does_not_fit_takes_no_room_from_one_that_does() -> None:
+    path = f"/open?page={'1' * 100_000}&page=2"
+
+    assert told(route="open", path=path)[0].parameters == {"page": "2"}
+
+
 def test_a_tier_that_is_not_in_the_catalogue_counts_as_standard() -> None:
     assert told(tier="tin")[0].tier == "standard"
 

@@ -154,7 +154,7 @@ def _parameters(path: str, allowed: tuple[str, ...]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     size = 0
     for key, value in query:
-        size += len(key) + len(value)
-        if key in allowed and len(found) < MAX_PARAMETERS and size <= MAX_PARAMETER_LENGTH:
-            found[key] = value
+        grown = size + len(key) + len(value)
+        if key in allowed and len(found) < MAX_PARAMETERS and grown <= MAX_PARAMETER_LENGTH:
+            found[key], size = value, grown
     return found
