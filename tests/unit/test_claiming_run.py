@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, cast
 
 import aiohttp
@@ -126,3 +127,21 @@ async def test_an_instance_that_was_never_called_was_not_used() -> None:
 
     uses = {use.instance_id: use for use in rig.claims.collect_reports()}
     assert (uses["x"].uses, uses["x-b"].uses, uses["x-b"].in_flight) == (1, 0, 0)
+
+
+async def test_a_clock_that_steps_back_makes_no_negative_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(queue=1)
+    run = Run(rig, "a", "b", error=ConstituentFailed("failed"))
+    running = asyncio.create_task(run.execute())
+    await turns(3)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    rig.claims.observe(instance("y", "b"))
+    await turns(5)
+    run.fail.set()
+    with pytest.raises(ConstituentFailed):
+        await running
+
+    assert run.part_of("b").instance_id == "y"
+    assert run.part_of("b").wait_ms == 0

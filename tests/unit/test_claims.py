@@ -13,6 +13,7 @@ from streams.provisioners.core.interface import InstanceUse
 from streams.records import Instance, InstanceState
 from streams.records.catalog import Catalog
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims, Place
+from streams.request_path.core.start_up_times import start_up_ms_since
 
 
 def instance(
@@ -148,6 +149,15 @@ def test_start_up_times_are_learnt() -> None:
         "a": 300,
         "b": 100,
     }
+
+
+def test_a_start_during_which_the_clock_stepped_back_took_no_time() -> None:
+    stepped = replace(instance("x"), started_ms=2_000)
+    warm = claims()
+    warm.observe(stepped)
+
+    assert warm.start_up_times.of(("a",), Catalog.of([])) == {"a": 0}
+    assert start_up_ms_since(stepped, 1_000) == 0
 
 
 def test_what_is_busy_with_requests_of_another_process_is_left_alone() -> None:

@@ -22,7 +22,7 @@ class StartUpTimes:
             return
         self._last[constituent] = since
         count, mean = self._seen.get(constituent, (0, 0.0))
-        took_ms = since - instance.started_ms
+        took_ms = _took_ms(instance, since)
         self._seen[constituent] = (count + 1, mean + (took_ms - mean) / (count + 1))
 
     def of(self, names: tuple[str, ...], catalog: Catalog) -> dict[str, int]:
@@ -35,4 +35,8 @@ class StartUpTimes:
 def start_up_ms_since(instance: Instance, arrived_ms: int) -> int | None:
     """The start-up time of an instance that became warm while a request waited, else None."""
     since = instance.warm_since_ms
-    return None if since is None or since < arrived_ms else since - instance.started_ms
+    return None if since is None or since < arrived_ms else _took_ms(instance, since)
+
+
+def _took_ms(instance: Instance, warm_since_ms: int) -> int:
+    return max(0, warm_since_ms - instance.started_ms)  # the clock may have been set back

@@ -53,7 +53,7 @@ from streams.request_path.envoy.forwarding import (
 )
 from streams.request_path.envoy.policy import RoutePolicy
 from streams.runtime.access import credentials, loopback_only
-from streams.runtime.clock import wall_ms
+from streams.runtime.clock import ms_since, wall_ms
 from streams.settings import Settings
 
 __all__ = ["StandardPathProxy", "serve_activator", "time_left_ms"]
@@ -169,7 +169,7 @@ class StandardPathProxy:
         try:
             return await self._try_instances(constituent, request, arrived_ms, deadline_ms)
         except StandardPathRefused as refused:
-            part = Part(service=name, warm=False, wait_ms=wall_ms() - arrived_ms)
+            part = Part(service=name, warm=False, wait_ms=ms_since(arrived_ms))
             headers = {"Retry-After": str(refused.retry_after_s), **_cost_headers(part)}
             return web.json_response({"error": str(refused)}, status=503, headers=headers)
         except _MaybeServed as ended:
@@ -186,7 +186,7 @@ class StandardPathProxy:
                 service=constituent.service,
                 warm=held.warm,
                 instance_id=held.instance.instance_id,
-                wait_ms=0 if held.warm else wall_ms() - arrived_ms,
+                wait_ms=0 if held.warm else ms_since(arrived_ms),
                 warm_up_ms=start_up_ms_since(held.instance, arrived_ms),
             )
             response = await asyncio.shield(self._pass_on(request, body, held, part, deadline_ms))

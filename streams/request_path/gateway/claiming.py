@@ -26,7 +26,7 @@ from streams.request_path.core.standard_path import StandardPath
 from streams.request_path.core.start_up_times import start_up_ms_since
 from streams.request_path.core.warm_pool import WarmPool
 from streams.request_path.gateway.routes import RequestHandler
-from streams.runtime.clock import wall_ms
+from streams.runtime.clock import ms_since, wall_ms
 from streams.stages.interceptor import intercept
 
 __all__ = ["ClaimingRequestHandler", "ClaimingRun"]
@@ -97,7 +97,7 @@ class ClaimingRun(CompositeRun):
         self.parts[constituent] = Part(
             service=constituent,
             warm=False,
-            wait_ms=wall_ms() - arrived_ms,
+            wait_ms=ms_since(arrived_ms),
             warm_up_ms=start_up_ms_since(claimed.instance, arrived_ms),
         )
         try:
