@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from services import catalog_of, constituent
 
 from streams.provisioners.core.interface import StandardPathRefused
-from streams.request_path.core.headers import CONSTITUENT_HEADER
+from streams.request_path.core.headers import CONSTITUENT_HEADER, TIER_HEADER
 from streams.request_path.core.warm_pool import WarmPool
 from streams.request_path.envoy.activator import StandardPathProxy, time_left_ms
 from streams.request_path.envoy.decision_client import DecisionClient
@@ -60,8 +60,13 @@ async def asked_with(headers: dict[str, str]) -> tuple[object, ...]:
 
 
 async def test_a_request_id_that_is_too_long_is_told_as_its_record_has_it() -> None:
-    _, told, _ = await asked_with({"x-request-id": "r" * 5_000})
+    _, told, *_ = await asked_with({"x-request-id": "r" * 5_000})
 
     assert isinstance(told, str)
     assert len(told) == 256
     assert told.startswith("r" * 100)
+
+
+@pytest.mark.parametrize(("tier", "priority"), [("gold", 2), ("standard", 0), ("tin", 0)])
+async def test_a_request_waits_with_the_priority_of_its_tier(tier: str, priority: int) -> None:
+    assert (await asked_with({TIER_HEADER: tier}))[-1] == priority

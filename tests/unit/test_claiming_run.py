@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 import pytest
 from msgspec import Raw
+from services import catalog_of, constituent
 from test_claims import instance, took
 from test_standard_path import Rig
 
+from streams.adapters.kafka.broker_watch import BrokerWatch
+from streams.records import Request
+from streams.request_path.core.event_buffer import EventBuffer
 from streams.request_path.core.orchestration import (
     ClientGone,
     ConstituentFailed,
     ConstituentLate,
 )
-from streams.request_path.gateway.claiming import ClaimingRun
+from streams.request_path.core.warm_pool import WarmPool
+from streams.request_path.gateway.claiming import ClaimingRequestHandler, ClaimingRun
 from streams.runtime.clock import wall_ms
 
 
@@ -33,8 +39,8 @@ class Run(ClaimingRun):
     def __init__(
         self, rig: Rig, *step: str, error: Exception | None = None, then: tuple[str, ...] = ()
     ) -> None:
-        for name, constituent in (("x", "a"), *((f"x-{one}", one) for one in then)):
-            rig.claims.observe(instance(name, constituent))
+        for name, service in (("x", "a"), *((f"x-{one}", one) for one in then)):
+            rig.claims.observe(instance(name, service))
         rig.claims.collect_reports()
         claimed = {name: rig.claims.claim(name) for name in ("a", *then)}
         super().__init__(
@@ -90,6 +96,7 @@ async def test_an_instance_that_comes_as_another_part_fails_is_given_back(moment
     with pytest.raises(ConstituentFailed):
         await running
     assert took(rig.claims.claim("b")) == "y"
+    await rig.path.close()
 
 
 async def failing(run: Run, took_s: float = 0.0) -> None:
@@ -145,3 +152,32 @@ async def test_a_clock_that_steps_back_makes_no_negative_wait(
 
     assert run.part_of("b").instance_id == "y"
     assert run.part_of("b").wait_ms == 0
+    await rig.path.close()
+
+
+async def test_a_request_waits_with_the_priority_of_its_tier() -> None:
+    rig, catalog = Rig(queue=1), catalog_of(constituent("a"))
+    warm = SimpleNamespace(
+        catalog=catalog,
+        claims=rig.claims,
+        standard_path=rig.path,
+        unanswered=SimpleNamespace(check=rig.claims.discard),
+    )
+    handler = ClaimingRequestHandler(
+        "default",
+        60_000,
+        warm=cast("WarmPool", warm),
+        session=cast("aiohttp.ClientSession", None),
+        events=cast("EventBuffer", None),
+        broker=cast("BrokerWatch", None),
+    )
+    gold = Request(request_id="r", user="ann", service="only-a", at_ms=wall_ms(), tier="gold")
+    run = handler.start_run(catalog.composites["only-a"], gold, {}, idempotent=False)
+    running = asyncio.create_task(run.execute())
+    await turns(5)
+
+    assert [place.priority for place in rig.claims.queue("a")] == [2]
+    run.abandon()
+    with pytest.raises(ClientGone):
+        await running
+    await rig.path.close()

@@ -71,8 +71,10 @@ GRANTED = {
 async def test_a_granted_instance_comes_with_the_key_to_release_it() -> None:
     asked, session = client(FakeResponse(200, GRANTED))
 
-    assert await asked.acquire("a", "r", FAR_MS) == GrantedInstance(instance("x"), "k", warm=True)
-    body = {"service": "a", "request_id": "r", "deadline_ms": FAR_MS}
+    assert await asked.acquire("a", "r", FAR_MS, 10) == GrantedInstance(
+        instance("x"), "k", warm=True
+    )
+    body = {"service": "a", "request_id": "r", "deadline_ms": FAR_MS, "priority": 10}
     assert session.sent == [("http://host:1/lease", body)]
 
 
@@ -80,7 +82,7 @@ async def test_a_refusal_says_why_and_when_to_retry() -> None:
     asked, _ = client(FakeResponse(503, {"error": "no room"}, Retry_After="7"))
 
     with pytest.raises(StandardPathRefused, match="no room") as refused:
-        await asked.acquire("a", "r", FAR_MS)
+        await asked.acquire("a", "r", FAR_MS, 10)
     assert refused.value.retry_after_s == 7
 
 
@@ -93,7 +95,7 @@ async def test_a_service_that_does_not_answer_as_it_should_counts_as_unavailable
     asked, _ = client(FakeResponse(200, error))
 
     with pytest.raises(DecisionServiceUnavailable):
-        await asked.acquire("a", "r", FAR_MS)
+        await asked.acquire("a", "r", FAR_MS, 10)
 
 
 async def test_a_release_names_the_lease_the_instance_and_what_became_of_it() -> None:

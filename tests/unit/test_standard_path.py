@@ -37,9 +37,11 @@ class Rig:
         self.starts.append(asyncio.get_running_loop().create_future())
         return await self.starts[-1]
 
-    async def ask(self, request_id: str = "r", patience_ms: int = 60_000) -> asyncio.Task[str]:
+    async def ask(
+        self, request_id: str = "r", patience_ms: int = 60_000, priority: int = 0
+    ) -> asyncio.Task[str]:
         """Have a request wait, so that what it needs is being started."""
-        asking = asyncio.create_task(self._claim(request_id, patience_ms))
+        asking = asyncio.create_task(self._claim(request_id, patience_ms, priority))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return asking
@@ -49,8 +51,8 @@ class Rig:
         await until(lambda: len(self.starts) > number)
         return self.starts[number]
 
-    async def _claim(self, request_id: str, patience_ms: int) -> str:
-        return took(await self.path.claim("a", request_id, wall_ms() + patience_ms))
+    async def _claim(self, request_id: str, patience_ms: int, priority: int) -> str:
+        return took(await self.path.claim("a", request_id, wall_ms() + patience_ms, priority))
 
 
 async def test_those_who_were_refused_leave_their_place_to_others() -> None:
@@ -148,3 +150,36 @@ async def test_an_instance_that_cannot_be_claimed_is_asked_for_again_after_a_pau
     await until(lambda: len(rig.starts) == 2)
     rig.starts[1].set_result(instance("y"))
     assert await served == "y"
+
+
+async def test_of_those_who_wait_a_higher_priority_is_served_first() -> None:
+    rig = Rig(queue=4)
+    asked = [await rig.ask(priority=priority) for priority in (0, 10, 0, 10)]
+    for name in ("1st", "2nd", "3rd", "4th"):
+        rig.claims.observe(instance(name))
+
+    assert await asyncio.gather(*asked) == ["3rd", "1st", "4th", "2nd"]
+    await rig.path.close()
+
+
+async def test_a_higher_priority_takes_the_last_place_of_a_full_queue() -> None:
+    rig = Rig(queue=2)
+    first, last, gold = [await rig.ask(priority=priority) for priority in (0, 0, 10)]
+    with pytest.raises(StandardPathRefused, match="2 requests wait already for a"):
+        await last
+    rig.claims.observe(instance("x"))
+    rig.claims.observe(instance("y"))
+
+    assert [await gold, await first] == ["x", "y"]
+    await rig.path.close()
+
+
+async def test_who_comes_to_a_full_queue_of_its_own_priority_is_refused() -> None:
+    rig = Rig(queue=1)
+    first, second = await rig.ask(priority=10), await rig.ask(priority=10)
+    with pytest.raises(StandardPathRefused, match="1 requests wait already for a"):
+        await second
+    rig.claims.observe(instance("x"))
+
+    assert await first == "x"
+    await rig.path.close()

@@ -8,6 +8,7 @@ one ended, so instances that `instances` calls busy and that were not claimed he
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,11 +44,13 @@ class Place(asyncio.Future[ClaimableInstance]):
     ----------
     request_id, deadline_ms
         Which request waits, and until when: an instance may be started in its name.
+    priority
+        Of its tier: higher is served first.
     """
 
-    def __init__(self, request_id: str, deadline_ms: int) -> None:
+    def __init__(self, request_id: str, deadline_ms: int, priority: int = 0) -> None:
         super().__init__()
-        self.request_id, self.deadline_ms = request_id, deadline_ms
+        self.request_id, self.deadline_ms, self.priority = request_id, deadline_ms, priority
 
 
 class InstanceClaims:
@@ -152,7 +155,7 @@ class InstanceClaims:
         return claimed
 
     def release(self, claimed: ClaimableInstance, served_ms: int) -> None:
-        """Release a claim whose request was served; the longest waiting request is next."""
+        """Release a claim whose request was served; the first in the queue is next."""
         claimed.uses += 1
         claimed.busy_ms += served_ms
         self.release_unused(claimed)
@@ -190,8 +193,8 @@ class InstanceClaims:
         return self._queues[constituent]
 
     def enqueue(self, constituent: str, place: Place) -> None:
-        """Wait for the next free instance, whether started for this request or released."""
-        self._queues[constituent].append(place)
+        """Wait for the next free instance, behind all of this priority or a higher one."""
+        insort(self._queues[constituent], place, key=lambda one: -one.priority)
 
     def dequeue(self, constituent: str, place: Place) -> None:
         """Stop waiting; an instance that was claimed at the last moment goes to the next."""

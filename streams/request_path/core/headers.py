@@ -21,6 +21,8 @@ __all__ = [
     "default_tier",
     "fitting",
     "is_text",
+    "priority_in",
+    "priority_of",
     "readable",
     "request_id_in",
     "whole_in",
@@ -85,3 +87,14 @@ def default_tier(tiers: Mapping[str, Tier]) -> str:
     if _STANDARD in tiers or not tiers:
         return _STANDARD
     return min(tiers, key=lambda name: (tiers[name].priority, name))
+
+
+def priority_of(tier: str, tiers: Mapping[str, Tier]) -> int:
+    """The priority of a tier; that of the default tier if the catalogue does not have it."""
+    known = tiers.get(tier) or tiers.get(default_tier(tiers))
+    return known.priority if known else 0
+
+
+def priority_in(headers: Mapping[str, str], tiers: Mapping[str, Tier]) -> int:
+    """The priority of a request by its tier, as the headers say that Envoy let in."""
+    return priority_of(headers.get(TIER_HEADER, ""), tiers)

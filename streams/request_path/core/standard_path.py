@@ -47,8 +47,10 @@ class StandardPath:
         self._starting: dict[str, set[Place]] = defaultdict(set)  # in whose name one is under way
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def claim(self, constituent: str, request_id: str, deadline_ms: int) -> ClaimableInstance:
-        """Claim an instance, now or as soon as one is free.
+    async def claim(
+        self, constituent: str, request_id: str, deadline_ms: int, priority: int = 0
+    ) -> ClaimableInstance:
+        """Claim an instance, now or as soon as one is free; a higher priority comes first.
 
         Raises
         ------
@@ -58,8 +60,8 @@ class StandardPath:
         if claimed := self._claims.claim(constituent):
             return claimed
         if len(self._claims.queue(constituent)) >= self._queue:
-            raise StandardPathRefused(f"{self._queue} requests wait already for {constituent}")
-        place = Place(request_id, deadline_ms)
+            self._make_room(constituent, priority)
+        place = Place(request_id, deadline_ms, priority)
         self._claims.enqueue(constituent, place)
         self._start_if_needed(constituent)
         try:
@@ -77,6 +79,14 @@ class StandardPath:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _make_room(self, constituent: str, priority: int) -> None:
+        """Reject the last in a full queue for a request of higher priority; else refuse that one."""
+        full = StandardPathRefused(f"{self._queue} requests wait already for {constituent}")
+        queue = self._claims.queue(constituent)
+        if not queue or queue[-1].priority >= priority:
+            raise full
+        self._claims.reject(constituent, queue[-1], full)
 
     def _start_if_needed(self, constituent: str) -> None:
         """Start one more instance unless those that are starting suffice for the queue.

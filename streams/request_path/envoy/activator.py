@@ -25,6 +25,7 @@ from streams.request_path.core.headers import (
     CONSTITUENT_HEADER,
     IDEMPOTENT_HEADER,
     RESULT_HEADER,
+    priority_in,
     request_id_in,
     whole_in,
 )
@@ -201,9 +202,10 @@ class StandardPathProxy:
     ) -> _Held:
         name = constituent.service
         request_id = request_id_in(request.headers)
+        priority = priority_in(request.headers, self._warm.catalog.tiers)
         if is_exclusive(constituent):
             try:
-                granted = await self._decisions.acquire(name, request_id, deadline_ms)
+                granted = await self._decisions.acquire(name, request_id, deadline_ms, priority)
             except DecisionServiceUnavailable:
                 pass
             else:
@@ -211,7 +213,7 @@ class StandardPathProxy:
         claimed = self._warm.claims.claim(name)
         if claimed is not None:
             return self._held_claim(claimed, deadline_ms, warm=True)
-        claimed = await self._warm.standard_path.claim(name, request_id, deadline_ms)
+        claimed = await self._warm.standard_path.claim(name, request_id, deadline_ms, priority)
         return self._held_claim(claimed, deadline_ms, warm=False)
 
     def _held_lease(self, granted: GrantedInstance) -> _Held:

@@ -82,8 +82,10 @@ class DecisionClient:
         except aiohttp.ClientError:
             return None
 
-    async def acquire(self, constituent: str, request_id: str, deadline_ms: int) -> GrantedInstance:
-        """Wait for an instance.
+    async def acquire(
+        self, constituent: str, request_id: str, deadline_ms: int, priority: int
+    ) -> GrantedInstance:
+        """Wait for an instance; a request of higher priority gets one first.
 
         Raises
         ------
@@ -92,7 +94,7 @@ class DecisionClient:
         StandardPathRefused
             It has no instance, and will not have one by the deadline.
         """
-        asking = asyncio.ensure_future(self._ask(constituent, request_id, deadline_ms))
+        asking = asyncio.ensure_future(self._ask(constituent, request_id, deadline_ms, priority))
         unavailable = asyncio.ensure_future(self._unavailable.wait())
         try:
             await asyncio.wait({asking, unavailable}, return_when=asyncio.FIRST_COMPLETED)
@@ -103,8 +105,15 @@ class DecisionClient:
             asking.cancel()
             unavailable.cancel()
 
-    async def _ask(self, constituent: str, request_id: str, deadline_ms: int) -> GrantedInstance:
-        body = {"service": constituent, "request_id": request_id, "deadline_ms": deadline_ms}
+    async def _ask(
+        self, constituent: str, request_id: str, deadline_ms: int, priority: int
+    ) -> GrantedInstance:
+        body = {
+            "service": constituent,
+            "request_id": request_id,
+            "deadline_ms": deadline_ms,
+            "priority": priority,
+        }
         limit = until(deadline_ms, grace_s=1.0)
         try:
             async with self._session.post(

@@ -62,6 +62,7 @@ class LeaseAsked:
     service: JsonName
     request_id: JsonName
     deadline_ms: JsonTime
+    priority: int = 0  # among those that wait: higher is served first
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class DecisionService:
         warm = claimed is not None
         try:
             claimed = claimed or await self._warm.standard_path.claim(
-                asked.service, asked.request_id, asked.deadline_ms
+                asked.service, asked.request_id, asked.deadline_ms, asked.priority
             )
         except StandardPathRefused as error:
             after = {"Retry-After": str(error.retry_after_s)}

@@ -16,6 +16,7 @@ from streams.records import Outcome, Part, Request
 from streams.records.catalog import Catalog, Composite
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims
 from streams.request_path.core.event_buffer import EventBuffer
+from streams.request_path.core.headers import priority_of
 from streams.request_path.core.orchestration import (
     CompositeRun,
     ConstituentFailed,
@@ -44,12 +45,15 @@ class ClaimingRun(CompositeRun):
         Where claims are released, and where missing instances come from.
     unanswered
         Takes the claim of an instance that owes an answer, and the deadline of its request.
+    priority
+        Of the request among those that wait.
     """
 
     claimed: Mapping[str, ClaimableInstance]
     claims: InstanceClaims
     standard_path: StandardPath
     unanswered: Callable[[ClaimableInstance, int], None]
+    priority: int = 0
     _held: dict[str, ClaimableInstance] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +113,7 @@ class ClaimingRun(CompositeRun):
     async def _hold(self, constituent: str) -> None:
         """Wait for an instance; from the moment that it is claimed `close` would release it."""
         self._held[constituent] = await self.standard_path.claim(
-            constituent, self.request_id, self.deadline_ms
+            constituent, self.request_id, self.deadline_ms, self.priority
         )
 
     def _discard(self, constituent: str) -> None:
@@ -200,6 +204,7 @@ class ClaimingRequestHandler(RequestHandler):
             claims=claims,
             standard_path=self._warm.standard_path,
             unanswered=self._warm.unanswered.check,
+            priority=priority_of(request.tier, self.catalog.tiers),
             session=self._session,
             idempotent=idempotent,
         )
