@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
 from collections.abc import Mapping
 
 from streams.records.catalog import Tier
-from streams.stages.base import MAX_NAME
 
 __all__ = [
     "CONSTITUENT_HEADER",
@@ -19,12 +16,10 @@ __all__ = [
     "TIER_HEADER",
     "USER_HEADER",
     "default_tier",
-    "fitting",
     "is_text",
     "priority_in",
     "priority_of",
     "readable",
-    "request_id_in",
     "whole_in",
     "without_surrogates",
 ]
@@ -59,19 +54,6 @@ def without_surrogates(text: str) -> str:
 def is_text(text: str) -> bool:
     """Whether it can be encoded: neither bytes that are no UTF-8 nor half a pair of surrogates."""
     return not _SURROGATE.search(text)
-
-
-def fitting(name: str) -> str:
-    """A name as it is, or one that is too long as its begin and a digest: it was served."""
-    if len(name) <= MAX_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return f"{name[: MAX_NAME - len(digest) - 1]}~{digest}"
-
-
-def request_id_in(headers: Mapping[str, str]) -> str:
-    """The id of a request that Envoy let in, as its record has it; a new one if it has none."""
-    return fitting(without_surrogates(headers.get("x-request-id", ""))) or uuid.uuid4().hex
 
 
 def whole_in(text: str, otherwise: int) -> int:

@@ -14,10 +14,10 @@ from streams.request_path.core.headers import (
     TIER_HEADER,
     USER_HEADER,
     default_tier,
-    fitting,
 )
 from streams.request_path.core.outcomes import outcome_of
 from streams.request_path.core.start_up_times import StartUpTimes
+from streams.request_path.envoy.fitting_names import fitting
 from streams.request_path.envoy.routes import sole_constituent
 from streams.stages.base import MAX_MS, MAX_PARAMETER_LENGTH, MAX_PARAMETERS
 

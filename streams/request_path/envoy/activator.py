@@ -26,7 +26,6 @@ from streams.request_path.core.headers import (
     IDEMPOTENT_HEADER,
     RESULT_HEADER,
     priority_in,
-    request_id_in,
     whole_in,
 )
 from streams.request_path.core.http_server import body_of, new_application, serve_application
@@ -46,6 +45,7 @@ from streams.request_path.envoy.decision_client import (
     DecisionServiceUnavailable,
     GrantedInstance,
 )
+from streams.request_path.envoy.fitting_names import request_id_in
 from streams.request_path.envoy.forwarding import (
     broken_off,
     end_to_end_headers,
