@@ -216,7 +216,7 @@ async def test_a_base_killed_in_mid_fork_fails_the_start_and_the_next_has_a_new_
 
 
 async def test_a_base_that_does_not_answer_is_ended_and_the_next_start_has_a_new_one() -> None:
-    async with provisioner(limits=replace(QUICK, start_ms=1_500)) as (local, told):
+    async with provisioner(limits=replace(QUICK, start_ms=6_000)) as (local, told):
         zygote = await zygote_of(local, told)
         os.kill(zygote, signal.SIGSTOP)
         with pytest.raises(StandardPathRefused, match="was not forked within"):
