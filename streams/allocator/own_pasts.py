@@ -45,6 +45,7 @@ class _AdviceTable:
     open: NDArray[np.bool_]  # whether it may hold for longer, see `AdviceSpan`
     warm_up_ms: Numbers
     settled: Numbers  # see `DemandedNumber`
+    falling: NDArray[np.bool_]  # the same
 
     @classmethod
     def of(cls, owner: str, state: PastRows, index: CatalogIndex) -> _AdviceTable:
@@ -62,6 +63,7 @@ class _AdviceTable:
             open=np.zeros(size, np.bool_),
             warm_up_ms=np.full(size, -1, np.int64),
             settled=np.array([row.demanded.settled if row else -1 for row in rows], np.int64),
+            falling=np.array([row is not None and row.demanded.falls for row in rows], np.bool_),
         )
 
 
@@ -156,7 +158,7 @@ class PoolPasts:
     def next_ms(self) -> int:
         """When the advice may change if nothing comes; 0 if nothing is known of it."""
         table = self.table
-        if any(row is not None and row.demanded.falls for row in table.rows):
+        if table.falling.any():
             return self.now_ms + self.late_ms
         while (part := earliest(table.until_ms, self.now_ms)) >= 0:
             until_ms = int(table.until_ms[part])
@@ -216,7 +218,7 @@ class PoolPasts:
         table, service = self.table, self.table.index.constituents[part].service
         table.rows[part], table.shared = row, others.including(row.past)
         table.until_ms[part], table.to_keep[part] = 0, 0
-        table.settled[part] = row.demanded.settled
+        table.settled[part], table.falling[part] = row.demanded.settled, row.demanded.falls
         self.state[_row_key(self.owner, service)] = row
         self.state[_shared_key(self.owner)] = table.shared
 

@@ -94,7 +94,7 @@ class AllocatorStage:
         return self._decide(part, row, state, context)
 
     def due(self, state: State) -> int | None:
-        """When the next instance becomes warm, or the advice on one changes without a request."""
+        """When the first pool is to be decided on again though nothing comes."""
         pools = self._arrays.index.catalog.pools  # none before the first step
         keys = map(_pool_key, pools) if pools else [key for key in state if key.startswith(POOL)]
         rows = map(state.get, keys)

@@ -83,7 +83,7 @@ class PoolState(NamedTuple):
     held: Mapping[str, int] = NONE  # constituent -> until when its instances are not preempted
     said: PublishedVerdicts = PublishedVerdicts()
     calibration: DemandCalibration = DemandCalibration()
-    next_ms: int = 0  # when an instance becomes warm or advice changes; 0 if neither is known
+    next_ms: int = 0  # see `next_decision_ms`
     unlearnt: Mapping[Pair, int] = NONE  # requests since the last decision
 
     @property

@@ -88,10 +88,8 @@ def gives_way(idle_since_ms: int, at_ms: int) -> bool:
 
 def start_needs(name: str, catalog: Catalog, there: Container[str]) -> Resources:
     """What a start of a constituent needs, with its base unless that is there."""
-    constituent = catalog.constituents[name]
-    base = catalog.constituents.get(constituent.base)
-    more = base.needs if base is not None and base.service not in there else Resources()
-    return constituent.needs + more
+    base = catalog.constituents[name].base
+    return catalog.needs_of([name] if base in there else [name, base])
 
 
 def planned_form(pool: PlannedPool) -> list[Any]:

@@ -129,7 +129,7 @@ def _give_way(
         return
     needs = start_needs(cold.service, catalog, {planned.service for planned in pool.live.values()})
     capacity = catalog.pools[cold.pool].capacity
-    if not needs.fits(capacity):
+    if needs.fits(capacity - _resources(pool, catalog)) or not needs.fits(capacity):
         return
     spared = {cold.service, catalog.constituents[cold.service].base}
     idle = [
@@ -138,9 +138,9 @@ def _give_way(
         if planned.service not in spared and gives_way(planned.idle_since_ms, at_ms)
     ]
     for _, name in sorted(idle):
+        yield _gone(name, cold.pool, pool, at_ms + EFFECT_MS, "gave way to a request")
         if needs.fits(capacity - _resources(pool, catalog)):
             return
-        yield _gone(name, cold.pool, pool, at_ms + EFFECT_MS, "gave way to a request")
 
 
 def _used(
