@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
     AdminClient,
     OffsetSpec,
@@ -27,6 +34,7 @@ T = TypeVar("T")
 CHUNK = 10_000
 RETRY_S = 0.2
 REQUEST_S = 3.0
+READABLE: Mapping[str, Any] = {"isolation_level": IsolationLevel.READ_COMMITTED}  # as the reader's
 
 
 class TopicView(Generic[T]):
@@ -133,7 +141,7 @@ class TopicView(Generic[T]):
             self._assign()
         latest: Any = OffsetSpec
         asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
-        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_S)
+        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_S, **READABLE)
         ends = {at.partition: future.result(REQUEST_S).offset for at, future in answers.items()}
         if any(end < 0 for end in ends.values()):  # of a broker that has just started
             raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
