@@ -113,5 +113,5 @@ def test_a_commit_that_kafka_does_not_take_is_told_and_ends_nobody(
 ) -> None:
     with closing(Consumer(consumer_config(settings, settings.group("any")))) as consumer:
         gone = Message(topic=settings.topic("gone"), partition=0, offset=0)
-        assert not commit_read(consumer, [gone])
+        commit_read(consumer, [gone])
     assert "offsets not committed" in caplog.text

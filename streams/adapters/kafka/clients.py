@@ -138,18 +138,22 @@ def client_here() -> str:
     return f"foremesh-{socket.gethostname()}"
 
 
-def commit_read(consumer: Consumer, messages: Iterable[Message]) -> bool:
-    """Commit the offsets after these records; whether that succeeded.
+def commit_read(consumer: Consumer, messages: Iterable[Message]) -> None:
+    """Commit the offsets after these records; what was not committed is logged.
 
-    It fails when the partitions were revoked, or are being assigned again after an outage. The
-    records are then read again, so that their effects must be idempotent. The offsets are named,
-    since librdkafka commits none that is before an earlier one, as on a topic that was made anew.
+    It fails when the partitions were revoked, or are being assigned again after an outage; of some
+    partitions alone, when the group may not read their topic any more. The records are then read
+    again, so that their effects must be idempotent. The offsets are named, since librdkafka commits
+    none that is before an earlier one, as on a topic that was made anew.
     """
     last = {(m.topic() or "", m.partition() or 0): m.offset() or 0 for m in messages}
     offsets = [TopicPartition(*place, offset + 1) for place, offset in last.items()]
     try:
-        consumer.commit(offsets=offsets, asynchronous=False)
+        committed = consumer.commit(offsets=offsets, asynchronous=False) or ()
     except KafkaException as error:
-        _log.warning("offsets not committed: %s", error, extra={"action": "commit_failed"})
-        return False
-    return True
+        failed = {str(error)}
+    else:
+        failed = {f"{at.topic}[{at.partition}]: {at.error}" for at in committed if at.error}
+    if failed:
+        why = ", ".join(sorted(failed))
+        _log.warning("offsets not committed: %s", why, extra={"action": "commit_failed"})
