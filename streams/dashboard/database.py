@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, LiteralString, Self
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from streams.adapters.postgres.connection import named
@@ -38,7 +38,8 @@ def reading_url(url: str) -> str:
         The URL cannot be parsed; it is not shown, since it may have a password.
     """
     try:
-        return make_conninfo(url, options=_SESSION, connect_timeout=3)
+        own = conninfo_to_dict(url).get("options") or ""
+        return make_conninfo(url, options=f"{own} {_SESSION}".lstrip(), connect_timeout=3)
     except psycopg.ProgrammingError:
         raise SettingInvalid(
             "FOREMESH_POSTGRES cannot be read: expected postgresql://user:password@host/database"
