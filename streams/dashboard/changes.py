@@ -68,12 +68,20 @@ def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> st
         found.append("no budget" if after["budget"] is None else f"budget {after['budget']:g}")
     found += [f"pinned {pin}" for pin in after["pins"] if pin not in old["pins"]]
     found += [f"unpinned {pin}" for pin in old["pins"] if pin not in after["pins"]]
+    now, was = _quotas(after), _quotas(old)
+    found += [f"quota of {tier} {now[tier]:g}" for tier in now if now[tier] != was.get(tier)]
+    found += [f"no quota of {tier}" for tier in was if tier not in now]
     if after["champion"] != old["champion"]:
         found.append(f"promoted {after['champion']}")
     elif after["challenger"] != old["challenger"]:
         name = after["challenger"]
         found.append(f"on trial {name}" if name else f"withdrew {old['challenger']}")
     return "; ".join(found) or "nothing that is shown here"
+
+
+def _quotas(row: Mapping[str, Any]) -> dict[str, float]:
+    """The budget of each tier that has one of its own."""
+    return dict(zip(row.get("quota_tiers", ()), row.get("quota_budgets", ()), strict=True))
 
 
 def _mode(asked: Mapping[str, Any]) -> Changed:

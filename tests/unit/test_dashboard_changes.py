@@ -40,6 +40,16 @@ def test_a_pin_takes_the_place_of_one_at_the_same_times_and_of_no_other() -> Non
     assert after.pins == (mornings, Pin(service="a", least=2))
 
 
+def test_a_quota_that_is_set_or_removed_is_told() -> None:
+    before = {"mode": "on", "paused": False, "budget": None, "pins": []}
+    set_ = {**before, "champion": "standard", "challenger": None}
+    both = {**set_, "quota_tiers": ["gold", "free"], "quota_budgets": [2.0, 0.5]}
+    one = {**set_, "quota_tiers": ["gold"], "quota_budgets": [3.0]}
+
+    assert difference(before, both) == "quota of gold 2; quota of free 0.5"
+    assert difference(both, one) == "quota of gold 3; no quota of free"
+
+
 def test_a_challenger_is_promoted_or_withdrawn() -> None:
     tried = NOW.challenged(Variant(name="bold"))
 

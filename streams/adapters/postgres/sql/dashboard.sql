@@ -230,7 +230,9 @@ ORDER BY champion DESC
 
 -- said --
 -- What operators said last about a pool, and what was in force before.
-SELECT at_ms, said_by, reason, mode::text AS mode, paused, budget, pins, champion, challenger
+SELECT
+    at_ms, said_by, reason, mode::text AS mode, paused, budget, pins, champion, challenger,
+    quota_tiers, quota_budgets
 FROM controls
 WHERE pool = %(pool)s
 ORDER BY at_ms DESC
