@@ -20,11 +20,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from harness import RunForemesh, Running, eventually
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.admin import patiently
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.dead_letters import DeadLetterAtOffset, letters
 from streams.adapters.kafka.lag import committed_offsets
 from streams.adapters.kafka.topic_reader import read_topic
+from streams.broker.questions import patiently
 from streams.flow.topology import STAGES, TOPOLOGY
 from streams.records import Record
 from streams.settings import Settings

@@ -16,7 +16,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from streams.engine.refusal import check_rights, is_denied
+from streams.broker.refusal import check_rights, is_denied
 from streams.errors import DeliveryFailed
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from streams.engine.refusal import check_rights
+from streams.broker.refusal import check_rights
 from streams.errors import BrokerUnreachable, StateUnreadable
 from streams.flow.components import READER_GROUP
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from faust.types import TP
 
+from streams.broker.topic_ids import TopicIds
 from streams.engine.background import BackgroundTasks
 from streams.engine.batch import BareEnd, RecordBatch
 from streams.engine.checkpointer import SLICES, PartitionCheckpointer
@@ -25,7 +26,6 @@ from streams.engine.partition import ChangelogConfig, OwnedPartition
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import TransactionalWriter, WriterFenced
 from streams.engine.stage_wiring import StageWiring, StageWorld, observed
-from streams.engine.topic_ids import TopicIds
 from streams.engine.traced_steps import outbox_of, steps_of
 from streams.errors import BrokerUnreachable, DeliveryFailed
 from streams.flow.declaration import StageRow

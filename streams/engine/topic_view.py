@@ -8,21 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
-    AdminClient,
-    OffsetSpec,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from streams.broker.offsets import readable_ends
+from streams.broker.refusal import check_rights
 from streams.engine.recovery import READER
-from streams.engine.refusal import check_rights
 from streams.errors import BrokerUnreachable, TopicsMissing
 
 __all__ = ["TopicView"]
@@ -34,7 +25,6 @@ T = TypeVar("T")
 CHUNK = 10_000
 RETRY_S = 0.2
 REQUEST_S = 3.0
-READABLE: Mapping[str, Any] = {"isolation_level": IsolationLevel.READ_COMMITTED}  # as the reader's
 
 
 class TopicView(Generic[T]):
@@ -139,13 +129,8 @@ class TopicView(Generic[T]):
         # the consumer's has a fetch that waits for records.
         if not self._next:
             self._assign()
-        latest: Any = OffsetSpec
-        asked = {TopicPartition(self._topic, p): latest.latest() for p in self._next}
-        answers = self._admin.list_offsets(asked, request_timeout=REQUEST_S, **READABLE)
-        ends = {at.partition: future.result(REQUEST_S).offset for at, future in answers.items()}
-        if any(end < 0 for end in ends.values()):  # of a broker that has just started
-            raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
-        return ends
+        ends = readable_ends(self._admin, [(self._topic, p) for p in self._next], REQUEST_S)
+        return {partition: end for (_, partition), end in ends.items()}
 
     def _assign(self) -> None:
         found = self._consumer.list_topics(self._topic, REQUEST_S).topics[self._topic]

@@ -11,6 +11,7 @@ from streams.adapters.kafka.topic_reader import read_topic
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.postgres.forgetting import delete_user, rows_of_user
 from streams.adapters.postgres.tables import STORED_TABLES
+from streams.broker.answered import answered
 from streams.engine.changelog_rows import key_text
 from streams.engine.partition_store import USER
 from streams.engine.partitioning import partition_of
@@ -18,7 +19,6 @@ from streams.engine.producer import TransactionalWriter
 from streams.errors import StageRuns, TopicsMissing
 from streams.flow.components import COMPONENTS, FORGET, KEPT_OF_USERS
 from streams.flow.topology import changelog
-from streams.pipeline.answered import answered
 from streams.settings import Settings
 
 __all__ = ["ForgottenUser", "carry_out", "plan"]

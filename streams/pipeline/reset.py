@@ -23,10 +23,10 @@ from streams.adapters.kafka.emptying import (
 from streams.adapters.postgres.emptying import empty_tables, rows_by_pool
 from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.tables import TABLES
+from streams.broker.answered import answered
 from streams.errors import PoolsShared, SettingInvalid, StageRuns, TopicsMissing
 from streams.flow.components import COMPONENTS, EVENT_TIME, POOL_GROUP, SAID
 from streams.flow.topology import TOPICS, TOPOLOGY
-from streams.pipeline.answered import answered
 from streams.pipeline.last_values import last_values
 from streams.records.catalog import Pool
 from streams.settings import Settings

@@ -26,8 +26,8 @@ from streams.adapters.postgres.maintenance import check_schema
 from streams.adapters.postgres.rows import StoredTable
 from streams.adapters.postgres.sink import PostgresSink, ReceivedRecord, SinkEntry
 from streams.adapters.postgres.tables import TABLES, stored_tables
+from streams.broker.refusal import check_rights
 from streams.engine.producer import CheckedProducer
-from streams.engine.refusal import check_rights
 from streams.errors import DatabaseOutdated, DatabaseUnreachable, TopicsMissing
 from streams.flow.declaration import SINK, FlowTopology
 from streams.flow.topology import TOPOLOGY

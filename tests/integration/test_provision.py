@@ -13,10 +13,10 @@ from harness import CHECKOUT, Eventually, RunForemesh
 from services import SERVICE, Door, catalog_of, command, constituent, read, send
 from topic_changes import admin, delete
 
-from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import consumer_config, producer_config
 from streams.adapters.kafka.lag import committed_offsets
 from streams.adapters.kafka.topics import create_topics
+from streams.broker.offsets import end_offsets
 from streams.catalog.yaml_writer import dump
 from streams.devstack.kafka import KafkaServer
 from streams.engine.producer import CheckedProducer

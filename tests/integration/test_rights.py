@@ -32,9 +32,9 @@ from meshed import Mesh
 from secured import secured_kafka
 from services import Door, catalog_of, constituent
 
-from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.rights import KafkaRight, rights_of
 from streams.adapters.kafka.topics import declared
+from streams.broker.offsets import end_offsets
 from streams.catalog.yaml_writer import dump
 from streams.devstack import LocalStack, tools
 from streams.devstack.kafka import KafkaServer

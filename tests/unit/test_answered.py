@@ -7,8 +7,8 @@ from concurrent.futures import Future
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from streams.broker.answered import answered
 from streams.errors import BrokerUnreachable, ForemeshError, RightsMissing
-from streams.pipeline.answered import answered
 
 
 @answered("run this again")

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.admin import ANSWER_S, connected
+from streams.broker.questions import ANSWER_S, connected
 from streams.errors import SettingInvalid
 from streams.flow.components import READER_GROUP
 from streams.settings import Settings

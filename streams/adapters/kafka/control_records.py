@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from streams.adapters.kafka.admin import Offsets
 from streams.adapters.kafka.clients import reader_config
+from streams.broker.offsets import Offsets
 from streams.settings import Settings
 
 __all__ = ["without_records"]

@@ -18,8 +18,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
-from streams.adapters.kafka.admin import ANSWER_S, end_offsets, first_offsets, patiently
 from streams.adapters.kafka.groups import members_if_any
+from streams.broker.offsets import end_offsets, first_offsets
+from streams.broker.questions import ANSWER_S, patiently
 from streams.errors import StageRuns
 
 __all__ = [

@@ -18,7 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     MemberDescription,
 )
 
-from streams.adapters.kafka.admin import ANSWER_S, Offsets, patiently
+from streams.broker.offsets import Offsets
+from streams.broker.questions import ANSWER_S, patiently
 
 __all__ = ["GroupInUse", "commit_for", "members", "members_if_any"]
 

@@ -8,17 +8,11 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.admin import (
-    ANSWER_S,
-    Offsets,
-    end_offsets,
-    first_offsets,
-    patiently,
-    readable_offsets,
-)
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.control_records import without_records
 from streams.adapters.kafka.groups import members
+from streams.broker.offsets import Offsets, end_offsets, first_offsets, readable_offsets
+from streams.broker.questions import ANSWER_S, patiently
 from streams.errors import BrokerUnreachable
 from streams.flow.components import POOL_GROUP
 from streams.flow.declaration import FlowTopology

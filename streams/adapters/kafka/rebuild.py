@@ -7,10 +7,10 @@ from collections.abc import Collection
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.admin import Offsets, end_offsets, first_offsets
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.groups import GroupInUse, commit_for, members
 from streams.adapters.kafka.lag import committed_offsets
+from streams.broker.offsets import Offsets, end_offsets, first_offsets
 from streams.errors import StageRuns
 from streams.flow.topology import STAGES, changelog
 from streams.settings import Settings

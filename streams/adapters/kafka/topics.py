@@ -18,9 +18,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
-from streams.adapters.kafka.admin import ANSWER_S, end_offsets
 from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, connect
 from streams.adapters.kafka.emptying import EMPTIED
+from streams.broker.offsets import end_offsets
+from streams.broker.questions import ANSWER_S
 from streams.errors import TopicsMissing
 from streams.flow.declaration import FlowTopology
 from streams.flow.topology import TOPOLOGY, changelog

@@ -16,15 +16,15 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streams.adapters.kafka.admin import Offsets, end_offsets
 from streams.adapters.kafka.clients import client_config, connect, producer_config
 from streams.adapters.kafka.groups import GroupInUse, commit_for, members
 from streams.adapters.kafka.lag import committed_offsets
+from streams.broker.offsets import Offsets, end_offsets
+from streams.broker.refusal import check_rights
+from streams.broker.topic_ids import TopicIds
 from streams.engine.partition_store import PartitionStore
 from streams.engine.producer import Row, TransactionalFlowWriter, WriterFenced
 from streams.engine.recovery import read_partition
-from streams.engine.refusal import check_rights
-from streams.engine.topic_ids import TopicIds
 from streams.errors import BrokerUnreachable, StagesRunApart
 from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES, changelog

@@ -13,11 +13,11 @@ from streams.adapters.avro import codec
 from streams.adapters.kafka.topics import check_topics
 from streams.adapters.metrics.endpoint import before_scrape
 from streams.adapters.metrics.table import BATCH_SECONDS, RECORDS
+from streams.broker.answered import answered
 from streams.engine.outbox import bounded
 from streams.errors import TopicsMissing
 from streams.flow.components import EVENT_TIME
 from streams.flow.topology import STAGES
-from streams.pipeline.answered import answered
 from streams.pipeline.event_time.checkpoint import FlowCheckpoints
 from streams.pipeline.event_time.kafka_record import KafkaRecord
 from streams.pipeline.event_time.outbox import FlowOutbox

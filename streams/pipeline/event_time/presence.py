@@ -6,10 +6,10 @@ import time
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streams.adapters.kafka.admin import ANSWER_S
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.groups import members
-from streams.engine.refusal import check_rights
+from streams.broker.questions import ANSWER_S
+from streams.broker.refusal import check_rights
 from streams.errors import BrokerUnreachable
 from streams.flow.components import EVENT_TIME
 from streams.settings import Settings

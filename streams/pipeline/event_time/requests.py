@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.log_place import LogPlace
-from streams.engine.refusal import check_rights
+from streams.broker.offsets import end_offsets
+from streams.broker.refusal import check_rights
 from streams.errors import TopicsMissing
 from streams.flow.components import EVENT_TIME
 from streams.pipeline.event_time.kafka_record import KafkaRecord

@@ -9,10 +9,10 @@ from operator import attrgetter
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.adapters.avro import codec
-from streams.adapters.kafka.admin import end_offsets
 from streams.adapters.kafka.clients import connect, consumer_config
 from streams.adapters.kafka.topic_reader import read_topic
-from streams.engine.refusal import check_rights
+from streams.broker.offsets import end_offsets
+from streams.broker.refusal import check_rights
 from streams.engine.stage_wiring import StageWorld
 from streams.errors import BrokerUnreachable
 from streams.flow.components import EVENT_TIME

@@ -21,8 +21,8 @@ from streams.adapters.kafka.clients import (
 )
 from streams.adapters.metrics import endpoint
 from streams.adapters.metrics.table import DEAD_LETTERS
+from streams.broker.refusal import denied, is_denied
 from streams.engine.producer import CheckedProducer
-from streams.engine.refusal import denied, is_denied
 from streams.errors import DeliveryFailed
 from streams.flow.components import COMPONENTS, POOL_GROUP
 from streams.flow.topology import key_of, topic_of

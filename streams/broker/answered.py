@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from confluent_kafka import KafkaException
 
-from streams.engine.refusal import check_rights
+from streams.broker.refusal import check_rights
 from streams.errors import BrokerUnreachable
 
 __all__ = ["answered"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 
-from streams.adapters.kafka.admin import end_offsets
+from streams.broker.offsets import end_offsets
 
 
 class Starting:

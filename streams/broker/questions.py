@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but in no __all__
-    AdminClient,
-    OffsetSpec,
-)
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from streams.errors import BrokerUnreachable
 
-__all__ = [
-    "ANSWER_S",
-    "Offsets",
-    "connected",
-    "end_offsets",
-    "first_offsets",
-    "patiently",
-    "readable_offsets",
-]
+__all__ = ["ANSWER_S", "connected", "patiently"]
 
 ANSWER_S = 30.0
 
@@ -48,7 +37,6 @@ _FIXES = {
 _FIRST_TRY_S = 1.0  # timeout of the first attempt to connect, doubled at each retry
 
 T = TypeVar("T")
-Offsets = dict[tuple[str, int], int]  # by topic on the broker and partition
 
 
 def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
@@ -84,24 +72,6 @@ def _unreachable(config: Mapping[str, Any], why: KafkaError) -> BrokerUnreachabl
     return BrokerUnreachable(f"No Kafka broker answers at {servers} ({why.str()}): {fix}")
 
 
-def first_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
-    """The first offset of each partition; a topic that does not exist has none."""
-    spec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # theirs
-    return patiently(lambda: _offsets(client, topics, spec))
-
-
-def end_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
-    """The end offset of each partition; a topic that does not exist has none."""
-    spec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
-    return patiently(lambda: _offsets(client, topics, spec))
-
-
-def readable_offsets(client: AdminClient, topics: Iterable[str]) -> Offsets:
-    """The same, or the offset of the first record of a transaction that is open."""
-    spec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
-    return patiently(lambda: _offsets(client, topics, spec, IsolationLevel.READ_COMMITTED))
-
-
 def patiently(ask: Callable[[], T], also: Collection[int] = ()) -> T:
     """The answer, asked for again while the broker loads what the question is about.
 
@@ -120,24 +90,3 @@ def patiently(ask: Callable[[], T], also: Collection[int] = ()) -> T:
             if error.args[0].code() not in {*_LOADING, *also} or time.monotonic() > deadline:
                 raise
         time.sleep(0.05)
-
-
-def _offsets(
-    client: AdminClient,
-    topics: Iterable[str],
-    spec: OffsetSpec,
-    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
-) -> Offsets:
-    there = client.list_topics(timeout=ANSWER_S).topics
-    asked = {
-        TopicPartition(name, partition): spec
-        for name in topics
-        if name in there
-        for partition in there[name].partitions
-    }
-    options = {"isolation_level": isolation, "request_timeout": ANSWER_S}
-    answers = client.list_offsets(asked, **options) if asked else {}
-    offsets = {(at.topic, at.partition): f.result(ANSWER_S).offset for at, f in answers.items()}
-    if any(offset < 0 for offset in offsets.values()):  # of a broker that has just started
-        raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
-    return offsets

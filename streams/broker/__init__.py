@@ -1,0 +1,1 @@
+"""A Kafka broker as all that is above it asks it: questions, their deadlines, its refusals."""
