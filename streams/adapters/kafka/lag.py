@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
 from streams.adapters.kafka.clients import connect
 from streams.adapters.kafka.control_records import without_records
 from streams.adapters.kafka.groups import members
+from streams.broker.answered import answered
 from streams.broker.offsets import Offsets, end_offsets, first_offsets, readable_offsets
 from streams.broker.questions import ANSWER_S, patiently
-from streams.errors import BrokerUnreachable
 from streams.flow.components import POOL_GROUP
 from streams.flow.declaration import FlowTopology
 from streams.flow.topology import TOPOLOGY
@@ -37,6 +37,7 @@ class GroupLag:
     optional: bool  # runs only when asked for
 
 
+@answered("run this again")
 def group_lags(
     settings: Settings, topology: FlowTopology = TOPOLOGY, pools: Iterable[str] = ()
 ) -> list[GroupLag]:
@@ -44,35 +45,31 @@ def group_lags(
 
     Raises
     ------
-    BrokerUnreachable
-        No broker answers, or not in time.
+    BrokerUnreachable, RightsMissing
+        No broker answers, or not in time; it denies a right.
     """
     client = connect(settings)
-    try:
-        groups = {**topology.groups, **{POOL_GROUP + pool: ("commands",) for pool in pools}}
-        names = {settings.topic(topic) for topics in groups.values() for topic in topics}
-        # In this order: what is written meanwhile is not taken for records that may not be read.
-        first, last = first_offsets(client, names), end_offsets(client, names)
-        readable = readable_offsets(client, names)
-        starts = {
-            stage: _starts(settings, client, stage, first, topics)
-            for stage, topics in groups.items()
-        }
-        behind = _behind(settings, list(starts.values()), readable)
-        held = [_held_back(start, readable, last) for start in starts.values()]
-        return [
-            GroupLag(
-                stage=stage,
-                members=len(members(client, settings.group(stage))),
-                taken=sum(starts[stage].values()),
-                records=records + held_back,
-                held_back=held_back,
-                optional=stage in topology.stages and topology.stages[stage].optional,
-            )
-            for stage, records, held_back in zip(starts, behind, held, strict=True)
-        ]
-    except KafkaException as error:
-        raise BrokerUnreachable(f"Kafka does not answer about consumer groups: {error}") from error
+    groups = {**topology.groups, **{POOL_GROUP + pool: ("commands",) for pool in pools}}
+    names = {settings.topic(topic) for topics in groups.values() for topic in topics}
+    # In this order: what is written meanwhile is not taken for records that may not be read.
+    first, last = first_offsets(client, names), end_offsets(client, names)
+    readable = readable_offsets(client, names)
+    starts = {
+        stage: _starts(settings, client, stage, first, topics) for stage, topics in groups.items()
+    }
+    behind = _behind(settings, list(starts.values()), readable)
+    held = [_held_back(start, readable, last) for start in starts.values()]
+    return [
+        GroupLag(
+            stage=stage,
+            members=len(members(client, settings.group(stage))),
+            taken=sum(starts[stage].values()),
+            records=records + held_back,
+            held_back=held_back,
+            optional=stage in topology.stages and topology.stages[stage].optional,
+        )
+        for stage, records, held_back in zip(starts, behind, held, strict=True)
+    ]
 
 
 def committed_offsets(client: AdminClient, group: str) -> Offsets:

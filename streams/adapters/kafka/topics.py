@@ -20,8 +20,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from streams.adapters.kafka.clients import MAX_MESSAGE_BYTES, connect
 from streams.adapters.kafka.emptying import EMPTIED
+from streams.broker.answered import answered
 from streams.broker.offsets import end_offsets
 from streams.broker.questions import ANSWER_S
+from streams.broker.refusal import is_denied
 from streams.errors import TopicsMissing
 from streams.flow.declaration import FlowTopology
 from streams.flow.topology import TOPOLOGY, changelog
@@ -72,6 +74,7 @@ class TopicFault:
         return f"{len(names)} topics {PLURAL[self.verb]} {self.what}: {self.fix} ({which})"
 
 
+AGAIN = "run this again"
 PLURAL = {"has": "have", "is": "are", "may": "may"}
 
 
@@ -86,13 +89,14 @@ def declared(settings: Settings, topology: FlowTopology = TOPOLOGY) -> dict[str,
     return topics | logs
 
 
+@answered(AGAIN)
 def create_topics(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list[TopicState]:
     """Create the missing topics; existing ones stay as they are.
 
     Raises
     ------
-    BrokerUnreachable, TopicsMissing
-        No broker answers; it refused a topic, or did not finish in time.
+    BrokerUnreachable, RightsMissing, TopicsMissing
+        No broker answers, or not in time; it denies a right, or refused a topic.
     """
     client = connect(settings)
     new = [
@@ -107,6 +111,7 @@ def create_topics(settings: Settings, topology: FlowTopology = TOPOLOGY) -> list
     ]
 
 
+@answered(AGAIN)
 def check_topics(settings: Settings, only: Iterable[str] | None = None) -> list[str]:
     """Deviations from what is declared, a sentence for each kind with its fix; empty without any.
 
@@ -117,8 +122,8 @@ def check_topics(settings: Settings, only: Iterable[str] | None = None) -> list[
 
     Raises
     ------
-    BrokerUnreachable
-        No broker answers.
+    BrokerUnreachable, RightsMissing
+        No broker answers, or not in time; it denies a right.
     """
     client = connect(settings)
     there = client.list_topics(timeout=ANSWER_S).topics
@@ -210,6 +215,8 @@ def _configuration(name: str, future: Future[dict[str, ConfigEntry]]) -> Mapping
     try:
         return {key: entry.value or "" for key, entry in future.result(ANSWER_S).items()}
     except KafkaException as error:
+        if not is_denied(error.args[0]):
+            raise
         raise TopicsMissing(
             f"the configuration of topic {name} cannot be read ({error.args[0].str()}):"
             " give the rights of `foremesh acl print`"
