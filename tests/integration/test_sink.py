@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import psycopg
@@ -388,6 +388,23 @@ def test_a_slow_statement_is_no_missing_server(settings: Settings) -> None:
 
     with pytest.raises(DatabaseBusy, match="not in time"):
         sink.write([SinkEntry(OUTCOME, RECEIVED)])
+    sink.close()
+
+
+def test_a_batch_that_takes_too_long_is_written_in_parts(
+    settings: Settings, eventually: Eventually
+) -> None:
+    before_insert(settings, "PERFORM pg_sleep(0.1)")
+    sink = PostgresSink(settings.postgres, timeout_s=0.5)
+    batch = [SinkEntry(replace(OUTCOME, request_id=f"r{i}"), RECEIVED) for i in range(12)]
+
+    def written() -> bool:
+        with suppress(DatabaseBusy):
+            return sink.write(batch) == []
+        return False
+
+    eventually(written)
+    assert counts(settings)["outcomes"] == len(batch)
     sink.close()
 
 

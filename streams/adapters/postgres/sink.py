@@ -1,7 +1,8 @@
-"""Records into PostgreSQL: a batch is one transaction, and writing it twice changes nothing."""
+"""Records into PostgreSQL: a batch is a transaction or a few, and writing it twice changes nothing."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from streams.records import DeadLetter, Record
 __all__ = ["PostgresSink", "ReceivedRecord", "SinkEntry"]
 
 STATEMENT_S = 60.0
+ALL = sys.maxsize
 
 # SQLSTATE classes of errors in the data, which no retry mends; all others may pass.
 _OF_THE_DATA = ("22", "23", "54")
@@ -88,10 +90,14 @@ class PostgresSink:
             kind: RecordRows(table for table in self._tables if table.record is kind)
             for kind in {table.record for table in self._tables}
         }
+        self._most = ALL  # entries of a transaction
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def write(self, entries: Sequence[SinkEntry]) -> list[DeadLetter]:
         """Write the entries; those that cannot be stored come back as dead letters.
+
+        After a statement that took too long, half as many are written at a time, down to one; after
+        a success twice as many.
 
         Raises
         ------
@@ -99,23 +105,12 @@ class PostgresSink:
             PostgreSQL is away, busy or refuses everything; none or a part of the entries was
             written. Write the same entries again.
         """
-        if not entries:
-            return []
-        try:
-            self._write(self._by_table(entries))
-        except ForemeshError:
-            raise
-        except Exception as error:  # whatever a record makes fail becomes a record
-            if isinstance(error, psycopg.Error) and not _is_of_the_data(error):
-                self.close()
-                raise named(error) from error
-            if len(entries) == 1:
-                reason = f"PostgreSQL cannot store it: {_message(error)}"
-                return [entries[0].received.dead(reason)]
-            # One bad record must not hold up the others: bisect until it is alone.
-            middle = len(entries) // 2
-            return self.write(entries[:middle]) + self.write(entries[middle:])
-        return []
+        letters: list[DeadLetter] = []
+        while entries:
+            some, entries = entries[: self._most], entries[self._most :]
+            letters += self._write_some(some)
+        self._most = min(2 * self._most, ALL)
+        return letters
 
     def close(self) -> None:
         """Close the connection; the next write opens another."""
@@ -123,6 +118,25 @@ class PostgresSink:
             with suppress(psycopg.Error):
                 self._connection.close()
             self._connection = None
+
+    def _write_some(self, entries: Sequence[SinkEntry]) -> list[DeadLetter]:
+        try:
+            self._write(self._by_table(entries))
+        except ForemeshError:
+            raise
+        except Exception as error:  # whatever a record makes fail becomes a record
+            if isinstance(error, psycopg.Error) and not _is_of_the_data(error):
+                self.close()
+                if isinstance(error, psycopg.errors.QueryCanceled):  # not of a lock
+                    self._most = max(1, len(entries) // 2)
+                raise named(error) from error
+            if len(entries) == 1:
+                reason = f"PostgreSQL cannot store it: {_message(error)}"
+                return [entries[0].received.dead(reason)]
+            # One bad record must not hold up the others: bisect until it is alone.
+            middle = len(entries) // 2
+            return self._write_some(entries[:middle]) + self._write_some(entries[middle:])
+        return []
 
     def _by_table(self, entries: Iterable[SinkEntry]) -> dict[str, list[RowValues]]:
         rows: dict[str, list[RowValues]] = {}
