@@ -20,7 +20,7 @@ from streams.catalog.inference import infer
 from streams.cli import pass_settings
 from streams.cli.amounts import AmountParam
 from streams.cli.compare_femux import show_femux
-from streams.cli.compare_report import at_price_label, shown, verdict
+from streams.cli.compare_report import RowLabel, at_price_label, shown, verdict
 from streams.cli.console import PrintableConsole, echo
 from streams.cli.durations import DurationParam
 from streams.cli.given import refuse_given
@@ -147,7 +147,7 @@ def command(
     limits = {"warm_up": warm_up, "capacity_mib": capacity_mib}
     steps = _steps(usable, catalog, tested, prices, settings, **limits)
     results = list(_with_bar(steps, len(usable) * (1 + len(prices))))
-    known = {**_known_of(usable, warm_up), "today": today and today.parameter}
+    known = {**_known_of(usable, warm_up), "today": today and _row_of(today)}
     _tell(output, results, every=every, guessed=not catalog_path, **known)
     _write_json([row.as_json() for row in results], json_path)
     _draw(results, figure)
@@ -216,8 +216,7 @@ def _tell(output: str, rows: Sequence[PolicyRow], *, every: bool, **given: Any) 
     tell(output, facts, *shown(rows, every=every, **given))
 
 
-def _row_of(policy: KeepWarmPolicy) -> tuple[str, str]:
-    """What tells its row from others: an oracle may have the parameter of a keep-alive."""
+def _row_of(policy: KeepWarmPolicy) -> RowLabel:
     return policy.name, policy.parameter
 
 

@@ -12,11 +12,12 @@ from streams.lab.compare.advantage import OTHERS, advantages
 from streams.lab.compare.run import OURS, PolicyRow
 from streams.report.text_table import NAME, NUMBER, TextTable
 
-__all__ = ["at_price_label", "shown", "verdict"]
+__all__ = ["RowLabel", "at_price_label", "shown", "verdict"]
 
 TIMERS = ("no keep-alive", "keep-alive", "always warm")
 ALIKE = 0.03  # relative difference of costs below which a timer does as well
 SHOWN = 5  # rows of foremesh that are shown by default
+RowLabel = tuple[str, str]  # policy and parameter: an oracle may have the one of a keep-alive
 NOBODY_BUSY = "no request finds an instance busy (--duration names how long each took)"
 SERVED = (
     "instances are busy for as long as the log says, with half of the requests {:.3g} s or less"
@@ -33,7 +34,7 @@ def shown(
     *,
     hours: float,
     every: bool = False,
-    today: str | None = None,
+    today: RowLabel | None = None,
     guessed: bool = False,
     served_s: float = 0.0,
 ) -> Iterator[TextTable | Text]:
@@ -46,7 +47,7 @@ def shown(
     every
         All rows, and not only the best of each policy.
     today
-        Parameter of the keep-alive in use today.
+        The row of the keep-alive in use today.
     guessed
         Whether the catalogue was inferred from the log.
     served_s
@@ -57,10 +58,10 @@ def shown(
     yield Text(verdict(rows, hours=hours, today=today, guessed=guessed, served_s=served_s))
 
 
-def _selected(rows: Sequence[PolicyRow], today: str | None) -> list[PolicyRow]:
+def _selected(rows: Sequence[PolicyRow], today: RowLabel | None) -> list[PolicyRow]:
     """The best row of each policy by total cost, today's, and foremesh at some prices."""
     shown = {id(_best(rows, policy)) for policy in {row.policy for row in rows}}
-    shown |= {id(row) for row in rows if row.policy == "keep-alive" and row.parameter == today}
+    shown |= {id(row) for row in rows if (row.policy, row.parameter) == today}
     ours = [row for row in rows if row.policy == OURS]
     shown |= {id(row) for row in ours[:: max(1, len(ours) // SHOWN)]}
     shown |= {id(row) for row in ours if row.parameter == at_price_label(1.0)}
@@ -116,7 +117,12 @@ def _advantages(rows: Sequence[PolicyRow]) -> Iterator[TextTable]:
 
 
 def verdict(
-    rows: Sequence[PolicyRow], *, hours: float, today: str | None, guessed: bool, served_s: float
+    rows: Sequence[PolicyRow],
+    *,
+    hours: float,
+    today: RowLabel | None,
+    guessed: bool,
+    served_s: float,
 ) -> str:
     """Whether to adopt foremesh, in words and money, or why the rows do not tell."""
     ours = [row for row in rows if (row.policy, row.parameter) == (OURS, at_price_label(1.0))]
@@ -130,10 +136,11 @@ def verdict(
         _cost_of(mine, hours),
         _against(mine, best, hours, "the best timer in hindsight"),
     ]
-    for row in timers:
-        if today is not None and row.parameter == today:
-            told.append(_against(mine, row, hours, "the timer of today"))
-            break
+    told += [
+        _against(mine, row, hours, "the timer of today")
+        for row in timers
+        if (row.policy, row.parameter) == today
+    ]
     told.append(_advice(mine, best))
     busy = SERVED.format(served_s) if served_s else NOBODY_BUSY
     told.append(f"Assumed: {busy}; starts take as the catalogue says.")

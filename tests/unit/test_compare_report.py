@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from streams.cli.compare import command
-from streams.cli.compare_report import verdict
+from streams.cli.compare_report import TIMERS, verdict
 from streams.lab.compare.run import PolicyRow
 from streams.settings import Settings
 
@@ -43,6 +43,16 @@ def test_the_verdict_says_how_long_half_of_the_requests_took() -> None:
     said = verdict(ROWS, hours=1.0, today=None, guessed=False, served_s=0.032)
 
     assert "with half of the requests 0.032 s or less" in said
+
+
+def test_no_keep_alive_may_be_the_timer_of_today_beside_another_without_parameter() -> None:
+    nothing, always = [replace(ROWS[0], policy=p, parameter="") for p in TIMERS[::2]]
+    today = ("no keep-alive", "")
+
+    said = verdict([always, nothing, ROWS[1]], hours=1.0, today=today, guessed=False, served_s=0.0)
+
+    assert "the timer of today, no keep-alive" in said
+    assert "the timer of today, always warm" not in said
 
 
 @pytest.mark.parametrize("option", [("--format", "csv"), ("--capacity-gb", "8"), ("--every",)])

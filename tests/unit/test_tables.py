@@ -177,7 +177,7 @@ def compared() -> Iterable[RenderableType]:
             ]
         ),
     ]
-    return compare_report.shown(rows, hours=720.0, today="10m", guessed=True)
+    return compare_report.shown(rows, hours=720.0, today=("keep-alive", "10m"), guessed=True)
 
 
 def compared_with_femux() -> Iterable[RenderableType]:
