@@ -35,7 +35,7 @@ class Instance:
     warm_since_ms: int | None = None  # first answered request
     gone_ms: int | None = None
     uses: int = 0  # requests served so far
-    busy_ms: int = 0  # time spent serving so far
+    busy_ms: int = 0  # time spent serving so far, waits of its requests for others included
     reason: str = ""  # why it is in this state
     # Of a simulated one: until then it serves as many requests as it may, or one at least.
     busy_until_ms: int = 0

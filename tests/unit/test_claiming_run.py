@@ -27,17 +27,16 @@ from streams.request_path.gateway.claiming import ClaimingRequestHandler, Claimi
 from streams.runtime.clock import wall_ms
 
 
-class Broken:
-    """What an instance answers that cannot serve."""
-
-    status = 500
-
-
 class Run(ClaimingRun):
     """Calls that end with an error once a test says so; `a` was warm when the request arrived."""
 
     def __init__(
-        self, rig: Rig, *step: str, error: Exception | None = None, then: tuple[str, ...] = ()
+        self,
+        rig: Rig,
+        *step: str,
+        error: Exception | None = None,
+        then: tuple[str, ...] = (),
+        status: int = 500,
     ) -> None:
         for name, service in (("x", "a"), *((f"x-{one}", one) for one in then)):
             rig.claims.observe(instance(name, service))
@@ -56,13 +55,13 @@ class Run(ClaimingRun):
             standard_path=rig.path,
             unanswered=lambda claimed, _: rig.claims.release_unused(claimed),
         )
-        self.fail, self.error = asyncio.Event(), error
+        self.fail, self.error, self.status = asyncio.Event(), error, status
 
     async def post(self, *_: object) -> Any:
         await self.fail.wait()
         if self.error:
             raise self.error
-        return Raw(b"null"), Broken()
+        return Raw(b"null"), SimpleNamespace(status=self.status)
 
 
 async def turns(count: int) -> None:
@@ -125,7 +124,17 @@ async def test_an_instance_that_answers_with_an_error_was_used_for_as_long_as_it
 
     (use,) = rig.claims.collect_reports()
     assert (use.instance_id, use.in_flight, use.uses) == ("x", 0, 1)
-    assert use.busy_ms == run.part_of("a").serve_ms >= 40
+    assert use.busy_ms >= run.part_of("a").serve_ms >= 40
+
+
+async def test_an_instance_of_a_later_step_is_busy_from_the_moment_it_is_claimed() -> None:
+    rig = Rig(queue=1)
+    run = Run(rig, "a", then=("b",), status=200)
+    asyncio.get_running_loop().call_later(0.05, run.fail.set)
+    await run.execute()
+
+    busy_ms = {use.instance_id: use.busy_ms for use in rig.claims.collect_reports()}
+    assert busy_ms["x-b"] >= 40 > run.part_of("b").serve_ms
 
 
 async def test_an_instance_that_was_never_called_was_not_used() -> None:

@@ -45,7 +45,7 @@ class InstanceUse:
     instance_id: JsonName
     in_flight: JsonCount  # requests being served now
     uses: JsonCount = 0  # requests served
-    busy_ms: JsonCount = 0  # time spent serving
+    busy_ms: JsonCount = 0  # time for which requests held it
     claimable: bool | None = None  # whether requests may still be routed to it; None: no change
 
 

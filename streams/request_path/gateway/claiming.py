@@ -55,18 +55,19 @@ class ClaimingRun(CompositeRun):
     unanswered: Callable[[ClaimableInstance, int], None]
     priority: int = 0
     _held: dict[str, ClaimableInstance] = field(init=False)
+    _since_s: dict[str, float] = field(init=False)  # when each was claimed (time.perf_counter)
 
     def __post_init__(self) -> None:
         self._held = dict(self.claimed)
+        self._since_s = dict.fromkeys(self.claimed, time.perf_counter())
 
     def close(self) -> None:
         """Release what is still claimed; what was never called was not used."""
-        for constituent, claimed in self._held.items():
-            part = self.part_of(constituent)
-            if part.instance_id:
-                self.claims.release(claimed, part.serve_ms)
+        for constituent in [*self._held]:
+            if self.part_of(constituent).instance_id:
+                self._release(constituent)
             else:
-                self.claims.release_unused(claimed)
+                self.claims.release_unused(self._held.pop(constituent))
 
     def part_of(self, constituent: str) -> Part:
         """What a constituent did as measured; one that was never reached counts as claimed."""
@@ -89,8 +90,13 @@ class ClaimingRun(CompositeRun):
                 await self._call_cold(constituent, body)
         else:
             await self._call_cold(constituent, body)
-        if is_last and (claimed := self._held.pop(constituent, None)):
-            self.claims.release(claimed, self.parts[constituent].serve_ms)
+        if is_last and constituent in self._held:
+            self._release(constituent)
+
+    def _release(self, constituent: str) -> None:
+        """Release one that has served; it was busy for as long as nobody else could claim it."""
+        busy_ms = _ms_after(self._since_s[constituent])
+        self.claims.release(self._held.pop(constituent), busy_ms)
 
     async def _call_cold(self, constituent: str, body: bytes) -> None:
         """Wait for an instance and call it; the request fails if that one is dead, too."""
@@ -115,6 +121,7 @@ class ClaimingRun(CompositeRun):
         self._held[constituent] = await self.standard_path.claim(
             constituent, self.request_id, self.deadline_ms, self.priority
         )
+        self._since_s[constituent] = time.perf_counter()
 
     def _discard(self, constituent: str) -> None:
         self.claims.discard(self._held.pop(constituent))
@@ -128,12 +135,15 @@ class ClaimingRun(CompositeRun):
             self.unanswered(self._held.pop(constituent), self.deadline_ms)
             raise
         finally:
-            took_ms = round((time.perf_counter() - began) * 1000)
             part = self.parts[constituent]
             self.parts[constituent] = replace(
-                part, instance_id=instance.instance_id, serve_ms=part.serve_ms + took_ms
+                part, instance_id=instance.instance_id, serve_ms=part.serve_ms + _ms_after(began)
             )
         self.keep(constituent, answer, response.status)
+
+
+def _ms_after(began_s: float) -> int:
+    return round((time.perf_counter() - began_s) * 1000)
 
 
 class ClaimingRequestHandler(RequestHandler):
