@@ -118,6 +118,22 @@ def test_a_pool_that_a_provisioner_on_another_machine_has_is_refused_until_that_
     Door(run_foremesh)
 
 
+async def test_a_request_waits_for_a_provisioner_that_starts_again(
+    settings: Settings, topics: list[str], run_foremesh: RunForemesh
+) -> None:
+    assert topics
+    send(settings, catalog_of(constituent("a")))
+    door = Door(run_foremesh)
+    assert door.provisioner.stop() == 0
+    async with aiohttp.ClientSession() as session:
+        asked = asyncio.create_task(door.ask(session, "only-a"))
+        await asyncio.sleep(0.5)  # more than a retry: nobody listens there
+
+        door.provisioner = run_foremesh("provision", "--listen", door.provisioner_at)
+
+        assert (await asked).status == 200
+
+
 def test_a_killed_provisioner_leaves_no_orphan_and_its_instances_are_gone_after_a_restart(
     settings: Settings, topics: list[str], run_foremesh: RunForemesh, eventually: Eventually
 ) -> None:

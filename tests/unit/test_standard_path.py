@@ -12,8 +12,8 @@ from test_claims import claims, instance, took
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance
 from streams.request_path.core.claims import InstanceClaims
-from streams.request_path.core.provisioner_client import ProvisionerClient
-from streams.request_path.core.standard_path import StandardPath
+from streams.request_path.core.provisioner_client import ProvisionerAway, ProvisionerClient
+from streams.request_path.core.standard_path import PATIENCE_S, StandardPath
 from streams.runtime.clock import wall_ms
 
 REFUSED = StandardPathRefused("no room")
@@ -65,6 +65,25 @@ async def test_those_who_were_refused_leave_their_place_to_others() -> None:
     served = await rig.ask()
     rig.starts[1].set_result(instance("x"))
     assert await served == "x"
+
+
+async def test_a_request_waits_for_a_provisioner_that_starts_again() -> None:
+    rig = Rig(queue=1)
+    asked = await rig.ask()
+    rig.starts[0].set_exception(ProvisionerAway("nobody listens", for_s=0.0))
+    (await rig.started(1)).set_result(instance("x"))
+
+    assert await asked == "x"
+
+
+async def test_no_request_waits_for_a_provisioner_that_stays_away() -> None:
+    rig = Rig(queue=1)
+    asked = await rig.ask()
+    rig.starts[0].set_exception(ProvisionerAway("nobody listens", for_s=PATIENCE_S + 1))
+
+    with pytest.raises(StandardPathRefused, match="nobody listens"):
+        await asked
+    assert len(rig.starts) == 1
 
 
 async def test_a_place_that_was_refused_a_moment_ago_costs_nobody_else_theirs() -> None:

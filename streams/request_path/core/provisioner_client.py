@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -16,7 +17,7 @@ from streams.runtime.clock import wall_ms
 from streams.runtime.json_body import BODY_UNREADABLE
 from streams.settings import Settings
 
-__all__ = ["ProvisionerClient", "instance_of", "until"]
+__all__ = ["ProvisionerAway", "ProvisionerClient", "instance_of", "until"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,22 @@ _NO_INSTANCE = (  # what an answer raises that is none
 _NOT_LET_IN = {401, 403, 415, 421}
 _AT_ONCE = 500  # instances of a report: with long names less than a provisioner takes
 _REPORT_TIMEOUT = aiohttp.ClientTimeout(total=2)
+
+
+class ProvisionerAway(StandardPathRefused):
+    """The provisioner takes no connections, as one that starts again: it was asked for nothing.
+
+    Parameters
+    ----------
+    reason
+        What to tell the user.
+    for_s
+        For how long that has been so.
+    """
+
+    def __init__(self, reason: str, for_s: float) -> None:
+        super().__init__(reason)
+        self.for_s = for_s
 
 
 class ProvisionerClient:
@@ -47,6 +64,7 @@ class ProvisionerClient:
         self._url = settings.provisioner.rstrip("/")
         self._brings = credentials(settings, self._url)
         self._refused = False
+        self._away_since_s: float | None = None  # since when nobody listens there (monotonic)
 
     async def start(
         self,
@@ -70,6 +88,8 @@ class ProvisionerClient:
 
         Raises
         ------
+        ProvisionerAway
+            It cannot be connected to.
         StandardPathRefused
             The provisioner has no room, does not answer, or was not ready by the deadline.
         """
@@ -82,6 +102,7 @@ class ProvisionerClient:
         }
         try:
             async with self._post("/standard", body, until(deadline_ms)) as answer:
+                self._away_since_s = None
                 content = await answer.json()
                 if answer.status == 200:
                     return instance_of(content)
@@ -91,9 +112,10 @@ class ProvisionerClient:
         except TimeoutError:
             raise StandardPathRefused(f"no instance of {constituent} was ready in time") from None
         except aiohttp.ClientError as error:
-            raise StandardPathRefused(
-                f"the provisioner at {self._url} does not answer: {error}"
-            ) from error
+            reason = f"the provisioner at {self._url} does not answer: {error}"
+            if _is_away(error):
+                raise ProvisionerAway(reason, self._away_s()) from error
+            raise StandardPathRefused(reason) from error
         except _NO_INSTANCE as error:
             raise StandardPathRefused(
                 f"the provisioner at {self._url} answers with no instance: {error!r}"
@@ -106,9 +128,12 @@ class ProvisionerClient:
             some = [{n: getattr(use, n) for n in _USE} for use in uses[first : first + _AT_ONCE]]
             try:
                 async with self._post("/use", {"uses": some}, _REPORT_TIMEOUT) as answer:
+                    self._away_since_s = None
                     await self._tell_if_refused(answer)
                     answer.raise_for_status()
-            except (aiohttp.ClientError, TimeoutError):
+            except (aiohttp.ClientError, TimeoutError) as error:
+                if _is_away(error):
+                    self._away_s()
                 return uses[first:]
         return ()
 
@@ -118,6 +143,12 @@ class ProvisionerClient:
             self._url + path, json=body, timeout=limit, headers=brings.headers, ssl=brings.tls
         )
 
+    def _away_s(self) -> float:
+        """For how long nobody has listened there; from now on, if somebody did before."""
+        now_s = time.monotonic()
+        self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+        return now_s - self._away_since_s
+
     async def _tell_if_refused(self, answer: aiohttp.ClientResponse) -> None:
         """Say once that reports of use are not let in; requests for instances say so themselves."""
         refused = answer.status in _NOT_LET_IN
@@ -125,6 +156,11 @@ class ProvisionerClient:
             extra = {"action": "refused"}
             logger.warning("%s refuses: %s", self._url, await answer.text(), extra=extra)
         self._refused = refused
+
+
+def _is_away(error: Exception) -> bool:
+    unsafe = isinstance(error, aiohttp.ClientSSLError)  # which no wait mends
+    return isinstance(error, aiohttp.ClientConnectorError) and not unsafe
 
 
 def instance_of(answer: dict[str, Any]) -> Instance:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from streams.provisioners.core.interface import StandardPathRefused
 from streams.records import Instance
 from streams.request_path.core.claims import ClaimableInstance, InstanceClaims, Place
-from streams.request_path.core.provisioner_client import ProvisionerClient
+from streams.request_path.core.provisioner_client import ProvisionerAway, ProvisionerClient
 from streams.runtime.clock import wall_ms
 
-__all__ = ["StandardPath"]
+__all__ = ["PATIENCE_S", "StandardPath"]
 
 _AGAIN_S = 0.1  # before another instance is asked for, in the place of one that cannot be claimed
+PATIENCE_S = 10.0  # how long requests wait for a provisioner that starts again
+_RETRY_S = 0.2
 
 
 class StandardPath:
@@ -122,10 +124,19 @@ class StandardPath:
 
     async def _ask(self, constituent: str, place: Place) -> Instance:
         """Have an instance started; it counts among the starts until this ends, however it does."""
-        known = self._claims.known(constituent)
         try:
-            return await self._provisioner.start(
-                constituent, place.request_id, place.deadline_ms, known, pool=self._claims.pool
-            )
+            while True:
+                try:
+                    return await self._provisioner.start(
+                        constituent,
+                        place.request_id,
+                        place.deadline_ms,
+                        self._claims.known(constituent),
+                        pool=self._claims.pool,
+                    )
+                except ProvisionerAway as away:
+                    if place.done() or away.for_s > PATIENCE_S:
+                        raise
+                await asyncio.sleep(_RETRY_S)
         finally:
             self._starting[constituent].discard(place)
