@@ -1,37 +1,13 @@
+"""Where compiled kernels are kept."""
+
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.models.kernels import KeptKernels
-
-PREDICTED = """
-import foremesh
-from streams.settings import Settings
-
-asked = [
-    foremesh.Request(request_id=f"r{n}", user="u", service=f"s{n % 3}", at_ms=n * 60_000)
-    for n in range(9)
-]
-profiler = foremesh.Profiler(foremesh.infer_catalog(asked), Settings(rnn="on"))
-for one in asked:
-    profiler.learn(one)
-"""
-
-
-WITHOUT_SCIPY = """
-import sys
-import streams.pipeline.worker
-from numba.np import linalg
-assert "scipy.linalg" not in sys.modules
-linalg.ensure_blas()
-assert "scipy.linalg" in sys.modules
-"""
 
 
 def kept_at(path: str) -> KeptKernels:
@@ -41,28 +17,6 @@ def kept_at(path: str) -> KeptKernels:
     return found
 
 
-def test_it_is_said_once_that_kernels_are_compiled_and_only_where_they_are(tmp_path: Path) -> None:
-    line = [sys.executable, "-c", "import streams.models.drift"]
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-
-    first, second = (
-        subprocess.run(line, env=env, capture_output=True, text=True, check=True).stderr
-        for _ in range(2)
-    )
-
-    assert first == ("Compiling the models: half a minute or more, once where it can be kept\n")
-    assert second == ""
-
-
-def test_no_request_waits_for_a_compiler_where_kernels_are_kept() -> None:
-    line = [sys.executable, "-c", PREDICTED]
-    _, second = (
-        subprocess.run(line, capture_output=True, text=True, check=True).stderr for _ in range(2)
-    )
-
-    assert second == ""
-
-
 def test_kernels_are_read_back_from_a_folder_that_nothing_can_be_written_to() -> None:
     kept_at(f"/proc/{os.getpid()}").ensure_cache_path()  # nobody writes there, root neither
 
@@ -70,7 +24,3 @@ def test_kernels_are_read_back_from_a_folder_that_nothing_can_be_written_to() ->
 def test_kernels_are_kept_nowhere_if_their_folder_is_missing_and_cannot_be_made() -> None:
     with pytest.raises(OSError, match="nowhere"):
         kept_at("/proc/nowhere/kernels").ensure_cache_path()
-
-
-def test_scipy_is_left_to_kernels_that_use_it() -> None:
-    subprocess.run([sys.executable, "-c", WITHOUT_SCIPY], check=True)
