@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from streams.allocator.valuation.advised_values import told, told_one
 from streams.allocator.valuation.catalog_index import NOBODY, CatalogIndex, Numbers
 from streams.allocator.valuation.first_instances import FirstInstances
 from streams.allocator.valuation.joint import Parts
-from streams.allocator.valuation.levels import InstanceLevels
+from streams.allocator.valuation.levels import InstanceLevels, in_service_soon
 from streams.allocator.valuation.occupancy import Floats
 from streams.allocator.valuation.paying import (
     first_that_pay,
@@ -76,19 +77,25 @@ class InstanceEconomy:
             index, view.timing.warm_up_ms, view.asked, self.start_cost, self._have > 0
         )
         self._demanded = self._firsts.values  # before anything is decided
-        self.levels = InstanceLevels(
+        starting = view.timing.warm_up_ms / horizon_ms
+        serving = view.timing.serve_ms / horizon_ms
+        levels = partial(
+            InstanceLevels,
             self._demanded,
             index,
-            starting=view.timing.warm_up_ms / horizon_ms,
-            serving=view.timing.serve_ms / horizon_ms,
+            starting=starting,
+            serving=serving,
             most=most,
             enough=self.keep_cost / 2,
         )
+        soon = in_service_soon(view.busy, index.at_once, starting=starting, serving=serving)
+        self.levels, self._starts = levels(), levels(soon=soon)
         self._advice = KeepWarmAdvice.none(len(index.constituents))
 
     def paying(self) -> Numbers:
         """Instances that pay by the demand alone, by constituent; before anything is decided."""
-        return paying(self._firsts, self.levels, self._have, self.keep_cost, self.start_cost)
+        costs = self.keep_cost, self.start_cost
+        return paying(self._firsts, self.levels, self._starts, self._have, *costs)
 
     def heed(self, advice: KeepWarmAdvice) -> None:
         """Follow this advice from now on; before anything is decided."""
@@ -125,7 +132,7 @@ class InstanceEconomy:
 
     def further_worth(self, part: int, k: int) -> Sequence[float]:
         """Value by tier of starting the k-th instance."""
-        return self._told_worth(part, k, self._level_worth(part, k), start=True)
+        return self._told_worth(part, k, self._worth_at(self._starts, part, k), start=True)
 
     def start_costs(self, parts: Iterable[int]) -> float:
         """Least value for which all of these are started."""
@@ -161,7 +168,7 @@ class InstanceEconomy:
 
     def kept(self, part: int, k: int) -> tuple[float, Tier]:
         """Value of keeping the k-th instance, and the tier that it is mostly for."""
-        worth = self._firsts.lost(part) if k == 1 else self._level_worth(part, k)
+        worth = self._firsts.lost(part) if k == 1 else self._worth_at(self.levels, part, k)
         worth = self._told_worth(part, k, worth, start=False)
         return sum(worth), self.top_tier(worth)
 
@@ -253,8 +260,8 @@ class InstanceEconomy:
                 return tier
         return NOBODY
 
-    def _level_worth(self, part: int, k: int) -> Sequence[float]:
-        level = self.levels.level(part, k)
+    def _worth_at(self, levels: InstanceLevels, part: int, k: int) -> Sequence[float]:
+        level = levels.level(part, k)
         return level.worth if level else NOTHING * len(self.index.tiers)
 
     def _not_against(self, found: Iterable[Parts]) -> Iterator[Parts]:

@@ -16,6 +16,7 @@ from streams.records.instances import ON_REQUEST
 
 __all__ = ["SERVING", "PoolInstances", "taken_by"]
 
+FOR_EVER_MS = 2**62
 SERVING = {InstanceState.STARTING, InstanceState.WARM, InstanceState.BUSY}
 
 
@@ -40,6 +41,8 @@ class PoolInstances:
     free, free_since_ms, free_on_request
         Of each free instance: its constituent, since when it serves nobody, and whether a request
         started it.
+    used, used_from_ms, used_until_ms
+        Of each that serves, has served or will: its constituent, and when it serves.
     taken, price
         What those alive take of the pool, and what they cost an hour.
     """
@@ -53,6 +56,9 @@ class PoolInstances:
     free: Numbers
     free_since_ms: Numbers
     free_on_request: NDArray[np.bool_]
+    used: Numbers
+    used_from_ms: Numbers
+    used_until_ms: Numbers
     taken: Resources
     price: float
 
@@ -61,6 +67,11 @@ class PoolInstances:
         later = self.idle_from_ms[self.idle_from_ms.searchsorted(now_ms, "right") :]
         return int(later[0]) if later.size else 0
 
+    def busy(self, now_ms: int, constituents: int) -> Numbers:
+        """How many of each constituent serve at a time."""
+        now = (self.used_from_ms <= now_ms) & (now_ms < self.used_until_ms)
+        return np.bincount(self.used[now], minlength=constituents)
+
     @classmethod
     def of(cls, instances: Iterable[Instance], index: CatalogIndex) -> PoolInstances:
         """Count these instances of one pool."""
@@ -68,6 +79,7 @@ class PoolInstances:
         alive = [i for i in here if i.state is not InstanceState.GONE]
         serving = _serving(alive)
         free = [i for i in alive if _is_free(i) and i.service in index.number]
+        used = [i for i in alive if _serves_until_ms(i) and i.service in index.number]
         taken, price = taken_by(Counter(i.service for i in alive), index)
         return cls(
             alive=alive,
@@ -79,6 +91,9 @@ class PoolInstances:
             free=np.array([index.number[i.service] for i in free], np.int64),
             free_since_ms=np.array([_idle_from_ms(i) for i in free], np.int64),
             free_on_request=np.array([i.command_id.startswith(ON_REQUEST) for i in free], np.bool_),
+            used=np.array([index.number[i.service] for i in used], np.int64),
+            used_from_ms=np.array([i.warm_since_ms or 0 for i in used], np.int64),
+            used_until_ms=np.array([_serves_until_ms(i) for i in used], np.int64),
             taken=taken,
             price=price,
         )
@@ -111,6 +126,11 @@ def _is_free(instance: Instance) -> bool:
 
 def _idle_from_ms(instance: Instance) -> int:
     return max(instance.warm_since_ms or 0, instance.serves_until_ms)
+
+
+def _serves_until_ms(instance: Instance) -> int:
+    """Until when it serves as far as is known; 0 for one that does not."""
+    return FOR_EVER_MS if instance.state is InstanceState.BUSY else instance.serves_until_ms
 
 
 def _serve_ms(instances: Iterable[Instance]) -> dict[str, float]:

@@ -71,6 +71,7 @@ class PoolView:
     serving: Mapping[str, tuple[str, ...]]  # constituent -> ids of instances that can serve
     have: Numbers  # by constituent: instances that can serve, and those under way
     idle: Numbers  # by constituent: instances that may be released
+    busy: Numbers  # by constituent: instances that serve
     capacity: Resources
     budget: float  # most that instances may cost in an hour
     room: PoolRoom
@@ -103,6 +104,7 @@ class PoolView:
             serving=instances.serving,
             have=have,
             idle=np.minimum(idle, have),
+            busy=instances.busy(state.now_ms, len(index.constituents)),
             capacity=capacity,
             leaving=leaving,
             budget=budget,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import groupby
 from random import Random
 
@@ -187,8 +188,19 @@ def test_a_second_instance_is_started_for_the_requests_that_find_the_first_busy(
     left = -math.expm1(-(1 - load) * 10) / ((1 - load) * 10)
     assert World(constituent("a"), pool()).hear(demand(1_000, ("a", "gold", 4.0)))[1:] == []
     _, second = World(constituent("a"), pool()).hear(demand(1_000, ("a", "gold", asked)))
-    assert second.value == pytest.approx(asked * load / (1 + load) * left)
+    assert second.value == pytest.approx(asked * load / (1 + load) * left, rel=1e-3)
     assert second.value > second.cost == pytest.approx(2 * PRICE_PER_MINUTE)
+
+
+@pytest.mark.parametrize(("busy", "started"), [(False, 0), (True, 2)])
+def test_for_what_comes_later_is_started_later_where_starts_are_fast(
+    busy: bool, started: int
+) -> None:
+    """Seven requests a minute, each of a minute: seven are in service in the long run, not soon."""
+    world = World(constituent("a", warm_up_ms=500), pool())
+    there = warm("a", "x", "c", busy=busy)
+    world.instances["x"] = replace(there, uses=1, busy_ms=60_000, changed_ms=500)
+    assert len(world.hear(demand(1_000, ("a", "gold", 7.0)))) == started
 
 
 def test_a_patient_variant_releases_an_idle_instance_only_when_it_stays_worthless() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.allocator.valuation.catalog_index import CatalogIndex
+from streams.allocator.valuation.catalog_index import CatalogIndex, Numbers
 from streams.allocator.valuation.demand_arrays import DemandArrays
 from streams.allocator.valuation.occupancy import Floats, fill_uses
 from streams.allocator.valuation.step_values import StepValues
@@ -20,6 +20,7 @@ __all__ = [
     "InstanceLevel",
     "InstanceLevels",
     "Load",
+    "in_service_soon",
     "may_pay",
     "timing_of",
 ]
@@ -95,7 +96,7 @@ def _left(busy: float, load: float, starts: float) -> float:
     return -math.expm1(-ends) / ends if ends > 0.0 else 1.0
 
 
-@kernel(F8, F8x2, F8, F8, F8, repeated(FLOAT, 2), INT, FLOAT)
+@kernel(F8, F8x2, F8, F8, F8, repeated(FLOAT, 2), repeated(FLOAT, 2), INT, FLOAT)
 def _fill_levels(
     uses: Floats,
     worth: Floats,
@@ -103,6 +104,7 @@ def _fill_levels(
     saved_ms: Floats,
     weight: Floats,
     times: tuple[float, float],
+    soon: tuple[float, float],
     at_once: int,
     enough: float,
 ) -> int:
@@ -114,8 +116,11 @@ def _fill_levels(
         Expected uses and savings by tier, highest first.
     times
         Of a start and of serving a request, in horizons.
+    soon
+        Requests in service at the time that counts: of those of now, and for each expected use.
     """
     starting, serving = times
+    of_now, of_each = soon
     each = np.zeros_like(asked)  # value of one request, by tier
     for tier in range(len(asked)):
         if asked[tier] > 0.0:
@@ -123,17 +128,45 @@ def _fill_levels(
     mean, of_these = 0.0, np.empty_like(uses)
     for tier in range(len(asked)):
         mean += asked[tier]
-        _fill_uses(of_these, mean, mean * serving, at_once, enough / max(each.max(), 1e-300))
+        load = min(mean * serving, of_now + mean * of_each)
+        _fill_uses(of_these, mean, load, at_once, enough / max(each.max(), 1e-300))
         for level in range(len(uses)):
             # What a tier adds to the uses by those above it.
             used = max(uses[level], of_these[level])
-            left = _left(level * at_once, mean * serving, starting / max(serving, 1e-300))
+            left = _left(level * at_once, load, starting / max(serving, 1e-300))
             worth[level, tier] = (used - uses[level]) * each[tier] * left
             uses[level] = used
     levels = 0
     while levels < len(uses) and uses[levels] > 0.0:
         levels += 1
     return levels
+
+
+def in_service_soon(
+    busy: Numbers, at_once: Numbers, *, starting: Floats, serving: Floats
+) -> tuple[Floats, Floats]:
+    """Requests in service when an instance that is started now would be ready.
+
+    Of those in service now some are left, and of those that come until then most are there: a queue
+    with as many servers as requests, from its state of now (Takács, Introduction to the Theory of
+    Queues, 1962, chapter 3). In the long run it is expected uses times service time. Until then
+    there is time: what is needed later is started later. And whoever is about to ask once is no
+    stream of requests, though the rate at which they ask is as high.
+
+    Parameters
+    ----------
+    busy
+        Instances that serve, by constituent.
+    starting, serving
+        See `InstanceLevels`.
+
+    Returns
+    -------
+    Those of now that are left, and what each expected use adds. Of instances that serve several at
+    once it is not known how many they do: infinitely many are left, so that the long run counts.
+    """
+    left = np.exp(-starting / np.maximum(serving, 1e-300))
+    return np.where(at_once > 1, np.inf, busy * left), serving * (1.0 - left)
 
 
 class InstanceLevels:
@@ -157,6 +190,8 @@ class InstanceLevels:
         Most instances of a constituent.
     enough
         Per constituent: levels after the first that are worth less may be omitted.
+    soon
+        See `in_service_soon`: for instances to be started. Of those to be kept all that comes counts.
     """
 
     def __init__(
@@ -168,9 +203,11 @@ class InstanceLevels:
         serving: Floats,
         most: int,
         enough: Floats,
+        soon: tuple[Floats, Floats] | None = None,
     ) -> None:
         self._values, self._index = values, index
         self._starting, self._serving, self._most, self._enough = starting, serving, most, enough
+        self._soon = soon or (np.zeros_like(serving), serving)
         self._found: dict[int, list[InstanceLevel]] = {}
 
     def level(self, part: int, k: int) -> InstanceLevel | None:
@@ -189,8 +226,9 @@ class InstanceLevels:
         uses, worth = np.zeros(self._most), np.zeros((self._most, len(self._index.tiers)))
         levels = _fill_levels(
             uses, worth, self._values.uses[part], self._values.saved_ms[part], self._index.weight,
-            (self._starting[part], self._serving[part]), self._index.at_once[part],
-            self._enough[part],
+            (self._starting[part], self._serving[part]),
+            (self._soon[0][part], self._soon[1][part]),
+            self._index.at_once[part], self._enough[part],
         )  # fmt: skip
         columns = uses[:levels].tolist(), worth[:levels].tolist()
         return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from streams.allocator.valuation.catalog_index import Numbers
@@ -17,7 +19,8 @@ _F8x2, _F8x3, _I8x2, _I8x3 = repeated(F8, 2), repeated(F8, 3), repeated(I8, 2), 
 
 def paying(
     firsts: FirstInstances,
-    levels: InstanceLevels,
+    kept: InstanceLevels,
+    started: InstanceLevels,
     have: Numbers,
     keep_cost: Floats,
     start_cost: Floats,
@@ -28,13 +31,16 @@ def paying(
     """
     found, several = np.empty_like(have), np.empty_like(have)
     values, costs = (firsts.gains(), firsts.losses()), (start_cost, keep_cost)
-    count = _pay(have, values, costs, levels.load, found, several)
+    count = _pay(have, values, costs, kept.load, found, several)
     for parts in firsts.candidates():
         places = sorted(parts)
         if sum(firsts.gain(parts)) > start_cost[places].sum():
             found[places] = 1
     for part in several[:count].tolist():
-        further = _number(levels, part, int(have[part]), keep_cost, start_cost)
+        number = int(have[part])
+        further = _number(kept, part, 0, number, keep_cost[part])
+        if further == number:
+            further = _number(started, part, number, sys.maxsize, start_cost[part])
         found[part] = max(int(found[part]), further)
     return found
 
@@ -61,13 +67,9 @@ def _pay(
     return count
 
 
-def _number(
-    levels: InstanceLevels, part: int, have: int, keep_cost: Floats, start_cost: Floats
-) -> int:
-    number = 0
-    while level := levels.level(part, number + 1):
-        if level.value < float((keep_cost if number < have else start_cost)[part]):
-            break
+def _number(levels: InstanceLevels, part: int, number: int, most: int, cost: float) -> int:
+    """How many instances are worth this, from so many on, and no more than the most."""
+    while number < most and (level := levels.level(part, number + 1)) and level.value >= cost:
         number += 1
     return number
 
