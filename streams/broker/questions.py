@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ from confluent_kafka.admin import AdminClient
 from streams.errors import BrokerUnreachable
 
 __all__ = ["ANSWER_S", "connected", "patiently"]
+
+_log = logging.getLogger(__name__)
 
 ANSWER_S = 30.0
 
@@ -61,6 +64,11 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
             if fixable or left_s <= wait_s:
                 cause = fixable or (errors or [error.args[0]])[-1]
                 raise _unreachable(config, cause) from error
+            if wait_s == _FIRST_TRY_S:
+                _log.warning(
+                    "No Kafka broker has answered at %s yet; it is asked for %.0f s more",
+                    config["bootstrap.servers"], left_s - wait_s, extra={"action": "kafka_asked"},
+                )  # fmt: skip
             wait_s *= 2
         else:
             return client
