@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from streams.allocator.config import AllocatorConfig
 from streams.allocator.economy import InstanceEconomy
 from streams.allocator.limits import beyond_quota, by_worth, limits_of, room_of
 from streams.allocator.own_pasts import PoolPasts
-from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice, pack
+from streams.allocator.packing import IdleInstance, InstanceWant, PackingChoice, PoolRoom, pack
 from streams.allocator.state import PoolState, ProvisionUnderWay, QueuedWant, ReleaseUnderWay
 from streams.allocator.valuation.advised_values import MORE
 from streams.allocator.verdicts import verdicts
@@ -92,26 +93,25 @@ class PoolDecision:
         return after, PoolPlan(commands, news)
 
     def _commands(self) -> list[Command]:
-        """All commands: preemptions and starts first, then queued wants and releases."""
+        """All commands: what is over a quota first, preemptions and starts, queued wants, releases."""
         economy, view = self.economy, self.view
         room = room_of(economy, self._before.control)
         if room.budget + view.leaving < 0.0:  # lowered, or spent by others
             return self._correct(self._over(-room.budget - view.leaving))
         over = list(beyond_quota(economy, room))
-        if over:
-            why = "tier {!r} is over its quota"
-            return self._correct(
-                self._give_back(idle, why.format(idle.tier), "quota") for idle in over
-            )
+        room = reduce(PoolRoom.more, over, room)
         wants = list(self._wants.initial())
         if wants:
-            have = economy.existing()
-            self._choices = pack(wants, room, economy.spare, have, self._wants.then)
+            have, spare = economy.existing(), lambda: [i for i in economy.spare() if i not in over]
+            self._choices = pack(wants, room, spare, have, self._wants.then)
         choices = self._choices
+        why = "tier {!r} is over its quota"
+        back = [self._give_back(idle, why.format(idle.tier), "quota") for idle in over]
         started = [c for choice in choices if choice.granted for c in self._start(choice)]
         queued = list(self._queued(choices))
-        taken = Counter([victim.service for choice in choices for victim in choice.taken])
-        return [*started, *queued, *self._releases(taken)]
+        taken = [*over, *(victim for choice in choices for victim in choice.taken)]
+        gone = Counter([idle.service for idle in taken])
+        return [*back, *started, *queued, *self._releases(gone)]
 
     def _correct(self, releases: Iterable[Command]) -> list[Command]:
         """Only release; the queue and the idle times stay as they are."""

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import World, actions, constituent, demand, pool
+from pools import World, actions, constituent, demand, pool, warm
 
-from streams.records import (
-    Action,
-)
+from streams.allocator.constituent_past import ConstituentPast
+from streams.allocator.demanded import DemandedNumber
+from streams.allocator.own_pasts import owner_of
+from streams.records import Action
 from streams.records.control import Control, Mode, Pin, Quota
+from streams.records.instances import ON_REQUEST
 from streams.records.verdicts import Choice
 
 
@@ -92,6 +94,33 @@ def test_an_operators_budget_binds_below_the_pools() -> None:
     world.hear(Control(pool="p", budget=1.5))
     world.hear(demand(2_000, ("a", "gold", 1.0), ("b", "gold", 1.0)))
     assert sum(world.live().values()) == 1
+
+
+def test_a_tier_over_its_quota_costs_no_other_tier_its_starts() -> None:
+    world = World(constituent("a"), constituent("b"), pool())
+    world.hear(Control(pool="p", quotas=(Quota(tier="bronze", budget=0.5),)))
+    world.instances["x"] = warm("b", "x", f"{ON_REQUEST}r")  # of a request of that tier
+
+    made = world.hear(demand(1_000, ("a", "gold", 20.0), ("b", "bronze", 0.4)))
+
+    assert actions(made)[:2] == [(Action.RELEASE, "b"), (Action.PROVISION, "a")]
+    assert "tier 'bronze' is over its quota" in made[0].reason
+
+
+@pytest.mark.parametrize(
+    "control", [Control(pool="p", mode=Mode.ADVISE), Control(pool="p", paused=True)]
+)
+def test_a_pool_in_which_nothing_is_decided_is_not_looked_at_every_second(control: Control) -> None:
+    world = World(constituent("a"), pool())
+    readied = ConstituentPast(demanded=DemandedNumber(1, 2))  # which is about to fall
+    world.state[f"k/{owner_of('p')}a"] = readied
+    world.hear(control)
+    world.hear(demand(1_000, ("a", "gold", 0.5)))
+
+    for _ in range(3):
+        world.pass_time(world.allocator.due(world.state) or 3_600_000)
+
+    assert (world.allocator.due(world.state) or 3_600_000) > 10_000
 
 
 def test_a_quota_binds_one_tier_only() -> None:
