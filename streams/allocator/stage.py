@@ -153,7 +153,9 @@ class AllocatorStage:
         uses = row.unlearnt
         pasts.learn(uses)
         row, plan = decide(row, view, self.config, pasts)
-        next_ms = next_decision_ms(row, self.config, row.next_ms, pasts.next_ms)
+        # Where nothing is decided, nobody asks for the advice that might change.
+        advice_ms = pasts.next_ms if _decides(row) else 0
+        next_ms = next_decision_ms(row, self.config, row.next_ms, advice_ms)
         state[_pool_key(pool)] = row = row._replace(next_ms=next_ms, unlearnt={})
         self.figures[pool].take(row, seen, view, arrived, partition=context.partition)
         scene = TrialScene(row, view, seen, arrived, uses, context)
@@ -240,9 +242,8 @@ def decide(
     -------
     The state after the decision, and the plan; only `pasts` are changed.
     """
-    control = row.control
-    mode, paused = (control.mode, control.paused) if control else (Mode.ON, False)
-    if paused or mode is Mode.ADVISE:
+    mode = row.control.mode if row.control else Mode.ON
+    if not _decides(row):
         return row._replace(queue={}, below={}), PoolPlan()
     after, plan = PoolDecision(config, row, view, row.champion, pasts).take(mode)
     if mode is not Mode.SHADOW:
@@ -250,6 +251,10 @@ def decide(
     # In shadow mode no command is issued, so nothing that depends on one is kept.
     kept = row._replace(said=after.said, serial=after.serial, calibration=after.calibration)
     return kept, PoolPlan(verdicts=plan.verdicts)
+
+
+def _decides(row: PoolState) -> bool:
+    return row.control is None or row.control.decides
 
 
 def _admitted(

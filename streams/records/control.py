@@ -96,6 +96,11 @@ class Control:
     at_ms: int = 0  # when; 0: by an earlier release, which kept no time
 
     @property
+    def decides(self) -> bool:
+        """Whether anything is decided in the pool."""
+        return not self.paused and self.mode is not Mode.ADVISE
+
+    @property
     def champion(self) -> Variant:
         """The variant in force."""
         return self.variants[0] if self.variants else STANDARD
