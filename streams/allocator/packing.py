@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -72,8 +72,11 @@ class IdleInstance(NamedTuple):
     priority: int = 0
     tier: str = ""
 
-    def frees(self, bound: str, want: InstanceWant) -> bool:
-        """Whether the want has more of what it is short of when this is given up."""
+    def frees(self, bounds: Iterable[str], want: InstanceWant) -> bool:
+        """Whether the want has more of something that it is short of when this is given up."""
+        return any(self._frees(bound, want) for bound in bounds)
+
+    def _frees(self, bound: str, want: InstanceWant) -> bool:
         match bound:
             case "quota":
                 return self.tier == want.tier
@@ -93,16 +96,21 @@ class PoolRoom:
         default_factory=dict
     )  # capacity left per tier, within `free`
 
-    def bound_by(self, want: InstanceWant) -> str:
-        """Name of the first limit that the want exceeds; empty if it fits."""
+    def bounds_of(self, want: InstanceWant) -> Iterator[str]:
+        """Names of the limits that the want exceeds."""
         for name in ("cpu", "memory", "bandwidth"):
             if getattr(want.needs, name) > getattr(self.free, name):
-                return name
+                yield name
         if want.price > self.budget:
-            return "budget"
+            yield "budget"
         share = self.shares.get(want.tier)
         over = want.price > self.quotas.get(want.tier, math.inf)
-        return "quota" if over or (share and not want.needs.fits(share)) else ""
+        if over or (share and not want.needs.fits(share)):
+            yield "quota"
+
+    def bound_by(self, want: InstanceWant) -> str:
+        """Name of the first limit that the want exceeds; empty if it fits."""
+        return next(self.bounds_of(want), "")
 
     def less(self, what: InstanceWant) -> PoolRoom:
         """The room after the want has been started."""
@@ -211,12 +219,12 @@ def _room_for(
     spared = {*under, *want.on, *[service for service, _ in want.parts]}
     taken: list[IdleInstance] = []
     gone: Counter[str] = Counter()
-    gain, bound = want.claim, room.bound_by(want)
+    gain, bounds = want.claim, [*room.bounds_of(want)]
     for victim in idle:
         if victim.priority > want.priority and not want.urgent:
             break  # and so are all after it
         last = victim.k == counts[victim.service] - gone[victim.service]
-        if victim.service in spared or not last or not victim.frees(bound, want):
+        if victim.service in spared or not last or not victim.frees(bounds, want):
             continue
         gain -= want.displaced(victim)
         if gain <= 0:
@@ -224,7 +232,7 @@ def _room_for(
         taken.append(victim)
         gone[victim.service] += 1
         room = room.more(victim)
-        bound = room.bound_by(want)
-        if not bound:
+        bounds = [*room.bounds_of(want)]
+        if not bounds:
             return tuple(taken)
     return ()

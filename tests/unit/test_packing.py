@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from statistics import mean
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from knapsack import CAPACITY, gaps_to_the_best
@@ -61,6 +62,20 @@ def outcome(choices: list[PackingChoice]) -> dict[str, str]:
         c.want.parts[0][0]: c.bound if not c.taken else f"took {c.taken[0].service}"
         for c in choices
     }
+
+
+@pytest.mark.parametrize("cheaper", ["cpu", "memory"])
+def test_what_is_short_twice_is_freed_in_whatever_order_the_idle_ones_come(cheaper: str) -> None:
+    lower = [
+        idle(name, value=0.1 if name == cheaper else 0.2)._replace(needs=Resources(**{name: 2.0}))
+        for name in ("cpu", "memory")
+    ]
+    lower.sort(key=lambda one: one.value)
+
+    (choice,) = choose([want("w", value=10.0, needs=2.0)], room(0.0), lower)
+
+    assert choice.granted
+    assert {victim.service for victim in choice.taken} == {"cpu", "memory"}
 
 
 def test_what_pays_most_for_its_share_comes_first() -> None:
