@@ -120,7 +120,7 @@ class Interceptor(EventDriven):
         found = intercept(steps, instances, asked.at_ms, warm_ups, without_room)
         serving = serve_ms(steps, asked.serve_ms)
         parts = tuple(replace(part, serve_ms=serving[part.service]) for part in found.parts)
-        uses = [use for p in parts if (use := _use_of(asked, p, instances[p.service]))]
+        uses = _uses(asked, parts, instances)
         return (_outcome(asked, replace(found, parts=parts)), *uses)
 
     def encode(self, value: None) -> bytes:
@@ -199,28 +199,31 @@ def _serves(instances: Iterable[Instance]) -> bool:
     return any(instance.gone_ms is None for instance in instances)
 
 
-def _use_of(
-    request: Request, part: Part, instances: Iterable[Instance]
-) -> ColdStart | LoggedUse | None:
-    """What a simulated pool must hear of a part of a request."""
-    if part.warm and part.serve_ms:
-        return LoggedUse(
-            request_id=request.request_id,
-            pool=request.pool,
+def _uses(
+    request: Request, parts: Iterable[Part], instances: Mapping[str, Sequence[Instance]]
+) -> list[ColdStart | LoggedUse]:
+    """What a simulated pool must hear of a request: what serves it, then what it found cold.
+
+    Of what serves it for no time only where something is cold, to which it must not give way.
+    """
+    found = {"request_id": request.request_id, "pool": request.pool}
+    cold = [
+        ColdStart(**found, service=part.service, at_ms=request.at_ms, serve_ms=part.serve_ms)
+        for part in parts
+        if not part.warm and (part.serve_ms or not _serves(instances[part.service]))
+    ]
+    served = [
+        LoggedUse(
+            **found,
             service=part.service,
             instance_id=part.instance_id,
             at_ms=request.at_ms,
             serve_ms=part.serve_ms,
         )
-    if part.warm or (not part.serve_ms and _serves(instances)):
-        return None
-    return ColdStart(
-        request_id=request.request_id,
-        pool=request.pool,
-        service=part.service,
-        at_ms=request.at_ms,
-        serve_ms=part.serve_ms,
-    )
+        for part in parts
+        if part.warm and (part.serve_ms or cold)
+    ]
+    return [*served, *cold]
 
 
 def _outcome(request: Request, found: Interception) -> Outcome:

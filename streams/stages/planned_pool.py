@@ -54,7 +54,10 @@ class PlannedInstance:
         return max(self.warm_since_ms, self.serves_until_ms)
 
     def serving(self, at_ms: int, serve_ms: int, concurrency: int) -> PlannedInstance:
-        """The instance when one more request has come, which waits until it is free."""
+        """The instance when one more request has come, which waits until it is free.
+
+        One that it serves for no time, since its log does not say how long, is no use that counts.
+        """
         since_ms = max(at_ms, self.free_from_ms)
         others = [end_ms for end_ms in self.ends_ms if end_ms > since_ms]
         end_ms = min(since_ms + serve_ms, MAX_MS)
@@ -67,7 +70,7 @@ class PlannedInstance:
                 ends_ms[-concurrency] if len(ends_ms) >= concurrency else self.busy_until_ms
             ),
             ends_ms=tuple(ends_ms),
-            uses=self.uses + 1,
+            uses=self.uses + (serve_ms > 0),
             busy_ms=min(self.busy_ms + serve_ms, MAX_MS),
         )
 
@@ -109,7 +112,7 @@ def planned_of(form: Iterable[Any]) -> PlannedPool:
 
 def _served_form(planned: PlannedInstance) -> list[Any]:
     served = [planned.busy_until_ms, list(planned.ends_ms), planned.uses, planned.busy_ms]
-    return served if planned.uses else []
+    return served if planned.ends_ms else []
 
 
 def _instance_of(service: str, command_id: str, *numbers: Any) -> PlannedInstance:

@@ -227,6 +227,16 @@ def test_a_request_that_finds_an_instance_starting_or_busy_is_told_as_well() -> 
         assert start.serve_ms == 9_000
 
 
+def test_what_serves_a_request_that_finds_something_cold_is_told_before_that() -> None:
+    for serve_ms in (0, 9_000):
+        _, *told = made_of(replace(request(), serve_ms=serve_ms), warm("upscale"))
+        assert [type(one) for one in told] == [LoggedUse, ColdStart, ColdStart]
+
+
+def test_of_a_hit_in_a_log_without_durations_nothing_need_be_told() -> None:
+    assert len(made_of(request(service="plain"), warm("base"))) == 1
+
+
 def test_a_request_served_by_the_gateway_has_its_outcome_already() -> None:
     served = replace(request(), source=Source.GATEWAY)
     assert list(Interceptor().step(served, {}, StepContext())) == []

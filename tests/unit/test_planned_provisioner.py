@@ -18,7 +18,12 @@ from streams.records import (
 )
 from streams.records.catalog import Catalog, Constituent, Pool, Resources
 from streams.stages.base import RecordUnusable, StepContext
-from streams.stages.planned_pool import PlannedInstance, PlannedPool
+from streams.stages.planned_pool import (
+    PlannedInstance,
+    PlannedPool,
+    planned_form,
+    planned_of,
+)
 from streams.stages.planned_provisioner import PlannedProvisioner
 from streams.stages.row_encoding import to_row
 
@@ -193,6 +198,19 @@ def test_what_serves_or_has_just_served_does_not_give_way() -> None:
     assert [i.service for i in instances(made)] == []
     (gone, _) = instances(carry_out([cold_start("shared", 4_050, request="r2")], state))
     assert gone.instance_id == names[0]
+
+
+def test_what_serves_a_request_for_no_time_does_not_give_way_to_its_other_parts() -> None:
+    state: dict[str, PlannedPool] = {}
+    carry_out([command(f"c{n}", service="adapter") for n in range(5)], state)
+    first, second, *_ = state["p"].live
+    carry_out([use(first, 4_000, 0)], state)
+    state = {name: planned_of(planned_form(pool)) for name, pool in state.items()}
+
+    (gone, _) = instances(carry_out([cold_start("shared", 4_000)], state))
+
+    assert gone.instance_id == second
+    assert state["p"].live[first].uses == 0
 
 
 def test_a_base_does_not_give_way_to_what_starts_from_it() -> None:
