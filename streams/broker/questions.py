@@ -38,6 +38,7 @@ _FIXES = {
 }
 
 _FIRST_TRY_S = 1.0  # timeout of the first attempt to connect, doubled at each retry
+_LONG_S = 10.0  # a longer wait is told
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ def connected(config: Mapping[str, Any], timeout_s: float) -> AdminClient:
             if fixable or left_s <= wait_s:
                 cause = fixable or (errors or [error.args[0]])[-1]
                 raise _unreachable(config, cause) from error
-            if wait_s == _FIRST_TRY_S:
+            if wait_s == _FIRST_TRY_S and left_s > _LONG_S:
                 _log.warning(
                     "No Kafka broker has answered at %s yet; it is asked for %.0f s more",
                     config["bootstrap.servers"], left_s - wait_s, extra={"action": "kafka_asked"},
