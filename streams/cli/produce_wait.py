@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streams.adapters.kafka.lag import GroupLag, group_lags
 from streams.cli.console import PrintableConsole
 from streams.errors import FlowStalled
-from streams.flow.topology import STAGES
 from streams.settings import Settings
 
 __all__ = ["wait_for_flow"]
@@ -20,9 +19,7 @@ STALLED_S = 60.0  # without progress: nothing takes the records
 
 
 def wait_for_flow(settings: Settings, *, recorded: bool, stalled_s: float = STALLED_S) -> None:
-    """Wait until the stages, and the sink if one runs, have taken what is there and what follows.
-
-    With a progress bar.
+    """Wait until no stage has records left, nor the sink if one runs; with a progress bar.
 
     Parameters
     ----------
@@ -60,23 +57,14 @@ def wait_for_flow(settings: Settings, *, recorded: bool, stalled_s: float = STAL
 
 
 def _answers(settings: Settings) -> Iterator[tuple[int, int]]:
-    """How many records the groups have left, and have taken, until all that was there is taken.
-
-    While others produce, some are always left. What the log leads to is behind once every group
-    has taken all that it had left, as many times as stages can follow each other.
-    """
-    goals: Mapping[str, int] = {}
-    for _ in range(len(STAGES) + 1):
-        while True:
-            lags = [_waited_for(settings) for _ in range(2)]  # since what one takes another gets
-            left = max(sum(lag.records for lag in some) for some in lags)
-            if not left:
-                return
-            yield left, sum(lag.taken for lag in lags[-1])
-            if all(lag.taken >= goals.get(lag.stage, 0) for lag in lags[-1]):
-                goals = {lag.stage: lag.taken + lag.records for lag in lags[-1]}
-                break
-            time.sleep(ASK_S)
+    """How many records the groups have left, and have taken, until none is left."""
+    while True:
+        lags = [_waited_for(settings) for _ in range(2)]  # since what one takes another gets
+        left = max(sum(lag.records for lag in some) for some in lags)
+        if not left:
+            return
+        yield left, sum(lag.taken for lag in lags[-1])
+        time.sleep(ASK_S)
 
 
 def _waited_for(settings: Settings) -> list[GroupLag]:
