@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import aiohttp
@@ -8,7 +10,12 @@ import pytest
 
 from streams.provisioners.core.http_api import MOST_BYTES
 from streams.provisioners.core.interface import InstanceUse, StandardPathRefused
-from streams.request_path.core.provisioner_client import ProvisionerClient, instance_of
+from streams.request_path.core import provisioner_client
+from streams.request_path.core.provisioner_client import (
+    ProvisionerAway,
+    ProvisionerClient,
+    instance_of,
+)
 from streams.runtime.clock import wall_ms
 from streams.settings import Settings
 
@@ -84,3 +91,27 @@ async def test_a_report_of_many_instances_comes_in_parts_that_a_provisioner_take
 
     assert [*await client.report(uses)] == uses[2_500 - left :]
     assert max(session.sizes) < MOST_BYTES
+
+
+class Nobody:
+    """A session that cannot connect."""
+
+    def post(self, *_: Any, **__: Any) -> Any:
+        key = cast("Any", SimpleNamespace(host="h", port=1, ssl=None, is_ssl=False))
+        raise aiohttp.ClientConnectorError(key, OSError("refused"))
+
+
+@pytest.mark.parametrize(("later_s", "for_s"), [(4.0, 4.0), (3_600.0, 0.0)])
+async def test_an_outage_is_as_long_as_it_was_seen(
+    later_s: float, for_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ProvisionerClient(cast("Any", Nobody()), Settings(build=str(tmp_path)))
+    told: list[float] = []
+    for now_s in (100.0, 100.0 + later_s):
+        clock = SimpleNamespace(monotonic=lambda now_s=now_s: now_s)
+        monkeypatch.setattr(provisioner_client, "time", clock)
+        with pytest.raises(ProvisionerAway) as away:
+            await client.start("a", "r", wall_ms() + 60_000, [], pool="default")
+        told.append(away.value.for_s)
+
+    assert told == [0.0, for_s]

@@ -29,6 +29,7 @@ _NO_INSTANCE = (  # what an answer raises that is none
 )
 _NOT_LET_IN = {401, 403, 415, 421}
 _AT_ONCE = 500  # instances of a report: with long names less than a provisioner takes
+_SEEN_S = 10.0  # between two looks at one outage
 _REPORT_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
@@ -64,7 +65,8 @@ class ProvisionerClient:
         self._url = settings.provisioner.rstrip("/")
         self._brings = credentials(settings, self._url)
         self._refused = False
-        self._away_since_s: float | None = None  # since when nobody listens there (monotonic)
+        # Since when nobody listens there, and when that was seen last (monotonic).
+        self._away_since_s = self._away_seen_s = float("-inf")
 
     async def start(
         self,
@@ -102,7 +104,7 @@ class ProvisionerClient:
         }
         try:
             async with self._post("/standard", body, until(deadline_ms)) as answer:
-                self._away_since_s = None
+                self._away_seen_s = float("-inf")
                 content = await answer.json()
                 if answer.status == 200:
                     return instance_of(content)
@@ -128,7 +130,7 @@ class ProvisionerClient:
             some = [{n: getattr(use, n) for n in _USE} for use in uses[first : first + _AT_ONCE]]
             try:
                 async with self._post("/use", {"uses": some}, _REPORT_TIMEOUT) as answer:
-                    self._away_since_s = None
+                    self._away_seen_s = float("-inf")
                     await self._tell_if_refused(answer)
                     answer.raise_for_status()
             except (aiohttp.ClientError, TimeoutError) as error:
@@ -144,9 +146,11 @@ class ProvisionerClient:
         )
 
     def _away_s(self) -> float:
-        """For how long nobody has listened there; from now on, if somebody did before."""
+        """For how long nobody has listened there; what was seen long ago was another outage."""
         now_s = time.monotonic()
-        self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+        if now_s - self._away_seen_s > _SEEN_S:
+            self._away_since_s = now_s
+        self._away_seen_s = now_s
         return now_s - self._away_since_s
 
     async def _tell_if_refused(self, answer: aiohttp.ClientResponse) -> None:
