@@ -59,7 +59,8 @@ class LogProducer:
     source: str  # stands for the topic in dead letters
     partitions: int  # of `requests`
     began: float = field(default_factory=time.monotonic)
-    sent: int = 0  # requests
+    sent: int = 0  # requests, one that an interrupt kept from Kafka included
+    queued: int = 0  # of these, on their way to Kafka
     rejected: int = 0  # bad rows
     delivered: int = 0  # requests that Kafka has confirmed
     log: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
@@ -119,6 +120,7 @@ class LogProducer:
         name, data = self.settings.topic("requests"), codec.encode(request)
         carried = self.tracer.sending(name, request) if self.tracer else ()
         self.producer.send(name, key_of(request), data, headers=[*place.headers, *carried])
+        self.queued += 1
         if time.monotonic() - self.marked_s > MARK_S:
             self._mark()
 
@@ -139,4 +141,4 @@ class LogProducer:
 
     def _flush(self) -> None:
         self.producer.flush(self.settings.delivery_ms / 1000)
-        self.delivered = self.sent
+        self.delivered = self.queued
