@@ -273,3 +273,18 @@ def test_nobody_ever_has_more_than_there_is(
             assert len(given_away) == sum(lease.in_flight for lease in set(given_away))
 
     asyncio.run(play())
+
+
+def test_one_that_recovers_after_it_was_given_up_is_reported_again() -> None:
+    warm = claims()
+    warm.observe(instance("x"))
+    held = warm.claim("a")
+    assert held is not None
+    warm.observe(replace(instance("x"), state=InstanceState.STARTING, warm_since_ms=None))
+    warm.discard(held)
+    warm.collect_reports()  # while it is not ready, the provisioner takes no such report
+
+    warm.observe(instance("x"))
+
+    assert [(use.instance_id, use.claimable) for use in warm.collect_reports()] == [("x", False)]
+    assert warm.claim("a") is None

@@ -81,7 +81,10 @@ class InstanceClaims:
     def observe(self, instance: Instance) -> None:
         """Record a change of an instance, from the topic or from the provisioner itself."""
         name, constituent = instance.instance_id, instance.service
-        if instance.pool != self.pool or (name in self._ended and not self._revive(instance)):
+        if instance.pool != self.pool:
+            return
+        if name in self._ended and not self._revive(instance):
+            self._tell_again(instance)
             return
         claimed = self._claimable.get(name)
         if instance.state is InstanceState.STARTING:
@@ -275,6 +278,12 @@ class InstanceClaims:
             self._unreported[name] = claimed
             self._claimable.pop(name, None)
             self._free[claimed.instance.service].pop(name, None)
+
+    def _tell_again(self, instance: Instance) -> None:
+        """Report one that serves, as a pod that recovered, and is claimed no more: it is to end."""
+        claimed = self._ended[instance.instance_id]
+        if claimed is not None and instance.state in _SERVING:
+            self._unreported[instance.instance_id] = claimed
 
     def _revive(self, instance: Instance) -> bool:
         """Claim one again that was to end and is kept; whether that is so."""
