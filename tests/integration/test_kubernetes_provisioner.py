@@ -214,17 +214,30 @@ async def test_capacity_is_no_more_than_the_nodes_that_take_pods_have() -> None:
         assert (capacity.cpu, capacity.memory, capacity.bandwidth) == (4_000, 3_200, 100)
 
 
-async def test_use_is_what_the_metrics_server_measured_where_that_is_more() -> None:
+@pytest.mark.parametrize("cpu", ["250m", "250000000n", "250000u"])
+async def test_use_is_what_the_metrics_server_measured_where_that_is_more(cpu: str) -> None:
     async with KubernetesHouse(catalog_of(constituent("a"))) as here:
         provisioner = await here.open()
         instance = await provisioner.standard(want("a"))
-        usage = [{"name": "main", "usage": {"cpu": "250m", "memory": "16Mi"}}]
+        usage = [{"name": "main", "usage": {"cpu": cpu, "memory": "16Mi"}}]
         named = {"name": instance.instance_id, "namespace": NAMESPACE}
         here.kube.add("metrics.k8s.io/v1beta1/pods", {"metadata": named, "containers": usage})
         await here.now.lifecycle.scaler.observe()
         used = provisioner.utilisation().used
 
         assert (used.cpu, used.memory) == (250, ONE.memory)
+
+
+@pytest.mark.parametrize("containers", [None, [{}], [{"usage": {"cpu": "much"}}]])
+async def test_use_that_cannot_be_read_is_as_the_catalogue_says(containers: Any) -> None:
+    async with KubernetesHouse(catalog_of(constituent("a"))) as here:
+        provisioner = await here.open()
+        instance = await provisioner.standard(want("a"))
+        named = {"name": instance.instance_id, "namespace": NAMESPACE}
+        here.kube.add("metrics.k8s.io/v1beta1/pods", {"metadata": named, "containers": containers})
+        await here.now.lifecycle.scaler.observe()
+
+        assert provisioner.utilisation().used == ONE
 
 
 async def test_without_nodes_and_metrics_the_catalogue_counts() -> None:

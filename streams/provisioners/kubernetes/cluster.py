@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,8 @@ MANAGER = "foremesh"
 ApiServerError = HTTPError  # the API server refused a request or did not answer
 _PodMetrics = create_namespaced_resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
 _MIB = 1024 * 1024
+_SMALL = {"n": 1e-9, "u": 1e-6}
+_UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 _QUANTITIES = Decoder(dict[str, str])
 _Labels = dict[str, Any]  # lightkube's type: values may be operators
 
@@ -208,13 +211,14 @@ class KubernetesCluster:
         return total
 
     async def measured(self) -> dict[str, Resources]:
-        """Return the use of each pod, from the metrics server."""
-        listed = self._client.list(_PodMetrics, labels=self._labels, chunk_size=PAGE)
-        return {
-            one.metadata.name: sum((_amount(c["usage"]) for c in one["containers"]), Resources())
-            async for one in listed
-            if one.metadata and one.metadata.name
-        }
+        """Return the use of each pod, from the metrics server; without what cannot be read."""
+        found: dict[str, Resources] = {}
+        async for one in self._client.list(_PodMetrics, labels=self._labels, chunk_size=PAGE):
+            name = one.metadata.name if one.metadata else None
+            with suppress(*_UNREADABLE):
+                used = sum((_amount(c["usage"]) for c in one["containers"]), Resources())
+                found[name or ""] = used
+        return found
 
     async def close(self) -> None:
         """Close the connection."""
@@ -284,5 +288,11 @@ def _noted(text: str | None) -> Resources:
 
 
 def _amount(quantities: Mapping[str, str]) -> Resources:
-    cpu, memory = (parse_quantity(quantities.get(k, "0")) or 0 for k in ("cpu", "memory"))
-    return Resources(cpu=float(cpu) * 1000, memory=float(memory) / _MIB)
+    cpu, memory = (_number(quantities.get(name, "0")) for name in ("cpu", "memory"))
+    return Resources(cpu=cpu * 1000, memory=memory / _MIB)
+
+
+def _number(quantity: str) -> float:
+    """A quantity; a metrics server tells cpu in billionths, which lightkube does not read."""
+    small = _SMALL.get(quantity[-1:])
+    return float(quantity[:-1]) * small if small else float(parse_quantity(quantity) or 0)
