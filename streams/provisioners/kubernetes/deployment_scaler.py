@@ -89,7 +89,9 @@ class DeploymentScaler:
     def _see(self, change: str, one: Deployment) -> None:
         warm = WarmDeployment.of(one)
         if change == "DELETED":
-            self.deployments.pop(warm.service, None)
+            known = self.deployments.get(warm.service)
+            if known and known.name == warm.name:  # and not another one for the same constituent
+                del self.deployments[warm.service]
             return
         self.deployments[warm.service] = warm
         if warm.failure:
